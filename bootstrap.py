@@ -1,0 +1,258 @@
+#!/usr/bin/env python3
+"""Make bin/buildout in this checkout, and run it.
+
+    python3 bootstrap.py [test] [--offline] [-c FILE] [SECTION:OPTION=VALUE ...]
+
+Needs Python 3.10 or newer and nothing else.  The tools (zc.buildout and what
+the recipes use) are the wheels that profiles/tools.txt names; each is checked
+against the SHA-256 recorded there before any code of it runs, unpacked into the
+egg directory, and never installed twice.  ``--offline`` takes all from the cache.
+
+``test`` adds what profiles/tests.txt names, installs the Debian packages that
+tests/debian-packages.txt names (when root, and where missing), makes bin/test
+and runs it; arguments that follow are pytest's.
+"""
+
+import configparser
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+CHECKOUT = Path(os.path.realpath(__file__)).parent
+RECIPES = CHECKOUT / "recipes"
+OLDEST_PYTHON = (3, 10)
+
+
+def fail(message):
+    sys.exit(f"bootstrap: {message}")
+
+
+if sys.version_info < OLDEST_PYTHON:
+    sys.exit(
+        "bootstrap: needs Python 3.10 or newer, and this is "
+        + sys.version.split()[0]
+        + "; run it with another interpreter, such as: python3.11 bootstrap.py"
+    )
+
+sys.path.insert(0, str(RECIPES))
+from pylonyard import sandboxes, wheels  # noqa: E402
+
+
+class Cache:
+    """Where wheels, eggs and sandboxes are kept: cache/, or what the user shares."""
+
+    def __init__(self):
+        shared = self._shared()
+        self.root = shared.get("download-cache", CHECKOUT / "cache")
+        self.dist = self.root / "dist"
+        eggs = shared.get("eggs-directory", CHECKOUT / "cache" / "eggs")
+        self.eggs = eggs / "v5" / wheels.abi_tag()
+        self.sandboxes = self.root / "sandboxes"
+
+    @staticmethod
+    def _shared():
+        home = Path(os.environ.get("BUILDOUT_HOME", Path.home() / ".buildout"))
+        defaults = configparser.RawConfigParser()
+        defaults.read(home / "default.cfg")
+        section = defaults["buildout"] if "buildout" in defaults else {}
+        return {
+            name: Path(os.path.expanduser(section[name]))
+            for name in ("download-cache", "eggs-directory")
+            if name in section
+        }
+
+
+def requirements(path):
+    """Yield (name, version, SHA-256 digests) for each pin of a requirements file."""
+    logical = path.read_text().replace("\\\n", " ")
+    for line in logical.splitlines():
+        words = line.partition(" #")[0].split()
+        if words and not words[0].startswith("#"):
+            name, _, version = words[0].partition("==")
+            yield name, version, {w.rpartition(":")[2] for w in words[1:]}
+
+
+def cached(cache, pins, usable):
+    """Return the cached wheel of each pin, and the pins that have none."""
+    wheels_by_pin = {}
+    for wheel in sorted(cache.dist.glob("*.whl")):
+        pin = usable(wheel)
+        if pin:
+            wheels_by_pin[pin] = wheel
+    found, missing = [], []
+    for name, version, digests in pins:
+        if (name, version) in wheels_by_pin:
+            found.append((wheels_by_pin[name, version], digests))
+        else:
+            missing.append(f"{name}=={version}")
+    return found, missing
+
+
+def bundled_pip(cache):
+    """Return a wheel of pip to run: from the cache, or the interpreter's own."""
+    for wheel in sorted(cache.dist.glob("pip-*-py3-none-any.whl")):
+        for _, _, digests in requirements(CHECKOUT / "profiles" / "tools.txt"):
+            if wheels.sha256(wheel) in digests:
+                return wheel
+    try:
+        import ensurepip
+    except ImportError:
+        ensurepip = None
+    if ensurepip:
+        for wheel in sorted(Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl")):
+            return wheel
+    version = "{}.{}".format(*sys.version_info)
+    fail(
+        "this Python has no ensurepip, and the cache has no pip; "
+        f"install it with: apt-get install python{version}-venv"
+    )
+
+
+def usable_wheels(pip_wheel):
+    """Return a function: wheel -> (name, version), None if not for this Python."""
+    sys.path.insert(0, str(pip_wheel))
+    try:
+        from pip._vendor.packaging.tags import sys_tags
+        from pip._vendor.packaging.utils import InvalidWheelFilename, parse_wheel_filename
+    finally:
+        sys.path.remove(str(pip_wheel))
+    supported = set(sys_tags())
+
+    def usable(wheel):
+        try:
+            name, version, _, tags = parse_wheel_filename(wheel.name)
+        except InvalidWheelFilename:
+            return None
+        return None if supported.isdisjoint(tags) else (name, str(version))
+
+    return usable
+
+
+def download(cache, pip_wheel, lists):
+    cache.dist.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, f"{pip_wheel}/pip", "download", "--quiet"]
+    command += ["--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"]
+    command += ["--require-hashes", "--dest", str(cache.dist)]
+    for path in lists:
+        command += ["--requirement", str(path)]
+    say(f"Downloading the tools into {cache.dist}")
+    finished = subprocess.run(command, capture_output=True, text=True)
+    if finished.returncode:
+        reason = [line for line in finished.stderr.splitlines() if line.strip()]
+        fail(
+            f"cannot download the tools: {reason[-1] if reason else 'pip failed'}; "
+            "is there a network? With a filled cache, use --offline"
+        )
+
+
+def tools(cache, lists, offline):
+    """Return a sandbox that holds every wheel of ``lists``."""
+    pins = [pin for path in lists for pin in requirements(path)]
+    pip_wheel = bundled_pip(cache)
+    usable = usable_wheels(pip_wheel)
+    found, missing = cached(cache, pins, usable)
+    if missing and not offline:
+        download(cache, pip_wheel, lists)
+        found, missing = cached(cache, pins, usable)
+    if missing:
+        fail(
+            f"not in the cache {cache.dist}: {', '.join(missing)}; "
+            "fetch them where there is a network with: python3 bootstrap.py"
+        )
+    try:
+        eggs = [wheels.install(wheel, cache.eggs, digests) for wheel, digests in found]
+    except wheels.WheelError as error:
+        fail(f"{error}; remove it, and run this again")
+    return sandboxes.make(cache.sandboxes, eggs)
+
+
+def describe_recipes(python):
+    """Give the checkout's recipes the metadata by which buildout finds them."""
+    info = RECIPES / "pylonyard.egg-info" / "PKG-INFO"
+    source = CHECKOUT / "setup.py"
+    if info.exists() and info.stat().st_mtime >= source.stat().st_mtime:
+        return
+    subprocess.run(
+        [python, source.name, "-q", "egg_info"], cwd=CHECKOUT, check=True
+    )
+    os.utime(info)
+
+
+def script(name, python, statements):
+    """Write bin/<name>, which works from a path that has spaces as well."""
+    quoted = shlex.quote(str(python))
+    text = f"#!/bin/sh\n'''exec' {quoted} \"$0\" \"$@\"\n' '''\n" + "\n".join(statements) + "\n"
+    path = CHECKOUT / "bin" / name
+    path.parent.mkdir(exist_ok=True)
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        draft = path.with_name(f".{name}.{os.getpid()}")
+        draft.write_text(text, encoding="utf-8")
+        draft.chmod(0o755)
+        draft.replace(path)
+    return path
+
+
+def on_path(*folders):
+    return ["import sys", f"sys.path[0:0] = {[str(folder) for folder in folders]!r}"]
+
+
+def say(message):
+    print(f"bootstrap: {message}", flush=True)
+
+
+def install_debian_packages(offline):
+    names = (CHECKOUT / "tests" / "debian-packages.txt").read_text().split()
+    query = ["dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status}\\n"]
+    if not shutil.which("dpkg-query"):
+        return
+    listed = subprocess.run([*query, *names], capture_output=True, text=True).stdout
+    missing = set(names) - {
+        line.split()[0] for line in listed.splitlines() if line.endswith(" installed")
+    }
+    if not missing:
+        return
+    if os.geteuid() or offline:
+        say(f"tests that need these Debian packages will be skipped: {sorted(missing)}")
+        return
+    say(f"Installing the Debian packages {', '.join(sorted(missing))}")
+    apt = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    subprocess.run(["apt-get", "-q", "update"], env=apt, stdout=subprocess.DEVNULL)
+    command = ["apt-get", "-qq", "install", "--yes", "--no-install-recommends"]
+    if subprocess.run([*command, *sorted(missing)], env=apt, stdout=subprocess.DEVNULL).returncode:
+        fail("apt-get could not install them; see its message above")
+
+
+def bootstrap(arguments):
+    offline = "--offline" in arguments
+    arguments = [a for a in arguments if a != "--offline"]
+    testing = arguments[:1] == ["test"]
+    cache = Cache()
+    lists = [CHECKOUT / "profiles" / "tools.txt"]
+    home = tools(cache, lists, offline)
+    describe_recipes(home / "bin" / "python")
+    buildout = script(
+        "buildout",
+        home / "bin" / "python",
+        [*on_path(RECIPES), "from pylonyard.tool import main", "sys.exit(main())"],
+    )
+    if not testing:
+        os.execv(buildout, [str(buildout), *(["-o"] if offline else []), *arguments])
+    install_debian_packages(offline)
+    home = tools(cache, [*lists, CHECKOUT / "profiles" / "tests.txt"], offline)
+    test = script(
+        "test",
+        home / "bin" / "python",
+        [*on_path(RECIPES), "import pytest", "sys.exit(pytest.main())"],
+    )
+    os.chdir(CHECKOUT)
+    os.execv(test, [str(test), *arguments[1:]])
+
+
+if __name__ == "__main__":
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(__doc__)
+    else:
+        bootstrap(sys.argv[1:])

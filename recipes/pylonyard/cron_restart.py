@@ -1,0 +1,108 @@
+"""Recipe ``cron_restart``: a crontab entry that brings a dead or hung site back.
+
+A site that a person stopped stays stopped.
+
+=============  ========================  =========================================
+Option         Type, default             Meaning
+=============  ========================  =========================================
+name           site name                 Which site it belongs to.
+schedule       five fields, or ``@...``  When to look; default ``*/2 * * * *``.
+user           account                   Who looks, and then runs the server.
+mailto         address or account        Who is told of a restart; default: nobody.
+target         ``cron.d`` (default),     A file for ``/etc/cron.d``, or a block of
+               ``crontab``               the user's own crontab, which
+                                         ``bin/<site>-cron install`` edits.
+=============  ========================  =========================================
+
+Publishes ``path`` (the live file or block).
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pylonyard import scripts, values
+from pylonyard.options import option
+from pylonyard.recipe import Recipe, site_path
+from pylonyard.rendering import render
+from pylonyard.writing import Artifact
+
+_FIELDS = (
+    ("minute", 0, 59, ()),
+    ("hour", 0, 23, ()),
+    ("day of the month", 1, 31, ()),
+    ("month", 1, 12, "jan feb mar apr may jun jul aug sep oct nov dec".split()),
+    ("day of the week", 0, 7, "sun mon tue wed thu fri sat".split()),
+)
+_NAMED = "@reboot @yearly @annually @monthly @weekly @daily @midnight @hourly".split()
+
+
+def schedule(text: str) -> str:
+    """Keep the five time fields of a crontab, or a name such as ``@hourly``.
+
+    :raises ValueError: also for what Debian's ``crontab`` takes and never runs
+    """
+    if text in _NAMED:
+        return text
+    words = text.split(" ")
+    if len(words) != len(_FIELDS):
+        raise values.refuse("five fields separated by one space, or @hourly and the like", text)
+    for word, (what, low, high, names) in zip(words, _FIELDS, strict=True):
+        if not all(_within(item, low, high, names) for item in word.split(",")):
+            raise values.refuse(f"a {what} from {low} to {high}", word)
+    return text
+
+
+def _within(item: str, low: int, high: int, names: tuple[str, ...] | list[str]) -> bool:
+    if item.lower() in names:
+        return True
+    match = re.fullmatch(r"(?:\*|(\d{1,2})(?:-(\d{1,2}))?)(?:/(\d{1,2}))?", item)
+    if not match:
+        return False
+    first, last, step = (int(group) if group else None for group in match.groups())
+    if step is not None and not (1 <= step <= high and (first is None or last is not None)):
+        return False
+    if first is None:
+        return True
+    return low <= first <= (last if last is not None else first) <= high
+
+
+def mail_recipient(text: str) -> str:
+    if re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", text):
+        return text
+    return values.email(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a section of this recipe may say."""
+
+    name: str = option(values.site_name)
+    schedule: str = option(schedule, default="*/2 * * * *")
+    user: str = option(values.account, default="")
+    mailto: str | None = option(values.optional(mail_recipient), default="")
+    target: str = option(values.one_of("cron.d", "crontab"), default="cron.d")
+
+
+class CronRestart(Recipe):
+    declaration = Options
+    settings: Options
+
+    @property
+    def path(self) -> str:
+        name = self.settings.name
+        return f"etc/cron.d/{name}" if self.settings.target == "cron.d" else f"{name}/crontab"
+
+    def artifacts(self) -> Iterator[Artifact]:
+        name = self.settings.name
+        control = self.layout.bin / name
+        template = "cron.d.j2" if self.settings.target == "cron.d" else "crontab.j2"
+        yield Artifact(self.path, render(template, self.settings, control=control))
+        if self.settings.target == "crontab":
+            block = str(site_path(self.layout, name, "crontab"))
+            script = scripts.tool_script("pylonyard.crontab", repr(name), repr(block))
+            yield Artifact(f"bin/{name}-cron", script, 0o755)
+
+    def published(self) -> Mapping[str, Any]:
+        return {"path": self.layout.current / self.path}

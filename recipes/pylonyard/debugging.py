@@ -1,0 +1,28 @@
+"""What must not be served to strangers: debuggers that run code or show secrets."""
+
+import re
+
+from pylonyard.inifile import Ini, Setting, is_true
+
+_DEBUG_KEYS = re.compile(r"(set )?(debug|pyramid\.debug_all|trace_errors\.enable)")
+# Paste#evalerror runs code from a POST even where debug is false.
+_DEBUGGERS = re.compile(
+    r"(egg:)?(Paste#evalerror|Paste#printdebug|Paste#debug\S*|WebError#evalerror"
+    r"|pyramid_debugtoolbar\S*|tgext\.debugbar\S*)",
+    re.IGNORECASE,
+)
+
+
+def debug_problems(config: Ini) -> list[str]:
+    """Return a message for each setting that starts a debugger."""
+    return [problem for setting in config.settings() if (problem := _problem(setting))]
+
+
+def _problem(setting: Setting) -> str:
+    where = f"[{setting.section}] {setting.key}"
+    if _DEBUG_KEYS.fullmatch(setting.key) and is_true(setting.value):
+        return f"{where}: expected false outside development, got {setting.value!r}"
+    for word in re.split(r"[\s,]+", setting.value):
+        if _DEBUGGERS.fullmatch(word):
+            return f"{where}: expected no debugger outside development, got {word!r}"
+    return ""

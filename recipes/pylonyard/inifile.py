@@ -1,0 +1,103 @@
+"""Ini files as PasteDeploy reads them: changed with comments and order kept."""
+
+import configparser
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from configupdater import ConfigUpdater
+
+from pylonyard.escaping import ini
+
+Sections = Mapping[str, Mapping[str, str]]
+TRUE_WORDS = frozenset({"true", "yes", "on", "y", "t", "1"})
+
+
+class IniError(ValueError):
+    """A text is not an ini file."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One ``key = value`` of a section; the value as it stands in the file."""
+
+    section: str
+    key: str
+    value: str
+
+
+class Ini:
+    """An ini file, to be read and changed."""
+
+    def __init__(self, text: str) -> None:
+        self._file = ConfigUpdater(strict=False, allow_no_value=False)
+        self._file.optionxform = str  # type: ignore[assignment,method-assign]
+        try:
+            self._file.read_string(text)
+        except configparser.Error as error:
+            reason = " ".join(re.sub(r"(file: )?'<(string|\?+)>',?", "", str(error)).split())
+            raise IniError(reason) from error
+
+    def __str__(self) -> str:
+        return str(self._file)
+
+    def sections(self) -> list[str]:
+        return self._file.sections()
+
+    def get(self, section: str, key: str) -> str | None:
+        if not self._file.has_option(section, key):
+            return None
+        return self._file.get(section, key).value or ""
+
+    def settings(self) -> Iterator[Setting]:
+        for section in self.sections():
+            for key, option in self._file[section].items():
+                yield Setting(section, key, option.value or "")
+
+    def set(self, section: str, key: str, value: str) -> None:
+        """Set a key to a value as it is to stand in the file; a new key comes last."""
+        if not self._file.has_section(section):
+            self._add_section(section)
+        options = list(self._file[section].items())
+        if key not in self._file[section] and options:
+            options[-1][1].add_after.option(key, "")
+        else:
+            self._file.set(section, key, "")
+        first, *more = value.split("\n")
+        if more:
+            lines = [first, *more] if first else more
+            self._file[section][key].set_values(lines, prepend_newline=not first)
+        else:
+            self._file[section][key].value = value
+
+    def set_text(self, section: str, key: str, value: object) -> None:
+        """Set a key so that PasteDeploy reads ``value``."""
+        self.set(section, key, ini(value))
+
+    def remove(self, section: str, key: str) -> None:
+        if self._file.has_option(section, key):
+            self._file.remove_option(section, key)
+
+    def _add_section(self, section: str) -> None:
+        if sections := self.sections():
+            self._file[sections[-1]].add_after.space(1).section(section)
+        else:
+            self._file.add_section(section)
+
+
+def fragment(text: str) -> list[Setting]:
+    """Return the settings of an ini fragment, in order.
+
+    :raises IniError: if it is not one, or a setting has no section
+    """
+    return list(Ini(text).settings())
+
+
+def overlay(base: Ini, settings: Iterable[Setting]) -> None:
+    for setting in settings:
+        base.set(setting.section, setting.key, setting.value)
+
+
+def is_true(value: str) -> bool:
+    """Tell whether PasteDeploy's ``asbool`` takes ``value`` for true."""
+    return value.strip().lower() in TRUE_WORDS

@@ -1,0 +1,139 @@
+"""Recipe ``init_script``: ``bin/<site>``, and the init script through it.
+
+===============  ======================  =========================================
+Option           Type, default           Meaning
+===============  ======================  =========================================
+name             site name               Which site it belongs to.
+user             account                 Who runs the server; root becomes it first.
+host             host, ``127.0.0.1``     Where the server listens.
+port             TCP port                The same.
+environment      ``development``, ...    ``bin/<site> fg`` reloads changed code in
+                                         development.
+home             path                    The sandbox: ``${app:home}``.
+paster           path                    What serves: ``${app:paster}``.
+ini              path                    The live configuration: ``${ini:path}``.
+check-path       URL path, ``/``         What the server must answer to count as up.
+start-timeout    seconds, ``60``         How long it may take to answer.
+stop-timeout     seconds, ``30``         How long requests in flight may take to end.
+umask            octal, ``022``          Of the server.
+open-files       number, ``4096``        Its limit of open files.
+variables        name = value, a line    More environment variables for it.
+log-folder       path                    For ``<site>.log``, ``<site>-server.log``.
+run-folder       path                    For locks.
+data             path                    Its working directory.
+===============  ======================  =========================================
+
+Publishes ``script`` (the live init script) and ``control`` (``bin/<site>``).
+``pylonyard.server`` is what ``bin/<site>`` runs; ``server.json`` is its input.
+"""
+
+import grp
+import json
+import pwd
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pylonyard import scripts, values
+from pylonyard.options import option
+from pylonyard.recipe import Recipe, site_path
+from pylonyard.rendering import render
+from pylonyard.writing import Artifact
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a section of this recipe may say."""
+
+    name: str = option(values.site_name)
+    user: str = option(values.account, default="")
+    host: str = option(values.host, default="127.0.0.1")
+    port: int = option(values.port)
+    environment: str = option(
+        values.one_of("development", "staging", "production"), default="production"
+    )
+    home: Path = option(values.path)
+    paster: Path = option(values.path)
+    ini: Path = option(values.path)
+    check_path: str = option(values.url_path, default="/")
+    start_timeout: int = option(values.whole(1, 3600, "of seconds"), default="60")
+    stop_timeout: int = option(values.whole(1, 3600, "of seconds"), default="30")
+    umask: int = option(values.octal_mode, default="022")
+    open_files: int = option(values.whole(64, 1048576, "(open files)"), default="4096")
+    variables: tuple[tuple[str, str], ...] = option(values.pairs(values.text), default="")
+    log_folder: Path = option(values.path)
+    run_folder: Path = option(values.path)
+    data: Path = option(values.path)
+
+
+class InitScript(Recipe):
+    declaration = Options
+    settings: Options
+
+    def artifacts(self) -> Iterator[Artifact]:
+        options = self.settings
+        source = site_path(self.layout, options.name, "server.json")
+        yield Artifact(f"{options.name}/server.json", self._server_json())
+        yield Artifact(
+            f"bin/{options.name}",
+            scripts.tool_script("pylonyard.server.cli", f"__import__('pathlib').Path({str(source)!r})"),
+            0o755,
+        )
+        control = self.layout.bin / options.name
+        yield Artifact(
+            f"etc/init.d/{options.name}", render("init.d.j2", options, control=control), 0o755
+        )
+        logs = [options.log_folder / f"{options.name}{kind}.log" for kind in ("", "-server")]
+        group = grp.getgrgid(pwd.getpwnam(options.user).pw_gid).gr_name
+        rotation = render("logrotate.j2", options, logs=logs, group=group)
+        yield Artifact(f"etc/logrotate.d/{options.name}", rotation)
+
+    def _server_json(self) -> str:
+        options = self.settings
+        log = options.log_folder
+        content = {
+            "name": options.name,
+            "sandbox": str(self.layout.directory),
+            "user": options.user,
+            "paster": str(options.paster),
+            "ini": str(options.ini),
+            "host": options.host.strip("[]"),
+            "port": options.port,
+            "check-path": options.check_path,
+            "start-timeout": options.start_timeout,
+            "stop-timeout": options.stop_timeout,
+            "umask": f"{options.umask:03o}",
+            "open-files": options.open_files,
+            "environment": {
+                "PYTHON_EGG_CACHE": str(options.data / "egg-cache"),
+                **dict(options.variables),
+            },
+            "reload": options.environment == "development",
+            "shell": self._shell(),
+            "setup": [str(options.paster), "setup-app", str(options.ini)],
+            "log": str(log / f"{options.name}-server.log"),
+            "application-log": str(log / f"{options.name}.log"),
+            "run": str(options.run_folder),
+            "data": str(options.data),
+        }
+        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+    def _shell(self) -> list[str]:
+        """Return the command of the framework's own shell, else a Python that has the app."""
+        options = self.settings
+        installed = scripts.distributions(options.home)
+        if "pylons" in installed:
+            return [str(options.paster), "--plugin=pylons", "shell", str(options.ini)]
+        python = str(site_path(self.layout, options.name, "env", "bin", "python"))
+        if "pyramid" in installed:
+            start = "import sys; from pyramid.scripts.pshell import main; sys.exit(main())"
+            return [python, "-c", start, str(options.ini)]
+        start = "import sys; from paste.deploy import loadapp; app = loadapp('config:' + sys.argv[1])"
+        return [python, "-i", "-c", start, str(options.ini)]
+
+    def published(self) -> Mapping[str, Any]:
+        name = self.settings.name
+        return {
+            "script": self.layout.current / "etc" / "init.d" / name,
+            "control": self.layout.bin / name,
+        }

@@ -1,0 +1,142 @@
+"""Source trees of the checkout: built once for what they hold, and kept.
+
+``sources`` are built as wheels and copied: what is served does not change with
+the checkout.  ``develop`` projects are built as editable wheels (PEP 660), so
+flat and ``src`` layouts both work, and an edit shows at once.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pylonyard import wheels
+from pylonyard.errors import CommandError
+from pylonyard.running import last_line
+
+_DESCRIPTIONS = ("pyproject.toml", "setup.py", "setup.cfg", "MANIFEST.in")
+_NOT_SOURCE = {"__pycache__", "build", "dist", "node_modules"}
+
+
+def build(source: Path, store: Path, *, editable: bool) -> Path:
+    """Return the folder in ``store`` that holds the built project ``source``.
+
+    :raises CommandError: if there is no project, or it cannot be built
+    """
+    if not any((source / name).is_file() for name in _DESCRIPTIONS[:2]):
+        raise CommandError(
+            f"cannot build {source}", "no pyproject.toml and no setup.py there"
+        )
+    place = store / f"{source.name}-{_digest(source, editable)}"
+    if place.is_dir():
+        return place
+    store.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".draft-", dir=store) as drafts:
+        draft = Path(drafts, place.name)
+        wheels.unpack(_wheel(source, Path(drafts), editable), draft)
+        wheels.publish(draft, place)
+    return place
+
+
+def _digest(source: Path, editable: bool) -> str:
+    """Return a name for all that decides what building ``source`` gives."""
+    held = hashlib.sha256(repr((sys.version_info[:2], editable)).encode())
+    if editable:
+        held.update(repr((os.fspath(source), sorted(_packages(source)))).encode())
+        files: Iterable[Path] = (source / name for name in _DESCRIPTIONS)
+    else:
+        files = _source_files(source)
+    for path in files:
+        if path.is_file():
+            held.update(f"\0{path.relative_to(source)}\0{path.stat().st_mode & 0o111}\0".encode())
+            held.update(path.read_bytes())
+    return held.hexdigest()[:20]
+
+
+def _packages(source: Path) -> Iterable[str]:
+    for folder in (source, source / "src"):
+        if folder.is_dir():
+            yield from (
+                entry.name
+                for entry in folder.iterdir()
+                if entry.is_dir() and (entry / "__init__.py").exists()
+            )
+
+
+def _source_files(source: Path) -> Iterable[Path]:
+    for folder, folders, names in os.walk(source):
+        folders[:] = sorted(f for f in folders if _is_source(f))
+        yield from (Path(folder, name) for name in sorted(names) if not name.endswith(".pyc"))
+
+
+def _is_source(folder: str) -> bool:
+    return not (folder in _NOT_SOURCE or folder.startswith(".") or folder.endswith(".egg-info"))
+
+
+def _wheel(source: Path, scratch: Path, editable: bool) -> Path:
+    """Build ``source`` and return the wheel, made below ``scratch``."""
+    from pyproject_hooks import BackendUnavailable, BuildBackendHookCaller
+
+    if not editable:
+        # Backends write into the tree that they build, and it is not ours.
+        source = shutil.copytree(
+            source,
+            scratch / "source",
+            ignore=lambda _, names: [n for n in names if not _is_source(n)],
+        )
+    backend = _build_system(source)
+    hooks = BuildBackendHookCaller(
+        source,
+        backend.get("build-backend", "setuptools.build_meta:__legacy__"),
+        backend.get("backend-path"),
+        runner=_quietly,
+        python_executable=sys.executable,
+    )
+    try:
+        with warnings.catch_warnings():
+            # The backend's advice to the project's authors, pages of it.
+            warnings.simplefilter("ignore")
+            hook = hooks.build_editable if editable else hooks.build_wheel
+            return scratch / hook(os.fspath(scratch))
+    except BackendUnavailable as error:
+        backends = ", ".join(backend.get("requires", []))
+        raise CommandError(
+            f"cannot build {source}",
+            f"its build backend is not among buildout's tools: {backends}",
+            "build a wheel of it, and name its folder in find-links",
+        ) from error
+    except subprocess.CalledProcessError as error:
+        raise CommandError(f"cannot build {source}", last_line(error.output)) from error
+
+
+def _build_system(source: Path) -> dict[str, Any]:
+    description = source / "pyproject.toml"
+    if not description.is_file():
+        return {}
+    try:
+        import tomllib
+    except ModuleNotFoundError:  # Python 3.10
+        from pip._vendor import tomli as tomllib
+    with description.open("rb") as stream:
+        system: dict[str, Any] = tomllib.load(stream).get("build-system", {})
+    return system
+
+
+def _quietly(
+    command: list[str], cwd: str | None = None, extra_environ: Mapping[str, str] | None = None
+) -> None:
+    subprocess.run(
+        command,
+        cwd=cwd,
+        env={**os.environ, **(extra_environ or {})},
+        check=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )

@@ -1,0 +1,141 @@
+"""The releases of a sandbox: immutable folders, one of which is ``current``.
+
+A release is made as a draft beside the others and renamed when it is whole, so
+a number is either a whole release or does not exist.  Standard library only.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+MANIFEST = "manifest.json"
+DRAFT = ".draft-"
+
+
+class NoRelease(Exception):
+    """There is no such release."""
+
+
+@dataclass(frozen=True)
+class Releases:
+    """``folder`` holds the releases, ``current`` is the link to the live one."""
+
+    folder: Path
+    current: Path
+
+    def numbers(self) -> list[int]:
+        """Return the numbers of all whole releases, in ascending order."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(int(entry.name) for entry in self.folder.iterdir() if entry.name.isdigit())
+
+    def current_number(self) -> int | None:
+        try:
+            name = Path(os.readlink(self.current)).name
+        except OSError:
+            return None
+        return int(name) if name.isdigit() and self.path(int(name)).is_dir() else None
+
+    def path(self, number: int) -> Path:
+        return self.folder / str(number)
+
+    def manifest(self, number: int) -> Mapping[str, Any]:
+        """Return what the manifest of a release says; empty if it is damaged."""
+        try:
+            content = json.loads((self.path(number) / MANIFEST).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    @contextmanager
+    def draft(self) -> Iterator[Path]:
+        """Give a folder to make a release in; it is gone unless published.
+
+        What a killed run left is removed first; the caller holds the lock.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for left in self.folder.glob(f"{DRAFT}*"):
+            shutil.rmtree(left)
+        folder = Path(tempfile.mkdtemp(prefix=DRAFT, dir=self.folder))
+        folder.chmod(0o755)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def publish(self, draft: Path) -> int:
+        """Make the draft the newest release and ``current``; return its number."""
+        os.sync()
+        number = max(self.numbers(), default=0) + 1
+        draft.rename(self.path(number))
+        self.flip(number)
+        return number
+
+    def flip(self, number: int) -> None:
+        """Make ``current`` point to a release, with one rename.
+
+        :raises NoRelease: if there is none of that number
+        """
+        if not self.path(number).is_dir():
+            raise NoRelease(f"there is no release {number} in {self.folder}")
+        target = os.path.relpath(self.path(number), self.current.parent)
+        drafts = tempfile.mkdtemp(prefix=DRAFT, dir=self.folder)
+        try:
+            link = os.path.join(drafts, "current")
+            os.symlink(target, link)
+            os.replace(link, self.current)
+        finally:
+            os.rmdir(drafts)
+        _sync_folder(self.current.parent)
+
+    def prune(self, keep: int) -> list[int]:
+        """Remove all but the newest ``keep`` releases and the current one."""
+        current = self.current_number()
+        old = [number for number in self.numbers()[:-keep] if number != current]
+        for number in old:
+            # Renamed first: what a killed run leaves is a draft, not half a release.
+            doomed = self.folder / f"{DRAFT}{number}"
+            self.path(number).rename(doomed)
+            shutil.rmtree(doomed)
+        return old
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def linked_commands(current: Path) -> Mapping[str, str]:
+    """Return the links that ``bin/`` has for the scripts of the current release."""
+    folder = current / "bin"
+    names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+    return {name: str(folder / name) for name in names}
+
+
+def link_commands(bin_folder: Path, current: Path) -> None:
+    """Make ``bin/`` offer exactly the scripts of the current release.
+
+    Only links into ``current`` are ever replaced or removed.
+    """
+    bin_folder.mkdir(exist_ok=True)
+    prefix = os.path.relpath(current / "bin", bin_folder)
+    wanted = {name: f"{prefix}/{name}" for name in linked_commands(current)}
+    for entry in bin_folder.iterdir():
+        if entry.is_symlink() and os.readlink(entry).startswith(f"{prefix}/"):
+            if wanted.get(entry.name) == os.readlink(entry):
+                del wanted[entry.name]
+            elif entry.name not in wanted:
+                entry.unlink()
+    for name, target in wanted.items():
+        draft = bin_folder / f".{name}.{os.getpid()}"
+        draft.symlink_to(target)
+        draft.replace(bin_folder / name)

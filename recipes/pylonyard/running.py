@@ -1,0 +1,74 @@
+"""Other programs: the only module that starts them."""
+
+import os
+import pwd
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from pylonyard.errors import CommandError
+
+PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return an environment without what would leak into an application's Python."""
+    kept = {k: v for k, v in os.environ.items() if k in ("HOME", "TZ", "TMPDIR", "USER")}
+    return {**kept, "PATH": PROGRAM_PATH, "LC_ALL": "C.UTF-8", **(more or {})}
+
+
+def run(
+    command: Sequence[str | Path],
+    what: str,
+    *,
+    environment: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+    account: str | None = None,
+    stdin: str = "",
+    timeout: float = 600,
+    advice: str = "",
+    reason: Callable[[str], str] | None = None,
+) -> str:
+    """Run ``command`` and return what it printed, standard error included.
+
+    :param what: the beginning of the message if it fails
+    :param account: who runs it, if we are root; ourselves if not given
+    :param timeout: in seconds
+    :param reason: finds the reason of a failure in what was printed; by default
+        it is the last line
+    :raises CommandError: if it cannot start, fails, or takes too long
+    """
+    try:
+        finished = subprocess.run(
+            [os.fspath(word) for word in command],
+            env=clean_environment() if environment is None else dict(environment),
+            cwd=directory,
+            input=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            **_identity(account),
+        )
+    except subprocess.TimeoutExpired:
+        raise CommandError(what, f"took longer than {timeout:g} s", advice) from None
+    except OSError as error:
+        raise CommandError(what, f"{command[0]}: {error.strerror}", advice) from error
+    if finished.returncode:
+        told = (reason or last_line)(finished.stdout)
+        raise CommandError(what, told or f"exit status {finished.returncode}", advice)
+    return finished.stdout
+
+
+def _identity(account: str | None) -> dict[str, object]:
+    if account is None or os.geteuid() or pwd.getpwnam(account).pw_uid == 0:
+        return {}
+    entry = pwd.getpwnam(account)
+    groups = os.getgrouplist(account, entry.pw_gid)
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
+
+
+def last_line(output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    return lines[-1] if lines else ""

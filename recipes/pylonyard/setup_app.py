@@ -1,0 +1,61 @@
+"""``paster setup-app``, once for a database."""
+
+import os
+import pwd
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from zc.buildout import UserError
+
+from pylonyard import writing
+from pylonyard.errors import CommandError
+from pylonyard.layout import Layout
+from pylonyard.running import clean_environment, run
+
+
+@dataclass(frozen=True)
+class Setup:
+    """That the application of ``site`` is to be set up in ``database``."""
+
+    site: str
+    user: str
+    database: str
+    """A digest that tells one database from another."""
+
+
+def once(setup: Setup, release: Path, layout: Layout) -> None:
+    """Set the application up, unless it has been for this database.
+
+    :param release: whose ini and scripts to use; it need not be live
+    :raises zc.buildout.UserError: if the application's ``setup_app`` fails; it
+        is tried again by the next run
+    """
+    done = layout.var / "setup" / f"{setup.site}-{setup.database}"
+    if done.exists():
+        return
+    output = run_setup(setup, release, layout)
+    writing.directory(done.parent)
+    writing.write(done, f"{time.strftime('%Y-%m-%d %H:%M:%S')}\n{output}".encode(), 0o600)
+
+
+def run_setup(setup: Setup, release: Path, layout: Layout) -> str:
+    site = release / setup.site
+    data = layout.var / "data" / setup.site
+    account = pwd.getpwnam(setup.user)
+    environment = {
+        "HOME": account.pw_dir,
+        "USER": setup.user,
+        "PYTHON_EGG_CACHE": str(data / "egg-cache"),
+    }
+    try:
+        return run(
+            [site / "bin" / "paster", "setup-app", site / "production.ini"],
+            f"[{setup.site}] paster setup-app",
+            environment=clean_environment(environment),
+            directory=data,
+            account=setup.user,
+        )
+    except CommandError as error:
+        reader = "" if os.access(site, os.X_OK) else f"; can {setup.user} read {layout.directory}?"
+        raise UserError(f"{error}{reader}") from error

@@ -1,0 +1,151 @@
+"""Recipe ``site``: the handful of values that tell one site from another.
+
+=============  ========================  =========================================
+Option         Type, default             Meaning
+=============  ========================  =========================================
+name           site name                 Names its files: ``bin/<name>``,
+                                         ``/etc/init.d/<name>``.
+server-name    host name                 What visitors type; the virtual host's.
+server-alias   host names                Its other names; ``*`` and ``?`` allowed.
+port           TCP port                  Where its own server listens, on loopback.
+user           account                   Who runs it; default: who runs buildout.
+eggs           requirements, one a line  The application first.
+mode           ``proxy`` (default),      How Apache serves it: by proxy to its own
+               ``mod_wsgi``,             server, in a daemon process group, or in
+               ``embedded``              Apache's own processes.
+environment    ``development``,          What is allowed: debug in development only.
+               ``staging``,
+               ``production`` (default)
+roles          section names             The sections that deploy it; default:
+                                         ``app ini wsgi vhost init cron``.
+=============  ========================  =========================================
+
+The section ``[site]`` is deployed by the sections that ``roles`` names.  Any
+other section of this recipe, say ``[blog]``, is deployed by copies of them in
+which ``${site:...}`` reads ``${blog:...}``; a section ``[blog-ini]`` of the
+user's own overrides options of the copy of ``[ini]``.
+"""
+
+import os
+import pwd
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pylonyard import values, writing
+from pylonyard.errors import OptionError
+from pylonyard.options import option
+from pylonyard.recipe import Recipe, site_path
+
+FIRST = "site"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a section of this recipe may say."""
+
+    name: str = option(values.site_name)
+    server_name: str = option(values.host)
+    server_alias: tuple[str, ...] = option(values.listed(values.server_alias), default="")
+    port: int = option(values.port)
+    user: str = option(values.account, default="")
+    eggs: tuple[str, ...] = option(values.lines(values.text))
+    mode: str = option(values.one_of("proxy", "mod_wsgi", "embedded"), default="proxy")
+    environment: str = option(
+        values.one_of("development", "staging", "production"), default="production"
+    )
+    roles: tuple[str, ...] = option(
+        values.listed(values.section_name), default="app ini wsgi vhost init cron"
+    )
+
+
+class Site(Recipe):
+    declaration = Options
+    settings: Options
+
+    def prepare(self) -> None:
+        """Give a further site its own copies of the sections that deploy it."""
+        raw = self.buildout._raw
+        if missing := [role for role in self.settings.roles if role not in raw]:
+            raise OptionError(
+                self.name,
+                [f"roles: expected sections of this buildout, got {', '.join(missing)}"],
+            )
+        if self.name != FIRST:
+            for role in self.settings.roles:
+                copied = self._copy(self._extended(role))
+                raw[self._section(role)] = _overridden(
+                    copied, raw.get(self._section(role), {})
+                )
+
+    def _extended(self, role: str) -> Mapping[str, str]:
+        """Return what section ``role`` says, its ``<=`` carried out."""
+        raw = self.buildout._raw[role]
+        options: Mapping[str, str] = self.buildout.Options(self.buildout, role, raw)._do_extend_raw(
+            role, raw, []
+        )
+        return options
+
+    def _copy(self, options: Mapping[str, str]) -> dict[str, str]:
+        names = "|".join(map(re.escape, (FIRST, *self.settings.roles)))
+
+        def renamed(match: re.Match[str]) -> str:
+            section = match.group(1)
+            return "${" + (self.name if section == FIRST else self._section(section)) + ":"
+
+        return {
+            key: re.sub(rf"\$\{{({names}):", renamed, value) for key, value in options.items()
+        }
+
+    def _section(self, role: str) -> str:
+        return role if self.name == FIRST else f"{self.name}-{role}"
+
+    def published(self) -> Mapping[str, Any]:
+        options, var = self.settings, self.layout.var
+        return {
+            "server-alias": " ".join(options.server_alias),
+            "user": options.user,
+            "mode": options.mode,
+            "environment": options.environment,
+            "sections": " ".join(map(self._section, options.roles)),
+            "live": site_path(self.layout, options.name),
+            "log": var / "log",
+            "run": var / "run",
+            "data": var / "data" / options.name,
+            "secrets": var / "secrets" / options.name,
+        }
+
+    def install(self) -> Iterable[str]:
+        """Make the folders that the site writes into; no run removes them."""
+        var = self.layout.var
+        for folder, mode in (
+            (var / "log", 0o755),
+            (var / "run", 0o755),
+            (var / "data" / self.settings.name, 0o750),
+        ):
+            if not folder.is_dir():
+                writing.directory(folder, mode)
+                _give(folder, self.settings.user)
+        return ()
+
+    update = install
+
+
+def _give(folder: os.PathLike[str], user: str) -> None:
+    """Let ``user`` own a folder that we have just made, if we may."""
+    entry = pwd.getpwnam(user)
+    if os.geteuid() == 0 and entry.pw_uid:
+        os.chown(folder, entry.pw_uid, entry.pw_gid)
+
+
+def _overridden(options: dict[str, str], own: Mapping[str, str]) -> dict[str, str]:
+    """Return ``options`` with a section's ``own`` laid over, its ``+=`` included."""
+    result = dict(options)
+    for key, value in own.items():
+        if key.endswith("+"):
+            name = key[:-1].strip()
+            result[name] = "\n".join(filter(None, [result.get(name, ""), value]))
+        else:
+            result[key] = value
+    return result

@@ -1,0 +1,45 @@
+"""``bin/buildout``: zc.buildout with this project's defaults and one lock."""
+
+import sys
+
+import zc.buildout.buildout
+import zc.buildout.easy_install
+from zc.buildout.buildout import SectionKey
+
+from pylonyard import wheels
+
+DEFAULTS = {
+    # A user's ~/.buildout/default.cfg and any buildout.cfg override these.
+    "eggs-directory": "cache/eggs",
+    "download-cache": "cache",
+    "abi-tag-eggs": "true",
+}
+
+
+def unpack_wheel(wheel: str, destination: str) -> None:
+    """Unpack a wheel for zc.buildout, which would start pip for each.
+
+    :raises zc.buildout.UserError: if it is damaged
+    """
+    from pathlib import Path
+
+    try:
+        wheels.unpack(Path(wheel), Path(destination))
+    except wheels.WheelError as error:
+        raise zc.buildout.UserError(f"{error}; remove it, and run this again") from error
+
+
+def prepare() -> None:
+    """Give zc.buildout our defaults and our way to unpack wheels."""
+    options = zc.buildout.buildout._buildout_default_options
+    for name, value in DEFAULTS.items():
+        options[name] = SectionKey(value, "DEFAULT_VALUE")
+    # "Reading ..." and "Downloading ..." of every page would bury what matters.
+    zc.buildout.easy_install.AllowHostsPackageIndex.info = zc.buildout.easy_install.logger.debug
+    zc.buildout.easy_install.UNPACKERS[".whl"] = unpack_wheel
+
+
+def main() -> None:
+    """Run zc.buildout on the command line's arguments."""
+    prepare()
+    zc.buildout.buildout.main(sys.argv[1:])

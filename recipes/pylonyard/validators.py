@@ -1,0 +1,142 @@
+"""The real programs that judge an artifact before it goes live.
+
+A validator is a pattern of paths, the program it needs, and a function that
+raises ``CommandError`` if the program refuses the file.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+from pylonyard.errors import CommandError
+from pylonyard.running import PROGRAM_PATH, last_line, run
+
+_LOAD_INI = """
+import sys
+from paste.deploy.loadwsgi import APP, SERVER, loadcontext
+for kind in (APP, SERVER):
+    try:
+        loadcontext(kind, 'config:' + sys.argv[1])
+    except Exception:
+        error = sys.exc_info()[1]
+        sys.exit(' '.join(str(error).split()) or error.__class__.__name__)
+"""
+
+_COMPILE = """
+import io, sys
+compile(io.open(sys.argv[1], encoding='utf-8').read().encode('utf-8'), sys.argv[1], 'exec')
+"""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A release that is not live yet; its files refer to where it will be."""
+
+    folder: Path
+    live: Path
+
+    def python(self, path: str) -> Path:
+        """Return the interpreter of the site that ``path`` belongs to."""
+        return self.folder / path.partition("/")[0] / "env" / "bin" / "python"
+
+
+@dataclass(frozen=True)
+class Validator:
+    """Judges the files whose path matches ``pattern``, by ``program``."""
+
+    name: str
+    pattern: str
+    check: Callable[[Draft, str], None]
+    program: str = ""
+    package: str = ""
+    """The Debian package that has the program."""
+    needed: bool = True
+    """Whether a file may not go live without it."""
+
+    def found(self) -> bool:
+        return not self.program or shutil.which(self.program, path=PROGRAM_PATH) is not None
+
+
+def load_ini(draft: Draft, path: str) -> None:
+    run([draft.python(path), "-c", _LOAD_INI, draft.folder / path], path)
+
+
+def compile_script(draft: Draft, path: str) -> None:
+    run([draft.python(path), "-c", _COMPILE, draft.folder / path], path)
+
+
+def first_error(output: str) -> str:
+    """Return the first line that tells of an error, and what follows its colon."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    for number, line in enumerate(lines):
+        if "error" in line.lower():
+            return " ".join(lines[number : number + 2]) if line.endswith(":") else line
+    return last_line(output)
+
+
+def command(*words: str) -> Callable[[Draft, str], None]:
+    def check(draft: Draft, path: str) -> None:
+        run([*words, draft.folder / path], path, reason=first_error)
+
+    return check
+
+
+def load_server_settings(draft: Draft, path: str) -> None:
+    from pylonyard.server.errors import ServerError
+    from pylonyard.server.settings import load
+
+    try:
+        load(draft.folder / path)
+    except ServerError as error:
+        raise CommandError(path, str(error)) from error
+
+
+def apache(draft: Draft, path: str) -> None:
+    """Have Apache read a private ``httpd.conf`` that includes the virtual host.
+
+    Both name live paths, which are those of the release before; so copies are
+    read in which they name the draft.
+    """
+    site = path.partition("/")[0]
+    host = f"etc/apache2/sites-available/{site}.conf"
+    with tempfile.TemporaryDirectory() as folder:
+        for source in (path, host):
+            text = (draft.folder / source).read_text(encoding="utf-8")
+            text = text.replace(f"{draft.live}/{host}", f"{folder}/{Path(host).name}")
+            text = text.replace(f"{draft.live}/", f"{draft.folder}/")
+            Path(folder, Path(source).name).write_text(text, encoding="utf-8")
+        run(["apache2", "-t", "-f", Path(folder, Path(path).name)], path, reason=first_error)
+
+
+VALIDATORS: Sequence[Validator] = (
+    Validator("PasteDeploy", "*/production.ini", load_ini),
+    Validator("Python", "*/dispatch.wsgi", compile_script),
+    Validator("pylonyard.server", "*/server.json", load_server_settings),
+    Validator("sh", "etc/init.d/*", command("sh", "-n"), "sh", "dash"),
+    Validator(
+        "checkbashisms",
+        "etc/init.d/*",
+        command("checkbashisms"),
+        "checkbashisms",
+        "devscripts",
+        needed=False,
+    ),
+    Validator("apache2", "*/httpd.conf", apache, "apache2", "apache2"),
+    Validator("crontab", "etc/cron.d/*", command("crontab", "-n"), "crontab", "cron", needed=False),
+    Validator(
+        "logrotate",
+        "etc/logrotate.d/*",
+        command("logrotate", "--debug", "--state", "/dev/null"),
+        "logrotate",
+        "logrotate",
+        needed=False,
+    ),
+)
+
+
+def judging(path: str) -> Iterator[Validator]:
+    """Yield the validators that a path of a release has to pass."""
+    return (validator for validator in VALIDATORS if fnmatch(path, validator.pattern))

@@ -1,0 +1,149 @@
+"""Whole wheels into egg directories, without pip; standard library only.
+
+``bootstrap.py`` imports this before anything is installed, so nothing but the
+standard library may be imported here.  The layout is that of zc.buildout 6:
+one directory a distribution, which holds its packages and its ``.dist-info``.
+"""
+
+import base64
+import compileall
+import csv
+import hashlib
+import io
+import os
+import shutil
+import sys
+import sysconfig
+import tempfile
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+
+class WheelError(Exception):
+    """A wheel is not what it says, or not what was asked for."""
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def egg_name(wheel: Path) -> str:
+    """Return the name that an egg directory of this wheel has in zc.buildout 6."""
+    name, version = wheel.name.split("-")[:2]
+    python = "py{}.{}".format(*sys.version_info)
+    return f"{name}-{version}-{python}-{sysconfig.get_platform()}.egg"
+
+
+def install(wheel: Path, eggs: Path, accepted: Iterable[str] = ()) -> Path:
+    """Install ``wheel`` as an egg directory of ``eggs``, whole or not at all.
+
+    :param accepted: SHA-256 digests, one of which the file must have; none: any
+    :raises WheelError: if the file is not such, or is damaged; nothing of it
+        has been installed then
+    """
+    egg = eggs / egg_name(wheel)
+    if egg.is_dir():
+        return egg
+    digests = list(accepted)
+    if digests and sha256(wheel) not in digests:
+        raise WheelError(f"{wheel}: its SHA-256 is not one of those recorded for it")
+    eggs.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".draft-", dir=eggs) as drafts:
+        draft = Path(drafts, egg.name)
+        unpack(wheel, draft)
+        publish(draft, egg)
+    return egg
+
+
+def publish(draft: Path, place: Path) -> None:
+    """Rename a whole draft into ``place``, unless somebody else was faster."""
+    try:
+        draft.rename(place)
+    except OSError:
+        if not place.is_dir():
+            raise
+
+
+def unpack(wheel: Path, destination: Path) -> None:
+    """Unpack ``wheel`` into the new directory ``destination``, and compile it.
+
+    :raises WheelError: if a file is missing, unexpected or differs from RECORD
+    """
+    destination.mkdir(parents=True)
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            recorded = _recorded(archive)
+            for item in archive.infolist():
+                if not item.is_dir():
+                    _extract(archive, item, recorded, destination)
+    except (zipfile.BadZipFile, EOFError, KeyError, ValueError, OSError) as error:
+        raise WheelError(f"{wheel}: damaged: {error}") from error
+    if recorded:
+        raise WheelError(f"{wheel}: damaged: {sorted(recorded)[0]} is missing")
+    compileall.compile_dir(destination, quiet=2)
+
+
+def _recorded(archive: zipfile.ZipFile) -> dict[str, str]:
+    """Return the digest that RECORD states for each file of a wheel."""
+    (record,) = [n for n in archive.namelist() if _is_record(n)]
+    rows = csv.reader(io.StringIO(archive.read(record).decode()))
+    return {row[0]: row[1] for row in rows if row and not row[0].endswith(_UNRECORDED)}
+
+
+_UNRECORDED = (".dist-info/RECORD", ".dist-info/RECORD.jws", ".dist-info/RECORD.p7s")
+
+
+def _is_record(name: str) -> bool:
+    return name.count("/") == 1 and name.endswith(".dist-info/RECORD")
+
+
+def _extract(
+    archive: zipfile.ZipFile,
+    item: zipfile.ZipInfo,
+    recorded: dict[str, str],
+    destination: Path,
+) -> None:
+    content = archive.read(item)
+    if not item.filename.endswith(_UNRECORDED):
+        algorithm, _, digest = recorded.pop(item.filename).partition("=")
+        actual = hashlib.new(algorithm, content).digest()
+        if base64.urlsafe_b64encode(actual).rstrip(b"=").decode() != digest:
+            raise ValueError(f"{item.filename} differs from RECORD")
+    path = destination / _place(item.filename)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    # A wheel keeps a Unix mode in the high half; only "executable" matters.
+    path.chmod(0o755 if item.external_attr >> 16 & 0o111 else 0o644)
+
+
+def _place(name: str) -> PurePosixPath:
+    """Return where a wheel's member belongs, relative to the egg."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name:
+        raise ValueError(f"{name} would be written outside")
+    if path.parts[0].endswith(".data"):
+        kind, rest = path.parts[1], path.parts[2:]
+        if kind in ("purelib", "platlib"):
+            return PurePosixPath(*rest)
+        info = path.parts[0].removesuffix(".data") + ".dist-info"
+        # pkg_resources looks for a distribution's scripts beside its metadata.
+        return PurePosixPath(info, kind, *rest)
+    return path
+
+
+def remove_drafts(store: Path) -> None:
+    """Remove what a killed run left half-made in ``store``; never what is whole."""
+    for draft in store.glob(".draft-*"):
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def abi_tag() -> str:
+    """Return the folder that ``abi-tag-eggs`` gives this interpreter."""
+    suffix = sysconfig.get_config_var("SOABI") or ""
+    return "cp" + suffix.split("-")[1] if suffix.startswith("cpython-") else os.name

@@ -1,0 +1,37 @@
+from setuptools import find_packages, setup
+
+RECIPES = [
+    "apache_vhost",
+    "cron_restart",
+    "init_script",
+    "mod_wsgi_build",
+    "production_ini",
+    "pylons_app",
+    "release",
+    "site",
+]
+
+
+def entry_point(module: str) -> str:
+    return f"{module} = pylonyard.{module}:{module.title().replace('_', '')}"
+
+
+setup(
+    name="pylonyard",
+    version="0.1.0",
+    description="Buildout recipes that put PasteDeploy applications into production",
+    license="MIT",
+    package_dir={"": "recipes"},
+    packages=find_packages("recipes"),
+    package_data={"pylonyard": ["templates/*.j2"]},
+    python_requires=">=3.10",
+    install_requires=[
+        "ConfigUpdater",
+        "Jinja2",
+        "packaging",
+        "pyproject-hooks",
+        "zc.buildout >= 6",
+        "zc.recipe.egg >= 6",
+    ],
+    entry_points={"zc.buildout": [entry_point(module) for module in RECIPES]},
+)
