@@ -18,6 +18,8 @@ SERVER_KEYS = {
     "egg:Paste": {
         "use_threadpool": "true",
         "threadpool_workers": "{threads}",
+        # Paste wants it below the number of workers, and its default is 5.
+        "threadpool_spawn_if_under": "{spare}",
         # The default of 5 pending connections costs a second under load.
         "request_queue_size": "1024",
     },
@@ -80,7 +82,7 @@ def _server(config: Ini, options: "Options") -> None:
     config.set(section, "host", options.host.strip("[]"))
     config.set(section, "port", str(options.port))
     for key, value in SERVER_KEYS.get(options.server.partition("#")[0], {}).items():
-        config.set(section, key, value.format(threads=options.threads))
+        config.set(section, key, value.format(threads=options.threads, spare=min(5, options.threads - 1)))
 
 
 def _error_mail(config: Ini, section: str, options: "Options") -> None:

@@ -96,6 +96,7 @@ class InitScript(Recipe):
             "sandbox": str(self.layout.directory),
             "user": options.user,
             "paster": str(options.paster),
+            "python": str(self._python()),
             "ini": str(options.ini),
             "host": options.host.strip("[]"),
             "port": options.port,
@@ -118,13 +119,16 @@ class InitScript(Recipe):
         }
         return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
+    def _python(self) -> Path:
+        return site_path(self.layout, self.settings.name, "env", "bin", "python")
+
     def _shell(self) -> list[str]:
         """Return the command of the framework's own shell, else a Python that has the app."""
         options = self.settings
         installed = scripts.distributions(options.home)
         if "pylons" in installed:
             return [str(options.paster), "--plugin=pylons", "shell", str(options.ini)]
-        python = str(site_path(self.layout, options.name, "env", "bin", "python"))
+        python = str(self._python())
         if "pyramid" in installed:
             start = "import sys; from pyramid.scripts.pshell import main; sys.exit(main())"
             return [python, "-c", start, str(options.ini)]

@@ -33,7 +33,7 @@ def build(source: Path, store: Path, *, editable: bool) -> Path:
         raise CommandError(
             f"cannot build {source}", "no pyproject.toml and no setup.py there"
         )
-    place = store / f"{source.name}-{_digest(source, editable)}"
+    place = store / f"{source.name}-{digest(source, editable=editable)}"
     if place.is_dir():
         return place
     store.mkdir(parents=True, exist_ok=True)
@@ -44,7 +44,7 @@ def build(source: Path, store: Path, *, editable: bool) -> Path:
     return place
 
 
-def _digest(source: Path, editable: bool) -> str:
+def digest(source: Path, *, editable: bool) -> str:
     """Return a name for all that decides what building ``source`` gives."""
     held = hashlib.sha256(repr((sys.version_info[:2], editable)).encode())
     if editable:
@@ -85,11 +85,7 @@ def _wheel(source: Path, scratch: Path, editable: bool) -> Path:
 
     if not editable:
         # Backends write into the tree that they build, and it is not ours.
-        source = shutil.copytree(
-            source,
-            scratch / "source",
-            ignore=lambda _, names: [n for n in names if not _is_source(n)],
-        )
+        source = copy(source, scratch)
     backend = _build_system(source)
     hooks = BuildBackendHookCaller(
         source,
@@ -113,6 +109,15 @@ def _wheel(source: Path, scratch: Path, editable: bool) -> Path:
         ) from error
     except subprocess.CalledProcessError as error:
         raise CommandError(f"cannot build {source}", last_line(error.output)) from error
+
+
+def copy(source: Path, scratch: Path) -> Path:
+    """Return a copy of the tree ``source`` below ``scratch``, what was built left out."""
+    return shutil.copytree(
+        source,
+        scratch / f"source-{source.name}",
+        ignore=lambda _, names: [n for n in names if not _is_source(n)],
+    )
 
 
 def _build_system(source: Path) -> dict[str, Any]:

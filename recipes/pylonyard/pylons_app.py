@@ -17,7 +17,24 @@ index          URL                       The package index; default:
 scripts        names                     Console scripts wanted; default: all those
                                          of ``eggs``.
 interpreter    name, ``python``          The name of the sandbox's interpreter.
+python         command or path           Which interpreter runs the application;
+                                         default: buildout's own. Python 2.7 and 3.6
+                                         or newer.
+versions       section name              The pins; default:
+                                         ``${buildout:versions}``. For another
+                                         interpreter each distribution needs one.
+provided       name = version, a line    Distributions that the standard library has
+                                         taken over: metadata satisfies who requires
+                                         them. (Another interpreter only.)
+without-setup  names                     Projects to build without their
+-requires                                ``setup_requires``, which no index has any
+                                         more. (Another interpreter only.)
 =============  ========================  =========================================
+
+For buildout's own interpreter the sandbox is made of buildout's eggs; for another
+one it is a virtual environment that pip fills with wheels from the download
+cache.  Both are isolated from the machine's site-packages, immutable, kept in
+``cache/sandboxes`` by what they hold, and look the same to other parts.
 
 Publishes ``home`` (the sandbox in its store), ``env`` (the live link to it),
 ``python`` and ``paster`` (live scripts), ``application`` (the first egg).
@@ -28,10 +45,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pylonyard import eggs, projects, sandboxes, scripts, values
+from pylonyard import eggs, projects, sandboxes, scripts, values, virtualenvs
 from pylonyard.errors import CommandError, OptionError
+from pylonyard.interpreters import Interpreter, find
 from pylonyard.options import option
 from pylonyard.recipe import Recipe, site_path
+from pylonyard.virtualenvs import Contents
 from pylonyard.writing import Artifact, Link
 
 
@@ -46,6 +65,7 @@ def requirement(text: str) -> str:
     return text
 
 
+version = values.matching(r"[0-9][A-Za-z0-9.+!_-]*", "a version such as 1.2.7")
 script_name = values.matching(r"[A-Za-z0-9][A-Za-z0-9._-]*", "the name of a script")
 
 
@@ -64,6 +84,10 @@ class Options:
     index: str | None = option(values.optional(values.text), default="")
     scripts: tuple[str, ...] = option(values.listed(script_name), default="")
     interpreter: str = option(script_name, default="python")
+    python: str | None = option(values.optional(values.text), default="")
+    versions: str | None = option(values.optional(values.section_name), default="")
+    provided: tuple[tuple[str, str], ...] = option(values.pairs(version), default="")
+    without_setup_requires: tuple[str, ...] = option(values.listed(script_name), default="")
 
 
 class PylonsApp(Recipe):
@@ -75,18 +99,55 @@ class PylonsApp(Recipe):
         options = self.settings
         if not options.eggs:
             raise OptionError(self.name, ["eggs: expected at least one requirement, got ''"])
-        base = self.buildout["buildout"]
-        links = base["find-links"].split() if options.find_links is None else options.find_links
+        self.home = self._foreign() if self._interpreter() else self._own()
+
+    def _interpreter(self) -> Interpreter | None:
+        """Return the interpreter wanted, if it is not buildout's own."""
+        if not self.settings.python:
+            return None
+        try:
+            found = find(self.settings.python)
+        except ValueError as error:
+            raise OptionError(self.name, [f"python: {error}"]) from error
+        return None if found.executable == sandboxes.interpreter() else found
+
+    def _own(self) -> Path:
+        options, base = self.settings, self.buildout["buildout"]
         built = [*self._built(options.develop, True), *self._built(options.sources, False)]
         found = eggs.locations(
             self.buildout,
             self.name,
             options.eggs,
             built,
-            links,
-            options.index or base.get("index"),
+            options.find_links or (),
+            options.index,
+            self._pins() if options.versions else None,
         )
-        self.home = sandboxes.make(self.layout.sandboxes, [*found, *options.extra_paths])
+        return sandboxes.make(self.layout.sandboxes, [*found, *options.extra_paths])
+
+    def _foreign(self) -> Path:
+        options, base = self.settings, self.buildout["buildout"]
+        interpreter = self._interpreter()
+        assert interpreter is not None
+        contents = Contents(
+            interpreter=interpreter,
+            requirements=options.eggs,
+            pins=self._pins(),
+            develop=options.develop,
+            sources=options.sources,
+            extra_paths=options.extra_paths,
+            provided=options.provided,
+            without_setup_requires=options.without_setup_requires,
+            links=options.find_links or tuple(base["find-links"].split()),
+            index=options.index or base.get("index"),
+        )
+        return virtualenvs.make(self.buildout, self.name, contents)
+
+    def _pins(self) -> dict[str, str]:
+        section = self.settings.versions or self.buildout["buildout"]["versions"]
+        if self.buildout.get(section) is None:
+            raise OptionError(self.name, [f"versions: expected a section, got {section!r}"])
+        return dict(self.buildout[section])
 
     def _built(self, sources: tuple[Path, ...], editable: bool) -> Iterator[Path]:
         for source in sources:

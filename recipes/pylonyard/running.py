@@ -69,6 +69,15 @@ def _identity(account: str | None) -> dict[str, object]:
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
 
 
+def first_error(output: str) -> str:
+    """Return the first line that tells of an error, and what follows its colon."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    for number, line in enumerate(lines):
+        if "error" in line.lower():
+            return " ".join(lines[number : number + 2]) if line.endswith(":") else line
+    return last_line(output)
+
+
 def last_line(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     return lines[-1] if lines else ""

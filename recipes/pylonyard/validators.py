@@ -12,7 +12,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from pylonyard.errors import CommandError
-from pylonyard.running import PROGRAM_PATH, last_line, run
+from pylonyard.running import PROGRAM_PATH, first_error, run
 
 _LOAD_INI = """
 import sys
@@ -66,15 +66,6 @@ def load_ini(draft: Draft, path: str) -> None:
 
 def compile_script(draft: Draft, path: str) -> None:
     run([draft.python(path), "-c", _COMPILE, draft.folder / path], path)
-
-
-def first_error(output: str) -> str:
-    """Return the first line that tells of an error, and what follows its colon."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    for number, line in enumerate(lines):
-        if "error" in line.lower():
-            return " ".join(lines[number : number + 2]) if line.endswith(":") else line
-    return last_line(output)
 
 
 def command(*words: str) -> Callable[[Draft, str], None]:

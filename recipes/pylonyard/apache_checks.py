@@ -1,0 +1,169 @@
+"""What ``apache2 -t`` lets pass: one-line problems of a configuration's text.
+
+``problems`` reads a text as Apache would, as far as a virtual host needs it:
+sections, quotes, continued lines, ``Define``.  Nothing else is read or run.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+_WORD = re.compile(r"""(?:[\w-]+=)?(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|\S+""")
+_VARIABLE = re.compile(r"\$\{([^}:]*)\}")
+
+
+class ConfigError(ValueError):
+    """A text's sections do not fit together."""
+
+
+@dataclass(frozen=True)
+class Directive:
+    """One directive; that of a section has a name such as ``<directory``."""
+
+    line: int
+    name: str
+    arguments: tuple[str, ...]
+    sections: tuple[tuple[str, str], ...]
+
+    def says(self, *words: str) -> bool:
+        return [a.lower() for a in self.arguments[: len(words)]] == list(words)
+
+    def within(self, section: str) -> str | None:
+        """Return the argument of the innermost ``section`` around, if there is one."""
+        return next((value for name, value in reversed(self.sections) if name == section), None)
+
+    def setting(self, name: str) -> str | None:
+        """Return the value of an argument ``name=value``."""
+        values = (a.partition("=")[2] for a in self.arguments if a.startswith(f"{name}="))
+        return next(values, None)
+
+
+def problems(
+    text: str,
+    *,
+    exists: Callable[[str], bool] = os.path.exists,
+    defined: Mapping[str, str] | None = None,
+) -> list[str]:
+    """Return what is wrong with a configuration that Apache would accept.
+
+    :param exists: tells whether a file is, or will be, there
+    :param defined: what files read before this one ``Define``
+    """
+    try:
+        found = list(parse(text, defined))
+    except ConfigError as error:
+        return [str(error)]
+    return [
+        *_open_doors(found),
+        *_unknown_groups(found),
+        *_twice(found),
+        *_missing(found, exists),
+        *_left_over(found),
+    ]
+
+
+def parse(text: str, defined: Mapping[str, str] | None = None) -> Iterator[Directive]:
+    """Yield the directives of ``text``, the variables that it defines filled in.
+
+    :raises ConfigError: if a section is not closed, or closed but not open
+    """
+    variables = dict(defined or {})
+    sections: list[tuple[str, str]] = []
+    for line, content in _logical_lines(text):
+        name, arguments = _split(content, variables)
+        if name.startswith("</"):
+            if not sections or sections[-1][0] != name[2:]:
+                raise ConfigError(f"line {line}: {content} closes what is not open")
+            sections.pop()
+            continue
+        if name == "define":
+            variables.setdefault(arguments[0], " ".join(arguments[1:]))
+        yield Directive(line, name, arguments, tuple(sections))
+        if name.startswith("<"):
+            sections.append((name[1:], " ".join(arguments)))
+    if sections:
+        raise ConfigError(f"<{sections[-1][0]}> is not closed")
+
+
+def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
+    held, start = "", 1
+    for number, line in enumerate(text.split("\n"), 1):
+        start = start if held else number
+        if line.endswith("\\"):
+            held += line[:-1] + " "
+            continue
+        content, held = (held + line).strip(), ""
+        if content and not content.startswith("#"):
+            yield start, content
+    if held:
+        raise ConfigError(f"line {start}: the last line ends with a backslash")
+
+
+def _split(content: str, variables: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
+    if content.startswith("<") and content.endswith(">"):
+        content = content[:-1]
+    name, _, rest = content.partition(" ")
+    filled = _VARIABLE.sub(lambda found: variables.get(found[1], found[0]), rest)
+    return name.lower(), tuple(_unquoted(word) for word in _WORD.findall(filled))
+
+
+def _unquoted(word: str) -> str:
+    name, equals, value = re.fullmatch(r"(?s)(?:([\w-]+)(=)(?=[\"']))?(.*)", word).groups("")  # type: ignore[union-attr]
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+        value = re.sub(r"\\(.)", r"\1", value[1:-1])
+    return f"{name}{equals}{value}"
+
+
+def _open_doors(found: Iterable[Directive]) -> Iterator[str]:
+    for one in found:
+        if one.name == "proxyrequests" and one.says("on"):
+            yield f"line {one.line}: ProxyRequests On makes an open proxy"
+        if one.name == "alias" and one.says("/"):
+            yield f"line {one.line}: Alias / serves all of {' '.join(one.arguments[1:])}"
+        if (
+            one.name == "require"
+            and one.says("all", "granted")
+            and one.within("directory") in ("/", "~ /", "/*")
+        ):
+            yield f"line {one.line}: Require all granted opens every file of the machine"
+
+
+def _unknown_groups(found: list[Directive]) -> Iterator[str]:
+    groups = {one.arguments[0] for one in found if one.name == "wsgidaemonprocess"}
+    for one in found:
+        if one.name == "wsgiprocessgroup":
+            name: str | None = one.arguments[0]
+        else:
+            name = one.setting("process-group") if one.name.startswith("wsgi") else None
+        if name and not name.startswith("%{") and name not in groups:
+            yield f"line {one.line}: process group {name} has no WSGIDaemonProcess"
+
+
+def _twice(found: Iterable[Directive]) -> Iterator[str]:
+    known: dict[tuple[str, str], int] = {}
+    for one in found:
+        address = one.within("virtualhost")
+        if address is None or one.name not in ("servername", "serveralias"):
+            continue
+        for name in one.arguments:
+            first = known.setdefault((name.lower(), address), one.line)
+            if first != one.line:
+                yield f"line {one.line}: {name} on {address} is served by line {first} already"
+
+
+def _missing(found: Iterable[Directive], exists: Callable[[str], bool]) -> Iterator[str]:
+    for one in found:
+        if one.name in ("wsgiscriptalias", "wsgiimportscript"):
+            script = one.arguments[1 if one.name == "wsgiscriptalias" else 0]
+            if not exists(script):
+                yield f"line {one.line}: the WSGI script {script} is missing"
+        home = one.setting("python-home")
+        if home and not exists(home):
+            yield f"line {one.line}: the python-home {home} is missing"
+
+
+def _left_over(found: Iterable[Directive]) -> Iterator[str]:
+    for one in found:
+        for variable in _VARIABLE.findall(" ".join(one.arguments)):
+            yield f"line {one.line}: ${{{variable}}} is not defined"

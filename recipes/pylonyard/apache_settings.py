@@ -1,0 +1,123 @@
+"""What a virtual host may be told: converters, and the defaults of a daemon."""
+
+import grp
+import re
+from pathlib import Path
+
+from pylonyard import values
+from pylonyard.apache_checks import ConfigError, parse
+
+# Those of mod_wsgi-express: without them a request that hangs takes its thread
+# for good, and a process that hangs is never replaced.
+DAEMON = {
+    "listen-backlog": "100",
+    "queue-timeout": "45",
+    "socket-timeout": "60",
+    "connect-timeout": "15",
+    "request-timeout": "60",
+    "startup-timeout": "15",
+    "deadlock-timeout": "60",
+    "graceful-timeout": "15",
+    "shutdown-timeout": "5",
+    "lang": "C.UTF-8",
+    "locale": "C.UTF-8",
+}
+
+_MORE_DAEMON = {
+    "backlog",
+    "cpu-priority",
+    "cpu-time-limit",
+    "eviction-timeout",
+    "inactivity-timeout",
+    "interrupt-timeout",
+    "maximum-requests",
+    "memory-limit",
+    "receive-buffer-size",
+    "response-buffer-size",
+    "restart-interval",
+    "send-buffer-size",
+    "stack-size",
+    "umask",
+    "virtual-memory-limit",
+}
+
+# Mozilla's "intermediate" set, version 5.7: TLS 1.2 with forward secrecy, and 1.3.
+CIPHERS = ":".join(
+    [
+        "ECDHE-ECDSA-AES128-GCM-SHA256",
+        "ECDHE-RSA-AES128-GCM-SHA256",
+        "ECDHE-ECDSA-AES256-GCM-SHA384",
+        "ECDHE-RSA-AES256-GCM-SHA384",
+        "ECDHE-ECDSA-CHACHA20-POLY1305",
+        "ECDHE-RSA-CHACHA20-POLY1305",
+        "DHE-RSA-AES128-GCM-SHA256",
+        "DHE-RSA-AES256-GCM-SHA384",
+        "DHE-RSA-CHACHA20-POLY1305",
+    ]
+)
+
+_daemon_value = values.matching(r"[A-Za-z0-9._@-]+", "a number or a name")
+_url = values.matching(
+    r"(/[A-Za-z0-9._~-]+)+", "a URL path of letters, digits, . _ ~ - without a final /"
+)
+
+module_name = values.matching(r"[a-z][a-z0-9_]*", "a module's name as a2enmod takes it")
+log_level = values.matching(
+    r"([a-z0-9_]+:)?(emerg|alert|crit|error|warn|notice|info|debug|trace[1-8])",
+    "a level such as warn, or module:level",
+)
+request_timeout = values.matching(
+    r"(handshake|header|body)=\d{1,5}(-\d{1,5})?(,[Mm]in[Rr]ate=\d{1,9})?",
+    "header=, body= or handshake=SECONDS[-SECONDS][,MinRate=BYTES]",
+)
+display_name = values.matching(
+    r"%\{GROUP\}|[A-Za-z0-9(][A-Za-z0-9():._-]{0,60}", "%{GROUP} or a name without spaces"
+)
+application_group = values.matching(
+    r"%\{GLOBAL\}|[A-Za-z0-9][A-Za-z0-9._-]{0,60}", "%{GLOBAL} or a name"
+)
+
+
+def daemon_options(text: str) -> tuple[tuple[str, str], ...]:
+    """Convert ``name = value`` a line, laid over the defaults of a daemon process."""
+    given = dict(values.pairs(_daemon_value)(text))
+    for name in given:
+        if name not in DAEMON and name not in _MORE_DAEMON:
+            raise values.refuse("an option of WSGIDaemonProcess that has none here", name)
+    return tuple({**DAEMON, **given}.items())
+
+
+def static(text: str) -> tuple[tuple[str, Path], ...]:
+    """Convert ``/url = folder`` a line; the most specific URL comes first."""
+    found = [(_url(url), folder) for url, folder in values.pairs(values.path)(text)]
+    urls = [url for url, _ in found]
+    for url in urls:
+        if urls.count(url) > 1:
+            raise values.refuse("each URL path once", url)
+    return tuple(sorted(found, key=lambda pair: (-len(pair[0]), pair[0])))
+
+
+def group(value: str) -> str | None:
+    """Keep the name of a group of this machine; empty means the user's own."""
+    if not value:
+        return None
+    try:
+        return grp.getgrnam(value).gr_name
+    except (KeyError, ValueError):
+        raise values.refuse("an existing group", value) from None
+
+
+def directives(text: str) -> tuple[str, ...]:
+    """Keep whole lines for Apache, if they cannot reach beyond the virtual host."""
+    if re.search(r"[\x00-\x08\x0b-\x1f\x7f]", text):
+        raise values.refuse("lines without control characters", text)
+    if "${" in text:
+        raise values.refuse("directives without ${, which Apache would expand", text)
+    lines = text.strip("\n").split("\n") if text.strip() else []
+    try:
+        for directive in parse("\n".join(lines)):
+            if directive.name in ("<virtualhost", "define", "undefine"):
+                raise values.refuse("directives of a virtual host", directive.name)
+    except ConfigError as error:
+        raise ValueError(f"expected whole sections, got: {error}") from None
+    return tuple(lines)

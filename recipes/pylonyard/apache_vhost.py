@@ -1,0 +1,266 @@
+"""Recipe ``apache_vhost``: how Apache serves a site.
+
+===================  ========================  ===================================
+Option               Type, default             Meaning
+===================  ========================  ===================================
+name                 site name                 Which site it belongs to.
+mode                 ``proxy`` (default),      By proxy to the site's own server;
+                     ``mod_wsgi``,             in a group of daemon processes; in
+                     ``embedded``              Apache's own processes.
+server-name          host name                 What visitors type.
+server-alias         host names                Other names; ``*``, ``?`` allowed.
+listen               address, ``*``            Where Apache listens, and the port;
+listen-port          TCP port, ``80``          any but 80 gets its ``Listen``.
+directives           lines                     More for the virtual host, verbatim.
+extra-modules        names                     Modules that ``directives`` needs.
+log-folder           path                      Of ``<name>-access.log``, ``-error.log``.
+log-level            levels, ``warn``          As ``warn wsgi:info``.
+run-folder           path                      Of the private Apache's pid and sockets.
+data                 path                      Where the application writes.
+timeout              seconds, ``60``           For the client's and backend's silence.
+max-body             bytes, ``10485760``       The largest request; 0: any.
+request-timeouts     words                     ``RequestReadTimeout``: how slow a
+                                               client may send.
+static               url = folder, a line      Files that Apache serves by itself.
+**proxy**
+backends             host:port, several        The site's servers; more than one
+                                               are balanced.
+retry                seconds, ``5``            When a failed backend is tried again.
+lbmethod             name, ``byrequests``      How requests are balanced.
+**mod_wsgi**
+module               path                      ``${wsgi:module}``.
+home                 path                      The sandbox: ``${app:home}``.
+user, group          account, its group        Who runs the daemon processes.
+processes, threads   ``2``, ``2``              Threads share one interpreter; few
+                                               are faster than many.
+display-name         name, ``%{GROUP}``        What ``ps`` shows.
+daemon-options       name = value, a line      More for ``WSGIDaemonProcess``.
+application-group    name, ``%{GLOBAL}``       The interpreter; a second embedded
+                                               site needs one of its own.
+**TLS**
+ssl-certificate      path                      With its chain; no TLS without it.
+ssl-key              path                      Its key.
+ssl-port             TCP port, ``443``         Where Apache listens for it.
+redirect             ``true``, ``false``       Whether http leads to https.
+hsts                 seconds, ``0``            How long browsers insist on https.
+**a private Apache** (``bin/<name>-httpd``)
+httpd-port           TCP port, ``8880``        Its port on loopback,
+httpd-ssl-port       TCP port, ``8843``        and that for TLS.
+apache-modules       path                      The folder of Apache's modules.
+===================  ========================  ===================================
+
+Publishes ``path`` (the live site file), ``modules`` (for a2enmod), ``script``
+(the live ``dispatch.wsgi``) and ``httpd`` (the private Apache's live file).
+"""
+
+import grp
+import pwd
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pylonyard import apache_settings as settings
+from pylonyard import values
+from pylonyard.apache_checks import problems
+from pylonyard.errors import OptionError
+from pylonyard.options import option
+from pylonyard.recipe import Recipe, site_path
+from pylonyard.rendering import render
+from pylonyard.scripts import python_script
+from pylonyard.writing import Artifact
+
+# What Debian's a2enmod takes, in the order in which a2enmod may load them.
+SERVED_BY = {
+    "proxy": ("proxy", "proxy_http"),
+    "mod_wsgi": ("wsgi",),
+    "embedded": ("wsgi",),
+}
+
+# A socket's whole path has at most 107 characters; mod_wsgi adds numbers.
+LONGEST_SOCKET_PREFIX = 80
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a section of this recipe may say."""
+
+    name: str = option(values.site_name)
+    mode: str = option(values.one_of("proxy", "mod_wsgi", "embedded"), default="proxy")
+    server_name: str = option(values.host)
+    server_alias: tuple[str, ...] = option(values.listed(values.server_alias), default="")
+    listen: str = option(values.listen_host, default="*")
+    listen_port: int = option(values.port, default="80")
+    directives: tuple[str, ...] = option(settings.directives, default="")
+    extra_modules: tuple[str, ...] = option(values.listed(settings.module_name), default="")
+    log_folder: Path = option(values.path)
+    log_level: tuple[str, ...] = option(values.listed(settings.log_level), default="warn")
+    run_folder: Path = option(values.path)
+    data: Path = option(values.path)
+    timeout: int = option(values.whole(1, 86400, "(seconds)"), default="60")
+    max_body: int = option(values.whole(0, 999999999, "(bytes)"), default="10485760")
+    request_timeouts: tuple[str, ...] = option(
+        values.listed(settings.request_timeout),
+        default="header=15-30,MinRate=500 body=15,MinRate=500",
+    )
+    static: tuple[tuple[str, Path], ...] = option(settings.static, default="")
+    backends: tuple[tuple[str, int], ...] = option(values.listed(values.host_port), default="")
+    retry: int = option(values.whole(0, 3600, "(seconds)"), default="5")
+    lbmethod: str = option(
+        values.one_of("byrequests", "bytraffic", "bybusyness"), default="byrequests"
+    )
+    module: Path | None = option(values.optional(values.path), default="")
+    home: Path | None = option(values.optional(values.path), default="")
+    user: str = option(values.account, default="")
+    group: str | None = option(settings.group, default="")
+    processes: int = option(values.whole(1, 100, "(processes)"), default="2")
+    threads: int = option(values.whole(1, 100, "(threads)"), default="2")
+    display_name: str = option(settings.display_name, default="%{GROUP}")
+    daemon_options: tuple[tuple[str, str], ...] = option(settings.daemon_options, default="")
+    application_group: str = option(settings.application_group, default="%{GLOBAL}")
+    ssl_certificate: Path | None = option(values.optional(values.path), default="")
+    ssl_key: Path | None = option(values.optional(values.path), default="")
+    ssl_port: int = option(values.port, default="443")
+    redirect: bool = option(values.boolean, default="true")
+    hsts: int = option(values.whole(0, 63072000, "(seconds)"), default="0")
+    httpd_port: int = option(values.port, default="8880")
+    httpd_ssl_port: int = option(values.port, default="8843")
+    apache_modules: Path = option(values.path, default="/usr/lib/apache2/modules")
+
+
+class ApacheVhost(Recipe):
+    declaration = Options
+    settings: Options
+
+    def prepare(self) -> None:
+        """Refuse options that do not go together."""
+        if found := list(_contradictions(self.settings, self.layout.directory)):
+            raise OptionError(self.name, found)
+
+    def artifacts(self) -> Iterator[Artifact]:
+        name = self.settings.name
+        yield Artifact(f"etc/apache2/sites-available/{name}.conf", self._site())
+        yield Artifact(f"{name}/httpd.conf", self._render("httpd.conf.j2"))
+        yield Artifact(f"bin/{name}-httpd", self._control(), 0o755)
+        if self.settings.mode != "proxy":
+            yield Artifact(f"{name}/dispatch.wsgi", self._render("dispatch.wsgi.j2"))
+
+    def _site(self) -> str:
+        text = self._render("site.conf.j2")
+        if found := problems(text, exists=lambda path: True):
+            raise ValueError(f"directives: expected none that open a hole, got {found[0]}")
+        return text
+
+    def _render(self, template: str) -> str:
+        options, live = self.settings, site_path(self.layout, self.settings.name)
+        return render(
+            template,
+            options,
+            live=_plain(live),
+            site_file=self._live_site(),
+            modules=modules(options),
+            backend_urls=[f"http://{host}:{port}" for host, port in options.backends],
+            static_patterns={url: re.escape(url) for url, _ in options.static},
+            account=options.user,
+            account_group=_group(options),
+            unprivileged=_unprivileged(options),
+            ciphers=settings.CIPHERS,
+        )
+
+    def _live_site(self) -> Path:
+        folder = self.layout.current / "etc" / "apache2" / "sites-available"
+        return folder / f"{self.settings.name}.conf"
+
+    def _control(self) -> str:
+        """Return a script that starts and stops the private Apache."""
+        options = self.settings
+        ports = [options.httpd_port, *([options.httpd_ssl_port] if options.ssl_key else [])]
+        described = {
+            "name": options.name,
+            "config": str(site_path(self.layout, options.name, "httpd.conf")),
+            "pid_file": str(options.run_folder / f"{options.name}-httpd.pid"),
+            "log": str(options.log_folder / f"{options.name}-httpd.log"),
+            "ports": ports,
+            "user": options.user,
+        }
+        return python_script(
+            Path(sys.executable),
+            "import sys",
+            f"sys.path.insert(0, {str(Path(__file__).parent.parent)!r})",
+            "from pylonyard.httpd_control import Httpd, main",
+            f"sys.exit(main(Httpd(**{described!r}), sys.argv[1:]))",
+        )
+
+    def published(self) -> Mapping[str, Any]:
+        name = self.settings.name
+        script = site_path(self.layout, name, "dispatch.wsgi")
+        return {
+            "path": self._live_site(),
+            "modules": " ".join(modules(self.settings)),
+            "script": "" if self.settings.mode == "proxy" else script,
+            "httpd": site_path(self.layout, name, "httpd.conf"),
+        }
+
+
+def modules(options: Options) -> tuple[str, ...]:
+    """Return the modules that a site file needs, as a2enmod names them."""
+    needed = ["authz_core", "alias", "mime", "reqtimeout", "headers", *SERVED_BY[options.mode]]
+    if options.mode == "proxy" and len(options.backends) > 1:
+        needed += ["slotmem_shm", "proxy_balancer", f"lbmethod_{options.lbmethod}"]
+    if options.ssl_certificate:
+        needed += ["socache_shmcb", "ssl"]
+    return tuple(dict.fromkeys([*needed, *options.extra_modules]))
+
+
+def _contradictions(options: Options, sandbox: Path) -> Iterator[str]:
+    if options.mode == "proxy" and not options.backends:
+        yield "backends: expected at least one host:port in mode proxy, got ''"
+    if options.mode != "proxy" and options.module is None:
+        yield f"module: expected the path of mod_wsgi.so in mode {options.mode}, got ''"
+    if options.mode == "mod_wsgi" and pwd.getpwnam(options.user).pw_uid == 0:
+        yield f"user: expected an account that mod_wsgi may use, got {options.user!r}"
+    if (options.ssl_certificate is None) != (options.ssl_key is None):
+        yield "ssl-certificate: expected both this and ssl-key, got only one"
+    if options.ssl_certificate and options.listen_port == options.ssl_port:
+        yield f"ssl-port: expected another than listen-port, got '{options.ssl_port}'"
+    if options.ssl_certificate and options.httpd_port == options.httpd_ssl_port:
+        yield f"httpd-ssl-port: expected another than httpd-port, got '{options.httpd_ssl_port}'"
+    if options.hsts and options.ssl_certificate is None:
+        yield f"hsts: expected 0 without ssl-certificate, got '{options.hsts}'"
+    socket = options.run_folder / options.name
+    if options.mode == "mod_wsgi" and len(str(socket)) > LONGEST_SOCKET_PREFIX:
+        longest = LONGEST_SOCKET_PREFIX - len(options.name) - 1
+        yield (
+            f"run-folder: expected a path of at most {longest} characters, "
+            f"which sockets need, got '{options.run_folder}'"
+        )
+    for url, folder in options.static:
+        if sandbox.is_relative_to(folder):
+            yield f"static: expected a folder that does not hold the sandbox, got '{folder}'"
+        _plain(folder)
+
+
+def _plain(path: Path) -> Path:
+    """Keep a path that ``<Directory>`` does not take for a pattern."""
+    if re.search(r"[*?\[\]]", str(path)):
+        raise ValueError(f"{path}: Apache's <Directory> would take this for a pattern")
+    return path
+
+
+def _group(options: Options) -> str:
+    return options.group or grp.getgrgid(pwd.getpwnam(options.user).pw_gid).gr_name
+
+
+def _unprivileged(options: Options) -> tuple[str, str]:
+    """Return the account and group of a private Apache, which must not be root's."""
+    if pwd.getpwnam(options.user).pw_uid:
+        return options.user, _group(options)
+    for account in ("www-data", "nobody"):
+        try:
+            entry = pwd.getpwnam(account)
+        except KeyError:
+            continue
+        return account, grp.getgrgid(entry.pw_gid).gr_name
+    raise ValueError("user: expected an account other than root, got 'root'")

@@ -1,0 +1,257 @@
+"""``bin/<site>-httpd``: starts and stops a site's private Apache.
+
+Standard library only: it runs outside any sandbox.  It signals a process only
+through a descriptor of that process, and only after it has found it to be this
+site's own Apache, whatever the pid file says.
+"""
+
+import os
+import pwd
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PATIENCE = 30.0
+"""Seconds to wait for an answer, or for an end."""
+
+# Exit statuses of the Linux Standard Base.
+FAILED, USAGE, FORBIDDEN, NOT_INSTALLED, NOT_CONFIGURED, NOT_RUNNING = 1, 2, 4, 5, 6, 7
+STATUS_DEAD, STATUS_STOPPED = 1, 3
+
+
+@dataclass(frozen=True)
+class Httpd:
+    """A private Apache: its files, the ports on loopback, and whose it is."""
+
+    name: str
+    config: str
+    pid_file: str
+    log: str
+    ports: Sequence[int]
+    user: str
+
+
+class Failure(Exception):
+    """Why a command failed, in one line, and its exit status."""
+
+    def __init__(self, message: str, status: int = FAILED) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def main(httpd: Httpd, arguments: Sequence[str]) -> int:
+    """Carry out one command; return its exit status."""
+    try:
+        command = COMMANDS[arguments[0]] if len(arguments) == 1 else None
+    except KeyError:
+        command = None
+    if command is None:
+        print(f"usage: {httpd.name}-httpd {'|'.join(COMMANDS)}", file=sys.stderr)
+        return USAGE
+    try:
+        _become(httpd.user)
+        return command(httpd)
+    except Failure as failure:
+        print(f"{httpd.name}-httpd: {failure}", file=sys.stderr)
+        return failure.status
+
+
+def start(httpd: Httpd) -> int:
+    """Start it, unless it runs; return once it answers."""
+    if running(httpd):
+        return _say(httpd, "is running already")
+    _check(httpd)
+    for port in httpd.ports:
+        _expect_free(port)
+    output = _apache(httpd, "-k", "start")
+    if output.returncode:
+        raise Failure(_last_line(output.stdout) or "cannot start", FAILED)
+    _await_answer(httpd)
+    return _say(httpd, f"answers on {_addresses(httpd)}")
+
+
+def stop(httpd: Httpd) -> int:
+    """Stop it; succeed if it does not run."""
+    with _process(httpd) as process:
+        if process is None:
+            return _say(httpd, "is not running")
+        signal.pidfd_send_signal(process, signal.SIGTERM)
+        poll = select.poll()
+        poll.register(process, select.POLLIN)  # readable once it has ended
+        if not poll.poll(PATIENCE * 1000):
+            raise Failure(f"still runs {PATIENCE:g} s after it was told to stop")
+    return _say(httpd, "has stopped")
+
+
+def restart(httpd: Httpd) -> int:
+    """Stop and start it; a configuration that is bad leaves it running."""
+    _check(httpd)
+    stop(httpd)
+    return start(httpd)
+
+
+def graceful(httpd: Httpd) -> int:
+    """Let it read its configuration again, and finish the requests in hand."""
+    _check(httpd)
+    with _process(httpd) as process:
+        if process is None:
+            raise Failure("is not running", NOT_RUNNING)
+        signal.pidfd_send_signal(process, signal.SIGUSR1)
+    _await_answer(httpd)
+    return _say(httpd, "has read its configuration again")
+
+
+def configtest(httpd: Httpd) -> int:
+    """Let Apache check the configuration."""
+    _check(httpd)
+    return _say(httpd, "has a sound configuration")
+
+
+def status(httpd: Httpd) -> int:
+    """Tell whether it runs, and whether it answers."""
+    pid = running(httpd)
+    if pid is None:
+        stale = os.path.exists(httpd.pid_file)
+        return _say(httpd, "is not running", STATUS_DEAD if stale else STATUS_STOPPED)
+    silent = [port for port in httpd.ports if not answers(port)]
+    if silent:
+        return _say(httpd, f"runs (process {pid}), but port {silent[0]} is silent", FAILED)
+    return _say(httpd, f"runs (process {pid}) and answers on {_addresses(httpd)}")
+
+
+COMMANDS: dict[str, Callable[[Httpd], int]] = {
+    command.__name__: command for command in (start, graceful, stop, restart, configtest, status)
+}
+
+
+def running(httpd: Httpd) -> int | None:
+    """Return the process that the pid file names, if it is this site's Apache."""
+    try:
+        pid = int(Path(httpd.pid_file).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+    return pid if pid > 1 and _is_ours(httpd, pid) else None
+
+
+def _is_ours(httpd: Httpd, pid: int) -> bool:
+    process = Path("/proc", str(pid))
+    try:
+        words = process.joinpath("cmdline").read_bytes().decode(errors="replace").split("\0")
+        owner = process.stat().st_uid
+    except OSError:
+        return False
+    program = os.path.basename(words[0])
+    return (
+        program in ("apache2", "httpd")
+        and httpd.config in words
+        and os.geteuid() in (0, owner)
+    )
+
+
+@contextmanager
+def _process(httpd: Httpd) -> Iterator[int | None]:
+    """Give a descriptor of the running Apache; it never comes to mean another process."""
+    pid = running(httpd)
+    try:
+        descriptor = os.pidfd_open(pid) if pid else None
+    except ProcessLookupError:
+        descriptor = None
+    try:
+        # The number may have been given away between the two lines above.
+        yield descriptor if descriptor and pid and _is_ours(httpd, pid) else None
+    finally:
+        if descriptor:
+            os.close(descriptor)
+
+
+def answers(port: int) -> bool:
+    """Tell whether a server of ours speaks on ``port`` of loopback.
+
+    Apache itself answers ``OPTIONS *``, whatever becomes of the application; to
+    plain HTTP on a TLS port it answers 400.
+    """
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            connection.sendall(b"OPTIONS * HTTP/1.0\r\n\r\n")
+            return connection.recv(5) == b"HTTP/"
+    except OSError:
+        return False
+
+
+def _await_answer(httpd: Httpd) -> None:
+    end = time.monotonic() + PATIENCE
+    while not all(answers(port) for port in httpd.ports):
+        if time.monotonic() > end:
+            raise Failure(f"gave no answer within {PATIENCE:g} s; see {httpd.log}")
+        time.sleep(0.05)
+    if running(httpd) is None:
+        raise Failure(f"has ended, and another program answers; see {httpd.log}")
+
+
+def _expect_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise Failure(f"cannot listen on 127.0.0.1:{port}: {error.strerror}") from error
+
+
+def _check(httpd: Httpd) -> None:
+    folder = os.path.dirname(httpd.pid_file)
+    if not os.access(folder, os.W_OK):
+        raise Failure(f"cannot write into {folder}; run this as {httpd.user}", FORBIDDEN)
+    output = _apache(httpd, "-t")
+    if output.returncode:
+        reason = [line for line in output.stdout.splitlines() if "AH00558" not in line]
+        raise Failure("refused by apache2 -t: " + " ".join(reason), NOT_CONFIGURED)
+
+
+def _apache(httpd: Httpd, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    names = ("apache2", "httpd")
+    program = next(filter(None, (shutil.which(n, path=PROGRAM_PATH) for n in names)), None)
+    if program is None:
+        raise Failure("found no apache2; apt-get install apache2", NOT_INSTALLED)
+    kept = {name: os.environ[name] for name in ("TZ", "TMPDIR") if name in os.environ}
+    return subprocess.run(
+        [program, "-f", httpd.config, *arguments],
+        env={**kept, "PATH": PROGRAM_PATH, "LANG": "C.UTF-8"},
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+
+
+def _become(user: str) -> None:
+    """Give root's rights up: logs and pid files are where ``user`` may put links."""
+    entry = pwd.getpwnam(user)
+    if os.geteuid() == 0 and entry.pw_uid:
+        os.initgroups(user, entry.pw_gid)
+        os.setgid(entry.pw_gid)
+        os.setuid(entry.pw_uid)
+
+
+def _addresses(httpd: Httpd) -> str:
+    return ", ".join(f"127.0.0.1:{port}" for port in httpd.ports)
+
+
+def _last_line(output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    return lines[-1] if lines else ""
+
+
+def _say(httpd: Httpd, what: str, status: int = 0) -> int:
+    print(f"{httpd.name}-httpd {what}")
+    return status

@@ -1,0 +1,120 @@
+"""Recipe ``mod_wsgi_build``: mod_wsgi, built for the very Python of the sandbox.
+
+=============  ========================  =========================================
+Option         Type, default             Meaning
+=============  ========================  =========================================
+mode           ``proxy`` (default),      How Apache serves the site; in ``proxy``
+               ``mod_wsgi``,             mode this part does nothing.
+               ``embedded``
+home           path                      The sandbox: ``${app:home}``.
+version        version of mod_wsgi       Default: the newest that builds for the
+                                         sandbox's Python: 6.1.1 for 3.10 to 3.15,
+                                         5.0.2 for 3.8 and 3.9, 4.9.4 for older.
+apxs           path                      Apache's build tool; default: ``apxs`` or
+                                         ``apxs2`` of the ``PATH``.
+=============  ========================  =========================================
+
+Publishes ``module`` (the module in its store; empty in ``proxy`` mode), ``load``
+(the live ``wsgi.load``) and ``version``.
+"""
+
+import logging
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pylonyard import modwsgi_compile, modwsgi_source, values
+from pylonyard.errors import CommandError, OptionError
+from pylonyard.options import option
+from pylonyard.recipe import Recipe
+from pylonyard.rendering import render
+from pylonyard.running import PROGRAM_PATH
+from pylonyard.writing import Artifact
+
+logger = logging.getLogger("pylonyard")
+
+LOAD = "etc/apache2/mods-available/wsgi.load"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a section of this recipe may say."""
+
+    mode: str = option(values.one_of("proxy", "mod_wsgi", "embedded"), default="proxy")
+    home: Path = option(values.path)
+    version: str | None = option(
+        values.optional(values.matching(r"[0-9]+(\.[0-9]+)*", "a version such as 6.1.1")),
+        default="",
+    )
+    apxs: Path | None = option(values.optional(values.path), default="")
+
+
+class ModWsgiBuild(Recipe):
+    declaration = Options
+    settings: Options
+
+    def prepare(self) -> None:
+        """Have the module in its store; what is there is never built again."""
+        if self.settings.mode == "proxy":
+            return
+        try:
+            self._build()
+        except CommandError as error:
+            raise OptionError(self.name, [str(error)]) from error
+        except ValueError as error:
+            raise OptionError(self.name, [f"version: {error}"]) from error
+
+    def _build(self) -> None:
+        apxs = self.settings.apxs or find_apxs()
+        self.python = modwsgi_compile.interpreter(self.settings.home)
+        self.source = modwsgi_source.choose(self.python.minor, self.settings.version)
+        server = modwsgi_compile.apache(apxs)
+        _warn_of_prefork(server)
+        name = modwsgi_compile.store_name(self.source, self.python, server)
+        place = self.layout.cache / "mod_wsgi" / name
+        self.module = place / "mod_wsgi.so"
+        if not self.module.is_file():
+            modwsgi_compile.check_tools(self.python, server)
+            archive = modwsgi_source.fetch(self.source, self.buildout)
+            modwsgi_compile.build(self.source, archive, self.python, apxs, place)
+
+    def artifacts(self) -> Iterator[Artifact]:
+        if self.settings.mode != "proxy":
+            text = render(
+                "wsgi.load.j2",
+                self.source,
+                module=self.module,
+                python=self.python.version,
+            )
+            yield Artifact(LOAD, text)
+
+    def published(self) -> Mapping[str, Any]:
+        if self.settings.mode == "proxy":
+            return {"module": "", "load": ""}
+        return {
+            "module": self.module,
+            "load": self.layout.current / LOAD,
+            "version": self.source.version,
+        }
+
+
+def find_apxs() -> Path:
+    """Return Apache's build tool.
+
+    :raises CommandError: if there is none
+    """
+    for name in ("apxs", "apxs2"):
+        if found := shutil.which(name, path=PROGRAM_PATH):
+            return Path(found)
+    raise CommandError("cannot build mod_wsgi", "no apxs", "apt-get install apache2-dev")
+
+
+def _warn_of_prefork(server: Mapping[str, str]) -> None:
+    enabled = Path(server.get("exp_sysconfdir", "/etc/apache2"), "mods-enabled")
+    if (enabled / "mpm_prefork.load").exists():
+        logger.warning(
+            "Apache runs one process a connection (mpm_prefork); threads serve better: "
+            "a2dismod mpm_prefork && a2enmod mpm_event"
+        )

@@ -1,0 +1,129 @@
+"""``bin/<site> <action>``, for people, init and cron alike."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from pylonyard.server import control, report, terminal
+from pylonyard.server.errors import FAILED, NOT_PERMITTED, USAGE, ServerError, reason
+from pylonyard.server.privileges import become
+from pylonyard.server.settings import Settings, load
+
+UNIMPLEMENTED = 3
+INTERRUPTED = 130
+
+Action = Callable[[Settings], tuple[int, str]]
+"""Returns an exit status, and the line to tell, if any."""
+
+HELP = """\
+Usage: {name} <action>
+
+  start         start the server; return once it answers
+  stop          stop it, once requests in flight are answered
+  restart       stop it if it runs, and start it (force-reload is the same)
+  try-restart   restart it if it runs
+  status        say whether it runs: exit status 0 running and answering,
+                1 dead though it was started, 3 stopped, 4 running without answering
+  ensure        start it again if it was started, but died or hangs; for cron
+  fg            run it in the foreground
+  log           show the logs, and follow them
+  shell         open the application's interactive shell
+  setup         run the application's setup-app
+
+Exit status of the others: 0 done, 1 failed, 2 no such action, 3 not supported,
+4 not permitted, 5 not installed, 6 not configured.
+"""
+
+
+class Dots:
+    """A dot a second, for a person who waits at a terminal."""
+
+    def __init__(self, stream: TextIO, name: str) -> None:
+        self.stream = stream if stream.isatty() else None
+        self.name = name
+        self.began = self.shown = time.monotonic()
+
+    def __call__(self) -> None:
+        if self.stream and time.monotonic() - self.shown >= 1:
+            first = self.shown == self.began
+            self.shown = time.monotonic()
+            self.stream.write(f"{self.name}: waiting ." if first else ".")
+            self.stream.flush()
+
+    def end(self) -> None:
+        if self.stream and self.shown != self.began:
+            self.stream.write("\n")
+
+
+def with_dots(action: Callable[[Settings, Callable[[], None]], str]) -> Action:
+    """Return ``action`` with its progress shown."""
+
+    def run(settings: Settings) -> tuple[int, str]:
+        dots = Dots(sys.stdout, settings.name)
+        try:
+            return 0, action(settings, dots)
+        finally:
+            dots.end()
+
+    return run
+
+
+ACTIONS: dict[str, Action] = {
+    "start": with_dots(control.start),
+    "stop": lambda settings: (0, control.stop(settings)),
+    "restart": with_dots(control.restart),
+    "force-reload": with_dots(control.restart),
+    "try-restart": with_dots(control.try_restart),
+    "status": report.status,
+    "ensure": lambda settings: (0, control.ensure(settings)),
+    "fg": terminal.foreground,
+    "log": terminal.log,
+    "shell": lambda settings: terminal.configured(settings, settings.shell, "shell"),
+    "setup": lambda settings: terminal.configured(settings, settings.setup, "setup"),
+}
+
+
+def main(source: Path, arguments: Sequence[str] | None = None) -> int:
+    """Do what the ``arguments`` of the command say; return its exit status.
+
+    :param source: the site's server.json
+    """
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    name = source.parent.name
+    if words in (["help"], ["--help"], ["-h"]):
+        print(HELP.format(name=name), end="")
+        return 0
+    if words == ["reload"]:
+        return complain(name, "cannot reload, use restart", UNIMPLEMENTED)
+    if len(words) != 1 or words[0] not in ACTIONS:
+        print(HELP.format(name=name), end="", file=sys.stderr)
+        return USAGE
+    return act(source, ACTIONS[words[0]])
+
+
+def act(source: Path, action: Action) -> int:
+    name = source.parent.name
+    try:
+        settings = load(source)
+        name = settings.name
+        # Before anything in the sandbox is touched: its user may have planted it.
+        become(settings.user)
+        code, line = action(settings)
+        if line:
+            print(f"{name}: {line}", flush=True)
+        return code
+    except ServerError as error:
+        return complain(name, str(error), error.code)
+    except PermissionError as error:
+        return complain(name, reason(error), NOT_PERMITTED)
+    except OSError as error:
+        return complain(name, reason(error), FAILED)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def complain(name: str, message: str, code: int) -> int:
+    print(f"{name}: {message}", file=sys.stderr)
+    return code

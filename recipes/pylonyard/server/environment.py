@@ -1,0 +1,80 @@
+"""What our processes inherit: nothing that we do not choose."""
+
+import ctypes
+import os
+import resource
+import signal
+from collections.abc import Mapping
+
+from pylonyard.server.privileges import current
+from pylonyard.server.processes import Marker
+from pylonyard.server.settings import Settings
+
+PATH = "/usr/local/bin:/usr/bin:/bin"
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+DEFAULTED = [
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGPIPE,
+    signal.SIGQUIT,
+    signal.SIGCHLD,
+]
+
+
+def base(caller: Mapping[str, str], kept: tuple[str, ...] = ()) -> dict[str, str]:
+    """Return what any program needs; of the caller's variables only ``kept``."""
+    account = current()
+    passed = {name: caller[name] for name in ("TZ", *kept) if name in caller}
+    who = {"HOME": account.home, "USER": account.name, "LOGNAME": account.name}
+    return {"PATH": PATH, "LANG": "C.UTF-8", **who, **passed}
+
+
+def of_server(settings: Settings, caller: Mapping[str, str], *markers: Marker) -> dict[str, str]:
+    """Return the environment of the application."""
+    marks = {marker.variable: marker.identity for marker in markers}
+    return {**base(caller), **settings.environment, **marks}
+
+
+def of_terminal(settings: Settings, caller: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a program that a person talks to."""
+    return {**base(caller, ("TERM", "COLUMNS", "LINES")), **settings.environment}
+
+
+def confine(settings: Settings) -> None:
+    """Set what a process hands on to its program, shortly before that starts.
+
+    A background shell ignores SIGINT, some daemons SIGHUP or SIGCHLD. Programs that
+    close every number up to the limit take seconds if it is a million.
+    """
+    for number in DEFAULTED:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    os.umask(settings.umask)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = settings.open_files
+    if hard != resource.RLIM_INFINITY:
+        limit = min(limit, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel end this process, a child of ``parent``, when that ends."""
+    _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it was faster
+        os._exit(1)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose parent ends."""
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+# Loaded beforehand: a child that was just forked should import nothing.
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _prctl(option: int, value: int) -> None:
+    if _libc.prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl failed")

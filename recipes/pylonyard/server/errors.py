@@ -1,0 +1,24 @@
+"""What a person can do something about: one line and an exit status."""
+
+FAILED = 1
+USAGE = 2
+NOT_PERMITTED = 4
+NOT_INSTALLED = 5
+NOT_CONFIGURED = 6
+
+
+class ServerError(Exception):
+    """An action that failed for a reason worth one line.
+
+    ``code`` is the exit status that LSB gives to init scripts for it.
+    """
+
+    def __init__(self, message: str, code: int = FAILED) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def reason(error: OSError) -> str:
+    """Return ``error`` as "path: why", as far as it says so."""
+    why = error.strerror or str(error)
+    return f"{error.filename}: {why}" if error.filename else why

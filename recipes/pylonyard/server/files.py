@@ -1,0 +1,43 @@
+"""Files in ``var``, opened so that a planted link or pipe harms nothing."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+from pylonyard.server.errors import ServerError
+
+
+def make_directory(path: Path) -> None:
+    """Make ``path`` and its parents, readable by the owner's group, if missing."""
+    path.mkdir(mode=0o750, parents=True, exist_ok=True)
+
+
+def open_plainly(path: Path, flags: int, mode: int) -> int:
+    """Return a descriptor of ``path``, which has to be a regular file.
+
+    :raises ServerError: if it is a link, a pipe, or whatever else
+    :raises OSError: if it cannot be opened
+    """
+    # O_NONBLOCK: opening a pipe that nobody reads would wait for ever.
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, mode)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+            raise not_plain(path) from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise not_plain(path)
+    os.set_blocking(descriptor, True)
+    return descriptor
+
+
+def not_plain(path: Path) -> ServerError:
+    return ServerError(f"{path} is not a regular file, as it has to be: remove it")
+
+
+def open_log(path: Path) -> int:
+    """Return a descriptor that appends, also after the file was truncated."""
+    make_directory(path.parent)
+    return open_plainly(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)

@@ -1,0 +1,124 @@
+"""Run a script so that SIGINT ends its server after the requests in flight.
+
+``python gentle.py paster serve production.ini`` runs paster as ``__main__``. The
+interpreter of the application runs this file: it is valid in Python 2.7 as well, and
+imports nothing but the standard library.
+
+Left alone, Paste raises SystemExit in workers that stay busy for half a second after
+SIGINT, and then may never end; waitress drops what is queued, and after 5 seconds
+what is running. A server that is not known here gets the signal as it is, and so
+does any server at the second one.
+"""
+
+import functools
+import os
+import runpy
+import select
+import signal
+import sys
+import threading
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType  # noqa: F401  used in comments, which Python 2 can read
+    from typing import Any  # noqa: F401
+
+PAUSE = 0.05
+"""Seconds between two looks."""
+
+QUIET = 3
+"""Looks in a row, without work seen, that make a server idle."""
+
+BACKLOG = 128
+"""Connections that are still accepted, since the kernel has done so already."""
+
+
+def on_interrupt(number, frame):
+    # type: (int, FrameType | None) -> None
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    while frame is not None:
+        server = frame.f_locals.get("self")  # type: Any
+        if hasattr(server, "thread_pool") and hasattr(server, "handle_request"):
+            server.thread_pool.shutdown = functools.partial(finish_paste, server)
+            break
+        if hasattr(server, "task_dispatcher"):
+            drain = threading.Thread(target=drain_waitress, args=(server,))
+            drain.daemon = True
+            drain.start()
+            return
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
+def finish_paste(server, force_quit_timeout=0):
+    # type: (Any, float) -> None
+    """Accept no more, and wait for the workers: they answer what is queued first."""
+    for _ in range(BACKLOG):
+        if not select.select([server.socket], [], [], 0)[0]:
+            break
+        server.handle_request()
+    server.socket.close()
+    pool = server.thread_pool
+    for _ in list(pool.workers):
+        pool.queue.put(pool.SHUTDOWN)
+    while pool.workers:
+        time.sleep(PAUSE)
+
+
+def drain_waitress(server):
+    # type: (Any) -> None
+    """Accept no more, and pass the signal on when there is nothing left to do.
+
+    Its main loop goes on meanwhile: that is what sends the answers.
+    """
+    channels = getattr(server, "_map", None) or server.map
+    listening = [c for c in list(channels.values()) if getattr(c, "accepting", False)]
+    for _ in range(BACKLOG):
+        if not select.select([one.socket for one in listening], [], [], 0)[0]:
+            break
+        time.sleep(PAUSE / 10)
+    for one in listening:
+        one.accepting = False
+    time.sleep(PAUSE)
+    wake(listening)
+    looks = 0
+    while looks < QUIET:
+        time.sleep(PAUSE)
+        looks = 0 if waitress_is_busy(server, channels) else looks + 1
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def wake(listening):
+    # type: (list[Any]) -> None
+    """Have the loop forget the sockets, then close them: nobody connects in vain."""
+    for one in listening:
+        one.pull_trigger()
+    time.sleep(PAUSE)
+    for one in listening:
+        one.socket.close()
+
+
+def waitress_is_busy(server, channels):
+    # type: (Any, Any) -> bool
+    tasks = server.task_dispatcher
+    return bool(tasks.queue or tasks.active_count) or any(
+        getattr(channel, "requests", None) or getattr(channel, "total_outbufs_len", 0)
+        for channel in list(channels.values())
+    )
+
+
+def main():
+    # type: () -> None
+    del sys.argv[0]
+    script = sys.argv[0]
+    # Python put our own folder first: to the application its own script is run.
+    here = os.path.dirname(os.path.realpath(__file__))
+    if sys.path and os.path.realpath(sys.path[0]) == here:
+        sys.path[0] = os.path.dirname(os.path.realpath(script))
+    signal.signal(signal.SIGINT, on_interrupt)
+    runpy.run_path(script, run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""Which processes are ours, and signals that can reach no other.
+
+Numbers of processes are used again, files that hold them lie; the environment
+that a process was started with does neither. A zombie has none: it is not running.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pylonyard.server.errors import ServerError
+
+PROC = Path("/proc")
+
+
+@dataclass(frozen=True)
+class Marker:
+    """A variable that only the processes of one site have in their environment."""
+
+    variable: str
+    identity: str
+
+    def matches(self, pid: int, proc: Path = PROC) -> bool:
+        """Whether ``pid`` runs, is marked, and belongs to the calling user.
+
+        Only root can read a stranger's environment: that it is marked, too, would
+        mean no more than that the stranger knows the mark.
+        """
+        try:
+            environment = (proc / str(pid) / "environ").read_bytes()
+        except OSError:
+            return False
+        entry = os.fsencode(f"{self.variable}={self.identity}")
+        return entry in environment.split(b"\0") and owner(pid, proc) == os.getuid()
+
+
+def supervisor_marker(identity: str) -> Marker:
+    return Marker("PYLONYARD_SUPERVISOR", identity)
+
+
+def server_marker(identity: str) -> Marker:
+    return Marker("PYLONYARD_SERVER", identity)
+
+
+def foreground_marker(identity: str) -> Marker:
+    return Marker("PYLONYARD_FOREGROUND", identity)
+
+
+def pids(proc: Path = PROC) -> list[int]:
+    """Return every process there is to see.
+
+    :raises ServerError: without /proc nothing can be told from anything
+    """
+    found = [int(entry) for entry in os.listdir(proc) if entry.isdigit()]
+    if not found:
+        raise ServerError(f"{proc} is not mounted: processes cannot be told apart")
+    return sorted(found)
+
+
+def marked(marker: Marker, proc: Path = PROC) -> list[int]:
+    """Return the processes that carry ``marker``, but the calling one."""
+    us = os.getpid()
+    return [pid for pid in pids(proc) if pid != us and marker.matches(pid, proc)]
+
+
+def status(pid: int, proc: Path = PROC) -> dict[str, str]:
+    """Return what /proc says of ``pid``; nothing if it is gone."""
+    try:
+        text = (proc / str(pid) / "status").read_text(errors="replace")
+    except OSError:
+        return {}
+    lines = (line.partition(":") for line in text.splitlines())
+    return {name: value.strip() for name, _, value in lines}
+
+
+def owner(pid: int, proc: Path = PROC) -> int | None:
+    """Return the real user id of ``pid``, None if it is gone."""
+    found = status(pid, proc).get("Uid", "").split()
+    return int(found[0]) if found else None
+
+
+def parent(pid: int, proc: Path = PROC) -> int:
+    """Return the parent of ``pid``, 0 if either is gone."""
+    return int(status(pid, proc).get("PPid", "0"))
+
+
+def descendants(ancestors: list[int], proc: Path = PROC) -> list[int]:
+    """Return the children of ``ancestors``, and their children, at any depth.
+
+    They may have cleared their environment, or written a title over it.
+    """
+    parents = {pid: parent(pid, proc) for pid in pids(proc)}
+    found, known = [], set(ancestors)
+    grown = True
+    while grown:
+        new = [pid for pid, p in parents.items() if p in known and pid not in known]
+        found += new
+        known.update(new)
+        grown = bool(new)
+    return found
+
+
+def send(pid: int, number: signal.Signals, marker: Marker) -> bool:
+    """Send a signal to ``pid`` if it is marked; return whether it was sent.
+
+    The descriptor keeps its process: once the mark is seen through it, the number
+    cannot have passed to another process before the signal is sent.
+    """
+    with Handle(pid) as handle:
+        return marker.matches(pid) and handle.send(number)
+
+
+class Handle:
+    """A process that stays the same one, even if its number is used again."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        try:
+            self.descriptor = os.pidfd_open(pid)
+        except ProcessLookupError:
+            self.descriptor = -1
+
+    def __enter__(self) -> "Handle":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+
+    def send(self, number: signal.Signals) -> bool:
+        """Send ``number``; return False if the process has ended."""
+        if self.descriptor < 0:
+            return False
+        try:
+            signal.pidfd_send_signal(self.descriptor, number)
+        except ProcessLookupError:
+            return False
+        return True
+
+
+def children(proc: Path = PROC) -> Iterator[int]:
+    """Yield our own children: their numbers are theirs until we reap them."""
+    us = os.getpid()
+    yield from (pid for pid in pids(proc) if parent(pid, proc) == us)
+
+
+def started(pid: int, proc: Path = PROC) -> float | None:
+    """Return when ``pid`` was started, in seconds since 1970; None if it is gone."""
+    try:
+        # The second field is a name in parentheses, and may hold any character.
+        fields = (proc / str(pid) / "stat").read_text(errors="replace").rpartition(")")
+        uptime = float((proc / "uptime").read_text().split()[0])
+    except OSError:
+        return None
+    since_boot = int(fields[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+    return time.time() - uptime + since_boot
+
+
+def command(pid: int, proc: Path = PROC) -> str:
+    """Return the command line of ``pid``, or its short name, or nothing."""
+    try:
+        words = (proc / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ")
+    except OSError:
+        return ""
+    return os.fsdecode(words).strip() or status(pid, proc).get("Name", "")

@@ -1,0 +1,173 @@
+"""From ``server.json`` to typed, frozen settings."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pylonyard.server.errors import NOT_CONFIGURED, ServerError
+
+
+def text(value: object) -> str:
+    """Return ``value`` if it is a text that a process can be given."""
+    if not isinstance(value, str) or "\0" in value:
+        raise ValueError(f"expected a text, got {value!r}")
+    return value
+
+
+def path(value: object) -> Path:
+    if not text(value).startswith("/"):
+        raise ValueError(f"expected an absolute path, got {value!r}")
+    return Path(text(value))
+
+
+def site_name(value: object) -> str:
+    if not text(value).replace("-", "").replace("_", "").replace(".", "").isalnum():
+        raise ValueError(f"expected letters, digits and .-_, got {value!r}")
+    return text(value)
+
+
+def url_path(value: object) -> str:
+    found = text(value)
+    if not (found.startswith("/") and found.isprintable() and found.isascii()) or " " in found:
+        raise ValueError(f"expected the path of an URL, got {value!r}")
+    return found
+
+
+def octal(value: object) -> int:
+    try:
+        return int(text(value), 8)
+    except ValueError:
+        raise ValueError(f"expected octal digits, got {value!r}") from None
+
+
+def boolean(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"expected true or false, got {value!r}")
+    return value
+
+
+def positive(value: object) -> int:
+    if type(value) is not int or value < 1:
+        raise ValueError(f"expected a number above 0, got {value!r}")
+    return value
+
+
+def port_number(value: object) -> int:
+    if type(value) is not int or not 1 <= value <= 65535:
+        raise ValueError(f"expected a number from 1 to 65535, got {value!r}")
+    return value
+
+
+def command(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise ValueError(f"expected a list of words, got {value!r}")
+    return tuple(text(word) for word in value)
+
+
+def variables(value: object) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise ValueError(f"expected names and values, got {value!r}")
+    return {text(name): text(content) for name, content in value.items()}
+
+
+def setting(convert: Callable[[object], Any], default: Any = dataclasses.MISSING) -> Any:
+    """Declare a setting; without a ``default``, as JSON gives it, it is required."""
+    return dataclasses.field(metadata={"convert": convert, "default": default})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What ``server.json`` says of one site, ``-`` in its names for our ``_``."""
+
+    name: str = setting(site_name)
+    """The site, as messages call it."""
+    sandbox: Path = setting(path)
+    """Directory whose real path tells sites of the same name apart."""
+    user: str = setting(text, "")
+    """Account that everything runs as; empty for whoever calls."""
+    paster: Path = setting(path)
+    """Script of the application's own interpreter."""
+    python: str = setting(text, "")
+    """That interpreter; empty for the one that paster's first line names."""
+    ini: Path = setting(path)
+    host: str = setting(text, "127.0.0.1")
+    port: int = setting(port_number)
+    check_path: str = setting(url_path, "/")
+    """Path of the URL that a healthy server answers, with whatever status."""
+    start_timeout: int = setting(positive, 60)
+    """Seconds from its start until the server has to answer."""
+    stop_timeout: int = setting(positive, 30)
+    """Seconds that requests in flight are given to finish."""
+    hang_timeout: int = setting(positive, 10)
+    """Seconds that ``ensure`` waits for one answer."""
+    hang_tries: int = setting(positive, 3)
+    """Answers that have to fail to come before ``ensure`` restarts."""
+    umask: int = setting(octal, "022")
+    open_files: int = setting(positive, 4096)
+    environment: dict[str, str] = setting(variables, {})
+    reload: bool = setting(boolean, False)
+    """Whether ``fg`` reloads changed code."""
+    shell: tuple[str, ...] = setting(command, [])
+    setup: tuple[str, ...] = setting(command, [])
+    log: Path = setting(path)
+    """What the server prints, and what became of it."""
+    application_log: Path = setting(path)
+    run: Path = setting(path)
+    data: Path = setting(path)
+    """Working directory of the server."""
+    source: Path
+    """The file that these settings came from."""
+
+    @property
+    def identity(self) -> str:
+        """What marks the processes of this site, in this sandbox."""
+        return f"{self.sandbox.resolve()}:{self.name}"
+
+    @property
+    def address(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}{self.check_path}"
+
+
+def load(source: Path) -> Settings:
+    """Return the settings in the file ``source``.
+
+    :raises ServerError: in one line, naming all that is wrong with it
+    """
+    try:
+        values = json.loads(source.read_text(encoding="utf-8"))
+    except OSError as error:
+        message = f"cannot read {source}: {error.strerror}"
+        raise ServerError(message, NOT_CONFIGURED) from error
+    except ValueError as error:
+        message = f"{source} is not valid JSON: {error}"
+        raise ServerError(message, NOT_CONFIGURED) from error
+    if not isinstance(values, dict):
+        raise ServerError(f"{source}: expected an object", NOT_CONFIGURED)
+    return parse(values, source)
+
+
+def parse(values: Mapping[str, object], source: Path) -> Settings:
+    """Return what ``values`` say; names that are not ours are left alone.
+
+    :raises ServerError: naming every missing or malformed setting
+    """
+    converted, problems = {}, []
+    for field in dataclasses.fields(Settings):
+        if not field.metadata:
+            continue
+        key = field.name.replace("_", "-")
+        value = values.get(key, field.metadata["default"])
+        if value is dataclasses.MISSING:
+            problems.append(f"{key}: required, but missing")
+            continue
+        try:
+            converted[field.name] = field.metadata["convert"](value)
+        except ValueError as error:
+            problems.append(f"{key}: {error}")
+    if problems:
+        raise ServerError(f"{source}: {'; '.join(problems)}", NOT_CONFIGURED)
+    return Settings(**converted, source=source)

@@ -1,0 +1,49 @@
+"""Programs that take the place of ours, for a person at a terminal."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+from pylonyard.server import environment
+from pylonyard.server.control import check_installed
+from pylonyard.server.errors import NOT_CONFIGURED, ServerError
+from pylonyard.server.files import make_directory
+from pylonyard.server.processes import foreground_marker, server_marker
+from pylonyard.server.settings import Settings
+from pylonyard.server.sight import look, stranger
+
+
+def foreground(settings: Settings) -> NoReturn:
+    """Become the server; it ends with the terminal, and nothing restarts it."""
+    check_installed(settings)
+    if seen := look(settings).everything:
+        raise ServerError(f"already running, process {seen[0]}")
+    if other := stranger(settings):
+        raise ServerError(f"port {settings.port} is taken by {other}")
+    markers = [server_marker(settings.identity), foreground_marker(settings.identity)]
+    variables = environment.of_terminal(settings, os.environ)
+    marks = {marker.variable: marker.identity for marker in markers}
+    options = ["--reload"] if settings.reload else []
+    words = [str(settings.paster), "serve", *options, str(settings.ini)]
+    become(settings, words, {**variables, **marks})
+
+
+def log(settings: Settings) -> NoReturn:
+    """Show the ends of both logs, and what is added to them."""
+    logs = [str(settings.log), str(settings.application_log)]
+    variables = environment.of_terminal(settings, os.environ)
+    become(settings, ["/usr/bin/env", "tail", "-n", "100", "-F", *logs], variables)
+
+
+def configured(settings: Settings, words: Sequence[str], what: str) -> NoReturn:
+    """Become the program that the configuration names for ``what``."""
+    if not words:
+        raise ServerError(f"no {what} is configured", NOT_CONFIGURED)
+    become(settings, words, environment.of_terminal(settings, os.environ))
+
+
+def become(settings: Settings, words: Sequence[str], variables: Mapping[str, str]) -> NoReturn:
+    make_directory(settings.data)
+    os.chdir(settings.data)
+    environment.confine(settings)
+    os.execve(words[0], list(words), dict(variables))

@@ -1,0 +1,273 @@
+"""Sandboxes for interpreters other than buildout's own.
+
+Such a sandbox is a virtual environment of that interpreter with everything
+installed by pip from wheels at pinned versions.  It is made where it stays,
+since a virtual environment cannot be moved, and counts once ``complete`` stands
+in it; one that a killed run left without is removed.
+"""
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from packaging.utils import canonicalize_name
+
+from pylonyard import eggs, metadata_wheels, projects, scripts
+from pylonyard.errors import CommandError, OptionError
+from pylonyard.interpreters import Interpreter
+from pylonyard.layout import Layout
+from pylonyard.old_builds import wheel_without_setup_requires
+from pylonyard.running import first_error, run
+from pylonyard.sandboxes import PTH, site_packages
+from pylonyard.writing import write
+
+log = logging.getLogger("pylonyard")
+
+COMPLETE = "complete"
+
+# The last releases that serve an interpreter; a pin of the section decides first.
+LAST_RELEASES: Mapping[tuple[int, int], Mapping[str, str]] = {
+    (2, 7): {"pip": "20.3.4", "setuptools": "44.1.1", "wheel": "0.37.1"},
+    (3, 6): {"pip": "21.3.1", "setuptools": "59.6.0", "wheel": "0.37.1"},
+    (3, 7): {"pip": "24.0", "setuptools": "68.0.0", "wheel": "0.42.0"},
+    (3, 8): {"pip": "25.0.1", "setuptools": "75.3.2", "wheel": "0.45.1"},
+    (3, 9): {"pip": "25.3", "setuptools": "80.9.0", "wheel": "0.45.1"},
+}
+# The last that makes environments of Python 2.7, and what it needs to run.
+VIRTUALENV = ("virtualenv==20.21.1", "distlib==0.3.9", "filelock==3.12.4", "platformdirs==3.11.0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """All that decides what a sandbox holds."""
+
+    interpreter: Interpreter
+    requirements: tuple[str, ...]
+    pins: Mapping[str, str]
+    develop: tuple[Path, ...] = ()
+    sources: tuple[Path, ...] = ()
+    extra_paths: tuple[Path, ...] = ()
+    provided: tuple[tuple[str, str], ...] = ()
+    """Distributions that the standard library stands for: name, version."""
+    without_setup_requires: tuple[str, ...] = ()
+    """Projects whose ``setup_requires`` can no longer be met."""
+    links: tuple[str, ...] = field(default=(), compare=False)
+    index: str | None = field(default=None, compare=False)
+
+    def digest(self) -> str:
+        trees = [
+            *(projects.digest(source, editable=True) for source in self.develop),
+            *(projects.digest(source, editable=False) for source in self.sources),
+        ]
+        held = [
+            [str(self.interpreter.executable), self.interpreter.series, self.interpreter.abi],
+            sorted(self.requirements),
+            sorted(self.pins.items()),
+            trees,
+            [str(path) for path in self.extra_paths],
+            sorted(self.provided),
+            sorted(self.without_setup_requires),
+        ]
+        return hashlib.sha256(json.dumps(held).encode()).hexdigest()[:20]
+
+
+def make(buildout: Any, section: str, contents: Contents) -> Path:
+    """Return the sandbox that holds ``contents``; built only if there is none yet.
+
+    :raises OptionError: if something cannot be had or built
+    """
+    layout = Layout.of(buildout)
+    home = layout.sandboxes / contents.digest()
+    if (home / COMPLETE).exists():
+        return home
+    layout.sandboxes.mkdir(parents=True, exist_ok=True)
+    with _alone(layout.sandboxes / f".{home.name}.lock"):
+        if not (home / COMPLETE).exists():
+            if home.exists():
+                shutil.rmtree(home)
+            log.info("Making a sandbox of %s.", contents.interpreter)
+            _Build(buildout, section, contents, home).build()
+            write(home / COMPLETE, b"")
+    return home
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold a lock that other checkouts which share the cache respect."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+class _Build:
+    """The making of one sandbox."""
+
+    def __init__(self, buildout: Any, section: str, contents: Contents, home: Path) -> None:
+        self.buildout = buildout
+        self.section = section
+        self.contents = contents
+        self.home = home
+        self.layout = Layout.of(buildout)
+        last = LAST_RELEASES.get(contents.interpreter.series, {})
+        own = {canonicalize_name(name): version for name, version in contents.pins.items()}
+        self.pins = {**_tool_pins(buildout), **last, **own}
+
+    def build(self) -> None:
+        with tempfile.TemporaryDirectory(prefix=".wheels-", dir=self.layout.sandboxes) as folder:
+            scratch = Path(folder)
+            try:
+                self._lay_out()
+                self._install(["pip", "setuptools", "wheel"], [self._fetched_tools()])
+                self._fill(scratch)
+            except CommandError as error:
+                raise OptionError(self.section, [f"eggs: {error}"]) from error
+        self._add_paths()
+
+    def _lay_out(self) -> None:
+        if self.contents.interpreter.series >= (3, 6):
+            _lay_out(self.home, self.contents.interpreter)
+            return
+        found = eggs.tool_path(self.buildout, self.section, VIRTUALENV)
+        command = [sys.executable, "-m", "virtualenv", "--quiet", "--no-download"]
+        command += ["--no-pip", "--no-setuptools", "--no-wheel", "--activators", ""]
+        command += ["--python", str(self.contents.interpreter.executable), str(self.home)]
+        path = os.pathsep.join(map(str, found))
+        run(command, "cannot make a virtual environment", environment=_pip_environment(path))
+
+    def _fetched_tools(self) -> Path:
+        """Bring pip, setuptools and wheel into the cache; return its folder."""
+        for name in ("pip", "setuptools", "wheel"):
+            eggs.fetch(self.buildout, self.section, f"{name}=={self.pins[name]}")
+        return self.layout.dist
+
+    def _fill(self, scratch: Path) -> None:
+        contents = self.contents
+        for name, version in contents.provided:
+            metadata_wheels.make(scratch, name, version)
+        for name in contents.without_setup_requires:
+            pinned = f"{name}=={self._pin(name)}"
+            sdist = eggs.fetch(self.buildout, self.section, pinned, source=True)
+            wheel_without_setup_requires(self.home, sdist, scratch)
+        for source in (*contents.sources, *contents.develop):
+            self._pip("wheel", "--no-deps", "--wheel-dir", scratch, projects.copy(source, scratch))
+        wanted = [*contents.requirements]
+        if not self.layout.offline:
+            self._bring_wheels(wanted, scratch)
+        self._install(wanted, [scratch, self.layout.dist])
+        self._check_pins({_project(wheel) for wheel in scratch.glob("*.whl")})
+        for source in contents.develop:
+            self._pip("install", "--no-deps", "--editable", source)
+
+    def _pin(self, name: str) -> str:
+        try:
+            return self.pins[canonicalize_name(name)]
+        except KeyError:
+            raise OptionError(self.section, [f"versions: expected a pin of {name}"]) from None
+
+    def _bring_wheels(self, wanted: Sequence[str], scratch: Path) -> None:
+        """Build or download what the requirements need, as wheels, into the cache."""
+        log.info("Bringing the wheels of %s into %s.", ", ".join(wanted), self.layout.dist)
+        options: list[str | Path] = ["--wheel-dir", scratch / "brought"]
+        for place in (scratch, self.layout.dist, *self.contents.links):
+            options += ["--find-links", place]
+        if self.contents.index:
+            options += ["--index-url", self.contents.index]
+        self._pip("wheel", *options, *self._constraints(scratch), *wanted)
+        for wheel in sorted((scratch / "brought").glob("*.whl")):
+            place = self.layout.dist / wheel.name
+            # What was made for this sandbox alone stays out of the shared cache.
+            if not place.exists() and not (scratch / wheel.name).exists():
+                write(place, wheel.read_bytes())
+
+    def _install(self, wanted: Sequence[str], places: Iterable[Path]) -> None:
+        options: list[str | Path] = ["--no-index", "--no-warn-script-location"]
+        for place in places:
+            options += ["--find-links", place]
+        with tempfile.TemporaryDirectory() as folder:
+            self._pip("install", *options, *self._constraints(Path(folder)), *wanted)
+
+    def _constraints(self, folder: Path) -> list[str | Path]:
+        path = folder / "constraints.txt"
+        lines = [f"{name}=={version}" for name, version in sorted(self.pins.items())]
+        path.write_text("\n".join(lines) + "\n")
+        return ["--constraint", path]
+
+    def _pip(self, *words: str | Path) -> None:
+        """Run the sandbox's pip; before it is there, from its wheel."""
+        (wheel,) = self.layout.dist.glob(f"pip-{self.pins['pip']}-*.whl")
+        options = ["--disable-pip-version-check", "--no-input"]
+        command = [self.home / "bin" / "python", f"{wheel}/pip", *options, *words]
+        run(command, "pip", environment=_pip_environment(), reason=_pip_reason, timeout=3600)
+
+    def _check_pins(self, local: set[str]) -> None:
+        """Refuse what is installed at a version that no pin states.
+
+        :param local: projects that were built here, which need none
+        """
+        loose = [
+            f"{name} = {found.version}"
+            for name, found in sorted(scripts.distributions(self.home).items())
+            if name not in self.pins and name not in local
+        ]
+        if loose:
+            raise OptionError(
+                self.section, [f"versions: expected pins for all, got none for {', '.join(loose)}"]
+            )
+
+    def _add_paths(self) -> None:
+        lines = [str(path) for path in self.contents.extra_paths]
+        write(site_packages(self.home) / PTH, "\n".join([*lines, ""]).encode())
+
+
+def _lay_out(home: Path, interpreter: Interpreter) -> None:
+    """Make a virtual environment as of PEP 405, with nothing installed."""
+    python = "python{}.{}".format(*interpreter.series)
+    (home / "lib" / python / "site-packages").mkdir(parents=True)
+    (home / "bin").mkdir()
+    (home / "bin" / "python").symlink_to(interpreter.executable)
+    for name in ("python3", python):
+        (home / "bin" / name).symlink_to("python")
+    (home / "pyvenv.cfg").write_text(
+        f"home = {interpreter.executable.parent}\n"
+        "include-system-site-packages = false\n"
+        "version = {}.{}.{}\n".format(*interpreter.version),
+        encoding="utf-8",
+    )
+
+
+def _tool_pins(buildout: Any) -> dict[str, str]:
+    """Return buildout's own pins of pip and the like, for a current Python."""
+    versions = buildout[buildout["buildout"]["versions"]]
+    return {name: versions[name] for name in ("pip", "setuptools", "wheel") if name in versions}
+
+
+def _pip_environment(python_path: str = "") -> dict[str, str]:
+    """Return our environment, so that pip finds proxies and indexes, less Python's."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    return {**kept, "PYTHONWARNINGS": "ignore", "PYTHONPATH": python_path}
+
+
+def _pip_reason(output: str) -> str:
+    lines = [re.sub(r"^(ERROR|error): ", "", line.strip()) for line in output.splitlines()]
+    for line in lines:
+        if "No matching distribution found" in line:
+            return line
+    return first_error(output)
+
+
+def _project(wheel: Path) -> str:
+    return str(canonicalize_name(wheel.name.partition("-")[0]))

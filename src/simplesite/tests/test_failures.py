@@ -1,0 +1,93 @@
+"""What happens when the site fails."""
+
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from simplesite.errormail import ErrorMail
+from simplesite.settings import MailSettings
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    """Make every page fail."""
+
+    def fail(_text):
+        raise RuntimeError("the boiler burst")
+
+    monkeypatch.setattr("simplesite.markup._parser.parse", fail)
+
+
+class MailServer(threading.Thread):
+    """A mail server for one mail."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        self.text = ""
+
+    def run(self):
+        """Take one mail and keep its text."""
+        connection, _ = self.socket.accept()
+        with self.socket, connection, connection.makefile("rw") as lines:
+            self._answer(lines, "220 ready")
+            for line in lines:
+                word = line.strip().upper()
+                if word == "DATA":
+                    self._answer(lines, "354 go on")
+                    self.text = "".join(iter(lines.readline, ".\n"))
+                self._answer(lines, "221 bye" if word == "QUIT" else "250 ok")
+                if word == "QUIT":
+                    return
+
+    @staticmethod
+    def _answer(lines, text):
+        lines.write(f"{text}\n")
+        lines.flush()
+
+
+def test_error_page_is_friendly_and_the_log_has_the_details(visitor, broken, caplog):
+    page = visitor.get("/", status=500)
+    assert "Something went wrong" in page and "boiler" not in page
+    assert "the boiler burst" in caplog.text
+
+
+def test_debug_shows_the_details(open_site, broken):
+    assert "the boiler burst" in open_site(debug="true").get("/", status=500)
+
+
+def test_error_is_mailed_without_cookies(open_site, broken):
+    server = MailServer()
+    server.start()
+    browser = open_site(email_to="a@example.org", smtp_server=f"127.0.0.1:{server.port}")
+    browser.get("/about?secret=1", status=500)
+    server.join(timeout=5)
+    assert "the boiler burst" in server.text and "Subject: The Club: RuntimeError" in server.text
+    assert "secret=1" not in server.text
+
+
+def test_mail_server_that_is_away_disturbs_nobody(open_site, broken, monkeypatch):
+    sent = threading.Event()
+    monkeypatch.setattr("simplesite.errormail.log.warning", lambda *_: sent.set())
+    browser = open_site(email_to="a@example.org", smtp_server="127.0.0.1:1")
+    assert "Something went wrong" in browser.get("/", status=500)
+    assert sent.wait(5)
+
+
+def test_only_a_few_mails_are_on_their_way_at_once(monkeypatch):
+    started = []
+    monkeypatch.setattr("threading.Thread.start", lambda thread: started.append(thread))
+    mail = ErrorMail(MailSettings("127.0.0.1", 1, "a@example.org", ("b@example.org",)))
+    for _ in range(10):
+        mail.send("subject", "text")
+    assert len(started) == 3
+
+
+def test_site_without_database_says_so(open_site, tmp_path: Path):
+    url = f"sqlite:///{tmp_path}/none/site.db"
+    browser = open_site(**{"sqlalchemy.url": url})
+    assert "not ready" in browser.get("/healthz", status=503)
+    assert "Something went wrong" in browser.get("/", status=500)

@@ -1,0 +1,179 @@
+"""What several tests need: real wheels, real sandboxes, a real zc.buildout."""
+
+import base64
+import contextlib
+import csv
+import hashlib
+import io
+import logging
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import zc.buildout.easy_install
+from pylonyard import locking, tool
+from zc.buildout.buildout import Buildout
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+SHOP_INI = """\
+# The shop's own template.
+[DEFAULT]
+debug = false
+email_to = you@yourdomain.com
+
+[server:main]
+use = egg:Paste#http
+host = 0.0.0.0
+port = 5000
+
+[app:main]
+use = egg:Shop
+sqlalchemy.url = sqlite:///%(here)s/shop.db
+secret = <secret:app_instance_secret>
+"""
+
+# What the validator of an ini asks of PasteDeploy, for sandboxes of tests.
+LOADWSGI = """\
+import configparser
+APP, SERVER = 'app:main', 'server:main'
+def loadcontext(kind, uri):
+    config = configparser.ConfigParser()
+    config.read(uri.partition(':')[2])
+    return config[kind]['use']
+"""
+
+CONFIG = """\
+[buildout]
+extends = {checkout}/profiles/base.cfg
+index = {store}/index
+find-links = {store}/wheels
+eggs-directory = {store}/eggs
+download-cache = {store}/cache
+show-picked-versions = false
+
+[site]
+name = shop
+eggs = Shop
+roles = app ini init cron
+
+[app]
+eggs = ${{site:eggs}}
+
+[ini]
+template = shop.ini
+setup = false
+"""
+
+
+def make_wheel(
+    folder: Path,
+    name: str = "Shop",
+    version: str = "1.0",
+    files: Mapping[str, str] | None = None,
+    scripts: str = "",
+    requires: str = "",
+) -> Path:
+    """Make a real wheel in ``folder``; ``scripts`` are ``name = module:function`` lines."""
+    info = f"{name}-{version}.dist-info"
+    needed = f"Requires-Dist: {requires}\n" if requires else ""
+    members = {
+        **(files if files is not None else {f"{name.lower()}.py": "def main():\n    return 0\n"}),
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needed}",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/entry_points.txt": f"[console_scripts]\n{scripts}\n",
+    }
+    return write_wheel(folder / f"{name}-{version}-py3-none-any.whl", members, info)
+
+
+def write_wheel(wheel: Path, members: Mapping[str, str], info: str) -> Path:
+    """Write ``members`` and a RECORD of them."""
+    rows = io.StringIO()
+    writer = csv.writer(rows, lineterminator="\n")
+    for name, text in members.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest())
+        writer.writerow([name, "sha256=" + digest.rstrip(b"=").decode(), len(text.encode())])
+    writer.writerow([f"{info}/RECORD", "", ""])
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, text in members.items():
+            archive.writestr(name, text)
+        archive.writestr(f"{info}/RECORD", rows.getvalue())
+    return wheel
+
+
+def make_store(folder: Path) -> Path:
+    """Make what sandboxes of tests share: two wheels, an index without any, eggs, a cache."""
+    for name in ("wheels", "index"):
+        (folder / name).mkdir(parents=True)
+    make_wheel(
+        folder / "wheels",
+        scripts="shop = shop:main\nshop-admin = shop:main",
+        requires="Shop-Loader",
+    )
+    files = {"paste/__init__.py": "", "paste/deploy/__init__.py": ""}
+    files["paste/deploy/loadwsgi.py"] = LOADWSGI
+    make_wheel(folder / "wheels", "Shop_Loader", "1.0", files)
+    return folder
+
+
+class Sandbox:
+    """A folder with a ``buildout.cfg``, and zc.buildout in this process."""
+
+    def __init__(self, directory: Path, store: Path) -> None:
+        self.directory = directory
+        self.store = store
+        directory.mkdir(exist_ok=True)
+        (directory / "shop.ini").write_text(SHOP_INI)
+        config = CONFIG.format(checkout=CHECKOUT, store=store)
+        (directory / "good.cfg").write_text(config)
+
+    def buildout(self, options: Mapping[str, str] | None = None, text: str = "") -> Any:
+        """Return zc.buildout with ``options``, ``{"section:option": value}``, changed."""
+        sections: dict[str, dict[str, str]] = {"buildout": {"extends": "good.cfg"}}
+        for place, value in (options or {}).items():
+            section, _, option = place.partition(":")
+            sections.setdefault(section, {})[option] = value.replace("\n", "\n    ")
+        for section, values in sections.items():
+            lines = "".join(f"{option} = {value}\n" for option, value in values.items())
+            text += f"\n[{section}]\n{lines}"
+        config = self.directory / "buildout.cfg"
+        config.write_text(text)
+        return Buildout(os.fspath(config), [], use_user_defaults=False)
+
+    def run(self, options: Mapping[str, str] | None = None, text: str = "") -> Any:
+        """Do what ``bin/buildout`` does."""
+        buildout = self.buildout(options, text)
+        buildout.install([])
+        return buildout
+
+    def snapshot(self) -> dict[str, tuple[int, str | bytes]]:
+        """Return every file and link of the sandbox but its configuration."""
+        found: dict[str, tuple[int, str | bytes]] = {}
+        for path in sorted(self.directory.rglob("*")):
+            if path.is_symlink():
+                found[os.fspath(path)] = (0, os.readlink(path))
+            elif path.is_file() and path.name != "buildout.cfg":
+                found[os.fspath(path)] = (path.stat().st_mode, path.read_bytes())
+        return found
+
+
+@contextlib.contextmanager
+def undone() -> Iterator[None]:
+    """Undo what a zc.buildout leaves in its process, and let go of our locks."""
+    loggers = [logging.getLogger(), logging.getLogger("zc.buildout")]
+    before = [(log, list(log.handlers), log.level, log.propagate) for log in loggers]
+    folder, unpackers = Path.cwd(), dict(zc.buildout.easy_install.UNPACKERS)
+    # As bin/buildout has it; zc.buildout's own starts pip for each wheel.
+    zc.buildout.easy_install.UNPACKERS[".whl"] = tool.unpack_wheel
+    held = set(locking._held)
+    try:
+        yield
+    finally:
+        os.chdir(folder)
+        zc.buildout.easy_install.UNPACKERS.update(unpackers)
+        for log, log.handlers, level, log.propagate in before:
+            log.setLevel(level)
+        for directory in set(locking._held) - held:
+            os.close(locking._held.pop(directory))

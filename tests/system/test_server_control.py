@@ -1,0 +1,567 @@
+"""The real paster, started, stopped and killed. Each scenario has a pid namespace.
+
+A scenario is run by this very file, as a program under unshare: whatever it signals,
+and whatever it leaves, is inside.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import pwd
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import venv
+from pathlib import Path
+
+import pytest
+from pylonyard.server.processes import marked, server_marker, supervisor_marker
+
+pytestmark = pytest.mark.system
+
+PINS = ["PasteScript==3.7.0", "Paste==3.10.1", "PasteDeploy==3.1.0", "waitress==3.0.2"]
+RECIPES = Path(__file__).resolve().parents[2] / "recipes"
+UNSHARE = ["unshare", "-pf", "--mount-proc", "--kill-child"]
+MAIN = "import sys; from pathlib import Path; from pylonyard.server.cli import main; "
+MAIN += "sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))"
+
+APPLICATION = """
+import os, signal, time
+
+def factory(global_conf, **options):
+    if options.get("broken"):
+        raise RuntimeError("the database is gone")
+    time.sleep(float(options.get("delay", 0)))
+    if options.get("stubborn"):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    def application(environ, start_response):
+        if environ["PATH_INFO"] == "/slow":
+            time.sleep(2)
+        while os.path.exists(options["hang"]):
+            time.sleep(0.1)
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [str(os.getpid()).encode()]
+
+    return application
+"""
+
+INI = """
+[app:main]
+paste.app_factory = shop:factory
+hang = {hang}
+{options}
+
+[server:main]
+use = {server}
+host = 127.0.0.1
+port = {port}
+"""
+
+SCENARIOS = {}
+
+
+def scenario(function):
+    SCENARIOS[function.__name__] = function
+    return function
+
+
+class Site:
+    """A sandbox of its own, and what a person does with it."""
+
+    def __init__(self, paster, server="egg:Paste#http", options="", **settings):
+        self.directory = Path(tempfile.mkdtemp(prefix="site-"))
+        self.directory.chmod(0o755)
+        self.port = free_port()
+        self.log = self.directory / "var/log/shop-server.log"
+        self.hang = self.directory / "hang"
+        (self.directory / "shop.py").write_text(APPLICATION)
+        self.ini = self.directory / "production.ini"
+        self.server = server
+        self.write_ini(options)
+        self.settings = self.defaults(paster) | settings
+        self.source = self.directory / "shop/server.json"
+        self.source.parent.mkdir()
+        self.write_settings()
+
+    def defaults(self, paster):
+        var = self.directory / "var"
+        paths = {"log": self.log, "application-log": var / "log/shop.log"}
+        paths |= {"run": var / "run", "data": var / "data/shop"}
+        paths |= {"paster": paster, "ini": self.ini, "sandbox": self.directory}
+        return {
+            "name": "shop",
+            "port": self.port,
+            "start-timeout": 20,
+            "stop-timeout": 5,
+            "environment": {"PYTHONPATH": str(self.directory)},
+            **{name: str(path) for name, path in paths.items()},
+        }
+
+    def write_ini(self, options=""):
+        values = {"hang": self.hang, "port": self.port, "server": self.server}
+        self.ini.write_text(INI.format(options=options, **values))
+
+    def write_settings(self, **settings):
+        self.settings |= settings
+        self.source.write_text(json.dumps(self.settings))
+
+    def begin(self, *words, **options):
+        command = [sys.executable, "-c", MAIN, str(self.source), *words]
+        environment = {**os.environ, "PYTHONPATH": str(RECIPES)}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(command, text=True, env=environment, **pipes, **options)
+
+    def do(self, *words, **options):
+        """Return the exit status, and all that was printed."""
+        process = self.begin(*words, **options)
+        out, err = process.communicate(timeout=60)
+        return process.returncode, (out + err).strip()
+
+    def start(self):
+        assert self.do("start") == (0, f"shop: started, {self.address} answers")
+
+    @property
+    def address(self):
+        return f"http://127.0.0.1:{self.port}/"
+
+    @property
+    def identity(self):
+        return f"{self.directory.resolve()}:shop"
+
+    @property
+    def servers(self):
+        return marked(server_marker(self.identity))
+
+    @property
+    def supervisors(self):
+        return marked(supervisor_marker(self.identity))
+
+    def nothing_runs(self):
+        return not self.servers and not self.supervisors
+
+    def get(self, path="/"):
+        """Return the body of the answer: the process that gave it."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        with contextlib.closing(connection):
+            connection.request("GET", path)
+            return int(connection.getresponse().read())
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def eventually(condition, seconds=10):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def quietly(function):
+    """Return what ``function`` gives, None if nobody answers."""
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        return function()
+
+
+def timed(function):
+    began = time.monotonic()
+    return function(), time.monotonic() - began
+
+
+@scenario
+def actions_exit_as_lsb_says(paster):
+    site = Site(paster)
+
+    assert site.do("status") == (3, "shop: stopped")
+    assert site.do("stop") == (0, "shop: not running")
+    assert site.do("try-restart") == (0, "shop: not running")
+    site.start()
+    code, line = site.do("status")
+    assert (code, line.endswith(f", {site.address} answers")) == (0, True)
+    (first,) = site.servers
+    assert f"running, process {first} since 20" in line
+    assert site.do("start") == (0, f"shop: already running, {site.address} answers")
+    assert site.servers == [first]
+    assert site.do("restart") == (0, f"shop: restarted, {site.address} answers")
+    assert site.servers != [first]
+    assert site.do("try-restart") == (0, f"shop: restarted, {site.address} answers")
+    assert site.do("force-reload")[0] == 0
+    assert site.do("stop") == (0, "shop: stopped")
+    assert site.nothing_runs()
+    assert site.do("restart") == (0, f"shop: restarted, {site.address} answers")
+    assert site.do("reload") == (3, "shop: cannot reload, use restart")
+
+
+@scenario
+def many_starts_at_once_give_one_server(paster):
+    site = Site(paster)
+
+    starts = [site.begin("start") for _ in range(20)]
+
+    printed = [start.communicate() for start in starts]
+    assert [start.returncode for start in starts] == [0] * 20, printed
+    assert (len(site.servers), len(site.supervisors)) == (1, 1)
+
+
+@scenario
+def killed_server_is_started_again_after_a_pause(paster):
+    site = Site(paster)
+    site.start()
+
+    for pause in (1, 2):
+        (server,) = site.servers
+        os.kill(server, signal.SIGKILL)
+        eventually(lambda: quietly(site.get) not in (None, server))  # noqa: B023
+        assert f"starting it again in {pause} s" in site.log.read_text()
+
+    assert "the server ended: signal SIGKILL" in site.log.read_text()
+    assert site.do("stop") == (0, "shop: stopped")
+
+
+@scenario
+def killed_supervisor_takes_its_server_along(paster):
+    site = Site(paster)
+    site.start()
+
+    os.kill(site.supervisors[0], signal.SIGKILL)
+
+    eventually(site.nothing_runs)
+    assert site.do("status") == (1, f"shop: dead, though it was started, see {site.log}")
+    site.start()
+
+
+@scenario
+def orphan_is_replaced_by_start_and_ended_by_stop(paster):
+    site = Site(paster, options="stubborn = yes", **{"stop-timeout": 1})
+    for action in ("start", "stop"):
+        assert site.do("restart")[0] == 0
+        os.kill(site.supervisors[0], signal.SIGKILL)
+        eventually(lambda: not site.supervisors)
+        (orphan,) = site.servers
+
+        assert site.do(action)[0] == 0
+        assert orphan not in site.servers
+
+    assert site.nothing_runs()
+
+
+@scenario
+def taken_port_is_named(paster):
+    site = Site(paster)
+    with socket.create_server(("127.0.0.1", site.port)):
+        code, line = site.do("start")
+
+    assert code == 1
+    assert line.startswith(f"shop: port {site.port} is taken by process {os.getpid()} (")
+    assert site.nothing_runs()
+
+
+@scenario
+def broken_application_says_why(paster):
+    site = Site(paster, options="broken = yes")
+    seen = f"see {site.log}"
+
+    why = "RuntimeError: the database is gone"
+    assert site.do("start") == (1, f"shop: did not start: {why}, {seen}")
+    assert site.nothing_runs()
+
+    site.ini.write_text("no section\n")
+    code, line = site.do("start")
+    assert code == 1
+    assert line.startswith("shop: did not start: ")
+    assert "MissingSectionHeaderError" in line or "contains no section headers" in line
+
+    site.ini.unlink()
+    missing = f"shop: cannot read {site.ini}: run bin/buildout"
+    assert site.do("start") == (6, missing)
+    site.write_settings(paster="/missing/paster")
+    missing = "shop: cannot run /missing/paster: run bin/buildout"
+    assert site.do("restart") == (5, missing)
+
+
+@scenario
+def start_waits_for_a_slow_application(paster):
+    site = Site(paster, options="delay = 3")
+    start, seconds = timed(lambda: site.do("start"))
+    assert start == (0, f"shop: started, {site.address} answers")
+    assert seconds > 3
+
+    site.do("stop")
+    site.write_settings(**{"start-timeout": 1})
+    line = f"shop: did not start: {site.address} did not answer in 1 s, see {site.log}"
+    assert site.do("start") == (1, line)
+    assert site.nothing_runs()
+
+
+@scenario
+def server_that_ignores_signals_is_gone_in_time(paster):
+    site = Site(paster, options="stubborn = yes", **{"stop-timeout": 1})
+    site.start()
+
+    stop, seconds = timed(lambda: site.do("stop"))
+
+    assert stop == (0, "shop: stopped")
+    assert seconds < 2.5  # a second more than allowed, and the command's own start
+    assert site.nothing_runs()
+
+
+def requests_in_flight_are_finished(paster, server):
+    site = Site(paster, server=server)
+    site.start()
+    answers = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(quietly(lambda: site.get("/slow"))))
+        for _ in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.7)
+    (pid,) = site.servers
+
+    assert site.do("restart")[0] == 0
+
+    for thread in threads:
+        thread.join()
+    assert answers == [pid] * 6
+    assert site.get() != pid
+
+
+@scenario
+def paste_finishes_requests_in_flight(paster):
+    requests_in_flight_are_finished(paster, "egg:Paste#http")
+
+
+@scenario
+def waitress_finishes_requests_in_flight(paster):
+    requests_in_flight_are_finished(paster, "egg:waitress#main")
+
+
+@scenario
+def requests_do_not_outlast_the_time_to_stop(paster):
+    site = Site(paster, **{"stop-timeout": 1})
+    site.start()
+    lost = []
+    request = threading.Thread(target=lambda: lost.append(quietly(lambda: site.get("/slow"))))
+    request.start()
+    time.sleep(0.3)
+
+    stop, seconds = timed(lambda: site.do("stop"))
+    request.join()
+
+    assert (stop, lost) == ((0, "shop: stopped"), [None])
+    assert seconds < 2.5
+
+
+@scenario
+def ensure_brings_back_what_died_or_hangs(paster):
+    site = Site(paster, **{"hang-timeout": 1, "hang-tries": 2, "start-timeout": 2})
+    assert site.do("ensure") == (0, "")
+    site.start()
+    assert site.do("ensure") == (0, "")
+
+    os.kill(site.supervisors[0], signal.SIGKILL)
+    eventually(site.nothing_runs)
+    line = f"was started again: {site.address} answers"
+    assert site.do("ensure") == (0, f"shop: was not running, {line}")
+
+    (hung,) = site.servers
+    site.hang.touch()
+    silent = f", {site.address} does not answer"
+    code, told = site.do("status")
+    assert (code, told.endswith(silent)) == (4, True)
+    ensure = site.begin("ensure")
+    eventually(lambda: hung not in site.servers)
+    site.hang.unlink()
+    assert ensure.communicate() == (f"shop: did not answer, {line}\n", "")
+
+    assert site.do("stop")[0] == 0
+    assert site.do("ensure") == (0, "")
+    assert site.nothing_runs()
+
+
+@scenario
+def files_in_run_are_never_believed(paster):
+    site = Site(paster)
+    run = Path(site.settings["run"])
+    run.mkdir(parents=True)
+    victim = site.directory / "victim"
+    victim.write_text("precious")
+    (run / "shop.wanted").symlink_to(victim)
+    (run / "shop.lock").write_text("-1")
+    (run / "shop.pid").write_text("-1")
+
+    site.start()
+    shutil.rmtree(run)
+    assert site.do("status")[0] == 0
+    assert site.do("stop") == (0, "shop: stopped")
+
+    (run / "shop.lock").unlink()
+    (run / "shop.lock").symlink_to(victim)
+    refused = f"shop: {run}/shop.lock is not a regular file, as it has to be: remove it"
+    assert site.do("start") == (1, refused)
+    (run / "shop.lock").unlink()
+    site.log.unlink()
+    site.log.symlink_to(victim)
+    refused = f"shop: {site.log} is not a regular file, as it has to be: remove it"
+    assert site.do("start") == (1, refused)
+    assert victim.read_text() == "precious"
+    assert site.nothing_runs()
+
+
+def ignore_and_open_much():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Not every machine lets even root raise it: then its own limit has to do.
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1048576))
+
+
+@scenario
+def caller_hands_nothing_on(paster):
+    """A background shell ignores SIGINT; a million files may be open."""
+    site = Site(paster)
+    os.umask(0o077)
+    os.environ["SECRET"] = "x"
+
+    start, seconds = timed(lambda: site.do("start", preexec_fn=ignore_and_open_much))
+
+    assert start[0] == 0
+    assert seconds < 5
+    (server,) = site.servers
+    process = Path(f"/proc/{server}")
+    assert resource.prlimit(server, resource.RLIMIT_NOFILE) == (4096, 4096)
+    assert b"SECRET" not in (process / "environ").read_bytes()
+    assert os.readlink(process / "cwd") == site.settings["data"]
+    assert "\nUmask:\t0022\n" in (process / "status").read_text()
+    stop, seconds = timed(lambda: site.do("stop"))
+    assert stop == (0, "shop: stopped")
+    assert seconds < 3, "SIGINT was not ignored"
+    assert "did not stop" not in site.log.read_text()
+
+
+@scenario
+def log_can_be_truncated_under_the_server(paster):
+    site = Site(paster)
+    site.start()
+
+    os.truncate(site.log, 0)
+    site.do("stop")
+
+    assert site.log.read_bytes()[:2] == b"20", "no hole where the old text was"
+
+
+@scenario
+def foreground_server_is_left_alone(paster):
+    site = Site(paster)
+    foreground = site.begin("fg")
+    eventually(lambda: quietly(site.get))
+
+    (pid,) = site.servers
+    assert pid == foreground.pid
+    assert site.do("start") == (1, f"shop: runs in the foreground, process {pid}")
+    assert site.do("fg") == (1, f"shop: already running, process {pid}")
+    assert "in the foreground since" in site.do("status")[1]
+    foreground.send_signal(signal.SIGINT)
+    foreground.communicate()
+    with socket.create_server(("127.0.0.1", site.port)):
+        assert f"port {site.port} is taken by" in site.do("fg")[1]
+
+
+@scenario
+def root_runs_everything_as_the_user(paster):
+    site = Site(paster, user="nobody")
+    nobody = pwd.getpwnam("nobody")
+    var = site.directory / "var"
+    var.mkdir()
+    os.chown(var, nobody.pw_uid, nobody.pw_gid)
+
+    site.start()
+
+    # Marks of another user's processes do not count as ours, so ask /proc.
+    owners = {p.stat().st_uid for p in (var, *var.rglob("*"))}
+    assert owners == {nobody.pw_uid}
+    (status,) = (
+        (entry / "status").read_text()
+        for entry in Path("/proc").glob("[0-9]*")
+        if b"\0serve\0" in (entry / "cmdline").read_bytes()
+    )
+    uid = str(nobody.pw_uid)
+    assert f"\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\n" in status
+    assert site.do("status")[0] == 0
+    assert site.do("stop") == (0, "shop: stopped")
+    site.write_settings(user="no-such-user")
+    missing = "shop: there is no account no-such-user on this machine"
+    assert site.do("start") == (6, missing)
+
+
+@pytest.fixture(scope="session")
+def paster(tmp_path_factory):
+    if given := os.environ.get("PYLONYARD_TEST_PASTER"):
+        return given
+    directory = tmp_path_factory.mktemp("paster")
+    venv.create(directory, with_pip=True)
+    pip = [directory / "bin/python", "-m", "pip", "install", "--quiet"]
+    subprocess.run([*pip, *PINS, "setuptools<82"], check=True)
+    return str(directory / "bin/paster")
+
+
+@pytest.fixture(scope="session")
+def unshare():
+    tried = subprocess.run([*UNSHARE, "true"], capture_output=True, text=True)
+    if tried.returncode != 0:
+        pytest.skip(f"needs a pid namespace: {tried.stderr.strip()}")
+    return UNSHARE
+
+
+@pytest.fixture
+def sandboxes():
+    """A directory that, unlike ``tmp_path``, every user may enter."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        yield directory
+
+
+def nobody_can_run(paster):
+    """Whether an unprivileged user reaches both interpreters and our packages."""
+    check = [sys.executable, "-c", "import os, sys; open(sys.argv[1]); os.listdir(sys.argv[2])"]
+    wanted = pwd.getpwnam("nobody")
+    return not subprocess.run(
+        [*check, paster, RECIPES], user=wanted.pw_uid, cwd="/", capture_output=True
+    ).returncode
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_scenario(name, paster, unshare, sandboxes):
+    if name == "root_runs_everything_as_the_user":
+        if os.getuid() != 0:
+            pytest.skip("needs root")
+        try:
+            reachable = nobody_can_run(paster)
+        except PermissionError:
+            reachable = False
+        if not reachable:
+            pytest.skip("the interpreters are not readable for nobody")
+    environment = {**os.environ, "PYTHONPATH": str(RECIPES), "TMPDIR": sandboxes}
+    done = subprocess.run(
+        [*unshare, sys.executable, __file__, name, paster],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+if __name__ == "__main__":
+    SCENARIOS[sys.argv[1]](sys.argv[2])

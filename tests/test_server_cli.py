@@ -1,0 +1,84 @@
+import json
+import sys
+
+import pytest
+from pylonyard.server import cli
+from pylonyard.server.errors import ServerError
+from test_server_settings import VALUES
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A site whose directories are there, and whose server is not."""
+    names = ("sandbox", "paster", "ini", "log", "application-log", "run", "data")
+    paths = {name: str(tmp_path / name) for name in names}
+    source = tmp_path / "shop" / "server.json"
+    source.parent.mkdir()
+    source.write_text(json.dumps({**VALUES, **paths}))
+    return source
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "out", "err"),
+    [
+        (["status"], 3, "shop: stopped\n", ""),
+        (["stop"], 0, "shop: not running\n", ""),
+        (["ensure"], 0, "", ""),
+        (["reload"], 3, "", "shop: cannot reload, use restart\n"),
+        (["shell"], 6, "", "shop: no shell is configured\n"),
+        (["setup"], 6, "", "shop: no setup is configured\n"),
+        (["start"], 5, "", "shop: cannot run {0}/paster: run bin/buildout\n"),
+        (["restart"], 5, "", "shop: cannot run {0}/paster: run bin/buildout\n"),
+        (["fg"], 5, "", "shop: cannot run {0}/paster: run bin/buildout\n"),
+    ],
+)
+def test_every_outcome_is_one_line(source, tmp_path, capsys, words, code, out, err):
+    assert cli.main(source, words) == code
+    assert capsys.readouterr() == (out, err.format(tmp_path))
+
+
+@pytest.mark.parametrize("words", [[], ["strat"], ["start", "now"]])
+def test_unknown_action_shows_the_usage(source, capsys, words):
+    assert cli.main(source, words) == 2
+    assert capsys.readouterr() == ("", cli.HELP.format(name="shop"))
+
+
+def test_help_is_no_error(source, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["bin/shop", "--help"])
+
+    assert cli.main(source) == 0
+    assert capsys.readouterr() == (cli.HELP.format(name="shop"), "")
+
+
+def test_dead_site_is_told_from_a_stopped_one(source, tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "shop.wanted").write_text("up\n")
+
+    assert cli.main(source, ["status"]) == 1
+    line = f"shop: dead, though it was started, see {tmp_path}/log\n"
+    assert capsys.readouterr() == (line, "")
+
+
+def test_missing_settings_are_one_line(tmp_path, capsys):
+    source = tmp_path / "shop" / "server.json"
+
+    assert cli.main(source, ["status"]) == 6
+    line = f"shop: cannot read {source}: No such file or directory\n"
+    assert capsys.readouterr() == ("", line)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "err"),
+    [
+        (ServerError("no", 5), 5, "shop: no\n"),
+        (PermissionError(13, "Permission denied", "/x"), 4, "shop: /x: Permission denied\n"),
+        (OSError(28, "No space left on device", "/x"), 1, "shop: /x: No space left on device\n"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_errors_have_a_line_and_a_status(source, capsys, error, code, err):
+    def action(_):
+        raise error
+
+    assert cli.act(source, action) == code
+    assert capsys.readouterr() == ("", err)

@@ -1,0 +1,113 @@
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+from pylonyard.server import intent
+from pylonyard.server.errors import ServerError
+from pylonyard.server.files import open_log
+from pylonyard.server.locking import BusyError, exclusive
+
+
+def test_intent_is_what_was_said_last(tmp_path):
+    path = tmp_path / "run" / "shop.wanted"
+    assert intent.is_wanted(path) is False
+
+    intent.record(path, intent.UP)
+    assert intent.is_wanted(path) is True
+
+    intent.record(path, intent.DOWN)
+    assert intent.is_wanted(path) is False
+    assert os.listdir(path.parent) == ["shop.wanted"]
+
+
+@pytest.mark.parametrize("garbage", [b"", b"-1", b"up up", b"\xff" * 100])
+def test_garbage_is_no_intent(tmp_path, garbage):
+    path = tmp_path / "shop.wanted"
+    path.write_bytes(garbage)
+
+    assert intent.is_wanted(path) is False
+
+
+def test_planted_link_is_replaced_not_followed(tmp_path):
+    victim, path = tmp_path / "victim", tmp_path / "shop.wanted"
+    victim.write_text("up")
+    path.symlink_to(victim)
+    assert intent.is_wanted(path) is False
+
+    intent.record(path, intent.DOWN)
+
+    assert victim.read_text() == "up"
+    assert not path.is_symlink()
+
+
+@pytest.mark.parametrize("plant", ["link", "pipe", "directory"])
+def test_lock_and_log_have_to_be_plain_files(tmp_path, plant):
+    path = tmp_path / "shop"
+    if plant == "link":
+        path.symlink_to(tmp_path / "victim")
+    elif plant == "pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    refused = f"{path} is not a regular file, as it has to be: remove it"
+
+    with pytest.raises(ServerError) as lock, exclusive(path, 0):
+        pass
+    with pytest.raises(ServerError) as log:
+        open_log(path)
+
+    assert (str(lock.value), str(log.value)) == (refused, refused)
+    assert not (tmp_path / "victim").exists()
+
+
+def test_lock_names_its_holder(tmp_path):
+    path = tmp_path / "run" / "shop.lock"
+    with exclusive(path, 0):
+        with pytest.raises(BusyError) as caught, exclusive(path, 0):
+            pass
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with exclusive(path, 0):
+        pass
+
+    who = f"process {os.getpid()} is starting or stopping it, waited 0 s"
+    assert str(caught.value) == who
+
+
+def test_garbage_in_a_lock_is_not_shown(tmp_path):
+    path = tmp_path / "shop.lock"
+    with exclusive(path, 0):
+        path.write_text("\x1b[2J")
+        with pytest.raises(BusyError) as caught, exclusive(path, 0):
+            pass
+
+    assert str(caught.value) == "another process is starting or stopping it, waited 0 s"
+
+
+def test_lock_file_that_was_removed_locks_nobody_out(tmp_path):
+    path = tmp_path / "shop.lock"
+    with exclusive(path, 0):
+        path.unlink()
+        with exclusive(path, 0):
+            assert path.exists()
+
+
+def test_lock_is_not_inherited(tmp_path):
+    path = tmp_path / "shop.lock"
+    with exclusive(path, 0):
+        waiting = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    with exclusive(path, 0):
+        waiting.communicate(b"\n")
+
+
+def test_log_is_appended_after_it_was_truncated(tmp_path):
+    path = tmp_path / "log" / "shop.log"
+    log = open_log(path)
+    os.write(log, b"before\n")
+    os.truncate(path, 0)
+    os.write(log, b"after\n")
+    os.close(log)
+
+    assert path.read_bytes() == b"after\n"
+    assert stat.S_IMODE(path.stat().st_mode) & 0o007 == 0

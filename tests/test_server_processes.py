@@ -1,0 +1,94 @@
+import os
+import signal
+import time
+
+import pytest
+from pylonyard.server.errors import ServerError
+from pylonyard.server.processes import (
+    Handle,
+    Marker,
+    command,
+    descendants,
+    marked,
+    send,
+    started,
+)
+
+MARKER = Marker("PYLONYARD_SERVER", "/srv/shop:shop")
+OURS = b"PATH=/bin\0PYLONYARD_SERVER=/srv/shop:shop\0"
+
+
+@pytest.fixture
+def proc(tmp_path):
+    """A /proc whose processes are made by calling it."""
+
+    def add(pid, environment=b"", parent=1, uid=None):
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / str(pid) / "environ").write_bytes(environment)
+        uid = os.getuid() if uid is None else uid
+        status = f"Name:\tpaster\nPPid:\t{parent}\nUid:\t{uid}\t0\t0\t0\n"
+        (tmp_path / str(pid) / "status").write_text(status)
+
+    add.path = tmp_path
+    return add
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        b"",  # of a zombie, or of the kernel
+        b"PYLONYARD_SERVER=/srv/shop:shop2\0",
+        b"PYLONYARD_SERVER=/srv/other:shop\0",
+        b"X=PYLONYARD_SERVER=/srv/shop:shop\0",
+        b"PYLONYARD_SUPERVISOR=/srv/shop:shop\0",
+    ],
+)
+def test_other_processes_are_not_ours(proc, environment):
+    proc(71, environment)
+
+    assert marked(MARKER, proc.path) == []
+
+
+def test_ours_is_told_by_its_environment_and_user(proc):
+    proc(71, OURS)
+    proc(72, OURS, uid=os.getuid() + 1)
+    (proc.path / "73").mkdir()  # it ended while we looked
+
+    assert marked(MARKER, proc.path) == [71]
+
+
+def test_without_proc_nothing_is_guessed(tmp_path):
+    with pytest.raises(ServerError) as caught:
+        marked(MARKER, tmp_path)
+
+    told = f"{tmp_path} is not mounted: processes cannot be told apart"
+    assert str(caught.value) == told
+
+
+def test_descendants_are_found_at_any_depth(proc):
+    for pid, parent in ((90, 1), (71, 90), (72, 71), (73, 72), (80, 1)):
+        proc(pid, parent=parent)
+
+    assert sorted(descendants([90], proc.path)) == [71, 72, 73]
+
+
+def test_process_that_is_not_marked_gets_no_signal():
+    assert send(os.getpid(), signal.SIGKILL, MARKER) is False
+
+
+def test_process_that_ended_gets_no_signal():
+    pid = os.posix_spawn("/bin/true", ["true"], {})
+    with Handle(pid) as handle:
+        os.waitpid(pid, 0)
+        assert handle.send(signal.SIGKILL) is False
+    with Handle(pid) as handle:
+        assert handle.send(signal.SIGKILL) is False
+
+
+def test_start_and_command_of_a_process():
+    assert time.time() - 86400 < started(os.getpid()) < time.time() + 1
+    assert "pytest" in command(os.getpid())
+
+
+def test_nothing_is_known_of_a_process_that_ended(tmp_path):
+    assert (started(71, tmp_path), command(71, tmp_path)) == (None, "")
