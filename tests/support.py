@@ -136,7 +136,7 @@ class Sandbox:
             section, _, option = place.partition(":")
             sections.setdefault(section, {})[option] = value.replace("\n", "\n    ")
         for section, values in sections.items():
-            lines = "".join(f"{option} = {value}\n" for option, value in values.items())
+            lines = "".join(f"{option}= {value}\n" for option, value in values.items())
             text += f"\n[{section}]\n{lines}"
         config = self.directory / "buildout.cfg"
         config.write_text(text)

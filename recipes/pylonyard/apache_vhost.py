@@ -20,8 +20,11 @@ data                 path                      Where the application writes.
 timeout              seconds, ``60``           For the client's and backend's silence.
 max-body             bytes, ``10485760``       The largest request; 0: any.
 request-timeouts     words                     ``RequestReadTimeout``: how slow a
-                                               client may send.
+                                               client may send; default:
+                                               ``header=15-30,MinRate=500 body=15,MinRate=500``.
 static               url = folder, a line      Files that Apache serves by itself.
+disable-sites        names                     Other sites of the machine's Apache that
+                                               ``bin/pylonyard activate`` disables.
 **proxy**
 backends             host:port, several        The site's servers; more than one
                                                are balanced.
@@ -30,9 +33,11 @@ lbmethod             name, ``byrequests``      How requests are balanced.
 **mod_wsgi**
 module               path                      ``${wsgi:module}``.
 home                 path                      The sandbox: ``${app:home}``.
-user, group          account, its group        Who runs the daemon processes.
-processes, threads   ``2``, ``2``              Threads share one interpreter; few
-                                               are faster than many.
+user                 account                   Who runs the daemon processes.
+group                group                     Their group; default: the account's.
+processes            number, ``2``             How many there are.
+threads              number, ``2``             Of each; they share one interpreter,
+                                               and few are faster than many.
 display-name         name, ``%{GROUP}``        What ``ps`` shows.
 daemon-options       name = value, a line      More for ``WSGIDaemonProcess``.
 application-group    name, ``%{GLOBAL}``       The interpreter; a second embedded
@@ -41,12 +46,14 @@ application-group    name, ``%{GLOBAL}``       The interpreter; a second embedde
 ssl-certificate      path                      With its chain; no TLS without it.
 ssl-key              path                      Its key.
 ssl-port             TCP port, ``443``         Where Apache listens for it.
-redirect             ``true``, ``false``       Whether http leads to https.
+redirect             ``true`` (default),       Whether http leads to https.
+                     ``false``
 hsts                 seconds, ``0``            How long browsers insist on https.
 **a private Apache** (``bin/<name>-httpd``)
 httpd-port           TCP port, ``8880``        Its port on loopback,
 httpd-ssl-port       TCP port, ``8843``        and that for TLS.
-apache-modules       path                      The folder of Apache's modules.
+apache-modules       path                      The folder of Apache's modules; default:
+                                               ``/usr/lib/apache2/modules``.
 ===================  ========================  ===================================
 
 Publishes ``path`` (the live site file), ``modules`` (for a2enmod), ``script``
@@ -54,6 +61,7 @@ Publishes ``path`` (the live site file), ``modules`` (for a2enmod), ``script``
 """
 
 import grp
+import json
 import pwd
 import re
 import sys
@@ -106,6 +114,10 @@ class Options:
         default="header=15-30,MinRate=500 body=15,MinRate=500",
     )
     static: tuple[tuple[str, Path], ...] = option(settings.static, default="")
+    disable_sites: tuple[str, ...] = option(
+        values.listed(values.matching(r"[A-Za-z0-9][A-Za-z0-9._-]*", "a site as a2dissite takes it")),
+        default="",
+    )
     backends: tuple[tuple[str, int], ...] = option(values.listed(values.host_port), default="")
     retry: int = option(values.whole(0, 3600, "(seconds)"), default="5")
     lbmethod: str = option(
@@ -143,6 +155,7 @@ class ApacheVhost(Recipe):
         name = self.settings.name
         yield Artifact(f"etc/apache2/sites-available/{name}.conf", self._site())
         yield Artifact(f"{name}/httpd.conf", self._render("httpd.conf.j2"))
+        yield Artifact(f"{name}/site.json", site_json(self.settings))
         yield Artifact(f"bin/{name}-httpd", self._control(), 0o755)
         if self.settings.mode != "proxy":
             yield Artifact(f"{name}/dispatch.wsgi", self._render("dispatch.wsgi.j2"))
@@ -176,13 +189,13 @@ class ApacheVhost(Recipe):
     def _control(self) -> str:
         """Return a script that starts and stops the private Apache."""
         options = self.settings
-        ports = [options.httpd_port, *([options.httpd_ssl_port] if options.ssl_key else [])]
         described = {
             "name": options.name,
             "config": str(site_path(self.layout, options.name, "httpd.conf")),
             "pid_file": str(options.run_folder / f"{options.name}-httpd.pid"),
             "log": str(options.log_folder / f"{options.name}-httpd.log"),
-            "ports": ports,
+            "port": options.httpd_port,
+            "tls_port": options.httpd_ssl_port if options.ssl_certificate else None,
             "user": options.user,
         }
         return python_script(
@@ -201,6 +214,7 @@ class ApacheVhost(Recipe):
             "modules": " ".join(modules(self.settings)),
             "script": "" if self.settings.mode == "proxy" else script,
             "httpd": site_path(self.layout, name, "httpd.conf"),
+            "httpd-port": self.settings.httpd_port,
         }
 
 
@@ -212,6 +226,23 @@ def modules(options: Options) -> tuple[str, ...]:
     if options.ssl_certificate:
         needed += ["socache_shmcb", "ssl"]
     return tuple(dict.fromkeys([*needed, *options.extra_modules]))
+
+
+def site_json(options: Options) -> str:
+    """Return what ``bin/pylonyard`` has to know to activate and examine the site."""
+    secure = options.ssl_certificate
+    content = {
+        "mode": options.mode,
+        "server-name": options.server_name,
+        "listen": options.listen,
+        "listen-port": options.listen_port,
+        "ssl-port": options.ssl_port if secure else None,
+        "ssl-certificate": str(secure) if secure else None,
+        "modules": list(modules(options)),
+        "disable-sites": list(options.disable_sites),
+        "module": str(options.module) if options.mode != "proxy" else None,
+    }
+    return json.dumps(content, indent=2) + "\n"
 
 
 def _contradictions(options: Options, sandbox: Path) -> Iterator[str]:
@@ -236,7 +267,7 @@ def _contradictions(options: Options, sandbox: Path) -> Iterator[str]:
             f"run-folder: expected a path of at most {longest} characters, "
             f"which sockets need, got '{options.run_folder}'"
         )
-    for url, folder in options.static:
+    for _, folder in options.static:
         if sandbox.is_relative_to(folder):
             yield f"static: expected a folder that does not hold the sandbox, got '{folder}'"
         _plain(folder)

@@ -29,11 +29,11 @@ from pylonyard.rendering import render
 from pylonyard.writing import Artifact
 
 _FIELDS = (
-    ("minute", 0, 59, ()),
-    ("hour", 0, 23, ()),
-    ("day of the month", 1, 31, ()),
-    ("month", 1, 12, "jan feb mar apr may jun jul aug sep oct nov dec".split()),
-    ("day of the week", 0, 7, "sun mon tue wed thu fri sat".split()),
+    ("a minute", 0, 59, ()),
+    ("an hour", 0, 23, ()),
+    ("a day of the month", 1, 31, ()),
+    ("a month", 1, 12, "jan feb mar apr may jun jul aug sep oct nov dec".split()),
+    ("a day of the week", 0, 7, "sun mon tue wed thu fri sat".split()),
 )
 _NAMED = "@reboot @yearly @annually @monthly @weekly @daily @midnight @hourly".split()
 
@@ -50,14 +50,14 @@ def schedule(text: str) -> str:
         raise values.refuse("five fields separated by one space, or @hourly and the like", text)
     for word, (what, low, high, names) in zip(words, _FIELDS, strict=True):
         if not all(_within(item, low, high, names) for item in word.split(",")):
-            raise values.refuse(f"a {what} from {low} to {high}", word)
+            raise values.refuse(f"{what} from {low} to {high}", word)
     return text
 
 
 def _within(item: str, low: int, high: int, names: tuple[str, ...] | list[str]) -> bool:
     if item.lower() in names:
         return True
-    match = re.fullmatch(r"(?:\*|(\d{1,2})(?:-(\d{1,2}))?)(?:/(\d{1,2}))?", item)
+    match = re.fullmatch(r"(?:\*|([0-9]{1,2})(?:-([0-9]{1,2}))?)(?:/([0-9]{1,2}))?", item)
     if not match:
         return False
     first, last, step = (int(group) if group else None for group in match.groups())
@@ -71,7 +71,10 @@ def _within(item: str, low: int, high: int, names: tuple[str, ...] | list[str]) 
 def mail_recipient(text: str) -> str:
     if re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", text):
         return text
-    return values.email(text)
+    try:
+        return values.email(text)
+    except ValueError:
+        raise values.refuse("an e-mail address or an account", text) from None
 
 
 @dataclass(frozen=True, kw_only=True)

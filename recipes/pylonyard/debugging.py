@@ -8,6 +8,7 @@ _DEBUG_KEYS = re.compile(r"(set )?(debug|pyramid\.debug_all|trace_errors\.enable
 # Paste#evalerror runs code from a POST even where debug is false.
 _DEBUGGERS = re.compile(
     r"(egg:)?(Paste#evalerror|Paste#printdebug|Paste#debug\S*|WebError#evalerror"
+    r"|(call:)?(paste|weberror)\.evalexception\S*"
     r"|pyramid_debugtoolbar\S*|tgext\.debugbar\S*)",
     re.IGNORECASE,
 )
@@ -20,7 +21,9 @@ def debug_problems(config: Ini) -> list[str]:
 
 def _problem(setting: Setting) -> str:
     where = f"[{setting.section}] {setting.key}"
-    if _DEBUG_KEYS.fullmatch(setting.key) and is_true(setting.value):
+    # To Python 2 a comment ends the value.
+    value = re.split(r"\s;", setting.value)[0]
+    if _DEBUG_KEYS.fullmatch(setting.key) and is_true(value):
         return f"{where}: expected false outside development, got {setting.value!r}"
     for word in re.split(r"[\s,]+", setting.value):
         if _DEBUGGERS.fullmatch(word):

@@ -57,8 +57,13 @@ def _installer(
     index: str | None,
     versions: Mapping[str, str] | None,
     path: Sequence[str] = (),
+    *,
+    check_picked: bool = False,
 ) -> Any:
-    """Return zc.buildout's installer as this buildout configures it."""
+    """Return zc.buildout's installer as this buildout configures it.
+
+    :param check_picked: whether ``allow-picked-versions`` decides about what has no pin
+    """
     base = buildout["buildout"]
     layout = Layout.of(buildout)
     if layout.offline:
@@ -71,7 +76,7 @@ def _installer(
         newest=base.get("newest") == "true" and not layout.offline,
         versions=versions,
         allow_hosts=tuple(base["allow-hosts"].split()),
-        check_picked=versions is None,
+        check_picked=check_picked,
     )
 
 
@@ -93,9 +98,17 @@ def locations(
     layout = Layout.of(buildout)
     developed = buildout["buildout"]["develop-eggs-directory"]
     try:
-        working_set = _installer(
-            buildout, str(layout.eggs), links, index, versions, [*map(str, projects), developed]
-        ).install(list(requirements))
+        installer = _installer(
+            buildout,
+            str(layout.eggs),
+            links,
+            index,
+            versions,
+            [*map(str, projects), developed],
+            check_picked=True,
+        )
+        _prefer(installer, projects)
+        working_set = installer.install(list(requirements))
     except UserError as error:
         raise OptionError(section, [f"eggs: {' '.join(str(error).split())}"]) from error
     # A working set is in another order when it was downloaded in this run.
@@ -103,3 +116,14 @@ def locations(
         sorted(working_set, key=lambda dist: dist.key), str(layout.eggs), developed
     )
     return list(dict.fromkeys(Path(dist.location) for dist in ordered))
+
+
+def _prefer(installer: Any, projects: Sequence[Path]) -> None:
+    """Have ``installer`` take ``projects`` for what they are, as it does develop eggs.
+
+    An egg of that name, or a project of somebody else's in an index, may be newer.
+    """
+    for name in installer._env:
+        for found in installer._env[name]:
+            if Path(found.location) in projects:
+                found.precedence = pkg_resources.DEVELOP_DIST

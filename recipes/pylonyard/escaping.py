@@ -45,6 +45,8 @@ def cron(value: Any) -> str:
     text = _without_controls(value, "a crontab")
     if len(text) > 900:
         raise ValueError(f"a command of {len(text)} characters is too long for cron (900)")
+    if "\\" in text:
+        raise ValueError(f"{text!r} has a backslash, which cron takes for its own")
     return text.replace("%", r"\%")
 
 

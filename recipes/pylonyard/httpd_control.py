@@ -11,6 +11,7 @@ import select
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PATIENCE = 30.0
@@ -36,11 +38,16 @@ class Httpd:
     config: str
     pid_file: str
     log: str
-    ports: Sequence[int]
+    port: int
+    tls_port: int | None
     user: str
 
+    @property
+    def ports(self) -> list[int]:
+        return [self.port, self.tls_port] if self.tls_port else [self.port]
 
-class Failure(Exception):
+
+class ControlError(Exception):
     """Why a command failed, in one line, and its exit status."""
 
     def __init__(self, message: str, status: int = FAILED) -> None:
@@ -58,9 +65,8 @@ def main(httpd: Httpd, arguments: Sequence[str]) -> int:
         print(f"usage: {httpd.name}-httpd {'|'.join(COMMANDS)}", file=sys.stderr)
         return USAGE
     try:
-        _become(httpd.user)
         return command(httpd)
-    except Failure as failure:
+    except ControlError as failure:
         print(f"{httpd.name}-httpd: {failure}", file=sys.stderr)
         return failure.status
 
@@ -74,7 +80,7 @@ def start(httpd: Httpd) -> int:
         _expect_free(port)
     output = _apache(httpd, "-k", "start")
     if output.returncode:
-        raise Failure(_last_line(output.stdout) or "cannot start", FAILED)
+        raise ControlError(_last_line(output.stdout) or "cannot start", FAILED)
     _await_answer(httpd)
     return _say(httpd, f"answers on {_addresses(httpd)}")
 
@@ -88,7 +94,7 @@ def stop(httpd: Httpd) -> int:
         poll = select.poll()
         poll.register(process, select.POLLIN)  # readable once it has ended
         if not poll.poll(PATIENCE * 1000):
-            raise Failure(f"still runs {PATIENCE:g} s after it was told to stop")
+            raise ControlError(f"still runs {PATIENCE:g} s after it was told to stop")
     return _say(httpd, "has stopped")
 
 
@@ -104,7 +110,7 @@ def graceful(httpd: Httpd) -> int:
     _check(httpd)
     with _process(httpd) as process:
         if process is None:
-            raise Failure("is not running", NOT_RUNNING)
+            raise ControlError("is not running", NOT_RUNNING)
         signal.pidfd_send_signal(process, signal.SIGUSR1)
     _await_answer(httpd)
     return _say(httpd, "has read its configuration again")
@@ -122,7 +128,7 @@ def status(httpd: Httpd) -> int:
     if pid is None:
         stale = os.path.exists(httpd.pid_file)
         return _say(httpd, "is not running", STATUS_DEAD if stale else STATUS_STOPPED)
-    silent = [port for port in httpd.ports if not answers(port)]
+    silent = [port for port in httpd.ports if not answers(httpd, port)]
     if silent:
         return _say(httpd, f"runs (process {pid}), but port {silent[0]} is silent", FAILED)
     return _say(httpd, f"runs (process {pid}) and answers on {_addresses(httpd)}")
@@ -153,7 +159,7 @@ def _is_ours(httpd: Httpd, pid: int) -> bool:
     return (
         program in ("apache2", "httpd")
         and httpd.config in words
-        and os.geteuid() in (0, owner)
+        and owner in (os.geteuid(), pwd.getpwnam(httpd.user).pw_uid)
     )
 
 
@@ -173,28 +179,37 @@ def _process(httpd: Httpd) -> Iterator[int | None]:
             os.close(descriptor)
 
 
-def answers(port: int) -> bool:
-    """Tell whether a server of ours speaks on ``port`` of loopback.
+def answers(httpd: Httpd, port: int) -> bool:
+    """Tell whether a server speaks on ``port`` of loopback.
 
-    Apache itself answers ``OPTIONS *``, whatever becomes of the application; to
-    plain HTTP on a TLS port it answers 400.
+    Apache itself answers ``OPTIONS *``, whatever becomes of the application.
     """
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
-            connection.sendall(b"OPTIONS * HTTP/1.0\r\n\r\n")
-            return connection.recv(5) == b"HTTP/"
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as plain:
+            connection = _unverified().wrap_socket(plain) if port == httpd.tls_port else plain
+            with connection:
+                connection.sendall(b"OPTIONS * HTTP/1.0\r\n\r\n")
+                return connection.recv(1) == b"H"
     except OSError:
         return False
 
 
+def _unverified() -> ssl.SSLContext:
+    """Return a context that takes any certificate: we only ask for a sign of life."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 def _await_answer(httpd: Httpd) -> None:
     end = time.monotonic() + PATIENCE
-    while not all(answers(port) for port in httpd.ports):
+    while not all(answers(httpd, port) for port in httpd.ports):
         if time.monotonic() > end:
-            raise Failure(f"gave no answer within {PATIENCE:g} s; see {httpd.log}")
+            raise ControlError(f"gave no answer within {PATIENCE:g} s; see {httpd.log}")
         time.sleep(0.05)
     if running(httpd) is None:
-        raise Failure(f"has ended, and another program answers; see {httpd.log}")
+        raise ControlError(f"has ended, and another program answers; see {httpd.log}")
 
 
 def _expect_free(port: int) -> None:
@@ -203,24 +218,24 @@ def _expect_free(port: int) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise Failure(f"cannot listen on 127.0.0.1:{port}: {error.strerror}") from error
+            raise ControlError(f"cannot listen on 127.0.0.1:{port}: {error.strerror}") from error
 
 
 def _check(httpd: Httpd) -> None:
     folder = os.path.dirname(httpd.pid_file)
     if not os.access(folder, os.W_OK):
-        raise Failure(f"cannot write into {folder}; run this as {httpd.user}", FORBIDDEN)
+        raise ControlError(f"cannot write into {folder}; run this as {httpd.user}", FORBIDDEN)
     output = _apache(httpd, "-t")
     if output.returncode:
         reason = [line for line in output.stdout.splitlines() if "AH00558" not in line]
-        raise Failure("refused by apache2 -t: " + " ".join(reason), NOT_CONFIGURED)
+        raise ControlError("refused by apache2 -t: " + " ".join(reason), NOT_CONFIGURED)
 
 
-def _apache(httpd: Httpd, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def _apache(httpd: Httpd, *arguments: str) -> "subprocess.CompletedProcess[Any]":
     names = ("apache2", "httpd")
     program = next(filter(None, (shutil.which(n, path=PROGRAM_PATH) for n in names)), None)
     if program is None:
-        raise Failure("found no apache2; apt-get install apache2", NOT_INSTALLED)
+        raise ControlError("found no apache2; apt-get install apache2", NOT_INSTALLED)
     kept = {name: os.environ[name] for name in ("TZ", "TMPDIR") if name in os.environ}
     return subprocess.run(
         [program, "-f", httpd.config, *arguments],
@@ -231,16 +246,21 @@ def _apache(httpd: Httpd, *arguments: str) -> "subprocess.CompletedProcess[str]"
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
+        **_identity(httpd.user),
     )
 
 
-def _become(user: str) -> None:
-    """Give root's rights up: logs and pid files are where ``user`` may put links."""
+def _identity(user: str) -> dict[str, Any]:
+    """Return what makes Apache run as ``user``, if root starts it.
+
+    Logs and pid files are where that account may put links, so Apache must not
+    open them with root's rights.
+    """
     entry = pwd.getpwnam(user)
-    if os.geteuid() == 0 and entry.pw_uid:
-        os.initgroups(user, entry.pw_gid)
-        os.setgid(entry.pw_gid)
-        os.setuid(entry.pw_uid)
+    if os.geteuid() or not entry.pw_uid:
+        return {}
+    groups = os.getgrouplist(user, entry.pw_gid)
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
 
 
 def _addresses(httpd: Httpd) -> str:

@@ -30,12 +30,13 @@ class Ini:
     """An ini file, to be read and changed."""
 
     def __init__(self, text: str) -> None:
-        self._file = ConfigUpdater(strict=False, allow_no_value=False)
+        # Strict: of a key that comes twice, only one would be seen and changed.
+        self._file = ConfigUpdater(strict=True, allow_no_value=False)
         self._file.optionxform = str  # type: ignore[assignment,method-assign]
         try:
             self._file.read_string(text)
         except configparser.Error as error:
-            reason = " ".join(re.sub(r"(file: )?'<(string|\?+)>',?", "", str(error)).split())
+            reason = " ".join(re.sub(r"(While reading from |file: )?'<(string|\?+)>',?", "", str(error)).split())
             raise IniError(reason) from error
 
     def __str__(self) -> str:

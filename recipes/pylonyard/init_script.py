@@ -7,8 +7,10 @@ name             site name               Which site it belongs to.
 user             account                 Who runs the server; root becomes it first.
 host             host, ``127.0.0.1``     Where the server listens.
 port             TCP port                The same.
-environment      ``development``, ...    ``bin/<site> fg`` reloads changed code in
-                                         development.
+environment      ``development``,        ``bin/<site> fg`` reloads changed code in
+                 ``staging``,            development.
+                 ``production``
+                 (default)
 home             path                    The sandbox: ``${app:home}``.
 paster           path                    What serves: ``${app:paster}``.
 ini              path                    The live configuration: ``${ini:path}``.

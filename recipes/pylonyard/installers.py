@@ -10,7 +10,9 @@ import tempfile
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
+from pylonyard import scripts
 from pylonyard.errors import CommandError
 from pylonyard.running import run
 from pylonyard.writing import write
@@ -36,6 +38,15 @@ if not isinstance(content, bytes):
 with io.open(target, 'wb') as stream:
     stream.write(content)
 """
+
+
+def exists(home: Path, requirement: str, name: str) -> bool:
+    """Tell whether an application has an installer, which ``setup-app`` cannot do without."""
+    installed = scripts.distributions(home).get(canonicalize_name(Requirement(requirement).name))
+    return installed is not None and any(
+        (point.group, point.name) == ("paste.app_install", name)
+        for point in installed.entry_points
+    )
 
 
 def skeleton(home: Path, requirement: str, name: str, store: Path) -> str:

@@ -14,12 +14,18 @@ def hold(directory: Path) -> None:
 
     The kernel lets go of it when the process dies, however it dies.
 
-    :raises zc.buildout.UserError: naming the process that holds it
+    :raises zc.buildout.UserError: naming the process that holds it, or why
+        there can be no lock
     """
     if directory in _held:
         return
     path = directory / ".pylonyard.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise UserError(
+            f"cannot lock {directory}: {path.name}: {error.strerror}; run this as its owner"
+        ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

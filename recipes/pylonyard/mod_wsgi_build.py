@@ -86,7 +86,7 @@ class ModWsgiBuild(Recipe):
                 "wsgi.load.j2",
                 self.source,
                 module=self.module,
-                python=self.python.version,
+                python=self.python,
             )
             yield Artifact(LOAD, text)
 

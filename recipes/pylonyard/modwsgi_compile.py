@@ -25,6 +25,7 @@ get = sysconfig.get_config_var
 print(json.dumps({
     'version': '.'.join(map(str, sys.version_info[:3])),
     'executable': os.path.realpath(getattr(sys, '_base_executable', None) or sys.executable),
+    'prefix': getattr(sys, 'real_prefix', None) or getattr(sys, 'base_prefix', sys.prefix),
     'abi': get('SOABI') or 'unicode-%d' % sys.maxunicode,
     'shared': bool(get('Py_ENABLE_SHARED')),
     'library': get('INSTSONAME') or get('LDLIBRARY') or '',
@@ -40,6 +41,7 @@ class Interpreter:
 
     version: str
     executable: str
+    prefix: str
     abi: str
     shared: bool
     library: str

@@ -1,6 +1,7 @@
 """mod_wsgi's sources: which version serves which Python, pinned by SHA-256."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 
 import zc.buildout.easy_install
 from zc.buildout import UserError
+from zc.buildout._package_index import DistutilsError
 
 from pylonyard.errors import CommandError
 from pylonyard.layout import Layout
@@ -100,7 +102,7 @@ def _download(version: str, base: Mapping[str, str], folder: str, what: str) -> 
     try:
         index = zc.buildout.easy_install._get_index(base.get("index") or None, links, hosts)
         found = index.fetch_distribution(requirement, folder, source=True)
-    except (OSError, UserError) as error:
+    except (OSError, UserError, DistutilsError) as error:
         raise CommandError(what, " ".join(str(error).split())) from error
     if found is None:
         raise CommandError(what, "neither the index nor find-links has it")
@@ -111,6 +113,4 @@ def _own_copy(location: str, folder: str) -> str:
     """Return a file in ``folder``: one of find-links is not ours to move."""
     if os.path.dirname(location) == folder:
         return location
-    import shutil
-
     return shutil.copy(location, folder)

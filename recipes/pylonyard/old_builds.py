@@ -8,10 +8,12 @@ import shutil
 import tarfile
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pylonyard.errors import CommandError
-from pylonyard.running import run
+from pylonyard.running import last_line, run
 
 # Valid in every Python since 2.7; setup.py is read as Python itself would.
 _SETUP = """
@@ -33,21 +35,40 @@ exec(code, {'__name__': '__main__', '__file__': 'setup.py'})
 """
 
 
-def wheel_without_setup_requires(home: Path, sdist: Path, folder: Path) -> Path:
-    """Build ``sdist`` in the sandbox ``home``; return the wheel, made in ``folder``.
+def project_name(home: Path, tree: Path) -> str:
+    """Return what the ``setup.py`` of ``tree`` calls its project, if there is one.
 
-    :raises CommandError: if it is no source distribution, or does not build
+    :raises CommandError: if it does not run
+    """
+    if not (tree / "setup.py").is_file():
+        return ""
+    return last_line(_run_setup(home, tree, "-q", "--name"))
+
+
+def wheel_without_setup_requires(home: Path, tree: Path, folder: Path) -> Path:
+    """Build the source tree ``tree`` in the sandbox ``home``; return the wheel, in ``folder``.
+
+    :raises CommandError: if it does not build
     """
     with tempfile.TemporaryDirectory() as scratch:
-        source = _unpacked(sdist, Path(scratch))
-        built = Path(scratch, "built")
-        run(
-            [home / "bin" / "python", "-c", _SETUP, "-q", "bdist_wheel", "-d", built],
-            f"cannot build {sdist.name}",
-            directory=source,
-        )
-        (wheel,) = built.glob("*.whl")
+        _run_setup(home, tree, "-q", "bdist_wheel", "-d", scratch)
+        (wheel,) = Path(scratch).glob("*.whl")
         return Path(shutil.move(wheel, folder / wheel.name))
+
+
+def _run_setup(home: Path, tree: Path, *words: str) -> str:
+    command = [home / "bin" / "python", "-c", _SETUP, *words]
+    return run(command, f"cannot build {tree.name}", directory=tree)
+
+
+@contextmanager
+def unpacked(sdist: Path) -> Iterator[Path]:
+    """Give the source tree of a source distribution, until the context ends.
+
+    :raises CommandError: if it is none
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        yield _unpacked(sdist, Path(scratch))
 
 
 def _unpacked(sdist: Path, scratch: Path) -> Path:

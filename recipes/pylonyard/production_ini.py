@@ -12,12 +12,12 @@ template          path                      A file to start from, in place of th
                                             installer's.
 section           section of the ini        The application's section; default:
                                             ``app:main``, or the only ``app:*``.
-environment       ``development``,          Debug is refused in the other two.
+environment       ``development``,          Debug is refused but in development.
                   ``staging``,
                   ``production`` (default)
 host              host, ``127.0.0.1``       Where the application's server listens.
 port              TCP port                  The same.
-server            ``egg:...``,              The server, any ``paste.server_runner``
+server            egg:name#server,          The server, any ``paste.server_runner``
                   ``egg:waitress#main``     or ``paste.server_factory``.
 threads           1 to 1000, ``4``          Its threads; they share one interpreter,
                                             and few are faster than many.
@@ -25,17 +25,20 @@ database-url      URL                       SQLAlchemy's; default: the template'
 email-to          addresses                 Who gets error reports; default: nobody.
 smtp-server       host, ``localhost``       Through which server.
 error-email-from  address                   From whom.
-debug             ``true``, ``false``       The debugger; development only.
+debug             ``true``,                 The debugger; development only.
+                  ``false`` (default)
 log-file          path                      The application's own log.
 log-level         level, ``INFO``           Of the root logger.
 data              path                      Where ``%(here)s`` of the template goes:
                                             a release holds no data.
 secrets-folder    path                      Where secrets are kept.
-secrets           name = origin, a line     See ``secret_store``.
+secrets           name = origin, a line     Origins: ``generate``, ``uuid``,
+                                            ``file:PATH``, ``env:VARIABLE``.
 settings          an ini fragment           Laid over all of this.
 user              account                   Who reads the file.
 setup             ``true`` (default),       Whether ``paster setup-app`` runs once
-                  ``false``                 for a database that it has not seen.
+                  ``false``                 for a database that it has not seen; an
+                                            egg without an installer has none to run.
 ================  ========================  ======================================
 
 Publishes ``path`` (the live file), ``setup`` and ``database`` (a digest that
@@ -160,6 +163,10 @@ class ProductionIni(Recipe):
             raise OptionError(self.name, problems)
         return config
 
+    def _has_installer(self) -> bool:
+        options = self.settings
+        return installers.exists(options.home, options.egg, options.application)
+
     def _origin(self) -> str:
         options = self.settings
         return f"template {options.template}" if options.template else f"egg {options.egg}"
@@ -171,7 +178,7 @@ class ProductionIni(Recipe):
     def published(self) -> Mapping[str, Any]:
         return {
             "path": site_path(self.layout, self.settings.name, "production.ini"),
-            "setup": str(self.settings.setup).lower(),
+            "setup": str(self.settings.setup and self._has_installer()).lower(),
             "database": self.database,
         }
 

@@ -39,7 +39,10 @@ def build(source: Path, store: Path, *, editable: bool) -> Path:
     store.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".draft-", dir=store) as drafts:
         draft = Path(drafts, place.name)
-        wheels.unpack(_wheel(source, Path(drafts), editable), draft)
+        try:
+            wheels.unpack(_wheel(source, Path(drafts), editable), draft)
+        except wheels.WheelError as error:
+            raise CommandError(f"cannot build {source}", str(error)) from error
         wheels.publish(draft, place)
     return place
 
@@ -81,7 +84,7 @@ def _is_source(folder: str) -> bool:
 
 def _wheel(source: Path, scratch: Path, editable: bool) -> Path:
     """Build ``source`` and return the wheel, made below ``scratch``."""
-    from pyproject_hooks import BackendUnavailable, BuildBackendHookCaller
+    from pyproject_hooks import BackendUnavailable, BuildBackendHookCaller, HookMissing
 
     if not editable:
         # Backends write into the tree that they build, and it is not ours.
@@ -107,6 +110,12 @@ def _wheel(source: Path, scratch: Path, editable: bool) -> Path:
             f"its build backend is not among buildout's tools: {backends}",
             "build a wheel of it, and name its folder in find-links",
         ) from error
+    except HookMissing as error:
+        raise CommandError(
+            f"cannot build {source}",
+            f"its build backend has no {error.hook_name}",
+            "name it in sources, not in develop",
+        ) from error
     except subprocess.CalledProcessError as error:
         raise CommandError(f"cannot build {source}", last_line(error.output)) from error
 
@@ -129,7 +138,10 @@ def _build_system(source: Path) -> dict[str, Any]:
     except ModuleNotFoundError:  # Python 3.10
         from pip._vendor import tomli as tomllib
     with description.open("rb") as stream:
-        system: dict[str, Any] = tomllib.load(stream).get("build-system", {})
+        try:
+            system: dict[str, Any] = tomllib.load(stream).get("build-system", {})
+        except ValueError as error:
+            raise CommandError(f"cannot build {source}", f"pyproject.toml: {error}") from error
     return system
 
 

@@ -1,35 +1,35 @@
 """Recipe ``pylons_app``: an application and all that it needs, in an isolated sandbox.
 
-=============  ========================  =========================================
-Option         Type, default             Meaning
-=============  ========================  =========================================
-name           site name                 Which site it belongs to.
-eggs           requirements, one a line  What to install; the application first.
-develop        paths, one a line         Source trees to use as they stand, edits
-                                         showing at once (development).
-sources        paths, one a line         Source trees to build and install as they
-                                         are now (staging, production).
-extra-paths    paths, one a line         Folders to add to ``sys.path``, last.
-find-links     URLs or paths             Where else to look for distributions;
-                                         default: ``${buildout:find-links}``.
-index          URL                       The package index; default:
-                                         ``${buildout:index}``.
-scripts        names                     Console scripts wanted; default: all those
-                                         of ``eggs``.
-interpreter    name, ``python``          The name of the sandbox's interpreter.
-python         command or path           Which interpreter runs the application;
-                                         default: buildout's own. Python 2.7 and 3.6
-                                         or newer.
-versions       section name              The pins; default:
-                                         ``${buildout:versions}``. For another
-                                         interpreter each distribution needs one.
-provided       name = version, a line    Distributions that the standard library has
-                                         taken over: metadata satisfies who requires
-                                         them. (Another interpreter only.)
-without-setup  names                     Projects to build without their
--requires                                ``setup_requires``, which no index has any
-                                         more. (Another interpreter only.)
-=============  ========================  =========================================
+======================  ========================  =========================================
+Option                  Type, default             Meaning
+======================  ========================  =========================================
+name                    site name                 Which site it belongs to.
+eggs                    requirements, one a line  What to install; the application first.
+develop                 paths, one a line         Source trees to use as they stand, edits
+                                                  showing at once (development).
+sources                 paths, one a line         Source trees to build and install as they
+                                                  are now (staging, production).
+extra-paths             paths, one a line         Folders to add to ``sys.path``, last.
+find-links              URLs or paths             Where else to look for distributions;
+                                                  default: ``${buildout:find-links}``.
+index                   URL                       The package index; default:
+                                                  ``${buildout:index}``.
+scripts                 names                     Console scripts wanted; default: all those
+                                                  of ``eggs``.
+interpreter             name, ``python``          The name of the sandbox's interpreter.
+python                  command or path           Which interpreter runs the application;
+                                                  default: buildout's own. Python 2.7 and 3.6
+                                                  or newer.
+versions                section name              The pins; default:
+                                                  ``${buildout:versions}``. For another
+                                                  interpreter each distribution needs one.
+provided                name = version, a line    Distributions that the standard library has
+                                                  taken over: metadata satisfies who requires
+                                                  them. (Another interpreter only.)
+without-setup-requires  names                     Projects to build without their
+                                                  ``setup_requires``, which no index has any
+                                                  more. (Another interpreter only.)
+======================  ========================  =========================================
 
 For buildout's own interpreter the sandbox is made of buildout's eggs; for another
 one it is a virtual environment that pip fills with wheels from the download

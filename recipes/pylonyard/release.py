@@ -6,8 +6,8 @@ Option         Type, default             Meaning
 sites          section names             The sites to release: sections of the
                                          recipe ``site``.
 keep           1 to 1000, ``5``          How many releases to keep for a rollback.
-unchecked      ``refuse``, ``allow``     What to do with a file whose validator is
-                                         not on this machine; default: ``refuse``
+unchecked      ``refuse``, ``allow``,    What to do with a file whose validator is
+               ``default`` (default)     not on this machine; ``default`` refuses it
                                          unless all sites are in development.
 =============  ========================  =========================================
 
@@ -34,7 +34,7 @@ from pylonyard.errors import ArtifactError, CommandError, OptionError
 from pylonyard.layout import Layout
 from pylonyard.options import option
 from pylonyard.recipe import Recipe
-from pylonyard.releases import MANIFEST, Releases, link_commands
+from pylonyard.releases import MANIFEST, Releases, link_commands, occupied
 from pylonyard.validators import Draft, Validator, judging
 from pylonyard.writing import Artifact, Link, files_below, mode_of
 
@@ -80,7 +80,8 @@ class Release(Recipe):
         self.releases = Releases(self.layout.releases, self.layout.current)
 
     def _site(self, section: str) -> Site:
-        if self.buildout.get(section) is None:
+        # Not buildout.get: that takes any section missing, also deeper, for this one.
+        if section not in self.buildout._raw:
             raise OptionError(self.name, [f"sites: expected a section, got {section!r}"])
         options = self.buildout[section]
         if "sections" not in options:
@@ -140,7 +141,16 @@ class Release(Recipe):
                         f"but [{files[path][0]}] has another for it"
                     )
                 files.setdefault(path, (part, source))
+        self._check_commands(files)
         return files
+
+    def _check_commands(self, files: Iterable[str]) -> None:
+        names = [path.removeprefix("bin/") for path in files if path.startswith("bin/")]
+        if taken := occupied(self.layout.bin, self.layout.current, names):
+            raise UserError(
+                f"[{self.name}] {self.layout.bin / taken[0]}: expected none, or a link of ours, "
+                "but there is a file of somebody else's; remove it"
+            )
 
     def _released(self, files: Mapping[str, tuple[str, Path]]) -> int:
         try:

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,6 +119,18 @@ def linked_commands(current: Path) -> Mapping[str, str]:
     folder = current / "bin"
     names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
     return {name: str(folder / name) for name in names}
+
+
+def occupied(bin_folder: Path, current: Path, names: Iterable[str]) -> list[str]:
+    """Return the ``names`` under which ``bin/`` has what is not our link."""
+    prefix = os.path.relpath(current / "bin", bin_folder)
+    places = {name: bin_folder / name for name in names}
+    return [
+        name
+        for name, place in places.items()
+        if os.path.lexists(place)
+        and not (place.is_symlink() and os.readlink(place).startswith(f"{prefix}/"))
+    ]
 
 
 def link_commands(bin_folder: Path, current: Path) -> None:

@@ -54,7 +54,9 @@ def run(
     except subprocess.TimeoutExpired:
         raise CommandError(what, f"took longer than {timeout:g} s", advice) from None
     except OSError as error:
-        raise CommandError(what, f"{command[0]}: {error.strerror}", advice) from error
+        # The program, or the directory.
+        where = error.filename or command[0]
+        raise CommandError(what, f"{where}: {error.strerror}", advice) from error
     if finished.returncode:
         told = (reason or last_line)(finished.stdout)
         raise CommandError(what, told or f"exit status {finished.returncode}", advice)

@@ -25,9 +25,14 @@ def interpreter() -> Path:
 
 
 def site_packages(home: Path) -> Path:
-    """Return the folder that a program other than ``home``'s own Python adds."""
-    (folder,) = home.glob("lib/python*/site-packages")
-    return folder
+    """Return the folder that a program other than ``home``'s own Python adds.
+
+    :raises ValueError: if ``home`` is no sandbox
+    """
+    folders = list(home.glob("lib/python*/site-packages"))
+    if len(folders) != 1:
+        raise ValueError(f"home: expected a sandbox, got {str(home)!r}")
+    return folders[0]
 
 
 def make(store: Path, locations: Sequence[Path]) -> Path:
@@ -57,7 +62,7 @@ def _path_lines(locations: Iterable[Path]) -> Iterable[str]:
         # speaks through one, so its lines are taken along.
         if not location.name.endswith(".egg"):
             for nested in sorted(location.glob("*.pth")):
-                yield from nested.read_text().splitlines()
+                yield from nested.read_text(encoding="utf-8").splitlines()
 
 
 def _name(lines: list[str]) -> str:

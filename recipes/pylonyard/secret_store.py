@@ -38,7 +38,8 @@ def origin(text: str) -> Origin:
     """Convert the text of a declaration."""
     kind, _, place = text.partition(":")
     if (kind in ("file", "env") and place) or (kind in ("generate", "uuid") and not place):
-        return Origin(kind, values.text(place))
+        (values.path if kind == "file" else values.text)(place)
+        return Origin(kind, place)
     raise values.refuse("generate, uuid, file:PATH or env:VARIABLE", text)
 
 
@@ -82,8 +83,15 @@ class SecretStore:
 
     def value(self, name: str) -> str:
         """Return a secret, and keep it."""
-        kept = self._folder / name
         given = self._given(name, self._origins[name])
+        try:
+            return self._kept(name, given)
+        except (OSError, UnicodeDecodeError) as error:
+            problem = f"{name}: cannot keep it in {self._folder}: {_why(error)}"
+            raise SecretError(problem) from error
+
+    def _kept(self, name: str, given: str | None) -> str:
+        kept = self._folder / name
         if given is None and kept.is_file():
             return kept.read_text(encoding="utf-8")
         if given is None:
@@ -99,7 +107,7 @@ class SecretStore:
             return self._environ.get(source.place) or None
         if source.kind == "file":
             try:
-                text = Path(source.place).expanduser().read_text(encoding="utf-8").strip()
+                text = values.path(source.place).read_text(encoding="utf-8").strip()
             except (OSError, UnicodeDecodeError) as error:
                 raise SecretError(f"{name}: cannot read {source.place}: {_why(error)}") from error
             if not text:

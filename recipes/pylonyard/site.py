@@ -33,6 +33,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from zc.buildout import UserError
+
 from pylonyard import values, writing
 from pylonyard.errors import OptionError
 from pylonyard.options import option
@@ -119,14 +121,16 @@ class Site(Recipe):
     def install(self) -> Iterable[str]:
         """Make the folders that the site writes into; no run removes them."""
         var = self.layout.var
-        for folder, mode in (
-            (var / "log", 0o755),
-            (var / "run", 0o755),
-            (var / "data" / self.settings.name, 0o750),
-        ):
-            if not folder.is_dir():
-                writing.directory(folder, mode)
-                _give(folder, self.settings.user)
+        folders = {var / "log": 0o755, var / "run": 0o755}
+        folders[var / "data" / self.settings.name] = 0o750
+        try:
+            for folder, mode in folders.items():
+                if not folder.is_dir():
+                    writing.directory(folder, mode)
+                    _give(folder, self.settings.user)
+        except OSError as error:
+            where = error.filename or var
+            raise UserError(f"[{self.name}] cannot make {where}: {error.strerror}") from error
         return ()
 
     update = install

@@ -75,6 +75,12 @@ def command(*words: str) -> Callable[[Draft, str], None]:
     return check
 
 
+def crontab(draft: Draft, path: str) -> None:
+    # From standard input: Debian's crontab cuts a path after 99 characters.
+    text = (draft.folder / path).read_text(encoding="utf-8")
+    run(["crontab", "-n", "-"], path, stdin=text, reason=first_error)
+
+
 def load_server_settings(draft: Draft, path: str) -> None:
     from pylonyard.server.errors import ServerError
     from pylonyard.server.settings import load
@@ -86,20 +92,19 @@ def load_server_settings(draft: Draft, path: str) -> None:
 
 
 def apache(draft: Draft, path: str) -> None:
-    """Have Apache read a private ``httpd.conf`` that includes the virtual host.
+    """Have Apache read a virtual host as the private ``httpd.conf`` includes it.
 
     Both name live paths, which are those of the release before; so copies are
     read in which they name the draft.
     """
-    site = path.partition("/")[0]
-    host = f"etc/apache2/sites-available/{site}.conf"
+    config = f"{Path(path).stem}/httpd.conf"
     with tempfile.TemporaryDirectory() as folder:
-        for source in (path, host):
+        for source in (config, path):
             text = (draft.folder / source).read_text(encoding="utf-8")
-            text = text.replace(f"{draft.live}/{host}", f"{folder}/{Path(host).name}")
+            text = text.replace(f"{draft.live}/{path}", f"{folder}/{Path(path).name}")
             text = text.replace(f"{draft.live}/", f"{draft.folder}/")
             Path(folder, Path(source).name).write_text(text, encoding="utf-8")
-        run(["apache2", "-t", "-f", Path(folder, Path(path).name)], path, reason=first_error)
+        run(["apache2", "-t", "-f", Path(folder, "httpd.conf")], path, reason=first_error)
 
 
 VALIDATORS: Sequence[Validator] = (
@@ -115,8 +120,8 @@ VALIDATORS: Sequence[Validator] = (
         "devscripts",
         needed=False,
     ),
-    Validator("apache2", "*/httpd.conf", apache, "apache2", "apache2"),
-    Validator("crontab", "etc/cron.d/*", command("crontab", "-n"), "crontab", "cron", needed=False),
+    Validator("apache2", "etc/apache2/sites-available/*", apache, "apache2", "apache2"),
+    Validator("crontab", "etc/cron.d/*", crontab, "crontab", "cron", needed=False),
     Validator(
         "logrotate",
         "etc/logrotate.d/*",

@@ -4,7 +4,7 @@ Every message reads "expected ..., got ...".  A converter is the only place
 where a kind of value is checked; what it returns is safe to pass on.
 """
 
-import getpass
+import os
 import pwd
 import re
 from collections.abc import Callable
@@ -16,7 +16,8 @@ V = TypeVar("V")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LABEL = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
 _HOST_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?")
-_IPV4 = re.compile(r"(25[0-5]|2[0-4]\d|1?\d?\d)(\.(25[0-5]|2[0-4]\d|1?\d?\d)){3}")
+_OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_IPV4 = re.compile(rf"{_OCTET}(\.{_OCTET}){{3}}")
 
 
 def refuse(expected: str, text: str) -> ValueError:
@@ -62,7 +63,7 @@ def pairs(convert: Callable[[str], V]) -> Callable[[str], tuple[tuple[str, V], .
         name, equals, value = line.partition("=")
         if not equals or not name.strip():
             raise refuse("name = value", line)
-        return name.strip(), convert(value.strip())
+        return text(name.strip()), convert(value.strip())
 
     return lines(pair)
 
@@ -102,7 +103,10 @@ def path(value: str) -> Path:
     """Convert a path; ``options.parse`` takes a relative one from the buildout."""
     if not value or _CONTROL.search(value):
         raise refuse("a path without control characters", value)
-    return Path(value).expanduser()
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:
+        raise refuse("a path whose account exists", value) from None
 
 
 def url_path(value: str) -> str:
@@ -139,7 +143,10 @@ def _is_ipv6(value: str) -> bool:
 
 def server_alias(value: str) -> str:
     """Keep a host name of a virtual host, in which Apache allows * and ?."""
-    host(value.replace("*", "x").replace("?", "x"))
+    try:
+        host(value.replace("*", "x").replace("?", "x"))
+    except ValueError:
+        raise refuse("a host name or address", value) from None
     return value
 
 
@@ -174,7 +181,7 @@ def account(value: str) -> str:
     :raises ValueError: also for an account that does not exist
     """
     if not value:
-        return getpass.getuser()
+        return _current_account()
     if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", value):
         raise refuse("an account name", value)
     try:
@@ -187,6 +194,14 @@ def account(value: str) -> str:
     return value
 
 
+def _current_account() -> str:
+    try:
+        # Not getpass.getuser: that believes the environment.
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        raise ValueError(f"expected an account, got uid {os.geteuid()} without a name") from None
+
+
 def octal_mode(value: str) -> int:
     if not re.fullmatch(r"0?[0-7]{3}", value):
         raise refuse("a mode of three octal digits", value)
@@ -194,6 +209,6 @@ def octal_mode(value: str) -> int:
 
 
 def email(value: str) -> str:
-    if not re.fullmatch(r"[^\s@<>,;\"'\x00-\x1f]+@[A-Za-z0-9.-]+", value):
+    if not re.fullmatch(r"[^\s@<>,;\"'\x00-\x1f\x7f]+@[A-Za-z0-9.-]+", value):
         raise refuse("an e-mail address", value)
     return value

@@ -27,7 +27,7 @@ from pylonyard import eggs, metadata_wheels, projects, scripts
 from pylonyard.errors import CommandError, OptionError
 from pylonyard.interpreters import Interpreter
 from pylonyard.layout import Layout
-from pylonyard.old_builds import wheel_without_setup_requires
+from pylonyard.old_builds import project_name, unpacked, wheel_without_setup_requires
 from pylonyard.running import first_error, run
 from pylonyard.sandboxes import PTH, site_packages
 from pylonyard.writing import write
@@ -125,6 +125,8 @@ class _Build:
         last = LAST_RELEASES.get(contents.interpreter.series, {})
         own = {canonicalize_name(name): version for name, version in contents.pins.items()}
         self.pins = {**_tool_pins(buildout), **last, **own}
+        self.local: dict[str, Path] = {}
+        """The wheels made for this sandbox alone, by project; no other will do."""
 
     def build(self) -> None:
         with tempfile.TemporaryDirectory(prefix=".wheels-", dir=self.layout.sandboxes) as folder:
@@ -150,7 +152,8 @@ class _Build:
 
     def _fetched_tools(self) -> Path:
         """Bring pip, setuptools and wheel into the cache; return its folder."""
-        for name in ("pip", "setuptools", "wheel"):
+        needed = ["packaging"] if "packaging" in self.pins else []
+        for name in ("pip", "setuptools", "wheel", *needed):
             eggs.fetch(self.buildout, self.section, f"{name}=={self.pins[name]}")
         return self.layout.dist
 
@@ -158,19 +161,36 @@ class _Build:
         contents = self.contents
         for name, version in contents.provided:
             metadata_wheels.make(scratch, name, version)
-        for name in contents.without_setup_requires:
-            pinned = f"{name}=={self._pin(name)}"
-            sdist = eggs.fetch(self.buildout, self.section, pinned, source=True)
-            wheel_without_setup_requires(self.home, sdist, scratch)
         for source in (*contents.sources, *contents.develop):
-            self._pip("wheel", "--no-deps", "--wheel-dir", scratch, projects.copy(source, scratch))
+            self._build_source(projects.copy(source, scratch), scratch)
+        self._build_without_setup_requires(scratch)
         wanted = [*contents.requirements]
         if not self.layout.offline:
             self._bring_wheels(wanted, scratch)
         self._install(wanted, [scratch, self.layout.dist])
-        self._check_pins({_project(wheel) for wheel in scratch.glob("*.whl")})
+        self._check_pins()
         for source in contents.develop:
-            self._pip("install", "--no-deps", "--editable", source)
+            self._pip("install", "--no-deps", *self._places(scratch), "--editable", source)
+
+    def _build_source(self, tree: Path, scratch: Path) -> None:
+        without = {canonicalize_name(name) for name in self.contents.without_setup_requires}
+        if without and canonicalize_name(project_name(self.home, tree)) in without:
+            wheel_without_setup_requires(self.home, tree, scratch)
+        else:
+            self._pip("wheel", "--no-deps", *self._places(scratch), "--wheel-dir", scratch, tree)
+        self._note_local(scratch)
+
+    def _build_without_setup_requires(self, scratch: Path) -> None:
+        for name in self.contents.without_setup_requires:
+            if canonicalize_name(name) not in self.local:
+                pinned = f"{name}=={self._pin(name)}"
+                sdist = eggs.fetch(self.buildout, self.section, pinned, source=True)
+                with unpacked(sdist) as tree:
+                    wheel_without_setup_requires(self.home, tree, scratch)
+        self._note_local(scratch)
+
+    def _note_local(self, scratch: Path) -> None:
+        self.local = {_project(wheel): wheel for wheel in scratch.glob("*.whl")}
 
     def _pin(self, name: str) -> str:
         try:
@@ -181,17 +201,24 @@ class _Build:
     def _bring_wheels(self, wanted: Sequence[str], scratch: Path) -> None:
         """Build or download what the requirements need, as wheels, into the cache."""
         log.info("Bringing the wheels of %s into %s.", ", ".join(wanted), self.layout.dist)
-        options: list[str | Path] = ["--wheel-dir", scratch / "brought"]
-        for place in (scratch, self.layout.dist, *self.contents.links):
-            options += ["--find-links", place]
-        if self.contents.index:
-            options += ["--index-url", self.contents.index]
+        options = ["--wheel-dir", scratch / "brought", *self._places(scratch)]
         self._pip("wheel", *options, *self._constraints(scratch), *wanted)
         for wheel in sorted((scratch / "brought").glob("*.whl")):
             place = self.layout.dist / wheel.name
             # What was made for this sandbox alone stays out of the shared cache.
             if not place.exists() and not (scratch / wheel.name).exists():
                 write(place, wheel.read_bytes())
+
+    def _places(self, scratch: Path) -> list[str | Path]:
+        """Return where pip may look, for what a build requires as well."""
+        if self.layout.offline:
+            return ["--no-index", "--find-links", self.layout.dist]
+        options: list[str | Path] = []
+        for place in (scratch, self.layout.dist, *self.contents.links):
+            options += ["--find-links", place]
+        if self.contents.index:
+            options += ["--index-url", self.contents.index]
+        return options
 
     def _install(self, wanted: Sequence[str], places: Iterable[Path]) -> None:
         options: list[str | Path] = ["--no-index", "--no-warn-script-location"]
@@ -202,8 +229,10 @@ class _Build:
 
     def _constraints(self, folder: Path) -> list[str | Path]:
         path = folder / "constraints.txt"
-        lines = [f"{name}=={version}" for name, version in sorted(self.pins.items())]
-        path.write_text("\n".join(lines) + "\n")
+        lines = {name: f"{name}=={version}" for name, version in self.pins.items()}
+        # An index may have a newer project, of somebody else's, by the same name.
+        lines |= {name: f"{name} @ {wheel.as_uri()}" for name, wheel in self.local.items()}
+        path.write_text("\n".join(lines[name] for name in sorted(lines)) + "\n")
         return ["--constraint", path]
 
     def _pip(self, *words: str | Path) -> None:
@@ -213,15 +242,12 @@ class _Build:
         command = [self.home / "bin" / "python", f"{wheel}/pip", *options, *words]
         run(command, "pip", environment=_pip_environment(), reason=_pip_reason, timeout=3600)
 
-    def _check_pins(self, local: set[str]) -> None:
-        """Refuse what is installed at a version that no pin states.
-
-        :param local: projects that were built here, which need none
-        """
+    def _check_pins(self) -> None:
+        """Refuse what is installed at a version that no pin states, nor built here."""
         loose = [
             f"{name} = {found.version}"
             for name, found in sorted(scripts.distributions(self.home).items())
-            if name not in self.pins and name not in local
+            if name not in self.pins and name not in self.local
         ]
         if loose:
             raise OptionError(

@@ -16,6 +16,7 @@ import sys
 import sysconfig
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
@@ -82,7 +83,7 @@ def unpack(wheel: Path, destination: Path) -> None:
             for item in archive.infolist():
                 if not item.is_dir():
                     _extract(archive, item, recorded, destination)
-    except (zipfile.BadZipFile, EOFError, KeyError, ValueError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError) as error:
         raise WheelError(f"{wheel}: damaged: {error}") from error
     if recorded:
         raise WheelError(f"{wheel}: damaged: {sorted(recorded)[0]} is missing")
@@ -91,9 +92,13 @@ def unpack(wheel: Path, destination: Path) -> None:
 
 def _recorded(archive: zipfile.ZipFile) -> dict[str, str]:
     """Return the digest that RECORD states for each file of a wheel."""
-    (record,) = [n for n in archive.namelist() if _is_record(n)]
-    rows = csv.reader(io.StringIO(archive.read(record).decode()))
-    return {row[0]: row[1] for row in rows if row and not row[0].endswith(_UNRECORDED)}
+    records = [n for n in archive.namelist() if _is_record(n)]
+    if len(records) != 1:
+        raise ValueError(f"expected one RECORD, got {len(records)}")
+    rows = [row for row in csv.reader(io.StringIO(archive.read(records[0]).decode())) if row]
+    if any(len(row) != 3 for row in rows):
+        raise ValueError("expected three columns in RECORD")
+    return {row[0]: row[1] for row in rows if not row[0].endswith(_UNRECORDED)}
 
 
 _UNRECORDED = (".dist-info/RECORD", ".dist-info/RECORD.jws", ".dist-info/RECORD.p7s")
@@ -111,6 +116,8 @@ def _extract(
 ) -> None:
     content = archive.read(item)
     if not item.filename.endswith(_UNRECORDED):
+        if item.filename not in recorded:
+            raise ValueError(f"{item.filename} is not in RECORD")
         algorithm, _, digest = recorded.pop(item.filename).partition("=")
         actual = hashlib.new(algorithm, content).digest()
         if base64.urlsafe_b64encode(actual).rstrip(b"=").decode() != digest:
@@ -128,6 +135,8 @@ def _place(name: str) -> PurePosixPath:
     if path.is_absolute() or ".." in path.parts or "\\" in name:
         raise ValueError(f"{name} would be written outside")
     if path.parts[0].endswith(".data"):
+        if len(path.parts) < 3:
+            raise ValueError(f"{name} is of no kind of data")
         kind, rest = path.parts[1], path.parts[2:]
         if kind in ("purelib", "platlib"):
             return PurePosixPath(*rest)

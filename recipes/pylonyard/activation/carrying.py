@@ -1,0 +1,249 @@
+"""Taking the steps of a plan, each written down first, and undoing them."""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NoReturn
+
+from pylonyard.activation import journal as journals
+from pylonyard.activation.conffiles import OLD
+from pylonyard.activation.effects import Effects
+from pylonyard.activation.entries import ABSENT, Change, Entry, difference
+from pylonyard.activation.errors import ActivationError
+from pylonyard.activation.httpd import Httpd, Logs
+from pylonyard.activation.journal import Journal
+from pylonyard.activation.steps import (
+    ACCOUNT_FILES,
+    Ask,
+    Grant,
+    Join,
+    Keep,
+    Lay,
+    Reload,
+    Restore,
+    Serve,
+    Step,
+    Test,
+    Tool,
+)
+from pylonyard.activation.tree import Tree
+from pylonyard.activation.world import APACHE
+from pylonyard.errors import CommandError
+from pylonyard.running import clean_environment, run
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Carrier:
+    """Carries out steps on ``tree``; ``journal`` is always what is on the disk."""
+
+    tree: Tree
+    sandbox: Path
+    journal: Journal
+    say: Say
+
+    @property
+    def httpd(self) -> Httpd:
+        return Httpd(self.tree)
+
+    def note(self, **changes: object) -> None:
+        """Change the journal, on the disk first."""
+        changed = replace(self.journal, **changes)  # type: ignore[arg-type]
+        journals.save(self.tree, self.sandbox, changed)
+        self.journal = changed
+
+    def take(self, steps: tuple[Step, ...], logs: Logs) -> None:
+        """Take all ``steps``, or none.
+
+        :raises ActivationError: telling why, once all is as it was before
+        """
+        for step in steps:
+            try:
+                self._one(step)
+            except (ActivationError, CommandError, OSError) as error:
+                told = logs.told() if isinstance(step, Reload | Ask) else ""
+                why = f"{step.command}: {error}" + (f" ({told})" if told else "")
+                self._give_up(why)
+
+    def _give_up(self, why: str) -> NoReturn:
+        try:
+            self.put_back()
+        except (ActivationError, CommandError, OSError) as error:
+            raise ActivationError(f"{why}; and it cannot be undone: {error}") from error
+        raise ActivationError(f"{why}; all is as it was before")
+
+    def _one(self, step: Step) -> None:
+        before = self.tree.snapshot(step.watched)
+        if isinstance(step, Reload):
+            self.note(reloaded="reload" if step.running else "start")
+        else:
+            mode = self._mode(step)
+            self.note(pending=before, run=self.journal.run.with_step(step, mode))
+        self._apply(step)
+        after = self.tree.snapshot([*step.watched, *before])
+        self.note(pending=None, run=self.journal.run.with_files(difference(before, after)))
+
+    def _mode(self, step: Step) -> int | None:
+        if not isinstance(step, Grant):
+            return None
+        place = self.tree.path(str(step.path))
+        return place.stat().st_mode & 0o7777 if place.is_dir() else None
+
+    def _apply(self, step: Step) -> None:
+        self.say(step.command)
+        match step:
+            case Lay() | Restore():
+                self.tree.put(step.name, step.entry)
+            case Keep():
+                self.tree.put(step.name + OLD, self.tree.read(step.name))
+                self.tree.put(step.name, ABSENT)
+            case Tool():
+                self._tool(step.words)
+            case Join():
+                self._run(["usermod", *self._root("--prefix"), "-a", "-G", step.group, step.user])
+            case Grant():
+                words = [*step.words[:-1], str(self.tree.path(str(step.path)))]
+                run(words, step.words[0], account=step.user)
+            case Serve():
+                self._serve(step.site, step.action)
+            case Test():
+                self.httpd.test()
+            case Reload():
+                self.httpd.reload()
+            case Ask():
+                self.httpd.ask(step)
+
+    def _tool(self, words: tuple[str, ...]) -> None:
+        paths = [str(self.tree.path(word)) if word.startswith("/etc/") else word for word in words]
+        self._run(paths)
+
+    def _run(self, words: list[str]) -> None:
+        run(words, words[0], environment=clean_environment(self.httpd.tools))
+
+    def _root(self, option: str) -> list[str]:
+        return [] if self.tree.is_machine else [option, str(self.tree.root)]
+
+    def _serve(self, site: str, action: str) -> None:
+        if self.tree.is_machine:
+            run([f"/etc/init.d/{site}", action], f"/etc/init.d/{site} {action}")
+
+    def finish(self, release: int, laid: Mapping[str, str], modules: tuple[str, ...]) -> None:
+        """Make what was done in this run what is active."""
+        self.note(
+            release=release,
+            since=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            ours=self.journal.ours.then(self.journal.run),
+            laid=dict(laid),
+            modules=modules,
+            run=Effects(),
+            reloaded="",
+        )
+
+    def put_back(self) -> None:
+        """Undo the steps of a run that failed, or was cut short."""
+        if self.journal.pending is not None:
+            after = self.tree.snapshot([*self.journal.pending])
+            changes = difference(self.journal.pending, after)
+            self.note(run=self.journal.run.with_files(changes), pending=None)
+        undo(self, self.journal.run)
+        if self.journal.reloaded == "start":
+            self.httpd.stop()
+        elif self.journal.reloaded and (self.tree.is_machine or self.httpd.pid):
+            self.httpd.reload()
+        self.note(run=Effects(), reloaded="")
+
+
+def undo(carrier: Carrier, effects: Effects) -> None:
+    """Make the machine what it was before ``effects``; what others changed since stays."""
+    undo_servers(carrier, effects)
+    undo_files(carrier, effects)
+    undo_modes(carrier, effects)
+
+
+def undo_servers(carrier: Carrier, effects: Effects) -> None:
+    for site in effects.started:
+        carrier._serve(site, "stop")
+
+
+def undo_modes(carrier: Carrier, effects: Effects) -> None:
+    for path, (user, before, after) in reversed(list(effects.modes.items())):
+        _undo_mode(carrier.tree.path(path), user, before, after)
+
+
+def undo_files(carrier: Carrier, effects: Effects, spared: frozenset[str] = frozenset()) -> None:
+    """Undo what changed in ``/etc``.
+
+    :param spared: paths that others need, and that are left as they are
+    """
+    files = dict(effects.files)
+    if effects.members:
+        _forget_members(carrier, effects)
+        files = {name: c for name, c in files.items() if name not in _ACCOUNTS}
+    for name in _removed_first(files):
+        if name not in spared:
+            _undo_file(carrier, name, files[name])
+
+
+_ACCOUNTS = (*ACCOUNT_FILES, "/etc/.pwd.lock")
+
+
+def _removed_first(files: Mapping[str, Change]) -> list[str]:
+    """Return the paths: what is to go, inner ones first; then what is to come."""
+    gone = [name for name, change in files.items() if change.before == ABSENT]
+    return [*sorted(gone, reverse=True), *sorted(set(files) - set(gone))]
+
+
+def _undo_file(carrier: Carrier, name: str, change: Change) -> None:
+    tree, now = carrier.tree, carrier.tree.read(name)
+    if now == change.before:
+        return
+    if now == change.after or now.kind == change.after.kind == "folder":
+        tree.put(name, change.before)
+    elif now.kind == "file":
+        carrier.say(f"# {name}: edited here; yours is kept as {name}{OLD}")
+        tree.put(name + OLD, now)
+        tree.put(name, change.before)
+    elif now == ABSENT and change.before.kind == "file":
+        tree.put(name, change.before)
+    else:
+        carrier.say(f"# {name}: changed here since, and left so")
+
+
+def _forget_members(carrier: Carrier, effects: Effects) -> None:
+    tree = carrier.tree
+    changes = {name: c for name, c in effects.files.items() if name in _ACCOUNTS}
+    if all(tree.read(name) == change.after for name, change in changes.items()):
+        for name, change in changes.items():
+            tree.put(name, change.before)
+        return
+    for user, group in effects.members:
+        if _is_member(tree.read("/etc/group"), user, group):
+            carrier.say(f"gpasswd --delete {user} {group}")
+            carrier._run(["gpasswd", *carrier._root("--root"), "--delete", user, group])
+
+
+def _is_member(groups: Entry, user: str, group: str) -> bool:
+    lines = (line.split(":") for line in groups.content.decode(errors="replace").splitlines())
+    return any(line[0] == group and user in line[-1].split(",") for line in lines)
+
+
+def _undo_mode(path: Path, user: str, before: int | None, after: int) -> None:
+    try:
+        now = path.stat().st_mode & 0o7777
+    except OSError:
+        return
+    if before is None:
+        if not os.listdir(path):
+            run(["rmdir", path], "rmdir", account=user)
+    elif now == after:
+        run(["chmod", f"{before:04o}", path], "chmod", account=user)
+
+
+def spared_links(modules: frozenset[str]) -> frozenset[str]:
+    """Return what enables ``modules``, with Debian's record of it."""
+    enabled = {f"{APACHE}/mods-enabled/{m}{end}" for m in modules for end in (".load", ".conf")}
+    record = {f"/var/lib/apache2/module/enabled_by_admin/{name}" for name in modules}
+    return frozenset(enabled | record)

@@ -1,0 +1,167 @@
+"""``activate`` and ``deactivate``, whole."""
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pylonyard.activation import journal as journals
+from pylonyard.activation import sources, trust, world
+from pylonyard.activation.carrying import (
+    Carrier,
+    Say,
+    spared_links,
+    undo_files,
+    undo_modes,
+    undo_servers,
+)
+from pylonyard.activation.effects import Effects
+from pylonyard.activation.errors import ActivationError
+from pylonyard.activation.httpd import Httpd, Logs
+from pylonyard.activation.planning import Plan, plan
+from pylonyard.activation.tree import Tree
+from pylonyard.releases import Releases
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A sandbox, and the tree over which its current release is laid."""
+
+    sandbox: Path
+    releases: Releases
+    tree: Tree
+
+    @property
+    def is_allowed(self) -> bool:
+        return os.geteuid() == 0 or not self.tree.is_machine
+
+    def active(self) -> int | None:
+        """Return which release is active; None also if we may not know."""
+        try:
+            return journals.load(self.tree, self.sandbox).release
+        except (OSError, ActivationError):
+            return None
+
+    def release(self) -> sources.Release:
+        """Return the current release, if nobody else could have altered it."""
+        number = self.releases.current_number()
+        if number is None:
+            raise ActivationError(f"{self.releases.current}: expected a release; run bin/buildout")
+        folder = self.releases.path(number)
+        believed = trust.trusted()
+        trust.check([folder, folder / "manifest.json", *_used(folder)], believed)
+        release = sources.read(folder, number)
+        modules = [site.module for site in release.sites if site.module]
+        trust.check([*modules, *(source.path for source in release.files)], believed)
+        return release
+
+    def plan(self, release: sources.Release, *, force_new: bool = False) -> Plan:
+        journal = journals.load(self.tree, self.sandbox)
+        originals = {name: change.before for name, change in journal.ours.files.items()}
+        seen = world.look(
+            self.tree,
+            release,
+            journal.laid,
+            originals,
+            runs_apache=Httpd(self.tree).pid is not None,
+        )
+        return plan(release, seen, force_new=force_new)
+
+    def dry_run(self, say: Say, *, force_new: bool = False) -> None:
+        """Tell what ``activate`` would do; change nothing."""
+        release = self.release()
+        if journals.load(self.tree, self.sandbox).is_cut_short:
+            say("# an activation was cut short: its steps are undone first")
+        made = self.plan(release, force_new=force_new)
+        for line in told(self.tree, made):
+            say(line)
+        if not made.steps:
+            say(f"# release {release.number} is active; there is nothing to do")
+
+    def activate(self, say: Say, *, force_new: bool = False) -> None:
+        """Have the machine serve the current release, or leave it as it is.
+
+        :raises ActivationError: telling why, and that all is as it was before
+        """
+        self.expect_allowed("activate")
+        release = self.release()
+        with journals.exclusive(self.tree):
+            carrier = self.carrier(say)
+            self.recover(carrier)
+            made = self.plan(release, force_new=force_new)
+            for note in made.notes:
+                say(f"# {note}")
+            carrier.take(made.steps, self._logs(release))
+            laid = {s.name: s.entry.digest for s in release.files}
+            modules = [m for site in release.sites for m in site.modules]
+            if made.steps or carrier.journal.release != release.number:
+                carrier.finish(release.number, laid, tuple(dict.fromkeys(modules)))
+        what = "is active now" if made.steps else "is active; there is nothing to do"
+        say(f"# release {release.number} {what}")
+
+    def deactivate(self, say: Say) -> None:
+        """Make the machine what it was before the first activation."""
+        self.expect_allowed("deactivate")
+        with journals.exclusive(self.tree):
+            carrier = self.carrier(say)
+            self.recover(carrier)
+            journal = carrier.journal
+            if journal.release is None:
+                say("# no release of this sandbox is active; there is nothing to do")
+                return
+            self._take_away(carrier, journal.ours)
+        say(f"# release {journal.release} is not active any more")
+
+    def _take_away(self, carrier: Carrier, ours: Effects) -> None:
+        spared = spared_links(journals.needed_elsewhere(self.tree, self.sandbox))
+        before = self.tree.snapshot(ours.files)
+        carrier.note(pending=before)
+        undo_files(carrier, ours, spared)
+        httpd = carrier.httpd
+        try:
+            if httpd.pid:
+                carrier.say("apache2ctl graceful")
+                httpd.test()
+                httpd.reload()
+        except ActivationError as error:
+            carrier.put_back()
+            raise ActivationError(
+                f"without it, Apache refuses its configuration: {error}; it stays active"
+            ) from error
+        undo_servers(carrier, ours)
+        undo_modes(carrier, ours)
+        carrier.note(release=None, since="", ours=Effects(), laid={}, modules=(), pending=None)
+
+    def carrier(self, say: Say) -> Carrier:
+        return Carrier(self.tree, self.sandbox, journals.load(self.tree, self.sandbox), say)
+
+    def recover(self, carrier: Carrier) -> None:
+        """Undo what an activation left that was killed."""
+        if carrier.journal.is_cut_short:
+            carrier.say("# an activation was cut short: its steps are undone")
+            carrier.put_back()
+
+    def expect_allowed(self, action: str) -> None:
+        if not self.is_allowed:
+            raise ActivationError(f"only root may do this: sudo {sys.argv[0]} {action}")
+
+    def _logs(self, release: sources.Release) -> Logs:
+        own = [site.log / f"{site.name}-error.log" for site in release.sites if site.mode]
+        return Logs.now([Httpd(self.tree).error_log, *own])
+
+
+def _used(folder: Path) -> Iterator[Path]:
+    """Yield what root runs to read a release: this very program."""
+    yield folder / "bin" / "pylonyard"
+    yield Path(__file__).parent.parent
+    yield Path(sys.executable)
+
+
+def told(tree: Tree, made: Plan) -> Iterator[str]:
+    """Yield the lines of ``--dry-run``."""
+    if not tree.is_machine and made.steps:
+        pairs = Httpd(tree).tools.items()
+        yield "# " + " ".join(["below", str(tree.root), "with", *(f"{n}={v}" for n, v in pairs)])
+    yield from (f"# {note}" for note in made.notes)
+    yield from (step.command for step in made.steps)

@@ -1,0 +1,75 @@
+"""What steps have changed, in a form that can be kept and undone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pylonyard.activation.entries import Change, Entry, merged
+from pylonyard.activation.steps import Grant, Join, Serve, Step
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Changes of files, memberships, modes and servers."""
+
+    files: Mapping[str, Change] = field(default_factory=dict)
+    members: tuple[tuple[str, str], ...] = ()
+    """Accounts and the groups that they were added to."""
+    modes: Mapping[str, tuple[str, int | None, int]] = field(default_factory=dict)
+    """Folder -> its account, its mode before (None: it was missing), and after."""
+    started: tuple[str, ...] = ()
+
+    def with_files(self, changes: Mapping[str, Change]) -> "Effects":
+        return replace(self, files=merged(self.files, changes))
+
+    def with_step(self, step: Step, before: int | None = None) -> "Effects":
+        """Return these and what ``step`` changes besides files.
+
+        :param before: the mode of the folder that the step is about
+        """
+        if isinstance(step, Join):
+            return replace(self, members=(*self.members, (step.user, step.group)))
+        if isinstance(step, Grant):
+            changed = (step.user, before, step.mode)
+            return replace(self, modes={**self.modes, str(step.path): changed})
+        if isinstance(step, Serve) and step.action == "start":
+            return replace(self, started=(*self.started, step.site))
+        return self
+
+    def then(self, later: "Effects") -> "Effects":
+        """Return both as one: what these found, what the later ones left."""
+        modes = dict(self.modes)
+        for path, (user, before, after) in later.modes.items():
+            modes[path] = (user, modes[path][1] if path in modes else before, after)
+        return Effects(
+            merged(self.files, later.files),
+            tuple(dict.fromkeys([*self.members, *later.members])),
+            modes,
+            tuple(dict.fromkeys([*self.started, *later.started])),
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.files or self.members or self.modes or self.started)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "files": {
+                name: [change.before.to_json(), change.after.to_json()]
+                for name, change in self.files.items()
+            },
+            "members": [list(pair) for pair in self.members],
+            "modes": {path: list(three) for path, three in self.modes.items()},
+            "started": list(self.started),
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Effects":
+        return cls(
+            {
+                name: Change(Entry.from_json(before), Entry.from_json(after))
+                for name, (before, after) in values["files"].items()
+            },
+            tuple((user, group) for user, group in values["members"]),
+            {path: (three[0], three[1], three[2]) for path, three in values["modes"].items()},
+            tuple(values["started"]),
+        )

@@ -1,0 +1,232 @@
+"""The machine's Apache, or that of a scratch tree: checked, reloaded, asked."""
+
+import http.client
+import os
+import re
+import signal
+import ssl
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from pylonyard.activation.errors import ActivationError
+from pylonyard.activation.steps import Ask
+from pylonyard.activation.tree import Tree
+from pylonyard.activation.world import APACHE
+from pylonyard.errors import CommandError
+from pylonyard.running import PROGRAM_PATH, run
+from pylonyard.server.processes import Handle, parent, pids, started
+
+RELOAD_PATIENCE = 15.0
+"""Seconds until a process of the new configuration is there."""
+
+REQUEST_PATIENCE = 60.0
+"""Seconds until the first request has to be answered."""
+
+_NOISE = re.compile(r"AH00558|Syntax OK|^Action '.*' failed|^The Apache error log may")
+_PREFIX = re.compile(r"^\[[^\]]*\] (\[[^\]]*\] )*")
+
+
+@dataclass(frozen=True)
+class Httpd:
+    """Apache as ``tree``'s ``/etc/apache2`` configures it."""
+
+    tree: Tree
+
+    @property
+    def folder(self) -> Path:
+        return self.tree.path(APACHE)
+
+    @cached_property
+    def environment(self) -> Mapping[str, str]:
+        """What ``envvars`` sets, and what leads Debian's tools to the tree."""
+        script = '. "$0" >/dev/null 2>&1; env -0'
+        base = {"PATH": PROGRAM_PATH, "LC_ALL": "C.UTF-8", **self.tools}
+        words = ["sh", "-c", script, str(self.folder / "envvars")]
+        output = subprocess.run(words, env=base, capture_output=True, text=True).stdout
+        pairs = (line.partition("=") for line in output.split("\0") if line)
+        return {**base, **{name: value for name, _, value in pairs}}
+
+    @property
+    def tools(self) -> Mapping[str, str]:
+        """What leads ``a2enmod``, ``update-rc.d`` and their like to the tree."""
+        if self.tree.is_machine:
+            return {}
+        return {
+            "APACHE_CONFDIR": str(self.folder),
+            "APACHE_STATE_DIRECTORY": str(self.tree.path("/var/lib/apache2")),
+            "DPKG_ROOT": str(self.tree.root),
+        }
+
+    @property
+    def pid(self) -> int | None:
+        """The process of Apache itself, if it runs."""
+        try:
+            text = Path(self.environment.get("APACHE_PID_FILE", "")).read_text(encoding="ascii")
+            found = int(text)
+            command = Path("/proc", str(found), "cmdline").read_bytes().split(b"\0")
+        except (OSError, ValueError):
+            return None
+        is_apache = os.path.basename(command[0]) in (b"apache2", b"httpd")
+        # A copy of envvars names the pid file of the machine's own Apache.
+        is_ours = self.tree.is_machine or os.fsencode(self.folder) in command
+        return found if is_apache and is_ours else None
+
+    @property
+    def error_log(self) -> Path:
+        folder = self.environment.get("APACHE_LOG_DIR", "/var/log/apache2")
+        return Path(folder, "error.log")
+
+    def apache(self, *arguments: str) -> str:
+        """Run Apache's program on the tree's configuration; return what it prints.
+
+        :raises ActivationError: with Apache's own words
+        """
+        command = ["apache2", "-d", str(self.folder), "-f", "apache2.conf", *arguments]
+        try:
+            return run(command, "Apache", environment=self.environment, reason=reason)
+        except CommandError as error:
+            raise ActivationError(error.reason) from error
+
+    def test(self) -> None:
+        self.apache("-t")
+
+    def reload(self) -> None:
+        """Have Apache read its configuration again, or start; return once it has.
+
+        :raises ActivationError: if it does not run afterwards
+        """
+        process, began = self.pid, time.time()
+        if process is None:
+            self._start()
+            return
+        if self.tree.is_machine:
+            run(["apache2ctl", "graceful"], "apache2ctl graceful", reason=reason)
+        else:
+            self._signal(process, signal.SIGUSR1)
+        deadline = time.monotonic() + RELOAD_PATIENCE
+        while not _has_new_child(process, began):
+            if self.pid != process:
+                raise ActivationError("Apache has ended at the reload")
+            if time.monotonic() > deadline:
+                raise ActivationError(f"Apache has not reloaded in {RELOAD_PATIENCE:g} s")
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """Stop an Apache that we started."""
+        if self.tree.is_machine:
+            run(["service", "apache2", "stop"], "service apache2 stop")
+        elif process := self.pid:
+            self._signal(process, signal.SIGTERM)
+
+    def _signal(self, process: int, number: signal.Signals) -> None:
+        with Handle(process) as handle:
+            if self.pid == process:
+                handle.send(number)
+
+    def _start(self) -> None:
+        if not self.tree.is_machine:
+            self.apache("-k", "start")
+            return
+        try:
+            run(["service", "apache2", "start"], "service apache2 start")
+        except CommandError as error:
+            raise ActivationError(str(error)) from error
+
+    def ask(self, step: Ask) -> None:
+        """Make the first request to a site.
+
+        :raises ActivationError: if there is no answer, or one of status 5xx
+        """
+        site = step.site
+        places = [(site.listen_port, False)]
+        if site.ssl_certificate and site.ssl_port:
+            places.append((site.ssl_port, True))
+        for port, secure in places:
+            status = request(step.address, port, site.server_name, secure=secure)
+            if status >= 500:
+                scheme = "https" if secure else "http"
+                raise ActivationError(f"{scheme}://{site.server_name}:{port}/ answers {status}")
+
+
+def request(
+    address: str,
+    port: int,
+    host: str,
+    *,
+    secure: bool = False,
+    path: str = "/",
+    timeout: float = REQUEST_PATIENCE,
+) -> int:
+    """Return the status of the answer to ``GET path`` for ``host``.
+
+    :raises ActivationError: if there is none
+    """
+    kind: type[http.client.HTTPConnection] = http.client.HTTPConnection
+    connection = kind(address, port, timeout=timeout)
+    if secure:
+        context = ssl._create_unverified_context()
+        connection = http.client.HTTPSConnection(address, port, timeout=timeout, context=context)
+    try:
+        connection.request("GET", path, headers={"Host": host, "Connection": "close"})
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        why = getattr(error, "strerror", None) or str(error) or error.__class__.__name__
+        raise ActivationError(f"{address}:{port} does not answer: {why}") from error
+    finally:
+        connection.close()
+
+
+def _has_new_child(process: int, since: float) -> bool:
+    # Times of processes have a granularity of a hundredth of a second.
+    children = (pid for pid in pids() if parent(pid) == process)
+    return any((started(pid) or 0) >= since - 0.02 for pid in children)
+
+
+def reason(output: str) -> str:
+    """Return Apache's complaint in one line."""
+    lines = [line.strip() for line in output.splitlines()]
+    telling = [line for line in lines if line and not _NOISE.search(line)]
+    return " ".join(telling[:3])
+
+
+@dataclass(frozen=True)
+class Logs:
+    """Places in logs, from which on something may be written."""
+
+    ends: Mapping[Path, int]
+
+    @classmethod
+    def now(cls, paths: list[Path]) -> "Logs":
+        return cls({path: _size(path) for path in paths})
+
+    def told(self) -> str:
+        """Return the last complaint that has been written since, in one line."""
+        found = [line for path, end in self.ends.items() for line in complaints(path, end)]
+        return found[-1] if found else ""
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0
+
+
+_COMPLAINT = re.compile(r"[:\[](error|crit|alert|emerg)\]")
+
+
+def complaints(path: Path, start: int = 0, longest: int = 262144) -> list[str]:
+    """Return the errors in Apache's log ``path`` from byte ``start`` on."""
+    try:
+        # The application's account may have put a link there.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return []
+    with open(descriptor, "rb") as stream:
+        stream.seek(max(start, stream.seek(0, os.SEEK_END) - longest))
+        text = stream.read(longest).decode(errors="replace")
+    return [_PREFIX.sub("", line).strip() for line in text.splitlines() if _COMPLAINT.search(line)]

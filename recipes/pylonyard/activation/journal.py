@@ -1,0 +1,138 @@
+"""What was done to the machine, written before it is done; root's alone to read."""
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pylonyard.activation.effects import Effects
+from pylonyard.activation.entries import ABSENT, Entry
+from pylonyard.activation.errors import ActivationError
+from pylonyard.activation.tree import Tree
+
+FOLDER = "/var/lib/pylonyard"
+
+
+@dataclass(frozen=True)
+class Journal:
+    """What is active, and what an activation that has not ended yet has done."""
+
+    sandbox: str
+    release: int | None = None
+    since: str = ""
+    ours: Effects = field(default_factory=Effects)
+    laid: Mapping[str, str] = field(default_factory=dict)
+    """Each file that the release laid -> its SHA-256."""
+    modules: tuple[str, ...] = ()
+    """Apache's modules that the release needs."""
+    run: Effects = field(default_factory=Effects)
+    """Steps of an activation at work, or cut short."""
+    pending: Mapping[str, Entry] | None = None
+    """What a step at work, or cut short, may be changing, as it was before."""
+    reloaded: str = ""
+    """What Apache was told of ``run``: ``reload``, ``start``, or nothing yet."""
+
+    @property
+    def is_cut_short(self) -> bool:
+        return bool(self.run) or self.pending is not None or bool(self.reloaded)
+
+    def to_json(self) -> dict[str, Any]:
+        pending = self.pending
+        return {
+            "sandbox": self.sandbox,
+            "release": self.release,
+            "since": self.since,
+            "ours": self.ours.to_json(),
+            "laid": dict(self.laid),
+            "modules": list(self.modules),
+            "run": self.run.to_json(),
+            "pending": None if pending is None else {n: e.to_json() for n, e in pending.items()},
+            "reloaded": self.reloaded,
+        }
+
+
+def name_of(sandbox: Path) -> str:
+    """Return the journal of a sandbox, outside what its accounts can write."""
+    digest = hashlib.sha256(os.fsencode(sandbox.resolve())).hexdigest()[:20]
+    return f"{FOLDER}/{digest}/journal.json"
+
+
+def load(tree: Tree, sandbox: Path) -> Journal:
+    """Return the journal of ``sandbox``; an empty one if it was never activated.
+
+    :raises ActivationError: if it is damaged
+    """
+    name = name_of(sandbox)
+    entry = tree.read(name)
+    if entry == ABSENT:
+        return Journal(str(sandbox))
+    try:
+        values = json.loads(entry.content)
+        pending = values["pending"]
+        return Journal(
+            values["sandbox"],
+            values["release"],
+            values["since"],
+            Effects.from_json(values["ours"]),
+            values["laid"],
+            tuple(values["modules"]),
+            Effects.from_json(values["run"]),
+            None if pending is None else {n: Entry.from_json(e) for n, e in pending.items()},
+            values["reloaded"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ActivationError(
+            f"{tree.path(name)}: expected a journal of activations, got damaged text; "
+            "move it away, and activate again"
+        ) from error
+
+
+def save(tree: Tree, sandbox: Path, journal: Journal) -> None:
+    """Write the journal, to the disk itself; remove it if it says nothing."""
+    name = name_of(sandbox)
+    if journal.release is None and not journal.is_cut_short and not journal.ours:
+        for gone in (name, os.path.dirname(name), FOLDER):
+            tree.put(gone, ABSENT)
+        return
+    text = json.dumps(journal.to_json(), indent=1) + "\n"
+    tree.put(name, Entry("file", 0o600, 0, 0, text.encode()))
+
+
+def needed_elsewhere(tree: Tree, sandbox: Path) -> frozenset[str]:
+    """Return the modules that other sandboxes' active releases need."""
+    own, found = Path(name_of(sandbox)).parent.name, set()
+    for digest in tree.names(FOLDER):
+        if digest != own:
+            text = tree.read(f"{FOLDER}/{digest}/journal.json").content
+            try:
+                found |= set(json.loads(text)["modules"])
+            except (KeyError, TypeError, ValueError):
+                continue
+    return frozenset(found)
+
+
+@contextmanager
+def exclusive(tree: Tree) -> Iterator[None]:
+    """Hold the lock of all activations of a machine.
+
+    :raises ActivationError: if another is at work
+    """
+    way = [FOLDER, *map(str, Path(FOLDER).parents)][:-1]
+    missing = [name for name in way if tree.read(name) == ABSENT]
+    with tree.folder(FOLDER, make=True) as folder:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ActivationError(
+                "another activation is at work on this machine; wait until it has finished"
+            ) from None
+        try:
+            yield
+        finally:
+            for name in missing:
+                tree.put(name, ABSENT)  # if it is empty again

@@ -1,0 +1,212 @@
+"""From a release and the state of the machine to a plan; pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pylonyard.activation import access
+from pylonyard.activation.conffiles import NEW, OLD, Decision, decide
+from pylonyard.activation.entries import ABSENT
+from pylonyard.activation.errors import ActivationError
+from pylonyard.activation.sources import Release, Site, Source
+from pylonyard.activation.steps import (
+    Ask,
+    Grant,
+    Join,
+    Keep,
+    Lay,
+    Reload,
+    Restore,
+    Serve,
+    Step,
+    Test,
+    Tool,
+)
+from pylonyard.activation.world import APACHE, World
+
+RUN_LEVELS = tuple(f"/etc/rc{level}.d" for level in "0123456S")
+MODULES = (f"{APACHE}/mods-enabled", "/var/lib/apache2")
+SITES = (f"{APACHE}/sites-enabled", "/var/lib/apache2")
+
+# As they are laid: what Apache reads, then what starts servers.
+_ORDER = ("apache2", "init.d", "logrotate.d", "cron.d")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be done, in order, and what a person should know beforehand."""
+
+    steps: tuple[Step, ...]
+    notes: tuple[str, ...]
+
+
+def plan(release: Release, world: World, *, force_new: bool = False) -> Plan:
+    """Return how the machine comes to serve ``release``; no step if it does.
+
+    :param force_new: whether ours replaces a file that somebody edited
+    :raises ActivationError: if it cannot
+    """
+    notes: list[str] = []
+    first = [*_access(release, world, notes), *_dropped(release, world)]
+    files = _files(release, world, notes, force_new)
+    cron = [step for step in files if "/cron.d/" in step.watched[0]]
+    changes = [*first, *(step for step in files if step not in cron)]
+    changes += [*_enabled(release, world), *_registered(release, world)]
+    starting = [*_judged(files), *_started(release, world), *cron]
+    last = list(_taken_up(release, world, notes)) if any(map(_is_apache, changes)) else []
+    notes += _modes(release)
+    return Plan((*changes, *starting, *last), tuple(notes))
+
+
+def _modes(release: Release) -> Iterator[str]:
+    for site in release.sites:
+        if not site.has_server:
+            yield f"{site.name}: Apache runs it, so its init script and cron entry are left out"
+
+
+def _is_apache(step: Step) -> bool:
+    return isinstance(step, Join | Grant) or any(APACHE in name for name in step.watched)
+
+
+def _access(release: Release, world: World, notes: list[str]) -> Iterator[Step]:
+    done: set[Step] = set()
+    for site in release.sites:
+        owner, apache = world.accounts[site.user], world.accounts[world.apache_user]
+        if site.has_server or not world.has_apache:
+            continue
+        if owner.uid <= 0 or apache.uid < 0:
+            missing = site.user if owner.uid <= 0 else world.apache_user
+            raise ActivationError(
+                f"{site.name}: expected an account of its own for mod_wsgi, got {missing!r}; "
+                "set user in [site], and see that it exists"
+            )
+        for need in access.needs(site):
+            for step in _granted(need, site, world):
+                if step not in done:
+                    done.add(step)
+                    yield step
+            if world.folders.get(need.path) and not _can_be_met(need, site, world):
+                notes.append(f"{need.path}: {world.apache_user} may not use it; chmod o+x it")
+
+
+def _granted(need: access.Need, site: Site, world: World) -> Iterator[Step]:
+    if access.wants_group(need, site, world):
+        yield Join(world.apache_user, world.accounts[site.user].group)
+    if (mode := access.mode_for(need, site, world)) is not None:
+        yield Grant(need.path, site.user, mode, make=need.path not in world.folders)
+
+
+def _can_be_met(need: access.Need, site: Site, world: World) -> bool:
+    folder, owner = world.folders[need.path], world.accounts[site.user]
+    by_group = folder.gid == owner.gid and folder.mode >> 3 & need.bits == need.bits
+    is_mended = access.mode_for(need, site, world) is not None
+    return access.is_met(need, world) or by_group or is_mended
+
+
+def _dropped(release: Release, world: World) -> Iterator[Step]:
+    """Yield how to take away what an earlier release laid and this one has not."""
+    wanted = {source.name for source in release.files}
+    for name in sorted(set(world.laid) - wanted, reverse=True):
+        site, kind = Path(name).stem, Path(name).parts[2]
+        if kind == "init.d":
+            yield Serve(site, "stop")
+        if kind == "apache2" and site in world.enabled_sites:
+            yield Tool(("a2dissite", site), SITES)
+        if world.entries[name].digest != world.laid[name] and world.entries[name] != ABSENT:
+            yield Keep(name)
+        yield Restore(name, world.originals.get(name, ABSENT))
+        if kind == "init.d":
+            yield Tool(("update-rc.d", "-f", site, "remove"), RUN_LEVELS)
+
+
+def _files(release: Release, world: World, notes: list[str], force: bool) -> list[Step]:
+    steps: list[Step] = []
+    for source in sorted(release.files, key=lambda s: _ORDER.index(Path(s.name).parts[2])):
+        if world.has_apache or not source.name.startswith(APACHE):
+            steps += _file(source, world, notes, force)
+    if not world.has_apache and any(s.name.startswith(APACHE) for s in release.files):
+        notes.append("Apache is not installed, so its part is left out; apt-get install apache2")
+    return steps
+
+
+def _file(source: Source, world: World, notes: list[str], force: bool) -> Iterator[Step]:
+    name, now = source.name, world.entries[source.name]
+    is_optional = name.startswith(("/etc/cron.d/", "/etc/logrotate.d/"))
+    found = decide(now, world.laid.get(name), source.entry, may_be_gone=is_optional and not force)
+    lay = Lay(name, source.entry, source.path)
+    if found in (Decision.KEEP, Decision.CONFLICT) and force:
+        notes.append(f"{name}: edited here; yours is kept as {name}{OLD}")
+        yield from (Keep(name), lay)
+    elif found is Decision.CONFLICT:
+        notes.append(
+            f"{name}: edited here, and left so; ours is {name}{NEW} (--force-new takes it)"
+        )
+        if world.entries[name + NEW] != source.entry:
+            yield Lay(name + NEW, source.entry, source.path)
+    elif found is Decision.KEEP:
+        notes.append(f"{name}: edited here, and left so (--force-new replaces it)")
+    elif found is Decision.GONE:
+        notes.append(f"{name}: removed here, and left so (--force-new puts it back)")
+    elif found is Decision.INSTALL:
+        yield lay
+
+
+def _enabled(release: Release, world: World) -> Iterator[Step]:
+    sites = [site for site in release.sites if site.mode]
+    if not world.has_apache:
+        return
+    modules = list(dict.fromkeys(name for site in sites for name in site.modules))
+    laid = {Path(source.name).stem for source in release.files if "/mods-" in source.name}
+    if absent := [m for m in modules if m not in world.available_modules | laid]:
+        raise ActivationError(
+            f"Apache's module {absent[0]}: expected {APACHE}/mods-available/{absent[0]}.load, "
+            "which is missing; install the package that has it"
+        )
+    if missing := [name for name in modules if name not in world.enabled_modules]:
+        yield Tool(("a2enmod", *missing), MODULES)
+    for name in dict.fromkeys(name for site in sites for name in site.disable_sites):
+        if name in world.enabled_sites:
+            yield Tool(("a2dissite", name), SITES)
+    for site in sites:
+        if site.name not in world.enabled_sites:
+            yield Tool(("a2ensite", site.name), SITES)
+
+
+def _registered(release: Release, world: World) -> Iterator[Step]:
+    for source in release.files:
+        name = Path(source.name).name
+        if source.name.startswith("/etc/init.d/") and name not in world.registered:
+            yield Tool(("update-rc.d", name, "defaults"), RUN_LEVELS)
+
+
+_JUDGES = {
+    "/etc/init.d/": ("sh", "-n"),
+    "/etc/cron.d/": ("crontab", "-n"),
+    "/etc/logrotate.d/": ("logrotate", "--debug", "--state", "/dev/null"),
+}
+
+
+def _judged(files: list[Step]) -> Iterator[Step]:
+    """Yield a check, by the program that reads it, of each file that is laid."""
+    for step in files:
+        for folder, words in _JUDGES.items():
+            if isinstance(step, Lay) and step.name.startswith(folder) and folder[5:9] != "cron":
+                yield Tool((*words, step.name))
+
+
+def _started(release: Release, world: World) -> Iterator[Step]:
+    """Yield the start of each site's own server; never from a scratch tree."""
+    for site in release.sites:
+        if site.has_server and site.name not in world.running and world.root == Path("/"):
+            yield Serve(site.name, "start")
+
+
+def _taken_up(release: Release, world: World, notes: list[str]) -> Iterator[Step]:
+    if not world.has_apache:
+        return
+    yield Test()
+    if world.root != Path("/") and not world.runs_apache:
+        notes.append(f"the Apache of {world.root} does not run, so nothing is reloaded")
+        return
+    yield Reload(world.runs_apache)
+    yield from (Ask(site) for site in release.sites if site.mode)

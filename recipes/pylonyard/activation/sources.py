@@ -1,0 +1,166 @@
+"""What a release wants of the machine: verified files, and facts of its sites."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pylonyard.activation.entries import Entry
+from pylonyard.activation.errors import ActivationError
+from pylonyard.releases import MANIFEST
+
+# What an activation may lay down, and nothing else of a release.
+_ALLOWED = re.compile(
+    r"etc/(apache2/(sites-available/[a-z][a-z0-9_-]*\.conf|mods-available/wsgi\.load)"
+    r"|(init|cron|logrotate)\.d/[a-z][a-z0-9_-]*)"
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file of the release, and where it goes: ``/etc/...``."""
+
+    name: str
+    entry: Entry
+    path: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """What activation has to know of a site."""
+
+    name: str
+    user: str
+    data: Path
+    live: Path
+    """The folder of the site in its release."""
+    log: Path
+    port: int
+    mode: str = ""
+    """``proxy``, ``mod_wsgi`` or ``embedded``; empty if Apache does not serve it."""
+    server_name: str = "localhost"
+    listen: str = "*"
+    listen_port: int = 80
+    ssl_port: int | None = None
+    ssl_certificate: Path | None = None
+    modules: tuple[str, ...] = ()
+    disable_sites: tuple[str, ...] = ()
+    module: Path | None = None
+
+    @property
+    def has_server(self) -> bool:
+        """Whether a server of its own runs it, which init and cron start."""
+        return self.mode in ("proxy", "")
+
+
+@dataclass(frozen=True)
+class Release:
+    """One release, read once: what is laid down later is what was verified."""
+
+    number: int
+    folder: Path
+    sites: tuple[Site, ...]
+    files: tuple[Source, ...]
+
+
+def read(folder: Path, number: int) -> Release:
+    """Return what is in the release ``folder``.
+
+    :raises ActivationError: if a file is not as the manifest says
+    """
+    described = _manifest(folder)
+    wanted = {path: said for path, said in described.items() if _wanted(path)}
+    texts = {path: _verified(folder, path, said) for path, said in wanted.items()}
+    sites = tuple(_sites(texts, folder))
+    files = tuple(
+        Source(f"/{path}", Entry("file", _mode(described[path]), 0, 0, content), folder / path)
+        for path, content in sorted(texts.items())
+        if _ALLOWED.fullmatch(path)
+    )
+    return Release(number, folder, sites, tuple(_served(files, sites)))
+
+
+def _wanted(path: str) -> bool:
+    return path.startswith("etc/") or path.endswith(("/server.json", "/site.json"))
+
+
+def _mode(said: Mapping[str, Any]) -> int:
+    """Return a file's mode in ``/etc``: executable or not, and root's alone to write."""
+    return 0o755 if int(said["mode"], 8) & 0o100 else 0o644
+
+
+def _manifest(folder: Path) -> Mapping[str, Any]:
+    path = folder / MANIFEST
+    try:
+        files = json.loads(path.read_text(encoding="utf-8"))["files"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ActivationError(
+            f"{path}: expected a manifest, got {error.__class__.__name__}; run bin/buildout"
+        ) from error
+    return files if isinstance(files, dict) else {}
+
+
+def _verified(folder: Path, path: str, said: Mapping[str, Any]) -> bytes:
+    place = folder / path
+    try:
+        if place.is_symlink() or not place.is_file():
+            raise ActivationError(f"{place}: expected a regular file; run bin/buildout")
+        content = place.read_bytes()
+    except OSError as error:
+        raise ActivationError(f"{place}: {error.strerror}") from error
+    if hashlib.sha256(content).hexdigest() != said.get("sha256"):
+        raise ActivationError(
+            f"{place}: expected what the release was made with, got another content; "
+            "run bin/buildout for a new release"
+        )
+    return content
+
+
+def _sites(texts: Mapping[str, bytes], folder: Path) -> Iterator[Site]:
+    for path in sorted(texts):
+        name, _, last = path.partition("/")
+        if last == "server.json":
+            server = _json(texts[path], path)
+            vhost = _json(texts[f"{name}/site.json"], path) if f"{name}/site.json" in texts else {}
+            yield _site(name, server, vhost, folder)
+
+
+def _json(text: bytes, path: str) -> Mapping[str, Any]:
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise ActivationError(f"{path}: expected JSON, got {error}") from error
+    return content if isinstance(content, dict) else {}
+
+
+def _site(name: str, server: Mapping[str, Any], vhost: Mapping[str, Any], folder: Path) -> Site:
+    path: Callable[[Any], Path | None] = lambda value: Path(value) if value else None  # noqa: E731
+    return Site(
+        name=name,
+        user=server.get("user") or "root",
+        data=Path(server["data"]),
+        live=folder / name,
+        log=Path(server["log"]).parent,
+        port=int(server["port"]),
+        mode=vhost.get("mode", ""),
+        server_name=vhost.get("server-name", "localhost"),
+        listen=vhost.get("listen", "*"),
+        listen_port=int(vhost.get("listen-port", 80)),
+        ssl_port=vhost.get("ssl-port"),
+        ssl_certificate=path(vhost.get("ssl-certificate")),
+        modules=tuple(vhost.get("modules", ())),
+        disable_sites=tuple(vhost.get("disable-sites", ())),
+        module=path(vhost.get("module")),
+    )
+
+
+def _served(files: tuple[Source, ...], sites: tuple[Site, ...]) -> Iterator[Source]:
+    """Leave out the init script and cron entry of sites that Apache itself runs."""
+    without = {site.name for site in sites if not site.has_server}
+    for source in files:
+        folder, last = Path(source.name).parts[2], Path(source.name).name
+        if not (folder in ("init.d", "cron.d") and last in without):
+            yield source

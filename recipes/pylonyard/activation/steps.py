@@ -1,0 +1,166 @@
+"""The steps of an activation: each as the command that a person would type."""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from pylonyard.activation.conffiles import OLD
+from pylonyard.activation.entries import Entry
+from pylonyard.activation.sources import Site
+
+
+@dataclass(frozen=True)
+class Lay:
+    """Write a root-owned file."""
+
+    name: str
+    entry: Entry
+    source: Path
+
+    @property
+    def command(self) -> str:
+        words = ["install", "-o", "root", "-g", "root", "-m", f"{self.entry.mode:04o}"]
+        return shlex.join([*words, str(self.source), self.name])
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        return (self.name,)
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Move a file of theirs aside, where nothing reads it."""
+
+    name: str
+
+    @property
+    def command(self) -> str:
+        return shlex.join(["mv", self.name, self.name + OLD])
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        return (self.name, self.name + OLD)
+
+
+@dataclass(frozen=True)
+class Restore:
+    """Make a file what it was before we first laid one there."""
+
+    name: str
+    entry: Entry
+
+    @property
+    def command(self) -> str:
+        if self.entry.kind == "absent":
+            return shlex.join(["rm", self.name])
+        return f"# {self.name}: back to what it was before the first activation"
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        return (self.name,)
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One of Debian's commands, which changes no more than what is ``watched``."""
+
+    words: tuple[str, ...]
+    watched: tuple[str, ...] = ()
+
+    @property
+    def command(self) -> str:
+        return shlex.join(self.words)
+
+
+ACCOUNT_FILES = tuple(f"/etc/{name}" for name in ("group", "gshadow", "group-", "gshadow-"))
+
+
+@dataclass(frozen=True)
+class Join:
+    """Add an account to a group."""
+
+    user: str
+    group: str
+    watched: tuple[str, ...] = (*ACCOUNT_FILES, "/etc/.pwd.lock")
+
+    @property
+    def command(self) -> str:
+        return shlex.join(["usermod", "-a", "-G", self.group, self.user])
+
+
+@dataclass(frozen=True)
+class Grant:
+    """Set the mode of a folder in the sandbox, as the account that owns it.
+
+    Root's own rights are not used: the account could have put a link there.
+    """
+
+    path: Path
+    user: str
+    mode: int
+    make: bool = False
+    watched: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        if self.make:
+            return ("mkdir", f"--mode={self.mode:04o}", str(self.path))
+        return ("chmod", f"{self.mode:04o}", str(self.path))
+
+    @property
+    def command(self) -> str:
+        return shlex.join(["sudo", "-u", self.user, *self.words])
+
+
+@dataclass(frozen=True)
+class Serve:
+    """Start or stop a site's own server, by the init script that root owns."""
+
+    site: str
+    action: str
+    watched: tuple[str, ...] = ()
+
+    @property
+    def command(self) -> str:
+        return f"/etc/init.d/{self.site} {self.action}"
+
+
+@dataclass(frozen=True)
+class Test:
+    """Have Apache read its whole configuration."""
+
+    watched: tuple[str, ...] = ()
+    command = "apache2ctl configtest"
+
+
+@dataclass(frozen=True)
+class Reload:
+    """Have Apache serve by its new configuration."""
+
+    running: bool
+    watched: tuple[str, ...] = ()
+
+    @property
+    def command(self) -> str:
+        return "apache2ctl graceful" if self.running else "service apache2 start"
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Make the first request that a visitor would make."""
+
+    site: Site
+    watched: tuple[str, ...] = ()
+
+    @property
+    def address(self) -> str:
+        return "127.0.0.1" if self.site.listen in ("*", "0.0.0.0") else self.site.listen
+
+    @property
+    def command(self) -> str:
+        header = f"Host: {self.site.server_name}"
+        url = f"http://{self.address}:{self.site.listen_port}/"
+        return shlex.join(["curl", "--fail", "--header", header, url])
+
+
+Step = Lay | Keep | Restore | Tool | Join | Grant | Serve | Test | Reload | Ask

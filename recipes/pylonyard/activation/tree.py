@@ -1,0 +1,208 @@
+"""The only module that writes outside the sandbox: below a root, through no link.
+
+Names are as on the machine, ``/etc/cron.d/shop``; ``Tree(root)`` puts them below
+``root``.  Every folder on the way is opened by itself, so that a link which
+somebody plants is refused, not followed.
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pylonyard.activation.entries import ABSENT, Entry
+from pylonyard.activation.errors import ActivationError
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The machine's files, or those of a scratch tree."""
+
+    root: Path
+
+    @property
+    def is_machine(self) -> bool:
+        return self.root == Path("/")
+
+    def path(self, name: str) -> Path:
+        return self.root / name.lstrip("/")
+
+    @contextmanager
+    def folder(self, name: str, *, make: bool = False) -> Iterator[int]:
+        """Give a descriptor of the folder ``name``.
+
+        :param make: whether to make what is missing
+        :raises FileNotFoundError: if it is missing
+        :raises ActivationError: if a link, or a stranger's folder, is on the way
+        """
+        descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        way = ""
+        try:
+            for part in Path(name).parts[1:]:
+                way += f"/{part}"
+                if make:
+                    _make(descriptor, part)
+                inner = self._step(descriptor, part, way)
+                os.close(descriptor)
+                descriptor = inner
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _step(self, folder: int, part: str, way: str) -> int:
+        try:
+            inner = os.open(part, _FOLDER, dir_fd=folder)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                found = "a link" if _is_link(folder, part) else "a file"
+                raise ActivationError(
+                    f"{self.path(way)}: expected a folder, got {found}; "
+                    "remove it, or make it a folder of root's"
+                ) from None
+            raise
+        problem = _foreign(os.fstat(inner))
+        if problem:
+            os.close(inner)
+            raise ActivationError(
+                f"{self.path(way)}: {problem}, and root would write there; "
+                f"chown root {self.path(way)} && chmod go-w {self.path(way)}"
+            )
+        return inner
+
+    def read(self, name: str) -> Entry:
+        """Return what is at ``name``; a link is not followed."""
+        try:
+            with self.folder(os.path.dirname(name)) as folder:
+                return _read(folder, os.path.basename(name))
+        except FileNotFoundError:
+            return ABSENT
+
+    def put(self, name: str, entry: Entry) -> None:
+        """Make ``name`` as ``entry`` says; readers see the old or the new."""
+        last = os.path.basename(name)
+        if entry.kind == "absent":
+            with contextlib.suppress(FileNotFoundError), self.folder(os.path.dirname(name)) as at:
+                _remove(at, last)
+            return
+        with self.folder(os.path.dirname(name), make=True) as at:
+            if entry.kind == "folder":
+                _make(at, last)
+                os.chmod(last, entry.mode, dir_fd=at)
+            else:
+                self._replace(at, name, entry)
+            os.fsync(at)
+
+    def _replace(self, at: int, name: str, entry: Entry) -> None:
+        last = os.path.basename(name)
+        if _read(at, last).kind == "folder":
+            raise ActivationError(f"{self.path(name)}: expected a file, got a folder; remove it")
+        draft = f".{last[:100]}.{secrets.token_hex(4)}"
+        try:
+            if entry.kind == "link":
+                os.symlink(entry.content, draft, dir_fd=at)
+            else:
+                _write(at, draft, entry)
+            os.replace(draft, last, src_dir_fd=at, dst_dir_fd=at)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(draft, dir_fd=at)
+            raise
+
+    def snapshot(self, names: Iterable[str]) -> dict[str, Entry]:
+        """Return what is at ``names``, and below those of them that are folders."""
+        found: dict[str, Entry] = {}
+        for name in names:
+            top = self.topmost_missing(name)
+            found[top] = self.read(top)
+            if found[top].kind == "folder":
+                found.update(self._below(top))
+        return found
+
+    def topmost_missing(self, name: str) -> str:
+        """Return the first folder on the way to ``name`` that is missing, or ``name``."""
+        for parent in reversed(Path(name).parents):
+            if str(parent) != "/" and self.read(str(parent)) == ABSENT:
+                return str(parent)
+        return name
+
+    def _below(self, name: str) -> dict[str, Entry]:
+        found = {}
+        for last in self.names(name):
+            inner = f"{name}/{last}"
+            found[inner] = self.read(inner)
+            if found[inner].kind == "folder":
+                found.update(self._below(inner))
+        return found
+
+    def names(self, name: str) -> list[str]:
+        """Return what is in the folder ``name``; nothing if it is missing."""
+        try:
+            with self.folder(name) as folder:
+                return sorted(os.listdir(folder))
+        except FileNotFoundError:
+            return []
+
+
+def _is_link(folder: int, name: str) -> bool:
+    return stat.S_ISLNK(os.lstat(name, dir_fd=folder).st_mode)
+
+
+def _foreign(status: os.stat_result) -> str:
+    """Return why a folder is not safe to write into; empty if it is."""
+    if status.st_uid not in (0, os.geteuid()):
+        return f"it belongs to the account of number {status.st_uid}"
+    if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
+        return "everybody may write into it"
+    return ""
+
+
+def _make(folder: int, name: str) -> None:
+    try:
+        os.mkdir(name, dir_fd=folder)
+    except FileExistsError:
+        return
+    os.chmod(name, 0o755, dir_fd=folder)
+
+
+def _read(folder: int, name: str) -> Entry:
+    try:
+        status = os.lstat(name, dir_fd=folder)
+    except FileNotFoundError:
+        return ABSENT
+    if stat.S_ISLNK(status.st_mode):
+        return Entry("link", content=os.fsencode(os.readlink(name, dir_fd=folder)))
+    mode = stat.S_IMODE(status.st_mode)
+    if stat.S_ISDIR(status.st_mode):
+        return Entry("folder", mode, status.st_uid, status.st_gid)
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with open(os.open(name, flags, dir_fd=folder), "rb") as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise ActivationError(f"{name}: expected a regular file; remove it")
+        return Entry("file", mode, status.st_uid, status.st_gid, stream.read())
+
+
+def _write(folder: int, name: str, entry: Entry) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(name, flags, 0o600, dir_fd=folder), "wb") as stream:
+        stream.write(entry.content)
+        stream.flush()
+        if os.geteuid() == 0:
+            os.fchown(stream.fileno(), entry.uid, entry.gid)
+        os.fchmod(stream.fileno(), entry.mode)
+        os.fsync(stream.fileno())
+
+
+def _remove(folder: int, name: str) -> None:
+    if _read(folder, name).kind == "folder":
+        with contextlib.suppress(OSError):  # others have put something there
+            os.rmdir(name, dir_fd=folder)
+    else:
+        os.unlink(name, dir_fd=folder)
+    os.fsync(folder)

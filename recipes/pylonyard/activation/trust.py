@@ -1,0 +1,77 @@
+"""Whose files root may believe: nobody's who could not become root anyway."""
+
+import grp
+import os
+import pwd
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from pylonyard.activation.errors import ActivationError
+
+
+def trusted(environ: Mapping[str, str] = os.environ) -> frozenset[int]:
+    """Return root, ourselves, and who called us through sudo."""
+    caller = environ.get("SUDO_UID", "")
+    return frozenset({0, os.geteuid(), *([int(caller)] if caller.isdigit() else [])})
+
+
+def check(paths: Iterable[Path], believed: frozenset[int]) -> None:
+    """Check that nobody but ``believed`` accounts can change ``paths``.
+
+    :raises ActivationError: naming the first path that others can change
+    """
+    known: set[Path] = set()
+    for path in paths:
+        for place in _way(path, known):
+            status = place.lstat()
+            if stat.S_ISLNK(status.st_mode):
+                # Who may change a link is who may write into its folder, which
+                # was looked at; but its owner can, in no other way, matter.
+                continue
+            if why := _alterable(status, believed):
+                raise ActivationError(
+                    f"{place}: {why} could change what root is to use; "
+                    f"chown root {place} && chmod go-w {place}"
+                )
+
+
+def _way(path: Path, known: set[Path]) -> Iterator[Path]:
+    """Yield each folder on the way to ``path``, links on it followed, and itself."""
+    for place in [*reversed(path.parents), path]:
+        if place in known:
+            continue
+        known.add(place)
+        yield place
+        if place.is_symlink():
+            yield from _way(place.parent / os.readlink(place), known)
+
+
+def _alterable(status: os.stat_result, believed: frozenset[int]) -> str:
+    if status.st_uid not in believed:
+        return f"its owner {_name(status.st_uid)}"
+    if stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX:
+        return ""  # as /tmp: nobody can rename what is another's
+    if status.st_mode & stat.S_IWOTH:
+        return "everybody"
+    if status.st_mode & stat.S_IWGRP and not _is_own_group(status.st_gid, believed):
+        return f"its group (number {status.st_gid})"
+    return ""
+
+
+def _is_own_group(gid: int, believed: frozenset[int]) -> bool:
+    """Tell whether a group is that of a believed account alone, as Debian makes them."""
+    if gid == 0:
+        return True
+    try:
+        group = grp.getgrgid(gid)
+    except KeyError:
+        return False
+    return gid in believed and group.gr_name == _name(gid) and not group.gr_mem
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

@@ -1,0 +1,152 @@
+"""What is on the machine before an activation: all that its plan depends on."""
+
+import grp
+import os
+import pwd
+import re
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pylonyard.activation.conffiles import NEW
+from pylonyard.activation.entries import Entry
+from pylonyard.activation.sources import Release, Site
+from pylonyard.activation.tree import Tree
+from pylonyard.server import listening
+
+APACHE = "/etc/apache2"
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account, or the machine's lack of it (``uid`` -1)."""
+
+    name: str
+    uid: int
+    gid: int
+    group: str
+    groups: frozenset[int]
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Who may do what with a folder, or a file, of the sandbox."""
+
+    mode: int
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """The state of the target; everything was read, nothing is asked later."""
+
+    root: Path = Path("/")
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+    laid: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of each file that an activation before this laid down."""
+    originals: Mapping[str, Entry] = field(default_factory=dict)
+    """What was there before the first activation, where we changed it."""
+    has_apache: bool = True
+    runs_apache: bool = False
+    available_modules: frozenset[str] = frozenset()
+    enabled_modules: frozenset[str] = frozenset()
+    enabled_sites: frozenset[str] = frozenset()
+    registered: frozenset[str] = frozenset()
+    """Sites whose init script is in the run levels."""
+    running: frozenset[str] = frozenset()
+    """Sites whose own server answers."""
+    accounts: Mapping[str, Account] = field(default_factory=dict)
+    apache_user: str = "www-data"
+    folders: Mapping[Path, Folder] = field(default_factory=dict)
+
+
+def look(
+    tree: Tree,
+    release: Release,
+    laid: Mapping[str, str],
+    originals: Mapping[str, Entry],
+    *,
+    runs_apache: bool,
+) -> World:
+    """Return the state of ``tree``, as far as activating ``release`` depends on it."""
+    names = {source.name for source in release.files} | set(laid)
+    user = apache_user(tree)
+    return World(
+        root=tree.root,
+        entries={n: tree.read(n) for name in sorted(names) for n in (name, name + NEW)},
+        laid=laid,
+        originals=originals,
+        runs_apache=runs_apache,
+        has_apache=tree.read(f"{APACHE}/apache2.conf").kind != "absent",
+        available_modules=_stems(tree.names(f"{APACHE}/mods-available"), ".load"),
+        enabled_modules=_stems(tree.names(f"{APACHE}/mods-enabled"), ".load"),
+        enabled_sites=_stems(tree.names(f"{APACHE}/sites-enabled"), ".conf"),
+        registered=frozenset(registered(tree)),
+        running=frozenset(s.name for s in release.sites if listening.inodes("127.0.0.1", s.port)),
+        accounts={name: account(tree, name) for name in {user, *(s.user for s in release.sites)}},
+        apache_user=user,
+        folders=dict(_folders(tree, release)),
+    )
+
+
+def _stems(names: Iterable[str], suffix: str) -> frozenset[str]:
+    return frozenset(name[: -len(suffix)] for name in names if name.endswith(suffix))
+
+
+def registered(tree: Tree) -> set[str]:
+    """Return the scripts that some run level starts."""
+    levels = [f"/etc/rc{level}.d" for level in "2345"]
+    return {name[3:] for level in levels for name in tree.names(level) if name[0] == "S"}
+
+
+def apache_user(tree: Tree) -> str:
+    """Return who Apache runs as: what ``envvars`` says."""
+    text = tree.read(f"{APACHE}/envvars").content.decode(errors="replace")
+    found = re.findall(r"(?m)^\s*(?:export\s+)?APACHE_RUN_USER=[\"']?([a-z_][a-z0-9_-]*)", text)
+    return found[-1] if found else "www-data"
+
+
+def account(tree: Tree, name: str) -> Account:
+    """Return an account of ``tree``, of the machine's own if the tree has none."""
+    users = [line.split(":") for line in _lines(tree, "/etc/passwd")]
+    groups = [line.split(":") for line in _lines(tree, "/etc/group")]
+    for user in users:
+        if user[0] == name and len(user) > 3:
+            uid, gid = int(user[2]), int(user[3])
+            own = next((g[0] for g in groups if len(g) > 2 and g[2] == str(gid)), str(gid))
+            more = {int(g[2]) for g in groups if len(g) > 3 and name in g[3].strip().split(",")}
+            return Account(name, uid, gid, own, frozenset({gid, *more}))
+    return _machine_account(name) if not users else Account(name, -1, -1, "", frozenset())
+
+
+def _machine_account(name: str) -> Account:
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        return Account(name, -1, -1, "", frozenset())
+    group = grp.getgrgid(entry.pw_gid).gr_name
+    groups = frozenset(os.getgrouplist(name, entry.pw_gid))
+    return Account(name, entry.pw_uid, entry.pw_gid, group, groups)
+
+
+def _lines(tree: Tree, name: str) -> list[str]:
+    return tree.read(name).content.decode(errors="replace").splitlines()
+
+
+def _folders(tree: Tree, release: Release) -> Iterable[tuple[Path, Folder]]:
+    for site in release.sites:
+        for path in needed_folders(site):
+            place = tree.path(str(path))
+            try:
+                status = place.stat()
+            except OSError:
+                continue
+            yield path, Folder(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+
+
+def needed_folders(site: Site) -> list[Path]:
+    """Return each folder that Apache has to pass, and those to write into."""
+    inner = [site.live, site.data, site.data / "egg-cache", site.log]
+    return list(dict.fromkeys(p for path in inner for p in [*reversed(path.parents), path]))

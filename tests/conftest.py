@@ -1,0 +1,19 @@
+import pytest
+import support
+from hypothesis.configuration import set_hypothesis_home_dir
+
+# What it keeps between runs stands where git does not look.
+set_hypothesis_home_dir(support.CHECKOUT / ".pytest_cache" / "hypothesis")
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory):
+    """Wheels, eggs and a cache that sandboxes of tests share."""
+    return support.make_store(tmp_path_factory.mktemp("shared") / "store")
+
+
+@pytest.fixture
+def sandbox(tmp_path, store):
+    """A sandbox with a good configuration, in which nothing has run yet."""
+    with support.undone():
+        yield support.Sandbox(tmp_path / "sandbox", store)

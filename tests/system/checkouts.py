@@ -1,0 +1,77 @@
+"""Fresh checkouts of this repository, run as their users run them."""
+
+import shutil
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Checkout:
+    """A fresh checkout of this repository, in a folder of its own."""
+
+    path: Path
+    environ: Mapping[str, str]
+    python: str = sys.executable
+    controls: set[str] = field(default_factory=set)
+
+    def run(self, *command: str | Path, check: bool = True) -> "subprocess.CompletedProcess[str]":
+        """Run a command in the checkout; what it printed is in ``stdout``, all of it."""
+        finished = subprocess.run(
+            [str(word) for word in command],
+            cwd=self.path,
+            env=dict(self.environ),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=1200,
+        )
+        if check and finished.returncode:
+            pytest.fail(f"{command} exited {finished.returncode}:\n{finished.stdout}")
+        return finished
+
+    def bootstrap(self, *words: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
+        return self.run(self.python, "bootstrap.py", *words, check=check)
+
+    def buildout(self, *words: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
+        return self.run("bin/buildout", *words, check=check)
+
+    def control(self, script: str, *words: str, check: bool = True) -> str:
+        """Run ``bin/<script>``; whatever it starts is stopped when the test ends."""
+        self.controls.add(script)
+        return self.run(f"bin/{script}", *words, check=check).stdout
+
+    def stop_all(self) -> None:
+        for script in self.controls:
+            if (self.path / "bin" / script).exists():
+                self.run(f"bin/{script}", "stop", check=False)
+
+
+def copy_checkout(target: Path) -> None:
+    """Copy what git has, or would have, of this repository."""
+    listing = ["git", "-C", str(ROOT), "ls-files", "-z", "-co", "--exclude-standard"]
+    names = subprocess.run(listing, check=True, capture_output=True, text=True).stdout
+    for name in filter(None, names.split("\0")):
+        source = ROOT / name
+        if source.is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target / name)
+
+
+def fetch(url: str, **headers: str) -> tuple[int, str]:
+    """Return the status and the text that ``url`` answers, errors included."""
+    request = urllib.request.Request(url, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()

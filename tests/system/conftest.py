@@ -1,0 +1,108 @@
+"""Fixtures of the system tests: fresh checkouts that share one cache, free ports."""
+
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from checkouts import ROOT, Checkout, copy_checkout
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a BUILDOUT_HOME whose default.cfg shares this repository's cache."""
+    home = tmp_path_factory.mktemp("buildout-home")
+    (home / "default.cfg").write_text(
+        f"[buildout]\ndownload-cache = {ROOT}/cache\neggs-directory = {ROOT}/cache/eggs\n"
+    )
+    return home
+
+
+@pytest.fixture(scope="session")
+def clean_environ(shared_cache: Path) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "PYTHON", "COV"))}
+    return {**kept, "BUILDOUT_HOME": str(shared_cache)}
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, clean_environ: dict[str, str]) -> Iterator[Callable[..., Checkout]]:
+    """Give a function that makes a fresh checkout; its servers end with the test."""
+    made: list[Checkout] = []
+
+    def make(name: str = "checkout", **environ: str) -> Checkout:
+        path = tmp_path / name
+        path.mkdir(parents=True)
+        copy_checkout(path)
+        made.append(Checkout(path, {**clean_environ, **environ}))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop_all()
+
+
+@pytest.fixture(scope="session")
+def public_folder() -> Iterator[Path]:
+    """Return a folder with a short path that every account can enter, and its own cache.
+
+    What pytest gives belongs to root alone, and sockets need short paths.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="py", dir="/tmp"))
+    folder.chmod(0o755)
+    dist = folder / "cache" / "dist"
+    dist.mkdir(parents=True)
+    for wheel in (ROOT / "cache" / "dist").iterdir():
+        shutil.copy2(wheel, dist)
+    (folder / "home").mkdir()
+    (folder / "home" / "default.cfg").write_text(
+        f"[buildout]\ndownload-cache = {folder}/cache\neggs-directory = {folder}/cache/eggs\n"
+    )
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def public_checkout(
+    public_folder: Path, clean_environ: dict[str, str]
+) -> Iterator[Callable[..., Checkout]]:
+    """Give a function that makes a fresh checkout which other accounts can read.
+
+    Debian's own interpreter runs it: one below /root would be out of their reach.
+    """
+    made: list[Checkout] = []
+
+    def make(**environ: str) -> Checkout:
+        if os.geteuid():
+            pytest.skip("lacks root, who alone may start servers as another account")
+        if not Path("/usr/bin/python3").exists():
+            pytest.skip("lacks /usr/bin/python3")
+        path = Path(tempfile.mkdtemp(prefix="c", dir=public_folder))
+        path.chmod(0o755)
+        copy_checkout(path)
+        own = {**clean_environ, "BUILDOUT_HOME": str(public_folder / "home"), **environ}
+        made.append(Checkout(path, own, python="/usr/bin/python3"))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop_all()
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """Give a function that returns a port of 127.0.0.1 that nobody listens on."""
+    given: set[int] = set()
+
+    def port() -> int:
+        while True:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                number = int(probe.getsockname()[1])
+            if number not in given:
+                given.add(number)
+                return number
+
+    return port

@@ -1,0 +1,713 @@
+"""The virtual host and mod_wsgi, in real Apaches on loopback."""
+
+import contextlib
+import getpass
+import grp
+import http.client
+import json
+import os
+import pwd
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from pylonyard import escaping, writing
+from pylonyard.apache_vhost import ApacheVhost
+from pylonyard.mod_wsgi_build import ModWsgiBuild
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.skipif(not shutil.which("apache2", path="/usr/sbin"), reason="no apache2"),
+]
+
+USER = "nobody" if os.geteuid() == 0 else getpass.getuser()
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+TINY_APP = '''
+import json, os, sys
+
+def make(global_conf, greeting, data):
+    with open(os.path.join(data, "loaded"), "a") as stream:
+        stream.write("%d\\n" % os.getpid())
+
+    def application(environ, start_response):
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        answer = json.dumps({
+            "greeting": greeting,
+            "method": environ["REQUEST_METHOD"],
+            "path": environ["PATH_INFO"],
+            "query": environ["QUERY_STRING"],
+            "scheme": environ["wsgi.url_scheme"],
+            "body": body.decode("ascii"),
+            "python": "%d.%d" % sys.version_info[:2],
+            "sys.path": sys.path,
+            "uid": os.getuid(),
+            "eggs": os.environ["PYTHON_EGG_CACHE"],
+            "authorization": environ.get("HTTP_AUTHORIZATION"),
+        }).encode("ascii")
+        start_response("200 OK", [("Content-Type", "application/json"),
+                                  ("Content-Length", str(len(answer)))])
+        return [answer]
+
+    return application
+'''
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def buildout(directory, cache="cache"):
+    base = {
+        "directory": str(directory),
+        "parts-directory": str(directory / "parts"),
+        "bin-directory": str(directory / "bin"),
+        "eggs-directory": str(directory / "eggs"),
+        "download-cache": str(cache),
+        "find-links": "",
+        "allow-hosts": "*",
+    }
+    return {"buildout": base}
+
+
+@pytest.fixture(scope="session")
+def ground():
+    """Give a folder that every account may enter; those of pytest may not be."""
+    folder = Path(tempfile.mkdtemp(prefix="apache-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def build(ground):
+    """Return a function that builds mod_wsgi for a sandbox, once a session."""
+    directory = ground / "builds"
+    directory.mkdir()
+
+    def module(home):
+        return ModWsgiBuild(
+            buildout(directory), "wsgi", {"mode": "mod_wsgi", "home": str(home)}
+        )
+
+    return module
+
+
+def add_app(home):
+    (packages,) = home.glob("lib/python*/site-packages")
+    (packages / "tinyapp.py").write_text(TINY_APP)
+    return home
+
+
+def reachable(python, ground):
+    """Return ``python``, or a copy of it that the account of the site can read."""
+    describe = "import os, sys; print(os.path.realpath(sys.executable))"
+    real = Path(subprocess.check_output([python, "-c", describe], text=True).strip())
+    prefix = real.parent.parent
+    as_user = {"user": USER, "group": grp.getgrgid(pwd.getpwnam(USER).pw_gid).gr_name}
+    tried = subprocess.run(["ls", prefix / "lib"], capture_output=True, **as_user)
+    if tried.returncode == 0:
+        return real
+    copy = ground / prefix.name
+    if not copy.exists():
+        skipped = shutil.ignore_patterns("test", "tests", "__pycache__", "*.pyc", "*.a")
+        shutil.copytree(prefix, copy, symlinks=True, ignore=skipped)
+        for name in ("**/_sysconfigdata*.py", "**/config*/Makefile"):
+            for path in copy.glob(f"lib/{name}"):
+                path.write_text(path.read_text().replace(str(prefix), str(copy)))
+    return copy / "bin" / real.name
+
+
+@pytest.fixture(scope="session")
+def interpreter3(ground):
+    base = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
+    return reachable(base, ground)
+
+
+@pytest.fixture(scope="session")
+def python3(ground, interpreter3):
+    home = ground / "python3"
+    subprocess.run([interpreter3, "-m", "venv", home], check=True)
+    pip = [home / "bin" / "python", "-m", "pip", "install", "-q", "PasteDeploy", "setuptools<81"]
+    subprocess.run(pip, check=True)
+    return add_app(home)
+
+
+@pytest.fixture(scope="session")
+def python2(ground):
+    found = [*Path.home().glob(".pyenv/versions/2.7*/bin/python2.7")]
+    on_path = shutil.which("python2.7")
+    if not found and not on_path:
+        pytest.skip("no python2.7")
+    tool, home = ground / "virtualenv", ground / "python2"
+    subprocess.run([sys.executable, "-m", "venv", tool], check=True)
+    pip = [tool / "bin" / "python", "-m", "pip", "install", "-q", "virtualenv==20.21.1"]
+    subprocess.run(pip, check=True)
+    base = reachable(found[0] if found else on_path, ground)
+    create = [tool / "bin" / "virtualenv", "-q", "-p", base, home]
+    subprocess.run(create, check=True)
+    install = [home / "bin" / "python", "-m", "pip", "install", "-q", "PasteDeploy==1.5.2"]
+    subprocess.run(install, check=True, stderr=subprocess.DEVNULL)
+    return add_app(home)
+
+
+class Site:
+    """A sandbox with one site, its releases, and its private Apache."""
+
+    def __init__(self, root, home=None, **options):
+        self.root, self.home, self.number = root, home, 0
+        self.port, self.ssl_port = free_port(), free_port()
+        self.options = {
+            "name": "demo",
+            "server-name": "demo.example",
+            "user": USER,
+            "log-folder": "var/log",
+            "run-folder": "var/run",
+            "data": "var/data/demo",
+            "httpd-port": str(self.port),
+            "httpd-ssl-port": str(self.ssl_port),
+            **options,
+        }
+        for name in ("log", "run", "data/demo"):
+            folder = root / "var" / name
+            folder.mkdir(parents=True)
+            if os.geteuid() == 0:
+                shutil.chown(folder, USER)
+        (root / "static").mkdir()
+        (root / "static" / "hello.css").write_text("body {}\n")
+        (root / "static" / ".git").mkdir()
+        (root / "static" / ".git" / "config").write_text("secret\n")
+
+    def release(self, greeting="hello"):
+        """Render, and make live, as the part ``release`` does."""
+        recipe = ApacheVhost(buildout(self.root), "vhost", dict(self.options))
+        self.number += 1
+        release = self.root / "releases" / str(self.number)
+        writing.stage(release, recipe.files)
+        if self.home:
+            writing.link(release / "demo" / "env", str(self.home))
+            ini = (
+                "[app:main]\npaste.app_factory = tinyapp:make\n"
+                f"greeting = {greeting}\ndata = {escaping.ini(self.root)}/var/data/demo\n"
+            )
+            writing.write(release / "demo" / "production.ini", ini.encode(), 0o644)
+        writing.link(self.root / "current", f"releases/{self.number}")
+        return recipe
+
+    def control(self, command):
+        script = self.root / "current" / "bin" / "demo-httpd"
+        return subprocess.run([script, command], capture_output=True, text=True)
+
+    def start(self):
+        self.release()
+        started = self.control("start")
+        assert started.returncode == 0, started.stderr + self.log()
+        return self
+
+    def log(self):
+        return "".join(path.read_text() for path in (self.root / "var" / "log").iterdir())
+
+    def request(self, path="/", method="GET", body=None, tls=False, **headers):
+        if tls:
+            context = ssl._create_unverified_context()
+            connection = http.client.HTTPSConnection(
+                "127.0.0.1", self.ssl_port, timeout=20, context=context
+            )
+        else:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        with contextlib.closing(connection):
+            connection.request(method, path, body, {"Host": "demo.example", **headers})
+            response = connection.getresponse()
+            return response.status, response.headers, response.read()
+
+    def json(self, path="/", **more):
+        status, _, body = self.request(path, **more)
+        assert status == 200, (status, body, self.log())
+        return json.loads(body)
+
+
+@pytest.fixture
+def site(ground):
+    """Return a function that makes sites; their Apaches are stopped at the end."""
+    sites = []
+
+    def make(home=None, **options):
+        root = Path(tempfile.mkdtemp(prefix="site-", dir=ground))
+        root.chmod(0o755)
+        sites.append(Site(root, home, **options))
+        return sites[-1]
+
+    yield make
+    for one in sites:
+        if (one.root / "current").exists():
+            stopped = one.control("stop")
+            assert stopped.returncode == 0, stopped.stderr
+
+
+@pytest.fixture(scope="session")
+def certificate(ground):
+    key, chain = ground / "key.pem", ground / "chain.pem"
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    words += ["-subj", "/CN=demo.example", "-keyout", key, "-out", chain]
+    subprocess.run(words, check=True, capture_output=True)
+    key.chmod(0o644)
+    return {"ssl-certificate": str(chain), "ssl-key": str(key)}
+
+
+class Backend(BaseHTTPRequestHandler):
+    """Answers with what it was asked."""
+
+    def do_GET(self):  # noqa: N802
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        answer = {**dict(self.headers), "port": self.server.server_port, "path": self.path}
+        text = json.dumps({**answer, "body": body.decode()}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    do_POST = do_GET  # noqa: N815
+
+    def log_message(self, *arguments):
+        pass
+
+
+@contextlib.contextmanager
+def backend(port=0):
+    server = ThreadingHTTPServer(("127.0.0.1", port), Backend)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def until(condition, seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+# What Apache thinks of the files.
+
+BACKENDS = {"one": "127.0.0.1:8080", "two": "127.0.0.1:8080\n127.0.0.1:8081 [::1]:8082"}
+MODES = {
+    "proxy": {"backends": BACKENDS["one"]},
+    "balanced": {"backends": BACKENDS["two"], "lbmethod": "bybusyness"},
+    "mod_wsgi": {"mode": "mod_wsgi"},
+    "embedded": {"mode": "embedded"},
+}
+
+
+@pytest.mark.parametrize("static", ["", "/static = static\n/a.b/c = static"])
+@pytest.mark.parametrize("tls", ["", "true", "false"])
+@pytest.mark.parametrize("mode", MODES)
+def test_apache_accepts_the_files_of_every_mode(
+    site, python3, build, certificate, mode, tls, static
+):
+    more = {**certificate, "redirect": tls, "hsts": "300"} if tls else {}
+    one = site(
+        python3,
+        module=str(build(python3).module),
+        static=static,
+        directives="<Location /x>\nHeader set X-Test 1\n</Location>",
+        **MODES[mode],
+        **more,
+    )
+    one.release()
+
+    checked = one.control("configtest")
+
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+@needs_root
+@pytest.mark.parametrize("mode", MODES)
+def test_the_machines_apache_serves_the_same_file(site, python3, build, ground, mode):
+    """Enable it with Debian's own tools, in a copy of the machine's configuration."""
+    built = build(python3)
+    with backend() as port, backend() as other:
+        options = dict(MODES[mode])
+        if "backends" in options:
+            used = [port, other] if mode == "balanced" else [port]
+            options["backends"] = " ".join(f"127.0.0.1:{number}" for number in used)
+        one = site(python3, module=str(built.module), **options)
+        one.options["listen-port"] = str(one.port)
+        recipe = one.release()
+        writing.write(one.root / "wsgi.load", built.files[0].text.encode())
+        machine = Machine(one, ground)
+        with machine.running(recipe.published()["modules"].split()):
+            status, headers, body = one.request("/page")
+
+    assert status == 200, (body, one.log(), machine.log())
+    assert json.loads(body)["path"] == "/page"
+    assert headers["Server"] == "Apache"
+
+
+class Machine:
+    """A copy of ``/etc/apache2`` that has its own ports, logs and pid file."""
+
+    def __init__(self, site, ground):
+        self.folder = Path(tempfile.mkdtemp(prefix="machine-", dir=ground))
+        self.folder.chmod(0o755)
+        self.etc = self.folder / "apache2"
+        shutil.copytree("/etc/apache2", self.etc, symlinks=True)
+        (self.etc / "ports.conf").write_text("")
+        (self.etc / "sites-enabled" / "000-default.conf").unlink()
+        envvars = (self.etc / "envvars").read_text()
+        changed = re.sub(r"=/var/(run|lock|log)/apache2\$SUFFIX", f"={self.folder}", envvars)
+        (self.etc / "envvars").write_text(changed)
+        wsgi = (site.root / "wsgi.load").read_text()
+        (self.etc / "mods-available" / "wsgi.load").write_text(wsgi)
+        live = site.root / "current" / "etc" / "apache2" / "sites-available" / "demo.conf"
+        shutil.copy(live, self.etc / "sites-available" / "demo.conf")
+
+    def run(self, *command):
+        environment = {**os.environ, "APACHE_CONFDIR": str(self.etc)}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr + done.stdout + self.log()
+
+    def log(self):
+        log = self.folder / "error.log"
+        return log.read_text() if log.exists() else ""
+
+    @contextlib.contextmanager
+    def running(self, modules):
+        self.run("a2enmod", "-q", *modules)
+        self.run("a2ensite", "-q", "demo")
+        self.run("apache2ctl", "start")
+        try:
+            yield
+        finally:
+            pid = int((self.folder / "apache2.pid").read_text())
+            self.run("apache2ctl", "stop")
+            assert until(lambda: not Path("/proc", str(pid)).exists(), 20)
+
+
+# mod_wsgi.
+
+PYTHONS = ["python3", "python2"]
+
+
+@pytest.fixture
+def served(request, site, build):
+    """Return a function that serves the application of a sandbox with mod_wsgi."""
+
+    def serve(python, mode, **options):
+        home = request.getfixturevalue(python)
+        module = str(build(home).module)
+        return site(home, mode=mode, module=module, static="/static = static", **options)
+
+    return serve
+
+
+@pytest.mark.parametrize("mode", ["mod_wsgi", "embedded"])
+@pytest.mark.parametrize("python", PYTHONS)
+def test_mod_wsgi_serves_pages_files_and_forms(served, python, mode):
+    one = served(python, mode).start()
+
+    page = one.json("/a page?b=1".replace(" ", "%20"), Authorization="Basic eA==")
+    posted = one.json("/", method="POST", body="name=value")
+
+    assert (page["path"], page["query"], page["scheme"]) == ("/a page", "b=1", "http")
+    assert page["python"] == ("2.7" if python == "python2" else "{}.{}".format(*sys.version_info))
+    assert page["authorization"] == "Basic eA=="
+    assert page["eggs"] == str(one.root / "var" / "data" / "demo" / "egg-cache")
+    assert posted["body"] == "name=value"
+    assert one.request("/static/hello.css")[2] == b"body {}\n"
+    assert one.request("/static/hello.css")[1]["Content-Type"] == "text/css"
+    assert one.request("/static/")[0] in (403, 404)
+    assert one.request("/static/.git/config")[0] == 403
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_application_is_loaded_once_a_process_before_the_first_request(served, python):
+    one = served(python, "mod_wsgi").start()
+    loaded = one.root / "var" / "data" / "demo" / "loaded"
+
+    assert until(lambda: loaded.exists() and len(loaded.read_text().split()) == 2, 10), one.log()
+    for _ in range(10):
+        one.json()
+
+    assert len(loaded.read_text().split()) == 2
+
+
+@needs_root
+def test_daemon_processes_run_as_the_sites_user(served):
+    assert served("python3", "mod_wsgi").start().json()["uid"] == 65534
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_a_new_release_shows_at_the_next_request(served, python):
+    one = served(python, "mod_wsgi").start()
+    before = one.json()["greeting"]
+    time.sleep(1)  # mod_wsgi 4 compares whole seconds
+
+    one.release("goodbye")
+
+    assert (before, one.json()["greeting"]) == ("hello", "goodbye")
+
+
+def test_a_touched_script_reloads_the_application(served):
+    one = served("python3", "mod_wsgi").start()
+    one.json()
+    loaded = one.root / "var" / "data" / "demo" / "loaded"
+    count = len(loaded.read_text().split())
+
+    later = time.time() + 5
+    os.utime(one.root / "current" / "demo" / "dispatch.wsgi", (later, later))
+    one.json()
+
+    assert len(loaded.read_text().split()) > count
+
+
+def test_graceful_serves_a_new_release_of_an_embedded_site(served):
+    one = served("python3", "embedded").start()
+    one.json()
+    one.release("goodbye")
+
+    assert one.control("graceful").returncode == 0
+
+    assert until(lambda: one.json()["greeting"] == "goodbye", 10)
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_an_embedded_sandbox_comes_before_the_machines_packages(served, python):
+    one = served(python, "embedded").start()
+
+    packages = [path for path in one.json()["sys.path"] if path.endswith("-packages")]
+
+    assert packages[0].startswith(str(one.home))
+
+
+def test_a_sandbox_of_another_python_is_named_in_the_log(served, ground, tmp_path):
+    one = served("python3", "embedded")
+    other = ground / "other" / "lib" / "python2.6" / "site-packages"
+    other.mkdir(parents=True)
+    one.home = ground / "other"
+    one.start()
+
+    assert one.request()[0] == 500
+    expected = (
+        "mod_wsgi runs python{}.{}, but the sandbox {} is for python2.6: load a mod_wsgi "
+        "that is built for it".format(*sys.version_info, one.home)
+    )
+    assert expected in one.log()
+
+
+def test_a_path_with_odd_characters_is_served(served, ground):
+    one = served("python3", "mod_wsgi")
+    odd = ground / 'odd "path" %41 # \\ ü'
+    one.root.rename(odd)
+    one.root = odd
+    one.start()
+
+    assert one.json()["greeting"] == "hello"
+    odd_stopped = one.control("stop")
+    assert odd_stopped.returncode == 0
+
+
+def test_the_module_is_not_built_again(build, python3):
+    build(python3)
+
+    start = time.monotonic()
+    build(python3)
+
+    assert time.monotonic() - start < 1
+
+
+# The proxy.
+
+
+def test_a_backend_sees_the_visitors_request(site):
+    with backend() as port:
+        one = site(backends=f"127.0.0.1:{port}", static="/static = static").start()
+        seen = one.json("/a%20b?c=d", method="POST", body="e", Proxy="http://evil")
+        file = one.request("/static/hello.css")[2]
+
+    assert (seen["path"], seen["body"], seen["Host"]) == ("/a%20b?c=d", "e", "demo.example")
+    assert (seen["X-Forwarded-Proto"], seen["X-Forwarded-For"]) == ("http", "127.0.0.1")
+    assert "Proxy" not in seen
+    assert seen["Connection"] == "close"
+    assert file == b"body {}\n"
+
+
+def test_a_backend_that_was_down_is_found_again(site):
+    port = free_port()
+    one = site(backends=f"127.0.0.1:{port}", retry="1").start()
+
+    down = one.request()[0]
+    with backend(port):
+        back = until(lambda: one.request()[0] == 200, 3)
+
+    assert (down, back) == (503, True)
+
+
+def test_requests_are_balanced_and_one_backend_may_fail(site):
+    with backend() as first, contextlib.ExitStack() as stack:
+        second = stack.enter_context(backend())
+        one = site(backends=f"127.0.0.1:{first} 127.0.0.1:{second}").start()
+        both = {one.json()["port"] for _ in range(8)}
+        stack.close()
+        rest = {one.json()["port"] for _ in range(8)}
+
+    assert both == {first, second}
+    assert rest == {first}
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "status"),
+    [("TRACE", {}, 405), ("GET", {"X-Long": "x" * 9000}, 400)],
+)
+def test_what_no_visitor_needs_is_refused(site, method, headers, status):
+    with backend() as port:
+        one = site(backends=f"127.0.0.1:{port}").start()
+
+        assert one.request("/", method, **headers)[0] == status
+
+
+def test_a_body_that_is_too_large_is_refused(site):
+    with backend() as port:
+        one = site(backends=f"127.0.0.1:{port}", **{"max-body": "1000"}).start()
+
+        assert one.request("/", "POST", "x" * 2000)[0] == 413
+        assert one.request("/", "POST", "x" * 900)[0] == 200
+
+
+def test_no_version_is_told(site):
+    port = free_port()
+    one = site(backends=f"127.0.0.1:{port}").start()
+
+    status, headers, body = one.request()
+
+    assert (status, headers["Server"]) == (503, "Apache")
+    assert b"Apache" not in body
+
+
+def test_http_leads_to_https_and_keeps_the_path(site, certificate):
+    with backend() as port:
+        one = site(backends=f"127.0.0.1:{port}", hsts="300", **certificate).start()
+        status, headers, _ = one.request("/a/b?c=d")
+        secure, secure_headers, body = one.request("/a/b?c=d", tls=True)
+
+    assert (status, headers["Location"]) == (301, f"https://demo.example:{one.ssl_port}/a/b?c=d")
+    assert (secure, secure_headers["Strict-Transport-Security"]) == (200, "max-age=300")
+    assert json.loads(body)["X-Forwarded-Proto"] == "https"
+
+
+def test_old_tls_is_refused(site, certificate):
+    with backend() as port:
+        one = site(backends=f"127.0.0.1:{port}", **certificate).start()
+    words = ["openssl", "s_client", "-tls1_1", "-cipher", "ALL:@SECLEVEL=0"]
+
+    old = subprocess.run(
+        [*words, "-connect", f"127.0.0.1:{one.ssl_port}"], input=b"", capture_output=True
+    )
+
+    assert old.returncode != 0
+
+
+def test_slow_visitors_do_not_block_others(site):
+    with backend() as port, contextlib.ExitStack() as slow:
+        one = site(backends=f"127.0.0.1:{port}").start()
+        for _ in range(40):
+            connection = slow.enter_context(socket.create_connection(("127.0.0.1", one.port)))
+            connection.sendall(b"POST / HTTP/1.1\r\nHost: demo.example\r\nContent-Length: 9\r\n")
+
+        start = time.monotonic()
+        status = one.request()[0]
+
+    assert (status, time.monotonic() - start < 3) == (200, True)
+
+
+# bin/<site>-httpd.
+
+
+def test_the_private_apache_is_not_roots(site):
+    one = site(backends="127.0.0.1:9").start()
+    pid = int((one.root / "var" / "run" / "demo-httpd.pid").read_text())
+
+    assert os.stat(f"/proc/{pid}").st_uid != 0
+
+
+@needs_root
+def test_an_ordinary_account_runs_the_private_apache(site, interpreter3, monkeypatch):
+    monkeypatch.setattr(sys, "executable", str(interpreter3))
+    with backend() as port:
+        one = site(backends=f"127.0.0.1:{port}")
+        one.release()
+        script = one.root / "current" / "bin" / "demo-httpd"
+        words = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", script]
+
+        started = subprocess.run([*words, "start"], capture_output=True, text=True)
+
+        assert started.returncode == 0, started.stderr
+        assert one.json()["port"] == port
+
+
+def test_the_control_script_keeps_to_the_lsb(site):
+    one = site(backends="127.0.0.1:9")
+    one.release()
+
+    def status(command):
+        return one.control(command).returncode
+
+    assert [status(c) for c in ("status", "stop", "graceful", "nonsense")] == [3, 0, 7, 2]
+    assert [status(c) for c in ("start", "start", "status", "restart", "graceful")] == [0] * 5
+    assert [status(c) for c in ("stop", "status")] == [0, 3]
+
+
+def test_a_taken_port_is_told_in_one_line(site):
+    with backend() as port:
+        one = site(backends="127.0.0.1:9", **{"httpd-port": str(port)})
+        one.release()
+
+        started = one.control("start")
+
+    message = f"demo-httpd: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+    assert (started.returncode, started.stderr) == (1, message)
+
+
+def test_a_bad_configuration_leaves_it_running(site):
+    with backend() as port:
+        one = site(backends=f"127.0.0.1:{port}").start()
+        one.options["directives"] = "NoSuchDirective 1"
+        one.release()
+
+        restarted = one.control("restart")
+
+        assert restarted.returncode == 6
+        assert "Invalid command 'NoSuchDirective'" in restarted.stderr
+        assert restarted.stderr.count("\n") == 1
+        assert one.request()[0] == 200
+
+
+def test_an_unrelated_process_is_not_signalled(site):
+    one = site(backends="127.0.0.1:9")
+    one.release()
+    with subprocess.Popen(["sleep", "60"]) as innocent:
+        for text in (str(innocent.pid), "-1", "1", "x"):
+            (one.root / "var" / "run" / "demo-httpd.pid").write_text(text)
+            assert one.control("stop").returncode == 0
+        survived = innocent.poll() is None
+        innocent.kill()
+
+    assert survived

@@ -1,0 +1,98 @@
+import pytest
+from pylonyard.admin import main
+from pylonyard.releases import Releases
+from support import undone
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A sandbox with three releases, whose manifests tell when they were made."""
+    releases = Releases(tmp_path / "releases", tmp_path / "current")
+    for day in (1, 2, 3):
+        with releases.draft() as folder:
+            (folder / "bin").mkdir()
+            (folder / "bin" / f"shop{day}").touch()
+            (folder / "manifest.json").write_text(f'{{"made": "2026-01-0{day}T00:00:00Z"}}')
+            releases.publish(folder)
+    with undone():
+        yield tmp_path
+
+
+def run(place, *words):
+    return main(str(place), str(place / "bin"), words)
+
+
+def current(place):
+    return Releases(place / "releases", place / "current").current_number()
+
+
+def test_releases_are_listed_with_the_current_one_marked(place, capsys):
+    (place / "releases" / "1" / "manifest.json").write_text("{")
+
+    assert run(place, "releases") == 0
+
+    assert capsys.readouterr().out == (
+        "     1  manifest damaged\n"
+        "     2  2026-01-02T00:00:00Z\n"
+        "*    3  2026-01-03T00:00:00Z\n"
+    )
+
+
+def test_rollback_returns_to_the_release_before(place, capsys):
+    assert run(place, "rollback") == 0
+
+    assert current(place) == 2
+    assert capsys.readouterr().out == (
+        "Release 2 is current. Restart the server for it to be served.\n"
+    )
+    assert [path.name for path in (place / "bin").iterdir()] == ["shop2"]
+
+
+def test_rollback_goes_to_any_release(place):
+    assert run(place, "rollback", "1") == 0
+    assert current(place) == 1
+
+    assert run(place, "rollback", "3") == 0
+    assert current(place) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["rollback", "9"], "pylonyard: there is no release 9 in {0}/releases\n"),
+        (["rollback", "0"], "pylonyard: there is no release 0 in {0}/releases\n"),
+    ],
+)
+def test_release_that_is_not_there_is_one_line(place, capsys, words, line):
+    assert run(place, *words) == 1
+
+    assert capsys.readouterr().err == line.format(place)
+    assert current(place) == 3
+
+
+def test_first_release_has_none_before(place, capsys):
+    run(place, "rollback", "1")
+
+    assert run(place, "rollback") == 1
+
+    assert capsys.readouterr().err == "pylonyard: there is no earlier release to return to\n"
+    assert current(place) == 1
+
+
+@pytest.mark.parametrize("words", [[], ["rolback"], ["rollback", "x"]])
+def test_other_words_show_the_usage(place, capsys, words):
+    with pytest.raises(SystemExit) as ended:
+        run(place, *words)
+
+    assert ended.value.code == 2
+    assert "usage: pylonyard " in capsys.readouterr().err
+
+
+def test_rollback_waits_for_no_run_at_work(place, capsys):
+    (place / ".pylonyard.lock").mkdir()
+
+    assert run(place, "rollback") == 1
+
+    assert capsys.readouterr().err == (
+        f"pylonyard: cannot lock {place}: .pylonyard.lock: Is a directory; run this as its owner\n"
+    )

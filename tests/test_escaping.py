@@ -1,0 +1,157 @@
+import configparser
+import doctest
+import shlex
+import subprocess
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pylonyard import escaping
+
+CONTROLS = [*map(chr, range(32)), "\x7f"]
+# Everything that can stand in an option of ours.
+texts = st.text(
+    st.one_of(
+        st.sampled_from("\"'\\$`%;#!&|<>()[]{}*?~ =:@"),
+        st.characters(exclude_characters=CONTROLS, exclude_categories=["Cs"]),
+    ),
+    max_size=40,
+)
+some = settings(max_examples=60, deadline=None, database=None)
+
+
+def test_examples_of_the_documentation_hold():
+    assert doctest.testmod(escaping).failed == 0
+
+
+@pytest.mark.parametrize(
+    ("syntax", "name"),
+    [
+        (escaping.apache, "Apache's configuration"),
+        (escaping.sh, "a shell script of ours"),
+        (escaping.cron, "a crontab"),
+        (escaping.ini, "an ini file"),
+        (escaping.logrotate, "a logrotate file"),
+    ],
+)
+@pytest.mark.parametrize("control", ["\n", "\r", "\0", "\t", "\x1b", "\x7f"])
+def test_control_characters_are_refused(syntax, name, control):
+    text = f"a{control}b"
+
+    with pytest.raises(ValueError) as caught:
+        syntax(text)
+
+    assert str(caught.value) == f"{text!r} has a control character, which {name} cannot hold"
+
+
+def read_by_apache(text):
+    """Read one argument as Apache's ``ap_getword_conf`` does."""
+    assert text[0] == text[-1] == '"'
+    word, rest = "", iter(text[1:-1])
+    for character in rest:
+        assert character != '"', "the argument ends here"
+        word += next(rest) if character == "\\" else character
+    return word
+
+
+@some
+@given(texts)
+def test_apache_reads_what_was_meant(text):
+    if "${" in text:
+        with pytest.raises(ValueError) as caught:
+            escaping.apache(text)
+        assert str(caught.value) == f"{text!r} has ${{, which Apache would expand"
+    else:
+        assert read_by_apache(escaping.apache(text)) == text
+
+
+@some
+@given(texts)
+def test_sh_reads_one_word(text):
+    assert shlex.split(escaping.sh(text)) == [text]
+
+
+def test_real_sh_reads_what_was_meant():
+    words = ["a b", "it's", '"', "$HOME", "`id`", "\\", "*", "~", "-n", "", "!", "é☃", "a;b", "$(id)"]
+    script = "printf '%s\\n' " + " ".join(map(escaping.sh, words))
+
+    printed = subprocess.run(["sh", "-c", script], capture_output=True, check=True).stdout
+
+    assert printed.decode().splitlines() == words
+
+
+def read_by_cron(text):
+    """Read a command as cron's ``do_command`` does; the rest is standard input."""
+    command, escaped = "", False
+    for character in text:
+        if escaped and character == "%":
+            command = command[:-1] + character
+        elif character == "%":
+            break
+        else:
+            command += character
+        escaped = character == "\\" and not escaped
+    return command
+
+
+@some
+@given(texts)
+def test_cron_runs_the_whole_command(text):
+    if "\\" in text:
+        with pytest.raises(ValueError) as caught:
+            escaping.cron(text)
+        assert str(caught.value) == f"{text!r} has a backslash, which cron takes for its own"
+    else:
+        assert read_by_cron(escaping.cron(text)) == text
+
+
+def test_command_that_cron_would_not_take_whole_is_refused():
+    assert escaping.cron("x" * 900) == "x" * 900
+
+    with pytest.raises(ValueError) as caught:
+        escaping.cron("x" * 901)
+
+    assert str(caught.value) == "a command of 901 characters is too long for cron (900)"
+
+
+@some
+@given(texts)
+def test_ini_value_survives_the_parser(text):
+    try:
+        spelled = escaping.ini(text)
+    except ValueError as error:
+        assert text != text.strip() or " ;" in text
+        assert str(error) == f"{text!r} has edge white space or ' ;', which an ini file loses"
+        return
+    parser = configparser.ConfigParser()
+    parser.read_string(f"[app:main]\nkey = {spelled}\n")
+
+    assert parser["app:main"]["key"] == text
+
+
+@pytest.mark.parametrize("text", [" a", "a ", "a ;b", "\u00a0a"])
+def test_ini_value_that_python_2_would_lose_is_refused(text):
+    with pytest.raises(ValueError, match="which an ini file loses"):
+        escaping.ini(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "spelled"),
+    [("/var/log/shop.log", '"/var/log/shop.log"'), ("/srv/a b/é.log", '"/srv/a b/é.log"')],
+)
+def test_logrotate_path_is_quoted(text, spelled):
+    assert escaping.logrotate(text) == spelled
+
+
+@pytest.mark.parametrize("character", '"\\*?[]{}')
+def test_logrotate_path_with_a_pattern_is_refused(character):
+    text = f"/var/log/a{character}b"
+
+    with pytest.raises(ValueError) as caught:
+        escaping.logrotate(text)
+
+    assert str(caught.value) == f"{text!r} has a character that logrotate cannot hold in a path"
+
+
+def test_values_that_are_no_texts_are_spelled_by_str():
+    assert (escaping.apache(80), escaping.sh(80), escaping.ini(80)) == ('"80"', "80", "80")

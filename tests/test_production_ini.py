@@ -1,0 +1,117 @@
+import configparser
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from pylonyard.inifile import Ini
+from pylonyard.production_ini import database_digest
+from support import SHOP_INI
+
+
+def read(text):
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.optionxform = str
+    parser.read_string(text)
+    return parser
+
+
+@pytest.fixture
+def ini(sandbox):
+    """Return a function: options of [ini] -> the recipe, made by a real buildout."""
+
+    def make(**options):
+        texts = {f"ini:{name.replace('_', '-')}": value for name, value in options.items()}
+        return sandbox.buildout(texts)["ini"].recipe
+
+    return make
+
+
+def test_template_becomes_the_ini_of_the_site(ini, sandbox):
+    recipe = ini(port="8081", threads="2")
+    (artifact,) = recipe.artifacts()
+
+    assert artifact.path == "shop/production.ini"
+    assert artifact.text.startswith("# The shop's own template.\n")
+    config = read(artifact.text)
+    assert config["server:main"]["port"] == "8081"
+    assert config["app:main"]["use"] == "egg:Shop"
+    assert recipe.published()["path"] == sandbox.directory / "current/shop/production.ini"
+    assert recipe.published()["setup"] == "false"
+
+
+def test_data_stands_outside_the_release(ini, sandbox):
+    config = read(ini().text)
+
+    database = f"sqlite:///{sandbox.directory}/var/data/shop/shop.db"
+    assert config["app:main"]["sqlalchemy.url"] == database
+    assert "%(here)s" not in ini().text
+
+
+def test_settings_are_laid_over_all_options(ini):
+    config = read(
+        ini(
+            port="8081",
+            settings="[server:main]\nport = 1\n[app:main]\ncache = %(here)s/cache\nnew = 100%%",
+        ).text
+    )
+
+    assert config["server:main"]["port"] == "1"
+    assert config["app:main"]["cache"].endswith("/var/data/shop/cache")
+    assert config["app:main"]["new"] == "100%%"
+
+
+def test_secret_stands_in_the_ini_and_its_file_alone(sandbox):
+    buildout = sandbox.run({"ini:secrets": "key = generate", "ini:settings": "[app:main]\nk = <secret:key>"})
+    secret = (sandbox.directory / "var/secrets/shop/key").read_text()
+
+    holders = {
+        Path(name).relative_to(sandbox.directory).as_posix()
+        for name, (_, content) in sandbox.snapshot().items()
+        if isinstance(content, bytes) and secret.encode() in content
+    }
+    assert holders == {
+        "var/secrets/shop/key",
+        "parts/ini/shop/production.ini",
+        "releases/1/shop/production.ini",
+    }
+    assert all(secret not in value for part in buildout for value in buildout[part].values())
+
+
+def test_nobody_else_reads_the_ini(ini):
+    (artifact,) = ini().artifacts()
+
+    assert stat.S_IMODE(artifact.mode) == 0o600
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root serves as another account")
+def test_group_of_the_account_reads_the_ini(sandbox):
+    buildout = sandbox.buildout({"site:user": "nobody"})
+    (artifact,) = buildout["ini"].recipe.artifacts()
+
+    assert artifact.mode == 0o640
+
+
+def test_debug_is_allowed_in_development(sandbox):
+    buildout = sandbox.buildout({"site:environment": "development", "ini:debug": "true"})
+
+    assert read(buildout["ini"].recipe.text)["DEFAULT"]["debug"] == "true"
+
+
+def test_digest_tells_databases_apart_and_forgets_secrets():
+    def digest(text):
+        return database_digest(Ini(text), "app:main")
+
+    one = digest("[app:main]\nsqlalchemy.url = db://u:<secret:p:url>@h/one\n")
+    assert digest("[app:main]\nx = 1\nsqlalchemy.url = db://u:<secret:p:url>@h/one\n") == one
+    assert digest("[app:main]\nsqlalchemy.url = db://u:<secret:p:url>@h/two\n") != one
+    assert digest("[DEFAULT]\nx = db://h\n[app:main]\n") != digest("[app:main]\n")
+    assert digest("[other]\nx = db://h\n[app:main]\n") == digest("[app:main]\n")
+
+
+def test_same_section_gives_the_same_text(ini):
+    assert ini().text == ini().text
+
+
+def test_skeleton_of_the_support_is_what_tests_say():
+    assert Ini(SHOP_INI).get("server:main", "port") == "5000"

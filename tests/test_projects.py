@@ -1,0 +1,158 @@
+import os
+
+import pytest
+from pylonyard import projects
+from pylonyard.errors import CommandError
+
+# A build backend as PEP 517 and 660 have it, small enough to take no time.
+BACKEND = """
+import base64, hashlib, os, zipfile
+
+INFO = 'Shop-1.0.dist-info'
+
+def wheel(folder, members):
+    members[INFO + '/METADATA'] = 'Metadata-Version: 2.1\\nName: Shop\\nVersion: 1.0\\n'
+    record = ''
+    with zipfile.ZipFile(os.path.join(folder, 'Shop-1.0-py3-none-any.whl'), 'w') as archive:
+        for name, text in members.items():
+            archive.writestr(name, text)
+            digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest())
+            record += '%s,sha256=%s,\\n' % (name, digest.decode().rstrip('='))
+        archive.writestr(INFO + '/RECORD', record)
+    return 'Shop-1.0-py3-none-any.whl'
+
+def build_wheel(folder, settings=None, metadata=None):
+    open('build-was-here', 'w').close()
+    return wheel(folder, {'shop.py': open('shop.py').read()})
+
+def build_editable(folder, settings=None, metadata=None):
+    return wheel(folder, {'shop.pth': os.getcwd() + '\\n'})
+"""
+DESCRIPTION = """
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+"""
+
+
+@pytest.fixture
+def project(tmp_path):
+    source = tmp_path / "shop"
+    source.mkdir()
+    (source / "pyproject.toml").write_text(DESCRIPTION)
+    (source / "backend.py").write_text(BACKEND)
+    (source / "shop.py").write_text("a = 1\n")
+    return source
+
+
+@pytest.fixture
+def store(tmp_path):
+    return tmp_path / "store"
+
+
+def test_source_is_built_as_a_copy_and_left_alone(project, store):
+    (project / "build").mkdir()
+    before = sorted(os.listdir(project))
+
+    place = projects.build(project, store, editable=False)
+
+    assert (place / "shop.py").read_text() == "a = 1\n"
+    assert place.name.startswith("shop-")
+    assert sorted(os.listdir(project)) == before
+    assert os.listdir(store) == [place.name]
+
+
+def test_project_is_built_once_for_what_it_holds(project, store):
+    place = projects.build(project, store, editable=False)
+    (project / "backend.pyc").touch()
+    (project / ".git").mkdir()
+    (project / ".git" / "HEAD").touch()
+    assert projects.build(project, store, editable=False) == place
+
+    (project / "shop.py").write_text("a = 2\n")
+
+    assert projects.build(project, store, editable=False) != place
+
+
+def test_development_sees_edits_without_a_build(project, store):
+    place = projects.build(project, store, editable=True)
+    assert (place / "shop.pth").read_text() == f"{project}\n"
+
+    (project / "shop.py").write_text("a = 2\n")
+    assert projects.build(project, store, editable=True) == place
+
+    (project / "src" / "new").mkdir(parents=True)
+    (project / "src" / "new" / "__init__.py").touch()
+    assert projects.build(project, store, editable=True) != place
+
+
+def backend(text):
+    return lambda project: (project / "backend.py").write_text(text)
+
+
+def description(text):
+    return lambda project: (project / "pyproject.toml").write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("change", "editable", "message"),
+    [
+        (
+            lambda project: (project / "pyproject.toml").unlink(),
+            False,
+            "cannot build {0}: no pyproject.toml and no setup.py there",
+        ),
+        (
+            description('[build-system]\nrequires = ["flit_core >=3"]\nbuild-backend = "flit_core"'),
+            True,
+            "cannot build {0}: its build backend is not among buildout's tools: flit_core >=3; "
+            "build a wheel of it, and name its folder in find-links",
+        ),
+        (
+            backend(BACKEND.partition("def build_editable")[0]),
+            True,
+            "cannot build {0}: its build backend has no build_editable; "
+            "name it in sources, not in develop",
+        ),
+        (
+            backend("def build_wheel(*_):\n    raise SystemExit('no compiler')"),
+            True,
+            "cannot build {0}: its build backend has no build_editable; "
+            "name it in sources, not in develop",
+        ),
+        (
+            backend("def build_editable(*_):\n    raise SystemExit('no compiler')"),
+            True,
+            "cannot build {0}: no compiler",
+        ),
+    ],
+)
+def test_project_that_cannot_be_built_is_one_line(project, store, change, editable, message):
+    change(project)
+
+    with pytest.raises(CommandError) as caught:
+        projects.build(project, store, editable=editable)
+
+    assert str(caught.value) == message.format(project)
+    assert not store.exists() or os.listdir(store) == []
+
+
+def test_description_that_is_no_toml_is_one_line(project, store):
+    (project / "pyproject.toml").write_text("[build-system\n")
+
+    with pytest.raises(CommandError, match=r"cannot build .*/shop: pyproject\.toml: Expected ']'"):
+        projects.build(project, store, editable=True)
+
+
+def test_wheel_that_is_damaged_is_one_line(project, store):
+    (project / "backend.py").write_text(
+        "def build_editable(folder, *_):\n    open(folder + '/x.whl', 'w').close()\n    return 'x.whl'"
+    )
+
+    with pytest.raises(CommandError, match=r"x\.whl: damaged: File is not a zip file"):
+        projects.build(project, store, editable=True)
+
+
+def test_classic_setup_py_needs_no_description(tmp_path):
+    assert projects._build_system(tmp_path) == {}

@@ -1,0 +1,160 @@
+import os
+
+import pytest
+from pylonyard.releases import NoRelease, Releases, link_commands, occupied
+
+
+@pytest.fixture
+def releases(tmp_path):
+    return Releases(tmp_path / "releases", tmp_path / "current")
+
+
+def made(releases, *commands):
+    """Publish a release that has ``commands`` in its ``bin``."""
+    with releases.draft() as folder:
+        (folder / "bin").mkdir()
+        for name in commands:
+            (folder / "bin" / name).touch()
+        return releases.publish(folder)
+
+
+def test_fresh_sandbox_has_no_release(releases):
+    assert releases.numbers() == []
+    assert releases.current_number() is None
+    assert releases.manifest(1) == {}
+
+
+def test_published_draft_is_the_current_release(releases):
+    assert [made(releases), made(releases)] == [1, 2]
+
+    assert releases.numbers() == [1, 2]
+    assert releases.current_number() == 2
+    assert os.readlink(releases.current) == "releases/2"
+    assert sorted(os.listdir(releases.folder)) == ["1", "2"]
+
+
+def test_failed_draft_is_gone_and_current_stays(releases):
+    made(releases)
+
+    with pytest.raises(RuntimeError), releases.draft() as folder:
+        (folder / "file").touch()
+        raise RuntimeError
+
+    assert os.listdir(releases.folder) == ["1"]
+    assert releases.current_number() == 1
+
+
+def test_draft_of_a_killed_run_is_removed(releases):
+    (releases.folder / ".draft-x" / "bin").mkdir(parents=True)
+
+    made(releases)
+
+    assert os.listdir(releases.folder) == ["1"]
+
+
+def test_flip_returns_to_an_earlier_release(releases):
+    for _ in range(3):
+        made(releases)
+
+    releases.flip(1)
+
+    assert releases.current_number() == 1
+    assert made(releases) == 4, "a number is never used again"
+
+
+def test_release_that_is_not_there_cannot_be_current(releases):
+    made(releases)
+
+    with pytest.raises(NoRelease) as caught:
+        releases.flip(7)
+
+    assert str(caught.value) == f"there is no release 7 in {releases.folder}"
+    assert releases.current_number() == 1
+
+
+@pytest.mark.parametrize("target", ["releases/9", "elsewhere", "/"])
+def test_dangling_or_foreign_link_is_no_release(releases, target):
+    made(releases)
+    releases.current.unlink()
+    releases.current.symlink_to(target)
+
+    assert releases.current_number() is None
+
+
+@pytest.mark.parametrize(("keep", "kept"), [(1, [2, 5]), (2, [2, 4, 5]), (9, [1, 2, 3, 4, 5])])
+def test_newest_and_the_current_release_are_kept(releases, keep, kept):
+    for _ in range(5):
+        made(releases)
+    releases.flip(2)
+
+    removed = releases.prune(keep)
+
+    assert releases.numbers() == kept
+    assert removed == [n for n in range(1, 6) if n not in kept]
+    assert len(os.listdir(releases.folder)) == len(kept)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "\xff"])
+def test_damaged_manifest_says_nothing(releases, text):
+    made(releases)
+    (releases.path(1) / "manifest.json").write_text(text, encoding="latin-1")
+
+    assert releases.manifest(1) == {}
+
+
+def test_manifest_is_read(releases):
+    made(releases)
+    (releases.path(1) / "manifest.json").write_text('{"made": "today"}')
+
+    assert releases.manifest(1) == {"made": "today"}
+
+
+@pytest.fixture
+def commands(tmp_path):
+    return tmp_path / "bin"
+
+
+def test_bin_offers_the_scripts_of_the_current_release(releases, commands):
+    made(releases, "shop", "blog")
+    link_commands(commands, releases.current)
+    assert sorted(os.listdir(commands)) == ["blog", "shop"]
+    assert os.readlink(commands / "shop") == "../current/bin/shop"
+    assert (commands / "shop").exists()
+
+    made(releases, "shop", "wiki")
+    link_commands(commands, releases.current)
+
+    assert sorted(os.listdir(commands)) == ["shop", "wiki"]
+
+
+def test_what_others_put_into_bin_is_left_alone(releases, commands):
+    made(releases, "shop")
+    commands.mkdir()
+    (commands / "buildout").write_text("mine")
+    (commands / "link").symlink_to("/usr/bin/env")
+
+    link_commands(commands, releases.current)
+    link_commands(commands, releases.current)
+
+    assert (commands / "buildout").read_text() == "mine"
+    assert os.readlink(commands / "link") == "/usr/bin/env"
+
+
+def test_names_that_others_have_taken_are_told(releases, commands):
+    made(releases, "shop", "blog")
+    link_commands(commands, releases.current)
+    (commands / "wiki").write_text("mine")
+    (commands / "env").symlink_to("/usr/bin/env")
+
+    taken = occupied(commands, releases.current, ["shop", "new", "wiki", "env"])
+
+    assert taken == ["wiki", "env"]
+
+
+def test_release_without_scripts_offers_none(releases, commands):
+    with releases.draft() as folder:
+        releases.publish(folder)
+
+    link_commands(commands, releases.current)
+
+    assert os.listdir(commands) == []

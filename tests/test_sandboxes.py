@@ -1,0 +1,71 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pylonyard import sandboxes
+
+
+@pytest.fixture
+def locations(tmp_path):
+    """Two folders, each with a module."""
+    folders = [tmp_path / name for name in ("Shop-1.0.egg", "a b")]
+    for number, folder in enumerate(folders):
+        folder.mkdir()
+        (folder / f"module{number}.py").write_text("")
+    return folders
+
+
+def python(home, code):
+    program = [home / "bin" / "python", "-c", code]
+    environment = {"PATH": "/usr/bin", "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(program, env=environment, capture_output=True, text=True, check=True).stdout
+
+
+def test_sandbox_sees_its_locations_in_order_and_no_other(tmp_path, locations):
+    home = sandboxes.make(tmp_path / "store", locations)
+
+    code = "import sys, module0, module1; print(*sys.path[1:], sys.prefix, sep='\\n')"
+    *path, prefix = python(home, code).splitlines()
+
+    library = [Path(p) for p in path if not p.startswith(str(tmp_path))]
+    assert all("site-packages" not in p.parts and "dist-packages" not in p.parts for p in library)
+    assert path[-3:] == [str(sandboxes.site_packages(home)), *map(str, locations)]
+    assert prefix == str(home)
+
+
+def test_sandbox_is_made_once_for_what_it_holds(tmp_path, locations):
+    store = tmp_path / "store"
+    home = sandboxes.make(store, locations)
+
+    assert sandboxes.make(store, locations) == home
+    assert sandboxes.make(store, locations[::-1]) != home
+    assert sandboxes.make(store, locations[:1]) != home
+    assert len(os.listdir(store)) == 3, "and no drafts are left"
+
+
+def test_lines_of_an_editable_project_are_taken_along(tmp_path):
+    source, project = tmp_path / "src", tmp_path / "project-1"
+    for folder in (source, project):
+        folder.mkdir()
+    (source / "shop.py").write_text("")
+    (project / "__editable__.pth").write_text(f"{source}\n")
+
+    home = sandboxes.make(tmp_path / "store", [project])
+
+    lines = (sandboxes.site_packages(home) / sandboxes.PTH).read_text().splitlines()
+    assert lines == [str(project), str(source)]
+    python(home, "import shop")
+
+
+def test_sandbox_runs_on_the_real_interpreter():
+    assert not sandboxes.interpreter().is_symlink()
+    assert sandboxes.interpreter() == Path(os.path.realpath(sys.executable))
+
+
+def test_other_folder_is_no_sandbox(tmp_path):
+    with pytest.raises(ValueError) as caught:
+        sandboxes.site_packages(tmp_path / "nowhere")
+
+    assert str(caught.value) == f"home: expected a sandbox, got '{tmp_path}/nowhere'"
