@@ -136,7 +136,8 @@ class Sandbox:
             section, _, option = place.partition(":")
             sections.setdefault(section, {})[option] = value.replace("\n", "\n    ")
         for section, values in sections.items():
-            lines = "".join(f"{option}= {value}\n" for option, value in values.items())
+            # "option +" becomes "option += value".
+            lines = "".join(f"{o}{'' if o[-1] == '+' else ' '}= {v}\n" for o, v in values.items())
             text += f"\n[{section}]\n{lines}"
         config = self.directory / "buildout.cfg"
         config.write_text(text)
@@ -148,13 +149,13 @@ class Sandbox:
         buildout.install([])
         return buildout
 
-    def snapshot(self) -> dict[str, tuple[int, str | bytes]]:
+    def snapshot(self, *but: str) -> dict[str, tuple[int, str | bytes]]:
         """Return every file and link of the sandbox but its configuration."""
         found: dict[str, tuple[int, str | bytes]] = {}
         for path in sorted(self.directory.rglob("*")):
             if path.is_symlink():
                 found[os.fspath(path)] = (0, os.readlink(path))
-            elif path.is_file() and path.name != "buildout.cfg":
+            elif path.is_file() and path.name not in ("buildout.cfg", *but):
                 found[os.fspath(path)] = (path.stat().st_mode, path.read_bytes())
         return found
 

@@ -79,9 +79,10 @@ def test_section_of_the_users_own_overrides_the_copy(sandbox):
         {
             **BLOG,
             "ini:secrets": "a = uuid",
+            "blog-ini:<": "ini",
             "blog-ini:threads": "2",
-            "blog-ini:secrets+": "b = uuid",
-            "blog-ini:email-to+": "ops@example.org",
+            "blog-ini:secrets +": "b = uuid",
+            "blog-ini:email-to +": "ops@example.org",
         }
     )
     buildout["blog"]

@@ -11,7 +11,8 @@ NAMES = {
     "shop/production.ini": ["PasteDeploy"],
     "shop/dispatch.wsgi": ["Python"],
     "shop/server.json": ["pylonyard.server"],
-    "shop/httpd.conf": ["apache2"],
+    "etc/apache2/sites-available/shop.conf": ["apache2"],
+    "shop/httpd.conf": [],
     "etc/init.d/shop": ["sh", "checkbashisms"],
     "etc/cron.d/shop": ["crontab"],
     "etc/logrotate.d/shop": ["logrotate"],
@@ -49,7 +50,7 @@ def judged(draft, path, text):
         ("shop/dispatch.wsgi", "# -*- coding: utf-8 -*-\nname = 'ü'\n"),
         ("etc/init.d/shop", "#!/bin/sh\necho ok\n"),
         ("etc/cron.d/shop", "MAILTO=root\n* * * * * root true\n"),
-        ("etc/logrotate.d/shop", '"/var/log/shop.log"\n{\n    weekly\n}\n'),
+        ("etc/logrotate.d/shop", '"/var/log/shop.log"\n{\n    missingok\n}\n'),
     ],
 )
 def test_good_file_passes(draft, path, text):

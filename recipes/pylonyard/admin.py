@@ -1,60 +1,182 @@
 """``bin/pylonyard``: the whole sandbox, for those who operate it."""
 
 import argparse
+import os
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from zc.buildout import UserError
 
-from pylonyard import locking
+from pylonyard import locking, release_diff
+from pylonyard.activation.commands import Activation
+from pylonyard.activation.errors import ActivationError
+from pylonyard.activation.tree import Tree
+from pylonyard.doctor import command as doctor
 from pylonyard.releases import NoRelease, Releases, link_commands
+from pylonyard.server.errors import ServerError
+
+EXAMPLES = """\
+examples:
+  sudo bin/pylonyard activate --dry-run    what would be done to the machine
+  bin/pylonyard doctor                     what is wrong, and what to do
+  bin/pylonyard rollback                   back to the release before
+"""
 
 
-def list_releases(releases: Releases) -> None:
-    current = releases.current_number()
+@dataclass(frozen=True)
+class Sandbox:
+    """The sandbox that the command line is about."""
+
+    directory: Path
+    bin: Path
+
+    @property
+    def releases(self) -> Releases:
+        return Releases(self.directory / "releases", self.directory / "current")
+
+    def activation(self, root: str) -> Activation:
+        return Activation(self.directory, self.releases, Tree(Path(root).resolve()))
+
+
+def list_releases(sandbox: Sandbox, root: str) -> None:
+    """Print each release: when it was made, what it is, what it changed."""
+    releases = sandbox.releases
+    current, active = releases.current_number(), sandbox.activation(root).active()
+    earlier = None
     for number in releases.numbers():
+        manifest = releases.manifest(number)
+        made = str(manifest.get("made", "manifest damaged"))
+        states = [s for s, n in (("current", current), ("active", active)) if n == number]
+        changed = str(release_diff.changes(earlier, manifest)) if earlier else ""
         mark = "*" if number == current else " "
-        made = releases.manifest(number).get("made", "manifest damaged")
-        print(f"{mark} {number:>4}  {made}")
+        print(f"{mark} {number:>4}  {made:<20}  {', '.join(states):<15}  {changed}".rstrip())
+        earlier = manifest or earlier
 
 
-def rollback(releases: Releases, bin_folder: Path, wanted: int | None) -> None:
-    """Make ``wanted`` the current release; without one, that before the current.
+def show_difference(sandbox: Sandbox, older: int, newer: int) -> None:
+    """Print what differs between two releases.
+
+    :raises NoRelease: if there is none of a number
+    """
+    releases = sandbox.releases
+    for number in (older, newer):
+        if not releases.path(number).is_dir():
+            raise NoRelease(f"there is no release {number} in {releases.folder}")
+    for line in release_diff.told(releases, older, newer, sandbox.directory / "var" / "secrets"):
+        print(line)
+
+
+def rollback(sandbox: Sandbox, wanted: int | None, root: str) -> None:
+    """Make ``wanted`` the current release, what serves included; default: the one before.
 
     :raises NoRelease: if there is none such
     """
+    releases = sandbox.releases
+    locking.hold(sandbox.directory)
+    before = releases.current_number()
     if wanted is None:
-        current = releases.current_number() or 0
-        earlier = [number for number in releases.numbers() if number < current]
+        earlier = [number for number in releases.numbers() if number < (before or 0)]
         if not earlier:
             raise NoRelease("there is no earlier release to return to")
         wanted = earlier[-1]
-    releases.flip(wanted)
-    link_commands(bin_folder, releases.current)
-    print(f"Release {wanted} is current. Restart the server for it to be served.")
+    _flip(sandbox, wanted)
+    activation = sandbox.activation(root)
+    try:
+        is_laid = _lay_again(activation)
+    except (ActivationError, UserError):
+        if before is not None:
+            _flip(sandbox, before)
+        raise
+    print(f"Release {wanted} is current{', and active' if is_laid else ''}.")
+    _serve_again(sandbox, wanted)
+
+
+def _flip(sandbox: Sandbox, number: int) -> None:
+    sandbox.releases.flip(number)
+    link_commands(sandbox.bin, sandbox.releases.current)
+
+
+def _lay_again(activation: Activation) -> bool:
+    """Lay the current release over ``/etc``, if one was; return whether it is now."""
+    if not activation.is_allowed:
+        print("If one was active: sudo bin/pylonyard activate")
+        return False
+    if activation.active() is None:
+        return False
+    activation.activate(print)
+    return True
+
+
+def _serve_again(sandbox: Sandbox, number: int) -> None:
+    """Restart each server of the sandbox that runs, and was made by a site of it."""
+    folder = sandbox.releases.path(number)
+    for described in sorted(folder.glob("*/server.json")):
+        control = sandbox.bin / described.parent.name
+        if control.exists():
+            sys.stdout.flush()
+            subprocess.run([control, "try-restart"])
 
 
 def parser() -> argparse.ArgumentParser:
-    described = argparse.ArgumentParser(prog="pylonyard", description=__doc__)
+    described = argparse.ArgumentParser(
+        prog="pylonyard",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     actions = described.add_subparsers(dest="action", required=True, metavar="ACTION")
-    actions.add_parser("releases", help="list the releases; * marks the current one")
+    listed = actions.add_parser("releases", help="list the releases; * marks the current one")
+    inner = listed.add_subparsers(dest="what", metavar="diff")
+    compared = inner.add_parser("diff", help="show what differs between two, secrets masked")
+    compared.add_argument("older", type=int, metavar="A")
+    compared.add_argument("newer", type=int, metavar="B")
     back = actions.add_parser("rollback", help="return to the release before, or to NUMBER")
     back.add_argument("number", nargs="?", type=int, metavar="NUMBER")
+    laid = actions.add_parser("activate", help="lay the current release over /etc (as root)")
+    laid.add_argument("--dry-run", action="store_true", help="only tell each step")
+    laid.add_argument("--force-new", action="store_true", help="replace edited files; keep them")
+    gone = actions.add_parser("deactivate", help="undo exactly what activate did (as root)")
+    examined = actions.add_parser("doctor", help="find out what is wrong, and what to do")
+    examined.add_argument("--json", action="store_true", help="for machines")
+    for each in (listed, back, laid, gone, examined):
+        each.add_argument("--root", default="/", metavar="DIR", help="a scratch tree, for /")
     return described
+
+
+def act(sandbox: Sandbox, words: argparse.Namespace) -> int:
+    activation = sandbox.activation(words.root)
+    actions: dict[str, Callable[[], int | None]] = {
+        "releases": lambda: (
+            show_difference(sandbox, words.older, words.newer)
+            if words.what
+            else list_releases(sandbox, words.root)
+        ),
+        "rollback": lambda: rollback(sandbox, words.number, words.root),
+        "activate": lambda: (
+            activation.dry_run(print, force_new=words.force_new)
+            if words.dry_run
+            else activation.activate(print, force_new=words.force_new)
+        ),
+        "deactivate": lambda: activation.deactivate(print),
+        "doctor": lambda: doctor.examine(
+            sandbox.releases, activation, sys.stdout, as_json=words.json
+        ),
+    }
+    return actions[words.action]() or 0
 
 
 def main(directory: str, bin_folder: str, arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; return the exit status."""
     words = parser().parse_args(arguments)
-    releases = Releases(Path(directory, "releases"), Path(directory, "current"))
     try:
-        if words.action == "releases":
-            list_releases(releases)
-        else:
-            locking.hold(Path(directory))
-            rollback(releases, Path(bin_folder), words.number)
-    except (NoRelease, UserError) as error:
+        return act(Sandbox(Path(directory), Path(bin_folder)), words)
+    except (ActivationError, NoRelease, ServerError, UserError) as error:
         print(f"pylonyard: {error}", file=sys.stderr)
-        return 1
-    return 0
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        print(f"pylonyard: {error.filename}: {error.strerror}", file=sys.stderr)
+    return 1

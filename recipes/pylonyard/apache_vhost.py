@@ -115,8 +115,7 @@ class Options:
     )
     static: tuple[tuple[str, Path], ...] = option(settings.static, default="")
     disable_sites: tuple[str, ...] = option(
-        values.listed(values.matching(r"[A-Za-z0-9][A-Za-z0-9._-]*", "a site as a2dissite takes it")),
-        default="",
+        values.listed(values.matching(r"[A-Za-z0-9][A-Za-z0-9._-]*", "a site's name")), default=""
     )
     backends: tuple[tuple[str, int], ...] = option(values.listed(values.host_port), default="")
     retry: int = option(values.whole(0, 3600, "(seconds)"), default="5")

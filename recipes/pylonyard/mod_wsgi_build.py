@@ -29,7 +29,6 @@ from pylonyard import modwsgi_compile, modwsgi_source, values
 from pylonyard.errors import CommandError, OptionError
 from pylonyard.options import option
 from pylonyard.recipe import Recipe
-from pylonyard.rendering import render
 from pylonyard.running import PROGRAM_PATH
 from pylonyard.writing import Artifact
 
@@ -82,12 +81,7 @@ class ModWsgiBuild(Recipe):
 
     def artifacts(self) -> Iterator[Artifact]:
         if self.settings.mode != "proxy":
-            text = render(
-                "wsgi.load.j2",
-                self.source,
-                module=self.module,
-                python=self.python,
-            )
+            text = modwsgi_compile.load(self.source, self.module.parent, self.python)
             yield Artifact(LOAD, text)
 
     def published(self) -> Mapping[str, Any]:

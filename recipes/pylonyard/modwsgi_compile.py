@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pylonyard.errors import CommandError
 from pylonyard.modwsgi_source import Source
+from pylonyard.rendering import render
 from pylonyard.running import PROGRAM_PATH, clean_environment, run
 from pylonyard.wheels import publish
 
@@ -121,8 +122,14 @@ def build(source: Source, archive: Path, python: Interpreter, apxs: Path, place:
         draft.mkdir(mode=0o755)
         shutil.copyfile(module, draft / "mod_wsgi.so")
         shutil.copyfile(log, draft / "build.log")
+        (draft / "wsgi.load").write_text(load(source, place, python), encoding="utf-8")
         publish(draft, place)
     logger.info("Built %s", place / "mod_wsgi.so")
+
+
+def load(source: Source, place: Path, python: Interpreter) -> str:
+    """Return the lines that make an Apache load the module in ``place``."""
+    return render("wsgi.load.j2", source, module=place / "mod_wsgi.so", python=python)
 
 
 def unpack(archive: Path, folder: Path) -> Path:

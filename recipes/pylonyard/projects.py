@@ -16,6 +16,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 from pylonyard import wheels
 from pylonyard.errors import CommandError
 from pylonyard.running import last_line
@@ -127,6 +130,12 @@ def copy(source: Path, scratch: Path) -> Path:
         scratch / f"source-{source.name}",
         ignore=lambda _, names: [n for n in names if not _is_source(n)],
     )
+
+
+def needs_setuptools_alone(source: Path) -> bool:
+    """Tell whether building ``source`` takes setuptools and wheel, and nothing else."""
+    needed = _build_system(source).get("requires", [])
+    return {canonicalize_name(Requirement(text).name) for text in needed} <= {"setuptools", "wheel"}
 
 
 def _build_system(source: Path) -> dict[str, Any]:

@@ -144,7 +144,10 @@ def _give(folder: os.PathLike[str], user: str) -> None:
 
 
 def _overridden(options: dict[str, str], own: Mapping[str, str]) -> dict[str, str]:
-    """Return ``options`` with a section's ``own`` laid over, its ``+=`` included."""
+    """Return ``options`` with a section's ``own`` laid over, its ``+=`` included.
+
+    zc.buildout leaves ``+=`` to us in a section that has ``<=`` only.
+    """
     result = dict(options)
     for key, value in own.items():
         if key.endswith("+"):

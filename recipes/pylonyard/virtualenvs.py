@@ -170,14 +170,14 @@ class _Build:
         self._install(wanted, [scratch, self.layout.dist])
         self._check_pins()
         for source in contents.develop:
-            self._pip("install", "--no-deps", *self._places(scratch), "--editable", source)
+            self._pip("install", *self._build_options(source, scratch), "--editable", source)
 
     def _build_source(self, tree: Path, scratch: Path) -> None:
         without = {canonicalize_name(name) for name in self.contents.without_setup_requires}
         if without and canonicalize_name(project_name(self.home, tree)) in without:
             wheel_without_setup_requires(self.home, tree, scratch)
         else:
-            self._pip("wheel", "--no-deps", *self._places(scratch), "--wheel-dir", scratch, tree)
+            self._pip("wheel", *self._build_options(tree, scratch), "--wheel-dir", scratch, tree)
         self._note_local(scratch)
 
     def _build_without_setup_requires(self, scratch: Path) -> None:
@@ -208,6 +208,12 @@ class _Build:
             # What was made for this sandbox alone stays out of the shared cache.
             if not place.exists() and not (scratch / wheel.name).exists():
                 write(place, wheel.read_bytes())
+
+    def _build_options(self, source: Path, scratch: Path) -> list[str | Path]:
+        options = ["--no-deps", *self._places(scratch)]
+        # The pinned setuptools is there already, and a second takes ten seconds.
+        isolated = not projects.needs_setuptools_alone(source)
+        return options if isolated else [*options, "--no-build-isolation"]
 
     def _places(self, scratch: Path) -> list[str | Path]:
         """Return where pip may look, for what a build requires as well."""

@@ -91,7 +91,7 @@ def public_checkout(
         each.stop_all()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def free_port() -> Callable[[], int]:
     """Give a function that returns a port of 127.0.0.1 that nobody listens on."""
     given: set[int] = set()

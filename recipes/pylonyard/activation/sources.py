@@ -164,3 +164,20 @@ def _served(files: tuple[Source, ...], sites: tuple[Site, ...]) -> Iterator[Sour
         folder, last = Path(source.name).parts[2], Path(source.name).name
         if not (folder in ("init.d", "cron.d") and last in without):
             yield source
+
+
+def described_sites(folder: Path) -> tuple[Site, ...]:
+    """Return the sites of a release, for those who only look at them: unverified.
+
+    :raises ActivationError: if their descriptions are damaged
+    """
+    paths = [*folder.glob("*/server.json"), *folder.glob("*/site.json")]
+    try:
+        texts = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+        return tuple(_sites(texts, folder))
+    except OSError as error:
+        raise ActivationError(f"{error.filename}: {error.strerror}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise ActivationError(
+            f"{folder}: expected descriptions of its sites, got {error!r}; run bin/buildout"
+        ) from error

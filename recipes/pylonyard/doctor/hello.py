@@ -1,0 +1,193 @@
+"""Does a Hello World work where the application fails? Then the fault is its own."""
+
+import contextlib
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pylonyard.activation.errors import ActivationError
+from pylonyard.activation.httpd import request
+from pylonyard.doctor.findings import Finding, bad, good, unknown
+from pylonyard.doctor.subject import Subject
+from pylonyard.escaping import apache as quoted
+from pylonyard.running import PROGRAM_PATH, _identity, clean_environment
+
+PATIENCE = 15.0
+"""Seconds until a Hello World has to answer."""
+
+HELLO = """\
+def application(environ, start_response):
+    output = b'Hello World!'
+    start_response('200 OK', [('Content-type', 'text/plain'),
+                              ('Content-Length', str(len(output)))])
+    return [output]
+
+
+def factory(global_conf, **options):
+    return application
+"""
+
+INI = """\
+[app:main]
+paste.app_factory = hello:factory
+
+[server:main]
+use = {server}
+host = 127.0.0.1
+port = {port}
+"""
+
+HTTPD = """\
+ServerRoot {folder}
+ServerName localhost
+PidFile {folder}/pid
+Mutex file:{folder} default
+ErrorLog {folder}/error.log
+LoadModule mpm_worker_module {modules}/mod_mpm_worker.so
+LoadModule authz_core_module {modules}/mod_authz_core.so
+LoadModule wsgi_module {module}
+<IfModule !unixd_module>
+    LoadModule unixd_module {modules}/mod_unixd.so
+</IfModule>
+StartServers 1
+Listen 127.0.0.1:{port}
+WSGISocketPrefix {folder}/wsgi
+WSGIDaemonProcess hello processes=1 threads=1 python-home={home}
+WSGIScriptAlias / {folder}/hello.wsgi process-group=hello application-group=%{{GLOBAL}}
+<Directory {folder}>
+    Require all granted
+</Directory>
+"""
+
+
+def hello(subject: Subject) -> Iterator[Finding]:
+    """Serve a Hello World as the application is served, unless that answers."""
+    check = "hello"
+    if all(subject.answers.values()) and subject.answers:
+        yield unknown(check, "not needed: the application itself answers")
+        return
+    if subject.owner.uid < 0:
+        yield unknown(check, f"there is no account {subject.site.user} to run it")
+        return
+    try:
+        with _folder(subject) as folder:
+            why = _tried(subject, folder)
+    except OSError as error:
+        yield unknown(check, f"{error.filename}: {error.strerror}")
+        return
+    if why:
+        yield bad(
+            check,
+            f"a Hello World fails as well: {why}",
+            "the fault is in the server or the sandbox, not in the application: bin/buildout",
+        )
+    else:
+        yield good(check, "a Hello World works here: the fault is in the application, or its data")
+
+
+@contextmanager
+def _folder(subject: Subject) -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="hello-", dir="/tmp"))
+    try:
+        folder.chmod(0o755)
+        if os.geteuid() == 0:
+            entry = pwd.getpwnam(subject.site.user)
+            os.chown(folder, entry.pw_uid, entry.pw_gid)
+        for name in ("hello.py", "hello.wsgi"):
+            (folder / name).write_text(HELLO, encoding="utf-8")
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _tried(subject: Subject, folder: Path) -> str:
+    """Return why a Hello World does not work; empty if it does."""
+    port = _free_port()
+    if subject.site.has_server:
+        words = _with_paster(subject, folder, port)
+    else:
+        words = _with_apache(subject, folder, port)
+    log = folder / "output.log"
+    log.touch()
+    environment = clean_environment({"PYTHONPATH": str(folder), "HOME": str(folder)})
+    with open(log, "wb") as stream:
+        try:
+            process = subprocess.Popen(
+                [os.fspath(word) for word in words],
+                env=environment,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                **_identity(subject.site.user),
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            return f"{words[0]}: {getattr(error, 'strerror', None) or error}"
+    try:
+        return _asked(process, port) and (_last(folder) or "it does not answer")
+    finally:
+        _end(process)
+
+
+def _with_paster(subject: Subject, folder: Path, port: int) -> list[str | Path]:
+    server = "egg:Paste#http"
+    if subject.ini is not None:
+        server = subject.ini.get("server:main", "use", fallback=server)
+    (folder / "hello.ini").write_text(INI.format(server=server, port=port), encoding="utf-8")
+    return [subject.settings.paster, "serve", folder / "hello.ini"]
+
+
+def _with_apache(subject: Subject, folder: Path, port: int) -> list[str | Path]:
+    text = HTTPD.format(
+        folder=folder,
+        port=port,
+        modules="/usr/lib/apache2/modules",
+        module=quoted(subject.site.module or "mod_wsgi.so"),
+        home=quoted(subject.current / subject.name / "env"),
+    )
+    (folder / "httpd.conf").write_text(text, encoding="utf-8")
+    program = shutil.which("apache2", path=PROGRAM_PATH) or "apache2"
+    return [program, "-D", "FOREGROUND", "-f", folder / "httpd.conf"]
+
+
+def _asked(process: "subprocess.Popen[bytes]", port: int) -> bool:
+    """Return whether there was no Hello World to be had."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(ActivationError):
+            return request("127.0.0.1", port, "localhost", timeout=5) != 200
+        time.sleep(0.1)
+    return True
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _last(folder: Path) -> str:
+    """Return the last line that the server, or Apache, has written."""
+    text = ""
+    for name in ("output.log", "error.log"):
+        with contextlib.suppress(OSError):
+            text = (folder / name).read_text(errors="replace") or text
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:200] if lines else ""
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

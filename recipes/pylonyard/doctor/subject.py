@@ -1,0 +1,121 @@
+"""What is examined: one site of the current release, and the machine around it."""
+
+import configparser
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from pylonyard.activation.errors import ActivationError
+from pylonyard.activation.httpd import Httpd
+from pylonyard.activation.journal import Journal
+from pylonyard.activation.sources import Site
+from pylonyard.activation.tree import Tree
+from pylonyard.activation.world import APACHE, Account, account, apache_user
+from pylonyard.running import _identity, clean_environment
+from pylonyard.server.settings import Settings
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A site; ``settings`` is what its own server is run by."""
+
+    site: Site
+    settings: Settings
+    current: Path
+    """The link to the live release."""
+    tree: Tree
+    journal: Journal | None
+    """None if we may not read it."""
+    answers: dict[str, bool] = field(default_factory=dict)
+    """What checks before this one have found, for those that depend on it."""
+
+    @property
+    def name(self) -> str:
+        return self.site.name
+
+    @cached_property
+    def httpd(self) -> Httpd:
+        return Httpd(self.tree)
+
+    @property
+    def vhost(self) -> str:
+        return f"{APACHE}/sites-available/{self.name}.conf"
+
+    @cached_property
+    def is_laid(self) -> bool:
+        """Whether the site was activated, as far as that shows."""
+        enabled = f"{APACHE}/sites-enabled/{self.name}.conf"
+        journal = self.journal is not None and self.vhost in self.journal.laid
+        return journal or any(self.tree.read(n).kind != "absent" for n in (self.vhost, enabled))
+
+    @property
+    def is_development(self) -> bool:
+        return self.settings.reload
+
+    @cached_property
+    def owner(self) -> Account:
+        """Who runs the application when its own server, or a daemon process, does."""
+        return account(self.tree, self.site.user)
+
+    @cached_property
+    def apache_account(self) -> Account:
+        return account(self.tree, apache_user(self.tree))
+
+    @property
+    def runner(self) -> Account:
+        """Who runs the application's code."""
+        is_private = self.site.mode == "embedded" and not self.is_laid
+        embedded = self.site.mode == "embedded" and not is_private
+        return self.apache_account if embedded else self.owner
+
+    @cached_property
+    def ini(self) -> configparser.RawConfigParser | None:
+        """The live ini; None if we may not read it, or it is damaged."""
+        parser = configparser.RawConfigParser(strict=False)
+        try:
+            parser.read_string(self.settings.ini.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, configparser.Error):
+            return None
+        return parser
+
+    def run(
+        self,
+        words: Sequence[str | Path],
+        *,
+        environment: Mapping[str, str] | None = None,
+        timeout: float = 30,
+    ) -> tuple[int, str]:
+        """Run a program of the sandbox as the site's account, never as root.
+
+        Return its exit status (127 if it does not start) and what it printed.
+        """
+        if os.geteuid() == 0 and self.site.user != "root" and self.owner.uid < 0:
+            return 127, f"there is no account {self.site.user}"
+        try:
+            finished = subprocess.run(
+                [os.fspath(word) for word in words],
+                env=clean_environment(environment),
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                timeout=timeout,
+                **_identity(self.site.user),
+            )
+        except subprocess.TimeoutExpired:
+            return 127, f"took longer than {timeout:g} s"
+        except (OSError, subprocess.SubprocessError) as error:
+            return 127, str(getattr(error, "strerror", None) or error)
+        return finished.returncode, finished.stdout
+
+    def apache(self, *arguments: str) -> str:
+        """Return what Apache's program tells of its configuration; "" if it refuses."""
+        try:
+            return self.httpd.apache(*arguments)
+        except ActivationError:
+            return ""

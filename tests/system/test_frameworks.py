@@ -1,0 +1,246 @@
+"""Applications of several frameworks, each deployed by what its profile says to copy."""
+
+import json
+import shutil
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.cookiejar import CookieJar
+from pathlib import Path
+
+import pytest
+from checkouts import ROOT, Checkout, copy_checkout, fetch
+from pylonyard import interpreters, sandboxes
+
+pytestmark = pytest.mark.system
+
+APPS = ROOT / "tests" / "apps"
+ROLES = "site:roles=app ini init cron"
+
+
+@dataclass(frozen=True)
+class Case:
+    """An application, the profile that deploys it, and on which Python."""
+
+    profile: str
+    site: str
+    pythons: tuple[str, ...] = ()
+    """Commands of other interpreters, of which the first found is used."""
+
+
+CASES = {
+    "Pylons": Case("pylons-1.0", "helloworld", ("python2.7",)),
+    "TurboGears": Case("turbogears-2.5", "guestbook"),
+    "Pyramid": Case("pyramid-2", "starter"),
+    "Pyramid on another Python": Case("pyramid-2", "starter", ("python3.13", "python3.12")),
+}
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A checkout whose site is up."""
+
+    case: Case
+    checkout: Checkout
+    python: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    @property
+    def options(self) -> list[str]:
+        """What a command line adds to the copied buildout.cfg."""
+        python = [f"app:python={self.python}"] if self.case.site == "starter" else []
+        return [f"site:port={self.port}", ROLES, *python]
+
+    @property
+    def sandbox(self) -> Path:
+        return self._live("env").resolve()
+
+    def _live(self, name: str) -> Path:
+        return self.checkout.path / "current" / self.case.site / name
+
+    def asked(self, statement: str) -> object:
+        """Return what the application's own Python makes of a statement, as JSON."""
+        told = self.checkout.run(self._live("bin/python"), "-c", f"import json, sys; {statement}")
+        return json.loads(told.stdout)
+
+
+def copied(profile: str) -> str:
+    """Return the buildout.cfg that the head of a profile says to copy."""
+    lines = (ROOT / "profiles" / f"{profile}.cfg").read_text().splitlines()
+    first = lines.index("#   [buildout]")
+    last = next(n for n in range(first, len(lines)) if lines[n][:4] not in ("#   ", "#"))
+    return "\n".join(line[4:] for line in lines[first:last]) + "\n"
+
+
+def other_python(commands: tuple[str, ...]) -> str:
+    """Return the first command of an interpreter that is not the one that runs us."""
+    for command in commands:
+        try:
+            found = interpreters.find(command)
+        except ValueError:
+            continue
+        if found.executable != sandboxes.interpreter():
+            return command
+    pytest.skip(f"needs {' or '.join(commands)}")
+
+
+def made_with_paster(checkout: Checkout) -> None:
+    """Have the sandbox's own paster make an application, then add a page to it."""
+    (checkout.path / "paster.cfg").write_text(
+        "[buildout]\nextends = profiles/pylons-1.0.cfg\n\n"
+        "[site]\nname = helloworld\neggs = Pylons\nroles = app\n"
+    )
+    checkout.bootstrap("-c", "paster.cfg")
+    paster = [checkout.path / "current/helloworld/bin/paster", "create", "-t", "pylons"]
+    chosen = ["template_engine=mako", "sqlalchemy=True"]
+    checkout.run(*paster, "-o", "src", "--no-interactive", "helloworld", *chosen)
+    shutil.copytree(APPS / "helloworld", checkout.path / "src/helloworld", dirs_exist_ok=True)
+
+
+def fresh(folder: Path, case: Case, environ: dict[str, str]) -> Checkout:
+    """Make a checkout with the buildout.cfg that is to be copied."""
+    copy_checkout(folder)
+    (folder / "buildout.cfg").write_text(copied(case.profile))
+    return Checkout(folder, environ)
+
+
+@pytest.fixture(scope="module")
+def deployed(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    clean_environ: dict[str, str],
+    free_port: Callable[[], int],
+) -> Iterator[Deployed]:
+    case = CASES[request.param]
+    python = other_python(case.pythons) if case.pythons else ""
+    checkout = fresh(tmp_path_factory.mktemp(case.site) / "checkout", case, clean_environ)
+    if case.site == "helloworld":
+        made_with_paster(checkout)
+    else:
+        shutil.copytree(APPS / case.site, checkout.path / "src" / case.site)
+    site = Deployed(case, checkout, python, free_port())
+    checkout.bootstrap(*site.options)
+    checkout.control(case.site, "start")
+    yield site
+    checkout.stop_all()
+
+
+def on(*names: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("deployed", names, indirect=True, scope="module")
+
+
+class Visitor:
+    """Somebody whose browser keeps cookies."""
+
+    def __init__(self, site: Deployed) -> None:
+        self._site = site
+        jar = urllib.request.HTTPCookieProcessor(CookieJar())
+        self._opener = urllib.request.build_opener(jar)
+
+    def sees(self, path: str) -> str:
+        with self._opener.open(self._site.url + path, timeout=30) as answer:
+            return answer.read().decode()
+
+
+@on("Pylons")
+def test_pylons_serves_what_paster_create_made(deployed):
+    visitor = Visitor(deployed)
+
+    assert "Welcome to <span" in visitor.sees("")
+    assert "<p>1 of yours, 1 in all; debug is False</p>" in visitor.sees("visits/index")
+    assert "<p>2 of yours, 2 in all; debug is False</p>" in visitor.sees("visits/index")
+    assert "<p>1 of yours, 3 in all; debug is False</p>" in Visitor(deployed).sees("visits/index")
+    assert deployed.asked("print(json.dumps(sys.version_info[:2]))") == [2, 7]
+
+
+@on("TurboGears")
+def test_turbogears_keeps_sessions_and_transactions(deployed):
+    visitor = Visitor(deployed)
+
+    assert "<p>Visit 1</p>" in visitor.sees("")
+    assert "<li>Välkommen</li>" in visitor.sees("")
+    assert "<p>Visit 3</p>" in visitor.sees("sign?text=Hello")
+    assert json.loads(Visitor(deployed).sees("entries")) == {"entries": ["Välkommen", "Hello"]}
+
+
+@on("Pyramid", "Pyramid on another Python")
+def test_pyramid_serves_a_cookiecutter_s_project(deployed):
+    series = ".".join(map(str, deployed.asked("print(json.dumps(sys.version_info[:2]))")))
+
+    status, page = fetch(deployed.url)
+    assert (status, f"<p>Python {series}</p>" in page) == (200, True)
+    assert fetch(deployed.url + "static/theme.css")[0] == 200
+    status, page = fetch(deployed.url + "nowhere")
+    assert (status, "404 Page Not Found" in page) == (404, True)
+    told = json.loads(fetch(deployed.url + "settings")[1])
+    assert told["pyramid.default_locale_name"] == "en"
+    assert "pyramid.includes" not in told
+
+
+@on("Pyramid")
+def test_the_ini_of_a_project_loses_its_own_address_and_keeps_its_loggers(deployed):
+    fetch(deployed.url)
+    path = deployed.checkout.path
+
+    ini = (path / "current/starter/production.ini").read_text()
+    server = ini.partition("[server:main]\n")[2].partition("\n\n")[0]
+    assert server.splitlines() == [
+        "use = egg:waitress#main",
+        "host = 127.0.0.1",
+        f"port = {deployed.port}",
+        "threads = 4",
+    ]
+    assert "[starter.views.default:11][waitress-" in (path / "var/log/starter.log").read_text()
+
+
+@on("Pylons", "TurboGears")
+def test_setup_app_runs_once_for_a_database(deployed):
+    folder = deployed.checkout.path / "var/setup"
+    (before,) = [(path.name, path.stat().st_mtime_ns) for path in folder.iterdir()]
+
+    deployed.checkout.buildout(*deployed.options)
+
+    assert [(path.name, path.stat().st_mtime_ns) for path in folder.iterdir()] == [before]
+    if deployed.case.site == "guestbook":
+        assert fetch(deployed.url + "entries")[1].count("lkommen") == 1
+
+
+@on("Pyramid")
+def test_an_application_without_an_installer_has_no_setup_app_to_run(deployed):
+    assert not (deployed.checkout.path / "var/setup").exists()
+
+
+@on(*CASES)
+def test_a_second_run_changes_nothing(deployed):
+    told = deployed.checkout.buildout(*deployed.options).stdout
+
+    number = deployed.checkout.path.joinpath("current").resolve().name
+    assert f"pylonyard: Release {number} is current; nothing has changed." in told
+
+
+@on(*CASES)
+def test_the_sandbox_sees_nothing_of_the_machine_s_packages(deployed):
+    paths = deployed.asked("print(json.dumps(sys.path))")
+
+    packages = [path for path in paths if "-packages" in path or path.endswith(".egg")]
+    assert packages
+    assert [path for path in packages if not path.startswith(f"{ROOT}/cache/")] == []
+
+
+@on(*CASES)
+def test_a_second_checkout_builds_no_sandbox(deployed, tmp_path, free_port):
+    case, site = deployed.case, deployed.case.site
+    before = deployed.sandbox.stat()
+    second = fresh(tmp_path / "second", case, deployed.checkout.environ)
+    shutil.copytree(deployed.checkout.path / "src" / site, second.path / "src" / site)
+
+    told = second.bootstrap(*deployed.options, f"site:port={free_port()}").stdout
+
+    assert "Making a sandbox" not in told
+    assert (second.path / "current" / site / "env").resolve() == deployed.sandbox
+    after = deployed.sandbox.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
