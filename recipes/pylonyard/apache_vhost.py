@@ -269,7 +269,8 @@ def _contradictions(options: Options, sandbox: Path) -> Iterator[str]:
     for _, folder in options.static:
         if sandbox.is_relative_to(folder):
             yield f"static: expected a folder that does not hold the sandbox, got '{folder}'"
-        _plain(folder)
+        if re.search(r"[*?\[\]]", str(folder)):
+            yield f"static: expected a folder without *, ?, [ and ], got '{folder}'"
 
 
 def _plain(path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from pylonyard.escaping import ini
 from pylonyard.inifile import Ini
 
 if TYPE_CHECKING:
@@ -52,6 +53,17 @@ def application_section(config: Ini, wanted: str | None) -> str:
     raise ValueError(f"section: expected the application's section, as the ini has {had}")
 
 
+def spelled(option: str, value: object) -> str:
+    """Return ``value`` as an ini file spells it.
+
+    :raises ValueError: naming the option that it comes from
+    """
+    try:
+        return ini(value)
+    except ValueError as error:
+        raise ValueError(f"{option}: {error}") from None
+
+
 def apply_options(config: Ini, options: "Options") -> None:
     """Lay the options over ``config``, keys that it has in their places."""
     section = application_section(config, options.section)
@@ -61,7 +73,7 @@ def apply_options(config: Ini, options: "Options") -> None:
     if options.database_url:
         keys = [key for key in DATABASE_KEYS if config.get(section, key) is not None]
         url = options.database_url.replace("%(here)s", str(options.data))
-        config.set_text(section, keys[0] if keys else DATABASE_KEYS[0], url)
+        config.set(section, keys[0] if keys else DATABASE_KEYS[0], spelled("database-url", url))
     _logging(config, options)
 
 
@@ -120,7 +132,8 @@ def _logging(config: Ini, options: "Options") -> None:
     handler = f"handler_{HANDLER}"
     # Reopens the file when logrotate has moved it; in Python since 2.6.
     config.set(handler, "class", "handlers.WatchedFileHandler")
-    config.set_text(handler, "args", f"({_literal(str(options.log_file))}, 'a')")
+    args = f"({_literal(str(options.log_file))}, 'a')"
+    config.set(handler, "args", spelled("log-file", args))
     config.set(handler, "level", "NOTSET")
     if formatter:
         config.set(handler, "formatter", formatter)

@@ -87,7 +87,10 @@ class InitScript(Recipe):
         )
         logs = [options.log_folder / f"{options.name}{kind}.log" for kind in ("", "-server")]
         group = grp.getgrgid(pwd.getpwnam(options.user).pw_gid).gr_name
-        rotation = render("logrotate.j2", options, logs=logs, group=group)
+        try:
+            rotation = render("logrotate.j2", options, logs=logs, group=group)
+        except ValueError as error:
+            raise ValueError(f"log-folder: {error}") from error
         yield Artifact(f"etc/logrotate.d/{options.name}", rotation)
 
     def _server_json(self) -> str:

@@ -70,7 +70,7 @@ def skeleton(home: Path, requirement: str, name: str, store: Path) -> str:
             [home / "bin" / "python", "-c", _RENDER, project, name, target, variables],
             f"cannot make a config of {project}",
             directory=Path(folder),
-            advice="or name a template",
+            advice="mend its installer, or set template",
         )
         content = target.read_bytes()
     try:

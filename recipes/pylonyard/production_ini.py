@@ -56,10 +56,10 @@ from typing import Any
 from pylonyard import installers, values
 from pylonyard.debugging import debug_problems
 from pylonyard.errors import CommandError, OptionError
-from pylonyard.escaping import ini
 from pylonyard.inifile import Ini, IniError, Setting, fragment, overlay
-from pylonyard.ini_settings import apply_options, application_section
+from pylonyard.ini_settings import application_section, apply_options, spelled
 from pylonyard.options import option
+from pylonyard.pylons_app import requirement
 from pylonyard.recipe import Recipe, site_path
 from pylonyard.secret_store import Origin, SecretError, SecretStore, origin
 from pylonyard.writing import Artifact
@@ -81,7 +81,7 @@ class Options:
 
     name: str = option(values.site_name)
     home: Path = option(values.path)
-    egg: str = option(values.required_text)
+    egg: str = option(requirement)
     application: str = option(values.matching(r"[A-Za-z0-9_.-]+", "a name"), default="main")
     template: Path | None = option(values.optional(values.path), default="")
     section: str | None = option(
@@ -127,8 +127,8 @@ class ProductionIni(Recipe):
             )
         config = self._laid_over(self._skeleton())
         self.database = database_digest(config, application_section(config, options.section))
-        store = SecretStore(options.secrets_folder, {**ALWAYS, **dict(options.secrets)})
         try:
+            store = SecretStore(options.secrets_folder, {**ALWAYS, **dict(options.secrets)})
             self.text = store.fill(str(config))
         except SecretError as error:
             raise OptionError(self.name, [f"secrets: {error}"]) from error
@@ -187,7 +187,7 @@ def _anchored(settings: Iterable[Setting], data: Path) -> Iterator[Setting]:
     """Yield the settings that name ``%(here)s``, which no release can mean."""
     for setting in list(settings):
         if "%(here)s" in setting.value:
-            value = setting.value.replace("%(here)s", ini(data))
+            value = setting.value.replace("%(here)s", spelled("data", data))
             yield Setting(setting.section, setting.key, value)
 
 

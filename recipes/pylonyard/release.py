@@ -69,6 +69,8 @@ class Release(Recipe):
 
     def prepare(self) -> None:
         """Have buildout initialise every part of every site, in order."""
+        if not self.settings.sites:
+            raise OptionError(self.name, ["sites: expected at least one section, got ''"])
         self.sites = [self._site(section) for section in self.settings.sites]
         names = [site.name for site in self.sites]
         if doubled := sorted({name for name in names if names.count(name) > 1}):
@@ -122,12 +124,19 @@ class Release(Recipe):
         else:
             number = self._released(files)
             log.info("Release %s is current.", number)
-        link_commands(self.layout.bin, self.layout.current)
+        self._link_commands()
         for site in self.sites:
             log.info("  bin/%s start   serves it at %s", site.start, site.address)
         return created
 
     update = install
+
+    def _link_commands(self) -> None:
+        try:
+            link_commands(self.layout.bin, self.layout.current)
+        except OSError as error:
+            where = error.filename or self.layout.bin
+            raise UserError(f"[{self.name}] cannot write {where}: {error.strerror}") from error
 
     def _collected(self) -> dict[str, tuple[str, Path]]:
         """Return every staged file: its path in the release -> part, staged file."""

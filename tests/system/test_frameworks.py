@@ -150,7 +150,7 @@ class Visitor:
 def test_pylons_serves_what_paster_create_made(deployed):
     visitor = Visitor(deployed)
 
-    assert "Welcome to <span" in visitor.sees("")
+    assert "<title>Welcome to Pylons!</title>" in visitor.sees("")
     assert "<p>1 of yours, 1 in all; debug is False</p>" in visitor.sees("visits/index")
     assert "<p>2 of yours, 2 in all; debug is False</p>" in visitor.sees("visits/index")
     assert "<p>1 of yours, 3 in all; debug is False</p>" in Visitor(deployed).sees("visits/index")

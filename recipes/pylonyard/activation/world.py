@@ -16,6 +16,7 @@ from pylonyard.activation.tree import Tree
 from pylonyard.server import listening
 
 APACHE = "/etc/apache2"
+RUN_LEVELS_STARTED = "2345"
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def _stems(names: Iterable[str], suffix: str) -> frozenset[str]:
 
 def registered(tree: Tree) -> set[str]:
     """Return the scripts that some run level starts."""
-    levels = [f"/etc/rc{level}.d" for level in "2345"]
+    levels = [f"/etc/rc{level}.d" for level in RUN_LEVELS_STARTED]
     return {name[3:] for level in levels for name in tree.names(level) if name[0] == "S"}
 
 

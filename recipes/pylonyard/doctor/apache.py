@@ -1,0 +1,175 @@
+"""Does Apache run, read this site, answer for it, and load the right mod_wsgi?"""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from pylonyard.activation.errors import ActivationError
+from pylonyard.activation.httpd import request
+from pylonyard.activation.steps import Ask
+from pylonyard.activation.world import APACHE
+from pylonyard.doctor.findings import Finding, bad, good, unknown
+from pylonyard.doctor.subject import Subject
+from pylonyard.running import PROGRAM_PATH
+
+NOT_LAID = "the site is not activated"
+
+
+def running(subject: Subject) -> Iterator[Finding]:
+    check = "apache-running"
+    if not subject.is_laid:
+        yield unknown(check, NOT_LAID)
+    elif process := subject.httpd.pid:
+        yield good(check, f"Apache runs, process {process}")
+    else:
+        yield bad(check, "Apache does not run", "service apache2 start; journalctl -u apache2")
+
+
+def config(subject: Subject) -> Iterator[Finding]:
+    check = "apache-config"
+    if not subject.is_laid:
+        yield unknown(check, NOT_LAID)
+        return
+    try:
+        subject.httpd.test()
+    except ActivationError as error:
+        yield bad(
+            check,
+            f"Apache refuses its configuration: {error}",
+            "mend that line, or lay ours again: bin/pylonyard activate --force-new",
+        )
+    else:
+        yield good(check, "Apache accepts its whole configuration")
+
+
+def enabled(subject: Subject) -> Iterator[Finding]:
+    check, name = "site-enabled", subject.name
+    if not subject.is_laid:
+        yield unknown(check, NOT_LAID)
+    elif subject.tree.read(f"{APACHE}/sites-enabled/{name}.conf").kind == "absent":
+        yield bad(check, f"the site {name} is not enabled", f"a2ensite {name}, reload Apache")
+    elif not subject.tree.path(f"{APACHE}/sites-enabled/{name}.conf").exists():
+        yield bad(check, f"the link of site {name} leads nowhere", "bin/pylonyard activate")
+    else:
+        yield good(check, f"the site {name} is enabled")
+
+
+def modules(subject: Subject) -> Iterator[Finding]:
+    check = "modules"
+    if not subject.is_laid:
+        yield unknown(check, NOT_LAID)
+        return
+    names = set(subject.tree.names(f"{APACHE}/mods-enabled"))
+    missing = [name for name in subject.site.modules if f"{name}.load" not in names]
+    if missing:
+        words = " ".join(missing)
+        yield bad(check, f"not enabled: {words}", f"a2enmod {words}, restart Apache")
+    else:
+        yield good(check, "all modules that the site needs are enabled")
+
+
+def shadowed(subject: Subject) -> Iterator[Finding]:
+    """See that no other virtual host has the site's name, or answers before it."""
+    check, site = "virtual-host", subject.site
+    listed = subject.apache("-S") if subject.is_laid else ""
+    if not listed:
+        yield unknown(check, "Apache tells nothing of it" if subject.is_laid else NOT_LAID)
+        return
+    found = re.findall(r"(?:namevhost|:\d+)\s+(\S+)\s+\((\S+?):\d+\)", listed)
+    files = [file for name, file in found if name == site.server_name]
+    if not files:
+        yield bad(
+            check,
+            f"no virtual host is named {site.server_name}",
+            f"a2ensite {site.name}; compare: apache2ctl -S",
+        )
+    elif Path(files[0]).name != f"{site.name}.conf":
+        yield bad(
+            check,
+            f"{files[0]} answers for {site.server_name} before {site.name}.conf does",
+            f"a2dissite {Path(files[0]).stem}, or give it another ServerName",
+        )
+    else:
+        yield good(check, f"{site.server_name} is served by {site.name}.conf")
+
+
+def visit(subject: Subject) -> Iterator[Finding]:
+    """Visit the site as a browser would."""
+    check, site = "visit", subject.site
+    if not subject.is_laid:
+        yield unknown(check, NOT_LAID)
+        return
+    where = f"http://{site.server_name}:{site.listen_port}/"
+    try:
+        status = request(Ask(site).address, site.listen_port, site.server_name, timeout=20)
+    except ActivationError as error:
+        if not site.has_server:
+            subject.answers[check] = False
+        yield bad(check, f"{where}: {error}", "see apache-running and apache-config")
+        return
+    if not site.has_server:
+        subject.answers[check] = status < 500
+    if status < 500:
+        yield good(check, f"{where} answers {status}")
+    else:
+        backend = status in (502, 503, 504) and site.has_server
+        what = f"bin/{site.name} start" if backend else f"see site-log; bin/{site.name} log"
+        yield bad(check, f"{where} answers {status}", what)
+
+
+def loaded(subject: Subject) -> Iterator[Finding]:
+    check = "mod_wsgi"
+    if subject.site.has_server or not subject.is_laid:
+        yield unknown(check, NOT_LAID if not subject.site.has_server else "not used in this mode")
+        return
+    listed = subject.apache("-M")
+    if not listed:
+        yield unknown(check, "Apache tells nothing of its modules")
+    elif "wsgi_module" not in listed:
+        yield bad(check, "Apache does not load mod_wsgi", "a2enmod wsgi, restart Apache")
+    else:
+        yield good(check, "Apache loads mod_wsgi")
+
+
+def linked(subject: Subject) -> Iterator[Finding]:
+    """See that the module that Apache loads is for the sandbox's own Python."""
+    check, module = "mod_wsgi-python", _module(subject)
+    if subject.site.has_server or module is None:
+        yield unknown(check, "no mod_wsgi is loaded")
+        return
+    wanted = _python_of(subject.current / subject.name / "env")
+    if not module.is_file():
+        yield bad(check, f"{module} is missing", "bin/buildout builds it again; activate it")
+        return
+    output = subprocess.run(["ldd", module], env={"PATH": PROGRAM_PATH}, capture_output=True)
+    found = re.findall(rb"libpython(\d+\.\d+)\S* => (\S+)", output.stdout)
+    versions = [version.decode() for version, _ in found]
+    if found and found[0][1] == b"not":
+        yield bad(check, f"{module} does not find libpython{versions[0]}", "bin/buildout")
+    elif versions and versions[0] != wanted:
+        yield bad(
+            check,
+            f"{module} is for Python {versions[0]}, the sandbox for {wanted}",
+            "lay the right wsgi.load: bin/pylonyard activate --force-new",
+        )
+    elif not versions and module != subject.site.module:
+        yield bad(
+            check,
+            f"Apache loads {module}, the release has {subject.site.module}",
+            "bin/pylonyard activate --force-new",
+        )
+    else:
+        yield good(check, f"mod_wsgi and the sandbox are both for Python {wanted}")
+
+
+def _module(subject: Subject) -> Path | None:
+    """Return the module that Apache loads; that of the release if it is not laid."""
+    text = subject.tree.read(f"{APACHE}/mods-available/wsgi.load").content.decode(errors="replace")
+    found = re.findall(r'(?m)^\s*LoadModule\s+wsgi_module\s+"?([^"\n]+?)"?\s*$', text)
+    return Path(found[0]) if found and subject.is_laid else subject.site.module
+
+
+def _python_of(home: Path) -> str:
+    names = [path.name for path in (home / "lib").glob("python[0-9]*")]
+    return names[0].removeprefix("python") if names else "unknown"

@@ -1,0 +1,58 @@
+"""``bin/pylonyard doctor``, whole."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import TextIO
+
+from pylonyard.activation import journal as journals
+from pylonyard.activation.commands import Activation
+from pylonyard.activation.errors import ActivationError
+from pylonyard.activation.sources import described_sites
+from pylonyard.doctor import showing
+from pylonyard.doctor.checks import findings
+from pylonyard.doctor.findings import Finding, bad
+from pylonyard.doctor.subject import Subject
+from pylonyard.releases import Releases
+from pylonyard.server.errors import ServerError
+from pylonyard.server.settings import load
+
+
+def examine(
+    releases: Releases, activation: Activation, stream: TextIO, *, as_json: bool = False
+) -> int:
+    """Tell all findings; return 1 if one is red."""
+    found = examined(releases, activation)
+    show = showing.as_json if as_json else showing.as_lines
+    return 0 if show(found, stream) else 1
+
+
+def examined(releases: Releases, activation: Activation) -> Iterator[Finding]:
+    """Yield what is found of each site of the current release."""
+    number = releases.current_number()
+    if number is None:
+        yield bad("release", f"{releases.current} leads to no release", "bin/buildout")
+        return
+    journal = _journal(activation)
+    try:
+        sites = described_sites(releases.path(number))
+    except ActivationError as error:
+        yield bad("release", str(error), "bin/pylonyard rollback")
+        return
+    if not sites:
+        yield bad("release", f"release {number} has no site", "bin/buildout")
+    for site in sites:
+        try:
+            settings = load(releases.current / site.name / "server.json")
+        except ServerError as error:
+            yield Finding("release", False, str(error), "bin/pylonyard rollback", site.name)
+            continue
+        subject = Subject(site, settings, releases.current, activation.tree, journal)
+        for finding in findings(subject):
+            yield dataclasses.replace(finding, site=site.name)
+
+
+def _journal(activation: Activation) -> journals.Journal | None:
+    try:
+        return journals.load(activation.tree, activation.sandbox)
+    except (OSError, ActivationError):
+        return None

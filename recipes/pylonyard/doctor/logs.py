@@ -1,0 +1,119 @@
+"""Do the logs of Apache, of the site and of its server tell of errors, lately?"""
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from pylonyard.doctor.findings import Finding, bad, good, unknown
+from pylonyard.doctor.subject import Subject
+
+LATELY = 3600
+"""Seconds in which an error counts."""
+
+LONGEST = 262144
+"""Bytes at the end of a log that are read."""
+
+_ERROR = re.compile(
+    r"\[(?:[a-z0-9_]+:)?(?:error|crit|alert|emerg)\]|\b(?:ERROR|CRITICAL|FATAL)\b"
+    r"|^Traceback |^[\w.]*(?:Error|Exception)\b"
+)
+# A child that got SIGTERM, and the like, is no error of the site's.
+_HARMLESS = re.compile(r"AH00558|caught SIG|client denied by server configuration")
+_APACHE_TIME = re.compile(r"^\[\w{3} (\w{3} [ \d]\d \d\d:\d\d:\d\d)(?:\.\d+)? (\d{4})\]")
+_ISO_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)")
+_PREFIX = re.compile(r"^\[[^\]]*\] (\[[^\]]*\] )*")
+_SECRET = re.compile(r"(?i)((?:password|passwd|secret|token)\S*\s*[=:]\s*)\S+|(?<=://)[^/\s@]+@")
+
+
+@dataclass(frozen=True)
+class Told:
+    """An error in a log; ``when`` in seconds since 1970, None if it does not say."""
+
+    line: str
+    when: float | None
+
+
+def errors(text: str) -> list[Told]:
+    """Return the errors in the text of a log; of a traceback, its last line."""
+    found, when, traced = [], None, False
+    for line in text.splitlines():
+        when = _time(line) or when
+        bare = _PREFIX.sub("", line)
+        if "Traceback (most recent call last)" in line:
+            traced = True
+        elif traced and bare.strip() and not bare.startswith((" ", "\t")):
+            found.append(Told(_told(bare), when))
+            traced = False
+        elif not traced and _ERROR.search(line) and not _HARMLESS.search(line):
+            found.append(Told(_told(bare), when))
+    return found
+
+
+def _told(line: str) -> str:
+    """Return a line as it may be shown: short, and without what looks like a secret."""
+    return _SECRET.sub(lambda m: (m[1] or "") + "<masked>", line.strip())[:200]
+
+
+def _time(line: str) -> float | None:
+    try:
+        if match := _APACHE_TIME.search(line):
+            when = datetime.strptime(f"{match[1]} {match[2]}", "%b %d %H:%M:%S %Y")
+        elif match := _ISO_TIME.search(line[:80]):
+            when = datetime.fromisoformat(f"{match[1]} {match[2]}")
+        else:
+            return None
+        return when.timestamp()
+    except ValueError:
+        return None
+
+
+def _read(path: Path) -> tuple[str, float] | None:
+    """Return the end of a log, and when it was written; None if it cannot be read."""
+    try:
+        # The application's account may have put a link, or a pipe, there.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+        with open(os.open(path, flags), "rb") as stream:
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - LONGEST))
+            written = os.fstat(stream.fileno()).st_mtime
+            return stream.read(LONGEST).decode(errors="replace"), written
+    except OSError:
+        return None
+
+
+def _examined(check: str, path: Path, advice: str) -> Finding:
+    read = _read(path)
+    if read is None:
+        return unknown(check, f"{path}: there is none, or we may not read it")
+    text, written = read
+    since = time.time() - LATELY
+    recent = [told for told in errors(text) if (told.when or written) >= since]
+    if recent:
+        more = f" (the last of {len(recent)} within the hour)" if len(recent) > 1 else ""
+        return bad(check, f"{path}: {recent[-1].line}{more}", advice)
+    return good(check, f"{path}: no errors within the hour")
+
+
+def apache(subject: Subject) -> Iterator[Finding]:
+    if not subject.is_laid:
+        yield unknown("apache-log", "the site is not activated")
+        return
+    path = subject.httpd.error_log
+    yield _examined("apache-log", path, f"tail -50 {path}")
+
+
+def site(subject: Subject) -> Iterator[Finding]:
+    if not subject.is_laid:
+        yield unknown("site-log", "the site is not activated")
+        return
+    path = subject.site.log / f"{subject.name}-error.log"
+    yield _examined("site-log", path, f"tail -50 {path}")
+
+
+def server(subject: Subject) -> Iterator[Finding]:
+    advice = f"bin/{subject.name} log"
+    yield _examined("server-log", subject.settings.log, advice)
+    yield _examined("application-log", subject.settings.application_log, advice)

@@ -1,0 +1,48 @@
+"""Findings as lines for people, or as JSON for machines."""
+
+import json
+from collections.abc import Iterable
+from typing import TextIO
+
+from pylonyard.doctor.findings import Finding
+
+MARKS = {True: "ok", False: "FAIL", None: "-"}
+COLOURS = {True: "\x1b[32m", False: "\x1b[31;1m", None: "\x1b[2m"}
+PLAIN = "\x1b[0m"
+
+
+def line(finding: Finding, *, coloured: bool = False) -> str:
+    """Return a finding as a line, and what to do as another."""
+    mark = f"{MARKS[finding.ok]:<4}"
+    if coloured:
+        mark = f"{COLOURS[finding.ok]}{mark}{PLAIN}"
+    text = f"{mark}  {finding.check:<19} {_one_line(finding.text)}"
+    return f"{text}\n      {'':<19} -> {finding.advice}" if finding.advice else text
+
+
+def _one_line(text: str) -> str:
+    """Return ``text`` without what would move a terminal's cursor."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def as_lines(findings: Iterable[Finding], stream: TextIO) -> bool:
+    """Write findings as they come; return whether none is red."""
+    site, red = None, 0
+    for finding in findings:
+        if finding.site != site:
+            site = finding.site
+            stream.write(f"{site}:\n")
+        stream.write(line(finding, coloured=stream.isatty()) + "\n")
+        stream.flush()
+        red += finding.ok is False
+    stream.write(f"{red} red\n" if red else "nothing is red\n")
+    return not red
+
+
+def as_json(findings: Iterable[Finding], stream: TextIO) -> bool:
+    """Write all findings as one object; return whether none is red."""
+    found = list(findings)
+    healthy = all(finding.ok is not False for finding in found)
+    content = {"ok": healthy, "findings": [finding.to_json() for finding in found]}
+    stream.write(json.dumps(content, indent=1) + "\n")
+    return healthy

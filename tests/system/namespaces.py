@@ -1,0 +1,30 @@
+"""Scenarios that kill: run in a pid namespace, where nothing else can be hit."""
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+UNSHARE = ["unshare", "--pid", "--fork", "--mount", "--mount-proc", "--kill-child"]
+
+
+def run_apart(
+    script: str, folder: Path, environ: Mapping[str, str], timeout: float = 600
+) -> list[str]:
+    """Run a shell script in a pid and mount namespace of its own; return its lines."""
+    tried = subprocess.run([*UNSHARE, "true"], capture_output=True, text=True)
+    if tried.returncode:
+        pytest.skip(f"lacks unshare: {tried.stderr.strip()}")
+    finished = subprocess.run(
+        [*UNSHARE, "sh", "-eu", "-c", script],
+        cwd=folder,
+        env=dict(environ),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
+    )
+    assert finished.returncode == 0, finished.stdout
+    return finished.stdout.splitlines()
