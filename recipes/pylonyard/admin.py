@@ -1,6 +1,7 @@
 """``bin/pylonyard``: the whole sandbox, for those who operate it."""
 
 import argparse
+import functools
 import os
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from pylonyard.activation.tree import Tree
 from pylonyard.doctor import command as doctor
 from pylonyard.releases import NoRelease, Releases, link_commands
 from pylonyard.server.errors import ServerError
+
+tell = functools.partial(print, flush=True)
 
 EXAMPLES = """\
 examples:
@@ -106,7 +109,7 @@ def _lay_again(activation: Activation) -> bool:
         return False
     if activation.active() is None:
         return False
-    activation.activate(print)
+    activation.activate(tell)
     return True
 
 
@@ -156,11 +159,11 @@ def act(sandbox: Sandbox, words: argparse.Namespace) -> int:
         ),
         "rollback": lambda: rollback(sandbox, words.number, words.root),
         "activate": lambda: (
-            activation.dry_run(print, force_new=words.force_new)
+            activation.dry_run(tell, force_new=words.force_new)
             if words.dry_run
-            else activation.activate(print, force_new=words.force_new)
+            else activation.activate(tell, force_new=words.force_new)
         ),
-        "deactivate": lambda: activation.deactivate(print),
+        "deactivate": lambda: activation.deactivate(tell),
         "doctor": lambda: doctor.examine(
             sandbox.releases, activation, sys.stdout, as_json=words.json
         ),

@@ -36,8 +36,7 @@ class Ini:
         try:
             self._file.read_string(text)
         except configparser.Error as error:
-            reason = " ".join(re.sub(r"(While reading from |file: )?'<(string|\?+)>',?", "", str(error)).split())
-            raise IniError(reason) from error
+            raise IniError(_reason(error)) from error
 
     def __str__(self) -> str:
         return str(self._file)
@@ -84,6 +83,12 @@ class Ini:
             self._file[sections[-1]].add_after.space(1).section(section)
         else:
             self._file.add_section(section)
+
+
+def _reason(error: configparser.Error) -> str:
+    """Return the message without the name of a file that is none."""
+    text = re.sub(r"(While reading from |file: )?'<(string|\?+)>',?", "", str(error))
+    return " ".join(text.split()).replace("\\n'", "'")
 
 
 def fragment(text: str) -> list[Setting]:

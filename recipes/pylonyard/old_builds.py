@@ -78,7 +78,9 @@ def _unpacked(sdist: Path, scratch: Path) -> Path:
                 archive.extractall(scratch)
         else:
             with tarfile.open(sdist) as archive:
-                archive.extractall(scratch, filter="data")
+                # Debian 12's Python has no filter yet; setup.py of it is run anyway.
+                safely = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+                archive.extractall(scratch, **safely)  # type: ignore[arg-type]
         (setup,) = scratch.glob("*/setup.py")
     except (OSError, tarfile.TarError, ValueError) as error:
         raise CommandError(f"cannot unpack {sdist}", str(error)) from error

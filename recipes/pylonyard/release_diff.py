@@ -107,7 +107,7 @@ def told(releases: Releases, older: int, newer: int, secrets: Path) -> Iterator[
         keys = mask.keys(before) | mask.keys(after)
         one, other = ([mask.line(line, keys) for line in lines] for lines in (before, after))
         names = [f"{number}/{path}" for number in (older, newer)]
-        lines = list(difflib.unified_diff(one, other, *names, lineterm=""))
+        lines = list(difflib.unified_diff(one, other, names[0], names[1], lineterm=""))
         yield from lines or [f"{names[0]} and {names[1]} differ in mode alone"]
 
 

@@ -8,6 +8,7 @@ in it; one that a killed run left without is removed.
 
 import fcntl
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -297,8 +298,22 @@ def _pip_reason(output: str) -> str:
     lines = [re.sub(r"^(ERROR|error): ", "", line.strip()) for line in output.splitlines()]
     for line in lines:
         if "No matching distribution found" in line:
-            return line
-    return first_error(output)
+            return re.sub(r" \(from .*", "", line)
+    return _conflict(lines) or first_error(output)
+
+
+def _conflict(lines: list[str]) -> str:
+    """Return what pip says of pins that cannot be met together, or at all."""
+    if "The conflict is caused by:" not in lines:
+        return ""
+    start = lines.index("The conflict is caused by:") + 1
+    causes = list(itertools.takewhile(bool, lines[start:]))
+    pins = [re.sub(".* ", "", cause) for cause in causes if "(constraint)" in cause]
+    if missing := [pin for pin in pins if pin.partition("==")[0] in lines[start:]]:
+        return f"No matching distribution found for {', '.join(missing)}"
+    return f"the pins exclude each other: {', '.join(pins)}, but " + ", ".join(
+        cause for cause in causes if "requested" not in cause
+    )
 
 
 def _project(wheel: Path) -> str:

@@ -20,7 +20,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-
 from pylonyard import escaping, writing
 from pylonyard.apache_vhost import ApacheVhost
 from pylonyard.mod_wsgi_build import ModWsgiBuild
@@ -269,7 +268,7 @@ def certificate(ground):
 class Backend(BaseHTTPRequestHandler):
     """Answers with what it was asked."""
 
-    def do_GET(self):  # noqa: N802
+    def do_GET(self):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         answer = {**dict(self.headers), "port": self.server.server_port, "path": self.path}
         text = json.dumps({**answer, "body": body.decode()}).encode()
@@ -658,9 +657,12 @@ def test_an_ordinary_account_runs_the_private_apache(site, interpreter3, monkeyp
         one = site(backends=f"127.0.0.1:{port}")
         one.release()
         script = one.root / "current" / "bin" / "demo-httpd"
-        words = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", script]
+        words = ["/usr/bin/setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", script]
 
-        started = subprocess.run([*words, "start"], capture_output=True, text=True)
+        environment = {"LD_LIBRARY_PATH": str(interpreter3.parent.parent / "lib")}
+        started = subprocess.run(
+            [*words, "start"], env=environment, capture_output=True, text=True
+        )
 
         assert started.returncode == 0, started.stderr
         assert one.json()["port"] == port

@@ -1,4 +1,4 @@
-"""Does Apache run, read this site, answer for it, and load the right mod_wsgi?"""
+"""Whether Apache runs, reads this site, answers for it, loads the right mod_wsgi."""
 
 import re
 import subprocess

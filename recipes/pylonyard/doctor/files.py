@@ -1,4 +1,4 @@
-"""May those who run the code read it, and write what they must; is all as released?"""
+"""Whether those who run the code may read it and write its data, and all is as released."""
 
 import hashlib
 import os

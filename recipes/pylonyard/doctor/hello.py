@@ -1,4 +1,4 @@
-"""Does a Hello World work where the application fails? Then the fault is its own."""
+"""A Hello World where the application fails: if it works, the fault is not the server's."""
 
 import contextlib
 import os
@@ -15,9 +15,9 @@ from pathlib import Path
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.httpd import request
 from pylonyard.doctor.findings import Finding, bad, good, unknown
-from pylonyard.doctor.subject import Subject
+from pylonyard.doctor.subject import Subject, identity
 from pylonyard.escaping import apache as quoted
-from pylonyard.running import PROGRAM_PATH, _identity, clean_environment
+from pylonyard.running import PROGRAM_PATH, clean_environment
 
 PATIENCE = 15.0
 """Seconds until a Hello World has to answer."""
@@ -127,12 +127,12 @@ def _tried(subject: Subject, folder: Path) -> str:
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                **_identity(subject.site.user),
+                **identity(subject.site.user),
             )
         except (OSError, subprocess.SubprocessError) as error:
             return f"{words[0]}: {getattr(error, 'strerror', None) or error}"
     try:
-        return _asked(process, port) and (_last(folder) or "it does not answer")
+        return "" if _answered(process, port) else _last(folder) or "it does not answer"
     finally:
         _end(process)
 
@@ -158,14 +158,14 @@ def _with_apache(subject: Subject, folder: Path, port: int) -> list[str | Path]:
     return [program, "-D", "FOREGROUND", "-f", folder / "httpd.conf"]
 
 
-def _asked(process: "subprocess.Popen[bytes]", port: int) -> bool:
-    """Return whether there was no Hello World to be had."""
+def _answered(process: "subprocess.Popen[bytes]", port: int) -> bool:
+    """Return whether there was a Hello World to be had."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(ActivationError):
-            return request("127.0.0.1", port, "localhost", timeout=5) != 200
+            return request("127.0.0.1", port, "localhost", timeout=5) == 200
         time.sleep(0.1)
-    return True
+    return False
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -1,4 +1,4 @@
-"""Do the logs of Apache, of the site and of its server tell of errors, lately?"""
+"""What the logs of Apache, of the site and of its server tell of errors, lately."""
 
 import os
 import re

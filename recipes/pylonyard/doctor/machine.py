@@ -1,4 +1,4 @@
-"""Is the disk full, has the certificate expired?"""
+"""The disk's room, and the certificate's time."""
 
 import os
 import re

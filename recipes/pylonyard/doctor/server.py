@@ -1,4 +1,4 @@
-"""Is the site's own server up, on its port, from its ini, and for Apache alone?"""
+"""Whether the site's own server is up, on its port, from its ini, for Apache alone."""
 
 import time
 from collections.abc import Iterator

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.httpd import Httpd
@@ -16,6 +17,11 @@ from pylonyard.activation.tree import Tree
 from pylonyard.activation.world import APACHE, Account, account, apache_user
 from pylonyard.running import _identity, clean_environment
 from pylonyard.server.settings import Settings
+
+
+def identity(user: str) -> dict[str, Any]:
+    """Return what has a program run as ``user``, if we are root."""
+    return dict(_identity(user))
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,7 @@ class Subject:
                 text=True,
                 errors="replace",
                 timeout=timeout,
-                **_identity(self.site.user),
+                **identity(self.site.user),
             )
         except subprocess.TimeoutExpired:
             return 127, f"took longer than {timeout:g} s"

@@ -1,0 +1,88 @@
+"""From the cache alone, in a network namespace that has nothing but its loopback."""
+
+import subprocess
+
+import pytest
+
+from pylonyard.interpreters import find
+
+pytestmark = pytest.mark.system
+
+ALONE = ["unshare", "--net", "sh", "-eu", "-c"]
+SERVED = """
+ip link set lo up
+if ip route get 192.0.2.1 2>/dev/null; then echo "there is a network"; exit 1; fi
+{python} bootstrap.py --offline {words}
+bin/simplesite start
+curl -s http://127.0.0.1:8080/ | grep '<title>'
+bin/simplesite stop
+"""
+
+
+@pytest.fixture(autouse=True)
+def needs_a_namespace():
+    tried = subprocess.run([*ALONE, "true"], capture_output=True, text=True)
+    if tried.returncode:
+        pytest.skip(f"lacks unshare: {tried.stderr.strip()}")
+
+
+def stores(site):
+    """Return what the stores of built things hold, so that a build shows."""
+    listed = site.run(
+        "sh",
+        "-c",
+        "cd $(dirname $(readlink current/simplesite/env))/..;"
+        " for store in sandboxes mod_wsgi; do"
+        " find $store -mindepth 1 -maxdepth 1 -name '[0-9a-f]*' -printf '%p %i %T@\\n'; done",
+    ).stdout
+    return sorted(listed.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("config", "title"),
+    [("buildout.cfg", "<title>SimpleSite</title>"), ("legacy.cfg", "<title>Home</title>")],
+)
+def test_a_fresh_checkout_serves_from_a_warm_cache(checkout, config, title):
+    if config == "legacy.cfg":
+        try:
+            find("python2.7")
+        except ValueError:
+            pytest.skip("lacks python2.7")
+    words = ["-c", config, "site:port=8080"]
+    first, second = checkout("first"), checkout("second")
+    first.bootstrap(*words)
+    before = stores(first)
+
+    script = SERVED.format(python=second.python, words=" ".join(words))
+    told = second.run(*ALONE, script).stdout
+
+    assert title in told
+    assert stores(first) == before, "a second checkout with the same pins has built something"
+
+
+def test_a_second_checkout_builds_no_module(public_checkout, free_port):
+    words = ["site:mode=mod_wsgi", "site:user=www-data", f"site:port={free_port()}"]
+    first, second = public_checkout(), public_checkout()
+    first.bootstrap(*words, "-c", "staging.cfg")
+    before = stores(first)
+
+    told = second.bootstrap(*words, "-c", "staging.cfg").stdout
+
+    assert "Building mod_wsgi" not in told
+    assert stores(second) == before
+
+
+def test_what_the_cache_lacks_is_named_whole(checkout, tmp_path):
+    site = checkout()
+    empty = tmp_path / "empty"
+    empty.mkdir()
+
+    refused = site.run(
+        "env", f"BUILDOUT_HOME={empty}", site.python, "bootstrap.py", "--offline", check=False
+    )
+
+    assert refused.returncode == 1
+    assert refused.stdout.startswith(f"bootstrap: not in the cache {site.path}/cache/dist: ")
+    assert "zc-buildout==6.0.1" in refused.stdout
+    assert "jinja2==3.1.6" in refused.stdout
+    assert len(refused.stdout.splitlines()) == 1

@@ -1,0 +1,414 @@
+import ast
+import getpass
+import grp
+import os
+import pwd
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pylonyard import httpd_control
+from pylonyard.apache_checks import parse, problems
+from pylonyard.apache_vhost import ApacheVhost
+from pylonyard.errors import OptionError
+
+SECTION = {
+    "name": "demo",
+    "server-name": "demo.example",
+    "backends": "127.0.0.1:8080",
+    "user": "nobody",
+    "log-folder": "var/log",
+    "run-folder": "/run/demo",
+    "data": "var/data/demo",
+}
+WSGI = {"mode": "mod_wsgi", "module": "/store/mod_wsgi.so", "home": "/store/sandbox"}
+TLS = {"ssl-certificate": "/tls/chain.pem", "ssl-key": "/tls/key.pem"}
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """Return a function that makes the recipe of a section with more options."""
+    base = {
+        "directory": str(tmp_path),
+        "parts-directory": str(tmp_path / "parts"),
+        "bin-directory": str(tmp_path / "bin"),
+        "eggs-directory": str(tmp_path / "eggs"),
+    }
+    return lambda **more: ApacheVhost(
+        {"buildout": base},
+        "vhost",
+        {**SECTION, **{name.replace("_", "-"): text for name, text in more.items()}},
+    )
+
+
+@pytest.fixture
+def rendered(recipe):
+    """Return a function that gives the files of a section: path -> text."""
+    return lambda **more: {file.path: file.text for file in recipe(**more).files}
+
+
+@pytest.fixture
+def site(rendered):
+    return lambda **more: rendered(**more)["etc/apache2/sites-available/demo.conf"]
+
+
+def says(text, *lines):
+    """Tell whether ``lines`` stand in ``text``, one after the other."""
+    return "\n".join(lines) in "\n".join(line.strip() for line in text.splitlines())
+
+
+def test_a_proxy_has_a_site_file_a_private_apache_and_its_control(recipe):
+    files = recipe().files
+
+    assert [(file.path, file.mode) for file in files] == [
+        ("etc/apache2/sites-available/demo.conf", 0o644),
+        ("demo/httpd.conf", 0o644),
+        ("demo/site.json", 0o644),
+        ("bin/demo-httpd", 0o755),
+    ]
+
+
+@pytest.mark.parametrize("mode", ["mod_wsgi", "embedded"])
+def test_mod_wsgi_has_a_script_too(rendered, mode):
+    assert "demo/dispatch.wsgi" in rendered(**{**WSGI, "mode": mode})
+
+
+def test_other_parts_learn_the_live_paths(recipe, tmp_path):
+    live = tmp_path / "current"
+
+    assert recipe(**WSGI, **TLS, extra_modules="rewrite").published() == {
+        "path": live / "etc" / "apache2" / "sites-available" / "demo.conf",
+        "modules": "authz_core alias mime reqtimeout headers wsgi socache_shmcb ssl rewrite",
+        "script": live / "demo" / "dispatch.wsgi",
+        "httpd": live / "demo" / "httpd.conf",
+        "httpd-port": 8880,
+    }
+
+
+def test_a_proxy_has_no_script(recipe):
+    published = recipe(backends="127.0.0.1:1 127.0.0.1:2").published()
+
+    assert published["script"] == ""
+    assert published["modules"] == (
+        "authz_core alias mime reqtimeout headers proxy proxy_http "
+        "slotmem_shm proxy_balancer lbmethod_byrequests"
+    )
+
+
+def test_one_backend_is_proxied_as_in_the_chapter(site):
+    text = site(retry="7", timeout="30")
+    words = "retry=7 timeout=30 connectiontimeout=5 disablereuse=On"
+
+    assert says(
+        text,
+        f'ProxyPass "/" "http://127.0.0.1:8080/" {words}',
+        'ProxyPassReverse "/" "http://127.0.0.1:8080/"',
+    )
+    assert says(text, "ProxyRequests Off", "ProxyPreserveHost On")
+
+
+def test_several_backends_are_balanced(site):
+    text = site(backends="127.0.0.1:1\n[::1]:2", lbmethod="bybusyness")
+    words = "retry=5 timeout=60 connectiontimeout=5 disablereuse=On"
+
+    assert says(
+        text,
+        '<Proxy "balancer://demo">',
+        f'BalancerMember "http://127.0.0.1:1" {words}',
+        f'BalancerMember "http://[::1]:2" {words}',
+        "ProxySet lbmethod=bybusyness",
+        "</Proxy>",
+        'ProxyPass "/" "balancer://demo/"',
+    )
+
+
+def test_a_daemon_process_has_limits_and_the_sandbox_as_its_home(site, tmp_path):
+    (daemon,) = [
+        one
+        for one in parse(site(**WSGI, daemon_options="request-timeout = 300"))
+        if one.name == "wsgidaemonprocess"
+    ]
+    group = grp.getgrgid(pwd.getpwnam("nobody").pw_gid).gr_name
+
+    assert daemon.arguments == (
+        "demo",
+        "user=nobody",
+        f"group={group}",
+        "processes=2",
+        "threads=2",
+        "display-name=%{GROUP}",
+        f"python-home={tmp_path}/current/demo/env",
+        f"python-eggs={tmp_path}/var/data/demo/egg-cache",
+        f"home={tmp_path}/var/data/demo",
+        "listen-backlog=100",
+        "queue-timeout=45",
+        "socket-timeout=60",
+        "connect-timeout=15",
+        "request-timeout=300",
+        "startup-timeout=15",
+        "deadlock-timeout=60",
+        "graceful-timeout=15",
+        "shutdown-timeout=5",
+        "lang=C.UTF-8",
+        "locale=C.UTF-8",
+    )
+
+
+@pytest.mark.parametrize(
+    ("mode", "group"), [("mod_wsgi", "demo"), ("embedded", "%{GLOBAL}")]
+)
+def test_the_script_alone_is_granted(site, tmp_path, mode, group):
+    text = site(**{**WSGI, "mode": mode})
+
+    assert says(
+        text,
+        f'WSGIScriptAlias "/" "{tmp_path}/current/demo/dispatch.wsgi" \\',
+        f"process-group={group} application-group=%{{GLOBAL}}",
+    )
+    granted = [one for one in parse(text) if one.says("all", "granted")]
+    assert [one.sections[1:] for one in granted] == [
+        (("directory", f"{tmp_path}/current/demo"), ("files", "dispatch.wsgi"))
+    ]
+
+
+def test_two_virtual_hosts_share_one_group_of_processes(site):
+    text = site(**WSGI, **TLS, redirect="false")
+
+    assert text.count("WSGIDaemonProcess demo ") == 1
+    assert text.count("WSGIScriptAlias ") == 2
+
+
+def test_http_leads_to_https(site):
+    text = site(**TLS, ssl_port="8443", hsts="300")
+
+    assert says(text, 'Redirect permanent "/" "${demo_URL}/"')
+    assert says(text, "Define demo_URL https://demo.example:8443")
+    assert says(text, 'Header always set Strict-Transport-Security "max-age=300"')
+    assert text.count("ProxyPass ") == 1
+
+
+def test_a_port_of_its_own_gets_its_listen_once(site):
+    assert "Listen" not in site()
+    assert says(
+        site(listen_port="8081"),
+        "<IfDefine !LISTEN_8081>",
+        "Define LISTEN_8081",
+        "Listen 8081 http",
+        "</IfDefine>",
+    )
+    assert says(site(listen="10.0.0.1", listen_port="81"), "Listen 10.0.0.1:81 http")
+
+
+def test_the_private_apache_defines_the_addresses_before_it_includes_the_site(rendered, tmp_path):
+    text = rendered(**TLS)["demo/httpd.conf"]
+
+    assert text.endswith(
+        "Listen 127.0.0.1:8880 http\n"
+        "Define demo_HTTP 127.0.0.1:8880\n"
+        "Listen 127.0.0.1:8843 https\n"
+        "Define demo_HTTPS 127.0.0.1:8843\n"
+        "Define demo_URL https://demo.example:8843\n"
+        f'Include "{tmp_path}/current/etc/apache2/sites-available/demo.conf"\n'
+    )
+
+
+def test_the_private_apache_never_serves_as_root(rendered):
+    users = {
+        one.arguments[0]
+        for user in ("root", "nobody")
+        for one in parse(rendered(user=user)["demo/httpd.conf"])
+        if one.name == "user"
+    }
+
+    assert "root" not in users
+
+
+@pytest.mark.parametrize("more", [{}, WSGI, {**WSGI, **TLS}, {**TLS, "redirect": "false"}])
+def test_the_files_have_none_of_the_problems_that_apache_lets_pass(rendered, more):
+    files = rendered(**more, static="/static = public")
+    site = files["etc/apache2/sites-available/demo.conf"]
+
+    assert problems(site, exists=lambda path: True) == []
+    assert problems(files["demo/httpd.conf"]) == []
+
+
+def test_static_folders_are_served_by_apache_most_specific_first(site, tmp_path):
+    text = site(static="/a = public\n/a.b/c = /srv/c")
+
+    assert text.index('Alias "/a.b/c" "/srv/c"') < text.index(f'Alias "/a" "{tmp_path}/public"')
+    assert says(text, 'ProxyPass "/a.b/c" "!"', 'ProxyPass "/a" "!"')
+    assert says(text, r'<LocationMatch "^/a\.b/c/(.*/)?\.">', "Require all denied")
+
+
+def test_directives_come_last(site):
+    text = site(directives="<Location /x>\nHeader set A b\n</Location>")
+
+    assert says(text, "<Location /x>", "Header set A b", "</Location>", "</VirtualHost>")
+
+
+def test_the_script_is_valid_in_python_2_and_has_no_path_of_this_sandbox(rendered, tmp_path):
+    text = rendered(**WSGI)["demo/dispatch.wsgi"]
+
+    assert str(tmp_path) not in text
+    assert text.isascii()
+    ast.parse(text, feature_version=(3, 7))
+
+
+def test_the_control_script_knows_the_private_apache(rendered, tmp_path):
+    text = rendered(**TLS)["bin/demo-httpd"]
+
+    assert sys.executable in text
+    assert f"'config': '{tmp_path}/current/demo/httpd.conf'" in text
+    assert "'port': 8880, 'tls_port': 8843" in text
+
+
+@pytest.mark.parametrize("path", ["/a b", '/a"b', "/a\\b", "/ä", "/a'b#c", "/a;b"])
+def test_odd_paths_mean_the_same_to_apache(site, path):
+    (log,) = [one for one in parse(site(log_folder=path)) if one.name == "errorlog"]
+
+    assert log.arguments == (f"{path}/demo-error.log",)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"mode": "cgi"}, "mode: expected proxy or mod_wsgi or embedded, got 'cgi'"),
+        ({"backends": ""}, "backends: expected at least one host:port in mode proxy, got ''"),
+        ({"backends": "8080"}, "backends: expected host:port, got '8080'"),
+        (
+            {"mode": "embedded"},
+            "module: expected the path of mod_wsgi.so in mode embedded, got ''",
+        ),
+        (
+            {**WSGI, "user": "root"},
+            "user: expected an account that mod_wsgi may use, got 'root'",
+        ),
+        ({"group": "x y"}, "group: expected an existing group, got 'x y'"),
+        (
+            {"ssl_key": "/k"},
+            "ssl-certificate: expected both this and ssl-key, got only one",
+        ),
+        (
+            {**TLS, "ssl_port": "80"},
+            "ssl-port: expected another than listen-port, got '80'",
+        ),
+        ({"hsts": "9"}, "hsts: expected 0 without ssl-certificate, got '9'"),
+        (
+            {**WSGI, "run_folder": "/" + "r" * 90},
+            "run-folder: expected a path of at most 75 characters, which sockets need, "
+            f"got '/{'r' * 90}'",
+        ),
+        (
+            {"static": "/ = a"},
+            "static: expected a URL path of letters, digits, . _ ~ - without a final /, got '/'",
+        ),
+        ({"static": "/a = a\n/a = b"}, "static: expected each URL path once, got '/a'"),
+        (
+            {"static": "/a = /"},
+            "static: expected a folder that does not hold the sandbox, got '/'",
+        ),
+        (
+            {"static": "/a = /srv/[b]"},
+            "static: expected a folder without *, ?, [ and ], got '/srv/[b]'",
+        ),
+        (
+            {"directives": "Header set A ${PATH}"},
+            "directives: expected directives without ${, which Apache would expand, "
+            "got 'Header set A ${PATH}'",
+        ),
+        (
+            {"directives": "a\x00b"},
+            "directives: expected lines without control characters, got 'a\\x00b'",
+        ),
+        (
+            {"directives": "</VirtualHost>"},
+            "directives: expected whole sections, got: "
+            "line 1: </VirtualHost> closes what is not open",
+        ),
+        (
+            {"directives": "a \\"},
+            "directives: expected whole sections, got: "
+            "line 1: the last line ends with a backslash",
+        ),
+        (
+            {"daemon_options": "thread = 1"},
+            "daemon-options: expected an option of WSGIDaemonProcess that has none here, "
+            "got 'thread'",
+        ),
+        (
+            {"log_level": "loud"},
+            "log-level: expected a level such as warn, or module:level, got 'loud'",
+        ),
+        (
+            {"request_timeouts": "body=x"},
+            "request-timeouts: expected header=, body= or handshake="
+            "SECONDS[-SECONDS][,MinRate=BYTES], got 'body=x'",
+        ),
+        (
+            {"log_folder": "/${HOME}"},
+            "'/${HOME}/demo-error.log' has ${, which Apache would expand",
+        ),
+        ({"backend": "a:1"}, "backend: unknown, did you mean backends?"),
+    ],
+)
+def test_every_bad_option_is_named(recipe, more, message):
+    with pytest.raises(OptionError) as caught:
+        recipe(**more)
+
+    assert str(caught.value) == f"[vhost] {message}"
+
+
+def test_directives_that_open_a_hole_are_refused(recipe):
+    with pytest.raises(OptionError) as caught:
+        recipe(directives="ProxyRequests On")
+
+    assert str(caught.value).endswith(": ProxyRequests On makes an open proxy")
+
+
+# httpd_control: what needs no Apache.
+
+
+@pytest.fixture
+def httpd(tmp_path):
+    return httpd_control.Httpd(
+        name="demo",
+        config="/demo/httpd.conf",
+        pid_file=str(tmp_path / "pid"),
+        log="/demo/log",
+        port=9,
+        tls_port=None,
+        user=getpass.getuser(),
+    )
+
+
+@pytest.mark.parametrize("text", ["", "-1", "0", "1", "x", str(os.getpid()), "999999999"])
+def test_a_pid_file_is_not_trusted(httpd, text):
+    Path(httpd.pid_file).write_text(text)
+
+    assert httpd_control.running(httpd) is None
+
+
+def test_an_apache_of_another_configuration_is_not_ours(httpd, tmp_path):
+    program = tmp_path / "apache2"
+    program.symlink_to(sys.executable)
+    sleep = ["-c", "import time; time.sleep(60)"]
+    with (
+        subprocess.Popen([program, *sleep, "/other/httpd.conf"]) as other,
+        subprocess.Popen([program, *sleep, "/demo/httpd.conf"]) as own,
+    ):
+        found = []
+        for process in (other, own):
+            Path(httpd.pid_file).write_text(str(process.pid))
+            found.append(httpd_control.running(httpd))
+            process.kill()
+
+    assert found == [None, own.pid]
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["start", "now"]])
+def test_a_wrong_command_shows_the_usage(httpd, capsys, arguments):
+    assert httpd_control.main(httpd, arguments) == 2
+    assert capsys.readouterr().err == (
+        "usage: demo-httpd start|graceful|stop|restart|configtest|status\n"
+    )

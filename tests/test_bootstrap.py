@@ -1,0 +1,236 @@
+import configparser
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support import CHECKOUT, make_wheel
+
+RUN = [sys.executable, "-E", "bootstrap.py", "--offline"]
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A copy of the checkout that has neither tools nor a cache."""
+    folder = tmp_path / "a checkout"
+    folder.mkdir()
+    shutil.copy(CHECKOUT / "bootstrap.py", folder)
+    for name in ("recipes", "setup.py"):
+        (folder / name).symlink_to(CHECKOUT / name)
+    (folder / "profiles").mkdir()
+    return folder
+
+
+@pytest.fixture
+def bootstrap(checkout, tmp_path, monkeypatch):
+    """The module of that checkout; nobody's home is read."""
+    monkeypatch.setenv("BUILDOUT_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    spec = importlib.util.spec_from_file_location("bootstrap", checkout / "bootstrap.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def pins(checkout, *wheels, digest=None):
+    """Write tools.txt: a pin and a digest for each wheel."""
+    from pylonyard.wheels import sha256
+
+    lines = []
+    for wheel in wheels:
+        name, version = wheel.name.split("-")[:2]
+        lines.append(f"{name.lower()}=={version} \\\n    --hash=sha256:{digest or sha256(wheel)}\n")
+    (checkout / "profiles" / "tools.txt").write_text("# Tools.\n" + "".join(lines))
+
+
+def usable(wheel):
+    name, version = wheel.name.split("-")[:2]
+    return name.lower(), version
+
+
+def test_requirements_are_read_with_their_digests(bootstrap, tmp_path):
+    path = tmp_path / "tools.txt"
+    path.write_text(
+        "# comment\n\na==1.0 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\nb-c==2 --hash=sha256:cc # d\n"
+    )
+
+    assert list(bootstrap.requirements(path)) == [
+        ("a", "1.0", {"aa", "bb"}),
+        ("b-c", "2", {"cc"}),
+    ]
+
+
+@pytest.mark.parametrize("name", ["tools.txt", "tests.txt"])
+def test_every_tool_is_pinned_with_a_digest(bootstrap, name):
+    for _, version, digests in bootstrap.requirements(CHECKOUT / "profiles" / name):
+        assert version
+        assert digests
+        assert all(len(digest) == 64 for digest in digests)
+
+
+def test_tools_are_those_of_the_versions_profile(bootstrap):
+    profile = configparser.RawConfigParser()
+    profile.read(CHECKOUT / "profiles" / "versions.cfg")
+    pinned = {name.replace(".", "-").lower(): v for name, v in profile["versions"].items()}
+
+    for name, version, _ in bootstrap.requirements(CHECKOUT / "profiles" / "tools.txt"):
+        assert pinned.get(name, version) == version, name
+
+
+def test_cache_is_that_of_the_checkout(bootstrap, checkout):
+    cache = bootstrap.Cache()
+
+    assert (cache.root, cache.dist) == (checkout / "cache", checkout / "cache" / "dist")
+    assert cache.eggs.parent == checkout / "cache" / "eggs" / "v5"
+    assert cache.sandboxes == checkout / "cache" / "sandboxes"
+
+
+def test_cache_may_be_shared_as_buildout_shares_it(bootstrap, tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "default.cfg").write_text(
+        f"[buildout]\ndownload-cache = {tmp_path}/shared\neggs-directory = ~/eggs\n"
+    )
+
+    cache = bootstrap.Cache()
+
+    assert cache.dist == tmp_path / "shared" / "dist"
+    assert cache.eggs.parent == Path.home() / "eggs" / "v5"
+
+
+def test_cached_wheels_are_told_from_missing_ones(bootstrap, checkout):
+    cache = bootstrap.Cache()
+    cache.dist.mkdir(parents=True)
+    wheel = make_wheel(cache.dist, "Tool", "1.0")
+    wanted = [("tool", "1.0", {"aa"}), ("tool", "2.0", set()), ("other", "1", set())]
+
+    found, missing = bootstrap.cached(cache, wanted, usable)
+
+    assert found == [(wheel, {"aa"})]
+    assert missing == ["tool==2.0", "other==1"]
+
+
+def test_wheels_of_other_pythons_are_not_usable(bootstrap, checkout):
+    pins(checkout)
+    works = bootstrap.usable_wheels(bootstrap.bundled_pip(bootstrap.Cache()))
+
+    assert works(Path("Tool_X-1.0-py3-none-any.whl")) == ("tool-x", "1.0")
+    assert works(Path("tool-1.0-cp27-cp27m-win32.whl")) is None
+    assert works(Path("no-wheel")) is None
+
+
+def test_cached_pip_is_taken_if_its_digest_is_recorded(bootstrap, checkout):
+    cache = bootstrap.Cache()
+    cache.dist.mkdir(parents=True)
+    pip = make_wheel(cache.dist, "pip", "1.0")
+
+    pins(checkout, pip, digest="0" * 64)
+    assert bootstrap.bundled_pip(cache) != pip
+
+    pins(checkout, pip)
+    assert bootstrap.bundled_pip(cache) == pip
+
+
+def test_tools_are_installed_into_a_sandbox(bootstrap, checkout):
+    cache = bootstrap.Cache()
+    cache.dist.mkdir(parents=True)
+    pins(checkout, make_wheel(cache.dist, "Tool", "1.0"))
+
+    home = bootstrap.tools(cache, [checkout / "profiles" / "tools.txt"], offline=True)
+
+    assert subprocess.check_output([home / "bin" / "python", "-c", "import tool"]) == b""
+    assert len(os.listdir(cache.eggs)) == 1
+
+
+def test_tampered_tool_is_refused(bootstrap, checkout):
+    cache = bootstrap.Cache()
+    cache.dist.mkdir(parents=True)
+    wheel = make_wheel(cache.dist, "Tool", "1.0")
+    pins(checkout, wheel, digest="0" * 64)
+
+    with pytest.raises(SystemExit) as ended:
+        bootstrap.tools(cache, [checkout / "profiles" / "tools.txt"], offline=True)
+
+    assert ended.value.code == (
+        f"bootstrap: {wheel}: its SHA-256 is not one of those recorded for it; "
+        "remove it, and run this again"
+    )
+    assert not cache.sandboxes.exists()
+
+
+def test_missing_tool_is_one_line_offline(checkout, tmp_path):
+    pins(checkout, Path("Tool-1.0-py3-none-any.whl"), digest="0" * 64)
+
+    ended = subprocess.run(
+        RUN,
+        cwd=checkout,
+        env={"HOME": str(tmp_path), "PATH": os.defpath, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+    )
+
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        f"bootstrap: not in the cache {checkout}/cache/dist: tool==1.0; "
+        "fetch them where there is a network with: python3 bootstrap.py\n"
+    )
+
+
+def test_help_tells_the_words(checkout):
+    command = [sys.executable, "-B", "bootstrap.py", "--help"]
+
+    printed = subprocess.check_output(command, cwd=checkout, text=True)
+
+    assert "python3 bootstrap.py [test] [--offline]" in printed
+
+
+def test_script_works_from_a_path_with_spaces(bootstrap, checkout):
+    path = bootstrap.script("say", Path(sys.executable), ["print('works')"])
+
+    assert path == checkout / "bin" / "say"
+    assert subprocess.check_output([path]) == b"works\n"
+
+
+def test_script_that_is_right_is_not_written_again(bootstrap, checkout):
+    path = bootstrap.script("say", Path(sys.executable), ["print('works')"])
+    before = path.stat()
+
+    assert bootstrap.script("say", Path(sys.executable), ["print('works')"]).stat() == before
+    assert os.listdir(path.parent) == ["say"]
+
+
+def test_recipes_that_are_described_are_not_again(bootstrap, monkeypatch, tmp_path):
+    def run(*_, **__):
+        raise AssertionError("egg_info is slow")
+
+    info = tmp_path / "recipes" / "pylonyard.egg-info"
+    info.mkdir(parents=True)
+    (info / "PKG-INFO").touch()
+    monkeypatch.setattr(bootstrap, "RECIPES", info.parent)
+    monkeypatch.setattr(subprocess, "run", run)
+
+    bootstrap.describe_recipes(Path(sys.executable))
+
+
+def test_words_of_python_stand_in_a_script(bootstrap):
+    assert bootstrap.on_path(Path("/a b")) == ["import sys", "sys.path[0:0] = ['/a b']"]
+
+
+def test_packages_are_told_where_they_cannot_be_installed(bootstrap, checkout, capsys, monkeypatch):
+    (checkout / "tests").mkdir()
+    (checkout / "tests" / "debian-packages.txt").write_text("no-such-package-at-all\n")
+    folder = checkout / "programs"
+    folder.mkdir()
+    (folder / "dpkg-query").write_text("#!/bin/sh\necho 'cron installed'\n")
+    (folder / "dpkg-query").chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+
+    bootstrap.install_debian_packages(offline=True)
+
+    assert capsys.readouterr().out == (
+        "bootstrap: tests that need these Debian packages will be skipped: "
+        "['no-such-package-at-all']\n"
+    )

@@ -1,0 +1,228 @@
+"""What the pages say against what the code declares; nothing is run."""
+
+import ast
+import dataclasses
+import importlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import support
+
+CHECKOUT = support.CHECKOUT
+README = CHECKOUT / "README.md"
+PAGES = [README, CHECKOUT / "CHANGES", *sorted((CHECKOUT / "docs").rglob("*.rst"))]
+TABLE = re.compile(r"(?ms)^=+  =+  =+\nOption .*?\n=+  =+  =+\n.*?^=+  =+  =+\n")
+
+
+def recipes() -> list[str]:
+    """Return the names in RECIPES of setup.py, which cannot be imported."""
+    for node in ast.parse((CHECKOUT / "setup.py").read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "RECIPES":
+            return list(ast.literal_eval(node.value))
+    raise AssertionError("setup.py has no RECIPES")
+
+
+def module(recipe: str) -> Any:
+    return importlib.import_module(f"pylonyard.{recipe}")
+
+
+def page(recipe: str) -> str:
+    return (CHECKOUT / "docs" / "recipes" / f"{recipe}.rst").read_text()
+
+
+def table(text: str) -> str:
+    found = TABLE.findall(text)
+    assert len(found) == 1, f"expected one table of options, got {len(found)}"
+    return str(found[0])
+
+
+def rows(text: str) -> dict[str, tuple[str, str]]:
+    """Return a simple table's rows: option -> (type and default, meaning)."""
+    lines = table(text).splitlines()
+    columns = [match.span() for match in re.finditer("=+", lines[0])]
+    found: dict[str, tuple[str, str]] = {}
+    name = ""
+    for line in lines[3:-1]:
+        words = [line[start:end].strip() for start, end in columns[:2]]
+        words.append(line[columns[2][0] :].strip())
+        if words[0].startswith("**"):
+            continue
+        name = words[0] or name
+        before = found.get(name, ("", "")) if not words[0] else ("", "")
+        found[name] = (f"{before[0]} {words[1]}".strip(), f"{before[1]} {words[2]}".strip())
+    return found
+
+
+def stated_default(kind: str, meaning: str) -> str | None:
+    """Return the default that a row states, None if it states none.
+
+    ``KIND, ``X````, a choice marked as ````X`` (default)``, or, where that is too
+    long, ``default ``X```` or ``default: ``X```` in the meaning.
+    """
+    for pattern, text in (
+        (r"``([^`]+)`` \(default\)", kind),
+        (r"[^`]+, ``([^`]+)``", kind),
+        (r".*[Dd]efault:? ``([^`]+)``.*", meaning),
+    ):
+        match = re.search(pattern, text) if "(default" in pattern else re.fullmatch(pattern, text)
+        if match:
+            return match.group(1)
+    return None
+
+
+def declared(recipe: str) -> dict[str, str | None]:
+    fields = dataclasses.fields(module(recipe).Options)
+    return {field.name.replace("_", "-"): field.metadata["default"] for field in fields}
+
+
+@pytest.mark.parametrize("recipe", recipes())
+def test_a_recipe_has_a_page_with_its_table_as_the_docstring_has_it(recipe):
+    assert table(page(recipe)) == table(module(recipe).__doc__)
+
+
+@pytest.mark.parametrize("recipe", recipes())
+def test_a_recipe_s_page_has_all_else_that_a_reader_looks_for(recipe):
+    text = page(recipe)
+
+    assert text.startswith(f"``pylonyard:{recipe}``\n====")
+    titles = re.findall(r"(?m)^(.+)\n-+$", text)
+    assert titles == ["Options", "It publishes", "An example"]
+    assert "\n.. code-block:: ini\n" in text
+    assert "\n    $ bin/buildout" in text
+
+
+@pytest.mark.parametrize("recipe", recipes())
+def test_a_recipe_s_table_has_every_option_in_order_and_no_other(recipe):
+    assert sorted(rows(module(recipe).__doc__)) == sorted(declared(recipe))
+
+
+@pytest.mark.parametrize("recipe", recipes())
+def test_a_recipe_s_table_states_each_default_as_declared(recipe):
+    described = rows(module(recipe).__doc__)
+
+    # An empty text may stand for a default that no literal could state.
+    stated = {name: stated_default(*described[name]) for name in described}
+    expected = {
+        name: stated[name] if default == "" else default
+        for name, default in declared(recipe).items()
+    }
+    assert stated == expected
+
+
+@pytest.mark.parametrize("recipe", recipes())
+def test_a_recipe_s_page_names_exactly_the_options_that_are_required(recipe):
+    (told,) = re.findall(r"(?ms)^Required, here or by ``profiles/base.cfg``: (.*?)\.$", page(recipe))
+
+    required = [name for name, default in declared(recipe).items() if default is None]
+    assert re.findall(r"``(.*?)``", told) == required
+
+
+@pytest.mark.parametrize("recipe", recipes())
+def test_a_recipe_s_page_names_all_that_the_recipe_publishes(recipe):
+    text = page(recipe).partition("It publishes")[2].partition("An example")[0]
+    source = (CHECKOUT / "recipes" / "pylonyard" / f"{recipe}.py").read_text()
+
+    assert published_names(source) <= set(re.findall(r"``([^`]+)``", text))
+
+
+def published_names(source: str) -> set[str]:
+    """Return the keys of every dictionary that ``published`` returns."""
+    return {
+        key.value
+        for function in ast.walk(ast.parse(source))
+        if isinstance(function, ast.FunctionDef) and function.name == "published"
+        for mapping in ast.walk(function)
+        if isinstance(mapping, ast.Dict)
+        for key in mapping.keys
+        if isinstance(key, ast.Constant)
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "meaning", "expected"),
+    [
+        ("path", "Its folder.", None),
+        ("seconds, ``5``", "How long.", "5"),
+        ("``a`` (default), ``b``", "Which.", "a"),
+        ("``a``, ``b`` (default)", "Which.", "b"),
+        ("``a``, ``b``", "Which.", None),
+        ("words", "Which; default: ``a b``.", "a b"),
+        ("five fields, or ``@...``", "When; default ``* *``.", "* *"),
+        ("address", "Who; default: nobody.", None),
+    ],
+)
+def test_a_default_is_read_from_a_row_in_three_spellings(kind, meaning, expected):
+    if kind.endswith("``@...``"):
+        kind = kind.replace(", or", " or")
+    assert stated_default(kind, meaning) == expected
+
+
+def links(path: Path) -> Iterator[str]:
+    """Yield the targets, in this repository, of a page's links."""
+    text = path.read_text()
+    pattern = r"\]\(([^)]+)\)" if path.suffix == ".md" else r"`[^`]*<([^>`]+)>`__?"
+    for target in re.findall(pattern, text):
+        if not re.match(r"https?://", target):
+            yield target.partition("#")[0]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_a_page_links_only_to_what_exists(path):
+    missing = [target for target in links(path) if not (path.parent / target).exists()]
+
+    assert missing == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_a_page_names_only_files_of_the_repository_that_exist(path):
+    named = re.findall(
+        r"\b((?:docs|profiles|recipes|tests|src/simplesite)/[\w./-]*\w|\w+\.cfg\b)", path.read_text()
+    )
+    own = set(re.findall(r"(?:\w[\w-]*/)*\w[\w-]*\.cfg", "buildout.cfg default.cfg installed.cfg"))
+    roots = [CHECKOUT, CHECKOUT / "profiles", CHECKOUT / "recipes" / "pylonyard", path.parent]
+    missing = {
+        name
+        for name in named
+        if name not in own and not any((root / name).exists() for root in roots)
+    }
+
+    assert missing == set()
+
+
+def test_every_page_is_reached_from_the_index():
+    index = CHECKOUT / "docs" / "index.rst"
+    linked = {(index.parent / target).resolve() for target in links(index)}
+    pages = {path for path in PAGES if path.suffix == ".rst" and path != index}
+
+    assert pages - linked == set()
+
+
+def mapped(text: str, title: str) -> Iterator[str]:
+    """Yield the names at the left of an indented map under ``title``."""
+    section = text.partition(f"## {title}\n")[2].partition("\n## ")[0]
+    for left in re.findall(r"(?m)^    (\S.*?)(?:  |$)", section):
+        yield from left.split()
+
+
+def test_every_name_in_the_map_of_the_repository_exists():
+    names = list(mapped(README.read_text(), "The map of this repository"))
+
+    assert "bootstrap.py" in names
+    assert [name for name in names if not (CHECKOUT / name).exists()] == []
+
+
+FORBIDDEN = {
+    "a number of an issue": r"(?i)\bissues?\b|#\d+\b",
+    "an absolute path of one machine": r"(?<![\w.~])/(?:work|root|tmp|opt|mnt|home)/",
+    "a host of packages": r"(?i)\bpypi\b|pythonhosted|files\.\w+\.org",
+    "how work is organised": r"(?i)\bmission\b|\bcolleague|\bTODO\b|\bFIXME\b",
+}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_no_page_has(path, what):
+    assert re.findall(FORBIDDEN[what], path.read_text()) == []

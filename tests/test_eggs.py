@@ -1,0 +1,96 @@
+import pytest
+from pylonyard import eggs
+from pylonyard.errors import OptionError
+from support import make_wheel, write_wheel
+
+
+@pytest.fixture
+def locate(sandbox):
+    """Return a function: requirements -> names of the eggs, got by a real buildout."""
+
+    def find(*requirements, projects=(), links=None, versions=None, **options):
+        buildout = sandbox.buildout({f"buildout:{n}": v for n, v in options.items()})
+        links = [str(sandbox.store / "wheels")] if links is None else links
+        return eggs.locations(buildout, "app", requirements, projects, links, None, versions)
+
+    return find
+
+
+def names(locations):
+    return [path.name.partition("-")[0] for path in locations]
+
+
+def test_working_set_has_what_the_requirements_need(locate, sandbox):
+    found = locate("Shop")
+
+    assert names(found) == ["Shop", "Shop_Loader"]
+    assert all(path.parent == sandbox.store / "eggs" / "v5" for path in found)
+
+
+def test_order_does_not_depend_on_what_was_there_before(locate, tmp_path):
+    first = locate("Shop", **{"eggs-directory": str(tmp_path / "eggs")})
+    second = locate("Shop", **{"eggs-directory": str(tmp_path / "eggs")})
+
+    assert names(first) == names(second) == ["Shop", "Shop_Loader"]
+
+
+def test_pins_decide_the_version(locate, tmp_path):
+    for version in ("1.0", "2.0"):
+        make_wheel(tmp_path, "Blog", version)
+    links = [str(tmp_path)]
+
+    assert locate("Blog", links=links)[0].name.startswith("Blog-2.0-")
+    assert locate("Blog", links=links, versions={"Blog": "1.0"})[0].name.startswith("Blog-1.0-")
+
+
+def test_project_of_the_checkout_is_preferred_to_an_egg(locate, tmp_path):
+    project = tmp_path / "shop-built"
+    info = project / "Shop-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: Shop\nVersion: 1.0\n")
+
+    assert locate("Shop", projects=[project]) == [project]
+
+
+@pytest.mark.parametrize(
+    ("requirement", "message"),
+    [
+        ("Missing", "[app] eggs: Couldn't find a distribution for 'Missing'."),
+        ("Shop ==9", "[app] eggs: Couldn't find a distribution for 'Shop==9'."),
+    ],
+)
+def test_egg_that_cannot_be_had_is_one_line(locate, requirement, message):
+    with pytest.raises(OptionError) as caught:
+        locate(requirement)
+
+    assert str(caught.value) == message
+
+
+def test_pin_that_contradicts_a_requirement_is_one_line(locate):
+    with pytest.raises(OptionError) as caught:
+        locate("Shop ==1.0", versions={"Shop": "2.0"})
+
+    assert str(caught.value) == (
+        "[app] eggs: The requirement ('Shop==1.0') is not allowed by your "
+        "[versions] constraint (2.0)"
+    )
+
+
+def test_damaged_wheel_is_one_line(locate, tmp_path):
+    info = "Bad-1.0.dist-info"
+    wheel = write_wheel(tmp_path / "Bad-1.0-py3-none-any.whl", {f"{info}/METADATA": "x"}, info)
+    wheel.write_bytes(wheel.read_bytes().replace(b"sha256=", b"sha256=A"))
+
+    with pytest.raises(OptionError, match=r"\[app\] eggs: .*damaged: .* remove it"):
+        locate("Bad", links=[str(tmp_path)])
+
+
+def test_offline_takes_what_the_cache_has(locate, sandbox, tmp_path):
+    dist = tmp_path / "cache" / "dist"
+    dist.mkdir(parents=True)
+    make_wheel(dist, "Blog", "1.0")
+    options = {"offline": "true", "download-cache": str(tmp_path / "cache")}
+
+    assert names(locate("Blog", links=["http://nowhere.invalid/"], **options)) == ["Blog"]
+    with pytest.raises(OptionError, match="Couldn't find a distribution for 'Missing'"):
+        locate("Missing", **options)

@@ -1,0 +1,285 @@
+import hashlib
+import io
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+from pylonyard import mod_wsgi_build, modwsgi_compile, modwsgi_source
+from pylonyard.errors import CommandError, OptionError
+from pylonyard.mod_wsgi_build import ModWsgiBuild
+from pylonyard.modwsgi_compile import Interpreter
+from pylonyard.modwsgi_source import Source
+
+PYTHON = Interpreter(
+    version="3.11.7",
+    executable="/usr/bin/python3.11",
+    prefix="/usr",
+    abi="cpython-311",
+    shared=True,
+    library="libpython3.11.so.1.0",
+    libraries="/usr/lib/x86_64-linux-gnu",
+    headers="/usr/include/python3.11",
+)
+SERVER = {"HTTPD_MMN": "20120211", "HTTPD_VERSION": "2.4.71", "CC": "sh -c", "CFLAGS": "-O2"}
+
+
+@pytest.fixture
+def buildout(tmp_path):
+    base = {
+        "directory": str(tmp_path),
+        "parts-directory": str(tmp_path / "parts"),
+        "bin-directory": str(tmp_path / "bin"),
+        "eggs-directory": str(tmp_path / "eggs"),
+        "download-cache": "cache",
+        "offline": "true",
+    }
+    return {"buildout": base}
+
+
+def archive(path, members):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = len(content), 0o755
+            tar.addfile(info, io.BytesIO(content))
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_proxy_needs_no_module(buildout):
+    options = {"home": "/missing", "mode": "proxy"}
+
+    recipe = ModWsgiBuild(buildout, "wsgi", options)
+
+    assert recipe.files == []
+    assert (options["module"], options["load"]) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("python", "version"),
+    [
+        ((2, 7), "4.9.4"),
+        ((3, 6), "4.9.4"),
+        ((3, 7), "4.9.4"),
+        ((3, 8), "5.0.2"),
+        ((3, 9), "5.0.2"),
+        ((3, 10), "6.1.1"),
+        ((3, 15), "6.1.1"),
+    ],
+)
+def test_the_newest_version_that_builds_is_chosen(python, version):
+    assert modwsgi_source.choose(python).version == version
+
+
+@pytest.mark.parametrize(
+    ("python", "version", "message"),
+    [
+        ((2, 7), "6.1.1", "expected 4.9.4 for Python 2.7, got '6.1.1'"),
+        ((3, 11), "3.3", "expected 6.1.1 or 5.0.2 or 4.9.4 for Python 3.11, got '3.3'"),
+        ((2, 6), None, "expected a Python from 2.7 to 3.15 for Python 2.6, got 'none'"),
+    ],
+)
+def test_a_version_that_cannot_serve_is_refused(python, version, message):
+    with pytest.raises(ValueError) as caught:
+        modwsgi_source.choose(python, version)
+
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"version": "new"}, "version: expected a version such as 6.1.1, got 'new'"),
+        ({"mode": "x"}, "mode: expected proxy or mod_wsgi or embedded, got 'x'"),
+        ({"hom": "/x"}, "hom: unknown, did you mean home?"),
+    ],
+)
+def test_every_bad_option_is_named(buildout, more, message):
+    with pytest.raises(OptionError) as caught:
+        ModWsgiBuild(buildout, "wsgi", {"home": "/x", **more})
+
+    assert str(caught.value) == f"[wsgi] {message}"
+
+
+def test_a_missing_apxs_is_told_with_its_package(buildout, monkeypatch):
+    monkeypatch.setattr(mod_wsgi_build, "PROGRAM_PATH", "/nowhere")
+
+    with pytest.raises(OptionError) as caught:
+        ModWsgiBuild(buildout, "wsgi", {"home": sys.prefix, "mode": "mod_wsgi"})
+
+    expected = "[wsgi] cannot build mod_wsgi: no apxs; apt-get install apache2-dev"
+    assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize(
+    ("server", "python", "message"),
+    [
+        (
+            {"CC": "missing-cc"},
+            {},
+            "cannot build mod_wsgi: no missing-cc; apt-get install build-essential",
+        ),
+        (
+            {},
+            {"headers": "/missing"},
+            "cannot build mod_wsgi: no /missing/Python.h; apt-get install python3.11-dev",
+        ),
+    ],
+)
+def test_a_missing_tool_is_told_with_its_package(tmp_path, monkeypatch, server, python, message):
+    (tmp_path / "make").touch(0o755)
+    monkeypatch.setattr(modwsgi_compile, "PROGRAM_PATH", f"{tmp_path}:/bin")
+    described = Interpreter(**{**vars(PYTHON), **python})
+
+    with pytest.raises(CommandError) as caught:
+        modwsgi_compile.check_tools(described, {**SERVER, **server})
+
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("server", "python", "same"),
+    [
+        ({"HTTPD_VERSION": "2.4.72"}, {}, True),
+        ({"HTTPD_MMN": "20200101"}, {}, False),
+        ({"CFLAGS": "-O3"}, {}, False),
+        ({}, {"version": "3.11.8"}, False),
+        ({}, {"libraries": "/opt/lib"}, False),
+    ],
+)
+def test_a_build_is_kept_for_what_decides_it(server, python, same):
+    source = modwsgi_source.SOURCES[0]
+    name = modwsgi_compile.store_name(source, PYTHON, SERVER)
+
+    other = modwsgi_compile.store_name(
+        source, Interpreter(**{**vars(PYTHON), **python}), {**SERVER, **server}
+    )
+
+    assert (other == name) is same
+
+
+def test_the_interpreter_is_asked_in_its_own_process():
+    found = modwsgi_compile.interpreter(Path(sys.prefix))
+
+    assert found.minor == sys.version_info[:2]
+    assert found.name == "python{}.{}".format(*sys.version_info)
+
+
+def test_offline_a_missing_source_is_told(buildout, tmp_path):
+    with pytest.raises(CommandError) as caught:
+        modwsgi_source.fetch(modwsgi_source.SOURCES[0], buildout)
+
+    assert str(caught.value) == (
+        "cannot get the source of mod_wsgi 6.1.1: "
+        f"{tmp_path}/cache/dist/mod_wsgi-6.1.1.tar.gz is missing; run bin/buildout once online"
+    )
+
+
+def test_offline_a_damaged_source_is_told(buildout, tmp_path):
+    archive(tmp_path / "cache" / "dist" / "mod_wsgi-6.1.1.tar.gz", {"x": b""})
+
+    with pytest.raises(CommandError) as caught:
+        modwsgi_source.fetch(modwsgi_source.SOURCES[0], buildout)
+
+    assert "mod_wsgi-6.1.1.tar.gz is damaged; run" in str(caught.value)
+
+
+@pytest.fixture
+def shelf(buildout, tmp_path):
+    """Give a source on a shelf of ``find-links``, in place of any index."""
+    (tmp_path / "index").mkdir()
+    path = tmp_path / "shelf" / "mod_wsgi-1.0.tar.gz"
+    digest = archive(path, {"mod_wsgi-1.0/configure": b"#!/bin/sh\necho error: no luck\nexit 1"})
+    buildout["buildout"].update(
+        {"offline": "false", "find-links": str(path.parent), "index": str(tmp_path / "index")}
+    )
+    return Source("1.0", digest, (2, 7), (3, 15))
+
+
+def test_a_source_is_found_through_find_links_and_kept(buildout, shelf, tmp_path):
+    found = modwsgi_source.fetch(shelf, buildout)
+
+    assert found == tmp_path / "cache" / "dist" / "mod_wsgi-1.0.tar.gz"
+    assert (tmp_path / "shelf" / "mod_wsgi-1.0.tar.gz").exists()
+    assert [path.name for path in found.parent.iterdir()] == [found.name]
+
+
+def test_a_source_that_is_not_the_pinned_one_is_refused(buildout, shelf, tmp_path):
+    pinned = Source("1.0", "0" * 64, (2, 7), (3, 15))
+
+    with pytest.raises(CommandError) as caught:
+        modwsgi_source.fetch(pinned, buildout)
+
+    assert str(caught.value) == (
+        "cannot get the source of mod_wsgi 1.0: "
+        f"expected SHA-256 {'0' * 64}, got {shelf.sha256}"
+    )
+    assert list((tmp_path / "cache" / "dist").iterdir()) == []
+
+
+def test_a_source_that_nobody_has_is_told(buildout, shelf):
+    with pytest.raises(CommandError) as caught:
+        modwsgi_source.fetch(Source("2.0", "", (2, 7), (3, 15)), buildout)
+
+    assert str(caught.value) == (
+        "cannot get the source of mod_wsgi 2.0: neither the index nor find-links has it"
+    )
+
+
+def test_a_failed_build_keeps_its_log_and_nothing_else(buildout, shelf, tmp_path):
+    place = tmp_path / "cache" / "mod_wsgi" / "hash"
+
+    with pytest.raises(CommandError) as caught:
+        modwsgi_compile.build(
+            shelf, modwsgi_source.fetch(shelf, buildout), PYTHON, Path("/apxs"), place
+        )
+
+    assert str(caught.value) == (
+        "cannot build mod_wsgi 1.0 for Python 3.11.7: error: no luck; "
+        f"the whole log: {place}.log"
+    )
+    assert [path.name for path in place.parent.iterdir()] == ["hash.log"]
+
+
+@pytest.mark.parametrize("name", ["/etc/x", "../x", "a/../../x"])
+def test_an_archive_that_would_write_elsewhere_is_refused(tmp_path, name):
+    archive(tmp_path / "a.tar.gz", {name: b""})
+
+    with pytest.raises(CommandError, match="would be written outside"):
+        modwsgi_compile.unpack(tmp_path / "a.tar.gz", tmp_path / "to")
+
+
+@pytest.mark.parametrize(
+    ("log", "reason"),
+    [
+        ("checking x\nfoo.c:1: error: bad\nmake: *** Error 1\n", "foo.c:1: error: bad"),
+        ("configure: something odd\nmake: *** [x] Error 1\n", "configure: something odd"),
+        ("", "no output"),
+    ],
+)
+def test_the_reason_of_a_failed_build_is_its_telling_line(tmp_path, log, reason):
+    path = tmp_path / "log"
+    path.write_text(log)
+
+    assert modwsgi_compile.reason(path) == reason
+
+
+@pytest.mark.parametrize(
+    ("printed", "message"),
+    [
+        ("libpython3.11.so.1.0 => not found", "the loader does not find libpython3.11.so.1.0"),
+        (
+            "libpython3.9.so.1.0 => /x (0x0)",
+            "expected it to need libpython3.11.so.1.0, got libpython3.9.so.1.0",
+        ),
+        ("libc.so.6 => /x (0x0)", "expected it to need libpython3.11.so.1.0, got none"),
+    ],
+)
+def test_a_module_of_the_wrong_python_is_refused(monkeypatch, printed, message):
+    monkeypatch.setattr(modwsgi_compile, "run", lambda *arguments: printed)
+
+    with pytest.raises(CommandError) as caught:
+        modwsgi_compile.check_links(Path("mod_wsgi.so"), PYTHON)
+
+    assert str(caught.value) == f"mod_wsgi for Python 3.11.7 is of no use: {message}"
