@@ -114,10 +114,10 @@ def test_a_recipe_s_table_states_each_default_as_declared(recipe):
 
 @pytest.mark.parametrize("recipe", recipes())
 def test_a_recipe_s_page_names_exactly_the_options_that_are_required(recipe):
-    (told,) = re.findall(r"(?ms)^Required, here or by ``profiles/base.cfg``: (.*?)\.$", page(recipe))
+    told = re.search(r"(?ms)^Required, here or by ``profiles/base.cfg``: (.*?)\.$", page(recipe))
 
     required = [name for name, default in declared(recipe).items() if default is None]
-    assert re.findall(r"``(.*?)``", told) == required
+    assert told and re.findall(r"``(.*?)``", told.group(1)) == required
 
 
 @pytest.mark.parametrize("recipe", recipes())
@@ -155,8 +155,6 @@ def published_names(source: str) -> set[str]:
     ],
 )
 def test_a_default_is_read_from_a_row_in_three_spellings(kind, meaning, expected):
-    if kind.endswith("``@...``"):
-        kind = kind.replace(", or", " or")
     assert stated_default(kind, meaning) == expected
 
 
@@ -179,9 +177,10 @@ def test_a_page_links_only_to_what_exists(path):
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_a_page_names_only_files_of_the_repository_that_exist(path):
     named = re.findall(
-        r"\b((?:docs|profiles|recipes|tests|src/simplesite)/[\w./-]*\w|\w+\.cfg\b)", path.read_text()
+        r"\b((?:docs|profiles|recipes|tests|src/simplesite)/[\w./-]*\w|\w+\.cfg\b)",
+        path.read_text(),
     )
-    own = set(re.findall(r"(?:\w[\w-]*/)*\w[\w-]*\.cfg", "buildout.cfg default.cfg installed.cfg"))
+    own = {"default.cfg", "installed.cfg"}
     roots = [CHECKOUT, CHECKOUT / "profiles", CHECKOUT / "recipes" / "pylonyard", path.parent]
     missing = {
         name

@@ -173,8 +173,10 @@ def reason(log: Path) -> str:
     """Return the line of a build's log that tells best why it failed."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
     telling = [line for line in lines if line and not line.startswith(("make", "."))]
-    errors = [line for line in telling if re.search(r"\berror\b|cannot|not found", line, re.I)]
-    return (errors or telling or ["no output"])[-1 if not errors else 0]
+    for line in telling:
+        if re.search(r"\berror\b|cannot|not found", line, re.IGNORECASE):
+            return line
+    return telling[-1] if telling else "no output"
 
 
 def check_links(module: Path, python: Interpreter) -> None:

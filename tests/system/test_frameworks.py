@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from checkouts import ROOT, Checkout, copy_checkout, fetch
 from pylonyard import interpreters, sandboxes
+from support import make_wheel
 
 pytestmark = pytest.mark.system
 
@@ -244,3 +245,71 @@ def test_a_second_checkout_builds_no_sandbox(deployed, tmp_path, free_port):
     assert (second.path / "current" / site / "env").resolve() == deployed.sandbox
     after = deployed.sandbox.stat()
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+@on("Pyramid")
+def test_a_newer_project_of_the_same_name_is_not_taken(deployed, tmp_path):
+    make_wheel(tmp_path, "starter", "9.0")
+
+    offered = [f"buildout:find-links={tmp_path}", "buildout:newest=true"]
+    told = deployed.checkout.buildout(*deployed.options, *offered).stdout
+
+    assert "nothing has changed." in told
+
+
+@pytest.fixture(scope="module")
+def starter(tmp_path_factory: pytest.TempPathFactory, clean_environ: dict[str, str]) -> Checkout:
+    case = CASES["Pyramid"]
+    checkout = fresh(tmp_path_factory.mktemp("errors") / "checkout", case, clean_environ)
+    shutil.copytree(APPS / "starter", checkout.path / "src/starter")
+    unpinned = "extends = profiles/pyramid-2.cfg\nallow-picked-versions = false"
+    loose = copied("pyramid-2").replace("extends = profiles/pyramid-2.cfg", unpinned)
+    # An upper bound, so that the message stays the same whatever comes out.
+    loose = loose.replace("eggs = starter", "eggs =\n    starter\n    six >= 1.17.0, <= 1.17.0")
+    (checkout.path / "loose.cfg").write_text(loose)
+    return checkout
+
+
+def refusal(checkout: Checkout, *words: str) -> str:
+    """Return the one line that says why a run failed."""
+    finished = checkout.bootstrap(*words, ROLES, check=False)
+    assert finished.returncode == 1, finished.stdout
+    assert "Traceback" not in finished.stdout
+    return finished.stdout.splitlines()[-1]
+
+
+def test_missing_interpreter_is_named(starter):
+    assert refusal(starter, "app:python=python9.9") == (
+        "Error: [app] python: expected an interpreter of this machine, got 'python9.9'; "
+        "install it, or name its path"
+    )
+
+
+def test_pin_that_cannot_be_had_is_named(starter):
+    assert refusal(starter, "pyramid-2:venusian=99.9") == (
+        "Error: [app] eggs: Couldn't find a distribution for 'venusian==99.9'."
+    )
+
+
+def test_pin_that_cannot_be_had_on_another_python_is_named(starter):
+    python = other_python(("python3.13", "python3.12"))
+
+    assert refusal(starter, "pyramid-2:venusian=99.9", f"app:python={python}") == (
+        "Error: [app] eggs: pip: No matching distribution found for venusian==99.9"
+    )
+
+
+def test_missing_pin_is_named_where_none_may_be_picked(starter):
+    assert refusal(starter, "-c", "loose.cfg") == (
+        "Error: [app] eggs: Picked: six = 1.17.0 The `six` egg does not have a version pin and "
+        "`allow-picked-versions = false`. To resolve this, add six = 1.17.0 to the [versions] "
+        "section, OR set `allow-picked-versions = true`."
+    )
+
+
+def test_missing_pin_on_another_python_is_named(starter):
+    python = other_python(("python3.13", "python3.12"))
+
+    assert refusal(starter, "-c", "loose.cfg", f"app:python={python}") == (
+        "Error: [app] versions: expected pins for all, got none for six = 1.17.0"
+    )

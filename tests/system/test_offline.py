@@ -40,7 +40,7 @@ def stores(site):
 
 @pytest.mark.parametrize(
     ("config", "title"),
-    [("buildout.cfg", "<title>SimpleSite</title>"), ("legacy.cfg", "<title>Home</title>")],
+    [("staging.cfg", "<title>SimpleSite</title>"), ("legacy.cfg", "<title>Home</title>")],
 )
 def test_a_fresh_checkout_serves_from_a_warm_cache(checkout, config, title):
     if config == "legacy.cfg":
