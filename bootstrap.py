@@ -226,6 +226,7 @@ def install_debian_packages(offline):
 
 
 def bootstrap(arguments):
+    os.umask(0o022)  # other accounts serve what is made here
     offline = "--offline" in arguments
     arguments = [a for a in arguments if a != "--offline"]
     testing = arguments[:1] == ["test"]

@@ -45,9 +45,9 @@ def loadcontext(kind, uri):
     return config[kind]['use']
 """
 
-CONFIG = """\
+# Follows the text of profiles/base.cfg: one file, since zc.buildout takes long to merge several.
+CONFIG = """
 [buildout]
-extends = {checkout}/profiles/base.cfg
 index = {store}/index
 find-links = {store}/wheels
 eggs-directory = {store}/eggs
@@ -126,12 +126,12 @@ class Sandbox:
         self.store = store
         directory.mkdir(exist_ok=True)
         (directory / "shop.ini").write_text(SHOP_INI)
-        config = CONFIG.format(checkout=CHECKOUT, store=store)
-        (directory / "good.cfg").write_text(config)
+        base = (CHECKOUT / "profiles" / "base.cfg").read_text()
+        self.config = base.replace("extends = versions.cfg\n", "") + CONFIG.format(store=store)
 
     def buildout(self, options: Mapping[str, str] | None = None, text: str = "") -> Any:
         """Return zc.buildout with ``options``, ``{"section:option": value}``, changed."""
-        sections: dict[str, dict[str, str]] = {"buildout": {"extends": "good.cfg"}}
+        sections: dict[str, dict[str, str]] = {}
         for place, value in (options or {}).items():
             section, _, option = place.partition(":")
             sections.setdefault(section, {})[option] = value.replace("\n", "\n    ")
@@ -140,7 +140,7 @@ class Sandbox:
             lines = "".join(f"{o}{'' if o[-1] == '+' else ' '}= {v}\n" for o, v in values.items())
             text += f"\n[{section}]\n{lines}"
         config = self.directory / "buildout.cfg"
-        config.write_text(text)
+        config.write_text(self.config + text)
         return Buildout(os.fspath(config), [], use_user_defaults=False)
 
     def run(self, options: Mapping[str, str] | None = None, text: str = "") -> Any:

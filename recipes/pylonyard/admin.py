@@ -9,13 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zc.buildout import UserError
-
 from pylonyard import locking, release_diff
 from pylonyard.activation.commands import Activation
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.tree import Tree
-from pylonyard.doctor import command as doctor
+from pylonyard.errors import UserError
 from pylonyard.releases import NoRelease, Releases, link_commands
 from pylonyard.server.errors import ServerError
 
@@ -149,6 +147,13 @@ def parser() -> argparse.ArgumentParser:
     return described
 
 
+def examine(sandbox: Sandbox, activation: Activation, *, as_json: bool) -> int:
+    # Imported here: other actions have no need of it, and no time.
+    from pylonyard.doctor import command
+
+    return command.examine(sandbox.releases, activation, sys.stdout, as_json=as_json)
+
+
 def act(sandbox: Sandbox, words: argparse.Namespace) -> int:
     activation = sandbox.activation(words.root)
     actions: dict[str, Callable[[], int | None]] = {
@@ -164,9 +169,7 @@ def act(sandbox: Sandbox, words: argparse.Namespace) -> int:
             else activation.activate(tell, force_new=words.force_new)
         ),
         "deactivate": lambda: activation.deactivate(tell),
-        "doctor": lambda: doctor.examine(
-            sandbox.releases, activation, sys.stdout, as_json=words.json
-        ),
+        "doctor": lambda: examine(sandbox, activation, as_json=words.json),
     }
     return actions[words.action]() or 0
 

@@ -49,7 +49,7 @@ ssl-port             TCP port, ``443``         Where Apache listens for it.
 redirect             ``true`` (default),       Whether http leads to https.
                      ``false``
 hsts                 seconds, ``0``            How long browsers insist on https.
-**a private Apache** (``bin/<name>-httpd``)
+**httpd**                                      A private Apache: ``bin/<name>-httpd``.
 httpd-port           TCP port, ``8880``        Its port on loopback,
 httpd-ssl-port       TCP port, ``8843``        and that for TLS.
 apache-modules       path                      The folder of Apache's modules; default:

@@ -1,8 +1,16 @@
 """Errors whose message a user of buildout can act upon."""
 
+import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from zc.buildout import UserError
+if TYPE_CHECKING or "zc.buildout" in sys.modules:
+    from zc.buildout import UserError
+else:
+    # bin/pylonyard is no buildout: importing that takes most of a second, which
+    # a rollback at night does not have.
+    class UserError(Exception):
+        """What zc.buildout's is."""
 
 
 class OptionError(UserError):

@@ -4,7 +4,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from zc.buildout import UserError
+from pylonyard.errors import UserError
 
 _held: dict[Path, int] = {}
 

@@ -57,8 +57,8 @@ def wheel_without_setup_requires(home: Path, tree: Path, folder: Path) -> Path:
 
 
 def _run_setup(home: Path, tree: Path, *words: str) -> str:
-    command = [home / "bin" / "python", "-c", _SETUP, *words]
-    return run(command, f"cannot build {tree.name}", directory=tree)
+    python = home / "bin" / "python"
+    return run([python, "-c", _SETUP, *words], f"cannot build {tree.name}", directory=tree)
 
 
 @contextmanager

@@ -1,22 +1,25 @@
 """From options to text: no file but a template is read, none is written."""
 
 import dataclasses
+import os
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pylonyard import escaping
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    from jinja2 import BytecodeCache, Environment
 
 
 @cache
 def _templates() -> "Environment":
     # Imported here: a run that finds nothing to render need not pay for it.
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     templates = Environment(
-        loader=PackageLoader("pylonyard"),
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        bytecode_cache=_bytecode_cache(),
         undefined=StrictUndefined,
         keep_trailing_newline=True,
         trim_blocks=True,
@@ -25,6 +28,16 @@ def _templates() -> "Environment":
     for syntax in ("apache", "sh", "cron", "ini", "logrotate"):
         templates.filters[syntax] = getattr(escaping, syntax)
     return templates
+
+
+def _bytecode_cache() -> "BytecodeCache | None":
+    """Return where compiled templates are kept: beside compiled modules, if we may."""
+    from jinja2 import FileSystemBytecodeCache
+
+    folder = Path(__file__).with_name("__pycache__")
+    if not os.access(folder, os.W_OK):
+        return None
+    return FileSystemBytecodeCache(str(folder), "template-%s.cache")
 
 
 def render(template: str, options: Any, **more: Any) -> str:

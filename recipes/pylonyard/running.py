@@ -5,6 +5,7 @@ import pwd
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pylonyard.errors import CommandError
 
@@ -39,7 +40,7 @@ def run(
     :raises CommandError: if it cannot start, fails, or takes too long
     """
     try:
-        finished = subprocess.run(
+        finished: subprocess.CompletedProcess[str] = subprocess.run(
             [os.fspath(word) for word in command],
             env=clean_environment() if environment is None else dict(environment),
             cwd=directory,
@@ -63,7 +64,7 @@ def run(
     return finished.stdout
 
 
-def _identity(account: str | None) -> dict[str, object]:
+def _identity(account: str | None) -> dict[str, Any]:
     if account is None or os.geteuid() or pwd.getpwnam(account).pw_uid == 0:
         return {}
     entry = pwd.getpwnam(account)

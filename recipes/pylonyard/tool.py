@@ -1,12 +1,13 @@
 """``bin/buildout``: zc.buildout with this project's defaults and one lock."""
 
+import os
 import sys
 
 import zc.buildout.buildout
 import zc.buildout.easy_install
 from zc.buildout.buildout import SectionKey
 
-from pylonyard import wheels
+from pylonyard import offline_mend, wheels
 
 DEFAULTS = {
     # A user's ~/.buildout/default.cfg and any buildout.cfg override these.
@@ -36,10 +37,13 @@ def prepare() -> None:
         options[name] = SectionKey(value, "DEFAULT_VALUE")
     # "Reading ..." and "Downloading ..." of every page would bury what matters.
     zc.buildout.easy_install.AllowHostsPackageIndex.info = zc.buildout.easy_install.logger.debug
+    offline_mend.apply()
     zc.buildout.easy_install.UNPACKERS[".whl"] = unpack_wheel
 
 
 def main() -> None:
     """Run zc.buildout on the command line's arguments."""
+    # Other accounts serve what is made here; what is secret has a mode of its own.
+    os.umask(0o022)
     prepare()
     zc.buildout.buildout.main(sys.argv[1:])

@@ -124,7 +124,7 @@ class _Build:
         self.home = home
         self.layout = Layout.of(buildout)
         last = LAST_RELEASES.get(contents.interpreter.series, {})
-        own = {canonicalize_name(name): version for name, version in contents.pins.items()}
+        own = {str(canonicalize_name(name)): pin for name, pin in contents.pins.items()}
         self.pins = {**_tool_pins(buildout), **last, **own}
         self.local: dict[str, Path] = {}
         """The wheels made for this sandbox alone, by project; no other will do."""
@@ -202,8 +202,8 @@ class _Build:
     def _bring_wheels(self, wanted: Sequence[str], scratch: Path) -> None:
         """Build or download what the requirements need, as wheels, into the cache."""
         log.info("Bringing the wheels of %s into %s.", ", ".join(wanted), self.layout.dist)
-        options = ["--wheel-dir", scratch / "brought", *self._places(scratch)]
-        self._pip("wheel", *options, *self._constraints(scratch), *wanted)
+        options = [*self._places(scratch), *self._constraints(scratch)]
+        self._pip("wheel", "--wheel-dir", scratch / "brought", *options, *wanted)
         for wheel in sorted((scratch / "brought").glob("*.whl")):
             place = self.layout.dist / wheel.name
             # What was made for this sandbox alone stays out of the shared cache.
@@ -211,10 +211,11 @@ class _Build:
                 write(place, wheel.read_bytes())
 
     def _build_options(self, source: Path, scratch: Path) -> list[str | Path]:
-        options = ["--no-deps", *self._places(scratch)]
+        options: list[str | Path] = ["--no-deps", *self._places(scratch)]
         # The pinned setuptools is there already, and a second takes ten seconds.
-        isolated = not projects.needs_setuptools_alone(source)
-        return options if isolated else [*options, "--no-build-isolation"]
+        if projects.needs_setuptools_alone(source):
+            options.append("--no-build-isolation")
+        return options
 
     def _places(self, scratch: Path) -> list[str | Path]:
         """Return where pip may look, for what a build requires as well."""

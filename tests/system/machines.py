@@ -29,6 +29,7 @@ class Machine:
         self.root = root
         self.checkout = checkout
         self.site_port = site_port
+        self.bin = "bin/pylonyard"
         etc = root / "etc"
         shutil.copytree("/etc/apache2", etc / "apache2", symlinks=True)
         for name in ("run", "lock", "log", "var/lib/apache2"):
@@ -85,7 +86,7 @@ class Machine:
         return finished.stdout
 
     def pylonyard(self, *words: object) -> "subprocess.CompletedProcess[str]":
-        return self.run("bin/pylonyard", *words, "--root", self.root)
+        return self.run(self.bin, *words, "--root", self.root)
 
     def activate(self, *words: object) -> str:
         finished = self.pylonyard("activate", *words)

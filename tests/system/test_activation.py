@@ -225,10 +225,10 @@ def test_link_planted_for_a_file_is_left_alone(machine, tmp_path):
 
 
 @pytest.fixture
-def release(machine):
+def release(site):
     """The release's folder, a copy of which is put back after the test."""
-    folder = machine.checkout.path / "releases" / "1"
-    kept = machine.checkout.path / "kept"
+    folder = site[0].path / "releases" / "1"
+    kept = site[0].path / "kept"
     shutil.copytree(folder, kept, symlinks=True)
     yield folder
     shutil.rmtree(folder)
@@ -327,21 +327,28 @@ def test_difference_of_releases_masks_secrets(serving, second):
     assert "-*/2 * * * *" in said
 
 
-def test_group_membership_and_modes_are_given_and_taken(machine, release, public_folder):
+@pytest.fixture
+def public_machine(site, public_folder):
+    """A machine whose folders other accounts than root can pass."""
+    made = Machine(public_folder / "root", site[0], free_port(), site[1])
+    yield made
+    made.end()
+
+
+def test_group_membership_and_modes_are_given_and_taken(public_machine, release, public_folder):
     """mod_wsgi's needs, with the real usermod on the scratch machine's accounts."""
+    machine = public_machine
     described = release / "simplesite/site.json"
     server = json.loads((release / "simplesite/server.json").read_text())
     data = public_folder / "data"
-    data.mkdir(mode=0o750)
-    os.chown(data, 65534, 65534)
     server.update(user="nobody", data=str(data))
-    site = {**json.loads(described.read_text()), "mode": "embedded", "modules": []}
+    site = {**json.loads(described.read_text()), "mode": "embedded"}
     described.write_text(json.dumps(site))
     (release / "simplesite/server.json").write_text(json.dumps(server))
     _sign(release, "simplesite/site.json", "simplesite/server.json")
-    shutil.copytree(data.parent, machine.root / str(data.parent).lstrip("/"), symlinks=True,
-                    ignore=lambda folder, names: {"cache", "home"} & set(names))
     inner = machine.path(str(data))
+    inner.parent.mkdir(parents=True)
+    inner.mkdir(mode=0o750)
     os.chown(inner, 65534, 65534)
     before = machine.snapshot()
 

@@ -526,6 +526,16 @@ def test_a_path_with_odd_characters_is_served(served, ground):
     assert odd_stopped.returncode == 0
 
 
+@pytest.mark.parametrize("python", PYTHONS)
+def test_mod_wsgi_refuses_a_body_that_is_too_large_or_chunked(served, python):
+    one = served(python, "mod_wsgi", **{"max-body": "1000"}).start()
+    chunked = {"Transfer-Encoding": "chunked"}
+
+    assert one.request("/", "POST", "x" * 2000)[0] == 413
+    assert one.request("/", "POST", iter([b"x"]), **chunked)[0] == 411
+    assert one.json("/", method="POST", body="x" * 900)["body"] == "x" * 900
+
+
 def test_the_module_is_not_built_again(build, python3):
     build(python3)
 

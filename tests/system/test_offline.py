@@ -86,3 +86,18 @@ def test_what_the_cache_lacks_is_named_whole(checkout, tmp_path):
     assert "zc-buildout==6.0.1" in refused.stdout
     assert "jinja2==3.1.6" in refused.stdout
     assert len(refused.stdout.splitlines()) == 1
+
+
+def test_a_part_of_zc_recipe_egg_is_installed_from_the_cache_as_well(checkout):
+    site = checkout()
+    site.bootstrap("buildout:parts=")
+    (site.path / "egg.cfg").write_text(
+        "[buildout]\nextends = profiles/versions.cfg\nparts = scripts\n"
+        "[scripts]\nrecipe = zc.recipe.egg\neggs = waitress\n"
+    )
+
+    script = "ip link set lo up; bin/buildout -o -c egg.cfg; bin/waitress-serve --help"
+    told = site.run(*ALONE, script).stdout
+
+    assert f"Generated script '{site.path}/bin/waitress-serve'." in told
+    assert "waitress-serve [OPTS]" in told

@@ -28,7 +28,7 @@ from pylonyard.activation.steps import (
     Test,
     Tool,
 )
-from pylonyard.activation.tree import Tree
+from pylonyard.activation.tree import Tree, draft_of
 from pylonyard.activation.world import APACHE
 from pylonyard.errors import CommandError
 from pylonyard.running import clean_environment, run
@@ -76,14 +76,15 @@ class Carrier:
         raise ActivationError(f"{why}; all is as it was before")
 
     def _one(self, step: Step) -> None:
-        before = self.tree.snapshot(step.watched)
+        watched = [*step.watched, *map(draft_of, step.watched)]
+        before = self.tree.snapshot(watched)
         if isinstance(step, Reload):
             self.note(reloaded="reload" if step.running else "start")
         else:
             mode = self._mode(step)
             self.note(pending=before, run=self.journal.run.with_step(step, mode))
         self._apply(step)
-        after = self.tree.snapshot([*step.watched, *before])
+        after = self.tree.snapshot([*watched, *before])
         self.note(pending=None, run=self.journal.run.with_files(difference(before, after)))
 
     def _mode(self, step: Step) -> int | None:

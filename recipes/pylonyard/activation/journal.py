@@ -13,7 +13,7 @@ from typing import Any
 from pylonyard.activation.effects import Effects
 from pylonyard.activation.entries import ABSENT, Entry
 from pylonyard.activation.errors import ActivationError
-from pylonyard.activation.tree import Tree
+from pylonyard.activation.tree import Tree, draft_of
 
 FOLDER = "/var/lib/pylonyard"
 
@@ -96,7 +96,7 @@ def save(tree: Tree, sandbox: Path, journal: Journal) -> None:
     """Write the journal, to the disk itself; remove it if it says nothing."""
     name = name_of(sandbox)
     if journal.release is None and not journal.is_cut_short and not journal.ours:
-        for gone in (name, os.path.dirname(name), FOLDER):
+        for gone in (draft_of(name), name, os.path.dirname(name), FOLDER):
             tree.put(gone, ABSENT)
         return
     text = json.dumps(journal.to_json(), indent=1) + "\n"

@@ -8,7 +8,6 @@ somebody plants is refused, not followed.
 import contextlib
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -103,7 +102,9 @@ class Tree:
         last = os.path.basename(name)
         if _read(at, last).kind == "folder":
             raise ActivationError(f"{self.path(name)}: expected a file, got a folder; remove it")
-        draft = f".{last[:100]}.{secrets.token_hex(4)}"
+        draft = os.path.basename(draft_of(name))
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(draft, dir_fd=at)  # of a run that was killed
         try:
             if entry.kind == "link":
                 os.symlink(entry.content, draft, dir_fd=at)
@@ -148,6 +149,12 @@ class Tree:
                 return sorted(os.listdir(folder))
         except FileNotFoundError:
             return []
+
+
+def draft_of(name: str) -> str:
+    """Return where a file is written before it takes the place of ``name``."""
+    folder, last = os.path.split(name)
+    return os.path.join(folder, f".{last[:100]}.pylonyard-draft")
 
 
 def _is_link(folder: int, name: str) -> bool:

@@ -1,0 +1,406 @@
+"""Each seeded fault, on a scratch machine that serves the site, is named by its check."""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from contextlib import contextmanager
+from datetime import datetime
+
+import pytest
+from machines import Machine, free_port, released
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.skipif(os.geteuid() != 0, reason="lacks root, whose files these are"),
+    pytest.mark.skipif(not shutil.which("a2enmod"), reason="lacks Apache"),
+]
+
+CONF = "etc/apache2/sites-available/simplesite.conf"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory, clean_environ):
+    """One healthy machine; each fault is undone before the next."""
+    with released(tmp_path_factory.mktemp("doctor") / "box", clean_environ) as (checkout, port):
+        machine = Machine(tmp_path_factory.mktemp("machine") / "root", checkout, free_port(), port)
+        # A number may be used by one more release, which is the same.
+        shutil.copytree(checkout.path / "releases/1", checkout.path / "kept", symlinks=True)
+        assert machine.run("bin/simplesite", "start").returncode == 0
+        machine.httpd("start")
+        machine.activate()
+        yield machine
+        machine.run("bin/simplesite", "stop")
+        machine.end()
+
+
+@pytest.fixture
+def machine(served):
+    """The machine with all of it as it was, whatever the test before has done."""
+    path = served.checkout.path
+    kept = shutil.copytree(served.root / "etc", served.root / "kept-etc", symlinks=True)
+    data = shutil.copytree(path / "var", path / "kept-var", symlinks=True)
+    yield served
+    _put_back(kept, served.root / "etc")
+    served.run("sh", "-c", f"umount {path}/var/data/simplesite 2>/dev/null; true")
+    served.run("bin/simplesite", "stop")
+    for pid in _strangers(served):
+        served.run("kill", "-9", pid)
+    _put_back(data, path / "var")
+    shutil.rmtree(path / "releases")
+    (path / "releases").mkdir()
+    shutil.copytree(path / "kept", path / "releases/1", symlinks=True)
+    link = path / "current"
+    link.unlink()
+    link.symlink_to("releases/1")
+    for log in (served.root / "log/error.log",):
+        log.write_text("")
+    served.bin = "bin/pylonyard"
+    started = served.run("bin/simplesite", "start")
+    assert started.returncode == 0, started.stdout
+    if not (served.root / "run/apache2.pid").exists():
+        served.httpd("start")
+    else:
+        served.httpd("graceful")
+
+
+def _put_back(kept, place):
+    shutil.rmtree(place)
+    kept.rename(place)
+
+
+def _strangers(machine):
+    """Return processes of the namespace that a fault has started."""
+    said = machine.run("pgrep", "-f", "other.ini|http.server").stdout
+    return said.split()
+
+
+def diagnosis(machine):
+    finished = machine.pylonyard("doctor", "--json")
+    found = json.loads(finished.stdout)
+    assert finished.returncode == (0 if found["ok"] else 1)
+    return {each["check"]: each for each in found["findings"]}
+
+
+def red(findings):
+    return {name for name, each in findings.items() if each["ok"] is False}
+
+
+FAULTS = {}
+
+
+def fault(check, *related):
+    """Register a fault: the check that has to name it, and those it may well turn red."""
+
+    def register(function):
+        FAULTS[function.__name__] = (function, check, set(related))
+        return function
+
+    return register
+
+
+def release(machine):
+    return machine.checkout.path / "releases/1"
+
+
+def edit(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def now():
+    return datetime.now().strftime("%Y-%m-%d %H:%M:%S")
+
+
+@contextmanager
+def stopped(machine):
+    machine.run("bin/simplesite", "stop")
+    yield json.loads((release(machine) / "simplesite/server.json").read_text())["port"]
+
+
+def serve_other(machine, host, port):
+    """Serve a copy of the ini by hand, as somebody in a hurry would."""
+    ini = machine.checkout.path / "other.ini"
+    text = (release(machine) / "simplesite/production.ini").read_text()
+    ini.write_text(text.replace("host = 127.0.0.1", f"host = {host}"))
+    paster = machine.checkout.path / "current/simplesite/bin/paster"
+    machine.sh(f"setsid {paster} serve {ini} >/dev/null 2>&1 &")
+    _wait(machine, port)
+
+
+def _wait(machine, port):
+    machine.sh(f"for i in $(seq 200); do curl -s -o /dev/null 127.0.0.1:{port} && exit; "
+               "sleep 0.1; done; exit 1")
+
+
+@fault("server-running", "visit")
+def server_is_stopped(machine):
+    machine.run("bin/simplesite", "stop")
+
+
+@fault("server-running", "visit")
+def server_was_killed(machine):
+    machine.sh("pkill -9 -f pylonyard.*supervis; pkill -9 -f production.ini; sleep 0.3; true")
+
+
+@fault("port", "server-running", "visit", "application")
+def port_is_taken(machine):
+    with stopped(machine) as port:
+        machine.sh(f"setsid python3 -m http.server -b 127.0.0.1 {port} >/dev/null 2>&1 &")
+        _wait(machine, port)
+
+
+@fault("port", "release-intact")
+def ini_has_another_port(machine):
+    ini = release(machine) / "simplesite/production.ini"
+    port = json.loads((release(machine) / "simplesite/server.json").read_text())["port"]
+    edit(ini, f"port = {port}", "port = 4")
+
+
+@fault("ini", "server-running")
+def another_ini_is_served(machine):
+    with stopped(machine) as port:
+        serve_other(machine, "127.0.0.1", port)
+
+
+@fault("ini")
+def server_is_older_than_the_release(machine):
+    machine.sh(f"touch -h -d '+1 minute' {machine.checkout.path}/current")
+
+
+@fault("backend-private", "ini", "server-running")
+def backend_answers_everybody(machine):
+    with stopped(machine) as port:
+        serve_other(machine, "0.0.0.0", port)
+
+
+@fault("application", "visit", "server-log", "application-log")
+def application_fails(machine):
+    for database in (machine.checkout.path / "var/data/simplesite").glob("*.db"):
+        database.write_bytes(b"this is no database" * 100)
+
+
+@fault("hello", "server-running", "code-readable", "release-intact", "visit")
+def sandbox_is_gone(machine):
+    machine.run("bin/simplesite", "stop")
+    link = release(machine) / "simplesite/env"
+    link.unlink()
+    link.symlink_to("/nonexistent")
+
+
+@fault("apache-running", "visit")
+def apache_is_stopped(machine):
+    machine.httpd("stop")
+
+
+@fault("apache-config", "active-files", "virtual-host")
+def configuration_has_a_typing_error(machine):
+    edit(machine.root / CONF, "ProxyRequests", "ProxiRequests")
+
+
+@fault("site-enabled", "virtual-host")
+def site_is_not_enabled(machine):
+    machine.a2("a2dissite", "simplesite")
+
+
+@fault("site-enabled", "active-files", "virtual-host", "apache-config")
+def site_file_is_gone(machine):
+    (machine.root / CONF).unlink()
+
+
+@fault("modules")
+def module_is_not_enabled(machine):
+    machine.a2("a2dismod", "proxy_http")
+
+
+@fault("virtual-host", "visit")
+def another_site_answers_first(machine):
+    first = machine.root / "etc/apache2/sites-enabled/000-aaa.conf"
+    first.write_text(
+        f"<VirtualHost 127.0.0.1:{machine.site_port}>\nServerName staging.example.org\n"
+        "DocumentRoot /var/www\n</VirtualHost>\n"
+    )
+
+
+@fault("apache-log")
+def apache_complains(machine):
+    stamp = datetime.now().strftime("%a %b %d %H:%M:%S.000000 %Y")
+    with open(machine.root / "log/error.log", "a") as log:
+        log.write(f"[{stamp}] [core:crit] [pid 7:tid 8] AH00001: out of file descriptors\n")
+
+
+@fault("site-log")
+def virtual_host_complains(machine):
+    stamp = datetime.now().strftime("%a %b %d %H:%M:%S.000000 %Y")
+    with open(machine.checkout.path / "var/log/simplesite-error.log", "a") as log:
+        log.write(f"[{stamp}] [proxy:error] [pid 7:tid 8] AH01114: connection failed\n")
+
+
+@fault("server-log")
+def server_wrote_a_traceback(machine):
+    with open(machine.checkout.path / "var/log/simplesite-server.log", "a") as log:
+        log.write(f"{now()} said\nTraceback (most recent call last):\n  File x\nKeyError: 'x'\n")
+
+
+@fault("application-log")
+def application_wrote_an_error(machine):
+    with open(machine.checkout.path / "var/log/simplesite.log", "a") as log:
+        log.write(f"{now()} ERROR [shop] cannot pay, password=hunter2\n")
+
+
+@fault("active-files")
+def virtual_host_was_edited(machine):
+    edit(machine.root / CONF, "Timeout 60", "Timeout 59")
+
+
+@fault("active-files", "init-script")
+def init_script_was_removed(machine):
+    (machine.root / "etc/init.d/simplesite").unlink()
+
+
+@fault("active-files", "ini")
+def another_release_is_current(machine):
+    path = machine.checkout.path
+    shutil.copytree(release(machine), path / "releases/2", symlinks=True)
+    (path / "current").unlink()
+    (path / "current").symlink_to("releases/2")
+
+
+@fault("release-intact")
+def release_was_edited(machine):
+    edit(release(machine) / "etc/logrotate.d/simplesite", "weekly", "daily")
+
+
+@fault("release-intact")
+def manifest_is_damaged(machine):
+    (release(machine) / "manifest.json").write_text("{")
+
+
+@fault("release")
+def server_settings_are_damaged(machine):
+    (release(machine) / "simplesite/server.json").write_text("{")
+
+
+@fault("release")
+def current_leads_nowhere(machine):
+    (machine.checkout.path / "current").unlink()
+    (machine.checkout.path / "current").symlink_to("releases/9")
+    machine.bin = "releases/1/bin/pylonyard"
+
+
+@fault("debug", "release-intact")
+def debug_is_on(machine):
+    edit(release(machine) / "simplesite/production.ini", "debug = false", "debug = true")
+
+
+@fault("ini-private", "release-intact")
+def everybody_reads_the_secrets(machine):
+    (release(machine) / "simplesite/production.ini").chmod(0o644)
+
+
+@fault("disk", "data-writable", "application", "visit", "server-log", "application-log")
+def disk_is_full(machine):
+    place = f"{machine.checkout.path}/var/data/simplesite"
+    machine.sh(f"mount -t tmpfs -o size=64k none {place}; "
+               f"head -c 64k /dev/zero > {place}/full || true")
+
+
+@fault("log-writable", "server-log", "application-log", "disk", "site-log", "apache-config",
+       "server-running")
+def log_folder_is_gone(machine):
+    machine.sh(f"mv {machine.checkout.path}/var/log {machine.checkout.path}/var/log.old")
+
+
+@fault("init-script")
+def site_does_not_come_up_with_the_machine(machine):
+    for link in machine.root.glob("etc/rc?.d/*simplesite"):
+        link.unlink()
+
+
+@fault("cron-entry")
+def cron_ignores_the_entry(machine):
+    (machine.root / "etc/cron.d/simplesite").chmod(0o664)
+
+
+@fault("cron-entry", "active-files")
+def cron_entry_is_gone(machine):
+    (machine.root / "etc/cron.d/simplesite").unlink()
+
+
+def certified(machine, *words):
+    """Give the site a certificate that openssl makes with ``words``."""
+    place = machine.root / "site.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "/dev/null",
+         "-out", place, *words], check=True, capture_output=True,
+    )
+    described = release(machine) / "simplesite/site.json"
+    content = {**json.loads(described.read_text()), "ssl-certificate": str(place), "ssl-port": 4}
+    described.write_text(json.dumps(content))
+
+
+@fault("certificate", "release-intact")
+def certificate_expires_soon(machine):
+    certified(machine, "-subj", "/CN=staging.example.org", "-days", "3")
+
+
+@fault("certificate", "release-intact")
+def certificate_has_expired(machine):
+    certified(machine, "-subj", "/CN=staging.example.org", "-days", "-3")
+
+
+@fault("certificate", "release-intact")
+def certificate_is_for_another_name(machine):
+    certified(machine, "-subj", "/CN=www.example.com", "-days", "90")
+
+
+def test_healthy_site_has_no_red_line(machine):
+    finished = machine.pylonyard("doctor")
+
+    assert finished.returncode == 0, finished.stdout
+    assert finished.stdout.splitlines()[-1] == "nothing is red"
+    assert "ok    visit " in finished.stdout
+    assert "\x1b" not in finished.stdout
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_fault_is_named_by_its_check(machine, name):
+    make, check, related = FAULTS[name]
+    make(machine)
+
+    findings = diagnosis(machine)
+
+    assert check in red(findings), findings
+    assert red(findings) <= {check, *related}, {n: findings[n]["text"] for n in red(findings)}
+    assert findings[check]["advice"]
+
+
+def test_fault_of_the_application_is_told_from_one_of_the_server(machine):
+    application_fails(machine)
+
+    hello = diagnosis(machine)["hello"]
+
+    assert (hello["ok"], hello["text"]) == (
+        True,
+        "a Hello World works here: the fault is in the application, or its data",
+    )
+
+
+def test_secrets_are_not_told(machine):
+    application_wrote_an_error(machine)
+
+    said = machine.pylonyard("doctor").stdout
+
+    assert "password=<masked>" in said
+    assert "hunter2" not in said
+    for secret in (machine.checkout.path / "var/secrets").rglob("*"):
+        assert secret.is_dir() or secret.read_text() not in said
+
+
+def test_doctor_is_quick_on_a_healthy_site(machine):
+    began = time.monotonic()
+    machine.pylonyard("doctor")
+
+    assert time.monotonic() - began < 10
