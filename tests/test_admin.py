@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from pylonyard.admin import main
 from pylonyard.releases import Releases
@@ -19,7 +21,7 @@ def place(tmp_path):
 
 
 def run(place, *words):
-    return main(str(place), str(place / "bin"), words)
+    return main(str(place), str(place / "bin"), [*words, "--root", str(place)])
 
 
 def current(place):
@@ -34,7 +36,7 @@ def test_releases_are_listed_with_the_current_one_marked(place, capsys):
     assert capsys.readouterr().out == (
         "     1  manifest damaged\n"
         "     2  2026-01-02T00:00:00Z\n"
-        "*    3  2026-01-03T00:00:00Z\n"
+        "*    3  2026-01-03T00:00:00Z  current\n"
     )
 
 
@@ -42,9 +44,7 @@ def test_rollback_returns_to_the_release_before(place, capsys):
     assert run(place, "rollback") == 0
 
     assert current(place) == 2
-    assert capsys.readouterr().out == (
-        "Release 2 is current. Restart the server for it to be served.\n"
-    )
+    assert capsys.readouterr().out.endswith("Release 2 is current.\n")
     assert [path.name for path in (place / "bin").iterdir()] == ["shop2"]
 
 

@@ -412,6 +412,7 @@ def live(tmp_path_factory, store):
         for name, content in TEMPLATES.items():
             (sandbox.directory / name).write_bytes(content)
         sandbox.run()
+        sandbox.before = sandbox.snapshot(".installed.cfg")
         yield sandbox
 
 
@@ -429,13 +430,11 @@ def refused(sandbox, options):
 
 @pytest.mark.parametrize(("options", "message"), ROWS)
 def test_bad_value_is_one_line_and_changes_nothing(live, undone, options, message):
-    before = live.snapshot(".installed.cfg")
-
     told = refused(live, options)
 
     assert told == message.replace("{0}", str(live.directory))
     assert "\n" not in told
-    assert live.snapshot(".installed.cfg") == before
+    assert live.snapshot(".installed.cfg") == live.before
 
 
 @pytest.mark.parametrize(("options", "message"), LATE)

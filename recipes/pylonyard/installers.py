@@ -44,8 +44,7 @@ def exists(home: Path, requirement: str, name: str) -> bool:
     """Tell whether an application has an installer, which ``setup-app`` cannot do without."""
     installed = scripts.distributions(home).get(canonicalize_name(Requirement(requirement).name))
     return installed is not None and any(
-        (point.group, point.name) == ("paste.app_install", name)
-        for point in installed.entry_points
+        (point.group, point.name) == ("paste.app_install", name) for point in installed.entry_points
     )
 
 

@@ -6,11 +6,11 @@ import logging
 import re
 import shutil
 import tarfile
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pylonyard import drafts
 from pylonyard.errors import CommandError
 from pylonyard.modwsgi_source import Source
 from pylonyard.rendering import render
@@ -106,9 +106,8 @@ def build(source: Source, archive: Path, python: Interpreter, apxs: Path, place:
     :raises CommandError: with the reason, and where the whole log is
     """
     logger.info("Building mod_wsgi %s for Python %s", source.version, python.version)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".draft-", dir=place.parent) as drafts:
-        tree, log = unpack(archive, Path(drafts)), Path(drafts, "build.log")
+    with drafts.draft(place.parent) as folder:
+        tree, log = unpack(archive, folder), folder / "build.log"
         try:
             _compile(tree, log, python, apxs)
         except CommandError:
@@ -118,7 +117,7 @@ def build(source: Source, archive: Path, python: Interpreter, apxs: Path, place:
             raise CommandError(what, reason(log), f"the whole log: {kept}") from None
         module = tree / "src" / "server" / ".libs" / "mod_wsgi.so"
         check_links(module, python)
-        draft = Path(drafts, place.name)
+        draft = folder / place.name
         draft.mkdir(mode=0o755)
         shutil.copyfile(module, draft / "mod_wsgi.so")
         shutil.copyfile(log, draft / "build.log")

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import zc.buildout.easy_install
 from zc.buildout import UserError
 from zc.buildout._package_index import DistutilsError
 
+from pylonyard import drafts
 from pylonyard.errors import CommandError
 from pylonyard.layout import Layout
 from pylonyard.wheels import sha256
@@ -82,9 +82,8 @@ def fetch(source: Source, buildout: Mapping[str, Any]) -> Path:
     if layout.offline:
         damaged = "is damaged" if place.exists() else "is missing"
         raise CommandError(what, f"{place} {damaged}", "run bin/buildout once online")
-    layout.dist.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".draft-", dir=layout.dist) as drafts:
-        found = _download(source.version, buildout["buildout"], drafts, what)
+    with drafts.draft(layout.dist) as folder:
+        found = _download(source.version, buildout["buildout"], str(folder), what)
         digest = sha256(found)
         if digest != source.sha256:
             raise CommandError(what, f"expected SHA-256 {source.sha256}, got {digest}")

@@ -10,7 +10,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from pylonyard import wheels
+from pylonyard import drafts, wheels
 from pylonyard.errors import CommandError
 from pylonyard.running import last_line
 
@@ -39,11 +38,10 @@ def build(source: Path, store: Path, *, editable: bool) -> Path:
     place = store / f"{source.name}-{digest(source, editable=editable)}"
     if place.is_dir():
         return place
-    store.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".draft-", dir=store) as drafts:
-        draft = Path(drafts, place.name)
+    with drafts.draft(store) as folder:
+        draft = folder / place.name
         try:
-            wheels.unpack(_wheel(source, Path(drafts), editable), draft)
+            wheels.unpack(_wheel(source, folder, editable), draft)
         except wheels.WheelError as error:
             raise CommandError(f"cannot build {source}", str(error)) from error
         wheels.publish(draft, place)

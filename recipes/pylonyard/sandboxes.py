@@ -10,10 +10,10 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from pylonyard import drafts
 from pylonyard.wheels import publish
 
 PTH = "pylonyard.pth"
@@ -45,9 +45,8 @@ def make(store: Path, locations: Sequence[Path]) -> Path:
     home = store / _name(lines)
     if home.is_dir():
         return home
-    store.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".draft-", dir=store) as drafts:
-        draft = Path(drafts, home.name)
+    with drafts.draft(store) as folder:
+        draft = folder / home.name
         _lay_out(draft, lines)
         draft.chmod(0o755)
         publish(draft, home)

@@ -24,7 +24,7 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from pylonyard import eggs, metadata_wheels, projects, scripts
+from pylonyard import drafts, eggs, metadata_wheels, projects, scripts
 from pylonyard.errors import CommandError, OptionError
 from pylonyard.interpreters import Interpreter
 from pylonyard.layout import Layout
@@ -130,8 +130,7 @@ class _Build:
         """The wheels made for this sandbox alone, by project; no other will do."""
 
     def build(self) -> None:
-        with tempfile.TemporaryDirectory(prefix=".wheels-", dir=self.layout.sandboxes) as folder:
-            scratch = Path(folder)
+        with drafts.draft(self.layout.sandboxes) as scratch:
             try:
                 self._lay_out()
                 self._install(["pip", "setuptools", "wheel"], [self._fetched_tools()])
@@ -221,8 +220,8 @@ class _Build:
         """Return where pip may look, for what a build requires as well."""
         if self.layout.offline:
             return ["--no-index", "--find-links", self.layout.dist]
-        options: list[str | Path] = []
-        for place in (scratch, self.layout.dist, *self.contents.links):
+        options: list[str | Path] = ["--find-links", scratch, "--find-links", self.layout.dist]
+        for place in self.contents.links:
             options += ["--find-links", place]
         if self.contents.index:
             options += ["--index-url", self.contents.index]

@@ -11,14 +11,14 @@ import csv
 import hashlib
 import io
 import os
-import shutil
 import sys
 import sysconfig
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
+
+from pylonyard import drafts
 
 
 class WheelError(Exception):
@@ -54,9 +54,8 @@ def install(wheel: Path, eggs: Path, accepted: Iterable[str] = ()) -> Path:
     digests = list(accepted)
     if digests and sha256(wheel) not in digests:
         raise WheelError(f"{wheel}: its SHA-256 is not one of those recorded for it")
-    eggs.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".draft-", dir=eggs) as drafts:
-        draft = Path(drafts, egg.name)
+    with drafts.draft(eggs) as folder:
+        draft = folder / egg.name
         unpack(wheel, draft)
         publish(draft, egg)
     return egg
@@ -122,14 +121,14 @@ def _extract(
         actual = hashlib.new(algorithm, content).digest()
         if base64.urlsafe_b64encode(actual).rstrip(b"=").decode() != digest:
             raise ValueError(f"{item.filename} differs from RECORD")
-    path = destination / _place(item.filename)
+    path = destination / place(item.filename)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     # A wheel keeps a Unix mode in the high half; only "executable" matters.
     path.chmod(0o755 if item.external_attr >> 16 & 0o111 else 0o644)
 
 
-def _place(name: str) -> PurePosixPath:
+def place(name: str) -> PurePosixPath:
     """Return where a wheel's member belongs, relative to the egg."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name:
@@ -144,12 +143,6 @@ def _place(name: str) -> PurePosixPath:
         # pkg_resources looks for a distribution's scripts beside its metadata.
         return PurePosixPath(info, kind, *rest)
     return path
-
-
-def remove_drafts(store: Path) -> None:
-    """Remove what a killed run left half-made in ``store``; never what is whole."""
-    for draft in store.glob(".draft-*"):
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def abi_tag() -> str:

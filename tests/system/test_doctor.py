@@ -44,6 +44,8 @@ def machine(served):
     yield served
     _put_back(kept, served.root / "etc")
     served.run("sh", "-c", f"umount {path}/var/data/simplesite 2>/dev/null; true")
+    (path / "current").unlink()
+    (path / "current").symlink_to("releases/1")
     served.run("bin/simplesite", "stop")
     for pid in _strangers(served):
         served.run("kill", "-9", pid)
@@ -51,11 +53,7 @@ def machine(served):
     shutil.rmtree(path / "releases")
     (path / "releases").mkdir()
     shutil.copytree(path / "kept", path / "releases/1", symlinks=True)
-    link = path / "current"
-    link.unlink()
-    link.symlink_to("releases/1")
-    for log in (served.root / "log/error.log",):
-        log.write_text("")
+    (served.root / "log/error.log").write_text("")
     served.bin = "bin/pylonyard"
     started = served.run("bin/simplesite", "start")
     assert started.returncode == 0, started.stdout
@@ -135,17 +133,19 @@ def _wait(machine, port):
                "sleep 0.1; done; exit 1")
 
 
-@fault("server-running", "visit")
+@fault("server-running", "visit", "site-log")
 def server_is_stopped(machine):
     machine.run("bin/simplesite", "stop")
 
 
-@fault("server-running", "visit")
+@fault("server-running", "visit", "site-log")
 def server_was_killed(machine):
-    machine.sh("pkill -9 -f pylonyard.*supervis; pkill -9 -f production.ini; sleep 0.3; true")
+    ours = machine.run("pgrep", "-f", "production.ini|bin/simplesite").stdout.split()
+    assert ours
+    machine.run("kill", "-9", *ours)
 
 
-@fault("port", "server-running", "visit", "application")
+@fault("port", "server-running", "visit", "site-log", "application")
 def port_is_taken(machine):
     with stopped(machine) as port:
         machine.sh(f"setsid python3 -m http.server -b 127.0.0.1 {port} >/dev/null 2>&1 &")
@@ -182,12 +182,17 @@ def application_fails(machine):
         database.write_bytes(b"this is no database" * 100)
 
 
-@fault("hello", "server-running", "code-readable", "release-intact", "visit")
+@fault("code-readable", "release-intact")
 def sandbox_is_gone(machine):
-    machine.run("bin/simplesite", "stop")
     link = release(machine) / "simplesite/env"
     link.unlink()
     link.symlink_to("/nonexistent")
+
+
+@fault("hello", "server-running", "release-intact", "visit", "site-log")
+def nothing_can_be_served(machine):
+    machine.run("bin/simplesite", "stop")
+    (release(machine) / "simplesite/bin/paster").write_text("#!/bin/sh\necho no; exit 1\n")
 
 
 @fault("apache-running", "visit")
@@ -329,13 +334,36 @@ def cron_entry_is_gone(machine):
     (machine.root / "etc/cron.d/simplesite").unlink()
 
 
-def certified(machine, *words):
-    """Give the site a certificate that openssl makes with ``words``."""
-    place = machine.root / "site.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "/dev/null",
-         "-out", place, *words], check=True, capture_output=True,
-    )
+AUTHORITY = """
+[ca]
+default_ca = own
+[own]
+database = index.txt
+new_certs_dir = .
+default_md = sha256
+rand_serial = yes
+policy = any
+[any]
+commonName = supplied
+"""
+
+
+def certified(machine, name, begins, ends):
+    """Give the site a certificate for ``name``; ``begins`` and ``ends`` in days from now."""
+    folder = machine.root / "certificate"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    (folder / "ca.cnf").write_text(AUTHORITY)
+    (folder / "index.txt").touch()
+    dates = [time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + 86400 * days))
+             for days in (begins, ends)]
+    for command in (
+        f"openssl req -new -newkey rsa:2048 -nodes -keyout key -out request -subj /CN={name}",
+        "openssl ca -batch -notext -selfsign -config ca.cnf -keyfile key -in request "
+        f"-out site.pem -startdate {dates[0]} -enddate {dates[1]}",
+    ):
+        subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
+    place = folder / "site.pem"
     described = release(machine) / "simplesite/site.json"
     content = {**json.loads(described.read_text()), "ssl-certificate": str(place), "ssl-port": 4}
     described.write_text(json.dumps(content))
@@ -343,17 +371,30 @@ def certified(machine, *words):
 
 @fault("certificate", "release-intact")
 def certificate_expires_soon(machine):
-    certified(machine, "-subj", "/CN=staging.example.org", "-days", "3")
+    certified(machine, "staging.example.org", -9, 3)
 
 
 @fault("certificate", "release-intact")
 def certificate_has_expired(machine):
-    certified(machine, "-subj", "/CN=staging.example.org", "-days", "-3")
+    certified(machine, "staging.example.org", -9, -3)
 
 
 @fault("certificate", "release-intact")
 def certificate_is_for_another_name(machine):
-    certified(machine, "-subj", "/CN=www.example.com", "-days", "90")
+    certified(machine, "www.example.com", -9, 90)
+
+
+@fault("certificate", "release-intact")
+def certificate_is_not_valid_yet(machine):
+    certified(machine, "staging.example.org", 3, 90)
+
+
+def test_good_certificate_is_green(machine):
+    certified(machine, "staging.example.org", -9, 90)
+
+    found = diagnosis(machine)["certificate"]
+
+    assert found["ok"], found
 
 
 def test_healthy_site_has_no_red_line(machine):

@@ -175,5 +175,5 @@ def test_the_readme_s_buildout_of_one_s_own_is_whole_and_short():
     (config,) = [file.text for file in configs if Path(file.path).name == "buildout.cfg"]
 
     lines = [line for line in config.splitlines() if line]
-    assert len(lines) <= 14
+    assert len(lines) <= 12
     assert lines[:2] == ["[buildout]", "extends = profiles/base.cfg"]

@@ -1,4 +1,5 @@
 """The application's model objects"""
+
 from helloworld.model.meta import Base, Session
 from sqlalchemy import Column, Integer
 

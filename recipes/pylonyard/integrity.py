@@ -1,0 +1,195 @@
+"""Eggs that hold what a wheel of a known SHA-256 holds, and nothing else.
+
+An egg is compared with its wheel once, file by file, and its bytecode compiled
+anew, since that is what Python runs.  A signature of the whole tree is kept then,
+so that looking again takes a ``stat`` a file.  The signatures stand in the cache,
+in a file that only the account can have written for which they count.
+
+Standard library only: ``bin/buildout`` asks this before it imports anything else.
+"""
+
+import compileall
+import hashlib
+import json
+import os
+import stat
+import tempfile
+import time
+import zipfile
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from pylonyard import wheels
+from pylonyard.wheels import WheelError, egg_name, sha256
+
+
+class Refused(WheelError):
+    """A file is not what was recorded of it; it has been set aside."""
+
+    def __init__(self, path: Path, expected: str, got: str, aside: Path) -> None:
+        super().__init__(f"{path}: expected {expected}, got {got}; set aside as {aside}")
+        self.path = path
+        self.aside = aside
+
+
+def set_aside(path: Path, cache: Path) -> Path:
+    """Move ``path`` where nothing looks for it, but a person can; return that place."""
+    refused = cache / "refused"
+    refused.mkdir(parents=True, exist_ok=True)
+    place = refused / f"{path.name}.{time.strftime('%Y%m%dT%H%M%S')}.{os.getpid()}"
+    number = 0
+    while place.exists():
+        number += 1
+        place = place.with_name(f"{place.name}.{number}")
+    path.rename(place)
+    return place
+
+
+def check_file(path: Path, digests: Collection[str], cache: Path) -> str:
+    """Return the SHA-256 of a file, which has to be one of ``digests``.
+
+    :raises Refused: if it is not; the file has been set aside
+    """
+    digest = sha256(path)
+    if digest not in digests:
+        wanted = " or ".join(sorted(digests)) if len(digests) < 3 else "one of those recorded"
+        raise Refused(path, f"SHA-256 {wanted}", digest, set_aside(path, cache))
+    return digest
+
+
+def signature(tree: Path) -> str:
+    """Return a digest of the names and the states of all that ``tree`` holds.
+
+    Nobody but root can change a file and have its ``ctime`` look unchanged.
+    """
+    held = hashlib.sha256()
+    folders = [os.fspath(tree)]
+    while folders:
+        with os.scandir(folders.pop()) as listed:
+            entries = sorted(listed, key=lambda entry: entry.name)
+        for entry in entries:
+            s = entry.stat(follow_symlinks=False)
+            if stat.S_ISDIR(s.st_mode):
+                folders.append(entry.path)
+            state = (entry.path, s.st_mode, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino)
+            held.update(repr(state).encode(errors="surrogateescape"))
+    return held.hexdigest()
+
+
+def difference(wheel: Path, egg: Path) -> tuple[Path, str, str] | None:
+    """Return the first file of ``egg`` that ``wheel`` has otherwise: file, expected, got."""
+    expected: set[Path] = set()
+    with zipfile.ZipFile(wheel) as archive:
+        for item in archive.infolist():
+            if item.is_dir():
+                continue
+            path = egg / wheels.place(item.filename)
+            expected.add(path)
+            if not path.is_file() or path.is_symlink():
+                return path, f"a file of {wheel.name}", "none"
+            if path.read_bytes() != archive.read(item):
+                return path, f"what {wheel.name} holds", "other content"
+    for path in _files(egg):
+        if path not in expected and not _is_bytecode(path, expected):
+            return path, f"a file of {wheel.name}", "one that it lacks"
+    return None
+
+
+def _files(tree: Path) -> Iterable[Path]:
+    for folder, folders, names in os.walk(tree):
+        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+        yield from (Path(folder, name) for name in sorted([*names, *links]))
+
+
+def _is_bytecode(path: Path, sources: Collection[Path]) -> bool:
+    """Tell whether a file is what Python compiled of a source, beside it."""
+    if path.parent.name != "__pycache__" or path.suffix != ".pyc" or path.is_symlink():
+        return False
+    return path.parent.parent / (path.name.partition(".")[0] + ".py") in sources
+
+
+def compile_anew(egg: Path) -> None:
+    """Replace all bytecode of an egg, of whatever origin, by that of its sources."""
+    for path in list(egg.rglob("__pycache__/*.pyc")):
+        path.unlink()
+    compileall.compile_dir(egg, quiet=2, force=True)
+
+
+class Verified:
+    """The eggs that were found to be what a wheel holds, and have not changed since."""
+
+    def __init__(self, cache: Path) -> None:
+        self.cache = cache
+        self._file = cache / "verified" / f"{os.geteuid()}.json"
+        self._known = self._read()
+
+    def unchanged(self, egg: Path, digests: Collection[str]) -> bool:
+        """Tell whether ``egg`` is as it was when found equal to a wheel of ``digests``."""
+        entry = self._known.get(os.fspath(egg))
+        if entry is None or entry["wheel"] not in digests:
+            return False
+        try:
+            return entry["signature"] == signature(egg)
+        except OSError:
+            return False
+
+    def install(self, wheel: Path, eggs: Path, digests: Collection[str]) -> Path:
+        """Return the egg of ``wheel`` in ``eggs``; installed, or verified, if need be.
+
+        An egg that differs is set aside, and a good one put in its place for the
+        releases that use it.
+
+        :param digests: the SHA-256 digests that the wheel may have
+        :raises Refused: naming the wheel or the egg's file that is not as it should be
+        :raises WheelError: if the wheel is damaged
+        """
+        egg = eggs / egg_name(wheel)
+        if self.unchanged(egg, digests):
+            return egg
+        digest = check_file(wheel, digests, self.cache)
+        if os.path.lexists(egg):
+            self._compare(wheel, egg)
+            compile_anew(egg)
+        else:
+            wheels.install(wheel, eggs)
+        self.note(egg, digest)
+        return egg
+
+    def _compare(self, wheel: Path, egg: Path) -> None:
+        try:
+            found = difference(wheel, egg)
+        except (OSError, zipfile.BadZipFile, ValueError) as error:
+            raise WheelError(f"{wheel}: cannot compare it with {egg}: {error}") from error
+        if found is None:
+            return
+        with tempfile.TemporaryDirectory(prefix=".draft-", dir=egg.parent) as drafts:
+            draft = Path(drafts, egg.name)
+            wheels.unpack(wheel, draft)
+            aside = set_aside(egg, self.cache)
+            wheels.publish(draft, egg)
+        self.note(egg, sha256(wheel))
+        raise Refused(*found, aside)
+
+    def note(self, tree: Path, digest: str) -> None:
+        """Remember that ``tree``, as it is now, holds what ``digest`` stands for."""
+        # Another run may have noted something in the meantime.
+        self._known = {**self._read(), os.fspath(tree): {}}
+        self._known[os.fspath(tree)] = {"wheel": digest, "signature": signature(tree)}
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, draft = tempfile.mkstemp(prefix=".draft-", dir=self._file.parent)
+        with open(descriptor, "w", encoding="utf-8") as stream:
+            json.dump(self._known, stream)
+        os.replace(draft, self._file)
+
+    def _read(self) -> dict[str, dict[str, str]]:
+        """Return what is known; nothing if somebody else might have written it."""
+        try:
+            descriptor = os.open(self._file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            with open(descriptor, encoding="utf-8") as stream:
+                status = os.fstat(stream.fileno())
+                if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+                    return {}
+                known = json.load(stream)
+        except (OSError, ValueError):
+            return {}
+        return known if isinstance(known, dict) else {}

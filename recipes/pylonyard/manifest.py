@@ -1,0 +1,37 @@
+"""``manifest.json``: what a release holds, who made it, and which program passed it."""
+
+import hashlib
+import json
+import os
+import stat
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pylonyard.releases import MANIFEST
+
+
+def write(release: Path, parts: Mapping[str, str], passed: Mapping[str, Sequence[str]]) -> None:
+    """Write the manifest of a release that is whole but for it.
+
+    :param parts: the part that made each file, by the file's path in the release
+    :param passed: the validators that passed it
+    """
+    content = {
+        "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "files": {
+            path: {**_description(release / path), "part": part, "passed": [*passed.get(path, ())]}
+            for path, part in sorted(parts.items())
+        },
+    }
+    target = release / MANIFEST
+    target.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    target.chmod(0o644)
+
+
+def _description(path: Path) -> dict[str, str]:
+    status = path.lstat()
+    if stat.S_ISLNK(status.st_mode):
+        return {"link": os.readlink(path)}
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return {"sha256": digest, "mode": f"{stat.S_IMODE(status.st_mode):04o}"}

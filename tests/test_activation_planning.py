@@ -1,0 +1,257 @@
+import dataclasses
+from pathlib import Path
+
+import pytest
+from pylonyard.activation.entries import ABSENT, Entry
+from pylonyard.activation.errors import ActivationError
+from pylonyard.activation.planning import plan
+from pylonyard.activation.sources import Release, Site, Source
+from pylonyard.activation.world import Account, Folder, World
+
+RELEASE = Path("/srv/shop/releases/3")
+
+
+def source(name, mode=0o644):
+    entry = Entry("file", mode, 0, 0, f"text of {name}".encode())
+    return Source(name, entry, RELEASE / name.lstrip("/"))
+
+
+VHOST = source("/etc/apache2/sites-available/shop.conf")
+WSGI = source("/etc/apache2/mods-available/wsgi.load")
+INIT = source("/etc/init.d/shop", 0o755)
+CRON = source("/etc/cron.d/shop")
+FILES = (VHOST, CRON, INIT)
+
+
+def site(**more):
+    values = {
+        "name": "shop",
+        "user": "shop",
+        "data": Path("/srv/shop/var/data/shop"),
+        "live": RELEASE / "shop",
+        "log": Path("/srv/shop/var/log"),
+        "port": 8080,
+        "mode": "proxy",
+        "server_name": "shop.example.org",
+        "modules": ("alias", "proxy"),
+        **more,
+    }
+    return Site(**values)
+
+
+def world(files=FILES, **more):
+    shop = Account("shop", 1000, 1000, "shop", frozenset({1000}))
+    apache = Account("www-data", 33, 33, "www-data", frozenset({33}))
+    values = {
+        "entries": {n: ABSENT for s in files for n in (s.name, s.name + ".pylonyard-new")},
+        "runs_apache": True,
+        "available_modules": frozenset({"alias", "proxy"}),
+        "enabled_modules": frozenset({"alias"}),
+        "accounts": {"shop": shop, "www-data": apache},
+        **more,
+    }
+    return World(**values)
+
+
+def commands(made):
+    return [step.command for step in made.steps]
+
+
+def laid(*files):
+    return {
+        "laid": {s.name: s.entry.digest for s in files},
+        "entries": {n: e for s in files for n, e in
+                    ((s.name, s.entry), (s.name + ".pylonyard-new", ABSENT))},
+    }
+
+
+DONE = {
+    **laid(*FILES),
+    "enabled_modules": frozenset({"alias", "proxy"}),
+    "enabled_sites": frozenset({"shop"}),
+    "registered": frozenset({"shop"}),
+    "running": frozenset({"shop"}),
+}
+
+
+def test_plan_is_what_a_person_would_type():
+    made = plan(Release(3, RELEASE, (site(),), FILES), world())
+
+    assert commands(made) == [
+        "install -o root -g root -m 0644 /srv/shop/releases/3/etc/apache2/sites-available/shop.conf "
+        "/etc/apache2/sites-available/shop.conf",
+        "install -o root -g root -m 0755 /srv/shop/releases/3/etc/init.d/shop /etc/init.d/shop",
+        "a2enmod proxy",
+        "a2ensite shop",
+        "update-rc.d shop defaults",
+        "sh -n /etc/init.d/shop",
+        "/etc/init.d/shop start",
+        "install -o root -g root -m 0644 /srv/shop/releases/3/etc/cron.d/shop /etc/cron.d/shop",
+        "apache2ctl configtest",
+        "apache2ctl graceful",
+        "curl --fail --header 'Host: shop.example.org' http://127.0.0.1:80/",
+    ]
+    assert made.notes == ()
+
+
+def test_nothing_is_left_to_do_when_all_is_as_it_should_be():
+    made = plan(Release(3, RELEASE, (site(),), FILES), world(**DONE))
+
+    assert (made.steps, made.notes) == ((), ())
+
+
+def test_named_sites_are_disabled_before_ours_is_enabled():
+    disabling = site(disable_sites=("000-default", "gone"))
+    seen = world(**{**DONE, "enabled_sites": frozenset({"000-default"})})
+
+    steps = commands(plan(Release(3, RELEASE, (disabling,), FILES), seen))
+
+    assert steps[:2] == ["a2dissite 000-default", "a2ensite shop"]
+
+
+def test_apache_that_does_not_run_is_started():
+    made = plan(Release(3, RELEASE, (site(),), FILES), world(runs_apache=False))
+
+    assert commands(made)[-2] == "service apache2 start"
+
+
+def test_scratch_tree_starts_no_server():
+    made = plan(Release(3, RELEASE, (site(),), FILES), world(root=Path("/x"), runs_apache=False))
+
+    assert commands(made)[-1] == "apache2ctl configtest"
+    assert "/etc/init.d/shop start" not in commands(made)
+    assert made.notes == ("the Apache of /x does not run, so nothing is reloaded",)
+
+
+def test_changed_cron_entry_reloads_nothing():
+    entry = Entry("file", 0o644, 0, 0, b"of release 2")
+    before = {"laid": {**DONE["laid"], CRON.name: entry.digest},
+              "entries": {**DONE["entries"], CRON.name: entry}}
+
+    made = plan(Release(3, RELEASE, (site(),), FILES), world(**{**DONE, **before}))
+
+    assert [step.split()[-1] for step in commands(made)] == ["/etc/cron.d/shop"]
+
+
+def test_edited_file_is_kept_and_ours_put_beside_it():
+    theirs = Entry("file", 0o644, 0, 0, b"mine")
+    seen = world(**{**DONE, "laid": {}, "entries": {**DONE["entries"], CRON.name: theirs}})
+    release = Release(3, RELEASE, (site(),), FILES)
+
+    made = plan(release, seen)
+
+    assert [step.split()[-1] for step in commands(made)] == ["/etc/cron.d/shop.pylonyard-new"]
+    assert made.notes == (
+        "/etc/cron.d/shop: edited here, and left so; ours is /etc/cron.d/shop.pylonyard-new "
+        "(--force-new takes it)",
+    )
+    forced = plan(release, seen, force_new=True)
+    assert commands(forced)[0] == "mv /etc/cron.d/shop /etc/cron.d/shop.pylonyard-old"
+    assert commands(forced)[1].endswith("/etc/cron.d/shop")
+
+
+def test_removed_cron_entry_stays_removed():
+    seen = world(**{**DONE, "entries": {**DONE["entries"], CRON.name: ABSENT}})
+
+    made = plan(Release(3, RELEASE, (site(),), FILES), seen)
+
+    assert made.steps == ()
+    assert made.notes == (
+        "/etc/cron.d/shop: removed here, and left so (--force-new puts it back)",
+    )
+
+
+def test_module_that_is_not_installed_is_named():
+    with pytest.raises(ActivationError) as caught:
+        plan(Release(3, RELEASE, (site(modules=("md",)),), FILES), world())
+
+    assert str(caught.value) == (
+        "Apache's module md: expected /etc/apache2/mods-available/md.load, which is missing; "
+        "install the package that has it"
+    )
+
+
+def test_machine_without_apache_gets_the_rest():
+    made = plan(Release(3, RELEASE, (site(),), FILES), world(has_apache=False))
+
+    assert not [step for step in commands(made) if "apache2" in step]
+    assert made.notes == (
+        "Apache is not installed, so its part is left out; apt-get install apache2",
+    )
+
+
+def embedded_world(**folders):
+    found = {Path(name): folder for name, folder in folders.items()}
+    for path in [*(RELEASE / "shop").parents, RELEASE / "shop"]:
+        found.setdefault(path, Folder(0o755, 0, 0))
+    for path in (Path("/srv/shop/var"), Path("/srv/shop/var/data")):
+        found.setdefault(path, Folder(0o755, 0, 0))
+    return world((VHOST, WSGI), folders=found, enabled_modules=frozenset({"alias", "proxy", "wsgi"}),
+                 enabled_sites=frozenset({"shop"}), **laid(VHOST, WSGI))
+
+
+def test_embedded_mode_opens_data_egg_cache_and_log_to_apache():
+    seen = embedded_world(**{
+        "/srv/shop/var/data/shop": Folder(0o750, 1000, 1000),
+        "/srv/shop/var/log": Folder(0o755, 1000, 1000),
+    })
+    release = Release(3, RELEASE, (site(mode="embedded"),), (VHOST, WSGI))
+
+    made = plan(release, seen)
+
+    assert commands(made)[:4] == [
+        "usermod -a -G shop www-data",
+        "sudo -u shop chmod 0770 /srv/shop/var/data/shop",
+        "sudo -u shop mkdir --mode=2770 /srv/shop/var/data/shop/egg-cache",
+        "sudo -u shop chmod 0775 /srv/shop/var/log",
+    ]
+    assert made.notes == (
+        "shop: Apache runs it, so its init script and cron entry are left out",
+    )
+
+
+def test_daemon_mode_needs_but_the_way_to_the_script():
+    seen = embedded_world(**{"/srv/shop": Folder(0o700, 1000, 1000)})
+    release = Release(3, RELEASE, (site(mode="mod_wsgi"),), (VHOST, WSGI))
+
+    assert commands(plan(release, seen))[:2] == [
+        "usermod -a -G shop www-data",
+        "sudo -u shop chmod 0710 /srv/shop",
+    ]
+
+
+def test_folder_of_another_account_is_told_not_changed():
+    seen = embedded_world(**{"/srv": Folder(0o700, 0, 0)})
+    release = Release(3, RELEASE, (site(mode="mod_wsgi"),), (VHOST, WSGI))
+
+    made = plan(release, seen)
+
+    assert made.steps == ()
+    assert made.notes[0] == "/srv: www-data may not use it; chmod o+x it"
+
+
+def test_mod_wsgi_as_root_is_refused():
+    root = Account("root", 0, 0, "root", frozenset({0}))
+    seen = embedded_world()
+    seen = dataclasses.replace(seen, accounts={**seen.accounts, "root": root})
+
+    with pytest.raises(ActivationError) as caught:
+        plan(Release(3, RELEASE, (site(mode="mod_wsgi", user="root"),), (VHOST, WSGI)), seen)
+
+    assert str(caught.value) == (
+        "shop: expected an account of its own for mod_wsgi, got 'root'; "
+        "set user in [site], and see that it exists"
+    )
+
+
+def test_change_to_mod_wsgi_takes_init_and_cron_away():
+    seen = world(**{**DONE, "enabled_modules": frozenset({"alias", "proxy", "wsgi"}),
+                    "folders": embedded_world().folders})
+    release = Release(4, RELEASE, (site(mode="mod_wsgi"),), (VHOST,))
+
+    assert commands(plan(release, seen)) == [
+        "/etc/init.d/shop stop",
+        "rm /etc/init.d/shop",
+        "update-rc.d -f shop remove",
+        "rm /etc/cron.d/shop",
+    ]

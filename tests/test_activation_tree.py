@@ -1,0 +1,160 @@
+import os
+
+import pytest
+from pylonyard.activation import trust
+from pylonyard.activation.effects import Effects
+from pylonyard.activation.entries import ABSENT, Change, Entry
+from pylonyard.activation.errors import ActivationError
+from pylonyard.activation.journal import Journal, load, name_of, needed_elsewhere, save
+from pylonyard.activation.steps import Grant, Join, Serve
+from pylonyard.activation.tree import Tree
+
+OURS = Entry("file", 0o644, os.geteuid(), os.getegid(), b"ours")
+
+
+@pytest.fixture
+def tree(tmp_path):
+    (tmp_path / "etc").mkdir()
+    return Tree(tmp_path)
+
+
+def test_file_is_written_with_its_mode_and_read_back(tree):
+    tree.put("/etc/cron.d/shop", OURS)
+
+    assert tree.read("/etc/cron.d/shop") == OURS
+    assert os.listdir(tree.path("/etc/cron.d")) == ["shop"]
+
+
+def test_missing_files_and_folders_are_absent(tree):
+    assert tree.read("/etc/none") == tree.read("/none/none") == ABSENT
+    tree.put("/none/none", ABSENT)
+
+
+def test_link_is_replaced_not_followed(tree, tmp_path):
+    (tmp_path / "precious").write_text("precious")
+    tree.path("/etc/shop").symlink_to(tmp_path / "precious")
+
+    tree.put("/etc/shop", OURS)
+
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert tree.read("/etc/shop") == OURS
+
+
+@pytest.mark.parametrize(("made", "found"), [("link", "a link"), ("file", "a file")])
+def test_way_that_is_no_folder_is_refused(tree, made, found):
+    place = tree.path("/etc/cron.d")
+    place.symlink_to("/tmp") if made == "link" else place.touch()
+
+    with pytest.raises(ActivationError) as caught:
+        tree.put("/etc/cron.d/shop", OURS)
+
+    assert str(caught.value) == (
+        f"{place}: expected a folder, got {found}; remove it, or make it a folder of root's"
+    )
+
+
+def test_folder_that_everybody_writes_is_refused(tree):
+    place = tree.path("/etc/cron.d")
+    place.mkdir()
+    place.chmod(0o777)
+
+    with pytest.raises(ActivationError) as caught:
+        tree.put("/etc/cron.d/shop", OURS)
+
+    assert str(caught.value) == (
+        f"{place}: everybody may write into it, and root would write there; "
+        f"chown root {place} && chmod go-w {place}"
+    )
+
+
+def test_folder_with_others_files_is_not_removed(tree):
+    tree.put("/etc/rc2.d/S01other", OURS)
+
+    tree.put("/etc/rc2.d", ABSENT)
+
+    assert tree.read("/etc/rc2.d/S01other") == OURS
+
+
+def test_snapshot_tells_which_folder_was_missing(tree):
+    assert tree.snapshot(["/var/lib/apache2"]) == {"/var": ABSENT}
+
+
+def test_journal_is_kept_for_root_alone(tree, tmp_path):
+    effects = Effects({"/etc/x": Change(ABSENT, OURS)}, (("www-data", "shop"),),
+                      {"/srv": ("shop", None, 0o2770)}, ("shop",))
+    journal = Journal("/srv/shop", 3, "now", effects, {"/etc/x": OURS.digest}, ("proxy",),
+                      effects, {"/etc/x": ABSENT}, "reload")
+
+    save(tree, tmp_path, journal)
+
+    assert load(tree, tmp_path) == journal
+    assert tree.read(name_of(tmp_path)).mode == 0o600
+
+
+def test_journal_that_says_nothing_is_no_file(tree, tmp_path):
+    save(tree, tmp_path, Journal("x", 3))
+    save(tree, tmp_path, Journal("x"))
+
+    assert tree.read("/var/lib/pylonyard") == ABSENT
+
+
+def test_damaged_journal_is_one_line(tree, tmp_path):
+    tree.put(name_of(tmp_path), OURS)
+
+    with pytest.raises(ActivationError) as caught:
+        load(tree, tmp_path)
+
+    assert str(caught.value) == (
+        f"{tree.path(name_of(tmp_path))}: expected a journal of activations, got damaged text; "
+        "move it away, and activate again"
+    )
+
+
+def test_modules_of_other_sandboxes_are_needed(tree, tmp_path):
+    save(tree, tmp_path / "other", Journal("other", 1, modules=("proxy", "ssl")))
+    save(tree, tmp_path, Journal("own", 1, modules=("headers",)))
+
+    assert needed_elsewhere(tree, tmp_path) == {"proxy", "ssl"}
+
+
+def test_effects_add_up_to_the_first_state(tmp_path):
+    first = Effects().with_step(Grant(tmp_path, "shop", 0o770), 0o750)
+    second = Effects().with_step(Grant(tmp_path, "shop", 0o775), 0o770)
+    second = second.with_step(Join("www-data", "shop")).with_step(Serve("shop", "start"))
+
+    both = first.then(second)
+
+    assert both.modes == {str(tmp_path): ("shop", 0o750, 0o775)}
+    assert (both.members, both.started) == ((("www-data", "shop"),), ("shop",))
+    assert Effects.from_json(both.to_json()) == both
+
+
+def test_files_that_others_can_change_are_not_believed(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    believed = trust.trusted({})
+    trust.check([file], believed)
+    file.chmod(0o666)
+
+    with pytest.raises(ActivationError) as caught:
+        trust.check([file], believed)
+
+    assert str(caught.value) == (
+        f"{file}: everybody could change what root is to use; "
+        f"chown root {file} && chmod go-w {file}"
+    )
+
+
+def test_folder_on_the_way_counts_too(tmp_path):
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    (inner / "file").touch()
+    inner.chmod(0o777)
+
+    with pytest.raises(ActivationError, match="inner: everybody could change"):
+        trust.check([inner / "file"], trust.trusted({}))
+
+
+def test_caller_through_sudo_is_believed():
+    assert 1234 in trust.trusted({"SUDO_UID": "1234"})
+    assert 1234 not in trust.trusted({"SUDO_UID": "x"})

@@ -1,0 +1,273 @@
+"""Checks that need no server: each on a site that a few files make."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from pylonyard.activation.entries import Entry
+from pylonyard.activation.journal import Journal
+from pylonyard.activation.sources import Site
+from pylonyard.activation.tree import Tree
+from pylonyard.doctor import apache, checks, files, logs, machine, showing
+from pylonyard.doctor.findings import Finding, bad, good, unknown
+from pylonyard.doctor.subject import Subject
+from pylonyard.server.settings import parse
+
+
+@pytest.fixture
+def place():
+    """A folder that every account can pass, which pytest's own are not."""
+    folder = Path(tempfile.mkdtemp(prefix="doctor"))
+    folder.chmod(0o755)
+    (folder / "etc").mkdir()
+    for name in ("releases/1/shop/env/lib/python3.11", "releases/1/shop/env/bin", "data", "log"):
+        (folder / name).mkdir(parents=True)
+    (folder / "current").symlink_to("releases/1")
+    for name in ("production.ini", "server.json", "dispatch.wsgi", "env/bin/python"):
+        (folder / "releases/1/shop" / name).touch()
+    yield folder
+    shutil.rmtree(folder)
+
+
+def subject(place, journal=None, user="root", **more):
+    values = {
+        "name": "shop", "user": user, "data": place / "data", "live": place / "current/shop",
+        "log": place / "log", "port": 8080, "mode": "proxy",
+        "server_name": "shop.example.org", **more,
+    }
+    server = {
+        "name": "shop", "sandbox": str(place), "paster": "/bin/true",
+        "ini": str(place / "current/shop/production.ini"), "port": 8080,
+        "log": str(place / "log/shop-server.log"), "run": str(place),
+        "application-log": str(place / "log/shop.log"), "data": str(place / "data"),
+    }
+    settings = parse(server, place / "server.json")
+    return Subject(Site(**values), settings, place / "current", Tree(place), journal)
+
+
+def only(findings, check):
+    return next(finding for finding in findings if finding.check == check)
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="lacks root, who may chown")
+
+
+@needs_root
+def test_code_that_the_account_cannot_read_is_red(place):
+    assert only(files.code(subject(place, user="nobody")), "code-readable").ok
+    folder = place / "releases/1/shop/env/lib/python3.11"
+    folder.chmod(0o700)
+
+    found = only(files.code(subject(place, user="nobody")), "code-readable")
+
+    assert (found.ok, found.text) == (
+        False, f"nobody cannot read {folder}: chmod -R o+rX {folder}"
+    )
+
+
+@needs_root
+def test_script_that_apache_cannot_reach_is_red(place):
+    folder = place / "releases/1/shop"
+    os.chown(folder, 65534, 65534)
+    folder.chmod(0o700)
+
+    found = only(files.code(subject(place, user="nobody", mode="mod_wsgi")), "code-readable")
+
+    assert (found.ok, found.text) == (
+        False, f"www-data cannot enter {folder}: chmod o+x {folder}"
+    )
+
+
+@needs_root
+@pytest.mark.parametrize("check", ["data-writable", "egg-cache-writable", "log-writable"])
+def test_folder_that_the_account_cannot_write_is_red(place, check):
+    (place / "data/egg-cache").mkdir()
+    for name in ("data", "data/egg-cache", "log"):
+        os.chown(place / name, 65534, 65534)
+    assert only(files.data(subject(place, user="nobody")), check).ok
+    name = {"data-writable": "data", "egg-cache-writable": "data/egg-cache"}.get(check, "log")
+    os.chown(place / name, 0, 0)
+
+    reds = [f for f in files.data(subject(place, user="nobody")) if f.ok is False]
+
+    assert [f.check for f in reds] == [check]
+    assert reds[0].text == f"nobody cannot write {place / name}"
+
+
+@needs_root
+def test_database_of_another_account_is_red(place):
+    os.chown(place / "data", 65534, 65534)
+    (place / "data/shop.db").touch()
+
+    found = only(files.data(subject(place, user="nobody")), "data-writable")
+
+    assert (found.ok, found.text) == (False, f"nobody cannot write {place}/data/shop.db")
+
+
+def test_account_that_is_missing_is_red(place):
+    from pylonyard.doctor import server
+
+    (finding,) = server.account(subject(place, user="no-such-account"))
+
+    assert (finding.ok, finding.text, finding.advice) == (
+        False,
+        "there is no account no-such-account on this machine",
+        "adduser --system --group no-such-account, then bin/buildout",
+    )
+
+
+def test_debugger_is_red(place):
+    (place / "current/shop/production.ini").write_text("[app:main]\ndebug = true\n")
+
+    (finding,) = files.debug(subject(place))
+
+    assert (finding.ok, finding.text) == (
+        False, "[app:main] debug: expected false outside development, got 'true'"
+    )
+
+
+def laid(place, text, *names):
+    """Put a ``wsgi.load`` and the site into the tree, as an activation would."""
+    tree = Tree(place)
+    load = Entry("file", 0o644, os.geteuid(), os.getegid(), text.encode())
+    for name in ("/etc/apache2/mods-available/wsgi.load", *names):
+        tree.put(name, load)
+    return Journal("x", 1, laid={"/etc/apache2/sites-available/shop.conf": ""})
+
+
+@pytest.fixture
+def module(place):
+    """A library that needs libpython, as mod_wsgi does."""
+    found = subprocess.run(["sh", "-c", "ls /usr/lib/*/libpython3.*.so.1.0"], capture_output=True)
+    library = found.stdout.decode().split()
+    if not library or not shutil.which("cc"):
+        pytest.skip("lacks a C compiler, or a shared libpython")
+    target = place / "mod_wsgi.so"
+    words = ["cc", "-shared", "-o", target, "-Wl,--no-as-needed", "-x", "none", library[0]]
+    subprocess.run(words, check=True)
+    return target, library[0].rpartition("libpython")[2].removesuffix(".so.1.0")
+
+
+def test_module_for_another_python_is_red(place, module):
+    path, version = module
+    journal = laid(place, f'LoadModule wsgi_module "{path}"\n')
+    home = place / "releases/1/shop/env/lib"
+    (home / "python3.11").rename(home / "python2.7")
+
+    (finding,) = apache.linked(subject(place, journal, mode="mod_wsgi"))
+
+    assert (finding.ok, finding.text) == (
+        False, f"{path} is for Python {version}, the sandbox for 2.7"
+    )
+    (home / "python2.7").rename(home / f"python{version}")
+    (finding,) = apache.linked(subject(place, journal, mode="mod_wsgi"))
+    assert finding.ok
+
+
+def test_module_that_is_gone_is_red(place):
+    journal = laid(place, f"LoadModule wsgi_module {place}/gone.so\n")
+
+    (finding,) = apache.linked(subject(place, journal, mode="mod_wsgi"))
+
+    assert (finding.ok, finding.text) == (False, f"{place}/gone.so is missing")
+
+
+@pytest.mark.skipif(not shutil.which("apache2", path="/usr/sbin"), reason="lacks Apache")
+def test_mod_wsgi_that_is_not_loaded_is_red(place):
+    journal = laid(place, "")
+    (place / "etc/apache2/apache2.conf").write_text("ServerName localhost\nInclude mods.conf\n")
+    modules = "/usr/lib/apache2/modules"
+    (place / "etc/apache2/mods.conf").write_text(
+        f"LoadModule mpm_event_module {modules}/mod_mpm_event.so\n"
+    )
+
+    (finding,) = apache.loaded(subject(place, journal, mode="mod_wsgi"))
+
+    assert (finding.ok, finding.text) == (False, "Apache does not load mod_wsgi")
+
+
+def test_full_disk_is_red(place, monkeypatch):
+    full = os.statvfs_result((4096, 4096, 1000000, 100, 100, 1000, 900, 900, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda folder: full)
+
+    (finding,) = machine.disk(subject(place))
+
+    assert (finding.ok, finding.text) == (False, f"0 MB are free for {place}/data")
+
+
+def test_disk_without_inodes_is_red(place, monkeypatch):
+    full = os.statvfs_result((4096, 4096, 1000, 900, 900, 1000, 3, 3, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda folder: full)
+
+    (finding,) = machine.disk(subject(place))
+
+    assert (finding.ok, finding.text) == (False, f"3 more files can be made in {place}/data")
+
+
+LOG = """\
+[Sun Jan 04 10:00:00.000000 2026] [core:notice] [pid 1:tid 2] AH00094: Command line
+[Sun Jan 04 10:00:01.000000 2026] [wsgi:error] [pid 1:tid 2] Traceback (most recent call last):
+[Sun Jan 04 10:00:01.000000 2026] [wsgi:error] [pid 1:tid 2]   File "x", line 1
+[Sun Jan 04 10:00:01.000000 2026] [wsgi:error] [pid 1:tid 2] KeyError: 'pw'
+2026-01-04 11:00:00,123 INFO [shop] fine
+2026-01-04 11:00:00,123 ERROR [shop] mysql://me:pw@db is gone
+"""
+
+
+def test_errors_are_found_with_their_time_and_without_secrets():
+    found = logs.errors(LOG)
+
+    assert [told.line for told in found] == [
+        "KeyError: 'pw'",
+        "2026-01-04 11:00:00,123 ERROR [shop] mysql://<masked>db is gone",
+    ]
+    assert [time.localtime(told.when)[3:6] for told in found] == [(10, 0, 1), (11, 0, 0)]
+
+
+def test_old_errors_are_not_red(place):
+    (place / "log/shop-server.log").write_text(LOG)
+
+    assert only(logs.server(subject(place)), "server-log").ok
+
+
+def test_planted_link_is_not_read(place):
+    (place / "log/shop-server.log").symlink_to("/etc/passwd")
+
+    assert only(logs.server(subject(place)), "server-log").ok is None
+
+
+def test_check_that_fails_itself_hides_no_other(place, monkeypatch):
+    def broken(subject):
+        raise KeyError("x")
+        yield
+
+    monkeypatch.setattr(checks, "CHECKS", [("all", [broken, files.debug])])
+
+    found = list(checks.findings(subject(place)))
+
+    assert found[0].ok is None
+    assert found[0].text == "could not be checked: KeyError('x')"
+    assert found[1].check == "debug"
+
+
+@pytest.mark.parametrize(
+    ("finding", "line"),
+    [
+        (good("disk", "room"), "ok    disk                room"),
+        (unknown("disk", "who knows"), "-     disk                who knows"),
+        (
+            bad("disk", "full\x1b[2J", "du"),
+            "FAIL  disk                full [2J\n                          -> du",
+        ),
+    ],
+)
+def test_finding_is_a_line_and_what_to_do(finding, line):
+    assert showing.line(finding) == line
+
+
+def test_colour_marks_red():
+    assert showing.line(Finding("disk", False, "full"), coloured=True).startswith("\x1b[31;1mFAIL")
