@@ -39,6 +39,8 @@ if sys.version_info < OLDEST_PYTHON:
 
 sys.path.insert(0, str(RECIPES))
 from pylonyard import sandboxes, wheels  # noqa: E402
+from pylonyard.integrity import Verified  # noqa: E402
+from pylonyard.toolbox import requirements  # noqa: E402
 
 
 class Cache:
@@ -63,16 +65,6 @@ class Cache:
             for name in ("download-cache", "eggs-directory")
             if name in section
         }
-
-
-def requirements(path):
-    """Yield (name, version, SHA-256 digests) for each pin of a requirements file."""
-    logical = path.read_text().replace("\\\n", " ")
-    for line in logical.splitlines():
-        words = line.partition(" #")[0].split()
-        if words and not words[0].startswith("#"):
-            name, _, version = words[0].partition("==")
-            yield name, version, {w.rpartition(":")[2] for w in words[1:]}
 
 
 def cached(cache, pins, usable):
@@ -163,9 +155,10 @@ def tools(cache, lists, offline):
             "fetch them where there is a network with: python3 bootstrap.py"
         )
     try:
-        eggs = [wheels.install(wheel, cache.eggs, digests) for wheel, digests in found]
+        verified = Verified(cache.root)
+        eggs = [verified.install(wheel, cache.eggs, digests) for wheel, digests in found]
     except wheels.WheelError as error:
-        fail(f"{error}; remove it, and run this again")
+        fail(f"{error}; run this again")
     return sandboxes.make(cache.sandboxes, eggs)
 
 
@@ -237,7 +230,13 @@ def bootstrap(arguments):
     buildout = script(
         "buildout",
         home / "bin" / "python",
-        [*on_path(RECIPES), "from pylonyard.tool import main", "sys.exit(main())"],
+        [
+            *on_path(RECIPES),
+            "from pylonyard import toolbox",
+            f"toolbox.check({str(lists[0])!r}, {str(cache.root)!r})",
+            "from pylonyard.tool import main",
+            "sys.exit(main())",
+        ],
     )
     if not testing:
         os.execv(buildout, [str(buildout), *(["-o"] if offline else []), *arguments])

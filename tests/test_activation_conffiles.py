@@ -49,6 +49,8 @@ def test_difference_has_what_changed_alone():
     }
 
 
-@pytest.mark.parametrize("entry", [ABSENT, OLD, Entry("link", content=b"x"), Entry("folder", 0o755)])
+@pytest.mark.parametrize(
+    "entry", [ABSENT, OLD, Entry("link", content=b"x"), Entry("folder", 0o755)]
+)
 def test_entries_survive_json(entry):
     assert Entry.from_json(entry.to_json()) == entry

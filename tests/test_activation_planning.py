@@ -60,8 +60,9 @@ def commands(made):
 def laid(*files):
     return {
         "laid": {s.name: s.entry.digest for s in files},
-        "entries": {n: e for s in files for n, e in
-                    ((s.name, s.entry), (s.name + ".pylonyard-new", ABSENT))},
+        "entries": {
+            n: e for s in files for n, e in ((s.name, s.entry), (s.name + ".pylonyard-new", ABSENT))
+        },
     }
 
 
@@ -78,7 +79,8 @@ def test_plan_is_what_a_person_would_type():
     made = plan(Release(3, RELEASE, (site(),), FILES), world())
 
     assert commands(made) == [
-        "install -o root -g root -m 0644 /srv/shop/releases/3/etc/apache2/sites-available/shop.conf "
+        "install -o root -g root -m 0644 "
+        "/srv/shop/releases/3/etc/apache2/sites-available/shop.conf "
         "/etc/apache2/sites-available/shop.conf",
         "install -o root -g root -m 0755 /srv/shop/releases/3/etc/init.d/shop /etc/init.d/shop",
         "a2enmod proxy",
@@ -125,8 +127,10 @@ def test_scratch_tree_starts_no_server():
 
 def test_changed_cron_entry_reloads_nothing():
     entry = Entry("file", 0o644, 0, 0, b"of release 2")
-    before = {"laid": {**DONE["laid"], CRON.name: entry.digest},
-              "entries": {**DONE["entries"], CRON.name: entry}}
+    before = {
+        "laid": {**DONE["laid"], CRON.name: entry.digest},
+        "entries": {**DONE["entries"], CRON.name: entry},
+    }
 
     made = plan(Release(3, RELEASE, (site(),), FILES), world(**{**DONE, **before}))
 
@@ -156,9 +160,7 @@ def test_removed_cron_entry_stays_removed():
     made = plan(Release(3, RELEASE, (site(),), FILES), seen)
 
     assert made.steps == ()
-    assert made.notes == (
-        "/etc/cron.d/shop: removed here, and left so (--force-new puts it back)",
-    )
+    assert made.notes == ("/etc/cron.d/shop: removed here, and left so (--force-new puts it back)",)
 
 
 def test_module_that_is_not_installed_is_named():
@@ -186,15 +188,22 @@ def embedded_world(**folders):
         found.setdefault(path, Folder(0o755, 0, 0))
     for path in (Path("/srv/shop/var"), Path("/srv/shop/var/data")):
         found.setdefault(path, Folder(0o755, 0, 0))
-    return world((VHOST, WSGI), folders=found, enabled_modules=frozenset({"alias", "proxy", "wsgi"}),
-                 enabled_sites=frozenset({"shop"}), **laid(VHOST, WSGI))
+    return world(
+        (VHOST, WSGI),
+        folders=found,
+        enabled_modules=frozenset({"alias", "proxy", "wsgi"}),
+        enabled_sites=frozenset({"shop"}),
+        **laid(VHOST, WSGI),
+    )
 
 
 def test_embedded_mode_opens_data_egg_cache_and_log_to_apache():
-    seen = embedded_world(**{
-        "/srv/shop/var/data/shop": Folder(0o750, 1000, 1000),
-        "/srv/shop/var/log": Folder(0o755, 1000, 1000),
-    })
+    seen = embedded_world(
+        **{
+            "/srv/shop/var/data/shop": Folder(0o750, 1000, 1000),
+            "/srv/shop/var/log": Folder(0o755, 1000, 1000),
+        }
+    )
     release = Release(3, RELEASE, (site(mode="embedded"),), (VHOST, WSGI))
 
     made = plan(release, seen)
@@ -205,9 +214,7 @@ def test_embedded_mode_opens_data_egg_cache_and_log_to_apache():
         "sudo -u shop mkdir --mode=2770 /srv/shop/var/data/shop/egg-cache",
         "sudo -u shop chmod 0775 /srv/shop/var/log",
     ]
-    assert made.notes == (
-        "shop: Apache runs it, so its init script and cron entry are left out",
-    )
+    assert made.notes == ("shop: Apache runs it, so its init script and cron entry are left out",)
 
 
 def test_daemon_mode_needs_but_the_way_to_the_script():
@@ -245,9 +252,16 @@ def test_mod_wsgi_as_root_is_refused():
 
 
 def test_change_to_mod_wsgi_takes_init_and_cron_away():
-    seen = world(**{**DONE, "enabled_modules": frozenset({"alias", "proxy", "wsgi"}),
-                    "folders": embedded_world().folders})
+    seen = world(
+        **{
+            **DONE,
+            "enabled_modules": frozenset({"alias", "proxy", "wsgi"}),
+            "folders": embedded_world().folders,
+        }
+    )
     release = Release(4, RELEASE, (site(mode="mod_wsgi"),), (VHOST,))
+    assert commands(plan(release, seen)) == []  # neither was ever ours
+    seen = dataclasses.replace(seen, originals={INIT.name: ABSENT, CRON.name: ABSENT})
 
     assert commands(plan(release, seen)) == [
         "/etc/init.d/shop stop",

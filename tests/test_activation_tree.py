@@ -80,10 +80,23 @@ def test_snapshot_tells_which_folder_was_missing(tree):
 
 
 def test_journal_is_kept_for_root_alone(tree, tmp_path):
-    effects = Effects({"/etc/x": Change(ABSENT, OURS)}, (("www-data", "shop"),),
-                      {"/srv": ("shop", None, 0o2770)}, ("shop",))
-    journal = Journal("/srv/shop", 3, "now", effects, {"/etc/x": OURS.digest}, ("proxy",),
-                      effects, {"/etc/x": ABSENT}, "reload")
+    effects = Effects(
+        {"/etc/x": Change(ABSENT, OURS)},
+        (("www-data", "shop"),),
+        {"/srv": ("shop", None, 0o2770)},
+        ("shop",),
+    )
+    journal = Journal(
+        "/srv/shop",
+        3,
+        "now",
+        effects,
+        {"/etc/x": OURS.digest},
+        ("proxy",),
+        effects,
+        {"/etc/x": ABSENT},
+        "reload",
+    )
 
     save(tree, tmp_path, journal)
 

@@ -1,5 +1,3 @@
-import json
-
 import pytest
 from pylonyard.admin import main
 from pylonyard.releases import Releases

@@ -66,12 +66,8 @@ def test_a_proxy_has_a_site_file_a_private_apache_and_its_control(recipe):
         ("demo/httpd.conf", 0o644),
         ("demo/site.json", 0o644),
         ("bin/demo-httpd", 0o755),
+        ("demo/dispatch.wsgi", 0o644),
     ]
-
-
-@pytest.mark.parametrize("mode", ["mod_wsgi", "embedded"])
-def test_mod_wsgi_has_a_script_too(rendered, mode):
-    assert "demo/dispatch.wsgi" in rendered(**{**WSGI, "mode": mode})
 
 
 def test_other_parts_learn_the_live_paths(recipe, tmp_path):
@@ -84,16 +80,6 @@ def test_other_parts_learn_the_live_paths(recipe, tmp_path):
         "httpd": live / "demo" / "httpd.conf",
         "httpd-port": 8880,
     }
-
-
-def test_a_proxy_has_no_script(recipe):
-    published = recipe(backends="127.0.0.1:1 127.0.0.1:2").published()
-
-    assert published["script"] == ""
-    assert published["modules"] == (
-        "authz_core alias mime reqtimeout headers proxy proxy_http "
-        "slotmem_shm proxy_balancer lbmethod_byrequests"
-    )
 
 
 def test_one_backend_is_proxied_as_in_the_chapter(site):

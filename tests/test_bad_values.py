@@ -157,8 +157,7 @@ INI = [
     ({"ini:template": "latin.ini"}, "[ini] template: cannot read {0}/latin.ini: it is not UTF-8"),
     (
         {"ini:template": "prose.ini"},
-        "[ini] template {0}/prose.ini: "
-        "File contains no section headers. line: 1 'Dear reader,'",
+        "[ini] template {0}/prose.ini: File contains no section headers. line: 1 'Dear reader,'",
     ),
     (
         {"ini:template": "twice.ini"},

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pylonyard.wheels import sha256
 from support import CHECKOUT, make_wheel
 
 RUN = [sys.executable, "-E", "bootstrap.py", "--offline"]
@@ -38,8 +39,6 @@ def bootstrap(checkout, tmp_path, monkeypatch):
 
 def pins(checkout, *wheels, digest=None):
     """Write tools.txt: a pin and a digest for each wheel."""
-    from pylonyard.wheels import sha256
-
     lines = []
     for wheel in wheels:
         name, version = wheel.name.split("-")[:2]
@@ -55,7 +54,8 @@ def usable(wheel):
 def test_requirements_are_read_with_their_digests(bootstrap, tmp_path):
     path = tmp_path / "tools.txt"
     path.write_text(
-        "# comment\n\na==1.0 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\nb-c==2 --hash=sha256:cc # d\n"
+        "# comment\n\na==1.0 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\n"
+        "b-c==2 --hash=sha256:cc # d\n"
     )
 
     assert list(bootstrap.requirements(path)) == [
@@ -149,15 +149,17 @@ def test_tampered_tool_is_refused(bootstrap, checkout):
     cache = bootstrap.Cache()
     cache.dist.mkdir(parents=True)
     wheel = make_wheel(cache.dist, "Tool", "1.0")
+    digest = sha256(wheel)
     pins(checkout, wheel, digest="0" * 64)
 
     with pytest.raises(SystemExit) as ended:
         bootstrap.tools(cache, [checkout / "profiles" / "tools.txt"], offline=True)
 
-    assert ended.value.code == (
-        f"bootstrap: {wheel}: its SHA-256 is not one of those recorded for it; "
-        "remove it, and run this again"
+    refused = cache.root / "refused" / wheel.name
+    assert ended.value.code.startswith(
+        f"bootstrap: {wheel}: expected SHA-256 {'0' * 64}, got {digest}; set aside as {refused}."
     )
+    assert ended.value.code.endswith("; run this again")
     assert not cache.sandboxes.exists()
 
 

@@ -99,7 +99,7 @@ FIELDS = "five fields separated by one space, or @hourly and the like"
         ("*/60 * * * *", "expected a minute from 0 to 59, got '*/60'"),
         ("1,,2 * * * *", "expected a minute from 0 to 59, got '1,,2'"),
         ("-1 * * * *", "expected a minute from 0 to 59, got '-1'"),
-        ("٣ * * * *", "expected a minute from 0 to 59, got '٣'"),
+        ("\u0663 * * * *", "expected a minute from 0 to 59, got '\u0663'"),
         ("* * * * *\n", "expected a day of the week from 0 to 7, got '*\\n'"),
     ],
 )

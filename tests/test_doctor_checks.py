@@ -35,15 +35,26 @@ def place():
 
 def subject(place, journal=None, user="root", **more):
     values = {
-        "name": "shop", "user": user, "data": place / "data", "live": place / "current/shop",
-        "log": place / "log", "port": 8080, "mode": "proxy",
-        "server_name": "shop.example.org", **more,
+        "name": "shop",
+        "user": user,
+        "data": place / "data",
+        "live": place / "current/shop",
+        "log": place / "log",
+        "port": 8080,
+        "mode": "proxy",
+        "server_name": "shop.example.org",
+        **more,
     }
     server = {
-        "name": "shop", "sandbox": str(place), "paster": "/bin/true",
-        "ini": str(place / "current/shop/production.ini"), "port": 8080,
-        "log": str(place / "log/shop-server.log"), "run": str(place),
-        "application-log": str(place / "log/shop.log"), "data": str(place / "data"),
+        "name": "shop",
+        "sandbox": str(place),
+        "paster": "/bin/true",
+        "ini": str(place / "current/shop/production.ini"),
+        "port": 8080,
+        "log": str(place / "log/shop-server.log"),
+        "run": str(place),
+        "application-log": str(place / "log/shop.log"),
+        "data": str(place / "data"),
     }
     settings = parse(server, place / "server.json")
     return Subject(Site(**values), settings, place / "current", Tree(place), journal)
@@ -64,9 +75,7 @@ def test_code_that_the_account_cannot_read_is_red(place):
 
     found = only(files.code(subject(place, user="nobody")), "code-readable")
 
-    assert (found.ok, found.text) == (
-        False, f"nobody cannot read {folder}: chmod -R o+rX {folder}"
-    )
+    assert (found.ok, found.text) == (False, f"nobody cannot read {folder}: chmod -R o+rX {folder}")
 
 
 @needs_root
@@ -77,9 +86,7 @@ def test_script_that_apache_cannot_reach_is_red(place):
 
     found = only(files.code(subject(place, user="nobody", mode="mod_wsgi")), "code-readable")
 
-    assert (found.ok, found.text) == (
-        False, f"www-data cannot enter {folder}: chmod o+x {folder}"
-    )
+    assert (found.ok, found.text) == (False, f"www-data cannot enter {folder}: chmod o+x {folder}")
 
 
 @needs_root
@@ -126,7 +133,8 @@ def test_debugger_is_red(place):
     (finding,) = files.debug(subject(place))
 
     assert (finding.ok, finding.text) == (
-        False, "[app:main] debug: expected false outside development, got 'true'"
+        False,
+        "[app:main] debug: expected false outside development, got 'true'",
     )
 
 
@@ -161,7 +169,8 @@ def test_module_for_another_python_is_red(place, module):
     (finding,) = apache.linked(subject(place, journal, mode="mod_wsgi"))
 
     assert (finding.ok, finding.text) == (
-        False, f"{path} is for Python {version}, the sandbox for 2.7"
+        False,
+        f"{path} is for Python {version}, the sandbox for 2.7",
     )
     (home / "python2.7").rename(home / f"python{version}")
     (finding,) = apache.linked(subject(place, journal, mode="mod_wsgi"))
@@ -179,7 +188,9 @@ def test_module_that_is_gone_is_red(place):
 @pytest.mark.skipif(not shutil.which("apache2", path="/usr/sbin"), reason="lacks Apache")
 def test_mod_wsgi_that_is_not_loaded_is_red(place):
     journal = laid(place, "")
-    (place / "etc/apache2/apache2.conf").write_text("ServerName localhost\nInclude mods.conf\n")
+    (place / "etc/apache2/apache2.conf").write_text(
+        "ServerName localhost\nErrorLog error.log\nInclude mods.conf\n"
+    )
     modules = "/usr/lib/apache2/modules"
     (place / "etc/apache2/mods.conf").write_text(
         f"LoadModule mpm_event_module {modules}/mod_mpm_event.so\n"

@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import importlib
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,7 +47,7 @@ def rows(text: str) -> dict[str, tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
     name = ""
     for line in lines[3:-1]:
-        margins = [line[end:start] for (_, end), (start, _) in zip(columns, columns[1:], strict=False)]
+        margins = [line[end:start] for (_, end), (start, _) in itertools.pairwise(columns)]
         assert not "".join(margins).strip(), f"expected blanks between columns, got: {line}"
         words = [line[start:end].strip() for start, end in columns[:2]]
         words.append(line[columns[2][0] :].strip())

@@ -72,7 +72,22 @@ def test_sh_reads_one_word(text):
 
 
 def test_real_sh_reads_what_was_meant():
-    words = ["a b", "it's", '"', "$HOME", "`id`", "\\", "*", "~", "-n", "", "!", "é☃", "a;b", "$(id)"]
+    words = [
+        "a b",
+        "it's",
+        '"',
+        "$HOME",
+        "`id`",
+        "\\",
+        "*",
+        "~",
+        "-n",
+        "",
+        "!",
+        "é☃",
+        "a;b",
+        "$(id)",
+    ]
     script = "printf '%s\\n' " + " ".join(map(escaping.sh, words))
 
     printed = subprocess.run(["sh", "-c", script], capture_output=True, check=True).stdout

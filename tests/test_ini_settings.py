@@ -95,7 +95,9 @@ def test_debug_is_set_wherever_the_template_has_it(debug, value):
 
 
 def test_server_loses_the_keys_of_another_one():
-    text = "[server:main]\nuse = egg:Paste#http\nport = 1\nprotocol_version = HTTP/1.1\n[app:main]\n"
+    text = (
+        "[server:main]\nuse = egg:Paste#http\nport = 1\nprotocol_version = HTTP/1.1\n[app:main]\n"
+    )
 
     server = dict(laid(text)["server:main"])
 

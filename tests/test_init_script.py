@@ -89,7 +89,8 @@ def test_changed_code_is_reloaded_in_development(artifacts):
             [
                 "-i",
                 "-c",
-                "import sys; from paste.deploy import loadapp; app = loadapp('config:' + sys.argv[1])",
+                "import sys; from paste.deploy import loadapp; "
+                "app = loadapp('config:' + sys.argv[1])",
             ],
         ),
     ],

@@ -62,7 +62,9 @@ def test_settings_are_laid_over_all_options(ini):
 
 
 def test_secret_stands_in_the_ini_and_its_file_alone(sandbox):
-    buildout = sandbox.run({"ini:secrets": "key = generate", "ini:settings": "[app:main]\nk = <secret:key>"})
+    buildout = sandbox.run(
+        {"ini:secrets": "key = generate", "ini:settings": "[app:main]\nk = <secret:key>"}
+    )
     secret = (sandbox.directory / "var/secrets/shop/key").read_text()
 
     holders = {

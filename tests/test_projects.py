@@ -104,7 +104,9 @@ def description(text):
             "cannot build {0}: no pyproject.toml and no setup.py there",
         ),
         (
-            description('[build-system]\nrequires = ["flit_core >=3"]\nbuild-backend = "flit_core"'),
+            description(
+                '[build-system]\nrequires = ["flit_core >=3"]\nbuild-backend = "flit_core"'
+            ),
             True,
             "cannot build {0}: its build backend is not among buildout's tools: flit_core >=3; "
             "build a wheel of it, and name its folder in find-links",
@@ -147,7 +149,9 @@ def test_description_that_is_no_toml_is_one_line(project, store):
 
 def test_wheel_that_is_damaged_is_one_line(project, store):
     (project / "backend.py").write_text(
-        "def build_editable(folder, *_):\n    open(folder + '/x.whl', 'w').close()\n    return 'x.whl'"
+        "def build_editable(folder, *_):\n"
+        "    open(folder + '/x.whl', 'w').close()\n"
+        "    return 'x.whl'\n"
     )
 
     with pytest.raises(CommandError, match=r"x\.whl: damaged: File is not a zip file"):

@@ -14,7 +14,9 @@ def app(sandbox):
     """Return a function: options of [app] -> the section, made by a real buildout."""
 
     def make(**options):
-        return sandbox.buildout({f"app:{n.replace('_', '-')}": v for n, v in options.items()})["app"]
+        return sandbox.buildout({f"app:{n.replace('_', '-')}": v for n, v in options.items()})[
+            "app"
+        ]
 
     return make
 
@@ -93,7 +95,9 @@ def test_project_of_the_checkout_is_taken(app, sandbox, option):
 def test_pins_of_another_section_may_be_used(sandbox):
     buildout = sandbox.buildout({"app:versions": "old", "old:Shop": "9"})
 
-    with pytest.raises(Exception, match=r"\[app\] eggs: Couldn't find a distribution for 'Shop==9'"):
+    with pytest.raises(
+        Exception, match=r"\[app\] eggs: Couldn't find a distribution for 'Shop==9'"
+    ):
         buildout["app"]
 
 
@@ -103,7 +107,9 @@ def test_buildouts_own_interpreter_needs_no_other_sandbox(app):
     assert app(python=os.fspath(sandboxes.interpreter()))["home"] == app()["home"]
 
 
-@pytest.mark.parametrize("text", ["Shop", "Shop==1.0", "Shop[a,b] >=1,<2", "Shop; python_version>'3'"])
+@pytest.mark.parametrize(
+    "text", ["Shop", "Shop==1.0", "Shop[a,b] >=1,<2", "Shop; python_version>'3'"]
+)
 def test_requirement_is_kept(text):
     assert requirement(text) == text
 

@@ -30,7 +30,9 @@ def test_run_makes_a_whole_release_that_is_current(sandbox):
     current = sandbox.directory / "current"
     assert os.readlink(current) == "releases/1"
     manifest = json.loads((current / "manifest.json").read_text())
-    assert {path: (entry["part"], entry["passed"]) for path, entry in manifest["files"].items()} == {
+    assert {
+        path: (entry["part"], entry["passed"]) for path, entry in manifest["files"].items()
+    } == {
         "bin/pylonyard": ("release", []),
         "bin/shop": ("init", []),
         "etc/cron.d/shop": ("cron", manifest["files"]["etc/cron.d/shop"]["passed"]),

@@ -1,3 +1,5 @@
+import json
+
 from pylonyard.release_diff import Mask, changes, told
 from pylonyard.releases import Releases
 
@@ -36,13 +38,18 @@ def test_difference_of_a_secret_shows_without_it(tmp_path):
         folder = releases.path(number)
         folder.mkdir(parents=True)
         (folder / "ini").write_text(f"[app]\nx = {secret}\n")
-        (folder / "manifest.json").write_text('{"files": {"ini": {"sha256": "%d"}}}' % number)
+        manifest = {"files": {"ini": {"sha256": str(number)}}}
+        (folder / "manifest.json").write_text(json.dumps(manifest))
     (tmp_path / "secrets" / "shop").mkdir(parents=True)
     (tmp_path / "secrets" / "shop" / "x").write_text("second-secret")
 
     lines = list(told(releases, 1, 2, tmp_path / "secrets"))
 
     assert lines == [
-        "--- 1/ini", "+++ 2/ini", "@@ -1,2 +1,2 @@", " [app]",
-        "-x = <masked 1>", "+x = <masked 2>",
+        "--- 1/ini",
+        "+++ 2/ini",
+        "@@ -1,2 +1,2 @@",
+        " [app]",
+        "-x = <masked 1>",
+        "+x = <masked 2>",
     ]

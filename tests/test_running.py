@@ -13,7 +13,9 @@ def test_output_is_returned_with_standard_error(tmp_path):
 
 
 def test_standard_input_and_environment_are_given():
-    assert run(["sh", "-c", "cat; echo $X"], "it", stdin="in\n", environment={"X": "x"}) == "in\nx\n"
+    assert (
+        run(["sh", "-c", "cat; echo $X"], "it", stdin="in\n", environment={"X": "x"}) == "in\nx\n"
+    )
 
 
 def test_output_that_is_not_utf8_is_no_error():

@@ -20,7 +20,9 @@ def locations(tmp_path):
 def python(home, code):
     program = [home / "bin" / "python", "-c", code]
     environment = {"PATH": "/usr/bin", "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(program, env=environment, capture_output=True, text=True, check=True).stdout
+    return subprocess.run(
+        program, env=environment, capture_output=True, text=True, check=True
+    ).stdout
 
 
 def test_sandbox_sees_its_locations_in_order_and_no_other(tmp_path, locations):

@@ -48,7 +48,8 @@ def test_interpreter_passes_its_arguments_on(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("target", "status", "printed"), [("shop:main", 3, b"main a b $x\n"), ("shop:Tool.run", 0, b"run\n")]
+    ("target", "status", "printed"),
+    [("shop:main", 3, b"main a b $x\n"), ("shop:Tool.run", 0, b"run\n")],
 )
 def test_console_script_calls_its_function(tmp_path, home, target, status, printed):
     path = script(tmp_path / "shop", scripts.console(home / "bin" / "python", target))

@@ -41,9 +41,7 @@ def test_application_is_set_up_once_for_a_database(place, tmp_path):
     for database in ("d1", "d1", "d2"):
         once(setup(database), release, layout)
 
-    line = (
-        f"setup-app {release}/shop/production.ini in {tmp_path}/var/data/shop as {account('')}\n"
-    )
+    line = f"setup-app {release}/shop/production.ini in {tmp_path}/var/data/shop as {account('')}\n"
     assert (tmp_path / "log").read_text() == line * 2
     done = tmp_path / "var" / "setup"
     assert sorted(os.listdir(done)) == ["shop-d1", "shop-d2"]

@@ -89,7 +89,7 @@ def test_bad_file_is_refused_in_the_words_of_its_program(draft, path, text, mess
     not shutil.which("logrotate", path=PROGRAM_PATH), reason="logrotate is not on this machine"
 )
 def test_logrotate_refuses_what_it_does_not_know(draft):
-    with pytest.raises(CommandError, match="error: .*unknown option 'weakly'"):
+    with pytest.raises(CommandError, match=r"error: .*unknown option 'weakly'"):
         judged(draft, "etc/logrotate.d/shop", '"/var/log/x"\n{\n    weakly\n}\n')
 
 
@@ -111,7 +111,10 @@ def test_program_that_is_missing_is_told():
     [
         ("", ""),
         ("reading\nerror: bad\ndone\n", "error: bad"),
-        ("Syntax error on line 3 of /x:\nInvalid command\nmore\n", "Syntax error on line 3 of /x: Invalid command"),
+        (
+            "Syntax error on line 3 of /x:\nInvalid command\nmore\n",
+            "Syntax error on line 3 of /x: Invalid command",
+        ),
         ("a\nb\n", "b"),
         ("Error:\n", "Error:"),
     ],

@@ -145,7 +145,8 @@ def test_changed_wheel_is_refused_and_leaves_nothing(tmp_path, change, reason):
 
 
 @pytest.mark.parametrize(
-    "name", ["../evil.py", "/evil.py", "a/../../evil.py", "a\\evil.py", "Shop-1.0.data/x/../../../e"]
+    "name",
+    ["../evil.py", "/evil.py", "a/../../evil.py", "a\\evil.py", "Shop-1.0.data/x/../../../e"],
 )
 def test_nothing_is_written_outside(tmp_path, name):
     wheel = shop(tmp_path, {name: "evil\n"})
@@ -218,15 +219,6 @@ def test_egg_that_cannot_be_placed_is_an_error(tmp_path):
 
     with pytest.raises(NotADirectoryError):
         wheels.publish(tmp_path / "draft", tmp_path / "place")
-
-
-def test_drafts_of_killed_runs_are_removed(tmp_path):
-    (tmp_path / ".draft-x" / "Shop.egg").mkdir(parents=True)
-    (tmp_path / "Shop.egg").mkdir()
-
-    wheels.remove_drafts(tmp_path)
-
-    assert os.listdir(tmp_path) == ["Shop.egg"]
 
 
 def test_folder_of_this_interpreter_is_that_of_buildout():

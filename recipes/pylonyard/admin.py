@@ -12,9 +12,11 @@ from pathlib import Path
 from pylonyard import locking, release_diff
 from pylonyard.activation.commands import Activation
 from pylonyard.activation.errors import ActivationError
+from pylonyard.activation.sources import described_sites
 from pylonyard.activation.tree import Tree
 from pylonyard.errors import UserError
 from pylonyard.releases import NoRelease, Releases, link_commands
+from pylonyard.running import as_account
 from pylonyard.server.errors import ServerError
 
 tell = functools.partial(print, flush=True)
@@ -112,13 +114,17 @@ def _lay_again(activation: Activation) -> bool:
 
 
 def _serve_again(sandbox: Sandbox, number: int) -> None:
-    """Restart each server of the sandbox that runs, and was made by a site of it."""
-    folder = sandbox.releases.path(number)
-    for described in sorted(folder.glob("*/server.json")):
-        control = sandbox.bin / described.parent.name
-        if control.exists():
-            sys.stdout.flush()
-            subprocess.run([control, "try-restart"])
+    """Restart each server of the sandbox that runs; its own Apache reads its files again."""
+    for site in described_sites(sandbox.releases.path(number)):
+        for name, action in ((site.name, "try-restart"), (f"{site.name}-httpd", "graceful")):
+            control = sandbox.bin / name
+            if control.exists():
+                # As the site's account: root runs nothing of what that can write.
+                finished = subprocess.run(
+                    [control, action], capture_output=True, text=True, **as_account(site.user)
+                )
+                if finished.returncode == 0 or action == "try-restart":
+                    print((finished.stdout + finished.stderr).strip())
 
 
 def parser() -> argparse.ArgumentParser:

@@ -156,8 +156,8 @@ class ApacheVhost(Recipe):
         yield Artifact(f"{name}/httpd.conf", self._render("httpd.conf.j2"))
         yield Artifact(f"{name}/site.json", site_json(self.settings))
         yield Artifact(f"bin/{name}-httpd", self._control(), 0o755)
-        if self.settings.mode != "proxy":
-            yield Artifact(f"{name}/dispatch.wsgi", self._render("dispatch.wsgi.j2"))
+        # Any WSGI server can load it, Apache in another mode among them.
+        yield Artifact(f"{name}/dispatch.wsgi", self._render("dispatch.wsgi.j2"))
 
     def _site(self) -> str:
         text = self._render("site.conf.j2")
@@ -211,7 +211,7 @@ class ApacheVhost(Recipe):
         return {
             "path": self._live_site(),
             "modules": " ".join(modules(self.settings)),
-            "script": "" if self.settings.mode == "proxy" else script,
+            "script": script,
             "httpd": site_path(self.layout, name, "httpd.conf"),
             "httpd-port": self.settings.httpd_port,
         }

@@ -28,14 +28,24 @@ from pylonyard.recipe import Recipe, site_path
 from pylonyard.rendering import render
 from pylonyard.writing import Artifact
 
-_FIELDS = (
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_FIELDS: tuple[tuple[str, int, int, tuple[str, ...]], ...] = (
     ("a minute", 0, 59, ()),
     ("an hour", 0, 23, ()),
     ("a day of the month", 1, 31, ()),
-    ("a month", 1, 12, "jan feb mar apr may jun jul aug sep oct nov dec".split()),
-    ("a day of the week", 0, 7, "sun mon tue wed thu fri sat".split()),
+    ("a month", 1, 12, _MONTHS),
+    ("a day of the week", 0, 7, ("sun", "mon", "tue", "wed", "thu", "fri", "sat")),
 )
-_NAMED = "@reboot @yearly @annually @monthly @weekly @daily @midnight @hourly".split()
+_NAMED = (
+    "@reboot",
+    "@yearly",
+    "@annually",
+    "@monthly",
+    "@weekly",
+    "@daily",
+    "@midnight",
+    "@hourly",
+)
 
 
 def schedule(text: str) -> str:
@@ -54,7 +64,7 @@ def schedule(text: str) -> str:
     return text
 
 
-def _within(item: str, low: int, high: int, names: tuple[str, ...] | list[str]) -> bool:
+def _within(item: str, low: int, high: int, names: tuple[str, ...]) -> bool:
     if item.lower() in names:
         return True
     match = re.fullmatch(r"(?:\*|([0-9]{1,2})(?:-([0-9]{1,2}))?)(?:/([0-9]{1,2}))?", item)

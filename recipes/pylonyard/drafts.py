@@ -6,6 +6,7 @@ by a killed run, and is removed.  Standard library only: ``bootstrap.py`` import
 before anything is installed.
 """
 
+import errno
 import fcntl
 import os
 import shutil
@@ -16,6 +17,19 @@ from pathlib import Path
 
 PREFIX = ".draft-"
 USE = ".use.lock"
+
+UNWRITABLE = frozenset(
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EROFS,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EIO,
+    }
+)
+"""What the machine says of a place that cannot be written, whatever is to be written."""
 
 _uses: dict[Path, int] = {}
 

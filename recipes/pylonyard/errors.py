@@ -42,3 +42,6 @@ class ArtifactError(UserError):
         self.path = path
         self.validator = validator
         self.reason = reason
+
+
+__all__ = ["ArtifactError", "CommandError", "OptionError", "UserError"]

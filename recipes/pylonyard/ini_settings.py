@@ -94,7 +94,8 @@ def _server(config: Ini, options: "Options") -> None:
     config.set(section, "host", options.host.strip("[]"))
     config.set(section, "port", str(options.port))
     for key, value in SERVER_KEYS.get(options.server.partition("#")[0], {}).items():
-        config.set(section, key, value.format(threads=options.threads, spare=min(5, options.threads - 1)))
+        spare = min(5, options.threads - 1)
+        config.set(section, key, value.format(threads=options.threads, spare=spare))
 
 
 def _error_mail(config: Ini, section: str, options: "Options") -> None:

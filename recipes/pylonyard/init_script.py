@@ -43,6 +43,7 @@ from pylonyard.recipe import Recipe, site_path
 from pylonyard.rendering import render
 from pylonyard.writing import Artifact
 
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """What a section of this recipe may say."""
@@ -78,7 +79,9 @@ class InitScript(Recipe):
         yield Artifact(f"{options.name}/server.json", self._server_json())
         yield Artifact(
             f"bin/{options.name}",
-            scripts.tool_script("pylonyard.server.cli", f"__import__('pathlib').Path({str(source)!r})"),
+            scripts.tool_script(
+                "pylonyard.server.cli", f"__import__('pathlib').Path({str(source)!r})"
+            ),
             0o755,
         )
         control = self.layout.bin / options.name
@@ -137,7 +140,10 @@ class InitScript(Recipe):
         if "pyramid" in installed:
             start = "import sys; from pyramid.scripts.pshell import main; sys.exit(main())"
             return [python, "-c", start, str(options.ini)]
-        start = "import sys; from paste.deploy import loadapp; app = loadapp('config:' + sys.argv[1])"
+        start = (
+            "import sys; from paste.deploy import loadapp; "
+            "app = loadapp('config:' + sys.argv[1])"
+        )
         return [python, "-i", "-c", start, str(options.ini)]
 
     def published(self) -> Mapping[str, Any]:

@@ -19,7 +19,7 @@ import zipfile
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from pylonyard import wheels
+from pylonyard import drafts, wheels
 from pylonyard.wheels import WheelError, egg_name, sha256
 
 
@@ -162,8 +162,8 @@ class Verified:
             raise WheelError(f"{wheel}: cannot compare it with {egg}: {error}") from error
         if found is None:
             return
-        with tempfile.TemporaryDirectory(prefix=".draft-", dir=egg.parent) as drafts:
-            draft = Path(drafts, egg.name)
+        with drafts.draft(egg.parent) as folder:
+            draft = folder / egg.name
             wheels.unpack(wheel, draft)
             aside = set_aside(egg, self.cache)
             wheels.publish(draft, egg)

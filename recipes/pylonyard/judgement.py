@@ -21,7 +21,7 @@ def judge(
     due = list(_due(parts, unchecked_allowed))
     # Each starts a program and waits for it.
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        list(pool.map(lambda pair: _one(draft, *pair, parts), due))
+        list(pool.map(lambda pair: _one(draft, pair[0], pair[1], parts), due))
     passed: dict[str, list[str]] = {}
     for validator, path in due:
         passed.setdefault(path, []).append(validator.name)

@@ -32,8 +32,7 @@ def hold(directory: Path) -> None:
         holder = os.read(descriptor, 20).decode(errors="replace").strip() or "unknown"
         os.close(descriptor)
         raise UserError(
-            f"another run is at work in {directory} (process {holder}); "
-            "wait until it has finished"
+            f"another run is at work in {directory} (process {holder}); wait until it has finished"
         ) from None
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)

@@ -56,8 +56,8 @@ from typing import Any
 from pylonyard import installers, values
 from pylonyard.debugging import debug_problems
 from pylonyard.errors import CommandError, OptionError
-from pylonyard.inifile import Ini, IniError, Setting, fragment, overlay
 from pylonyard.ini_settings import application_section, apply_options, spelled
+from pylonyard.inifile import Ini, IniError, Setting, fragment, overlay
 from pylonyard.options import option
 from pylonyard.pylons_app import requirement
 from pylonyard.recipe import Recipe, site_path

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,7 @@ def _wheel(source: Path, scratch: Path, editable: bool) -> Path:
         source = copy(source, scratch)
     backend = _build_system(source)
     hooks = BuildBackendHookCaller(
-        source,
+        os.fspath(source),
         backend.get("build-backend", "setuptools.build_meta:__legacy__"),
         backend.get("backend-path"),
         runner=_quietly,
@@ -143,7 +143,7 @@ def _build_system(source: Path) -> dict[str, Any]:
     try:
         import tomllib
     except ModuleNotFoundError:  # Python 3.10
-        from pip._vendor import tomli as tomllib
+        from pip._vendor import tomli as tomllib  # type: ignore[no-redef]
     with description.open("rb") as stream:
         try:
             system: dict[str, Any] = tomllib.load(stream).get("build-system", {})
@@ -153,10 +153,10 @@ def _build_system(source: Path) -> dict[str, Any]:
 
 
 def _quietly(
-    command: list[str], cwd: str | None = None, extra_environ: Mapping[str, str] | None = None
+    cmd: Sequence[str], cwd: str | None = None, extra_environ: Mapping[str, str] | None = None
 ) -> None:
     subprocess.run(
-        command,
+        cmd,
         cwd=cwd,
         env={**os.environ, **(extra_environ or {})},
         check=True,

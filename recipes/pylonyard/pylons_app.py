@@ -29,6 +29,9 @@ provided                name = version, a line    Distributions that the standar
 without-setup-requires  names                     Projects to build without their
                                                   ``setup_requires``, which no index has any
                                                   more. (Another interpreter only.)
+lock                    path                      The lock file (PEP 751): nothing is installed
+                                                  whose SHA-256 is not in it. Where there is
+                                                  no such file, there is no lock yet.
 ======================  ========================  =========================================
 
 For buildout's own interpreter the sandbox is made of buildout's eggs; for another
@@ -45,9 +48,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pylonyard import eggs, projects, sandboxes, scripts, values, virtualenvs
+from pylonyard import eggs, projects, pylock, sandboxes, scripts, values, virtualenvs
 from pylonyard.errors import CommandError, OptionError
+from pylonyard.index_pages import Places
 from pylonyard.interpreters import Interpreter, find
+from pylonyard.locked_eggs import LockedEggs
+from pylonyard.locked_files import Files
 from pylonyard.options import option
 from pylonyard.recipe import Recipe, site_path
 from pylonyard.virtualenvs import Contents
@@ -88,6 +94,7 @@ class Options:
     versions: str | None = option(values.optional(values.section_name), default="")
     provided: tuple[tuple[str, str], ...] = option(values.pairs(version), default="")
     without_setup_requires: tuple[str, ...] = option(values.listed(script_name), default="")
+    lock: Path | None = option(values.optional(values.path), default="")
 
 
 class PylonsApp(Recipe):
@@ -114,16 +121,37 @@ class PylonsApp(Recipe):
     def _own(self) -> Path:
         options, base = self.settings, self.buildout["buildout"]
         built = [*self._built(options.develop, True), *self._built(options.sources, False)]
-        found = eggs.locations(
-            self.buildout,
-            self.name,
-            options.eggs,
-            built,
-            options.find_links or (),
-            options.index,
-            self._pins() if options.versions else None,
-        )
+        if lock := self._lock():
+            section = options.versions or base["versions"]
+            pins = {} if self.buildout.get(section) is None else self._pins()
+            found = LockedEggs(lock, pins).locations(options.eggs, built)
+        else:
+            found = eggs.locations(
+                self.buildout,
+                self.name,
+                options.eggs,
+                built,
+                options.find_links or (),
+                options.index,
+                self._pins() if options.versions else None,
+            )
         return sandboxes.make(self.layout.sandboxes, [*found, *options.extra_paths])
+
+    def _lock(self) -> Files | None:
+        """Return the files of the lock, if there is one."""
+        options, base = self.settings, self.buildout["buildout"]
+        if options.lock is None or not options.lock.exists():
+            return None
+        try:
+            lock = pylock.read(options.lock)
+        except pylock.LockError as error:
+            raise OptionError(self.name, [f"lock: {error}"]) from error
+        places = Places(
+            options.find_links or tuple(base["find-links"].split()),
+            options.index or base.get("index"),
+            tuple(base["allow-hosts"].split()),
+        )
+        return Files(self.name, lock, self.layout, places)
 
     def _foreign(self) -> Path:
         options, base = self.settings, self.buildout["buildout"]

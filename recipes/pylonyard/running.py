@@ -50,7 +50,7 @@ def run(
             text=True,
             errors="replace",
             timeout=timeout,
-            **_identity(account),
+            **as_account(account),
         )
     except subprocess.TimeoutExpired:
         raise CommandError(what, f"took longer than {timeout:g} s", advice) from None
@@ -64,7 +64,8 @@ def run(
     return finished.stdout
 
 
-def _identity(account: str | None) -> dict[str, Any]:
+def as_account(account: str | None) -> dict[str, Any]:
+    """Return what has subprocess run a program as ``account``, if we are root."""
     if account is None or os.geteuid() or pwd.getpwnam(account).pw_uid == 0:
         return {}
     entry = pwd.getpwnam(account)

@@ -7,7 +7,7 @@ import zc.buildout.buildout
 import zc.buildout.easy_install
 from zc.buildout.buildout import SectionKey
 
-from pylonyard import offline_mend, wheels
+from pylonyard import careful, offline_mend, wheels
 
 DEFAULTS = {
     # A user's ~/.buildout/default.cfg and any buildout.cfg override these.
@@ -39,6 +39,7 @@ def prepare() -> None:
     zc.buildout.easy_install.AllowHostsPackageIndex.info = zc.buildout.easy_install.logger.debug
     offline_mend.apply()
     zc.buildout.easy_install.UNPACKERS[".whl"] = unpack_wheel
+    careful.prepare()
 
 
 def main() -> None:

@@ -83,6 +83,8 @@ def unpack(wheel: Path, destination: Path) -> None:
                 if not item.is_dir():
                     _extract(archive, item, recorded, destination)
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in drafts.UNWRITABLE:
+            raise
         raise WheelError(f"{wheel}: damaged: {error}") from error
     if recorded:
         raise WheelError(f"{wheel}: damaged: {sorted(recorded)[0]} is missing")

@@ -99,8 +99,10 @@ class Machine:
         return finished.stdout
 
     def a2(self, *words: str) -> None:
-        self.sh(f"APACHE_CONFDIR={self.root}/etc/apache2 "
-                f"APACHE_STATE_DIRECTORY={self.root}/var/lib/apache2 {' '.join(words)}")
+        self.sh(
+            f"APACHE_CONFDIR={self.root}/etc/apache2 "
+            f"APACHE_STATE_DIRECTORY={self.root}/var/lib/apache2 {' '.join(words)}"
+        )
 
     def httpd(self, action: str) -> None:
         self.sh(f"APACHE_CONFDIR={self.root}/etc/apache2 apache2ctl {action}")

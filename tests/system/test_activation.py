@@ -183,7 +183,7 @@ def test_failed_first_request_is_put_back(serving):
 def test_killed_activation_is_undone_by_deactivate(serving, steps):
     before = serving.snapshot()
     command = ["bin/pylonyard", "activate", "--root", str(serving.root)]
-    killer = 'import subprocess, sys; p = subprocess.Popen(sys.argv[2:], stdout=subprocess.PIPE)\n'
+    killer = "import subprocess, sys; p = subprocess.Popen(sys.argv[2:], stdout=subprocess.PIPE)\n"
     killer += "[p.stdout.readline() for _ in range(int(sys.argv[1]))]; p.kill(); p.wait()"
     words = [*serving.enter, "python3", "-c", killer, str(steps), *command]
     subprocess.run(words, check=True, timeout=60)

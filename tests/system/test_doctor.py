@@ -129,8 +129,10 @@ def serve_other(machine, host, port):
 
 
 def _wait(machine, port):
-    machine.sh(f"for i in $(seq 200); do curl -s -o /dev/null 127.0.0.1:{port} && exit; "
-               "sleep 0.1; done; exit 1")
+    machine.sh(
+        f"for i in $(seq 200); do curl -s -o /dev/null 127.0.0.1:{port} && exit; "
+        "sleep 0.1; done; exit 1"
+    )
 
 
 @fault("server-running", "visit", "site-log")
@@ -308,12 +310,20 @@ def everybody_reads_the_secrets(machine):
 @fault("disk", "data-writable", "application", "visit", "server-log", "application-log")
 def disk_is_full(machine):
     place = f"{machine.checkout.path}/var/data/simplesite"
-    machine.sh(f"mount -t tmpfs -o size=64k none {place}; "
-               f"head -c 64k /dev/zero > {place}/full || true")
+    machine.sh(
+        f"mount -t tmpfs -o size=64k none {place}; head -c 64k /dev/zero > {place}/full || true"
+    )
 
 
-@fault("log-writable", "server-log", "application-log", "disk", "site-log", "apache-config",
-       "server-running")
+@fault(
+    "log-writable",
+    "server-log",
+    "application-log",
+    "disk",
+    "site-log",
+    "apache-config",
+    "server-running",
+)
 def log_folder_is_gone(machine):
     machine.sh(f"mv {machine.checkout.path}/var/log {machine.checkout.path}/var/log.old")
 
@@ -355,8 +365,10 @@ def certified(machine, name, begins, ends):
     folder.mkdir()
     (folder / "ca.cnf").write_text(AUTHORITY)
     (folder / "index.txt").touch()
-    dates = [time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + 86400 * days))
-             for days in (begins, ends)]
+    dates = [
+        time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + 86400 * days))
+        for days in (begins, ends)
+    ]
     for command in (
         f"openssl req -new -newkey rsa:2048 -nodes -keyout key -out request -subj /CN={name}",
         "openssl ca -batch -notext -selfsign -config ca.cnf -keyfile key -in request "

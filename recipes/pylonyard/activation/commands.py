@@ -154,7 +154,7 @@ class Activation:
 def _used(folder: Path) -> Iterator[Path]:
     """Yield what root runs to read a release: this very program."""
     yield folder / "bin" / "pylonyard"
-    yield Path(__file__).parent.parent
+    yield from Path(__file__).parent.parent.rglob("*.py")
     yield Path(sys.executable)
 
 

@@ -106,7 +106,8 @@ def _can_be_met(need: access.Need, site: Site, world: World) -> bool:
 def _dropped(release: Release, world: World) -> Iterator[Step]:
     """Yield how to take away what an earlier release laid and this one has not."""
     wanted = {source.name for source in release.files}
-    for name in sorted(set(world.laid) - wanted, reverse=True):
+    # What is not among the originals was never changed: somebody's own file.
+    for name in sorted((set(world.laid) & set(world.originals)) - wanted, reverse=True):
         site, kind = Path(name).stem, Path(name).parts[2]
         if kind == "init.d":
             yield Serve(site, "stop")
@@ -114,7 +115,7 @@ def _dropped(release: Release, world: World) -> Iterator[Step]:
             yield Tool(("a2dissite", site), SITES)
         if world.entries[name].digest != world.laid[name] and world.entries[name] != ABSENT:
             yield Keep(name)
-        yield Restore(name, world.originals.get(name, ABSENT))
+        yield Restore(name, world.originals[name])
         if kind == "init.d":
             yield Tool(("update-rc.d", "-f", site, "remove"), RUN_LEVELS)
 

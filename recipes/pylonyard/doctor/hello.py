@@ -15,9 +15,9 @@ from pathlib import Path
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.httpd import request
 from pylonyard.doctor.findings import Finding, bad, good, unknown
-from pylonyard.doctor.subject import Subject, identity
+from pylonyard.doctor.subject import Subject
 from pylonyard.escaping import apache as quoted
-from pylonyard.running import PROGRAM_PATH, clean_environment
+from pylonyard.running import PROGRAM_PATH, as_account, clean_environment
 
 PATIENCE = 15.0
 """Seconds until a Hello World has to answer."""
@@ -127,7 +127,7 @@ def _tried(subject: Subject, folder: Path) -> str:
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                **identity(subject.site.user),
+                **as_account(subject.site.user),
             )
         except (OSError, subprocess.SubprocessError) as error:
             return f"{words[0]}: {getattr(error, 'strerror', None) or error}"

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.httpd import Httpd
@@ -15,13 +14,8 @@ from pylonyard.activation.journal import Journal
 from pylonyard.activation.sources import Site
 from pylonyard.activation.tree import Tree
 from pylonyard.activation.world import APACHE, Account, account, apache_user
-from pylonyard.running import _identity, clean_environment
+from pylonyard.running import as_account, clean_environment
 from pylonyard.server.settings import Settings
-
-
-def identity(user: str) -> dict[str, Any]:
-    """Return what has a program run as ``user``, if we are root."""
-    return dict(_identity(user))
 
 
 @dataclass(frozen=True)
@@ -111,7 +105,7 @@ class Subject:
                 text=True,
                 errors="replace",
                 timeout=timeout,
-                **identity(self.site.user),
+                **as_account(self.site.user),
             )
         except subprocess.TimeoutExpired:
             return 127, f"took longer than {timeout:g} s"

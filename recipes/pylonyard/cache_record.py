@@ -1,0 +1,174 @@
+"""Who uses a cache: each sandbox records itself there, at the end of each run."""
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pylonyard.cache_use import Needs, Pin, canonical, named, pins_of
+from pylonyard.writing import files_below, write
+
+USERS = "users"
+CACHE = "cache.json"
+LARGEST = 1 << 22  # bytes of a file that may name an entry of the cache
+
+
+@dataclass(frozen=True)
+class Stores:
+    """The cache of a sandbox, and its egg directory."""
+
+    cache: Path
+    eggs: Path
+
+
+@dataclass(frozen=True)
+class User:
+    """A sandbox that uses a cache."""
+
+    directory: Path
+    recorded: Needs
+
+
+def keep(directory: Path, stores: Stores, pins: Mapping[str, str]) -> bool:
+    """Record in the cache what a sandbox needs; return whether that could be done.
+
+    :param pins: the versions that the sandbox pins
+    """
+    where = {"cache": str(stores.cache), "eggs": str(stores.eggs)}
+    write(directory / ".pylonyard" / CACHE, (json.dumps(where) + "\n").encode())
+    wanted = Needs(pins=frozenset((canonical(n), v) for n, v in pins.items()))
+    found = needs(directory, stores) | wanted | Needs(pins=_listed(directory))
+    content = {"directory": str(directory), **found.to_json()}
+    try:
+        write(_place(stores.cache, directory), (json.dumps(content, indent=1) + "\n").encode())
+    except OSError:
+        return False
+    return True
+
+
+def _place(cache: Path, directory: Path) -> Path:
+    digest = hashlib.sha256(os.fsencode(directory)).hexdigest()[:20]
+    return cache / USERS / f"{digest}.json"
+
+
+def stores_of(directory: Path) -> Stores:
+    """Return the stores of a sandbox, as its last run had them."""
+    try:
+        where = json.loads((directory / ".pylonyard" / CACHE).read_text(encoding="utf-8"))
+        return Stores(Path(where["cache"]), Path(where["eggs"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return Stores(directory / "cache", directory / "cache" / "eggs")
+
+
+def users(cache: Path) -> tuple[list[User], list[Path]]:
+    """Return who uses ``cache``, and the records that do not tell."""
+    known, unknown = [], []
+    folder = cache / USERS
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.name.startswith("."):
+            continue  # A draft of a run at work, or killed.
+        try:
+            content = json.loads(_read(path))
+            known.append(User(_directory(content), Needs.from_json(content)))
+        except (OSError, ValueError):
+            unknown.append(path)
+    return known, unknown
+
+
+def _directory(content: object) -> Path:
+    directory = content.get("directory") if isinstance(content, dict) else None
+    if not isinstance(directory, str) or not directory.startswith("/"):
+        raise ValueError(f"directory: expected a path, got {directory!r}")
+    return Path(directory)
+
+
+def _read(path: Path) -> str:
+    """Return the text of a regular file, which others may have put there."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, encoding="utf-8") as stream:
+        status = os.fstat(stream.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
+            raise ValueError("expected a small file")
+        return stream.read()
+
+
+def needed_by(user: User, stores: Stores) -> Needs:
+    """Return what a user needs now; what was recorded, if it cannot be read.
+
+    A user whose directory is gone needs nothing.
+
+    :raises OSError: never for a sandbox that cannot be read
+    """
+    try:
+        user.directory.lstat()
+    except FileNotFoundError:
+        return Needs()
+    except OSError:
+        return user.recorded
+    try:
+        return needs(user.directory, stores) | Needs(pins=user.recorded.pins)
+    except (OSError, ValueError):
+        return user.recorded
+
+
+def needs(directory: Path, stores: Stores) -> Needs:
+    """Return what the releases, the parts and the tools of a sandbox need.
+
+    :raises OSError: if something of it cannot be read
+    """
+    names = named(_texts(directory))
+    pins: frozenset[Pin] = frozenset()
+    for home in sorted(names):
+        packages = list((stores.cache / "sandboxes" / home).glob("lib/python*/site-packages"))
+        for folder in packages:
+            names |= named(_text(path) for path in folder.glob("*.pth"))
+            pins |= _installed(folder)
+        if packages and (stores.cache / "sandboxes" / home / "complete").exists():
+            pins |= _makers()
+    return Needs(names, pins | pins_of(names))
+
+
+def _texts(directory: Path) -> Iterator[str]:
+    """Yield what the files of a sandbox say, and where its links lead."""
+    yield _text(directory / ".installed.cfg")
+    for folder in ("bin", "parts", "releases"):
+        for path in files_below(directory / folder):
+            yield os.readlink(path) if path.is_symlink() else _text(path)
+        if (directory / folder).is_dir():
+            os.listdir(directory / folder)  # os.walk says nothing of what it cannot read.
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > LARGEST:
+            return ""
+        return path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
+
+
+def _installed(packages: Path) -> frozenset[Pin]:
+    """Return what pip installed into a folder."""
+    found = (path.name.split("-")[:2] for path in packages.glob("*-*.dist-info"))
+    return frozenset(
+        (canonical(name), version.removesuffix(".dist-info")) for name, version in found
+    )
+
+
+def _makers() -> frozenset[Pin]:
+    """Return the tools that make a sandbox of another interpreter."""
+    from pylonyard.virtualenvs import VIRTUALENV
+
+    pairs = (text.split("==") for text in VIRTUALENV)
+    return frozenset((canonical(name), version) for name, version in pairs)
+
+
+def _listed(directory: Path) -> frozenset[Pin]:
+    """Return what the requirements files of a checkout pin, for ``bootstrap.py``."""
+    from pylonyard.toolbox import requirements
+
+    paths: Iterable[Path] = (directory / "profiles").glob("*.txt")
+    return frozenset((canonical(n), v) for path in paths for n, v, _ in requirements(path))

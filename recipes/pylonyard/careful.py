@@ -1,0 +1,170 @@
+"""zc.buildout itself, where a kill, a full disk or a cut record would do harm.
+
+Its record is replaced whole; it deletes in the sandbox's own folders only; eggs
+are made as drafts that the kernel holds for the run; what is downloaded
+appears in the cache once it is whole.
+"""
+
+import io
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import zc.buildout.easy_install
+from zc.buildout import UserError, buildout
+
+from pylonyard import cache_record, drafts, installed, locking
+from pylonyard.layout import Layout
+
+log = logging.getLogger("pylonyard")
+
+_make_egg = zc.buildout.easy_install._move_to_eggs_dir_and_compile
+_fetch = zc.buildout.easy_install.Installer._fetch
+
+
+@contextmanager
+def in_one_line() -> Iterator[None]:
+    """Tell what the machine refuses in one line, not as an internal error."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in drafts.UNWRITABLE:
+            raise
+        where = error.filename or os.getcwd()
+        raise UserError(f"cannot write {where}: {error.strerror}; mend that, and run again") from error
+
+
+class Buildout(buildout.Buildout):  # type: ignore[misc]
+    """zc.buildout's, with a record that is whole or absent."""
+
+    def __init__(self, *words: Any, **named: Any) -> None:
+        with in_one_line():
+            super().__init__(*words, **named)
+
+    def install(self, args: Any) -> None:
+        """Do what ``bin/buildout`` does, one run at a time."""
+        layout = Layout.of(self)
+        with in_one_line():
+            locking.hold(layout.directory)
+            drafts.use(layout.cache)
+            super().install(args)
+            self._keep_copy()
+            sweep(layout)
+            self._record_use(layout)
+
+    def _record_use(self, layout: Layout) -> None:
+        pins = self.get(self["buildout"]["versions"]) or {}
+        stores = cache_record.Stores(layout.cache, layout.eggs)
+        if not cache_record.keep(layout.directory, stores, pins):
+            log.warning(
+                "%s cannot be written, so nobody knows there that this sandbox uses it.",
+                layout.cache / cache_record.USERS,
+            )
+
+    def _record(self) -> Path:
+        return Path(self["buildout"]["directory"], self["buildout"]["installed"])
+
+    def _copy(self) -> Path:
+        return Path(self["buildout"]["directory"], ".pylonyard", self._record().name.lstrip("."))
+
+    def _bounds(self) -> installed.Bounds:
+        base = self["buildout"]
+        kinds = ("parts", "bin", "develop-eggs")
+        folders = tuple(Path(base[f"{kind}-directory"]) for kind in kinds)
+        return installed.Bounds(Path(base["directory"]), folders)
+
+    def _keep_copy(self) -> None:
+        if self["buildout"]["installed"] and self._record().is_file():
+            installed.replace(self._copy(), self._record().read_text(encoding="utf-8"))
+
+    def _read_installed_part_options(self) -> Any:
+        if self["buildout"]["installed"]:
+            installed.repair(self._record(), self._copy(), self._bounds(), log.warning)
+        return super()._read_installed_part_options()
+
+    def _save_installed_options(self, installed_options: Any) -> None:
+        if not self["buildout"]["installed"]:
+            return
+        text = io.StringIO()
+        parts = installed_options["buildout"]["parts"].split()
+        for section in ("buildout", *parts):
+            if section != "buildout":
+                text.write("\n")
+            buildout._save_options(section, installed_options[section], text)
+        installed.replace(self._record(), text.getvalue())
+
+    def _update_installed(self, **options: str) -> None:
+        record = self._record()
+        try:
+            text = record.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            text = ""
+        installed.replace(record, installed.updated(text, options))
+
+    def _uninstall(self, names: str) -> None:
+        """Delete what a part made, if it is in the sandbox's own folders."""
+        bounds = self._bounds()
+        for name in filter(None, names.split("\n")):
+            if bounds.allow(name):
+                super()._uninstall(name)
+            elif os.path.lexists(os.path.join(bounds.directory, name)):
+                log.warning("%s is kept: it is in none of parts, bin and develop-eggs.", name)
+
+
+def sweep(layout: Layout) -> None:
+    """Remove what killed runs left half-made in the stores."""
+    for store in (layout.eggs, layout.sandboxes, layout.projects, layout.dist):
+        drafts.sweep(store)
+    drafts.sweep(layout.cache / "mod_wsgi")
+
+
+def make_egg(dist: Any, destination: str) -> Any:
+    """Install a distribution as an egg of ``destination``, whole or not at all."""
+    with drafts.draft(Path(destination)) as folder:
+        made = _make_egg(dist, str(folder))
+        egg = Path(made.location)
+        if egg.parent != folder:
+            return made
+        place = Path(destination, egg.name)
+        try:
+            egg.rename(place)
+        except OSError:
+            # Another run may have been faster; its egg is whole as well.
+            if not place.is_dir():
+                raise
+    found = zc.buildout.easy_install._get_matching_dist_in_location(dist, str(place))
+    if found is None:
+        raise UserError(f"{place} has no distribution for {dist}; remove it, and run this again")
+    found.precedence = zc.buildout.easy_install.pkg_resources.EGG_DIST
+    return found
+
+
+def whole_eggs(installer: Any) -> list[str]:
+    """Return the eggs of an egg directory, and not what a killed run was about to make."""
+    return [] if installer._dest is None else sorted(map(str, Path(installer._dest).glob("*.egg")))
+
+
+def fetch(installer: Any, dist: Any, folder: str, cache: str | None) -> Any:
+    """Bring a distribution into ``folder``, whole or not at all."""
+    if cache is None or os.path.realpath(os.path.dirname(dist.location)) == cache:
+        return _fetch(installer, dist, folder, cache)
+    with drafts.draft(Path(folder)) as scratch:
+        found = Path(_fetch(installer, dist, str(scratch), None).location)
+        if found.parent != scratch:
+            # A file of find-links is not ours to move.
+            found = Path(shutil.copy2(found, scratch))
+        place = Path(folder, found.name)
+        found.replace(place)
+    return dist.clone(location=str(place))
+
+
+def prepare() -> None:
+    """Have zc.buildout do all of this."""
+    buildout.Buildout = Buildout
+    zc.buildout.easy_install._move_to_eggs_dir_and_compile = make_egg
+    zc.buildout.easy_install.Installer._get_dest_dist_paths = whole_eggs
+    zc.buildout.easy_install.Installer._fetch = fetch

@@ -1,0 +1,202 @@
+"""``bin/pylonyard lock``: the files of all that the current release runs on, for review.
+
+An index names the SHA-256 of every file of a version, so a lock made here serves
+other interpreters and platforms too.  What is in the download cache has to agree.
+"""
+
+import os
+import sysconfig
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.tags import Tag
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    NormalizedName,
+    canonicalize_name,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
+from packaging.version import InvalidVersion, Version
+
+from pylonyard import modwsgi_source, pylock, sandboxes, scripts, tags, toolbox
+from pylonyard.errors import CommandError, UserError
+from pylonyard.index_pages import Places
+from pylonyard.interpreters import Interpreter, describe
+from pylonyard.pylock import Locked
+from pylonyard.virtualenvs import VIRTUALENV
+from pylonyard.wheels import sha256
+from pylonyard.writing import write
+
+TOOLS = "python_version >= '3.10'"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A distribution to lock, and the interpreter that uses it."""
+
+    name: NormalizedName
+    version: str
+    interpreter: Interpreter
+    marker: str | None = None
+    is_local: bool = False
+    """Whether it may have been made here, so that no index needs to have it."""
+
+
+def command(directory: Path, file: Path, also: Iterable[str], places: Places) -> int:
+    """Write the lock of the sandbox ``directory``; return how many distributions it has.
+
+    :param also: distributions, ``name==version``, that only other interpreters need
+    :raises UserError: if there is no release, or a file that is missing or differs
+    """
+    homes = sorted({link.resolve() for link in (directory / "current").glob("*/env")})
+    if not homes:
+        raise UserError(f"{directory}: expected a release with an application, got none")
+    wanted = list(_wanted(homes, directory, also))
+    cache = homes[0].parent.parent
+    packages = [found for each in wanted if (found := _Locking(cache, places).locked(each))]
+    packages += _module_sources(wanted)
+    folder = os.path.relpath(cache / "dist", file.parent)
+    is_own = cache.is_relative_to(directory)
+    text = pylock.text(packages, folder if is_own else _default_folder(directory, file))
+    write(file, text.encode())
+    return len(packages)
+
+
+def _default_folder(directory: Path, file: Path) -> str:
+    # A shared cache is of one machine, and the lock of all of them.
+    return os.path.relpath(directory / "cache" / "dist", file.parent)
+
+
+def _wanted(homes: Iterable[Path], directory: Path, also: Iterable[str]) -> Iterator[Wanted]:
+    own = describe(sandboxes.interpreter())
+    used: dict[tuple[str, str], Wanted] = {}
+    for home in homes:
+        for each in _installed(home, own):
+            used.setdefault((each.name, each.version), each)
+    foreign = any(each.interpreter != own for each in used.values())
+    listed = directory / "profiles" / "tools.txt"
+    tools = [(n, v) for n, v, _ in toolbox.requirements(listed)] if listed.exists() else []
+    if any(each.interpreter.series < (3, 6) for each in used.values()):
+        tools += [_pin(text) for text in VIRTUALENV]
+    for name, version in [*tools, *map(_pin, also)]:
+        each = Wanted(
+            name=canonicalize_name(name),
+            version=version,
+            interpreter=own,
+            marker=TOOLS if foreign else None,
+        )
+        used.setdefault((each.name, each.version), each)
+    yield from used.values()
+
+
+def _pin(text: str) -> tuple[str, str]:
+    name, _, version = text.partition("==")
+    if not version:
+        raise UserError(f"expected a distribution such as legacy-cgi==2.6.4, got {text!r}")
+    return Requirement(name).name, version
+
+
+def _installed(home: Path, own: Interpreter) -> Iterator[Wanted]:
+    interpreter = describe(home / "bin" / "python")
+    is_own = interpreter.executable == own.executable
+    projects = home.parent.parent / "projects"
+    for name, found in scripts.distributions(home).items():
+        place = Path(str(found.locate_file("")))
+        if not place.is_relative_to(projects):
+            yield Wanted(
+                name=canonicalize_name(name),
+                version=found.version,
+                interpreter=own if is_own else interpreter,
+                marker=None if is_own else "python_version == '{}.{}'".format(*interpreter.series),
+                is_local=found.read_text("direct_url.json") is not None,
+            )
+
+
+@dataclass(frozen=True)
+class _Locking:
+    """The finding of files for distributions."""
+
+    cache: Path
+    places: Places
+
+    def locked(self, wanted: Wanted) -> Locked | None:
+        """Return what a lock says of a distribution; None if no index has to have it."""
+        files = self._files(wanted)
+        if not files:
+            if wanted.is_local:
+                return None
+            raise UserError(
+                f"{wanted.name} {wanted.version}: expected a file of it in {self.cache}/dist, "
+                "or in the index with a SHA-256, got none"
+            )
+        wheels = {name: digest for name, digest in files.items() if name.endswith(".whl")}
+        sources = sorted((name, files[name]) for name in files.keys() - wheels.keys())
+        package = Locked(
+            name=wanted.name,
+            version=wanted.version,
+            wheels=wheels,
+            sdist=sources[-1] if sources else None,
+            marker=wanted.marker,
+            used=_used(wanted, wheels, sources),
+        )
+        return package
+
+    def _files(self, wanted: Wanted) -> dict[str, str]:
+        try:
+            offers = list(self.places.offers(wanted.name))
+        except CommandError:
+            offers = []
+        offered = {each.name: each.sha256 for each in offers if each.sha256}
+        files = {name: digest for name, digest in offered.items() if _is_of(name, wanted)}
+        for path in (self.cache / "dist").iterdir():
+            if not _is_of(path.name, wanted):
+                continue
+            if path.name not in files and files:
+                continue  # Built here, of a source that is locked.
+            digest = sha256(path)
+            if files.setdefault(path.name, digest) != digest:
+                raise UserError(
+                    f"{path}: expected SHA-256 {files[path.name]}, as the index has it, "
+                    f"got {digest}; remove it"
+                )
+        return files
+
+
+def _is_of(name: str, wanted: Wanted) -> bool:
+    """Tell whether a file is called as one of the distribution's is."""
+    try:
+        if name.endswith(".whl"):
+            project, version = parse_wheel_filename(name)[:2]
+        else:
+            project, version = parse_sdist_filename(name)
+    except (InvalidWheelFilename, InvalidSdistFilename, InvalidVersion):
+        return False
+    return project == wanted.name and version == Version(wanted.version)
+
+
+def _used(
+    wanted: Wanted, wheels: Mapping[str, str], sources: list[tuple[str, str]]
+) -> dict[str, str]:
+    supported: Mapping[Tag, int] = tags.supported(wanted.interpreter)
+    best = Locked(name=wanted.name, version=wanted.version, wheels=wheels).wheel_for(supported)
+    return {
+        "file": best or (sources[-1][0] if sources else ""),
+        "interpreter": tags.short_name(wanted.interpreter),
+        "platform": sysconfig.get_platform(),
+    }
+
+
+def _module_sources(wanted: Iterable[Wanted]) -> Iterator[Locked]:
+    """Yield the source of mod_wsgi for each interpreter that applications run on."""
+    series = {each.interpreter.series for each in wanted if each.marker != TOOLS}
+    for source in {modwsgi_source.choose(each) for each in series}:
+        yield Locked(
+            name=canonicalize_name(modwsgi_source.PROJECT),
+            version=source.version,
+            wheels={},
+            sdist=(f"{modwsgi_source.PROJECT}-{source.version}.tar.gz", source.sha256),
+        )

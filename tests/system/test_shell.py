@@ -1,0 +1,46 @@
+"""``bin/<site> shell``: the framework's own, with the live configuration."""
+
+import subprocess
+
+import pytest
+
+from pylonyard.interpreters import find
+
+pytestmark = pytest.mark.system
+
+
+def told_by_shell(site, line: str) -> str:
+    finished = subprocess.run(
+        ["bin/simplesite", "shell"],
+        cwd=site.path,
+        env=dict(site.environ),
+        input=f"{line}\n",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+    )
+    return finished.stdout
+
+
+def test_pyramid_opens_pshell(checkout, free_port):
+    site = checkout()
+    site.bootstrap(f"site:port={free_port()}")
+
+    told = told_by_shell(site, "print('title:', registry.settings['simplesite.title'])")
+
+    assert "title: SimpleSite" in told
+
+
+def test_pylons_opens_the_shell_of_paster(checkout, free_port):
+    try:
+        find("python2.7")
+    except ValueError:
+        pytest.skip("lacks python2.7")
+    site = checkout()
+    site.bootstrap("-c", "legacy.cfg", f"site:port={free_port()}")
+
+    told = told_by_shell(site, "print('status: %s' % app.get('/').status)")
+
+    assert "Pylons Interactive Shell" in told
+    assert "status: 200" in told
