@@ -38,7 +38,7 @@ if sys.version_info < OLDEST_PYTHON:
     )
 
 sys.path.insert(0, str(RECIPES))
-from pylonyard import sandboxes, wheels  # noqa: E402
+from pylonyard import cache_record, drafts, sandboxes, wheels  # noqa: E402
 from pylonyard.integrity import Verified  # noqa: E402
 from pylonyard.toolbox import requirements  # noqa: E402
 
@@ -164,7 +164,8 @@ def tools(cache, lists, offline):
 
 def describe_recipes(python):
     """Give the checkout's recipes the metadata by which buildout finds them."""
-    info = RECIPES / "pylonyard.egg-info" / "PKG-INFO"
+    # setuptools writes this file last: what a killed run left lacks it, or has an old one.
+    info = RECIPES / "pylonyard.egg-info" / "SOURCES.txt"
     source = CHECKOUT / "setup.py"
     if info.exists() and info.stat().st_mtime >= source.stat().st_mtime:
         return
@@ -224,6 +225,7 @@ def bootstrap(arguments):
     arguments = [a for a in arguments if a != "--offline"]
     testing = arguments[:1] == ["test"]
     cache = Cache()
+    drafts.use(cache.root)
     lists = [CHECKOUT / "profiles" / "tools.txt"]
     home = tools(cache, lists, offline)
     describe_recipes(home / "bin" / "python")
@@ -247,6 +249,7 @@ def bootstrap(arguments):
         home / "bin" / "python",
         [*on_path(RECIPES), "import pytest", "sys.exit(pytest.main())"],
     )
+    cache_record.introduce(CHECKOUT, cache_record.Stores(cache.root, cache.eggs))
     os.chdir(CHECKOUT)
     os.execv(test, [str(test), *arguments[1:]])
 
@@ -255,4 +258,9 @@ if __name__ == "__main__":
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(__doc__)
     else:
-        bootstrap(sys.argv[1:])
+        try:
+            bootstrap(sys.argv[1:])
+        except OSError as error:
+            if error.errno not in drafts.UNWRITABLE:
+                raise
+            fail(f"cannot write {error.filename or CHECKOUT}: {error.strerror}")

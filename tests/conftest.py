@@ -4,6 +4,9 @@ import pytest
 import support
 from hypothesis.configuration import set_hypothesis_home_dir
 
+# A cache that the developer shares is not a test's.
+os.environ.pop("BUILDOUT_HOME", None)
+
 # What it keeps between runs stands where git does not look.
 set_hypothesis_home_dir(support.CHECKOUT / ".pytest_cache" / "hypothesis")
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import zc.buildout.buildout
 import zc.buildout.easy_install
 from pylonyard import locking, tool
 from zc.buildout.buildout import Buildout, SectionKey
@@ -176,6 +177,15 @@ def undone() -> Iterator[None]:
     loggers = [logging.getLogger(), logging.getLogger("zc.buildout")]
     before = [(log, list(log.handlers), log.level, log.propagate) for log in loggers]
     folder, unpackers = Path.cwd(), dict(zc.buildout.easy_install.UNPACKERS)
+    mended = [
+        (owner, name, getattr(owner, name))
+        for owner, name in (
+            (zc.buildout.buildout, "Buildout"),
+            (zc.buildout.easy_install, "_move_to_eggs_dir_and_compile"),
+            (zc.buildout.easy_install.Installer, "_get_dest_dist_paths"),
+            (zc.buildout.easy_install.Installer, "_fetch"),
+        )
+    ]
     # As bin/buildout has it; zc.buildout's own starts pip for each wheel.
     zc.buildout.easy_install.UNPACKERS[".whl"] = tool.unpack_wheel
     held = set(locking._held)
@@ -184,6 +194,8 @@ def undone() -> Iterator[None]:
     finally:
         os.chdir(folder)
         zc.buildout.easy_install.UNPACKERS.update(unpackers)
+        for owner, name, value in mended:
+            setattr(owner, name, value)
         for log, log.handlers, level, log.propagate in before:
             log.setLevel(level)
         for directory in set(locking._held) - held:

@@ -5,6 +5,7 @@ import os
 import pwd
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -386,6 +387,9 @@ def test_an_apache_of_another_configuration_is_not_ours(httpd, tmp_path):
         found = []
         for process in (other, own):
             Path(httpd.pid_file).write_text(str(process.pid))
+            # The kernel tells a new program's arguments a moment after its start.
+            while not Path(f"/proc/{process.pid}/cmdline").read_bytes():
+                time.sleep(0.01)
             found.append(httpd_control.running(httpd))
             process.kill()
 

@@ -210,7 +210,7 @@ def test_recipes_that_are_described_are_not_again(bootstrap, monkeypatch, tmp_pa
 
     info = tmp_path / "recipes" / "pylonyard.egg-info"
     info.mkdir(parents=True)
-    (info / "PKG-INFO").touch()
+    (info / "SOURCES.txt").touch()
     monkeypatch.setattr(bootstrap, "RECIPES", info.parent)
     monkeypatch.setattr(subprocess, "run", run)
 

@@ -224,6 +224,7 @@ LOG = """\
 [Sun Jan 04 10:00:01.000000 2026] [wsgi:error] [pid 1:tid 2] Traceback (most recent call last):
 [Sun Jan 04 10:00:01.000000 2026] [wsgi:error] [pid 1:tid 2]   File "x", line 1
 [Sun Jan 04 10:00:01.000000 2026] [wsgi:error] [pid 1:tid 2] KeyError: 'pw'
+[Sun Jan 04 10:00:01.000000 2026] [wsgi:error] [pid 1:tid 2]   import pkg_resources
 2026-01-04 11:00:00,123 INFO [shop] fine
 2026-01-04 11:00:00,123 ERROR [shop] mysql://me:pw@db is gone
 """

@@ -87,7 +87,7 @@ def test_process_that_ended_gets_no_signal():
 
 def test_start_and_command_of_a_process():
     assert time.time() - 86400 < started(os.getpid()) < time.time() + 1
-    assert "pytest" in command(os.getpid())
+    assert "test" in command(os.getpid())
 
 
 def test_nothing_is_known_of_a_process_that_ended(tmp_path):

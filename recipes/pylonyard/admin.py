@@ -148,6 +148,20 @@ def parser() -> argparse.ArgumentParser:
     gone = actions.add_parser("deactivate", help="undo exactly what activate did (as root)")
     examined = actions.add_parser("doctor", help="find out what is wrong, and what to do")
     examined.add_argument("--json", action="store_true", help="for machines")
+    stored = actions.add_parser("cache", help="show what the cache holds, and who uses it")
+    stored.add_argument("--clean", action="store_true", help="remove what no kept release needs")
+    stored.add_argument("--dry-run", action="store_true", help="only tell what --clean removes")
+    locked = actions.add_parser("lock", help="record every file that the current release runs on")
+    locked.add_argument("--file", type=Path, metavar="FILE", help="default: profiles/pylock.toml")
+    locked.add_argument("--index", metavar="URL", help="whose SHA-256 digests to record")
+    locked.add_argument(
+        "--with",
+        dest="also",
+        action="append",
+        default=[],
+        metavar="NAME==VERSION",
+        help="a distribution that only other interpreters need",
+    )
     for each in (listed, back, laid, gone, examined):
         each.add_argument("--root", default="/", metavar="DIR", help="a scratch tree, for /")
     return described
@@ -160,8 +174,28 @@ def examine(sandbox: Sandbox, activation: Activation, *, as_json: bool) -> int:
     return command.examine(sandbox.releases, activation, sys.stdout, as_json=as_json)
 
 
+def lock(sandbox: Sandbox, words: argparse.Namespace) -> None:
+    # Imported here: other actions have no need of it, and no time.
+    from pylonyard import lock_command
+    from pylonyard.index_pages import Places
+
+    file = sandbox.directory / (words.file or "profiles/pylock.toml")
+    number = lock_command.command(sandbox.directory, file, words.also, Places(index=words.index))
+    print(f"{file} locks {number} distributions; review it, and commit it.")
+
+
+def cache(sandbox: Sandbox, *, clean: bool, dry_run: bool) -> None:
+    # Imported here: other actions have no need of it, and no time.
+    from pylonyard import cache_command
+
+    if clean or dry_run:
+        cache_command.clean(sandbox.directory, tell, dry_run=dry_run)
+    else:
+        cache_command.show(sandbox.directory, tell)
+
+
 def act(sandbox: Sandbox, words: argparse.Namespace) -> int:
-    activation = sandbox.activation(words.root)
+    activation = sandbox.activation(getattr(words, "root", "/"))
     actions: dict[str, Callable[[], int | None]] = {
         "releases": lambda: (
             show_difference(sandbox, words.older, words.newer)
@@ -175,6 +209,8 @@ def act(sandbox: Sandbox, words: argparse.Namespace) -> int:
             else activation.activate(tell, force_new=words.force_new)
         ),
         "deactivate": lambda: activation.deactivate(tell),
+        "cache": lambda: cache(sandbox, clean=words.clean, dry_run=words.dry_run),
+        "lock": lambda: lock(sandbox, words),
         "doctor": lambda: examine(sandbox, activation, as_json=words.json),
     }
     return actions[words.action]() or 0

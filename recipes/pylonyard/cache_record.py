@@ -1,5 +1,6 @@
 """Who uses a cache: each sandbox records itself there, at the end of each run."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -39,14 +40,44 @@ def keep(directory: Path, stores: Stores, pins: Mapping[str, str]) -> bool:
     """
     where = {"cache": str(stores.cache), "eggs": str(stores.eggs)}
     write(directory / ".pylonyard" / CACHE, (json.dumps(where) + "\n").encode())
+    place, state = _place(stores.cache, directory), _state(directory, pins)
+    if _is_of(place, state):
+        return True
     wanted = Needs(pins=frozenset((canonical(n), v) for n, v in pins.items()))
     found = needs(directory, stores) | wanted | Needs(pins=_listed(directory))
-    content = {"directory": str(directory), **found.to_json()}
+    content = {"directory": str(directory), "state": state, **found.to_json()}
     try:
-        write(_place(stores.cache, directory), (json.dumps(content, indent=1) + "\n").encode())
+        write(place, (json.dumps(content, indent=1) + "\n").encode())
     except OSError:
         return False
     return True
+
+
+def introduce(directory: Path, stores: Stores) -> None:
+    """Record a sandbox that has not run buildout yet, such as a checkout that runs tests."""
+    if not _place(stores.cache, directory).exists():
+        keep(directory, stores, {})
+
+
+def _state(directory: Path, pins: Mapping[str, str]) -> str:
+    """Return a digest that changes when what a sandbox needs may have changed."""
+    held = hashlib.sha256(repr(sorted(pins.items())).encode())
+    releases = directory / "releases"
+    folders = sorted(releases.iterdir()) if releases.is_dir() else []
+    statuses = [(path.name, path.stat().st_ino, path.stat().st_mtime_ns) for path in folders]
+    held.update(repr(statuses).encode())
+    scripts = sorted(p for p in (directory / "bin").glob("*") if not p.is_symlink())
+    for path in (directory / ".installed.cfg", *scripts):
+        held.update(_text(path).encode())
+    return held.hexdigest()
+
+
+def _is_of(place: Path, state: str) -> bool:
+    """Tell whether a record was made of ``state``."""
+    try:
+        return bool(json.loads(_read(place))["state"] == state)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _place(cache: Path, directory: Path) -> Path:
@@ -95,19 +126,25 @@ def _read(path: Path) -> str:
         return stream.read()
 
 
-def needed_by(user: User, stores: Stores) -> Needs:
-    """Return what a user needs now; what was recorded, if it cannot be read.
-
-    A user whose directory is gone needs nothing.
-
-    :raises OSError: never for a sandbox that cannot be read
-    """
+def is_gone(user: User) -> bool:
+    """Tell whether a user's directory is there no more; no if that cannot be seen."""
     try:
         user.directory.lstat()
     except FileNotFoundError:
-        return Needs()
+        return True
     except OSError:
-        return user.recorded
+        return False
+    return False
+
+
+def forget(cache: Path, user: User) -> None:
+    """Remove the record of a user that is gone; of another account's, if we may."""
+    with contextlib.suppress(OSError):
+        _place(cache, user.directory).unlink(missing_ok=True)
+
+
+def needed_by(user: User, stores: Stores) -> Needs:
+    """Return what a user needs now; what was recorded as well, if it cannot be read."""
     try:
         return needs(user.directory, stores) | Needs(pins=user.recorded.pins)
     except (OSError, ValueError):

@@ -23,6 +23,7 @@ from pylonyard.layout import Layout
 log = logging.getLogger("pylonyard")
 
 _make_egg = zc.buildout.easy_install._move_to_eggs_dir_and_compile
+_install_and_load = buildout._install_and_load
 _fetch = zc.buildout.easy_install.Installer._fetch
 
 
@@ -40,6 +41,8 @@ def in_one_line() -> Iterator[None]:
 
 class Buildout(buildout.Buildout):  # type: ignore[misc]
     """zc.buildout's, with a record that is whole or absent."""
+
+    _recorded_parts: list[str] | None = None
 
     def __init__(self, *words: Any, **named: Any) -> None:
         with in_one_line():
@@ -84,13 +87,16 @@ class Buildout(buildout.Buildout):  # type: ignore[misc]
     def _read_installed_part_options(self) -> Any:
         if self["buildout"]["installed"]:
             installed.repair(self._record(), self._copy(), self._bounds(), log.warning)
-        return super()._read_installed_part_options()
+        sections, exists = super()._read_installed_part_options()
+        self._recorded_parts = sorted(sections["buildout"]["parts"].split())
+        return sections, exists
 
     def _save_installed_options(self, installed_options: Any) -> None:
         if not self["buildout"]["installed"]:
             return
         text = io.StringIO()
         parts = installed_options["buildout"]["parts"].split()
+        self._recorded_parts = sorted(parts)
         for section in ("buildout", *parts):
             if section != "buildout":
                 text.write("\n")
@@ -98,12 +104,33 @@ class Buildout(buildout.Buildout):  # type: ignore[misc]
         installed.replace(self._record(), text.getvalue())
 
     def _update_installed(self, **options: str) -> None:
+        """Change options of the record's first section.
+
+        Buildout tells the parts again after each that it updates, in an order that
+        is the old one again when all are: those in between are not written.
+        """
+        if "parts" in options:
+            wanted = sorted(options["parts"].split())
+            if len(options) == 1 and wanted == self._recorded_parts:
+                return
+            self._recorded_parts = wanted
         record = self._record()
         try:
             text = record.read_text(encoding="utf-8")
         except FileNotFoundError:
             text = ""
         installed.replace(record, installed.updated(text, options))
+
+    def _compute_part_signatures(self, parts: Any) -> None:
+        """Compute a recipe's signature once, however many parts are of it."""
+        first: dict[str, str] = {}
+        for part in parts:
+            options = self[part]
+            recipe = options["recipe"].partition(":")[0]
+            if recipe not in first:
+                super()._compute_part_signatures([part])
+                first[recipe] = options["__buildout_signature__"]
+            options["__buildout_signature__"] = first[recipe]
 
     def _uninstall(self, names: str) -> None:
         """Delete what a part made, if it is in the sandbox's own folders."""
@@ -162,9 +189,19 @@ def fetch(installer: Any, dist: Any, folder: str, cache: str | None) -> Any:
     return dist.clone(location=str(place))
 
 
+def load_recipe(spec: str, group: str, entry: str, run: Any) -> Any:
+    """Load a recipe once in a run, however many parts are of it."""
+    loaded: dict[tuple[str, str, str], Any] = vars(run).setdefault("_pylonyard_recipes", {})
+    key = (spec, group, entry)
+    if key not in loaded:
+        loaded[key] = _install_and_load(spec, group, entry, run)
+    return loaded[key]
+
+
 def prepare() -> None:
     """Have zc.buildout do all of this."""
     buildout.Buildout = Buildout
+    buildout._install_and_load = load_recipe
     zc.buildout.easy_install._move_to_eggs_dir_and_compile = make_egg
     zc.buildout.easy_install.Installer._get_dest_dist_paths = whole_eggs
     zc.buildout.easy_install.Installer._fetch = fetch

@@ -133,7 +133,7 @@ class InitScript(Recipe):
     def _shell(self) -> list[str]:
         """Return the command of the framework's own shell, else a Python that has the app."""
         options = self.settings
-        installed = scripts.distributions(options.home)
+        installed = scripts.installed(options.home)
         if "pylons" in installed:
             return [str(options.paster), "--plugin=pylons", "shell", str(options.ini)]
         python = str(self._python())

@@ -170,11 +170,31 @@ class Verified:
         self.note(egg, sha256(wheel))
         raise Refused(*found, aside)
 
+    def has(self, tree: Path, digest: str) -> bool:
+        """Tell whether ``tree`` was noted as that which ``digest`` stands for."""
+        return self._known.get(os.fspath(tree), {}).get("wheel") == digest
+
+    def is_built(self, path: Path, source: str) -> bool:
+        """Tell whether ``path`` is the file that was built here of ``source``, a SHA-256.
+
+        :raises Refused: if it was, and is no more; it has been set aside
+        """
+        entry = self._known.get(os.fspath(path))
+        if entry is None or entry["wheel"] != source:
+            return False
+        return bool(check_file(path, {entry["signature"]}, self.cache))
+
+    def note_built(self, path: Path, source: str) -> None:
+        """Remember that the file ``path``, as it is now, was built here of ``source``."""
+        self._note(path, source, sha256(path))
+
     def note(self, tree: Path, digest: str) -> None:
         """Remember that ``tree``, as it is now, holds what ``digest`` stands for."""
+        self._note(tree, digest, signature(tree))
+
+    def _note(self, path: Path, digest: str, state: str) -> None:
         # Another run may have noted something in the meantime.
-        self._known = {**self._read(), os.fspath(tree): {}}
-        self._known[os.fspath(tree)] = {"wheel": digest, "signature": signature(tree)}
+        self._known = {**self._read(), os.fspath(path): {"wheel": digest, "signature": state}}
         self._file.parent.mkdir(parents=True, exist_ok=True)
         descriptor, draft = tempfile.mkstemp(prefix=".draft-", dir=self._file.parent)
         with open(descriptor, "w", encoding="utf-8") as stream:

@@ -57,18 +57,13 @@ def command(directory: Path, file: Path, also: Iterable[str], places: Places) ->
         raise UserError(f"{directory}: expected a release with an application, got none")
     wanted = list(_wanted(homes, directory, also))
     cache = homes[0].parent.parent
-    packages = [found for each in wanted if (found := _Locking(cache, places).locked(each))]
+    locking = _Locking(cache, places)
+    packages = [found for each in wanted if (found := locking.locked(each))]
     packages += _module_sources(wanted)
-    folder = os.path.relpath(cache / "dist", file.parent)
-    is_own = cache.is_relative_to(directory)
-    text = pylock.text(packages, folder if is_own else _default_folder(directory, file))
-    write(file, text.encode())
+    # Where the files are by default: a shared cache is of one machine, a lock of all.
+    folder = os.path.relpath(directory / "cache" / "dist", file.parent)
+    write(file, pylock.text(packages, folder).encode())
     return len(packages)
-
-
-def _default_folder(directory: Path, file: Path) -> str:
-    # A shared cache is of one machine, and the lock of all of them.
-    return os.path.relpath(directory / "cache" / "dist", file.parent)
 
 
 def _wanted(homes: Iterable[Path], directory: Path, also: Iterable[str]) -> Iterator[Wanted]:
@@ -112,7 +107,8 @@ def _installed(home: Path, own: Interpreter) -> Iterator[Wanted]:
                 version=found.version,
                 interpreter=own if is_own else interpreter,
                 marker=None if is_own else "python_version == '{}.{}'".format(*interpreter.series),
-                is_local=found.read_text("direct_url.json") is not None,
+                # Of a source tree, or of metadata alone; pip does not tell of either.
+                is_local=not is_own,
             )
 
 
@@ -135,7 +131,7 @@ class _Locking:
             )
         wheels = {name: digest for name, digest in files.items() if name.endswith(".whl")}
         sources = sorted((name, files[name]) for name in files.keys() - wheels.keys())
-        package = Locked(
+        return Locked(
             name=wanted.name,
             version=wanted.version,
             wheels=wheels,
@@ -143,7 +139,6 @@ class _Locking:
             marker=wanted.marker,
             used=_used(wanted, wheels, sources),
         )
-        return package
 
     def _files(self, wanted: Wanted) -> dict[str, str]:
         try:

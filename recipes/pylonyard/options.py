@@ -67,5 +67,5 @@ def _typos(unknown: set[str], known: Mapping[str, Any]) -> list[str]:
     return [
         f"{name}: unknown, did you mean {near}?"
         for name in sorted(unknown)
-        for near in difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+        for near in difflib.get_close_matches(name, known, n=1, cutoff=0.75)
     ]

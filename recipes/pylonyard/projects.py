@@ -126,7 +126,9 @@ def copy(source: Path, scratch: Path) -> Path:
     return shutil.copytree(
         source,
         scratch / f"source-{source.name}",
-        ignore=lambda _, names: [n for n in names if not _is_source(n)],
+        ignore=lambda folder, names: [
+            n for n in names if os.path.isdir(os.path.join(folder, n)) and not _is_source(n)
+        ],
     )
 
 

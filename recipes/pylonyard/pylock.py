@@ -5,8 +5,11 @@ SHA-256.  A marker says for which interpreters the package is, the tags of a whe
 name for which platforms.
 """
 
+import hashlib
+import importlib
 import json
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -14,6 +17,7 @@ from typing import Any
 
 from packaging.markers import Marker
 from packaging.pylock import Pylock, PylockValidationError
+from packaging.requirements import Requirement
 from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, NormalizedName, parse_wheel_filename
 
@@ -61,17 +65,31 @@ class Lock:
     path: Path
     packages: tuple[Locked, ...]
 
-    def find(self, name: str, environment: Mapping[str, str]) -> Locked | None:
-        """Return the distribution of a canonical name that is for an interpreter.
+    def packages_for(self, environment: Mapping[str, str]) -> list[Locked]:
+        """Return the distributions that are for an interpreter.
 
         :param environment: what markers are about, as ``python_version``
         """
-        for package in self.packages:
-            if package.name == name and (
-                package.marker is None or Marker(package.marker).evaluate(dict(environment))
-            ):
-                return package
-        return None
+        return [
+            package
+            for package in self.packages
+            if package.marker is None or Marker(package.marker).evaluate(dict(environment))
+        ]
+
+    def find(
+        self, name: str, environment: Mapping[str, str], wanted: Requirement
+    ) -> Locked | None:
+        """Return the distribution of a canonical name, one that is ``wanted`` if there is."""
+        named = [package for package in self.packages if package.name == name]
+        found = Lock(self.path, tuple(named)).packages_for(environment)
+        # The tools may have one version, and an application another.
+        fitting = [p for p in found if wanted.specifier.contains(p.version, prereleases=True)]
+        return next(iter([*fitting, *found]), None)
+
+    def summary(self, environment: Mapping[str, str]) -> str:
+        """Return a digest of all that is locked for an interpreter."""
+        held = [[p.name, p.version, sorted(p.files.items())] for p in self.packages_for(environment)]
+        return hashlib.sha256(json.dumps(held).encode()).hexdigest()
 
     def digests(self, filename: str) -> set[str] | None:
         """Return what a file may be; None if no distribution of the lock has its name.
@@ -94,17 +112,20 @@ def read(path: Path) -> Lock:
     :raises LockError: if it is no lock of this format
     """
     try:
-        import tomllib
-    except ModuleNotFoundError:  # Python 3.10
-        from pip._vendor import tomli as tomllib
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = _toml(path.read_text(encoding="utf-8"))
         Pylock.from_dict(content)
         return Lock(path, tuple(_package(entry) for entry in content["packages"]))
     except OSError as error:
         raise LockError(f"expected a lock, got {error.strerror}: {path}") from error
     except (ValueError, KeyError, PylockValidationError) as error:
         raise LockError(f"expected a lock as of PEP 751, got {path}: {error}") from error
+
+
+def _toml(text: str) -> dict[str, Any]:
+    # Python 3.10 has none of its own.
+    name = "tomllib" if sys.version_info >= (3, 11) else "pip._vendor.tomli"
+    content: dict[str, Any] = importlib.import_module(name).loads(text)
+    return content
 
 
 def _package(entry: Mapping[str, Any]) -> Locked:

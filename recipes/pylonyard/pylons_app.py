@@ -43,12 +43,23 @@ Publishes ``home`` (the sandbox in its store), ``env`` (the live link to it),
 ``python`` and ``paster`` (live scripts), ``application`` (the first egg).
 """
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pylonyard import eggs, projects, pylock, sandboxes, scripts, values, virtualenvs
+from pylonyard import (
+    eggs,
+    locked_virtualenvs,
+    projects,
+    pylock,
+    sandboxes,
+    scripts,
+    tags,
+    values,
+    virtualenvs,
+)
 from pylonyard.errors import CommandError, OptionError
 from pylonyard.index_pages import Places
 from pylonyard.interpreters import Interpreter, find
@@ -106,7 +117,12 @@ class PylonsApp(Recipe):
         options = self.settings
         if not options.eggs:
             raise OptionError(self.name, ["eggs: expected at least one requirement, got ''"])
-        self.home = self._foreign() if self._interpreter() else self._own()
+        # Sites of one buildout mostly share an application, and so its sandbox.
+        homes: dict[Options, Path] = vars(self.buildout).setdefault("_pylonyard_homes", {})
+        shared = dataclasses.replace(options, name="", scripts=(), interpreter="")
+        if shared not in homes:
+            homes[shared] = self._foreign() if self._interpreter() else self._own()
+        self.home = homes[shared]
 
     def _interpreter(self) -> Interpreter | None:
         """Return the interpreter wanted, if it is not buildout's own."""
@@ -157,6 +173,7 @@ class PylonsApp(Recipe):
         options, base = self.settings, self.buildout["buildout"]
         interpreter = self._interpreter()
         assert interpreter is not None
+        lock = self._lock()
         contents = Contents(
             interpreter=interpreter,
             requirements=options.eggs,
@@ -168,7 +185,10 @@ class PylonsApp(Recipe):
             without_setup_requires=options.without_setup_requires,
             links=options.find_links or tuple(base["find-links"].split()),
             index=options.index or base.get("index"),
+            locked=lock.lock.summary(tags.environment(interpreter)) if lock else "",
         )
+        if lock:
+            return locked_virtualenvs.make(self.buildout, lock, contents)
         return virtualenvs.make(self.buildout, self.name, contents)
 
     def _pins(self) -> dict[str, str]:

@@ -60,7 +60,8 @@ class Recipe:
         except OSError as error:
             where = error.filename or self.location
             raise UserError(f"[{self.name}] cannot write {where}: {error.strerror}") from error
-        return [str(self.location)]
+        # What is not there would have buildout install the part anew in each run.
+        return [str(self.location)] if self.files else []
 
     update = install
 

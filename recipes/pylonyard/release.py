@@ -115,7 +115,7 @@ class Release(Recipe):
         created = super().install()
         staged = self._staged()
         number = self.releases.current_number()
-        if number is not None and staged.is_in(self.releases.path(number)):
+        if number is not None and self._is_released(staged, number):
             log.info("Release %s is current; nothing has changed.", number)
         else:
             number = self._released(staged)
@@ -126,6 +126,11 @@ class Release(Recipe):
         return created
 
     update = install
+
+    def _is_released(self, staged: Staged, number: int) -> bool:
+        """Tell whether a release holds what was staged, and its manifest is whole."""
+        there = staged.is_in(self.releases.path(number))
+        return there and bool(self.releases.manifest(number))
 
     def _link_commands(self) -> None:
         try:

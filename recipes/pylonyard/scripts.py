@@ -2,7 +2,8 @@
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib.metadata import Distribution, DistributionFinder, MetadataPathFinder
 from pathlib import Path
 
@@ -34,7 +35,12 @@ def console(python: Path, target: str) -> str:
 
 
 def python_script(python: Path, *statements: str) -> str:
-    """Return a script of ``statements`` that ``python`` runs."""
+    """Return a script of ``statements`` that ``python`` runs.
+
+    :raises ValueError: if its path has a backslash, which Python would read
+    """
+    if "\\" in str(python):
+        raise ValueError(f"expected a path without backslashes, got {str(python)!r}")
     header = [
         "#!/bin/sh",
         "# -*- coding: utf-8 -*-",  # of the path in the next line
@@ -70,6 +76,12 @@ def distributions(home: Path) -> dict[str, Distribution]:
     return {canonicalize_name(d.metadata["Name"]): d for d in reversed(list(found))}
 
 
+@cache
+def installed(home: Path) -> Mapping[str, Distribution]:
+    """Return the distributions of a sandbox that is complete, and so does not change."""
+    return distributions(home)
+
+
 def entry_points(
     home: Path, requirements: Iterable[str], wanted: Iterable[str] | None = None
 ) -> dict[str, str]:
@@ -78,13 +90,13 @@ def entry_points(
     :param wanted: names to choose; all if not given
     :raises ValueError: if none of ``requirements`` has a wanted script
     """
-    installed = distributions(home)
+    there = installed(home)
     names = [canonicalize_name(Requirement(text).name) for text in requirements]
     found = {
         point.name: re.sub(r"\s*\[.*\]$", "", point.value)
         for name in names
-        if name in installed
-        for point in installed[name].entry_points
+        if name in there
+        for point in there[name].entry_points
         if point.group == "console_scripts"
     }
     if wanted is None:

@@ -5,7 +5,7 @@ Standard library only: this is asked before any code of those eggs runs.
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pylonyard.integrity import Verified
@@ -29,17 +29,17 @@ def check(listed: str, cache: str) -> None:
     :param cache: the download cache, which has them
     """
     try:
+        pins = {(name, version): found for name, version, found in requirements(Path(listed))}
+        verified = Verified(Path(cache))
         for egg in [Path(path) for path in sys.path if path.endswith(".egg")]:
-            _check(egg, Path(listed), Verified(Path(cache)))
+            _check(egg, pins, verified)
     except (WheelError, OSError) as error:
         sys.exit(f"{Path(sys.argv[0]).name}: {error}; run this again")
 
 
-def _check(egg: Path, listed: Path, verified: Verified) -> None:
+def _check(egg: Path, pins: Mapping[tuple[str, str], set[str]], verified: Verified) -> None:
     name, version = egg.name.split("-")[:2]
-    pin = (re.sub(r"[-_.]+", "-", name).lower(), version)
-    pins = {(name, version): digests for name, version, digests in requirements(listed)}
-    digests = pins.get(pin, set())
+    digests = pins.get((re.sub(r"[-_.]+", "-", name).lower(), version), set())
     if verified.unchanged(egg, digests):
         return
     for wheel in (verified.cache / "dist").glob(f"{name}-{version}-*.whl"):
@@ -47,6 +47,6 @@ def _check(egg: Path, listed: Path, verified: Verified) -> None:
             verified.install(wheel, egg.parent, digests)
             return
     raise WheelError(
-        f"{egg}: expected its wheel, as {listed.name} names it, in {verified.cache}/dist, "
+        f"{egg}: expected its wheel in {verified.cache}/dist, with a SHA-256 that is recorded, "
         "got none; run: python3 bootstrap.py"
     )

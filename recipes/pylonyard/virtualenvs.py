@@ -16,7 +16,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,6 +63,8 @@ class Contents:
     """Distributions that the standard library stands for: name, version."""
     without_setup_requires: tuple[str, ...] = ()
     """Projects whose ``setup_requires`` can no longer be met."""
+    locked: str = ""
+    """A digest of what a lock names, if there is one."""
     links: tuple[str, ...] = field(default=(), compare=False)
     index: str | None = field(default=None, compare=False)
 
@@ -79,13 +81,17 @@ class Contents:
             [str(path) for path in self.extra_paths],
             sorted(self.provided),
             sorted(self.without_setup_requires),
+            *([self.locked] if self.locked else []),
         ]
         return hashlib.sha256(json.dumps(held).encode()).hexdigest()[:20]
 
 
-def make(buildout: Any, section: str, contents: Contents) -> Path:
+def make(
+    buildout: Any, section: str, contents: Contents, build: "Callable[..., Build] | None" = None
+) -> Path:
     """Return the sandbox that holds ``contents``; built only if there is none yet.
 
+    :param build: how; by default :class:`Build`
     :raises OptionError: if something cannot be had or built
     """
     layout = Layout.of(buildout)
@@ -98,7 +104,7 @@ def make(buildout: Any, section: str, contents: Contents) -> Path:
             if home.exists():
                 shutil.rmtree(home)
             log.info("Making a sandbox of %s.", contents.interpreter)
-            _Build(buildout, section, contents, home).build()
+            (build or Build)(buildout, section, contents, home).build()
             write(home / COMPLETE, b"")
     return home
 
@@ -114,7 +120,7 @@ def _alone(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-class _Build:
+class Build:
     """The making of one sandbox."""
 
     def __init__(self, buildout: Any, section: str, contents: Contents, home: Path) -> None:
@@ -126,6 +132,7 @@ class _Build:
         last = LAST_RELEASES.get(contents.interpreter.series, {})
         own = {str(canonicalize_name(name)): pin for name, pin in contents.pins.items()}
         self.pins = {**_tool_pins(buildout), **last, **own}
+        self.wheels = self.layout.dist
         self.local: dict[str, Path] = {}
         """The wheels made for this sandbox alone, by project; no other will do."""
 
@@ -143,12 +150,15 @@ class _Build:
         if self.contents.interpreter.series >= (3, 6):
             _lay_out(self.home, self.contents.interpreter)
             return
-        found = eggs.tool_path(self.buildout, self.section, VIRTUALENV)
+        found = self._virtualenv()
         command = [sys.executable, "-m", "virtualenv", "--quiet", "--no-download"]
         command += ["--no-pip", "--no-setuptools", "--no-wheel", "--activators", ""]
         command += ["--python", str(self.contents.interpreter.executable), str(self.home)]
         path = os.pathsep.join(map(str, found))
         run(command, "cannot make a virtual environment", environment=_pip_environment(path))
+
+    def _virtualenv(self) -> list[Path]:
+        return eggs.tool_path(self.buildout, self.section, VIRTUALENV)
 
     def _fetched_tools(self) -> Path:
         """Bring pip, setuptools and wheel into the cache; return its folder."""
@@ -165,9 +175,8 @@ class _Build:
             self._build_source(projects.copy(source, scratch), scratch)
         self._build_without_setup_requires(scratch)
         wanted = [*contents.requirements]
-        if not self.layout.offline:
-            self._bring_wheels(wanted, scratch)
-        self._install(wanted, [scratch, self.layout.dist])
+        self._bring_wheels(wanted, scratch)
+        self._install(wanted, [scratch, self.wheels])
         self._check_pins()
         for source in contents.develop:
             self._pip("install", *self._build_options(source, scratch), "--editable", source)
@@ -183,11 +192,12 @@ class _Build:
     def _build_without_setup_requires(self, scratch: Path) -> None:
         for name in self.contents.without_setup_requires:
             if canonicalize_name(name) not in self.local:
-                pinned = f"{name}=={self._pin(name)}"
-                sdist = eggs.fetch(self.buildout, self.section, pinned, source=True)
-                with unpacked(sdist) as tree:
+                with unpacked(self._source(f"{name}=={self._pin(name)}")) as tree:
                     wheel_without_setup_requires(self.home, tree, scratch)
         self._note_local(scratch)
+
+    def _source(self, pinned: str) -> Path:
+        return eggs.fetch(self.buildout, self.section, pinned, source=True)
 
     def _note_local(self, scratch: Path) -> None:
         self.local = {_project(wheel): wheel for wheel in scratch.glob("*.whl")}
@@ -200,6 +210,8 @@ class _Build:
 
     def _bring_wheels(self, wanted: Sequence[str], scratch: Path) -> None:
         """Build or download what the requirements need, as wheels, into the cache."""
+        if self.layout.offline:
+            return
         log.info("Bringing the wheels of %s into %s.", ", ".join(wanted), self.layout.dist)
         options = [*self._places(scratch), *self._constraints(scratch)]
         self._pip("wheel", "--wheel-dir", scratch / "brought", *options, *wanted)
@@ -244,10 +256,13 @@ class _Build:
 
     def _pip(self, *words: str | Path) -> None:
         """Run the sandbox's pip; before it is there, from its wheel."""
-        (wheel,) = self.layout.dist.glob(f"pip-{self.pins['pip']}-*.whl")
+        (wheel,) = self.wheels.glob(f"pip-{self.pins['pip']}-*.whl")
         options = ["--disable-pip-version-check", "--no-input"]
         command = [self.home / "bin" / "python", f"{wheel}/pip", *options, *words]
-        run(command, "pip", environment=_pip_environment(), reason=_pip_reason, timeout=3600)
+        run(command, "pip", environment=self._environment(), reason=_pip_reason, timeout=3600)
+
+    def _environment(self) -> dict[str, str]:
+        return _pip_environment()
 
     def _check_pins(self) -> None:
         """Refuse what is installed at a version that no pin states, nor built here."""

@@ -59,7 +59,7 @@ LoadModule wsgi_module {module}
 StartServers 1
 Listen 127.0.0.1:{port}
 WSGISocketPrefix {folder}/wsgi
-WSGIDaemonProcess hello processes=1 threads=1 python-home={home}
+WSGIDaemonProcess hello processes=1 threads=1 home={folder} python-home={home}
 WSGIScriptAlias / {folder}/hello.wsgi process-group=hello application-group=%{{GLOBAL}}
 <Directory {folder}>
     Require all granted

@@ -17,8 +17,9 @@ LATELY = 3600
 LONGEST = 262144
 """Bytes at the end of a log that are read."""
 
+# What an application prints, mod_wsgi logs as an error of its own.
 _ERROR = re.compile(
-    r"\[(?:[a-z0-9_]+:)?(?:error|crit|alert|emerg)\]|\b(?:ERROR|CRITICAL|FATAL)\b"
+    r"\[(?:(?!wsgi:error)[a-z0-9_]+:)?(?:error|crit|alert|emerg)\]|\bWSGI\d{4}:|\b(?:ERROR|CRITICAL|FATAL)\b"
     r"|^Traceback |^[\w.]*(?:Error|Exception)\b"
 )
 # A child that got SIGTERM, and the like, is no error of the site's.
@@ -48,7 +49,11 @@ def errors(text: str) -> list[Told]:
         elif traced and bare.strip() and not bare.startswith((" ", "\t")):
             found.append(Told(_told(bare), when))
             traced = False
-        elif not traced and _ERROR.search(line) and not _HARMLESS.search(line):
+        elif (
+            not traced
+            and (_ERROR.search(line) or _ERROR.search(bare))
+            and not _HARMLESS.search(line)
+        ):
             found.append(Told(_told(bare), when))
     return found
 

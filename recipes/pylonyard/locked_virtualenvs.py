@@ -1,0 +1,167 @@
+"""Sandboxes of other interpreters in which nothing is that a lock does not name.
+
+pip sees one private folder, which holds verified copies alone, and no index.
+What is locked as a source is built of the verified source; the wheel is kept, and
+known again by its SHA-256.
+"""
+
+import os
+import shutil
+from collections.abc import Sequence
+from importlib.metadata import Distribution
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.version import Version
+
+from pylonyard import drafts, sandbox_trees, tags, virtualenvs
+from pylonyard.closure import described, follow
+from pylonyard.errors import CommandError, OptionError
+from pylonyard.integrity import Verified
+from pylonyard.layout import Layout
+from pylonyard.locked_eggs import LockedEggs
+from pylonyard.locked_files import Files
+from pylonyard.pylock import Locked
+from pylonyard.virtualenvs import COMPLETE, VIRTUALENV, Build, Contents
+from pylonyard.wheels import WheelError
+
+
+def make(buildout: Any, files: Files, contents: Contents) -> Path:
+    """Return the sandbox that holds ``contents``, unchanged since it was made.
+
+    One that was tampered with is set aside, and made again for the releases that use it.
+
+    :raises OptionError: naming a file that is not as it should be
+    """
+    layout = Layout.of(buildout)
+    home = layout.sandboxes / contents.digest()
+
+    def build(*words: Any) -> Build:
+        return LockedBuild(files, *words)
+
+    refusal = None
+    if (home / COMPLETE).exists():
+        try:
+            if sandbox_trees.check(layout.cache, home):
+                return home
+            # Somebody else's, or forgotten: there is nothing to compare it with.
+            (home / COMPLETE).unlink()
+        except WheelError as error:
+            refusal = error
+    virtualenvs.make(buildout, files.section, contents, build)
+    sandbox_trees.note(layout.cache, home)
+    if refusal:
+        raise OptionError(files.section, [f"lock: {refusal}"]) from refusal
+    return home
+
+
+class LockedBuild(Build):
+    """The making of one sandbox from the files of a lock."""
+
+    def __init__(self, files: Files, *words: Any) -> None:
+        super().__init__(*words)
+        self.files = files
+        self.environment = tags.environment(self.contents.interpreter)
+        self.tags = tags.supported(self.contents.interpreter)
+        self.verified = Verified(self.layout.cache)
+
+    def build(self) -> None:
+        with drafts.draft(self.layout.sandboxes) as folder:
+            self.wheels = folder
+            super().build()
+
+    def _virtualenv(self) -> list[Path]:
+        return LockedEggs(self.files, {}).locations(VIRTUALENV, [])
+
+    def _fetched_tools(self) -> Path:
+        needed = ["packaging"] if "packaging" in self.pins else []
+        for name in ("pip", "setuptools", "wheel", *needed):
+            self._copied(Requirement(f"{name}=={self.pins[name]}"))
+        self._supply_builds()
+        return self.wheels
+
+    def _supply_builds(self) -> None:
+        """Give pip all that is locked, where a build's ``setup_requires`` may ask for it."""
+        packages = self.files.lock.packages_for(self.environment)
+        if all(package.wheel_for(self.tags) for package in packages if package.marker):
+            return
+        for package in packages:
+            name = package.wheel_for(self.tags) or (package.sdist or ("",))[0]
+            if package.marker and not (self.wheels / name).exists():
+                shutil.copyfile(self.files.get(package, name), self.wheels / name)
+
+    def _source(self, pinned: str) -> Path:
+        package = self._package(Requirement(pinned))
+        if package.sdist is None:
+            raise self.files.stale(f"expected a source of {pinned}, got none")
+        return self.files.get(package, package.sdist[0])
+
+    def _package(self, wanted: Requirement) -> Locked:
+        return self.files.package(wanted, self.environment, self.pins)
+
+    def _bring_wheels(self, wanted: Sequence[str], scratch: Path) -> None:
+        """Copy or build what the requirements need into the folder that pip sees."""
+
+        def get(requirement: Requirement) -> Distribution:
+            local = self.local.get(str(canonicalize_name(requirement.name)))
+            return described(local or self._copied(requirement))
+
+        follow(map(Requirement, wanted), get, self.environment)
+
+    def _copied(self, wanted: Requirement) -> Path:
+        package = self._package(wanted)
+        name = package.wheel_for(self.tags)
+        wheel = self.files.get(package, name) if name else self._built(package)
+        copy = self.wheels / wheel.name
+        return copy if copy.exists() else Path(shutil.copyfile(wheel, copy))
+
+    def _built(self, package: Locked) -> Path:
+        """Return the wheel of a distribution that is locked as a source."""
+        if package.sdist is None:
+            raise self.files.stale(
+                f"expected a wheel of {package.name} {package.version} "
+                f"for {self.contents.interpreter}, got none"
+            )
+        source, digest = package.sdist
+        try:
+            for wheel in self._candidates(package):
+                if self.verified.is_built(wheel, digest):
+                    return wheel
+        except WheelError as error:
+            raise OptionError(self.section, [f"lock: {error}"]) from error
+        built = self._wheel_of(self.files.get(package, source))
+        wheel = Path(shutil.move(built, self.layout.dist / built.name))
+        self.verified.note_built(wheel, digest)
+        return wheel
+
+    def _candidates(self, package: Locked) -> list[Path]:
+        found = []
+        for wheel in self.layout.dist.glob("*.whl"):
+            name, version, _, fitting = parse_wheel_filename(wheel.name)
+            if (name, version) == (package.name, Version(package.version)):
+                found += [wheel] if fitting & self.tags.keys() else []
+        return found
+
+    def _wheel_of(self, source: Path) -> Path:
+        folder = self.wheels / f"{source.name}.built"
+        self._pip("wheel", "--no-deps", *self._places(folder), "--wheel-dir", folder, source)
+        try:
+            (wheel,) = folder.glob("*.whl")
+        except ValueError:
+            raise CommandError(f"cannot build {source}", "pip made no wheel of it") from None
+        return wheel
+
+    def _places(self, scratch: Path) -> list[str | Path]:
+        return ["--no-index", "--find-links", scratch, "--find-links", self.wheels]
+
+    def _environment(self) -> dict[str, str]:
+        """Return an environment in which pip, also one that a build starts, asks nobody."""
+        kept = {k: v for k, v in super()._environment().items() if not k.startswith("PIP_")}
+        return {
+            **kept,
+            "PIP_CONFIG_FILE": os.devnull,
+            "PIP_NO_INDEX": "1",
+            "PIP_FIND_LINKS": self.wheels.as_uri(),
+        }

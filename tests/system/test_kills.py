@@ -1,0 +1,75 @@
+"""Installs that are killed at random moments leave nothing that a later run adopts."""
+
+import subprocess
+import sys
+
+import pytest
+from checkouts import ROOT
+from namespaces import UNSHARE
+
+pytestmark = pytest.mark.system
+
+
+@pytest.fixture(autouse=True)
+def needs_a_namespace():
+    tried = subprocess.run([*UNSHARE, "true"], capture_output=True, text=True)
+    if tried.returncode:
+        pytest.skip(f"lacks unshare: {tried.stderr.strip()}")
+
+
+def test_killed_installs_are_repaired_by_the_next_run(tmp_path):
+    program = ROOT / "benchmarks" / "kill_installs.py"
+    command = [sys.executable, program, "--kills", "12", "--row", "3", "--folder", tmp_path]
+
+    finished = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600
+    )
+
+    told = "12 of 12 killed installs were repaired by the next run\n"
+    assert (finished.stdout, finished.returncode) == (told, 0)
+
+
+def test_two_checkouts_install_into_one_cache_at_the_same_time(checkout, free_port, tmp_path):
+    home = tmp_path / "home"
+    for attempt in range(5):
+        cache = tmp_path / f"cache-{attempt}"
+        home.mkdir(exist_ok=True)
+        (home / "default.cfg").write_text(
+            f"[buildout]\ndownload-cache = {cache}\neggs-directory = {cache}/eggs\n"
+        )
+        (cache / "dist").mkdir(parents=True)
+        for path in (ROOT / "cache" / "dist").glob("*.whl"):
+            (cache / "dist" / path.name).symlink_to(path)
+        pair = [checkout(f"{name}-{attempt}", BUILDOUT_HOME=str(home)) for name in "ab"]
+
+        runs = [start(site, free_port()) for site in pair]
+
+        told = [run.communicate(timeout=300)[0] for run in runs]
+        assert [run.returncode for run in runs] == [0, 0], told
+        assert damaged(cache) == []
+        for site in pair:
+            assert (site.path / "current" / "manifest.json").is_file()
+
+
+def start(site, port):
+    return subprocess.Popen(
+        [site.python, "bootstrap.py", "--offline", f"site:port={port}"],
+        cwd=site.path,
+        env=dict(site.environ),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def damaged(cache):
+    """Return what the benchmark finds wrong with the eggs, and what is half-made."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import kill_installs;"
+        "from pathlib import Path; cache = Path(sys.argv[2]);"
+        "print(*kill_installs.damaged_eggs(cache), *cache.glob('*/.draft-*'),"
+        " *cache.glob('eggs/v5/*/.draft-*'), sep='\\n')"
+    )
+    command = [sys.executable, "-c", code, ROOT / "benchmarks", cache]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()

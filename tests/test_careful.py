@@ -1,0 +1,241 @@
+import errno
+import os
+from pathlib import Path
+
+import pytest
+import zc.buildout.easy_install
+from pylonyard import careful, tool
+from support import Sandbox, make_store, make_wheel, undone
+from zc.buildout import UserError, buildout
+
+@pytest.fixture
+def prepared(tmp_path, monkeypatch):
+    """Have zc.buildout be careful, for the time of a test."""
+    monkeypatch.chdir(tmp_path)
+    with undone():
+        careful.prepare()
+        yield
+
+
+@pytest.fixture
+def sandbox(prepared, tmp_path):
+    """Return a sandbox, and have zc.buildout be the careful one."""
+    made = Sandbox(tmp_path / "sandbox", make_store(tmp_path / "store"))
+    made.config = made.config.replace("[buildout]\n", "[buildout]\nversions =\n", 1)
+    return made
+
+
+def run(sandbox, options=None):
+    """Do what ``bin/buildout`` does, with our own Buildout."""
+    sandbox.buildout(options)
+    made = careful.Buildout(str(sandbox.directory / "buildout.cfg"), [], False)
+    made.install([])
+    return made
+
+
+def record(sandbox):
+    return sandbox.directory / ".installed.cfg"
+
+
+@pytest.fixture
+def installed_once(sandbox):
+    run(sandbox)
+    return sandbox
+
+
+def test_record_and_its_copy_are_the_same_after_a_run(installed_once):
+    copy = installed_once.directory / ".pylonyard" / "installed.cfg"
+
+    assert copy.read_text() == record(installed_once).read_text()
+
+
+def test_run_with_nothing_to_do_leaves_the_record_as_it_was(installed_once):
+    before = record(installed_once).read_text()
+
+    run(installed_once)
+
+    assert record(installed_once).read_text() == before
+
+
+@pytest.mark.parametrize("length", [0, 1, 100, -1, -40])
+def test_cut_record_is_repaired_and_nothing_else_is_deleted(installed_once, caplog, length):
+    before = installed_once.snapshot(".installed.cfg")
+    whole = record(installed_once).read_text()
+    record(installed_once).write_text(whole[:length])
+
+    run(installed_once, {"site:port": "8080"})
+
+    assert record(installed_once).read_text() == whole
+    assert installed_once.snapshot(".installed.cfg") == before
+    assert [r.message for r in caplog.records if "damaged" in r.message] != []
+
+
+def test_parts_outside_the_sandbox_s_folders_are_kept(installed_once, caplog, tmp_path):
+    precious = installed_once.directory / "var" / "precious"
+    precious.parent.mkdir(exist_ok=True)
+    precious.touch()
+    built = careful.Buildout(str(installed_once.directory / "buildout.cfg"), [], False)
+
+    built._uninstall(f"{precious}\n\n{installed_once.directory}/var\nparts/init\nparts\n/none")
+
+    assert precious.exists()
+    assert not (installed_once.directory / "parts" / "init").exists()
+    assert (installed_once.directory / "parts" / "app").exists()
+    assert [r.message for r in caplog.records if "is kept" in r.message] == [
+        f"{path} is kept: it is in none of parts, bin and develop-eggs."
+        for path in (precious, installed_once.directory / "var", "parts")
+    ]
+
+
+def test_damaged_manifest_makes_a_new_release(installed_once):
+    manifest = installed_once.directory / "releases" / "1" / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes()[:-10])
+
+    run(installed_once)
+
+    assert os.readlink(installed_once.directory / "current") == "releases/2"
+
+
+@pytest.mark.parametrize("target", ["", "r", "releases", "releases/", "releases/9"])
+def test_lost_or_cut_current_makes_a_new_release(installed_once, target):
+    current = installed_once.directory / "current"
+    current.unlink()
+    if target:
+        current.symlink_to(target)
+
+    run(installed_once)
+
+    assert os.readlink(current) == "releases/2"
+
+
+def test_what_killed_runs_left_in_the_stores_is_removed(installed_once):
+    left = [
+        installed_once.store / "cache" / name / ".draft-x" / "file"
+        for name in ("sandboxes", "projects", "mod_wsgi", "dist")
+    ]
+    for path in left:
+        path.parent.mkdir(parents=True)
+        path.touch()
+
+    run(installed_once)
+
+    assert [path for path in left if path.parent.exists()] == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EFBIG])
+def test_place_that_cannot_be_written_is_one_line(number):
+    with pytest.raises(UserError) as caught, careful.in_one_line():
+        raise OSError(number, "No way", "/a/file")
+
+    assert str(caught.value) == "cannot write /a/file: No way; mend that, and run again"
+
+
+def test_other_errors_are_not_explained_away():
+    with pytest.raises(FileNotFoundError), careful.in_one_line():
+        raise FileNotFoundError(errno.ENOENT, "None", "/a/file")
+
+
+def dist_of(wheel):
+    return zc.buildout.easy_install.pkg_resources.Distribution(
+        str(wheel), project_name="Shop", version="1.0"
+    )
+
+
+def test_egg_is_made_whole_and_no_draft_is_left(prepared, tmp_path):
+    eggs = tmp_path / "eggs"
+
+    made = careful.make_egg(dist_of(make_wheel(tmp_path)), str(eggs))
+
+    assert Path(made.location).parent == eggs
+    assert os.listdir(eggs) == [Path(made.location).name]
+    assert made.precedence == zc.buildout.easy_install.pkg_resources.EGG_DIST
+
+
+def test_egg_that_another_run_made_is_taken(prepared, tmp_path):
+    eggs = tmp_path / "eggs"
+    dist = dist_of(make_wheel(tmp_path))
+    first = Path(careful.make_egg(dist, str(eggs)).location)
+    before = first.stat()
+
+    assert careful.make_egg(dist, str(eggs)).location == str(first)
+    assert first.stat() == before
+
+
+def test_half_made_distributions_are_not_seen(tmp_path):
+    (tmp_path / "tmpabcdef" / "Shop-1.0.dist-info").mkdir(parents=True)
+    (tmp_path / "Shop-1.0-py3.11.egg" / "Shop-1.0.dist-info").mkdir(parents=True)
+
+    class Installer:
+        _dest = str(tmp_path)
+
+    assert careful.whole_eggs(Installer()) == [str(tmp_path / "Shop-1.0-py3.11.egg")]
+
+
+def test_installer_without_a_destination_has_no_eggs():
+    class Installer:
+        _dest = None
+
+    assert careful.whole_eggs(Installer()) == []
+
+
+class Index:
+    """Downloads like buildout's: straight to the place, byte by byte."""
+
+    def __init__(self, is_whole=True):
+        self.is_whole = is_whole
+
+    def download(self, location, folder):
+        place = Path(folder, Path(location).name)
+        place.write_text("half")
+        if not self.is_whole:
+            raise KeyboardInterrupt
+        place.write_text("whole")
+        return str(place)
+
+
+def fetched(tmp_path, is_whole):
+    class Installer:
+        _index = Index(is_whole)
+
+    dist = dist_of(Path("/elsewhere/Shop-1.0-py3-none-any.whl"))
+    return careful.fetch(Installer(), dist, str(tmp_path), str(tmp_path))
+
+
+def test_download_appears_when_it_is_whole(prepared, tmp_path):
+    found = fetched(tmp_path / "dist", True)
+
+    assert found.location == str(tmp_path / "dist" / "Shop-1.0-py3-none-any.whl")
+    assert Path(found.location).read_text() == "whole"
+    assert os.listdir(tmp_path / "dist") == ["Shop-1.0-py3-none-any.whl"]
+
+
+def test_download_cut_short_leaves_nothing(prepared, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        fetched(tmp_path / "dist", False)
+
+    assert os.listdir(tmp_path / "dist") == []
+
+
+def test_file_of_find_links_is_copied_and_stays(prepared, tmp_path):
+    wheel = make_wheel(tmp_path)
+
+    class Copied:
+        _index = type("Local", (), {"download": lambda _, location, folder: location})()
+
+    found = careful.fetch(Copied(), dist_of(wheel), str(tmp_path / "d"), str(tmp_path / "d"))
+
+    assert Path(found.location).read_bytes() == wheel.read_bytes()
+    assert wheel.exists()
+
+
+def test_tool_s_buildout_is_the_careful_one(prepared, monkeypatch):
+    monkeypatch.setattr(
+        buildout, "_buildout_default_options", dict(buildout._buildout_default_options)
+    )
+    index = zc.buildout.easy_install.AllowHostsPackageIndex
+    monkeypatch.setattr(index, "info", None, raising=False)
+    monkeypatch.setattr(zc.buildout.easy_install, "install", zc.buildout.easy_install.install)
+
+    tool.prepare()
+
+    assert buildout.Buildout is careful.Buildout
