@@ -59,7 +59,7 @@ class Cache:
         home = Path(os.environ.get("BUILDOUT_HOME", Path.home() / ".buildout"))
         defaults = configparser.RawConfigParser()
         defaults.read(home / "default.cfg")
-        section = defaults["buildout"] if "buildout" in defaults else {}
+        section = dict(defaults["buildout"]) if defaults.has_section("buildout") else {}
         return {
             name: Path(os.path.expanduser(section[name]))
             for name in ("download-cache", "eggs-directory")

@@ -8,6 +8,7 @@ from pylonyard import careful, tool
 from support import Sandbox, make_store, make_wheel, undone
 from zc.buildout import UserError, buildout
 
+
 @pytest.fixture
 def prepared(tmp_path, monkeypatch):
     """Have zc.buildout be careful, for the time of a test."""

@@ -114,10 +114,10 @@ def test_cache_in_use_is_nobody_s_alone(tmp_path):
 
 
 def test_use_waits_until_a_cache_is_cleaned(tmp_path):
+    path = f"import sys; sys.path.insert(0, {str(RECIPES)!r})"
     with drafts.alone(tmp_path):
         user = subprocess.Popen(
-            [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(RECIPES)!r})\n{USE}"]
-            + [str(tmp_path)],
+            [sys.executable, "-c", f"{path}\n{USE}", str(tmp_path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

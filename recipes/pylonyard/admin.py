@@ -153,6 +153,7 @@ def parser() -> argparse.ArgumentParser:
     stored.add_argument("--dry-run", action="store_true", help="only tell what --clean removes")
     locked = actions.add_parser("lock", help="record every file that the current release runs on")
     locked.add_argument("--file", type=Path, metavar="FILE", help="default: profiles/pylock.toml")
+    locked.add_argument("--offline", action="store_true", help="this machine's files alone")
     locked.add_argument("--index", metavar="URL", help="whose SHA-256 digests to record")
     locked.add_argument(
         "--with",
@@ -180,7 +181,8 @@ def lock(sandbox: Sandbox, words: argparse.Namespace) -> None:
     from pylonyard.index_pages import Places
 
     file = sandbox.directory / (words.file or "profiles/pylock.toml")
-    number = lock_command.command(sandbox.directory, file, words.also, Places(index=words.index))
+    places = None if words.offline else Places(index=words.index)
+    number = lock_command.command(sandbox.directory, file, words.also, places)
     print(f"{file} locks {number} distributions; review it, and commit it.")
 
 

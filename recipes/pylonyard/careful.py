@@ -36,10 +36,11 @@ def in_one_line() -> Iterator[None]:
         if error.errno not in drafts.UNWRITABLE:
             raise
         where = error.filename or os.getcwd()
-        raise UserError(f"cannot write {where}: {error.strerror}; mend that, and run again") from error
+        advice = "mend that, and run again"
+        raise UserError(f"cannot write {where}: {error.strerror}; {advice}") from error
 
 
-class Buildout(buildout.Buildout):  # type: ignore[misc]
+class Buildout(buildout.Buildout):
     """zc.buildout's, with a record that is whole or absent."""
 
     _recorded_parts: list[str] | None = None

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import zc.buildout.easy_install  # before pkg_resources, of which it brings a copy
-from zc.buildout import UserError  # isort: skip
-import pkg_resources
+import zc.buildout.easy_install
+from zc.buildout import UserError
+from zc.buildout.easy_install import pkg_resources
 
 from pylonyard.errors import OptionError
 from pylonyard.layout import Layout

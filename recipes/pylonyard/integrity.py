@@ -23,7 +23,7 @@ from pylonyard import drafts, wheels
 from pylonyard.wheels import WheelError, egg_name, sha256
 
 
-class Refused(WheelError):
+class RefusedError(WheelError):
     """A file is not what was recorded of it; it has been set aside."""
 
     def __init__(self, path: Path, expected: str, got: str, aside: Path) -> None:
@@ -48,12 +48,12 @@ def set_aside(path: Path, cache: Path) -> Path:
 def check_file(path: Path, digests: Collection[str], cache: Path) -> str:
     """Return the SHA-256 of a file, which has to be one of ``digests``.
 
-    :raises Refused: if it is not; the file has been set aside
+    :raises RefusedError: if it is not; the file has been set aside
     """
     digest = sha256(path)
     if digest not in digests:
         wanted = " or ".join(sorted(digests)) if len(digests) < 3 else "one of those recorded"
-        raise Refused(path, f"SHA-256 {wanted}", digest, set_aside(path, cache))
+        raise RefusedError(path, f"SHA-256 {wanted}", digest, set_aside(path, cache))
     return digest
 
 
@@ -140,7 +140,7 @@ class Verified:
         releases that use it.
 
         :param digests: the SHA-256 digests that the wheel may have
-        :raises Refused: naming the wheel or the egg's file that is not as it should be
+        :raises RefusedError: naming the wheel or the egg's file that is not as it should be
         :raises WheelError: if the wheel is damaged
         """
         egg = eggs / egg_name(wheel)
@@ -168,7 +168,7 @@ class Verified:
             aside = set_aside(egg, self.cache)
             wheels.publish(draft, egg)
         self.note(egg, sha256(wheel))
-        raise Refused(*found, aside)
+        raise RefusedError(*found, aside)
 
     def has(self, tree: Path, digest: str) -> bool:
         """Tell whether ``tree`` was noted as that which ``digest`` stands for."""
@@ -177,7 +177,7 @@ class Verified:
     def is_built(self, path: Path, source: str) -> bool:
         """Tell whether ``path`` is the file that was built here of ``source``, a SHA-256.
 
-        :raises Refused: if it was, and is no more; it has been set aside
+        :raises RefusedError: if it was, and is no more; it has been set aside
         """
         entry = self._known.get(os.fspath(path))
         if entry is None or entry["wheel"] != source:

@@ -24,7 +24,7 @@ from packaging.version import InvalidVersion, Version
 
 from pylonyard import modwsgi_source, pylock, sandboxes, scripts, tags, toolbox
 from pylonyard.errors import CommandError, UserError
-from pylonyard.index_pages import Places
+from pylonyard.index_pages import Offer, Places
 from pylonyard.interpreters import Interpreter, describe
 from pylonyard.pylock import Locked
 from pylonyard.virtualenvs import VIRTUALENV
@@ -46,9 +46,10 @@ class Wanted:
     """Whether it may have been made here, so that no index needs to have it."""
 
 
-def command(directory: Path, file: Path, also: Iterable[str], places: Places) -> int:
+def command(directory: Path, file: Path, also: Iterable[str], places: Places | None) -> int:
     """Write the lock of the sandbox ``directory``; return how many distributions it has.
 
+    :param places: where to ask for digests; None to know but the download cache's own
     :param also: distributions, ``name==version``, that only other interpreters need
     :raises UserError: if there is no release, or a file that is missing or differs
     """
@@ -117,7 +118,13 @@ class _Locking:
     """The finding of files for distributions."""
 
     cache: Path
-    places: Places
+    places: Places | None
+
+    def _offers(self, wanted: Wanted) -> list[Offer]:
+        try:
+            return list(self.places.offers(wanted.name)) if self.places else []
+        except CommandError as error:
+            raise UserError(f"{error}; without an index: bin/pylonyard lock --offline") from error
 
     def locked(self, wanted: Wanted) -> Locked | None:
         """Return what a lock says of a distribution; None if no index has to have it."""
@@ -141,10 +148,7 @@ class _Locking:
         )
 
     def _files(self, wanted: Wanted) -> dict[str, str]:
-        try:
-            offers = list(self.places.offers(wanted.name))
-        except CommandError:
-            offers = []
+        offers = [] if self.places is None else self._offers(wanted)
         offered = {each.name: each.sha256 for each in offers if each.sha256}
         files = {name: digest for name, digest in offered.items() if _is_of(name, wanted)}
         for path in (self.cache / "dist").iterdir():

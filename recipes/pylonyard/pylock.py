@@ -88,7 +88,8 @@ class Lock:
 
     def summary(self, environment: Mapping[str, str]) -> str:
         """Return a digest of all that is locked for an interpreter."""
-        held = [[p.name, p.version, sorted(p.files.items())] for p in self.packages_for(environment)]
+        packages = self.packages_for(environment)
+        held = [[each.name, each.version, sorted(each.files.items())] for each in packages]
         return hashlib.sha256(json.dumps(held).encode()).hexdigest()
 
     def digests(self, filename: str) -> set[str] | None:
@@ -104,6 +105,10 @@ class Lock:
         except InvalidWheelFilename:
             return None
         return set() if any(package.name == name for package in self.packages) else None
+
+
+known: dict[Path, Lock] = {}
+"""The locks of the parts of this run; zc.buildout's own downloads have to agree with them."""
 
 
 def read(path: Path) -> Lock:

@@ -162,6 +162,7 @@ class PylonsApp(Recipe):
             lock = pylock.read(options.lock)
         except pylock.LockError as error:
             raise OptionError(self.name, [f"lock: {error}"]) from error
+        pylock.known[options.lock] = lock
         places = Places(
             options.find_links or tuple(base["find-links"].split()),
             options.index or base.get("index"),

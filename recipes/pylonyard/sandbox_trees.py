@@ -4,13 +4,14 @@ Their files have no wheel beside them to be compared with, so a digest of each i
 kept where the signatures of eggs are; bytecode is compiled anew where it changed.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 from pathlib import Path
 
 from pylonyard.errors import CommandError
-from pylonyard.integrity import Refused, Verified, set_aside
+from pylonyard.integrity import RefusedError, Verified, set_aside
 from pylonyard.running import run
 from pylonyard.sandboxes import site_packages
 from pylonyard.writing import files_below, write
@@ -27,7 +28,7 @@ def note(cache: Path, home: Path) -> None:
 def check(cache: Path, home: Path) -> bool:
     """Tell whether ``home`` holds what was noted; False if nothing was.
 
-    :raises Refused: naming a file that differs; the sandbox has been set aside
+    :raises RefusedError: naming a file that differs; the sandbox has been set aside
     """
     listed = _list_of(cache, home)
     try:
@@ -43,7 +44,7 @@ def check(cache: Path, home: Path) -> bool:
     expected, got = json.loads(content), _held(home)
     for name in sorted({*expected, *got}):
         if expected.get(name) != got.get(name):
-            raise Refused(
+            raise RefusedError(
                 home / name,
                 expected.get(name, "no such file"),
                 got.get(name, "none"),
@@ -81,13 +82,11 @@ def _compile_anew(home: Path) -> None:
     for path in list(files_below(home)):
         if path.suffix in (".pyc", ".pyo") and _has_source(path):
             path.unlink()
-    try:
-        # Not all that is installed is valid in every Python; what is, gets compiled.
+    # Not all that is installed is valid in every Python; what is, gets compiled.
+    with contextlib.suppress(CommandError):
         run(
             [home / "bin" / "python", "-E", "-S", "-m", "compileall", "-q", site_packages(home)],
             "compileall",
         )
-    except CommandError:
-        pass
 
 

@@ -2,12 +2,13 @@
 
 import os
 import sys
+from pathlib import Path
 
 import zc.buildout.buildout
 import zc.buildout.easy_install
 from zc.buildout.buildout import SectionKey
 
-from pylonyard import careful, offline_mend, wheels
+from pylonyard import careful, integrity, offline_mend, wheels
 
 DEFAULTS = {
     # A user's ~/.buildout/default.cfg and any buildout.cfg override these.
@@ -20,14 +21,22 @@ DEFAULTS = {
 def unpack_wheel(wheel: str, destination: str) -> None:
     """Unpack a wheel for zc.buildout, which would start pip for each.
 
-    :raises zc.buildout.UserError: if it is damaged
+    :raises zc.buildout.UserError: if it is damaged, or not what a lock names
     """
-    from pathlib import Path
-
     try:
+        _check_lock(Path(wheel))
         wheels.unpack(Path(wheel), Path(destination))
     except wheels.WheelError as error:
         raise zc.buildout.UserError(f"{error}; remove it, and run this again") from error
+
+
+def _check_lock(wheel: Path) -> None:
+    """Refuse a wheel of a distribution that is locked, unless it is the locked file."""
+    pylock = sys.modules.get("pylonyard.pylock")
+    for lock in pylock.known.values() if pylock else ():
+        digests = lock.digests(wheel.name)
+        if digests is not None:
+            integrity.check_file(wheel, digests, wheel.parent.parent)
 
 
 def prepare() -> None:

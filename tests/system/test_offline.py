@@ -3,7 +3,6 @@
 import subprocess
 
 import pytest
-
 from pylonyard.interpreters import find
 
 pytestmark = pytest.mark.system

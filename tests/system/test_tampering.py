@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 import support
 from packaging.utils import canonicalize_name
-
 from pylonyard import pylock
 from pylonyard.wheels import sha256
 
@@ -139,7 +138,8 @@ def whole(request, tmp_path_factory, served):
     folder = tmp_path_factory.mktemp("tampering")
     store = support.make_store(folder / "store")
     pristine = shutil.copytree(store / "wheels", folder / "pristine")
-    site = Site(support.Sandbox(folder / "sandbox", store), request.param, pristine, folder / "mark")
+    sandbox = support.Sandbox(folder / "sandbox", store)
+    site = Site(sandbox, request.param, pristine, folder / "mark")
     text = LOCKED
     if request.param == "index":
         for name in ("shop", "shop-loader"):
