@@ -240,3 +240,59 @@ def test_tool_s_buildout_is_the_careful_one(prepared, monkeypatch):
     tool.prepare()
 
     assert buildout.Buildout is careful.Buildout
+
+
+class Refusing:
+    """Refuses to replace the record, as a full disk does."""
+
+    def __init__(self, monkeypatch, after=0):
+        self.left = after
+        self.given = careful.installed.replace
+        monkeypatch.setattr(careful.installed, "replace", self)
+
+    def __call__(self, path, text):
+        self.left -= 1
+        if self.left < 0:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        self.given(path, text)
+
+
+def test_record_that_cannot_be_written_fails_a_run_and_is_removed(installed_once, monkeypatch):
+    Refusing(monkeypatch)
+
+    with pytest.raises(UserError) as caught:
+        run(installed_once, {"site:port": "8081"})
+
+    assert str(caught.value) == (
+        f"cannot write {record(installed_once)}: No space left on device; "
+        "mend that, and run again"
+    )
+    assert not record(installed_once).exists()
+    assert os.readlink(installed_once.directory / "current") == "releases/1"
+
+
+def test_record_that_cannot_be_written_after_a_release_is_told(
+    installed_once, monkeypatch, caplog
+):
+    made = run(installed_once)
+    made._current = "releases/0"
+    Refusing(monkeypatch)
+
+    made._write_record("[buildout]\nparts =\n")
+
+    assert [r.message for r in caplog.records if "anew" in r.message] == [
+        f"cannot write {record(installed_once)}: No space left on device; "
+        "the next run installs all anew."
+    ]
+
+
+def test_copy_that_cannot_be_written_fails_no_run(installed_once, monkeypatch, caplog):
+    monkeypatch.setattr(
+        careful.Buildout,
+        "_keep_copy",
+        lambda self: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space", "/copy")),
+    )
+
+    run(installed_once)
+
+    assert "cannot write /copy: No space." in [r.message for r in caplog.records]

@@ -44,6 +44,7 @@ class Buildout(buildout.Buildout):
     """zc.buildout's, with a record that is whole or absent."""
 
     _recorded_parts: list[str] | None = None
+    _current = ""
 
     def __init__(self, *words: Any, **named: Any) -> None:
         with in_one_line():
@@ -55,10 +56,15 @@ class Buildout(buildout.Buildout):
         with in_one_line():
             locking.hold(layout.directory)
             drafts.use(layout.cache)
+            self._current = current(layout.directory)
             super().install(args)
+        try:
             self._keep_copy()
             sweep(layout)
             self._record_use(layout)
+        except OSError as error:
+            # The release is current; a run that fails now would say otherwise.
+            log.warning("cannot write %s: %s.", error.filename, error.strerror)
 
     def _record_use(self, layout: Layout) -> None:
         pins = self.get(self["buildout"]["versions"]) or {}
@@ -102,7 +108,7 @@ class Buildout(buildout.Buildout):
             if section != "buildout":
                 text.write("\n")
             buildout._save_options(section, installed_options[section], text)
-        installed.replace(self._record(), text.getvalue())
+        self._write_record(text.getvalue())
 
     def _update_installed(self, **options: str) -> None:
         """Change options of the record's first section.
@@ -119,8 +125,26 @@ class Buildout(buildout.Buildout):
         try:
             text = record.read_text(encoding="utf-8")
         except FileNotFoundError:
-            text = ""
-        installed.replace(record, installed.updated(text, options))
+            return  # It could not be written before.
+        self._write_record(installed.updated(text, options))
+
+    def _write_record(self, text: str) -> None:
+        """Write the record; one that cannot be true any more is removed instead.
+
+        That is no reason to fail if the run has made a new release current already.
+        """
+        record = self._record()
+        try:
+            installed.replace(record, text)
+        except OSError as error:
+            if error.errno not in drafts.UNWRITABLE:
+                raise
+            if record.exists():
+                record.unlink()
+            if current(record.parent) == self._current:
+                raise
+            where, why = error.filename or record, error.strerror
+            log.warning("cannot write %s: %s; the next run installs all anew.", where, why)
 
     def _compute_part_signatures(self, parts: Any) -> None:
         """Compute a recipe's signature once, however many parts are of it."""
@@ -141,6 +165,14 @@ class Buildout(buildout.Buildout):
                 super()._uninstall(name)
             elif os.path.lexists(os.path.join(bounds.directory, name)):
                 log.warning("%s is kept: it is in none of parts, bin and develop-eggs.", name)
+
+
+def current(directory: Path) -> str:
+    """Return the target of a sandbox's link to its live release; '' if there is none."""
+    try:
+        return os.readlink(directory / "current")
+    except OSError:
+        return ""
 
 
 def sweep(layout: Layout) -> None:

@@ -11,8 +11,10 @@ Standard library only: ``bin/buildout`` asks this before it imports anything els
 import compileall
 import hashlib
 import json
+import marshal
 import os
 import stat
+import sys
 import tempfile
 import time
 import zipfile
@@ -115,12 +117,30 @@ def compile_anew(egg: Path) -> None:
     compileall.compile_dir(egg, quiet=2, force=True)
 
 
+def check_bytecode(egg: Path) -> None:
+    """Check that the bytecode of an egg, which we cannot replace, is that of its sources.
+
+    :raises WheelError: naming the first file that is not
+    """
+    for path in sorted(egg.rglob("__pycache__/*.pyc")):
+        source = path.parent.parent / (path.name.partition(".")[0] + ".py")
+        if not path.name.endswith(f".{sys.implementation.cache_tag}.pyc"):
+            continue  # Another interpreter's; this one never reads it.
+        try:
+            held = marshal.loads(path.read_bytes()[16:])
+            is_same = bool(held == compile(source.read_bytes(), held.co_filename, "exec"))
+        except Exception as error:
+            raise WheelError(f"{path}: expected bytecode, got none: {error}") from error
+        if not is_same:
+            raise WheelError(f"{path}: expected the bytecode of {source.name}, got other")
+
+
 class Verified:
     """The eggs that were found to be what a wheel holds, and have not changed since."""
 
     def __init__(self, cache: Path) -> None:
         self.cache = cache
-        self._file = cache / "verified" / f"{os.geteuid()}.json"
+        self._files = [cache / "verified" / f"{os.geteuid()}.json", _own_file(cache)]
         self._known = self._read()
 
     def unchanged(self, egg: Path, digests: Collection[str]) -> bool:
@@ -149,7 +169,10 @@ class Verified:
         digest = check_file(wheel, digests, self.cache)
         if os.path.lexists(egg):
             self._compare(wheel, egg)
-            compile_anew(egg)
+            if os.access(egg, os.W_OK):
+                compile_anew(egg)
+            else:
+                check_bytecode(egg)
         else:
             wheels.install(wheel, eggs)
         self.note(egg, digest)
@@ -195,21 +218,50 @@ class Verified:
     def _note(self, path: Path, digest: str, state: str) -> None:
         # Another run may have noted something in the meantime.
         self._known = {**self._read(), os.fspath(path): {"wheel": digest, "signature": state}}
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, draft = tempfile.mkstemp(prefix=".draft-", dir=self._file.parent)
-        with open(descriptor, "w", encoding="utf-8") as stream:
-            json.dump(self._known, stream)
-        os.replace(draft, self._file)
+        for file in self._files:
+            try:
+                _write(file, json.dumps(self._known))
+                return
+            except OSError as error:
+                # Of a cache that it only reads, an account takes notes at home, if at all.
+                if error.errno not in drafts.UNWRITABLE or os.access(file.parent, os.W_OK):
+                    raise
 
     def _read(self) -> dict[str, dict[str, str]]:
         """Return what is known; nothing if somebody else might have written it."""
-        try:
-            descriptor = os.open(self._file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            with open(descriptor, encoding="utf-8") as stream:
-                status = os.fstat(stream.fileno())
-                if status.st_uid != os.geteuid() or status.st_mode & 0o022:
-                    return {}
-                known = json.load(stream)
-        except (OSError, ValueError):
-            return {}
-        return known if isinstance(known, dict) else {}
+        known: dict[str, dict[str, str]] = {}
+        for file in reversed(self._files):
+            known |= _read(file)
+        return known
+
+
+def _own_file(cache: Path) -> Path:
+    """Return where an account keeps what it knows of a cache that it cannot write."""
+    digest = hashlib.sha256(os.fsencode(cache)).hexdigest()[:20]
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(home, "pylonyard", f"verified-{os.geteuid()}-{digest}.json")
+
+
+def _write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, draft = tempfile.mkstemp(prefix=".draft-", dir=file.parent)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        os.replace(draft, file)
+    except BaseException:
+        os.unlink(draft)
+        raise
+
+
+def _read(file: Path) -> dict[str, dict[str, str]]:
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with open(descriptor, encoding="utf-8") as stream:
+            status = os.fstat(stream.fileno())
+            if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+                return {}
+            known = json.load(stream)
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}

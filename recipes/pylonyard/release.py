@@ -118,7 +118,8 @@ class Release(Recipe):
         if number is not None and self._is_released(staged, number):
             log.info("Release %s is current; nothing has changed.", number)
         else:
-            number = self._released(staged)
+            before, number = number, self._released(staged)
+            self._link_commands_or_return(before)
             log.info("Release %s is current.", number)
         self._link_commands()
         for site in self.sites:
@@ -131,6 +132,15 @@ class Release(Recipe):
         """Tell whether a release holds what was staged, and its manifest is whole."""
         there = staged.is_in(self.releases.path(number))
         return there and bool(self.releases.manifest(number))
+
+    def _link_commands_or_return(self, before: int | None) -> None:
+        """Have ``bin/`` offer the new release; if it cannot, the one before stays current."""
+        try:
+            self._link_commands()
+        except UserError:
+            if before is not None:
+                self.releases.flip(before)
+            raise
 
     def _link_commands(self) -> None:
         try:

@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 from pylonyard import escaping, writing
 from pylonyard.apache_vhost import ApacheVhost
+from pylonyard.interpreters import find
 from pylonyard.mod_wsgi_build import ModWsgiBuild
 
 pytestmark = [
@@ -146,15 +147,15 @@ def python3(ground, interpreter3):
 
 @pytest.fixture(scope="session")
 def python2(ground):
-    found = [*Path.home().glob(".pyenv/versions/2.7*/bin/python2.7")]
-    on_path = shutil.which("python2.7")
-    if not found and not on_path:
-        pytest.skip("no python2.7")
+    try:
+        found = find("python2.7").executable
+    except ValueError:
+        pytest.skip("lacks python2.7")
     tool, home = ground / "virtualenv", ground / "python2"
     subprocess.run([sys.executable, "-m", "venv", tool], check=True)
     pip = [tool / "bin" / "python", "-m", "pip", "install", "-q", "virtualenv==20.21.1"]
     subprocess.run(pip, check=True)
-    base = reachable(found[0] if found else on_path, ground)
+    base = reachable(found, ground)
     create = [tool / "bin" / "virtualenv", "-q", "-p", base, home]
     subprocess.run(create, check=True)
     install = [home / "bin" / "python", "-m", "pip", "install", "-q", "PasteDeploy==1.5.2"]

@@ -10,6 +10,7 @@ extends = buildout.cfg
 allow-picked-versions = false
 
 [app]
+lock =
 eggs +=
     pytest
     WebTest

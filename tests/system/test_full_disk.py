@@ -131,6 +131,7 @@ def test_run_with_a_limit_on_files_changes_nothing_that_is_live(checkout, free_p
         assert "Traceback" not in refused.stdout
         lines = [line for line in refused.stdout.splitlines() if "File too large" in line]
         assert len(lines) == 1, refused.stdout
+        assert lines[0].startswith("Error: "), refused.stdout
     site.bootstrap(f"site:port={port}")
     assert f"port = {port}" in (site.path / "current/simplesite/production.ini").read_text()
     assert not list(Path(site.path, "releases").glob(".draft-*"))

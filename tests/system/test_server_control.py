@@ -8,7 +8,6 @@ import contextlib
 import http.client
 import json
 import os
-import pwd
 import resource
 import shutil
 import signal
@@ -478,33 +477,6 @@ def foreground_server_is_left_alone(paster):
         assert f"port {site.port} is taken by" in site.do("fg")[1]
 
 
-@scenario
-def root_runs_everything_as_the_user(paster):
-    site = Site(paster, user="nobody")
-    nobody = pwd.getpwnam("nobody")
-    var = site.directory / "var"
-    var.mkdir()
-    os.chown(var, nobody.pw_uid, nobody.pw_gid)
-
-    site.start()
-
-    # Marks of another user's processes do not count as ours, so ask /proc.
-    owners = {p.stat().st_uid for p in (var, *var.rglob("*"))}
-    assert owners == {nobody.pw_uid}
-    (status,) = (
-        (entry / "status").read_text()
-        for entry in Path("/proc").glob("[0-9]*")
-        if b"\0serve\0" in (entry / "cmdline").read_bytes()
-    )
-    uid = str(nobody.pw_uid)
-    assert f"\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\n" in status
-    assert site.do("status")[0] == 0
-    assert site.do("stop") == (0, "shop: stopped")
-    site.write_settings(user="no-such-user")
-    missing = "shop: there is no account no-such-user on this machine"
-    assert site.do("start") == (6, missing)
-
-
 @pytest.fixture(scope="session")
 def paster(tmp_path_factory):
     if given := os.environ.get("PYLONYARD_TEST_PASTER"):
@@ -532,26 +504,8 @@ def sandboxes():
         yield directory
 
 
-def nobody_can_run(paster):
-    """Whether an unprivileged user reaches both interpreters and our packages."""
-    check = [sys.executable, "-c", "import os, sys; open(sys.argv[1]); os.listdir(sys.argv[2])"]
-    wanted = pwd.getpwnam("nobody")
-    return not subprocess.run(
-        [*check, paster, RECIPES], user=wanted.pw_uid, cwd="/", capture_output=True
-    ).returncode
-
-
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_scenario(name, paster, unshare, sandboxes):
-    if name == "root_runs_everything_as_the_user":
-        if os.getuid() != 0:
-            pytest.skip("needs root")
-        try:
-            reachable = nobody_can_run(paster)
-        except PermissionError:
-            reachable = False
-        if not reachable:
-            pytest.skip("the interpreters are not readable for nobody")
     environment = {**os.environ, "PYTHONPATH": str(RECIPES), "TMPDIR": sandboxes}
     done = subprocess.run(
         [*unshare, sys.executable, __file__, name, paster],

@@ -77,15 +77,7 @@ def test_what_a_cache_lacks_that_cannot_be_written_is_one_line(reader, public_fo
     assert "Permission denied" in errors[0]
     assert "Traceback" not in refused.stdout
     assert (reader.path / "current" / "manifest.json").is_file()
-
-
-def test_clean_in_a_cache_that_cannot_be_written_is_one_line(reader, free_port):
-    bootstrap(reader, "-c", "staging.cfg", f"site:port={free_port()}")
-
-    refused = run_as_reader(reader, "bin/pylonyard", "cache", "--clean")
-
-    assert refused.returncode == 1
-    assert len(refused.stdout.splitlines()) == 1, refused.stdout
+    assert run_as_reader(reader, "bin/pylonyard", "cache").returncode == 0
 
 
 def test_cache_of_two_sandboxes_is_cleaned_of_what_neither_needs(public_checkout, free_port):

@@ -133,7 +133,11 @@ def served(tmp_path_factory):
         server.server_close()
 
 
-@pytest.fixture(scope="module", params=["index", "find-links", "download cache", "installed egg"])
+FETCHED = ["index", "find-links", "download cache"]
+INSTALLED = ["installed egg"]
+
+
+@pytest.fixture(scope="module", params=[*FETCHED, *INSTALLED])
 def whole(request, tmp_path_factory, served):
     folder = tmp_path_factory.mktemp("tampering")
     store = support.make_store(folder / "store")
@@ -334,9 +338,8 @@ def test_tampered_distribution_is_refused_before_it_runs(site, tamper):
     assert site.released() == before
 
 
+@pytest.mark.parametrize("whole", FETCHED, indirect=True)
 def test_without_a_lock_it_would_have_run(site):
-    if site.place == "installed egg":
-        pytest.skip("is about what is fetched")
     edited_record(site)
     site.lock()[0].unlink()
 
@@ -360,9 +363,8 @@ def test_run_after_a_refusal_is_whole(site):
     assert not site.mark.exists()
 
 
+@pytest.mark.parametrize("whole", INSTALLED, indirect=True)
 def test_bytecode_of_somebody_else_never_runs(site):
-    if site.place != "installed egg":
-        pytest.skip("is about installed eggs")
     source = site.egg / CODE
     (bytecode,) = source.parent.glob("__pycache__/loadwsgi.*.pyc")
     header = bytecode.read_bytes()[:16]
