@@ -8,6 +8,9 @@ from pylonyard import careful, tool
 from support import Sandbox, make_store, make_wheel, undone
 from zc.buildout import UserError, buildout
 
+# Whole runs of buildout, in process.
+pytestmark = pytest.mark.system
+
 
 @pytest.fixture
 def prepared(tmp_path, monkeypatch):

@@ -64,7 +64,8 @@ class Buildout(buildout.Buildout):
             self._record_use(layout)
         except OSError as error:
             # The release is current; a run that fails now would say otherwise.
-            log.warning("cannot write %s: %s.", error.filename, error.strerror)
+            where = error.filename or layout.directory
+            log.warning("cannot write %s: %s.", where, error.strerror)
 
     def _record_use(self, layout: Layout) -> None:
         pins = self.get(self["buildout"]["versions"]) or {}

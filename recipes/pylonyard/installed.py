@@ -146,5 +146,9 @@ def replace(path: Path, text: str) -> None:
     path.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         draft = Path(folder, path.name)
-        draft.write_bytes(content)
+        try:
+            draft.write_bytes(content)
+        except OSError as error:
+            error.filename = str(path)  # A full disk has none, and a draft's tells nothing.
+            raise
         draft.replace(path)

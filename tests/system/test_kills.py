@@ -19,7 +19,8 @@ def needs_a_namespace():
 
 def test_killed_installs_are_repaired_by_the_next_run(tmp_path):
     program = ROOT / "benchmarks" / "kill_installs.py"
-    command = [sys.executable, program, "--kills", "12", "--row", "3", "--folder", tmp_path]
+    words = ["--kills", "12", "--row", "4", "--kinds", "cold", "offline", "source"]
+    command = [sys.executable, program, *words, "--folder", tmp_path]
 
     finished = subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600
