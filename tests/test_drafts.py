@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from pylonyard import drafts
 
+# Other processes that hold drafts, and waits for them.
+pytestmark = pytest.mark.system
+
 RECIPES = Path(drafts.__file__).parent.parent
 
 

@@ -63,6 +63,7 @@ def test_absent_record_is_no_problem(bounds, tmp_path):
     assert repaired(tmp_path / ".installed.cfg", tmp_path / "copy", bounds) == []
 
 
+@pytest.mark.system  # thousands of cuts take seconds
 @pytest.mark.parametrize("has_copy", [True, False])
 def test_record_cut_at_any_byte_lets_nothing_else_be_deleted(whole, bounds, tmp_path, has_copy):
     record, copy = tmp_path / ".installed.cfg", tmp_path / "copy"
