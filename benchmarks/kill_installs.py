@@ -34,7 +34,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from fresh_checkout import ROOT, copy_checkout
+
 UNSHARE = ["unshare", "--pid", "--fork", "--mount", "--mount-proc", "--kill-child"]
 STORES = ("eggs/v5/*", "sandboxes", "projects", "dist")
 LASTING = {"cold": 8.0, "offline": 8.0, "warm": 2.0, "source": 3.0}
@@ -123,16 +124,6 @@ def kill(process: "subprocess.Popen[bytes]") -> None:
         os.kill(int(child), signal.SIGKILL)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-
-
-def copy_checkout(target: Path) -> None:
-    """Copy what a fresh checkout of this repository has."""
-    listing = ["git", "-C", str(ROOT), "ls-files", "-z", "-co", "--exclude-standard"]
-    names = subprocess.run(listing, check=True, capture_output=True, text=True).stdout
-    for name in filter(None, names.split("\0")):
-        if (ROOT / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target / name)
 
 
 def make_template(folder: Path) -> None:

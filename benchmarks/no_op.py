@@ -9,7 +9,6 @@ checkout, so that a busy machine slows all of them alike; medians are compared.
 
 import argparse
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -17,7 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from fresh_checkout import ROOT, copy_checkout
+
 FLOOR = "[buildout]\nparts =\n"
 
 
@@ -30,15 +30,6 @@ def config(sites: int) -> str:
         for number in range(sites):
             lines += [f"[s{number}]", "<= site", f"name = s{number}", f"port = {20000 + number}"]
     return "\n".join(lines) + "\n"
-
-
-def copy_checkout(target: Path) -> None:
-    listing = ["git", "-C", str(ROOT), "ls-files", "-z", "-co", "--exclude-standard"]
-    names = subprocess.run(listing, check=True, capture_output=True, text=True).stdout
-    for name in filter(None, names.split("\0")):
-        if (ROOT / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target / name)
 
 
 def seconds(checkout: Path, *words: str) -> float:

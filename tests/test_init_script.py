@@ -122,7 +122,7 @@ def test_command_runs_the_server_from_its_settings(artifacts, sandbox):
     source = sandbox.directory / "current" / "shop" / "server.json"
     assert text.splitlines()[-2:] == [
         "from pylonyard.server.cli import main",
-        f"sys.exit(main(__import__('pathlib').Path('{source}')))",
+        f"sys.exit(main('{source}'))",
     ]
 
 

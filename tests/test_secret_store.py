@@ -4,7 +4,7 @@ import stat
 import uuid
 
 import pytest
-from pylonyard.secret_store import Origin, SecretError, SecretStore, origin, references
+from pylonyard.secret_store import Origin, SecretError, SecretStore, origin
 
 SECRET = "s3cr%t"
 
@@ -180,7 +180,3 @@ def test_kept_secret_that_is_damaged_is_one_line(folder):
         SecretStore(folder, {"key": Origin("uuid")}).value("key")
 
     assert str(caught.value) == f"key: cannot keep it in {folder}: it is not UTF-8"
-
-
-def test_references_are_told_once():
-    assert references("<secret:b> <secret:a:url> <secret:b> <secret:>") == ["a", "b"]

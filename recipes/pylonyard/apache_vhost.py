@@ -64,7 +64,6 @@ import grp
 import json
 import pwd
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +76,7 @@ from pylonyard.errors import OptionError
 from pylonyard.options import option
 from pylonyard.recipe import Recipe, site_path
 from pylonyard.rendering import render
-from pylonyard.scripts import python_script
+from pylonyard.scripts import tool_script
 from pylonyard.writing import Artifact
 
 # What Debian's a2enmod takes, in the order in which a2enmod may load them.
@@ -197,12 +196,11 @@ class ApacheVhost(Recipe):
             "tls_port": options.httpd_ssl_port if options.ssl_certificate else None,
             "user": options.user,
         }
-        return python_script(
-            Path(sys.executable),
-            "import sys",
-            f"sys.path.insert(0, {str(Path(__file__).parent.parent)!r})",
-            "from pylonyard.httpd_control import Httpd, main",
-            f"sys.exit(main(Httpd(**{described!r}), sys.argv[1:]))",
+        return tool_script(
+            "pylonyard.httpd_control",
+            f"Httpd(**{described!r})",
+            "sys.argv[1:]",
+            names="Httpd, main",
         )
 
     def published(self) -> Mapping[str, Any]:

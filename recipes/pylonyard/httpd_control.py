@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+from pylonyard.running import PROGRAM_PATH, completed, last_line
+
 PATIENCE = 30.0
 """Seconds to wait for an answer, or for an end."""
 
@@ -80,7 +80,7 @@ def start(httpd: Httpd) -> int:
         _expect_free(port)
     output = _apache(httpd, "-k", "start")
     if output.returncode:
-        raise ControlError(_last_line(output.stdout) or "cannot start", FAILED)
+        raise ControlError(last_line(output.stdout) or "cannot start", FAILED)
     _await_answer(httpd)
     return _say(httpd, f"answers on {_addresses(httpd)}")
 
@@ -231,45 +231,21 @@ def _check(httpd: Httpd) -> None:
         raise ControlError("refused by apache2 -t: " + " ".join(reason), NOT_CONFIGURED)
 
 
-def _apache(httpd: Httpd, *arguments: str) -> "subprocess.CompletedProcess[Any]":
+def _apache(httpd: Httpd, *arguments: str) -> "subprocess.CompletedProcess[str]":
     names = ("apache2", "httpd")
     program = next(filter(None, (shutil.which(n, path=PROGRAM_PATH) for n in names)), None)
     if program is None:
         raise ControlError("found no apache2; apt-get install apache2", NOT_INSTALLED)
     kept = {name: os.environ[name] for name in ("TZ", "TMPDIR") if name in os.environ}
-    return subprocess.run(
-        [program, "-f", httpd.config, *arguments],
-        env={**kept, "PATH": PROGRAM_PATH, "LANG": "C.UTF-8"},
-        cwd="/",
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        **_identity(httpd.user),
-    )
-
-
-def _identity(user: str) -> dict[str, Any]:
-    """Return what makes Apache run as ``user``, if root starts it.
-
-    Logs and pid files are where that account may put links, so Apache must not
-    open them with root's rights.
-    """
-    entry = pwd.getpwnam(user)
-    if os.geteuid() or not entry.pw_uid:
-        return {}
-    groups = os.getgrouplist(user, entry.pw_gid)
-    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
+    # Logs and pid files are where that account may put links, so Apache must not
+    # open them with root's rights.
+    command = [program, "-f", httpd.config, *arguments]
+    environment = {**kept, "PATH": PROGRAM_PATH, "LANG": "C.UTF-8"}
+    return completed(command, environment, "/", account=httpd.user)
 
 
 def _addresses(httpd: Httpd) -> str:
     return ", ".join(f"127.0.0.1:{port}" for port in httpd.ports)
-
-
-def _last_line(output: str) -> str:
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    return lines[-1] if lines else ""
 
 
 def _say(httpd: Httpd, what: str, status: int = 0) -> int:

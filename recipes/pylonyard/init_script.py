@@ -80,7 +80,7 @@ class InitScript(Recipe):
         yield Artifact(
             f"bin/{options.name}",
             scripts.tool_script(
-                "pylonyard.server.cli", f"__import__('pathlib').Path({str(source)!r})"
+                "pylonyard.server.cli", repr(str(source))
             ),
             0o755,
         )

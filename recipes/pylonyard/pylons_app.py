@@ -121,7 +121,8 @@ class PylonsApp(Recipe):
         homes: dict[Options, Path] = vars(self.buildout).setdefault("_pylonyard_homes", {})
         shared = dataclasses.replace(options, name="", scripts=(), interpreter="")
         if shared not in homes:
-            homes[shared] = self._foreign() if self._interpreter() else self._own()
+            other = self._interpreter()
+            homes[shared] = self._foreign(other) if other else self._own()
         self.home = homes[shared]
 
     def _interpreter(self) -> Interpreter | None:
@@ -170,10 +171,8 @@ class PylonsApp(Recipe):
         )
         return Files(self.name, lock, self.layout, places)
 
-    def _foreign(self) -> Path:
+    def _foreign(self, interpreter: Interpreter) -> Path:
         options, base = self.settings, self.buildout["buildout"]
-        interpreter = self._interpreter()
-        assert interpreter is not None
         lock = self._lock()
         contents = Contents(
             interpreter=interpreter,

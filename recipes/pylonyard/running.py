@@ -40,17 +40,13 @@ def run(
     :raises CommandError: if it cannot start, fails, or takes too long
     """
     try:
-        finished: subprocess.CompletedProcess[str] = subprocess.run(
-            [os.fspath(word) for word in command],
-            env=clean_environment() if environment is None else dict(environment),
-            cwd=directory,
-            input=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
+        finished = completed(
+            command,
+            clean_environment() if environment is None else environment,
+            directory,
+            account=account,
+            stdin=stdin,
             timeout=timeout,
-            **as_account(account),
         )
     except subprocess.TimeoutExpired:
         raise CommandError(what, f"took longer than {timeout:g} s", advice) from None
@@ -62,6 +58,36 @@ def run(
         told = (reason or last_line)(finished.stdout)
         raise CommandError(what, told or f"exit status {finished.returncode}", advice)
     return finished.stdout
+
+
+def completed(
+    command: Sequence[str | Path],
+    environment: Mapping[str, str],
+    directory: str | Path | None = None,
+    *,
+    account: str | None = None,
+    stdin: str = "",
+    timeout: float | None = None,
+) -> "subprocess.CompletedProcess[str]":
+    """Run ``command`` to its end, standard error among what it prints.
+
+    :param timeout: in seconds
+    :raises OSError: if it cannot start
+    :raises subprocess.SubprocessError: if it takes too long, or cannot change accounts
+    """
+    finished: subprocess.CompletedProcess[str] = subprocess.run(
+        [os.fspath(word) for word in command],
+        env=dict(environment),
+        cwd=directory,
+        input=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        timeout=timeout,
+        **as_account(account),
+    )
+    return finished
 
 
 def as_account(account: str | None) -> dict[str, Any]:

@@ -47,7 +47,8 @@ def make(store: Path, locations: Sequence[Path]) -> Path:
         return home
     with drafts.draft(store) as folder:
         draft = folder / home.name
-        _lay_out(draft, lines)
+        lay_out(draft, interpreter(), sys.version_info[:2])
+        (site_packages(draft) / PTH).write_text("\n".join([*lines, ""]), encoding="utf-8")
         draft.chmod(0o755)
         publish(draft, home)
     return home
@@ -69,19 +70,21 @@ def _name(lines: list[str]) -> str:
     return hashlib.sha256(json.dumps(held).encode()).hexdigest()[:20]
 
 
-def _lay_out(home: Path, lines: list[str]) -> None:
-    base = interpreter()
-    python = "python{}.{}".format(*sys.version_info)
-    packages = home / "lib" / python / "site-packages"
-    packages.mkdir(parents=True)
+def lay_out(home: Path, base: Path, version: Sequence[int]) -> None:
+    """Make a virtual environment as of PEP 405, with nothing installed.
+
+    :param base: the interpreter, outside any virtual environment
+    :param version: of that interpreter; what is given of it is written down
+    """
+    python = "python{}.{}".format(*version)
+    (home / "lib" / python / "site-packages").mkdir(parents=True)
     (home / "bin").mkdir()
     (home / "bin" / "python").symlink_to(base)
     for name in ("python3", python):
         (home / "bin" / name).symlink_to("python")
-    (packages / PTH).write_text("\n".join([*lines, ""]), encoding="utf-8")
     (home / "pyvenv.cfg").write_text(
         f"home = {base.parent}\n"
         "include-system-site-packages = false\n"
-        "version = {}.{}\n".format(*sys.version_info),
+        f"version = {'.'.join(map(str, version))}\n",
         encoding="utf-8",
     )

@@ -50,17 +50,19 @@ def python_script(python: Path, *statements: str) -> str:
     return "\n".join([*header, *statements, ""])
 
 
-def tool_script(module: str, *arguments: str) -> str:
+def tool_script(module: str, *arguments: str, names: str = "main") -> str:
     """Return a script of this package's own: ``module.main(arguments)``.
 
     It runs on buildout's interpreter, and finds this package where it is now.
+
+    :param names: what it imports of the module: ``main``, and what ``arguments`` use
     """
     recipes = str(Path(pylonyard.__file__).parent.parent)
     return python_script(
         Path(sys.executable),
         "import sys",
         f"sys.path.insert(0, {recipes!r})",
-        f"from {module} import main",
+        f"from {module} import {names}",
         f"sys.exit(main({', '.join(arguments)}))",
     )
 

@@ -11,7 +11,7 @@ import re
 import secrets
 import urllib.parse
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,8 +125,3 @@ class SecretStore:
 
 def _why(error: OSError | UnicodeDecodeError) -> str:
     return (error.strerror or str(error)) if isinstance(error, OSError) else "it is not UTF-8"
-
-
-def references(text: str) -> Iterable[str]:
-    """Return the names of the secrets that ``text`` refers to."""
-    return sorted({match.group(1) for match in _REFERENCE.finditer(text)})

@@ -9,7 +9,7 @@ from pathlib import Path
 from zc.buildout import UserError
 
 from pylonyard.releases import MANIFEST
-from pylonyard.writing import files_below, mode_of
+from pylonyard.writing import directory, files_below, mode_of
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Staged:
         """
         for path, (_, source) in self.files.items():
             target = folder / path
-            _make_folders(target.parent, folder)
+            directory(target.parent)
             shutil.copyfile(source, target, follow_symlinks=False)
             if target.is_symlink():
                 continue
@@ -74,10 +74,3 @@ def equal(one: Path, other: Path) -> bool:
         return mode_of(one) == mode_of(other) and one.read_bytes() == other.read_bytes()
     except OSError:
         return False
-
-
-def _make_folders(folder: Path, below: Path) -> None:
-    if folder != below and not folder.is_dir():
-        _make_folders(folder.parent, below)
-        folder.mkdir()
-        folder.chmod(0o755)

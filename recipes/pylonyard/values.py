@@ -86,12 +86,6 @@ def text(value: str) -> str:
     return value
 
 
-def required_text(value: str) -> str:
-    if not value:
-        raise refuse("some text", value)
-    return text(value)
-
-
 def boolean(value: str) -> bool:
     try:
         return {"true": True, "false": False}[value.lower()]

@@ -30,7 +30,7 @@ from pylonyard.interpreters import Interpreter
 from pylonyard.layout import Layout
 from pylonyard.old_builds import project_name, unpacked, wheel_without_setup_requires
 from pylonyard.running import first_error, run
-from pylonyard.sandboxes import PTH, site_packages
+from pylonyard.sandboxes import PTH, lay_out, site_packages
 from pylonyard.writing import write
 
 log = logging.getLogger("pylonyard")
@@ -147,13 +147,14 @@ class Build:
         self._add_paths()
 
     def _lay_out(self) -> None:
-        if self.contents.interpreter.series >= (3, 6):
-            _lay_out(self.home, self.contents.interpreter)
+        base = self.contents.interpreter
+        if base.series >= (3, 6):
+            lay_out(self.home, base.executable, base.version)
             return
         found = self._virtualenv()
         command = [sys.executable, "-m", "virtualenv", "--quiet", "--no-download"]
         command += ["--no-pip", "--no-setuptools", "--no-wheel", "--activators", ""]
-        command += ["--python", str(self.contents.interpreter.executable), str(self.home)]
+        command += ["--python", str(base.executable), str(self.home)]
         path = os.pathsep.join(map(str, found))
         run(command, "cannot make a virtual environment", environment=_pip_environment(path))
 
@@ -279,22 +280,6 @@ class Build:
     def _add_paths(self) -> None:
         lines = [str(path) for path in self.contents.extra_paths]
         write(site_packages(self.home) / PTH, "\n".join([*lines, ""]).encode())
-
-
-def _lay_out(home: Path, interpreter: Interpreter) -> None:
-    """Make a virtual environment as of PEP 405, with nothing installed."""
-    python = "python{}.{}".format(*interpreter.series)
-    (home / "lib" / python / "site-packages").mkdir(parents=True)
-    (home / "bin").mkdir()
-    (home / "bin" / "python").symlink_to(interpreter.executable)
-    for name in ("python3", python):
-        (home / "bin" / name).symlink_to("python")
-    (home / "pyvenv.cfg").write_text(
-        f"home = {interpreter.executable.parent}\n"
-        "include-system-site-packages = false\n"
-        "version = {}.{}.{}\n".format(*interpreter.version),
-        encoding="utf-8",
-    )
 
 
 def _tool_pins(buildout: Any) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """Fresh checkouts of this repository, run as their users run them."""
 
-import shutil
 import subprocess
 import sys
 import urllib.error
@@ -10,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from fresh_checkout import ROOT, copy_checkout
 
-ROOT = Path(__file__).parents[2]
+__all__ = ["ROOT", "Checkout", "copy_checkout", "fetch"]
 
 
 @dataclass
@@ -53,17 +53,6 @@ class Checkout:
         for script in self.controls:
             if (self.path / "bin" / script).exists():
                 self.run(f"bin/{script}", "stop", check=False)
-
-
-def copy_checkout(target: Path) -> None:
-    """Copy what git has, or would have, of this repository."""
-    listing = ["git", "-C", str(ROOT), "ls-files", "-z", "-co", "--exclude-standard"]
-    names = subprocess.run(listing, check=True, capture_output=True, text=True).stdout
-    for name in filter(None, names.split("\0")):
-        source = ROOT / name
-        if source.is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, target / name)
 
 
 def fetch(url: str, **headers: str) -> tuple[int, str]:

@@ -1,5 +1,6 @@
-"""Interpreters that every account of the machine can read."""
+"""Interpreters that the account which serves a site can read."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,20 +10,24 @@ from pylonyard.interpreters import find
 
 
 def readable_by_all(command: str, folder: Path) -> Path:
-    """Return the interpreter ``command``, or a copy of it below ``folder``.
-
-    One below /root is out of the reach of the account that serves a site.
-    """
+    """Return the interpreter ``command``, or a copy of it below ``folder``."""
     try:
-        real = find(command).executable
+        return reachable(find(command).executable, folder)
     except ValueError:
         pytest.skip(f"lacks {command}")
-    as_nobody = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "ls"]
-    if subprocess.run([*as_nobody, real], capture_output=True).returncode == 0:
+
+
+def reachable(real: Path, folder: Path) -> Path:
+    """Return an interpreter, or a copy of it below ``folder`` that nobody's account can read.
+
+    One below /root is out of the reach of other accounts.
+    """
+    prefix = real.parent.parent
+    as_nobody = {} if os.geteuid() else {"user": "nobody", "group": "nogroup", "extra_groups": []}
+    if subprocess.run(["ls", prefix / "lib"], capture_output=True, **as_nobody).returncode == 0:
         return real
     if not shutil.which("patchelf"):
         pytest.skip("lacks patchelf")
-    prefix = real.parent.parent
     copy = folder / prefix.name
     if not copy.exists():
         skipped = shutil.ignore_patterns("test", "tests", "__pycache__", "*.pyc", "*.a")

@@ -9,13 +9,18 @@ import pytest
 UNSHARE = ["unshare", "--pid", "--fork", "--mount", "--mount-proc", "--kill-child"]
 
 
+def need(words: list[str]) -> None:
+    """Skip the test if this machine does not let us make such a namespace."""
+    tried = subprocess.run([*words, "true"], capture_output=True, text=True)
+    if tried.returncode:
+        pytest.skip(f"lacks unshare: {tried.stderr.strip()}")
+
+
 def run_apart(
     script: str, folder: Path, environ: Mapping[str, str], timeout: float = 600
 ) -> list[str]:
     """Run a shell script in a pid and mount namespace of its own; return its lines."""
-    tried = subprocess.run([*UNSHARE, "true"], capture_output=True, text=True)
-    if tried.returncode:
-        pytest.skip(f"lacks unshare: {tried.stderr.strip()}")
+    need(UNSHARE)
     finished = subprocess.run(
         [*UNSHARE, "sh", "-eu", "-c", script],
         cwd=folder,

@@ -2,11 +2,9 @@
 
 import contextlib
 import getpass
-import grp
 import http.client
 import json
 import os
-import pwd
 import re
 import shutil
 import socket
@@ -20,9 +18,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from interpreters_for_all import reachable, readable_by_all
 from pylonyard import escaping, writing
 from pylonyard.apache_vhost import ApacheVhost
-from pylonyard.interpreters import find
 from pylonyard.mod_wsgi_build import ModWsgiBuild
 
 pytestmark = [
@@ -111,29 +109,10 @@ def add_app(home):
     return home
 
 
-def reachable(python, ground):
-    """Return ``python``, or a copy of it that the account of the site can read."""
-    describe = "import os, sys; print(os.path.realpath(sys.executable))"
-    real = Path(subprocess.check_output([python, "-c", describe], text=True).strip())
-    prefix = real.parent.parent
-    as_user = {"user": USER, "group": grp.getgrgid(pwd.getpwnam(USER).pw_gid).gr_name}
-    tried = subprocess.run(["ls", prefix / "lib"], capture_output=True, **as_user)
-    if tried.returncode == 0:
-        return real
-    copy = ground / prefix.name
-    if not copy.exists():
-        skipped = shutil.ignore_patterns("test", "tests", "__pycache__", "*.pyc", "*.a")
-        shutil.copytree(prefix, copy, symlinks=True, ignore=skipped)
-        for name in ("**/_sysconfigdata*.py", "**/config*/Makefile"):
-            for path in copy.glob(f"lib/{name}"):
-                path.write_text(path.read_text().replace(str(prefix), str(copy)))
-    return copy / "bin" / real.name
-
-
 @pytest.fixture(scope="session")
 def interpreter3(ground):
     base = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
-    return reachable(base, ground)
+    return reachable(Path(base), ground)
 
 
 @pytest.fixture(scope="session")
@@ -147,15 +126,11 @@ def python3(ground, interpreter3):
 
 @pytest.fixture(scope="session")
 def python2(ground):
-    try:
-        found = find("python2.7").executable
-    except ValueError:
-        pytest.skip("lacks python2.7")
     tool, home = ground / "virtualenv", ground / "python2"
     subprocess.run([sys.executable, "-m", "venv", tool], check=True)
     pip = [tool / "bin" / "python", "-m", "pip", "install", "-q", "virtualenv==20.21.1"]
     subprocess.run(pip, check=True)
-    base = reachable(found, ground)
+    base = readable_by_all("python2.7", ground)
     create = [tool / "bin" / "virtualenv", "-q", "-p", base, home]
     subprocess.run(create, check=True)
     install = [home / "bin" / "python", "-m", "pip", "install", "-q", "PasteDeploy==1.5.2"]

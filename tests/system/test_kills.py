@@ -5,16 +5,14 @@ import sys
 
 import pytest
 from checkouts import ROOT
-from namespaces import UNSHARE
+from namespaces import UNSHARE, need
 
 pytestmark = pytest.mark.system
 
 
 @pytest.fixture(autouse=True)
 def needs_a_namespace():
-    tried = subprocess.run([*UNSHARE, "true"], capture_output=True, text=True)
-    if tried.returncode:
-        pytest.skip(f"lacks unshare: {tried.stderr.strip()}")
+    need(UNSHARE)
 
 
 def test_killed_installs_are_repaired_by_the_next_run(tmp_path):

@@ -1,8 +1,8 @@
 """From the cache alone, in a network namespace that has nothing but its loopback."""
 
-import subprocess
 
 import pytest
+from namespaces import need
 from pylonyard.interpreters import find
 
 pytestmark = pytest.mark.system
@@ -20,9 +20,7 @@ bin/simplesite stop
 
 @pytest.fixture(autouse=True)
 def needs_a_namespace():
-    tried = subprocess.run([*ALONE, "true"], capture_output=True, text=True)
-    if tried.returncode:
-        pytest.skip(f"lacks unshare: {tried.stderr.strip()}")
+    need(ALONE)
 
 
 def stores(site):

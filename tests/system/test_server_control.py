@@ -21,6 +21,7 @@ import venv
 from pathlib import Path
 
 import pytest
+from namespaces import need
 from pylonyard.server.processes import marked, server_marker, supervisor_marker
 
 pytestmark = pytest.mark.system
@@ -490,9 +491,7 @@ def paster(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def unshare():
-    tried = subprocess.run([*UNSHARE, "true"], capture_output=True, text=True)
-    if tried.returncode != 0:
-        pytest.skip(f"needs a pid namespace: {tried.stderr.strip()}")
+    need(UNSHARE)
     return UNSHARE
 
 

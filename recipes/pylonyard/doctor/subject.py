@@ -14,7 +14,7 @@ from pylonyard.activation.journal import Journal
 from pylonyard.activation.sources import Site
 from pylonyard.activation.tree import Tree
 from pylonyard.activation.world import APACHE, Account, account, apache_user
-from pylonyard.running import as_account, clean_environment
+from pylonyard.running import clean_environment, completed
 from pylonyard.server.settings import Settings
 
 
@@ -95,17 +95,12 @@ class Subject:
         if os.geteuid() == 0 and self.site.user != "root" and self.owner.uid < 0:
             return 127, f"there is no account {self.site.user}"
         try:
-            finished = subprocess.run(
-                [os.fspath(word) for word in words],
-                env=clean_environment(environment),
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
+            finished = completed(
+                words,
+                clean_environment(environment),
+                "/",
+                account=self.site.user,
                 timeout=timeout,
-                **as_account(self.site.user),
             )
         except subprocess.TimeoutExpired:
             return 127, f"took longer than {timeout:g} s"

@@ -85,12 +85,13 @@ ACTIONS: dict[str, Action] = {
 }
 
 
-def main(source: Path, arguments: Sequence[str] | None = None) -> int:
+def main(source: str | Path, arguments: Sequence[str] | None = None) -> int:
     """Do what the ``arguments`` of the command say; return its exit status.
 
     :param source: the site's server.json
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
+    source = Path(source)
     name = source.parent.name
     if words in (["help"], ["--help"], ["-h"]):
         print(HELP.format(name=name), end="")
