@@ -1,6 +1,5 @@
 """From the cache alone, in a network namespace that has nothing but its loopback."""
 
-
 import pytest
 from namespaces import need
 from pylonyard.interpreters import find
@@ -67,6 +66,25 @@ def test_a_second_checkout_builds_no_module(public_checkout, free_port):
 
     assert "Building mod_wsgi" not in told
     assert stores(second) == before
+
+
+def test_a_second_checkout_of_the_book_s_site_builds_neither_sandbox_nor_module(public_checkout):
+    try:
+        find("python2.7")
+    except ValueError:
+        pytest.skip("lacks python2.7")
+    # The account could not read an interpreter below /root; nothing is served here.
+    words = ["-c", "legacy.cfg", "site:mode=mod_wsgi", "site:user=www-data", "ini:setup=false"]
+    first, second = public_checkout(), public_checkout()
+    first.bootstrap(*words)
+    before = stores(first)
+
+    script = f"ip link set lo up; {second.python} bootstrap.py --offline {' '.join(words)}"
+    told = second.run(*ALONE, script).stdout
+
+    assert "pylonyard: Release 1 is current." in told
+    assert "mod_wsgi/" in "".join(before)
+    assert stores(first) == before
 
 
 def test_what_the_cache_lacks_is_named_whole(checkout, tmp_path):
