@@ -126,6 +126,13 @@ def _read(path: Path) -> str:
         return stream.read()
 
 
+def recorded_pins(directory: Path, cache: Path) -> list[Pin]:
+    """Return the versions that a sandbox was recorded to need: canonical name, version."""
+    return [
+        pin for user in users(cache)[0] if user.directory == directory for pin in user.recorded.pins
+    ]
+
+
 def is_gone(user: User) -> bool:
     """Tell whether a user's directory is there no more; no if that cannot be seen."""
     try:
@@ -151,12 +158,17 @@ def needed_by(user: User, stores: Stores) -> Needs:
         return user.recorded
 
 
-def needs(directory: Path, stores: Stores) -> Needs:
+FOLDERS = ("bin", "parts", "releases")
+"""Where the files of a sandbox are that may need something of the cache."""
+
+
+def needs(directory: Path, stores: Stores, folders: Iterable[str] = FOLDERS) -> Needs:
     """Return what the releases, the parts and the tools of a sandbox need.
 
+    :param folders: those of them that matter
     :raises OSError: if something of it cannot be read
     """
-    names = named(_texts(directory))
+    names = named(_texts(directory, folders))
     pins: frozenset[Pin] = frozenset()
     for home in sorted(names):
         packages = list((stores.cache / "sandboxes" / home).glob("lib/python*/site-packages"))
@@ -168,10 +180,10 @@ def needs(directory: Path, stores: Stores) -> Needs:
     return Needs(names, pins | pins_of(names))
 
 
-def _texts(directory: Path) -> Iterator[str]:
+def _texts(directory: Path, folders: Iterable[str]) -> Iterator[str]:
     """Yield what the files of a sandbox say, and where its links lead."""
     yield _text(directory / ".installed.cfg")
-    for folder in ("bin", "parts", "releases"):
+    for folder in folders:
         for path in files_below(directory / folder):
             yield os.readlink(path) if path.is_symlink() else _text(path)
         if (directory / folder).is_dir():

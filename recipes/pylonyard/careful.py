@@ -17,7 +17,7 @@ from typing import Any
 import zc.buildout.easy_install
 from zc.buildout import UserError, buildout
 
-from pylonyard import cache_record, drafts, installed, locking
+from pylonyard import cache_record, drafts, installed, locking, settling
 from pylonyard.layout import Layout
 
 log = logging.getLogger("pylonyard")
@@ -62,6 +62,8 @@ class Buildout(buildout.Buildout):
             self._keep_copy()
             sweep(layout)
             self._record_use(layout)
+            if not args:
+                settling.keep(self, layout)
         except OSError as error:
             # The release is current; a run that fails now would say otherwise.
             where = error.filename or layout.directory

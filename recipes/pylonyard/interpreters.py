@@ -6,6 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from pylonyard import settled
 from pylonyard.errors import CommandError
 from pylonyard.running import PROGRAM_PATH, clean_environment, run
 
@@ -54,8 +55,7 @@ def find(command: str) -> Interpreter:
         except CommandError:
             continue
     raise ValueError(
-        f"expected an interpreter of this machine, got {command!r}; "
-        "install it, or name its path"
+        f"expected an interpreter of this machine, got {command!r}; install it, or name its path"
     )
 
 
@@ -75,6 +75,7 @@ def _candidates(command: str) -> list[Path]:
     if "/" in command:
         path = Path(command).expanduser()
         return [path] if path.is_file() else []
+    settled.asked("PATH", "PYENV_ROOT")
     on_path = shutil.which(command, path=os.environ.get("PATH", PROGRAM_PATH))
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     own = sorted(pyenv.glob(f"versions/*/bin/{command}"), reverse=True)

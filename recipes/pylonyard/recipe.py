@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from zc.buildout import UserError
 
-from pylonyard import locking
+from pylonyard import locking, settled
 from pylonyard.errors import OptionError
 from pylonyard.layout import Layout
 from pylonyard.options import parse
@@ -28,6 +28,8 @@ class Recipe:
         self.layout = Layout.of(buildout)
         locking.hold(self.layout.directory)
         self.settings = parse(self.declaration, name, options, self.layout.directory)
+        if watch := settled.watching():
+            watch.named(vars(self.settings).values())
         self.location = self.layout.parts / name
         self.prepare()
         self.files = self._rendered()

@@ -23,7 +23,7 @@ from typing import Any
 
 from zc.buildout import UserError
 
-from pylonyard import manifest, scripts, setup_app, values
+from pylonyard import manifest, scripts, settled, setup_app, values
 from pylonyard.errors import OptionError
 from pylonyard.judgement import judge
 from pylonyard.options import option
@@ -34,6 +34,8 @@ from pylonyard.validators import Draft
 from pylonyard.writing import Artifact, Link
 
 log = logging.getLogger("pylonyard")
+
+UNCHANGED = "Release %s is current; nothing has changed."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +87,13 @@ class Release(Recipe):
             problem = f"sites: expected a section of recipe pylonyard:site, got {section!r}"
             raise OptionError(self.name, [problem])
         sections = tuple(options["sections"].split())
-        published = {key: part[key] for name in sections for part in [self.buildout[name]]
-                     for key in part if key in ("httpd-port", "setup", "database")}
+        published = {
+            key: part[key]
+            for name in sections
+            for part in [self.buildout[name]]
+            for key in part
+            if key in ("httpd-port", "setup", "database")
+        }
         by_apache = options["mode"] != "proxy"
         port = published["httpd-port"] if by_apache else options["port"]
         setup = setup_app.Setup(options["name"], options["user"], published.get("database", ""))
@@ -104,7 +111,7 @@ class Release(Recipe):
         layout = self.layout
         words = [repr(str(path)) for path in (layout.directory, layout.bin)]
         yield Artifact(
-            "bin/pylonyard", scripts.tool_script("pylonyard.admin", *words), 0o755
+            "bin/pylonyard", scripts.tool_script("pylonyard.admin", *words, tools=True), 0o755
         )
 
     def published(self) -> Mapping[str, Any]:
@@ -116,14 +123,17 @@ class Release(Recipe):
         staged = self._staged()
         number = self.releases.current_number()
         if number is not None and self._is_released(staged, number):
-            log.info("Release %s is current; nothing has changed.", number)
+            log.info(UNCHANGED, number)
         else:
             before, number = number, self._released(staged)
             self._link_commands_or_return(before)
             log.info("Release %s is current.", number)
         self._link_commands()
-        for site in self.sites:
-            log.info("  bin/%s start   serves it at %s", site.start, site.address)
+        starts = [f"  bin/{site.start} start   serves it at {site.address}" for site in self.sites]
+        for line in starts:
+            log.info("%s", line)
+        if watch := settled.watching():
+            watch.told = [UNCHANGED % number, *starts]
         return created
 
     update = install

@@ -1,6 +1,5 @@
 """``bin/buildout``: zc.buildout with this project's defaults and one lock."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -53,7 +52,5 @@ def prepare() -> None:
 
 def main() -> None:
     """Run zc.buildout on the command line's arguments."""
-    # Other accounts serve what is made here; what is secret has a mode of its own.
-    os.umask(0o022)
     prepare()
     zc.buildout.buildout.main(sys.argv[1:])

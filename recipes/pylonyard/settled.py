@@ -1,0 +1,239 @@
+"""Whether anything has changed since the last run, asked before zc.buildout is imported.
+
+A run that ends well keeps the state of all that it went by: how it was called, each
+file that it opened and each folder that it listed (Python's audit events tell), what
+its options name, and the trees that it answers for: parts, scripts, the release, and
+what these need of the cache.  The next run compares; if all is as it was, there is
+nothing to do, and it says so.  Anything else, or any doubt, is a whole run.
+
+Standard library only.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import stat
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+MEMORY = Path(".pylonyard", "settled.json")
+
+PLAIN = {"-c", "-N", "-o"}
+"""The switches of ``buildout`` that a run may have and still be spared."""
+
+VARIABLES = frozenset({"BUILDOUT_HOME", "HOME", "PYTHONHOME", "PYTHONPATH", "TMPDIR"})
+"""What every run goes by, of the environment; a run notes what else it asks for."""
+
+LATELY = 5_000_000
+"""How far, in ns, the clock of a file system may be behind ours: a tick of the kernel."""
+
+_MISSING = "none"
+
+
+def answer(words: Sequence[str], directory: Path) -> bool:
+    """Tell that nothing has changed, if that is so; return whether it is.
+
+    :param words: the arguments of ``bin/buildout``
+    """
+    try:
+        memory = json.loads((directory / MEMORY).read_text(encoding="utf-8"))
+        if memory["called"] != called(words, memory["variables"]):
+            return False
+        if memory["state"] != state(memory["paths"], memory["trees"]):
+            return False
+        told = [f"pylonyard: {line}" for line in memory["told"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    print("\n".join(told))
+    return True
+
+
+def called(words: Sequence[str], names: Iterable[str]) -> str:
+    """Return a digest of all by which two runs with the same files may differ.
+
+    :param names: the variables of the environment that matter
+    """
+    variables = [(name, os.environ.get(name)) for name in sorted(names)]
+    account = (os.geteuid(), os.getegid(), sorted(os.getgroups()))
+    program = (os.path.realpath(sys.argv[0]), sys.executable, sys.version)
+    how = (program, list(words), os.getcwd(), account, variables)
+    return hashlib.sha256(repr(how).encode(errors="surrogateescape")).hexdigest()
+
+
+def is_plain(words: Sequence[str]) -> bool:
+    """Tell whether a command line says no more than which configuration to install."""
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        if word == "-c" and left:
+            left.pop(0)
+        elif word not in PLAIN and (word.startswith("-") or "=" not in word):
+            return False
+    return True
+
+
+def state(paths: Iterable[str], trees: Iterable[str]) -> str:
+    """Return a digest of what stands at ``paths``, and of all that is below ``trees``."""
+    held = hashlib.sha256()
+    for path in paths:
+        held.update(repr((path, _state(path))).encode(errors="surrogateescape"))
+    for tree in trees:
+        held.update(repr((tree, _tree(tree))).encode(errors="surrogateescape"))
+    return held.hexdigest()
+
+
+def _state(path: str) -> object:
+    """Return what tells one state of a file, a link or a folder from another."""
+    try:
+        own = os.lstat(path)
+        if stat.S_ISDIR(own.st_mode):
+            return own.st_mode, sorted(n for n in os.listdir(path) if not _is_fleeting(n))
+        led = os.stat(path) if stat.S_ISLNK(own.st_mode) else own
+        if stat.S_ISDIR(led.st_mode):
+            return os.readlink(path)
+        return [(s.st_mode, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for s in (own, led)]
+    except OSError:
+        return _MISSING
+
+
+def _is_fleeting(name: str) -> bool:
+    """Tell whether a file of this name comes and goes, and nothing goes by it."""
+    return name == "__pycache__" or name.startswith(".")
+
+
+def _tree(tree: str) -> str:
+    from pylonyard.integrity import signature
+
+    try:
+        return signature(Path(tree))
+    except OSError:
+        return _MISSING
+
+
+class Watch:
+    """What a run opens, lists and starts, from the time at which it began."""
+
+    def __init__(self) -> None:
+        self.began = time.time_ns() - LATELY
+        self.seen: set[str] = set()
+        self.variables = set(VARIABLES)
+        self.told: list[str] = []
+        self.warned = False
+
+    def hook(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Note an event of :func:`sys.addaudithook`."""
+        if event not in _EVENTS or not arguments:
+            return
+        if event == "open" and _writes(*arguments[1:3]):
+            return
+        path = arguments[0]
+        if path is None:
+            path = "."
+        if isinstance(path, str | bytes | os.PathLike):
+            name = os.fsdecode(path)
+            if event == "subprocess.Popen" and "/" not in name:
+                return  # Looked for in folders that are watched.
+            self.seen.add(os.path.abspath(name))
+
+    def named(self, values: Iterable[object]) -> None:
+        """Note the paths among the values of options: they may only have been looked for."""
+        for value in values:
+            if isinstance(value, Path):
+                self.seen.add(os.fspath(value))
+            elif isinstance(value, tuple):
+                self.named(value)
+
+    def memory(
+        self, words: Sequence[str], ours: Sequence[Path], trees: Sequence[Path]
+    ) -> dict[str, object] | None:
+        """Return what the next run is to compare; none if that would prove nothing.
+
+        :param words: the arguments of ``bin/buildout``
+        :param ours: files, and folders, that runs write: what changes there in a run
+            is that run's own doing
+        :param trees: those of them that are compared with all that is in them
+        """
+        if self.warned or not self.told or not is_plain(words):
+            return None
+        inside = tuple(f"{tree}/" for tree in map(os.fspath, trees))
+        paths = {source for path in self.seen if (source := _source(path))}
+        paths = {path for path in paths if not path.startswith(inside)}
+        written = tuple(f"{path}/" for path in map(os.fspath, ours))
+        if any(self._is_late(path) for path in paths if not f"{path}/".startswith(written)):
+            return None
+        watched, whole = sorted(paths), sorted(map(os.fspath, trees))
+        return {
+            "called": called(words, self.variables),
+            "variables": sorted(self.variables),
+            "paths": watched,
+            "trees": whole,
+            "state": state(watched, whole),
+            "told": self.told,
+        }
+
+    def _is_late(self, path: str) -> bool:
+        """Tell whether a file may have changed after it was read."""
+        try:
+            status = os.stat(path)
+        except OSError:
+            return False
+        return stat.S_ISREG(status.st_mode) and status.st_ctime_ns >= self.began
+
+
+_EVENTS = frozenset({"open", "os.listdir", "os.scandir", "subprocess.Popen"})
+
+
+def _writes(mode: str | None, flags: int) -> bool:
+    if mode is None:
+        return flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) != 0
+    return not {"w", "a", "x", "+"}.isdisjoint(mode)
+
+
+def _source(path: str) -> str:
+    """Return the file whose bytecode ``path`` is, or ``path`` itself; '' of what has none.
+
+    Templates have bytecode there as well, but are opened to see whether it is theirs.
+    """
+    folder, name = os.path.split(path)
+    if os.path.basename(folder) != "__pycache__":
+        return path
+    own = name.endswith(".pyc")
+    return os.path.join(os.path.dirname(folder), name.partition(".")[0] + ".py") if own else ""
+
+
+_watches: list[Watch] = []
+"""That of this process, if it is a run that :func:`begin` began."""
+
+
+class _Warned(logging.Handler):
+    """Notes that there was a warning: the next run should give it again."""
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__(logging.WARNING)
+        self.watch = watch
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.watch.warned = True
+
+
+def begin() -> None:
+    """Note, from now on, what this run goes by."""
+    watch = Watch()
+    _watches.append(watch)
+    sys.addaudithook(watch.hook)
+    logging.getLogger().addHandler(_Warned(watch))
+
+
+def watching() -> Watch | None:
+    """Return the watch of this run, if there is one."""
+    return _watches[-1] if _watches else None
+
+
+def asked(*names: str) -> None:
+    """Note that this run goes by variables of the environment."""
+    if watch := watching():
+        watch.variables.update(names)
