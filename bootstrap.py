@@ -2,6 +2,7 @@
 """Make bin/buildout in this checkout, and run it.
 
     python3 bootstrap.py [test] [--offline] [-c FILE] [SECTION:OPTION=VALUE ...]
+    python3 bootstrap.py fetch FILE-OR-REQUIREMENT ...
 
 Needs Python 3.10 or newer and nothing else.  The tools (zc.buildout and what
 the recipes use) are the wheels that profiles/tools.txt names; each is checked
@@ -10,7 +11,8 @@ egg directory, and never installed twice.  ``--offline`` takes all from the cach
 
 ``test`` adds what profiles/tests.txt names, installs the Debian packages that
 tests/debian-packages.txt names (when root, and where missing), makes bin/test
-and runs it; arguments that follow are pytest's.
+and runs it; arguments that follow are pytest's.  ``fetch`` brings files into the
+cache, for runs that are offline and said what they lack.
 """
 
 import configparser
@@ -24,6 +26,7 @@ from pathlib import Path
 CHECKOUT = Path(os.path.realpath(__file__)).parent
 RECIPES = CHECKOUT / "recipes"
 OLDEST_PYTHON = (3, 10)
+ISOLATED = "-I -S"
 
 
 def fail(message):
@@ -156,10 +159,10 @@ def tools(cache, lists, offline):
         )
     try:
         verified = Verified(cache.root)
-        eggs = [verified.install(wheel, cache.eggs, digests) for wheel, digests in found]
+        eggs = verified.install_all(dict(found), cache.eggs)
+        return sandboxes.make(cache.sandboxes, eggs)
     except wheels.WheelError as error:
         fail(f"{error}; run this again")
-    return sandboxes.make(cache.sandboxes, eggs)
 
 
 def describe_recipes(python):
@@ -169,16 +172,18 @@ def describe_recipes(python):
     source = CHECKOUT / "setup.py"
     if info.exists() and info.stat().st_mtime >= source.stat().st_mtime:
         return
-    subprocess.run(
-        [python, source.name, "-q", "egg_info"], cwd=CHECKOUT, check=True
-    )
+    subprocess.run([python, source.name, "-q", "egg_info"], cwd=CHECKOUT, check=True)
     os.utime(info)
 
 
-def script(name, python, statements):
-    """Write bin/<name>, which works from a path that has spaces as well."""
-    quoted = shlex.quote(str(python))
-    text = f"#!/bin/sh\n'''exec' {quoted} \"$0\" \"$@\"\n' '''\n" + "\n".join(statements) + "\n"
+def script(name, home, lists, statements):
+    """Write bin/<name>, which works from a path that has spaces as well.
+
+    It starts without site: what the tools' sandbox and eggs hold runs once it is verified.
+    """
+    quoted = shlex.quote(str(sandboxes.interpreter()))
+    text = f"#!/bin/sh\n'''exec' {quoted} {ISOLATED} \"$0\" \"$@\"\n' '''\n"
+    text += "\n".join([*on_path(home, lists), *statements, ""])
     path = CHECKOUT / "bin" / name
     path.parent.mkdir(exist_ok=True)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
@@ -189,8 +194,26 @@ def script(name, python, statements):
     return path
 
 
-def on_path(*folders):
-    return ["import sys", f"sys.path[0:0] = {[str(folder) for folder in folders]!r}"]
+def on_path(home, lists):
+    """Return the statements that find the recipes, and know of the tools."""
+    return [
+        "import sys",
+        f"sys.path.insert(0, {str(RECIPES)!r})",
+        "from pylonyard import toolbox",
+        f"toolbox.place({', '.join(repr(str(path)) for path in [home, *lists])})",
+    ]
+
+
+def fetch(home, lists, words):
+    """Become the process that brings what ``words`` name into the cache."""
+    statements = [
+        *on_path(home, lists),
+        "toolbox.bring()",
+        "from pylonyard.fetching import main",
+        f"sys.exit(main({str(home.parent.parent)!r}, sys.argv[1:]))",
+    ]
+    python = str(sandboxes.interpreter())
+    os.execv(python, [python, *ISOLATED.split(), "-c", "\n".join(statements), *words])
 
 
 def say(message):
@@ -228,26 +251,22 @@ def bootstrap(arguments):
     drafts.use(cache.root)
     lists = [CHECKOUT / "profiles" / "tools.txt"]
     home = tools(cache, lists, offline)
+    if arguments[:1] == ["fetch"]:
+        fetch(home, lists, arguments[1:])
     describe_recipes(home / "bin" / "python")
     buildout = script(
         "buildout",
-        home / "bin" / "python",
-        [
-            *on_path(RECIPES),
-            "from pylonyard import toolbox",
-            f"toolbox.check({str(lists[0])!r}, {str(cache.root)!r})",
-            "from pylonyard.tool import main",
-            "sys.exit(main())",
-        ],
+        home,
+        lists,
+        ["from pylonyard.buildout_command import main", "sys.exit(main())"],
     )
     if not testing:
         os.execv(buildout, [str(buildout), *(["-o"] if offline else []), *arguments])
     install_debian_packages(offline)
-    home = tools(cache, [*lists, CHECKOUT / "profiles" / "tests.txt"], offline)
+    lists.append(CHECKOUT / "profiles" / "tests.txt")
+    home = tools(cache, lists, offline)
     test = script(
-        "test",
-        home / "bin" / "python",
-        [*on_path(RECIPES), "import pytest", "sys.exit(pytest.main())"],
+        "test", home, lists, ["toolbox.bring()", "import pytest", "sys.exit(pytest.main())"]
     )
     cache_record.introduce(CHECKOUT, cache_record.Stores(cache.root, cache.eggs))
     os.chdir(CHECKOUT)

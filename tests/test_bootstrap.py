@@ -134,6 +134,7 @@ def test_cached_pip_is_taken_if_its_digest_is_recorded(bootstrap, checkout):
     assert bootstrap.bundled_pip(cache) == pip
 
 
+@pytest.mark.system
 def test_tools_are_installed_into_a_sandbox(bootstrap, checkout):
     cache = bootstrap.Cache()
     cache.dist.mkdir(parents=True)
@@ -163,6 +164,7 @@ def test_tampered_tool_is_refused(bootstrap, checkout):
     assert not cache.sandboxes.exists()
 
 
+@pytest.mark.system
 def test_missing_tool_is_one_line_offline(checkout, tmp_path):
     pins(checkout, Path("Tool-1.0-py3-none-any.whl"), digest="0" * 64)
 
@@ -181,6 +183,7 @@ def test_missing_tool_is_one_line_offline(checkout, tmp_path):
     )
 
 
+@pytest.mark.system
 def test_help_tells_the_words(checkout):
     command = [sys.executable, "-B", "bootstrap.py", "--help"]
 
@@ -189,18 +192,34 @@ def test_help_tells_the_words(checkout):
     assert "python3 bootstrap.py [test] [--offline]" in printed
 
 
+@pytest.mark.system
 def test_script_works_from_a_path_with_spaces(bootstrap, checkout):
-    path = bootstrap.script("say", Path(sys.executable), ["print('works')"])
+    path = bootstrap.script("say", Path("/a b"), ["tools.txt"], ["print(sys.executable)"])
 
     assert path == checkout / "bin" / "say"
-    assert subprocess.check_output([path]) == b"works\n"
+    assert subprocess.check_output([path]) == b"/a b/bin/python\n"
+
+
+@pytest.mark.system
+def test_script_has_nothing_on_its_path_but_the_recipes_and_the_standard_library(bootstrap):
+    statements = ["import os", "print(*sys.path, 'site' in sys.modules, sep='\\n')"]
+    path = bootstrap.script("say", Path("/a"), [], statements)
+
+    recipes, *library, site = subprocess.check_output([path], text=True).splitlines()
+
+    assert (recipes, site) == (str(bootstrap.RECIPES), "False")
+    assert all(
+        "python3" in Path(each).name or "lib-dynload" in each
+        for each in library
+        if each and not each.endswith(".zip")
+    )
 
 
 def test_script_that_is_right_is_not_written_again(bootstrap, checkout):
-    path = bootstrap.script("say", Path(sys.executable), ["print('works')"])
+    path = bootstrap.script("say", Path("/a"), [], ["print('works')"])
     before = path.stat()
 
-    assert bootstrap.script("say", Path(sys.executable), ["print('works')"]).stat() == before
+    assert bootstrap.script("say", Path("/a"), [], ["print('works')"]).stat() == before
     assert os.listdir(path.parent) == ["say"]
 
 
@@ -215,10 +234,6 @@ def test_recipes_that_are_described_are_not_again(bootstrap, monkeypatch, tmp_pa
     monkeypatch.setattr(subprocess, "run", run)
 
     bootstrap.describe_recipes(Path(sys.executable))
-
-
-def test_words_of_python_stand_in_a_script(bootstrap):
-    assert bootstrap.on_path(Path("/a b")) == ["import sys", "sys.path[0:0] = ['/a b']"]
 
 
 def test_packages_are_told_where_they_cannot_be_installed(bootstrap, checkout, capsys, monkeypatch):

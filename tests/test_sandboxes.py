@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from pylonyard import sandboxes
+from pylonyard.integrity import RefusedError
 
 
 @pytest.fixture
@@ -25,6 +26,7 @@ def python(home, code):
     ).stdout
 
 
+@pytest.mark.system
 def test_sandbox_sees_its_locations_in_order_and_no_other(tmp_path, locations):
     home = sandboxes.make(tmp_path / "store", locations)
 
@@ -71,3 +73,54 @@ def test_other_folder_is_no_sandbox(tmp_path):
         sandboxes.site_packages(tmp_path / "nowhere")
 
     assert str(caught.value) == f"home: expected a sandbox, got '{tmp_path}/nowhere'"
+
+
+def edit_configuration(home):
+    path = home / "pyvenv.cfg"
+    path.write_text(path.read_text().replace("= false", "= true"))
+    return path, "what it was made with", "other content"
+
+
+def replace_interpreter(home):
+    path = home / "bin" / "python3"
+    path.unlink()
+    path.symlink_to("/bin/true")
+    return path, "what it was made with", "other content"
+
+
+def remove_link(home):
+    path = home / "bin" / "python3"
+    path.unlink()
+    return path, "a file", "none"
+
+
+def add_module(home):
+    path = sandboxes.site_packages(home) / "usercustomize.py"
+    path.write_text("")
+    return path, "no such file", "one"
+
+
+def add_link_to_a_folder(home):
+    path = home / "lib" / "more"
+    path.symlink_to("/tmp")
+    return path, "no such file", "one"
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(
+    "tamper",
+    [edit_configuration, replace_interpreter, remove_link, add_module, add_link_to_a_folder],
+)
+def test_sandbox_that_was_tampered_with_is_set_aside(tmp_path, locations, tamper):
+    store = tmp_path / "cache" / "sandboxes"
+    home = sandboxes.make(store, locations)
+    path, expected, got = tamper(home)
+
+    with pytest.raises(RefusedError) as caught:
+        sandboxes.make(store, locations)
+
+    (aside,) = (tmp_path / "cache" / "refused").iterdir()
+    told = f"{path}: expected {expected}, got {got}; set aside as {aside}"
+    assert str(caught.value) == told
+    assert sandboxes.make(store, locations) == home
+    python(home, "import module0, module1")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from pylonyard import scripts, wheels
-from pylonyard.sandboxes import make
+from pylonyard.sandboxes import interpreter, make
 from support import make_wheel
 
 SHOP = {
@@ -47,6 +47,7 @@ def test_interpreter_passes_its_arguments_on(tmp_path):
     assert printed == b"['a b', '$x']\n"
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("target", "status", "printed"),
     [("shop:main", 3, b"main a b $x\n"), ("shop:Tool.run", 0, b"run\n")],
@@ -59,6 +60,7 @@ def test_console_script_calls_its_function(tmp_path, home, target, status, print
     assert (ended.returncode, ended.stdout) == (status, printed)
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("name", ["a b", "it's", "größe", "x" * 200])
 def test_path_of_the_interpreter_may_be_odd(tmp_path, name):
     python = tmp_path / name / "python"
@@ -83,6 +85,25 @@ def test_script_is_valid_python_of_any_version():
     )
 
 
+def test_script_of_our_own_runs_nothing_of_a_sandbox_unasked():
+    text = scripts.tool_script("pylonyard.admin", "'/srv'", tools=True)
+
+    recipes, home = Path(scripts.__file__).parents[1], Path(sys.executable).parents[1]
+    assert text == (
+        "#!/bin/sh\n"
+        "# -*- coding: utf-8 -*-\n"
+        f"'''exec' {interpreter()} -I -S \"$0\" \"$@\"\n"
+        "' '''\n"
+        "import sys\n"
+        f"sys.path.insert(0, '{recipes}')\n"
+        "from pylonyard import toolbox\n"
+        f"toolbox.place('{home}', '{recipes.parent}/profiles/tools.txt')\n"
+        "from pylonyard.admin import main\n"
+        "sys.exit(main('/srv'))\n"
+    )
+
+
+@pytest.mark.system
 def test_script_of_our_own_finds_this_package(tmp_path):
     text = scripts.tool_script("pylonyard.crontab", "'shop'", "'/nowhere'", "['show']")
     path = script(tmp_path / "tool", text)

@@ -1,5 +1,7 @@
 import os
+import pathlib
 import stat
+import sysconfig
 import zipfile
 
 import pytest
@@ -65,7 +67,7 @@ def test_recorded_digest_has_to_be_that_of_the_file(tmp_path):
         wheels.install(wheel, tmp_path / "eggs", ["0" * 64])
 
     assert str(caught.value) == f"{wheel}: its SHA-256 is not one of those recorded for it"
-    assert not (tmp_path / "eggs").exists()
+    assert os.listdir(tmp_path / "eggs") == []
     assert wheels.install(wheel, tmp_path / "eggs", ["0" * 64, wheels.sha256(wheel)]).is_dir()
 
 
@@ -225,3 +227,25 @@ def test_folder_of_this_interpreter_is_that_of_buildout():
     from zc.buildout.pep425tags import get_abi_tag
 
     assert wheels.abi_tag() == get_abi_tag()
+
+
+@pytest.mark.parametrize(
+    ("tags", "wanted"),
+    [
+        ("py3-none-any", True),
+        ("py2.py3-none-any", True),
+        ("py2-none-any", False),
+        ("cp27-cp27mu-manylinux1_{machine}", False),
+        ("{own}-{own}-manylinux2014_{machine}.manylinux_2_17_{machine}", True),
+        ("{own}-{own}-musllinux_1_2_{machine}", False),
+        ("{own}-{own}-win_amd64", False),
+        ("cp39-abi3-manylinux_2_17_{machine}", True),
+        ("cp39-cp39-manylinux_2_17_{machine}", False),
+        ("{own}-{own}-manylinux_2_17_s390x", False),
+    ],
+)
+def test_wheel_that_fits_is_told_from_others(tags, wanted):
+    machine = sysconfig.get_platform().rpartition("-")[2]
+    name = f"shop-1.0-{tags.format(own=wheels.abi_tag(), machine=machine)}.whl"
+
+    assert wheels.fits(pathlib.Path(name)) == wanted

@@ -3,7 +3,8 @@
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from importlib.metadata import Distribution, PathDistribution
+from functools import cached_property
+from importlib.metadata import Distribution, PackageMetadata, PathDistribution
 from pathlib import Path
 from zipfile import Path as ZipPath
 
@@ -11,11 +12,19 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 
+class Described(PathDistribution):
+    """A distribution whose metadata is read once, however much of it is asked for."""
+
+    @cached_property
+    def metadata(self) -> PackageMetadata:
+        return super().metadata
+
+
 def described(place: Path) -> Distribution:
     """Return the metadata of a wheel, or of a folder that one was unpacked to."""
     root = ZipPath(place) if place.is_file() else place
     (info,) = (entry for entry in root.iterdir() if entry.name.endswith(".dist-info"))
-    return PathDistribution(info)
+    return Described(info)
 
 
 def name_of(distribution: Distribution) -> str:

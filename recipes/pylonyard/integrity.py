@@ -8,7 +8,6 @@ in a file that only the account can have written for which they count.
 Standard library only: ``bin/buildout`` asks this before it imports anything else.
 """
 
-import compileall
 import hashlib
 import json
 import marshal
@@ -18,25 +17,31 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from pylonyard import drafts, wheels
+from pylonyard import bytecode, drafts, wheels
 from pylonyard.wheels import WheelError, egg_name, sha256
 
 
 class RefusedError(WheelError):
-    """A file is not what was recorded of it; it has been set aside."""
+    """A file is not what was recorded of it; it has been set aside, if it could be."""
 
-    def __init__(self, path: Path, expected: str, got: str, aside: Path) -> None:
-        super().__init__(f"{path}: expected {expected}, got {got}; set aside as {aside}")
+    def __init__(self, path: Path, expected: str, got: str, aside: Path | None) -> None:
+        kept = f"set aside as {aside}" if aside else "it stays, as we may not move it"
+        super().__init__(f"{path}: expected {expected}, got {got}; {kept}")
         self.path = path
         self.aside = aside
 
 
-def set_aside(path: Path, cache: Path) -> Path:
-    """Move ``path`` where nothing looks for it, but a person can; return that place."""
+def set_aside(path: Path, cache: Path) -> Path | None:
+    """Move ``path`` where nothing looks for it, but a person can; return that place.
+
+    None if it has to stay, as in a cache that we may only read.
+    """
     refused = cache / "refused"
+    if not can_set_aside(path, cache):
+        return None
     refused.mkdir(parents=True, exist_ok=True)
     place = refused / f"{path.name}.{time.strftime('%Y%m%dT%H%M%S')}.{os.getpid()}"
     number = 0
@@ -45,6 +50,10 @@ def set_aside(path: Path, cache: Path) -> Path:
         place = place.with_name(f"{place.name}.{number}")
     path.rename(place)
     return place
+
+
+def can_set_aside(path: Path, cache: Path) -> bool:
+    return os.access(path.parent, os.W_OK) and os.access(cache, os.W_OK)
 
 
 def check_file(path: Path, digests: Collection[str], cache: Path) -> str:
@@ -110,13 +119,6 @@ def _is_bytecode(path: Path, sources: Collection[Path]) -> bool:
     return path.parent.parent / (path.name.partition(".")[0] + ".py") in sources
 
 
-def compile_anew(egg: Path) -> None:
-    """Replace all bytecode of an egg, of whatever origin, by that of its sources."""
-    for path in list(egg.rglob("__pycache__/*.pyc")):
-        path.unlink()
-    compileall.compile_dir(egg, quiet=2, force=True)
-
-
 def check_bytecode(egg: Path) -> None:
     """Check that the bytecode of an egg, which we cannot replace, is that of its sources.
 
@@ -163,20 +165,40 @@ class Verified:
         :raises RefusedError: naming the wheel or the egg's file that is not as it should be
         :raises WheelError: if the wheel is damaged
         """
-        egg = eggs / egg_name(wheel)
-        if self.unchanged(egg, digests):
-            return egg
+        return self.install_all({wheel: digests}, eggs)[0]
+
+    def install_all(self, wanted: Mapping[Path, Collection[str]], eggs: Path) -> list[Path]:
+        """Return the eggs of wheels in ``eggs``, as :meth:`install` does for each.
+
+        :param wanted: for each wheel the SHA-256 digests that it may have
+        """
+        made = {wheel: eggs / egg_name(wheel) for wheel in wanted}
+        new = [wheel for wheel, egg in made.items() if not os.path.lexists(egg)]
+        ours = self._install_new({wheel: wanted[wheel] for wheel in new}, eggs) if new else ()
+        for wheel, egg in made.items():
+            if wheel not in ours and not self.unchanged(egg, wanted[wheel]):
+                self.verify(wheel, egg, wanted[wheel])
+        return list(made.values())
+
+    def _install_new(self, wanted: Mapping[Path, Collection[str]], eggs: Path) -> Collection[Path]:
+        digests = {wheel: check_file(wheel, wanted[wheel], self.cache) for wheel in wanted}
+        ours = wheels.install_all({wheel: {digest} for wheel, digest in digests.items()}, eggs)
+        made = {eggs / egg_name(wheel): digests[wheel] for wheel in ours}
+        self._note({egg: (digest, signature(egg)) for egg, digest in made.items()})
+        return ours
+
+    def verify(self, wheel: Path, egg: Path, digests: Collection[str]) -> None:
+        """Check that ``egg`` holds what ``wheel`` does; its bytecode is made anew.
+
+        :raises RefusedError: naming a file that differs; a good egg is in its place
+        """
         digest = check_file(wheel, digests, self.cache)
-        if os.path.lexists(egg):
-            self._compare(wheel, egg)
-            if os.access(egg, os.W_OK):
-                compile_anew(egg)
-            else:
-                check_bytecode(egg)
+        self._compare(wheel, egg)
+        if os.access(egg, os.W_OK):
+            bytecode.make_anew(egg)
         else:
-            wheels.install(wheel, eggs)
+            check_bytecode(egg)
         self.note(egg, digest)
-        return egg
 
     def _compare(self, wheel: Path, egg: Path) -> None:
         try:
@@ -185,6 +207,8 @@ class Verified:
             raise WheelError(f"{wheel}: cannot compare it with {egg}: {error}") from error
         if found is None:
             return
+        if not can_set_aside(egg, self.cache):
+            raise RefusedError(*found, None)
         with drafts.draft(egg.parent) as folder:
             draft = folder / egg.name
             wheels.unpack(wheel, draft)
@@ -209,15 +233,16 @@ class Verified:
 
     def note_built(self, path: Path, source: str) -> None:
         """Remember that the file ``path``, as it is now, was built here of ``source``."""
-        self._note(path, source, sha256(path))
+        self._note({path: (source, sha256(path))})
 
     def note(self, tree: Path, digest: str) -> None:
         """Remember that ``tree``, as it is now, holds what ``digest`` stands for."""
-        self._note(tree, digest, signature(tree))
+        self._note({tree: (digest, signature(tree))})
 
-    def _note(self, path: Path, digest: str, state: str) -> None:
+    def _note(self, states: Mapping[Path, tuple[str, str]]) -> None:
+        new = {os.fspath(path): {"wheel": d, "signature": s} for path, (d, s) in states.items()}
         # Another run may have noted something in the meantime.
-        self._known = {**self._read(), os.fspath(path): {"wheel": digest, "signature": state}}
+        self._known = {**self._read(), **new}
         for file in self._files:
             try:
                 _write(file, json.dumps(self._known))

@@ -96,7 +96,9 @@ def as_account(account: str | None) -> dict[str, Any]:
         return {}
     entry = pwd.getpwnam(account)
     groups = os.getgrouplist(account, entry.pw_gid)
-    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
+    # Without root's terminal, into which it could type.
+    apart = {"start_new_session": True}
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups, **apart}
 
 
 def first_error(output: str) -> str:

@@ -1,15 +1,26 @@
-"""What ``bin/buildout`` runs on: eggs of the wheels that ``profiles/tools.txt`` names.
+"""What our programs run on: eggs of the wheels that ``profiles/tools.txt`` names.
 
-Standard library only: this is asked before any code of those eggs runs.
+The programs start without ``site``, so that no ``.pth`` file and no ``sitecustomize``
+runs; what they need of the tools is put on ``sys.path`` here, once it has been seen to
+be what is recorded.  Standard library only.
 """
 
+import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pylonyard.integrity import Verified
-from pylonyard.wheels import WheelError, sha256
+if TYPE_CHECKING:
+    from pylonyard.integrity import Verified
+
+TOOLS = Path(__file__).parents[2] / "profiles" / "tools.txt"
+
+Pins = Mapping[tuple[str, str], set[str]]
+"""Canonical name and version -> the SHA-256 digests that the wheel may have."""
+
+_placed: list[tuple[Path, tuple[Path, ...]]] = []
 
 
 def requirements(path: Path) -> Iterator[tuple[str, str, set[str]]]:
@@ -22,31 +33,72 @@ def requirements(path: Path) -> Iterator[tuple[str, str, set[str]]]:
             yield name, version, {w.rpartition(":")[2] for w in words[1:]}
 
 
-def check(listed: str, cache: str) -> None:
-    """End this process with one line if an egg on ``sys.path`` is not what it should be.
+def place(home: str, *lists: str) -> None:
+    """Remember where this program finds its tools; none of them is touched yet.
 
-    :param listed: the requirements file that names the wheels
-    :param cache: the download cache, which has them
+    :param home: the sandbox that sees them, in the ``sandboxes`` of a cache
+    :param lists: the requirements files that name their wheels
     """
-    try:
-        pins = {(name, version): found for name, version, found in requirements(Path(listed))}
-        verified = Verified(Path(cache))
-        for egg in [Path(path) for path in sys.path if path.endswith(".egg")]:
+    _placed[:] = [(Path(home), tuple(map(Path, lists)))]
+    # What zc.buildout starts, and writes into scripts.
+    sys.executable = os.path.join(home, "bin", "python")
+
+
+def bring(*names: str) -> None:
+    """Put tools on ``sys.path``, or end this process with one line.
+
+    A program that was started with its tools, as a test is, has them already.
+
+    :param names: canonical names of those needed; all if not given
+    """
+    from pylonyard.wheels import WheelError
+
+    for home, lists in _placed:
+        try:
+            _bring(home, lists, names)
+        except (WheelError, OSError, ValueError) as error:
+            sys.exit(f"{Path(sys.argv[0]).name}: {error}; run: python3 bootstrap.py")
+    _placed.clear()
+
+
+def _bring(home: Path, lists: Iterable[Path], names: Iterable[str]) -> None:
+    from pylonyard import sandboxes
+    from pylonyard.integrity import Verified
+
+    pins = {(n, version): found for path in lists for n, version, found in requirements(path)}
+    wanted = set(names) or {name for name, _ in pins}
+    verified = Verified(home.parent.parent)
+    for egg in sandboxes.eggs_of(home):
+        if _pin(egg)[0] in wanted:
             _check(egg, pins, verified)
-    except (WheelError, OSError) as error:
-        sys.exit(f"{Path(sys.argv[0]).name}: {error}; run this again")
+            sys.path.append(str(egg))
 
 
-def _check(egg: Path, pins: Mapping[tuple[str, str], set[str]], verified: Verified) -> None:
+def _pin(egg: Path) -> tuple[str, str]:
     name, version = egg.name.split("-")[:2]
-    digests = pins.get((re.sub(r"[-_.]+", "-", name).lower(), version), set())
+    return re.sub(r"[-_.]+", "-", name).lower(), version
+
+
+def _check(egg: Path, pins: Pins, verified: "Verified") -> None:
+    from pylonyard.wheels import WheelError
+
+    digests = pins.get(_pin(egg), set())
     if verified.unchanged(egg, digests):
         return
-    for wheel in (verified.cache / "dist").glob(f"{name}-{version}-*.whl"):
-        if sha256(wheel) in digests:
-            verified.install(wheel, egg.parent, digests)
-            return
-    raise WheelError(
-        f"{egg}: expected its wheel in {verified.cache}/dist, with a SHA-256 that is recorded, "
-        "got none; run: python3 bootstrap.py"
-    )
+    wheel = _wheel_of(egg, digests, verified)
+    if wheel is None:
+        raise WheelError(
+            f"{egg}: expected its wheel in {verified.cache}/dist, with a SHA-256 that is "
+            "recorded, got none"
+        )
+    verified.install(wheel, egg.parent, digests)
+
+
+def _wheel_of(egg: Path, digests: Collection[str], verified: "Verified") -> Path | None:
+    """Return the wheel that an egg was made of, if the cache has it, or else one that fits."""
+    from pylonyard.wheels import fits, sha256
+
+    found = verified.cache.glob(f"dist/{'-'.join(egg.name.split('-')[:2])}-*.whl")
+    recorded = {wheel: digest for wheel in sorted(found) if (digest := sha256(wheel)) in digests}
+    noted = [wheel for wheel, digest in recorded.items() if verified.has(egg, digest)]
+    return next(iter([*noted, *filter(fits, recorded)]), None)

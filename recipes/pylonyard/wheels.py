@@ -6,7 +6,6 @@ one directory a distribution, which holds its packages and its ``.dist-info``.
 """
 
 import base64
-import compileall
 import csv
 import hashlib
 import io
@@ -15,10 +14,10 @@ import sys
 import sysconfig
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
-from pylonyard import drafts
+from pylonyard import bytecode, drafts, workers
 
 
 class WheelError(Exception):
@@ -41,6 +40,17 @@ def egg_name(wheel: Path) -> str:
     return f"{name}-{version}-{python}-{sysconfig.get_platform()}.egg"
 
 
+def fits(wheel: Path) -> bool:
+    """Tell whether this interpreter may use a wheel, of several of one distribution."""
+    pythons, abi, platforms = wheel.name.removesuffix(".whl").split("-")[-3:]
+    own = "cp{}{}".format(*sys.version_info)
+    is_ours = {own, "py3"} & set(pythons.split(".")) or abi == "abi3"
+    libc = "musllinux" if "musl" in (sysconfig.get_config_var("SOABI") or "") else "manylinux"
+    machine = sysconfig.get_platform().rpartition("-")[2]
+    is_here = platforms == "any" or (libc in platforms and machine in platforms)
+    return bool(is_ours) and abi in ("none", "abi3", abi_tag()) and is_here
+
+
 def install(wheel: Path, eggs: Path, accepted: Iterable[str] = ()) -> Path:
     """Install ``wheel`` as an egg directory of ``eggs``, whole or not at all.
 
@@ -49,35 +59,67 @@ def install(wheel: Path, eggs: Path, accepted: Iterable[str] = ()) -> Path:
         has been installed then
     """
     egg = eggs / egg_name(wheel)
-    if egg.is_dir():
-        return egg
-    digests = list(accepted)
-    if digests and sha256(wheel) not in digests:
-        raise WheelError(f"{wheel}: its SHA-256 is not one of those recorded for it")
-    with drafts.draft(eggs) as folder:
-        draft = folder / egg.name
-        unpack(wheel, draft)
-        publish(draft, egg)
+    if not egg.is_dir():
+        install_all({wheel: list(accepted)}, eggs)
     return egg
 
 
-def publish(draft: Path, place: Path) -> None:
-    """Rename a whole draft into ``place``, unless somebody else was faster."""
+def install_all(wanted: Mapping[Path, Collection[str]], eggs: Path) -> list[Path]:
+    """Install wheels as egg directories of ``eggs``, each whole or not at all.
+
+    Return the wheels whose eggs these are; another run may have been faster.
+
+    :param wanted: for each wheel the SHA-256 digests, one of which it must have;
+        none: any
+    :raises WheelError: if one is not such, or is damaged; none is installed then
+    """
+    with drafts.draft(eggs) as folder:
+
+        def extract_one(wheel: Path) -> None:
+            extract(wheel, folder / egg_name(wheel), wanted[wheel])
+
+        workers.share(extract_one, sorted(wanted, key=_size, reverse=True))
+        names = {wheel: egg_name(wheel) for wheel in wanted}
+        bytecode.make(folder / name for name in names.values())
+        return [wheel for wheel, name in names.items() if publish(folder / name, eggs / name)]
+
+
+def _size(wheel: Path) -> int:
+    return wheel.stat().st_size if wheel.is_file() else 0
+
+
+def publish(draft: Path, place: Path) -> bool:
+    """Rename a whole draft into ``place``; return False if somebody else was faster."""
     try:
         draft.rename(place)
     except OSError:
         if not place.is_dir():
             raise
+        return False
+    return True
 
 
 def unpack(wheel: Path, destination: Path) -> None:
-    """Unpack ``wheel`` into the new directory ``destination``, and compile it.
+    """Unpack ``wheel`` into the directory ``destination``, and compile it.
 
     :raises WheelError: if a file is missing, unexpected or differs from RECORD
     """
-    destination.mkdir(parents=True)
+    extract(wheel, destination)
+    bytecode.make([destination])
+
+
+def extract(wheel: Path, destination: Path, accepted: Collection[str] = ()) -> None:
+    """Unpack ``wheel`` into the directory ``destination``: the bytes that were checked.
+
+    :param accepted: SHA-256 digests, one of which the file must have; none: any
+    :raises WheelError: if it has not, or a file is missing, unexpected or differs from RECORD
+    """
+    destination.mkdir(parents=True, exist_ok=True)
     try:
-        with zipfile.ZipFile(wheel) as archive:
+        content = wheel.read_bytes()
+        if accepted and hashlib.sha256(content).hexdigest() not in accepted:
+            raise WheelError(f"{wheel}: its SHA-256 is not one of those recorded for it")
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
             recorded = _recorded(archive)
             for item in archive.infolist():
                 if not item.is_dir():
@@ -88,7 +130,6 @@ def unpack(wheel: Path, destination: Path) -> None:
         raise WheelError(f"{wheel}: damaged: {error}") from error
     if recorded:
         raise WheelError(f"{wheel}: damaged: {sorted(recorded)[0]} is missing")
-    compileall.compile_dir(destination, quiet=2)
 
 
 def _recorded(archive: zipfile.ZipFile) -> dict[str, str]:
