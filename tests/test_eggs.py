@@ -92,5 +92,21 @@ def test_offline_takes_what_the_cache_has(locate, sandbox, tmp_path):
     options = {"offline": "true", "download-cache": str(tmp_path / "cache")}
 
     assert names(locate("Blog", links=["http://nowhere.invalid/"], **options)) == ["Blog"]
-    with pytest.raises(OptionError, match="Couldn't find a distribution for 'Missing'"):
-        locate("Missing", **options)
+
+
+def test_offline_all_that_the_cache_lacks_is_named_with_the_command(locate, sandbox, tmp_path):
+    dist = tmp_path / "cache" / "dist"
+    dist.mkdir(parents=True)
+    make_wheel(dist, "Blog", "1.0", requires="Feed>=2")
+    options = {"offline": "true", "download-cache": str(tmp_path / "cache"), "find-links": ""}
+    pins = {"Feed": "2.1", "Parser": "0.3", "Blog": "1.0"}
+
+    with pytest.raises(OptionError) as caught:
+        locate("Blog", "Loose<3", links=[], versions=pins, **options)
+
+    assert str(caught.value) == (
+        f"[app] eggs: not in the cache {dist}: Loose<3, Feed==2.1 (and perhaps parser==0.3); "
+        "fetch what is missing where there is a network with: python3 bootstrap.py "
+        f"fetch --cache {tmp_path}/cache --index {sandbox.store}/index 'Loose<3' Feed==2.1 "
+        "parser==0.3"
+    )

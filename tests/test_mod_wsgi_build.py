@@ -5,8 +5,9 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from pylonyard import mod_wsgi_build, modwsgi_compile, modwsgi_source
+from pylonyard import mod_wsgi_build, modwsgi_compile, modwsgi_source, sandboxes
 from pylonyard.errors import CommandError, OptionError
+from pylonyard.integrity import Verified
 from pylonyard.mod_wsgi_build import ModWsgiBuild
 from pylonyard.modwsgi_compile import Interpreter
 from pylonyard.modwsgi_source import Source
@@ -102,6 +103,56 @@ def test_every_bad_option_is_named(buildout, more, message):
     assert str(caught.value) == f"[wsgi] {message}"
 
 
+@pytest.fixture
+def kept(buildout, tmp_path, shelf, monkeypatch):
+    """Return a module that stands in its store, and a function that has the part use it."""
+    apxs = tmp_path / "apxs"
+    apxs.write_text("#!/bin/sh\necho HTTPD_MMN=20120211\n")
+    apxs.chmod(0o755)
+    home = sandboxes.make(tmp_path / "sandboxes", [])
+    monkeypatch.setattr(modwsgi_source, "SOURCES", [shelf])
+    python = modwsgi_compile.interpreter(home)
+    name = modwsgi_compile.store_name(shelf, python, modwsgi_compile.apache(apxs))
+    module = tmp_path / "cache" / "mod_wsgi" / name / "mod_wsgi.so"
+    module.parent.mkdir(parents=True)
+    module.write_bytes(b"good")
+
+    def use():
+        options = {"home": str(home), "mode": "mod_wsgi", "apxs": str(apxs)}
+        return ModWsgiBuild(buildout, "wsgi", options).module
+
+    return module, use
+
+
+def test_module_that_was_built_here_is_used_again(kept, tmp_path, shelf):
+    module, use = kept
+    Verified(tmp_path / "cache").note_built(module, shelf.sha256)
+
+    assert use() == module
+    assert module.read_bytes() == b"good"
+
+
+def test_module_that_was_tampered_with_is_refused_and_set_aside(kept, tmp_path, shelf):
+    module, use = kept
+    Verified(tmp_path / "cache").note_built(module, shelf.sha256)
+    module.write_bytes(b"evil")
+
+    with pytest.raises(OptionError) as caught:
+        use()
+
+    assert str(caught.value).startswith(f"[wsgi] {module}: expected SHA-256 ")
+    (aside,) = (tmp_path / "cache" / "refused").iterdir()
+    assert aside.read_bytes() == b"evil"
+    assert not module.exists()
+
+
+def test_module_of_nobody_knows_whom_is_built_anew(kept):
+    _, use = kept
+
+    with pytest.raises(OptionError, match="cannot build mod_wsgi"):
+        use()
+
+
 def test_a_missing_apxs_is_told_with_its_package(buildout, monkeypatch):
     monkeypatch.setattr(mod_wsgi_build, "PROGRAM_PATH", "/nowhere")
 
@@ -159,6 +210,7 @@ def test_a_build_is_kept_for_what_decides_it(server, python, same):
     assert (other == name) is same
 
 
+@pytest.mark.system
 def test_the_interpreter_is_asked_in_its_own_process():
     found = modwsgi_compile.interpreter(Path(sys.prefix))
 
@@ -171,8 +223,9 @@ def test_offline_a_missing_source_is_told(buildout, tmp_path):
         modwsgi_source.fetch(modwsgi_source.SOURCES[0], buildout)
 
     assert str(caught.value) == (
-        "cannot get the source of mod_wsgi 6.1.1: "
-        f"{tmp_path}/cache/dist/mod_wsgi-6.1.1.tar.gz is missing; run bin/buildout once online"
+        f"cannot get the source of mod_wsgi 6.1.1: not in the cache {tmp_path}/cache/dist: "
+        "mod_wsgi-6.1.1.tar.gz; fetch what is missing where there is a network with: "
+        "python3 bootstrap.py fetch mod_wsgi-6.1.1.tar.gz"
     )
 
 
@@ -182,7 +235,11 @@ def test_offline_a_damaged_source_is_told(buildout, tmp_path):
     with pytest.raises(CommandError) as caught:
         modwsgi_source.fetch(modwsgi_source.SOURCES[0], buildout)
 
-    assert "mod_wsgi-6.1.1.tar.gz is damaged; run" in str(caught.value)
+    assert str(caught.value) == (
+        "cannot get the source of mod_wsgi 6.1.1: "
+        f"{tmp_path}/cache/dist/mod_wsgi-6.1.1.tar.gz is damaged; fetch what is missing where "
+        "there is a network with: python3 bootstrap.py fetch mod_wsgi-6.1.1.tar.gz"
+    )
 
 
 @pytest.fixture
@@ -212,8 +269,7 @@ def test_a_source_that_is_not_the_pinned_one_is_refused(buildout, shelf, tmp_pat
         modwsgi_source.fetch(pinned, buildout)
 
     assert str(caught.value) == (
-        "cannot get the source of mod_wsgi 1.0: "
-        f"expected SHA-256 {'0' * 64}, got {shelf.sha256}"
+        f"cannot get the source of mod_wsgi 1.0: expected SHA-256 {'0' * 64}, got {shelf.sha256}"
     )
     assert list((tmp_path / "cache" / "dist").iterdir()) == []
 
@@ -236,8 +292,7 @@ def test_a_failed_build_keeps_its_log_and_nothing_else(buildout, shelf, tmp_path
         )
 
     assert str(caught.value) == (
-        "cannot build mod_wsgi 1.0 for Python 3.11.7: error: no luck; "
-        f"the whole log: {place}.log"
+        f"cannot build mod_wsgi 1.0 for Python 3.11.7: error: no luck; the whole log: {place}.log"
     )
     assert [path.name for path in place.parent.iterdir()] == ["hash.log"]
 

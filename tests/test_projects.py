@@ -1,8 +1,10 @@
 import os
+import shutil
 
 import pytest
 from pylonyard import projects
 from pylonyard.errors import CommandError
+from pylonyard.integrity import RefusedError
 
 # A build backend as PEP 517 and 660 have it, small enough to take no time.
 BACKEND = """
@@ -51,6 +53,7 @@ def store(tmp_path):
     return tmp_path / "store"
 
 
+@pytest.mark.system
 def test_source_is_built_as_a_copy_and_left_alone(project, store):
     (project / "build").mkdir()
     before = sorted(os.listdir(project))
@@ -63,6 +66,7 @@ def test_source_is_built_as_a_copy_and_left_alone(project, store):
     assert os.listdir(store) == [place.name]
 
 
+@pytest.mark.system
 def test_project_is_built_once_for_what_it_holds(project, store):
     place = projects.build(project, store, editable=False)
     (project / "backend.pyc").touch()
@@ -75,6 +79,7 @@ def test_project_is_built_once_for_what_it_holds(project, store):
     assert projects.build(project, store, editable=False) != place
 
 
+@pytest.mark.system
 def test_development_sees_edits_without_a_build(project, store):
     place = projects.build(project, store, editable=True)
     assert (place / "shop.pth").read_text() == f"{project}\n"
@@ -87,6 +92,34 @@ def test_development_sees_edits_without_a_build(project, store):
     assert projects.build(project, store, editable=True) != place
 
 
+@pytest.mark.system
+def test_kept_project_that_was_tampered_with_is_refused_and_made_good(project, store):
+    place = projects.build(project, store, editable=False)
+    (place / "shop.pth").write_text("import evil\n")
+
+    with pytest.raises(RefusedError) as caught:
+        projects.build(project, store, editable=False)
+
+    assert str(caught.value).startswith(f"{place}/shop.pth: expected a file of Shop-1.0-py3-none-")
+    assert (caught.value.aside / "shop.pth").exists()
+    assert not (place / "shop.pth").exists()
+    assert projects.build(project, store, editable=False) == place
+
+
+@pytest.mark.system
+def test_kept_project_that_nobody_vouches_for_is_compared_with_its_source(project, store):
+    place = projects.build(project, store, editable=False)
+    before = place.stat().st_ino
+    shutil.rmtree(store.parent / "verified")
+
+    assert projects.build(project, store, editable=False) == place
+    assert place.stat().st_ino == before
+    (place / "shop.py").write_text("evil")
+    shutil.rmtree(store.parent / "verified")
+    with pytest.raises(RefusedError):
+        projects.build(project, store, editable=False)
+
+
 def backend(text):
     return lambda project: (project / "backend.py").write_text(text)
 
@@ -95,6 +128,7 @@ def description(text):
     return lambda project: (project / "pyproject.toml").write_text(text)
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("change", "editable", "message"),
     [
@@ -147,6 +181,7 @@ def test_description_that_is_no_toml_is_one_line(project, store):
         projects.build(project, store, editable=True)
 
 
+@pytest.mark.system
 def test_wheel_that_is_damaged_is_one_line(project, store):
     (project / "backend.py").write_text(
         "def build_editable(folder, *_):\n"

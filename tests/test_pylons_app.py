@@ -57,6 +57,7 @@ def test_scripts_and_the_interpreter_may_be_chosen(app):
     assert [a.path for a in artifacts] == ["shop/env", "shop/bin/py", "shop/bin/shop-admin"]
 
 
+@pytest.mark.system
 def test_staged_interpreter_imports_the_application(app, sandbox):
     app().recipe.install()
 
@@ -77,6 +78,7 @@ def test_same_section_has_the_same_sandbox(app):
     assert app()["home"] != app(extra_paths="lib")["home"]
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("option", ["develop", "sources"])
 def test_project_of_the_checkout_is_taken(app, sandbox, option):
     project = sandbox.directory / "src" / "shop"
@@ -101,6 +103,7 @@ def test_pins_of_another_section_may_be_used(sandbox):
         buildout["app"]
 
 
+@pytest.mark.system
 def test_buildouts_own_interpreter_needs_no_other_sandbox(app):
     from pylonyard import sandboxes
 

@@ -1,15 +1,24 @@
 """zc.buildout's installer: the only module that talks to it."""
 
+import contextlib
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import zc.buildout.easy_install
+from packaging.markers import default_environment
+from packaging.tags import sys_tags
 from zc.buildout import UserError
+from zc.buildout.buildout import Options
 from zc.buildout.easy_install import pkg_resources
 
+from pylonyard import missing, modwsgi_source
 from pylonyard.errors import OptionError
+from pylonyard.index_pages import Places
+from pylonyard.interpreters import Interpreter
 from pylonyard.layout import Layout
+from pylonyard.missing import Missing, Shelf
 
 
 def fetch(buildout: Any, section: str, requirement: str, *, source: bool = False) -> Path:
@@ -30,6 +39,25 @@ def fetch(buildout: Any, section: str, requirement: str, *, source: bool = False
         return Path(installer._fetch(found, str(layout.dist), str(layout.dist)).location)
     except UserError as error:
         raise _cannot(section, requirement, layout, error) from error
+
+
+def module_source(buildout: Any, section: str, interpreter: Interpreter | None) -> str | None:
+    """Return the source of mod_wsgi that another part wants for this section's application.
+
+    That part comes later, and cannot be asked before this one is done.
+    """
+    series = interpreter.series if interpreter else sys.version_info[:2]
+    for name in buildout:
+        raw = buildout._raw[name]
+        is_of_ours = f"${{{section}:" in raw.get("home", "")
+        if raw.get("recipe") != "pylonyard:mod_wsgi_build" or not is_of_ours:
+            continue
+        options = Options(buildout, name, {k: raw[k] for k in ("mode", "version") if k in raw})
+        if options.get("mode", "proxy") != "proxy":
+            with contextlib.suppress(ValueError):  # The part itself will tell.
+                source = modwsgi_source.choose(series, options.get("version") or None)
+                return modwsgi_source.filename(source)
+    return None
 
 
 def tool_path(buildout: Any, section: str, pinned: Sequence[str]) -> list[Path]:
@@ -110,12 +138,49 @@ def locations(
         _prefer(installer, projects)
         working_set = installer.install(list(requirements))
     except UserError as error:
+        if layout.offline:
+            found = _missing(buildout, requirements, projects, versions)
+            raise_missing(buildout, section, found, Places.of(buildout, links, index))
         raise OptionError(section, [f"eggs: {' '.join(str(error).split())}"]) from error
     # A working set is in another order when it was downloaded in this run.
     ordered = zc.buildout.easy_install.sort_working_set(
         sorted(working_set, key=lambda dist: dist.key), str(layout.eggs), developed
     )
     return list(dict.fromkeys(Path(dist.location) for dist in ordered))
+
+
+def _missing(
+    buildout: Any,
+    requirements: Sequence[str],
+    projects: Sequence[Path],
+    versions: Mapping[str, str] | None,
+) -> Missing:
+    base, layout = buildout["buildout"], Layout.of(buildout)
+    pins = versions if versions is not None else buildout.get(base["versions"]) or {}
+    shelf = Shelf(layout.dist, {tag: rank for rank, tag in enumerate(sys_tags())}, layout.eggs)
+    environment = {key: str(value) for key, value in default_environment().items()}
+    return missing.find(requirements, shelf, pins, environment, projects)
+
+
+def raise_missing(
+    buildout: Any,
+    section: str,
+    found: Missing,
+    searched: Places,
+    interpreter: Interpreter | None = None,
+) -> None:
+    """Raise the error that tells of what is missing, if something is.
+
+    :raises OptionError: with the command that fetches it
+    """
+    layout = Layout.of(buildout)
+    if found:
+        source = module_source(buildout, section, interpreter)
+        if source and not (layout.dist / source).exists():
+            found |= Missing({source: None})
+        python = interpreter.executable if interpreter else None
+        words = missing.options(layout, searched, python=python)
+        raise OptionError(section, [f"eggs: {found.told(layout, words)}"])
 
 
 def _prefer(installer: Any, projects: Sequence[Path]) -> None:

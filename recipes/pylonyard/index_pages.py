@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
@@ -38,6 +38,24 @@ class Places:
     """Default: zc.buildout's own."""
     hosts: tuple[str, ...] = ("*",)
     """Patterns of the hosts that may be asked."""
+
+    @classmethod
+    def of(
+        cls,
+        buildout: Mapping[str, Any],
+        links: Sequence[str] | None = None,
+        index: str | None = None,
+    ) -> "Places":
+        """Return where a section of a buildout looks.
+
+        :param links: the section's own; the buildout's if it has none
+        """
+        base = buildout["buildout"]
+        return cls(
+            tuple(links or (base.get("find-links") or "").split()),
+            index or base.get("index") or None,
+            tuple((base.get("allow-hosts") or "*").split()),
+        )
 
     def offers(self, project: str) -> Iterator[Offer]:
         """Yield the files of a project of a canonical name; links have all of theirs."""

@@ -14,6 +14,7 @@ from packaging.utils import canonicalize_name
 
 from pylonyard import scripts
 from pylonyard.errors import CommandError
+from pylonyard.integrity import RefusedError, Verified
 from pylonyard.running import run
 from pylonyard.writing import write
 
@@ -52,7 +53,7 @@ def skeleton(home: Path, requirement: str, name: str, store: Path) -> str:
     """Return the ini that the installer of ``requirement`` makes, secrets left open.
 
     What the installer would fill with secrets stands as ``<secret:...>``, so the
-    text may be kept; it is, for as long as the sandbox is.
+    text may be kept; it is, for as long as the sandbox is, and verified when used.
 
     :param home: the application's sandbox
     :param name: the application's name in its distribution, mostly ``main``
@@ -60,8 +61,12 @@ def skeleton(home: Path, requirement: str, name: str, store: Path) -> str:
     """
     project = Requirement(requirement).name
     place = store / f"{home.name}-{project}-{name}.ini"
-    if place.is_file():
-        return place.read_text(encoding="utf-8")
+    verified = Verified(store.parent)
+    try:
+        if place.is_file() and verified.is_built(place, home.name):
+            return place.read_text(encoding="utf-8")
+    except RefusedError as error:
+        raise CommandError(f"cannot use a config of {project}", str(error)) from error
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder, "skeleton.ini")
         variables = json.dumps(_variables(project, requirement, name))
@@ -77,6 +82,7 @@ def skeleton(home: Path, requirement: str, name: str, store: Path) -> str:
     except UnicodeDecodeError:
         raise CommandError(f"cannot make a config of {project}", "it is not UTF-8") from None
     write(place, content)
+    verified.note_built(place, home.name)
     return text
 
 

@@ -8,6 +8,7 @@ import os
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import Distribution
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -22,10 +23,11 @@ from packaging.utils import (
 )
 from packaging.version import InvalidVersion, Version
 
-from pylonyard import modwsgi_source, pylock, sandboxes, scripts, tags, toolbox
+from pylonyard import cache_record, modwsgi_source, pylock, sandboxes, scripts, tags, toolbox
 from pylonyard.errors import CommandError, UserError
 from pylonyard.index_pages import Offer, Places
 from pylonyard.interpreters import Interpreter, describe
+from pylonyard.lock_conditions import Conditional, conditionals
 from pylonyard.pylock import Locked
 from pylonyard.virtualenvs import VIRTUALENV
 from pylonyard.wheels import sha256
@@ -46,8 +48,21 @@ class Wanted:
     """Whether it may have been made here, so that no index needs to have it."""
 
 
-def command(directory: Path, file: Path, also: Iterable[str], places: Places | None) -> int:
-    """Write the lock of the sandbox ``directory``; return how many distributions it has.
+@dataclass(frozen=True)
+class Written:
+    """What a lock has, and what it lacks."""
+
+    number: int
+    """Of distributions."""
+    lacking: tuple[str, ...]
+    """What other interpreters require, at no version that is known here."""
+
+
+def command(directory: Path, file: Path, also: Iterable[str], places: Places | None) -> Written:
+    """Write the lock of the sandbox ``directory``.
+
+    What only other releases of Python require is locked as well, at the version that
+    ``also``, the lock that was there before, or a pin has.
 
     :param places: where to ask for digests; None to know but the download cache's own
     :param also: distributions, ``name==version``, that only other interpreters need
@@ -56,18 +71,35 @@ def command(directory: Path, file: Path, also: Iterable[str], places: Places | N
     homes = sorted({link.resolve() for link in (directory / "current").glob("*/env")})
     if not homes:
         raise UserError(f"{directory}: expected a release with an application, got none")
-    wanted = list(_wanted(homes, directory, also))
     cache = homes[0].parent.parent
+    stated = [_pin(text) for text in also]
+    elsewhere = _elsewhere(homes)
+    wanted = list(_wanted(homes, directory, [pin for pin in stated if pin[0] not in elsewhere]))
+    known = [*stated, *_versions(file), *cache_record.recorded_pins(directory, cache)]
+    for each in elsewhere.values():
+        if version := each.version_of(known):
+            wanted.append(
+                Wanted(
+                    name=canonicalize_name(each.name),
+                    version=version,
+                    interpreter=describe(sandboxes.interpreter()),
+                    marker=each.marker,
+                    is_local=places is None,
+                )
+            )
     locking = _Locking(cache, places)
     packages = [found for each in wanted if (found := locking.locked(each))]
     packages += _module_sources(wanted)
+    lacking = elsewhere.keys() - {package.name for package in packages}
     # Where the files are by default: a shared cache is of one machine, a lock of all.
     folder = os.path.relpath(directory / "cache" / "dist", file.parent)
     write(file, pylock.text(packages, folder).encode())
-    return len(packages)
+    return Written(len(packages), tuple(str(elsewhere[name]) for name in sorted(lacking)))
 
 
-def _wanted(homes: Iterable[Path], directory: Path, also: Iterable[str]) -> Iterator[Wanted]:
+def _wanted(
+    homes: Iterable[Path], directory: Path, also: Iterable[tuple[str, str]]
+) -> Iterator[Wanted]:
     own = describe(sandboxes.interpreter())
     used: dict[tuple[str, str], Wanted] = {}
     for home in homes:
@@ -78,7 +110,7 @@ def _wanted(homes: Iterable[Path], directory: Path, also: Iterable[str]) -> Iter
     tools = [(n, v) for n, v, _ in toolbox.requirements(listed)] if listed.exists() else []
     if any(each.interpreter.series < (3, 6) for each in used.values()):
         tools += [_pin(text) for text in VIRTUALENV]
-    for name, version in [*tools, *map(_pin, also)]:
+    for name, version in [*tools, *also]:
         each = Wanted(
             name=canonicalize_name(name),
             version=version,
@@ -89,11 +121,30 @@ def _wanted(homes: Iterable[Path], directory: Path, also: Iterable[str]) -> Iter
     yield from used.values()
 
 
+def _elsewhere(homes: Iterable[Path]) -> dict[str, Conditional]:
+    """Return what is required where another Python runs, and is not installed here."""
+    own = describe(sandboxes.interpreter())
+    found: dict[str, Distribution] = {}
+    for home in homes:
+        if describe(home / "bin" / "python").executable == own.executable:
+            found.update(scripts.distributions(home))
+    there = conditionals(found.values(), tags.environment(own))
+    return {name: each for name, each in there.items() if name not in found}
+
+
+def _versions(file: Path) -> list[tuple[str, str]]:
+    """Return what a lock that is to be written anew has had."""
+    try:
+        return [(package.name, package.version) for package in pylock.read(file).packages]
+    except pylock.LockError:
+        return []
+
+
 def _pin(text: str) -> tuple[str, str]:
     name, _, version = text.partition("==")
     if not version:
         raise UserError(f"expected a distribution such as legacy-cgi==2.6.4, got {text!r}")
-    return Requirement(name).name, version
+    return canonicalize_name(Requirement(name).name), version
 
 
 def _installed(home: Path, own: Interpreter) -> Iterator[Wanted]:
@@ -197,5 +248,5 @@ def _module_sources(wanted: Iterable[Wanted]) -> Iterator[Locked]:
             name=canonicalize_name(modwsgi_source.PROJECT),
             version=source.version,
             wheels={},
-            sdist=(f"{modwsgi_source.PROJECT}-{source.version}.tar.gz", source.sha256),
+            sdist=(modwsgi_source.filename(source), source.sha256),
         )

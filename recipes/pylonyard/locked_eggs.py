@@ -38,6 +38,10 @@ class LockedEggs:
         self.environment = {k: str(v) for k, v in default_environment().items()}
         self.verified = Verified(files.layout.cache)
         self.found: dict[str, Path] = {}
+        """The egg of each distribution, by its name."""
+        self.described: dict[str, Distribution] = {}
+        self.wanted: dict[Path, set[str]] = {}
+        """The wheels of eggs that are to be installed or verified, and their SHA-256."""
 
     def locations(self, requirements: Iterable[str], projects: Sequence[Path]) -> list[Path]:
         """Return the folders of all that ``requirements`` need, in order.
@@ -48,9 +52,13 @@ class LockedEggs:
         built = {name_of(each): each for each in map(described, projects)}
         self._follow(map(Requirement, requirements), built)
         if "setuptools" not in self.found and any(
-            map(_has_old_namespaces, self.found.values())
+            map(_has_old_namespaces, self.described.values())
         ):
             self._follow([Requirement("setuptools")], built)
+        try:
+            self.verified.install_all(self.wanted, self.files.layout.eggs)
+        except WheelError as error:
+            raise OptionError(self.files.section, [f"lock: {error}"]) from error
         return [*(self.found[name] for name in sorted(self.found)), *projects]
 
     def _follow(
@@ -67,12 +75,13 @@ class LockedEggs:
     def _egg(self, wanted: Requirement) -> Distribution:
         name = canonicalize_name(wanted.name)
         if name not in self.found:
-            self.found[name] = self._installed(
-                self.files.package(wanted, self.environment, self.pins)
-            )
-        return described(self.found[name])
+            package = self.files.package(wanted, self.environment, self.pins)
+            self.found[name], place = self._placed(package)
+            self.described[name] = described(place)
+        return self.described[name]
 
-    def _installed(self, package: Locked) -> Path:
+    def _placed(self, package: Locked) -> tuple[Path, Path]:
+        """Return where the egg of a distribution is to be, and what can be read until then."""
         wheel = package.wheel_for(own_tags())
         if wheel is None:
             raise self.files.stale(
@@ -82,14 +91,12 @@ class LockedEggs:
         layout = self.files.layout
         egg = layout.eggs / egg_name(Path(wheel))
         if self.verified.unchanged(egg, digests):
-            return egg
+            return egg, egg
         place = self.files.get(package, wheel)
-        try:
-            return self.verified.install(place, layout.eggs, digests)
-        except WheelError as error:
-            raise OptionError(self.files.section, [f"lock: {error}"]) from error
+        self.wanted[place] = digests
+        return egg, place
 
 
-def _has_old_namespaces(egg: Path) -> bool:
-    """Tell whether an egg has namespaces for which pkg_resources is needed at run time."""
-    return any(path.read_bytes().strip() for path in egg.glob("*.dist-info/namespace_packages.txt"))
+def _has_old_namespaces(found: Distribution) -> bool:
+    """Tell whether a distribution has namespaces for which pkg_resources is needed at run time."""
+    return bool((found.read_text("namespace_packages.txt") or "").strip())

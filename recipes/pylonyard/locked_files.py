@@ -1,20 +1,59 @@
 """Files of the download cache that a lock names: brought if need be, always verified."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packaging.requirements import Requirement
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.tags import Tag
 from packaging.utils import canonicalize_name
 
-from pylonyard import drafts, index_pages
+from pylonyard import drafts, index_pages, sandboxes, tags
 from pylonyard.errors import CommandError, OptionError
 from pylonyard.index_pages import Places
 from pylonyard.integrity import check_file
+from pylonyard.interpreters import Interpreter, describe
 from pylonyard.layout import Layout
+from pylonyard.missing import Missing, is_pinned, options
+from pylonyard.modwsgi_source import PROJECT
 from pylonyard.pylock import Lock, Locked
-from pylonyard.wheels import WheelError
+from pylonyard.wheels import WheelError, egg_name
+
+
+@dataclass(frozen=True)
+class Target:
+    """An interpreter, as far as it decides which files of a lock it uses."""
+
+    environment: Mapping[str, str]
+    """What markers are about, as ``python_version``."""
+    tags: Mapping[Tag, int]
+    """Of the wheels that it can use, with their ranks."""
+    from_source: frozenset[str] = frozenset()
+    """Canonical names of what is built here, though there may be wheels."""
+    eggs: Path | None = None
+    """The egg directory, for the interpreter whose eggs are there."""
+
+    @classmethod
+    def of(cls, interpreter: Interpreter, from_source: Iterable[str] = ()) -> "Target":
+        names = frozenset(str(canonicalize_name(name)) for name in from_source)
+        return cls(tags.environment(interpreter), tags.supported(interpreter), names)
+
+    def files(self, lock: Lock) -> Iterator[tuple[Locked, str]]:
+        """Yield each distribution that a lock has for this interpreter, and what file is used.
+
+        The source of mod_wsgi is one of them.
+        """
+        for package in lock.packages_for(self.environment):
+            wheel = package.wheel_for(self.tags)
+            if wheel:
+                yield package, wheel
+            if package.sdist and (not wheel or package.name in self.from_source):
+                yield package, package.sdist[0]
+
+    def is_installed(self, file: str) -> bool:
+        if self.eggs is None or not file.endswith(".whl"):
+            return False
+        return (self.eggs / egg_name(Path(file))).is_dir()
 
 
 @dataclass(frozen=True)
@@ -25,6 +64,11 @@ class Files:
     lock: Lock
     layout: Layout
     places: Places
+    interpreter: Interpreter | None = None
+    """Which runs the application, if it is not buildout's own."""
+    from_source: tuple[str, ...] = ()
+    module: Callable[[], str | None] = lambda: None
+    """Which source archive of mod_wsgi another part will want, if it will."""
 
     def get(self, package: Locked, name: str) -> Path:
         """Return the file ``name`` of ``package`` in the download cache.
@@ -58,6 +102,26 @@ class Files:
             raise self.stale(f"expected {name} {pin}, as versions has it, got {package.version}")
         return package
 
+    def targets(self) -> Iterator[Target]:
+        """Yield the interpreters for which the lock has files: buildout's own is one."""
+        yield replace(Target.of(describe(sandboxes.interpreter())), eggs=self.layout.eggs)
+        if self.interpreter:
+            yield Target.of(self.interpreter, self.from_source)
+
+    def missing(self, name: str) -> str:
+        """Return the line that names all files which the cache lacks, ``name`` among them."""
+        module = canonicalize_name(PROJECT)
+        wanted = [
+            file
+            for target in self.targets()
+            for package, file in target.files(self.lock)
+            if package.name != module and not target.is_installed(file)
+        ]
+        wanted += filter(None, [name, self.module()])
+        lacking = Missing({file: None for file in wanted if not (self.layout.dist / file).exists()})
+        words = options(self.layout, self.places, self.lock.path)
+        return lacking.told(self.layout, words)
+
     def stale(self, problem: str) -> OptionError:
         """Return the error that the lock does not fit the configuration, with what to do."""
         advice = f"make a new one: bin/buildout {self.section}:lock= and then bin/pylonyard lock"
@@ -65,7 +129,7 @@ class Files:
 
     def _bring(self, package: Locked, name: str, digests: set[str]) -> None:
         if self.layout.offline:
-            raise CommandError(f"cannot have {name}", f"offline, and not in {self.layout.dist}")
+            raise OptionError(self.section, [f"lock: {self.missing(name)}"])
         offer = index_pages.find(self.places, package.name, name)
         if offer is None:
             raise CommandError(
@@ -75,11 +139,3 @@ class Files:
             brought = self.places.download(offer, folder)
             check_file(brought, digests, self.layout.cache)
             brought.replace(self.layout.dist / name)
-
-
-def is_pinned(version: str, pin: str) -> bool:
-    """Tell whether a version is what a pin of buildout's, ``1.0`` or ``>=1.0``, asks for."""
-    try:
-        return SpecifierSet(pin if pin[0] in "<>=!~" else f"=={pin}").contains(version, True)
-    except InvalidSpecifier:
-        return version == pin

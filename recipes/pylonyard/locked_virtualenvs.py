@@ -72,13 +72,15 @@ class LockedBuild(Build):
             self.wheels = folder
             super().build()
 
+    def _tell_missing(self, error: Exception) -> None:
+        """Whoever wants a file of a lock has told already."""
+
     def _virtualenv(self) -> list[Path]:
         return LockedEggs(self.files, {}).locations(VIRTUALENV, [])
 
     def _fetched_tools(self) -> Path:
-        needed = ["packaging"] if "packaging" in self.pins else []
-        for name in ("pip", "setuptools", "wheel", *needed):
-            self._copied(Requirement(f"{name}=={self.pins[name]}"))
+        for pinned in self._tools():
+            self._copied(Requirement(pinned))
         self._supply_builds()
         return self.wheels
 

@@ -18,7 +18,9 @@ Publishes ``module`` (the module in its store; empty in ``proxy`` mode), ``load`
 (the live ``wsgi.load``) and ``version``.
 """
 
+import contextlib
 import logging
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -27,6 +29,7 @@ from typing import Any
 
 from pylonyard import modwsgi_compile, modwsgi_source, values
 from pylonyard.errors import CommandError, OptionError
+from pylonyard.integrity import RefusedError, Verified
 from pylonyard.options import option
 from pylonyard.recipe import Recipe
 from pylonyard.running import PROGRAM_PATH
@@ -55,12 +58,12 @@ class ModWsgiBuild(Recipe):
     settings: Options
 
     def prepare(self) -> None:
-        """Have the module in its store; what is there is never built again."""
+        """Have the module in its store; what was built is never built again."""
         if self.settings.mode == "proxy":
             return
         try:
             self._build()
-        except CommandError as error:
+        except (CommandError, RefusedError) as error:
             raise OptionError(self.name, [str(error)]) from error
         except ValueError as error:
             raise OptionError(self.name, [f"version: {error}"]) from error
@@ -72,12 +75,34 @@ class ModWsgiBuild(Recipe):
         server = modwsgi_compile.apache(apxs)
         _warn_of_prefork(server)
         name = modwsgi_compile.store_name(self.source, self.python, server)
-        place = self.layout.cache / "mod_wsgi" / name
-        self.module = place / "mod_wsgi.so"
+        self.module = self.layout.cache / "mod_wsgi" / name / "mod_wsgi.so"
+        verified = Verified(self.layout.cache)
+        try:
+            if not self._is_whole(verified):
+                self._make(server, apxs, verified)
+        except RefusedError:
+            # For the releases that use it; why it was refused is what matters here.
+            with contextlib.suppress(CommandError):
+                self._make(server, apxs, verified)
+            raise
+
+    def _make(self, server: Mapping[str, str], apxs: Path, verified: Verified) -> None:
+        modwsgi_compile.check_tools(self.python, server)
+        archive = modwsgi_source.fetch(self.source, self.buildout)
+        modwsgi_compile.build(self.source, archive, self.python, apxs, self.module.parent)
+        verified.note_built(self.module, self.source.sha256)
+
+    def _is_whole(self, verified: Verified) -> bool:
+        """Tell whether the module is what was built, as far as this account can know.
+
+        :raises RefusedError: if it is not; it has been set aside
+        """
         if not self.module.is_file():
-            modwsgi_compile.check_tools(self.python, server)
-            archive = modwsgi_source.fetch(self.source, self.buildout)
-            modwsgi_compile.build(self.source, archive, self.python, apxs, place)
+            return False
+        if verified.is_built(self.module, self.source.sha256):
+            return True
+        # Somebody else's: built anew, unless only its owner can do that.
+        return not os.access(self.module.parent.parent, os.W_OK)
 
     def artifacts(self) -> Iterator[Artifact]:
         if self.settings.mode != "proxy":

@@ -122,6 +122,8 @@ def build(source: Source, archive: Path, python: Interpreter, apxs: Path, place:
         shutil.copyfile(module, draft / "mod_wsgi.so")
         shutil.copyfile(log, draft / "build.log")
         (draft / "wsgi.load").write_text(load(source, place, python), encoding="utf-8")
+        if place.is_dir():
+            place.rename(folder / "old")
         publish(draft, place)
     logger.info("Built %s", place / "mod_wsgi.so")
 

@@ -11,9 +11,11 @@ import zc.buildout.easy_install
 from zc.buildout import UserError
 from zc.buildout._package_index import DistutilsError
 
-from pylonyard import drafts
+from pylonyard import drafts, missing
 from pylonyard.errors import CommandError
+from pylonyard.index_pages import Places
 from pylonyard.layout import Layout
+from pylonyard.missing import Missing
 from pylonyard.wheels import sha256
 
 PROJECT = "mod_wsgi"
@@ -67,6 +69,10 @@ def choose(python: tuple[int, int], version: str | None = None) -> Source:
     )
 
 
+def filename(source: Source) -> str:
+    return f"{PROJECT}-{source.version}.tar.gz"
+
+
 def fetch(source: Source, buildout: Mapping[str, Any]) -> Path:
     """Return the source archive in the download cache, fetched if need be.
 
@@ -75,15 +81,17 @@ def fetch(source: Source, buildout: Mapping[str, Any]) -> Path:
     :raises CommandError: if it cannot be had, or is not the pinned one
     """
     layout = Layout.of(buildout)
-    place = layout.dist / f"{PROJECT}-{source.version}.tar.gz"
+    place = layout.dist / filename(source)
     if place.is_file() and sha256(place) == source.sha256:
         return place
     what = f"cannot get the source of mod_wsgi {source.version}"
     if layout.offline:
-        damaged = "is damaged" if place.exists() else "is missing"
-        raise CommandError(what, f"{place} {damaged}", "run bin/buildout once online")
+        lacking, options = Missing({place.name: None}), missing.options(layout, Places.of(buildout))
+        if place.exists():
+            raise CommandError(what, f"{place} is damaged", lacking.advice(options))
+        raise CommandError(what, lacking.told(layout, options))
     with drafts.draft(layout.dist) as folder:
-        found = _download(source.version, buildout["buildout"], str(folder), what)
+        found = _download(source.version, Places.of(buildout), str(folder), what)
         digest = sha256(found)
         if digest != source.sha256:
             raise CommandError(what, f"expected SHA-256 {source.sha256}, got {digest}")
@@ -91,15 +99,11 @@ def fetch(source: Source, buildout: Mapping[str, Any]) -> Path:
     return place
 
 
-def _download(version: str, base: Mapping[str, str], folder: str, what: str) -> Path:
-    links = (base.get("find-links") or "").split()
-    hosts = tuple((base.get("allow-hosts") or "*").split())
+def _download(version: str, searched: Places, folder: str, what: str) -> Path:
     # pkg_resources comes with zc.buildout, which keeps it from warning.
-    requirement = zc.buildout.easy_install.pkg_resources.Requirement.parse(
-        f"{PROJECT}=={version}"
-    )
+    requirement = zc.buildout.easy_install.pkg_resources.Requirement.parse(f"{PROJECT}=={version}")
     try:
-        index = zc.buildout.easy_install._get_index(base.get("index") or None, links, hosts)
+        index = zc.buildout.easy_install._get_index(searched.index, searched.links, searched.hosts)
         found = index.fetch_distribution(requirement, folder, source=True)
     except (OSError, UserError, DistutilsError) as error:
         raise CommandError(what, " ".join(str(error).split())) from error

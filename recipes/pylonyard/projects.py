@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,9 @@ from packaging.utils import canonicalize_name
 
 from pylonyard import drafts, wheels
 from pylonyard.errors import CommandError
+from pylonyard.integrity import Verified
 from pylonyard.running import last_line
+from pylonyard.wheels import WheelError
 
 _DESCRIPTIONS = ("pyproject.toml", "setup.py", "setup.cfg", "MANIFEST.in")
 _NOT_SOURCE = {"__pycache__", "build", "dist", "node_modules"}
@@ -29,23 +32,35 @@ _NOT_SOURCE = {"__pycache__", "build", "dist", "node_modules"}
 def build(source: Path, store: Path, *, editable: bool) -> Path:
     """Return the folder in ``store`` that holds the built project ``source``.
 
+    One that is kept, but may have changed since, is compared with what its source gives.
+
     :raises CommandError: if there is no project, or it cannot be built
+    :raises RefusedError: naming a file of the kept one that differs; a good one is in its place
     """
     if not any((source / name).is_file() for name in _DESCRIPTIONS[:2]):
-        raise CommandError(
-            f"cannot build {source}", "no pyproject.toml and no setup.py there"
-        )
-    place = store / f"{source.name}-{digest(source, editable=editable)}"
-    if place.is_dir():
+        raise CommandError(f"cannot build {source}", "no pyproject.toml and no setup.py there")
+    held = digest(source, editable=editable)
+    place, verified = store / f"{source.name}-{held}", Verified(store.parent)
+    if verified.unchanged(place, {held}):
         return place
-    with drafts.draft(store) as folder:
+    if place.is_dir():
+        with tempfile.TemporaryDirectory() as scratch:
+            wheel = _wheel(source, Path(scratch), editable)
+            verified.verify(wheel, place, {wheels.sha256(wheel)})
+    else:
+        _make(source, place, editable)
+    verified.note(place, held)
+    return place
+
+
+def _make(source: Path, place: Path, editable: bool) -> None:
+    with drafts.draft(place.parent) as folder:
         draft = folder / place.name
         try:
             wheels.unpack(_wheel(source, folder, editable), draft)
-        except wheels.WheelError as error:
+        except WheelError as error:
             raise CommandError(f"cannot build {source}", str(error)) from error
         wheels.publish(draft, place)
-    return place
 
 
 def digest(source: Path, *, editable: bool) -> str:

@@ -76,9 +76,7 @@ class Lock:
             if package.marker is None or Marker(package.marker).evaluate(dict(environment))
         ]
 
-    def find(
-        self, name: str, environment: Mapping[str, str], wanted: Requirement
-    ) -> Locked | None:
+    def find(self, name: str, environment: Mapping[str, str], wanted: Requirement) -> Locked | None:
         """Return the distribution of a canonical name, one that is ``wanted`` if there is."""
         named = [package for package in self.packages if package.name == name]
         found = Lock(self.path, tuple(named)).packages_for(environment)

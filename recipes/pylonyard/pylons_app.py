@@ -44,6 +44,7 @@ Publishes ``home`` (the sandbox in its store), ``env`` (the live link to it),
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,7 @@ from pylonyard.locked_files import Files
 from pylonyard.options import option
 from pylonyard.recipe import Recipe, site_path
 from pylonyard.virtualenvs import Contents
+from pylonyard.wheels import WheelError
 from pylonyard.writing import Artifact, Link
 
 
@@ -152,11 +154,14 @@ class PylonsApp(Recipe):
                 options.index,
                 self._pins() if options.versions else None,
             )
-        return sandboxes.make(self.layout.sandboxes, [*found, *options.extra_paths])
+        try:
+            return sandboxes.make(self.layout.sandboxes, [*found, *options.extra_paths])
+        except WheelError as error:
+            raise OptionError(self.name, [f"{'lock' if lock else 'eggs'}: {error}"]) from error
 
-    def _lock(self) -> Files | None:
+    def _lock(self, interpreter: Interpreter | None = None) -> Files | None:
         """Return the files of the lock, if there is one."""
-        options, base = self.settings, self.buildout["buildout"]
+        options = self.settings
         if options.lock is None or not options.lock.exists():
             return None
         try:
@@ -164,16 +169,21 @@ class PylonsApp(Recipe):
         except pylock.LockError as error:
             raise OptionError(self.name, [f"lock: {error}"]) from error
         pylock.known[options.lock] = lock
-        places = Places(
-            options.find_links or tuple(base["find-links"].split()),
-            options.index or base.get("index"),
-            tuple(base["allow-hosts"].split()),
+        places = Places.of(self.buildout, options.find_links, options.index)
+        return Files(
+            self.name,
+            lock,
+            self.layout,
+            places,
+            interpreter,
+            options.without_setup_requires,
+            functools.partial(eggs.module_source, self.buildout, self.name, interpreter),
         )
-        return Files(self.name, lock, self.layout, places)
 
     def _foreign(self, interpreter: Interpreter) -> Path:
-        options, base = self.settings, self.buildout["buildout"]
-        lock = self._lock()
+        options = self.settings
+        searched = Places.of(self.buildout, options.find_links, options.index)
+        lock = self._lock(interpreter)
         contents = Contents(
             interpreter=interpreter,
             requirements=options.eggs,
@@ -183,8 +193,8 @@ class PylonsApp(Recipe):
             extra_paths=options.extra_paths,
             provided=options.provided,
             without_setup_requires=options.without_setup_requires,
-            links=options.find_links or tuple(base["find-links"].split()),
-            index=options.index or base.get("index"),
+            links=searched.links,
+            index=searched.index,
             locked=lock.lock.summary(tags.environment(interpreter)) if lock else "",
         )
         if lock:
@@ -201,7 +211,7 @@ class PylonsApp(Recipe):
         for source in sources:
             try:
                 yield projects.build(source, self.layout.projects, editable=editable)
-            except CommandError as error:
+            except (CommandError, WheelError) as error:
                 named = "develop" if editable else "sources"
                 raise OptionError(self.name, [f"{named}: {error}"]) from error
 

@@ -88,5 +88,3 @@ def _compile_anew(home: Path) -> None:
             [home / "bin" / "python", "-E", "-S", "-m", "compileall", "-q", site_packages(home)],
             "compileall",
         )
-
-

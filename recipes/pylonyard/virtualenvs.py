@@ -24,13 +24,15 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from pylonyard import drafts, eggs, metadata_wheels, projects, scripts
+from pylonyard import drafts, eggs, metadata_wheels, missing, projects, scripts, tags
 from pylonyard.errors import CommandError, OptionError
+from pylonyard.index_pages import Places
 from pylonyard.interpreters import Interpreter
 from pylonyard.layout import Layout
 from pylonyard.old_builds import project_name, unpacked, wheel_without_setup_requires
 from pylonyard.running import first_error, run
 from pylonyard.sandboxes import PTH, lay_out, site_packages
+from pylonyard.wheels import egg_name
 from pylonyard.writing import write
 
 log = logging.getLogger("pylonyard")
@@ -46,7 +48,13 @@ LAST_RELEASES: Mapping[tuple[int, int], Mapping[str, str]] = {
     (3, 9): {"pip": "25.3", "setuptools": "80.9.0", "wheel": "0.45.1"},
 }
 # The last that makes environments of Python 2.7, and what it needs to run.
-VIRTUALENV = ("virtualenv==20.21.1", "distlib==0.3.9", "filelock==3.12.4", "platformdirs==3.11.0")
+VIRTUALENV_WHEELS = (
+    "virtualenv-20.21.1-py3-none-any.whl",
+    "distlib-0.3.9-py2.py3-none-any.whl",
+    "filelock-3.12.4-py3-none-any.whl",
+    "platformdirs-3.11.0-py3-none-any.whl",
+)
+VIRTUALENV = tuple("==".join(name.split("-")[:2]) for name in VIRTUALENV_WHEELS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,9 +150,38 @@ class Build:
                 self._lay_out()
                 self._install(["pip", "setuptools", "wheel"], [self._fetched_tools()])
                 self._fill(scratch)
-            except CommandError as error:
+            except (CommandError, OptionError) as error:
+                if self.layout.offline:
+                    self._tell_missing(error)
+                if isinstance(error, OptionError):
+                    raise
                 raise OptionError(self.section, [f"eggs: {error}"]) from error
         self._add_paths()
+
+    def _tell_missing(self, error: Exception) -> None:
+        """Raise an error that names all that the cache lacks; none if it lacks nothing.
+
+        :raises OptionError: with the command that fetches it
+        """
+        contents, interpreter = self.contents, self.contents.interpreter
+        shelf = missing.Shelf(self.layout.dist, tags.supported(interpreter))
+        wanted = [*self._tools(), *contents.requirements]
+        local: list[Path | str] = [name for name, _ in contents.provided]
+        local += self.local.values()
+        found = missing.find(wanted, shelf, self.pins, tags.environment(interpreter), local)
+        if interpreter.series < (3, 6):
+            found |= missing.Missing(dict.fromkeys(self._missing_wheels()))
+        if not found and "No matching distribution" in str(error):
+            found = missing.Missing(found.perhaps)
+        searched = Places(contents.links, contents.index)
+        eggs.raise_missing(self.buildout, self.section, found, searched, interpreter)
+
+    def _missing_wheels(self) -> Iterator[str]:
+        """Yield the wheels of virtualenv that are neither in the cache nor installed."""
+        for name in VIRTUALENV_WHEELS:
+            egg = self.layout.eggs / egg_name(Path(name))
+            if not (egg.is_dir() or (self.layout.dist / name).exists()):
+                yield name
 
     def _lay_out(self) -> None:
         base = self.contents.interpreter
@@ -161,11 +198,15 @@ class Build:
     def _virtualenv(self) -> list[Path]:
         return eggs.tool_path(self.buildout, self.section, VIRTUALENV)
 
+    def _tools(self) -> list[str]:
+        """Return what the sandbox has first, as requirements."""
+        names = ["pip", "setuptools", "wheel", *(["packaging"] if "packaging" in self.pins else [])]
+        return [f"{name}=={self.pins[name]}" for name in names]
+
     def _fetched_tools(self) -> Path:
         """Bring pip, setuptools and wheel into the cache; return its folder."""
-        needed = ["packaging"] if "packaging" in self.pins else []
-        for name in ("pip", "setuptools", "wheel", *needed):
-            eggs.fetch(self.buildout, self.section, f"{name}=={self.pins[name]}")
+        for pinned in self._tools():
+            eggs.fetch(self.buildout, self.section, pinned)
         return self.layout.dist
 
     def _fill(self, scratch: Path) -> None:

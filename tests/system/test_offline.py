@@ -1,6 +1,11 @@
 """From the cache alone, in a network namespace that has nothing but its loopback."""
 
+import os
+import re
+import shlex
+
 import pytest
+from checkouts import ROOT
 from namespaces import need
 from pylonyard.interpreters import find
 
@@ -101,6 +106,101 @@ def test_what_the_cache_lacks_is_named_whole(checkout, tmp_path):
     assert "zc-buildout==6.0.1" in refused.stdout
     assert "jinja2==3.1.6" in refused.stdout
     assert len(refused.stdout.splitlines()) == 1
+
+
+def without(folder, *patterns):
+    """Return a BUILDOUT_HOME whose cache has no eggs, and all wheels and sources but some."""
+    dist = folder / "cache" / "dist"
+    dist.mkdir(parents=True)
+    for path in (ROOT / "cache" / "dist").iterdir():
+        if path.is_file() and not any(path.match(pattern) for pattern in patterns):
+            os.link(path, dist / path.name)
+    (folder / "default.cfg").write_text(
+        f"[buildout]\ndownload-cache = {folder}/cache\neggs-directory = {folder}/cache/eggs\n"
+    )
+    return str(folder)
+
+
+def refused(site, *words):
+    """Return what the one line names of a run without network, and its command."""
+    script = f"ip link set lo up; {site.python} bootstrap.py --offline {' '.join(words)}"
+    told = site.run(*ALONE, script, check=False)
+    assert told.returncode == 1, told.stdout
+    line = told.stdout.splitlines()[-1]
+    found = re.fullmatch(
+        r"Error: .* not in the cache \S+: (.*); fetch what is missing where there is a network "
+        "with: (.*)",
+        line,
+    )
+    assert found, line
+    names = re.split(r", | \(and perhaps |\)", found[1])
+    return [name for name in names if name], shlex.split(found[2])
+
+
+PYLONS = "Pylons-0.9.7.tar.gz"
+PURE = "py3-none-any.whl"
+
+
+@pytest.mark.parametrize(
+    ("words", "gone", "named"),
+    [
+        (
+            ["-c", "staging.cfg"],
+            ["mdurl-*", "waitress-3*"],
+            [f"mdurl-0.1.2-{PURE}", f"waitress-3.0.2-{PURE}"],
+        ),
+        (
+            ["-c", "staging.cfg", "app:lock="],
+            ["mdurl-*", "waitress-3*"],
+            ["mdurl==0.1.2", "waitress==3.0.2"],
+        ),
+        (
+            ["-c", "legacy.cfg"],
+            ["Pylons-0.9.7*", "virtualenv-*"],
+            [PYLONS, f"virtualenv-20.21.1-{PURE}"],
+        ),
+        (
+            ["-c", "legacy.cfg", "app:lock="],
+            ["Pylons-0.9.7*", "virtualenv-*"],
+            ["pylons==0.9.7", f"virtualenv-20.21.1-{PURE}"],
+        ),
+    ],
+    ids=["locked", "unlocked", "locked-other-python", "unlocked-other-python"],
+)
+def test_all_that_is_missing_is_named_and_the_command_fetches_just_that(
+    checkout, tmp_path, words, gone, named
+):
+    if "legacy.cfg" in words:
+        try:
+            find("python2.7")
+        except ValueError:
+            pytest.skip("lacks python2.7")
+    site = checkout(BUILDOUT_HOME=without(tmp_path / "home", *gone))
+    dist = tmp_path / "home" / "cache" / "dist"
+    before = {path.name for path in dist.iterdir()}
+
+    names, command = refused(site, *words)
+    site.run(*command)
+    fetched = {path.name for path in dist.iterdir()} - before
+    script = f"ip link set lo up; {site.python} bootstrap.py --offline {' '.join(words)}"
+    told = site.run(*ALONE, script).stdout
+
+    assert sorted(names) == sorted(named)
+    assert len(fetched) == len(named)
+    assert "pylonyard: Release 1 is current." in told
+
+
+def test_source_of_mod_wsgi_is_named_together_with_what_else_is_missing(checkout, tmp_path):
+    site = checkout(BUILDOUT_HOME=without(tmp_path / "home", "mod_wsgi-*", "waitress-3*"))
+    words = ["-c", "staging.cfg", "site:mode=mod_wsgi", "site:user=www-data"]
+
+    locked, _ = refused(site, *words)
+    unlocked, command = refused(site, *words, "app:lock=")
+    site.run(*command)
+
+    assert locked == [f"waitress-3.0.2-{PURE}", "mod_wsgi-6.1.1.tar.gz"]
+    assert unlocked == ["waitress==3.0.2", "mod_wsgi-6.1.1.tar.gz"]
+    assert (tmp_path / "home" / "cache" / "dist" / "mod_wsgi-6.1.1.tar.gz").exists()
 
 
 def test_a_part_of_zc_recipe_egg_is_installed_from_the_cache_as_well(checkout):

@@ -88,7 +88,8 @@ class Site:
         path, text = self.lock()
         path.write_text(text)
         if self.place == "installed egg":
-            assert self.run()[0] == 0
+            status, told = self.run()
+            assert status == 0, told
         self.mark.unlink(missing_ok=True)
 
     def run(self):
@@ -161,7 +162,7 @@ def whole(request, tmp_path_factory, served):
     script.parent.mkdir()
     script.write_text(
         f"#!/bin/sh\nexec '{sys.executable}' -c \"import sys; sys.path[0:0] = ['{RECIPES}']; "
-        "from pylonyard.tool import main; main()\"\n"
+        'from pylonyard.tool import main; main()"\n'
     )
     script.chmod(0o755)
     site.reset()
@@ -377,3 +378,102 @@ def test_bytecode_of_somebody_else_never_runs(site):
     python = next(site.sandbox.directory.glob("current/*/env/bin/python"))
     subprocess.run([python, "-c", "import paste.deploy.loadwsgi"], check=True)
     assert not site.mark.exists()
+
+
+# What is kept beside the eggs: sandboxes, and the projects of the checkout.
+def added(path, text):
+    with path.open("a") as stream:
+        stream.write(text)
+    return path
+
+
+def replaced(path, text):
+    path.unlink()
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+def home_of(site):
+    (link,) = site.sandbox.directory.glob("current/*/env")
+    return link.resolve()
+
+
+def packages(site):
+    (folder,) = home_of(site).glob("lib/python*/site-packages")
+    return folder
+
+
+def project(site):
+    (folder,) = (site.cache / "projects").glob("extra-*")
+    return folder
+
+
+def as_pth(site):
+    return "import os;" + evil(site).strip() + "\n"
+
+
+KEPT = {
+    "sandbox: extra .pth": lambda s: added(packages(s) / "evil.pth", as_pth(s)),
+    "sandbox: changed .pth": lambda s: added(packages(s) / "pylonyard.pth", as_pth(s)),
+    "sandbox: extra module": lambda s: added(packages(s) / "sitecustomize.py", evil(s)),
+    "sandbox: other python": lambda s: replaced(
+        home_of(s) / "bin" / "python", f'#!/bin/sh\ntouch {s.mark}\nexec {sys.executable} "$@"\n'
+    ),
+    "sandbox: other base": lambda s: added(home_of(s) / "pyvenv.cfg", "home = /nowhere\n"),
+    "project: changed code": lambda s: added(project(s) / "extra.py", evil(s)),
+    "project: extra module": lambda s: added(project(s) / "sitecustomize.py", evil(s)),
+    "project: extra .pth": lambda s: added(project(s) / "evil.pth", as_pth(s)),
+    "project: changed metadata": lambda s: added(
+        next(project(s).glob("*.dist-info")) / "METADATA", "Requires-Dist: Evil\n"
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def refusals(request):
+    """Give a list of what was refused, whose length is printed in the end."""
+    found = []
+    yield found
+    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+    reporter.write_line(f"\nkept sandboxes and projects: {len(found)} tamperings refused")
+
+
+@pytest.fixture
+def with_project(whole):
+    """Give a sandbox whose application has a source tree of the checkout as well."""
+    directory = whole.sandbox.directory
+    (directory / "extra").mkdir(exist_ok=True)
+    (directory / "extra" / "extra.py").write_text("value = 1\n")
+    (directory / "extra" / "setup.py").write_text(
+        "from setuptools import setup\nsetup(name='Extra', version='1.0', py_modules=['extra'])\n"
+    )
+    config = directory / "buildout.cfg"
+    before = config.read_text()
+    config.write_text(before + "\n[app]\nsources = extra\neggs =\n    Shop\n    Extra\n")
+    whole.reset()
+    yield whole
+    config.write_text(before)
+
+
+@pytest.mark.parametrize("whole", INSTALLED, indirect=True)
+@pytest.mark.parametrize("name", KEPT)
+def test_what_is_kept_is_refused_once_it_was_tampered_with(with_project, refusals, name):
+    site = with_project
+    assert site.run()[0] == 0
+    before = site.released()
+    named = KEPT[name](site)
+
+    status, told = site.run()
+
+    assert status == 1, told
+    (line,) = [line for line in told.splitlines() if line.startswith("Error: ")]
+    assert f"{named}: expected " in line
+    assert "set aside as" in line
+    assert list((site.cache / "refused").iterdir()), "it was not set aside"
+    assert not site.mark.exists(), "it ran"
+    assert site.released() == before
+    status, told = site.run()
+    assert status == 0, told
+    assert not site.mark.exists()
+    refusals.append(name)
