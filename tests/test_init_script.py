@@ -146,6 +146,7 @@ def test_init_script_says_who_it_is(artifacts):
     assert "#                    on port 8080 of the loopback interface.\n" in text
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("words", [[], ["strat"]])
 def test_init_script_tells_its_actions(init, words):
     ended = init(*words)
@@ -155,6 +156,7 @@ def test_init_script_tells_its_actions(init, words):
     assert ended.stderr.splitlines()[-1].endswith(f"{{{actions}}}")
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("action", "status", "printed"),
     [
@@ -174,6 +176,7 @@ def test_init_script_without_its_sandbox_has_standard_statuses(
     )
 
 
+@pytest.mark.system
 def test_init_script_hands_on_to_the_command_of_the_site(init, sandbox):
     control = sandbox.directory / "bin" / "shop"
     control.parent.mkdir(exist_ok=True)
@@ -185,6 +188,7 @@ def test_init_script_hands_on_to_the_command_of_the_site(init, sandbox):
     assert (ended.returncode, ended.stdout) == (7, "restart\n")
 
 
+@pytest.mark.system
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another account")
 def test_root_becomes_the_account_first(artifacts, sandbox, tmp_path):
     path = tmp_path / "init"

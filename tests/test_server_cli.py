@@ -1,4 +1,5 @@
 import json
+import os
 import sys
 
 import pytest
@@ -57,6 +58,29 @@ def test_dead_site_is_told_from_a_stopped_one(source, tmp_path, capsys):
     assert cli.main(source, ["status"]) == 1
     line = f"shop: dead, though it was started, see {tmp_path}/log\n"
     assert capsys.readouterr() == (line, "")
+
+
+@pytest.mark.parametrize("action", ["restart", "force-reload"])
+def test_restart_of_a_site_of_mod_wsgi_is_a_new_time_of_its_script(source, capsys, action):
+    values = json.loads(source.read_text())
+    source.write_text(json.dumps({**values, "mode": "mod_wsgi", "user": "no-such-user"}))
+    script = source.with_name("dispatch.wsgi")
+    script.write_text("")
+    os.utime(script, (0, 0))
+
+    assert cli.main(source, [action]) == 0
+
+    assert script.stat().st_mtime > 0
+    assert capsys.readouterr() == ("shop: mod_wsgi loads it again at the next request\n", "")
+
+
+def test_embedded_site_is_not_restarted_alone(source, capsys):
+    values = json.loads(source.read_text())
+    source.write_text(json.dumps({**values, "mode": "embedded"}))
+
+    assert cli.main(source, ["restart"]) == 6
+    line = "shop: runs in Apache's own processes: apache2ctl graceful loads it again\n"
+    assert capsys.readouterr() == ("", line)
 
 
 def test_missing_settings_are_one_line(tmp_path, capsys):

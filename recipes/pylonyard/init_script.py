@@ -7,6 +7,9 @@ name             site name               Which site it belongs to.
 user             account                 Who runs the server; root becomes it first.
 host             host, ``127.0.0.1``     Where the server listens.
 port             TCP port                The same.
+mode             ``proxy`` (default),    As in ``[site]``: where Apache runs it,
+                 ``mod_wsgi``,           ``restart`` has mod_wsgi load it again.
+                 ``embedded``
 environment      ``development``,        ``bin/<site> fg`` reloads changed code in
                  ``staging``,            development.
                  ``production``
@@ -52,6 +55,7 @@ class Options:
     user: str = option(values.account, default="")
     host: str = option(values.host, default="127.0.0.1")
     port: int = option(values.port)
+    mode: str = option(values.one_of("proxy", "mod_wsgi", "embedded"), default="proxy")
     environment: str = option(
         values.one_of("development", "staging", "production"), default="production"
     )
@@ -79,9 +83,7 @@ class InitScript(Recipe):
         yield Artifact(f"{options.name}/server.json", self._server_json())
         yield Artifact(
             f"bin/{options.name}",
-            scripts.tool_script(
-                "pylonyard.server.cli", repr(str(source))
-            ),
+            scripts.tool_script("pylonyard.server.cli", repr(str(source))),
             0o755,
         )
         control = self.layout.bin / options.name
@@ -108,6 +110,7 @@ class InitScript(Recipe):
             "ini": str(options.ini),
             "host": options.host.strip("[]"),
             "port": options.port,
+            "mode": options.mode,
             "check-path": options.check_path,
             "start-timeout": options.start_timeout,
             "stop-timeout": options.stop_timeout,
@@ -141,8 +144,7 @@ class InitScript(Recipe):
             start = "import sys; from pyramid.scripts.pshell import main; sys.exit(main())"
             return [python, "-c", start, str(options.ini)]
         start = (
-            "import sys; from paste.deploy import loadapp; "
-            "app = loadapp('config:' + sys.argv[1])"
+            "import sys; from paste.deploy import loadapp; app = loadapp('config:' + sys.argv[1])"
         )
         return [python, "-i", "-c", start, str(options.ini)]
 

@@ -3,10 +3,15 @@
 What calls what, one noun a module::
 
     cli ---> control ---> supervisor (a process of its own) ---> paster serve
-                |             |
-                +-- locking   +-- signals
-                +-- intent, progress, report
+                |             |                                  in gentle, standing_in
+                |             +-- child: the server, and what it says
+                |             +-- succession: beside another supervisor, then for it
+                |             +-- handing: its sockets, for whoever succeeds it
+                +-- locking, intent, report
                 +-- sight ---> processes, listening, answering
+
+A restart starts a second supervisor, with the sockets of the first. Its server listens
+elsewhere until it answers; then it is given the sockets, and the first one ends.
 
 No pid is ever read from a file: a process is ours if its environment says so.
 """

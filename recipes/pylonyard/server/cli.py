@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from pylonyard.server import control, report, terminal
+from pylonyard.server import by_apache, control, report, terminal
 from pylonyard.server.errors import FAILED, NOT_PERMITTED, USAGE, ServerError, reason
 from pylonyard.server.privileges import become
 from pylonyard.server.settings import Settings, load
@@ -22,7 +22,7 @@ Usage: {name} <action>
 
   start         start the server; return once it answers
   stop          stop it, once requests in flight are answered
-  restart       stop it if it runs, and start it (force-reload is the same)
+  restart       have a new one take its place, or start it (force-reload is the same)
   try-restart   restart it if it runs
   status        say whether it runs: exit status 0 running and answering,
                 1 dead though it was started, 3 stopped, 4 running without answering
@@ -85,6 +85,9 @@ ACTIONS: dict[str, Action] = {
 }
 
 
+RESTARTS = (ACTIONS["restart"], ACTIONS["force-reload"])
+
+
 def main(source: str | Path, arguments: Sequence[str] | None = None) -> int:
     """Do what the ``arguments`` of the command say; return its exit status.
 
@@ -109,6 +112,9 @@ def act(source: Path, action: Action) -> int:
     try:
         settings = load(source)
         name = settings.name
+        if settings.mode != by_apache.PROXY and action in RESTARTS:
+            print(f"{name}: {by_apache.restart(settings)}", flush=True)
+            return 0
         # Before anything in the sandbox is touched: its user may have planted it.
         become(settings.user)
         code, line = action(settings)

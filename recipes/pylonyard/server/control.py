@@ -1,18 +1,22 @@
 """Start, stop, restart and revive a site: each returns the line to tell."""
 
 import os
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pylonyard.server import intent
 from pylonyard.server.errors import NOT_CONFIGURED, NOT_INSTALLED, ServerError
-from pylonyard.server.halting import halt
-from pylonyard.server.launching import launch
+from pylonyard.server.halting import halt, outlast
+from pylonyard.server.handing import received
+from pylonyard.server.launching import NotServing, launch
 from pylonyard.server.locking import BusyError, exclusive
 from pylonyard.server.processes import started
+from pylonyard.server.serving import is_wrapped
 from pylonyard.server.settings import Settings
 from pylonyard.server.sight import Sight, is_answering, look, stranger, wait_until
+from pylonyard.server.sockets import bound, close, fit
 
 Progress = Callable[[], None]
 
@@ -27,14 +31,16 @@ def start(settings: Settings, progress: Progress = quiet) -> str:
     :raises ServerError: if it does not; nothing that was started is left then
     """
     check_installed(settings)
-    with exclusive(lock(settings), settings.start_timeout):
+    if intent.is_wanted(wanted(settings)) and is_up(settings):
+        return f"already running, {settings.address} answers"
+    with exclusive(lock(settings), patience(settings)):
         intent.record(wanted(settings), intent.UP)
         return bring_up(settings, progress)
 
 
 def stop(settings: Settings) -> str:
     """Take the site down, for good: ``ensure`` leaves it so."""
-    with exclusive(lock(settings), settings.start_timeout):
+    with exclusive(lock(settings), patience(settings)):
         intent.record(wanted(settings), intent.DOWN)
         if not look(settings).everything:
             return "not running"
@@ -43,12 +49,12 @@ def stop(settings: Settings) -> str:
 
 
 def restart(settings: Settings, progress: Progress = quiet) -> str:
-    """Take the site down, if it is up, and bring it up.
+    """Bring the site up anew: what runs goes on until the new server answers.
 
-    :raises ServerError: before anything is stopped if it cannot be started at all
+    :raises ServerError: if that cannot be; what ran goes on then
     """
     check_installed(settings)
-    with exclusive(lock(settings), settings.start_timeout):
+    with exclusive(lock(settings), patience(settings)):
         intent.record(wanted(settings), intent.UP)
         return replace(settings, progress)
 
@@ -56,7 +62,7 @@ def restart(settings: Settings, progress: Progress = quiet) -> str:
 def try_restart(settings: Settings, progress: Progress = quiet) -> str:
     """Restart the site if it runs."""
     check_installed(settings)
-    with exclusive(lock(settings), settings.start_timeout):
+    with exclusive(lock(settings), patience(settings)):
         if not look(settings).everything:
             return "not running"
         return replace(settings, progress)
@@ -87,11 +93,20 @@ def bring_up(settings: Settings, progress: Progress) -> str:
     if other := stranger(settings):
         raise ServerError(f"port {settings.port} is taken by {other}")
     try:
-        launch(settings, progress)
+        launch(settings, progress, bound(settings) if is_wrapped(settings) else [])
+        wait_for(settings, progress)
+    except NotServing as error:
+        halt(settings, grace=0)
+        raise ServerError(f"did not start: {error}") from error
     except BaseException:
         halt(settings, grace=0)
         raise
     return f"started, {settings.address} answers"
+
+
+def is_up(settings: Settings) -> bool:
+    seen = look(settings)
+    return bool(seen.supervisors) and not seen.foreground and is_answering(settings)
 
 
 def wait_for(settings: Settings, progress: Progress) -> str:
@@ -108,9 +123,36 @@ def wait_for(settings: Settings, progress: Progress) -> str:
 
 
 def replace(settings: Settings, progress: Progress) -> str:
-    refuse_foreground(look(settings))
-    halt(settings, settings.stop_timeout)
-    return "re" + bring_up(settings, progress)
+    """Have a new server take the place of what runs, if anything does.
+
+    :raises ServerError: if it cannot; what ran goes on then
+    """
+    seen = look(settings)
+    refuse_foreground(seen)
+    sockets = sockets_of(settings, seen.supervisors)
+    if not sockets:
+        halt(settings, settings.stop_timeout)
+        return "re" + bring_up(settings, progress)
+    try:
+        launch(settings, progress, sockets, seen.supervisors)
+    except NotServing as error:
+        raise ServerError(f"was not restarted, the old server goes on: {error}") from error
+    outlast(settings, seen.supervisors)
+    return f"restarted, {settings.address} answers"
+
+
+def sockets_of(settings: Settings, supervisors: Sequence[int]) -> list[socket.socket]:
+    """Return the sockets of a site that runs; none if they cannot be handed over."""
+    if not is_wrapped(settings):
+        return []
+    for supervisor in supervisors:
+        found = received(supervisor)
+        if found and fit(found, settings):
+            return found
+        if found:  # host or port have changed
+            close(found)
+            return bound(settings)
+    return []
 
 
 def revive(settings: Settings) -> str:
@@ -152,6 +194,11 @@ def check_installed(settings: Settings) -> None:
     if not os.access(settings.ini, os.R_OK):
         message = f"cannot read {settings.ini}: run bin/buildout"
         raise ServerError(message, NOT_CONFIGURED)
+
+
+def patience(settings: Settings) -> int:
+    """Return the seconds that another action may take: a restart starts and stops."""
+    return settings.start_timeout + settings.stop_timeout
 
 
 def lock(settings: Settings) -> Path:

@@ -4,6 +4,8 @@
 interpreter of the application runs this file: it is valid in Python 2.7 as well, and
 imports nothing but the standard library.
 
+Servers that are given sockets by the supervisor stand in first: see ``standing_in``.
+
 Left alone, Paste raises SystemExit in workers that stay busy for half a second after
 SIGINT, and then may never end; waitress drops what is queued, and after 5 seconds
 what is running. A server that is not known here gets the signal as it is, and so
@@ -24,6 +26,14 @@ if TYPE_CHECKING:
     from types import FrameType  # noqa: F401  used in comments, which Python 2 can read
     from typing import Any  # noqa: F401
 
+    from pylonyard.server import standing_in
+else:
+    # A neighbour of this script, to be left without bytecode in our folder.
+    written, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    import standing_in
+
+    sys.dont_write_bytecode = written
+
 PAUSE = 0.05
 """Seconds between two looks."""
 
@@ -33,14 +43,24 @@ QUIET = 3
 BACKLOG = 128
 """Connections that are still accepted, since the kernel has done so already."""
 
+LINGER = 2
+"""Seconds that a visitor's open connection may be silent before it is closed."""
+
+SLOW = 5
+"""The same in the midst of a request."""
+
 
 def on_interrupt(number, frame):
     # type: (int, FrameType | None) -> None
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    is_accepting = "_handle_request_noblock" in names(frame)
     while frame is not None:
         server = frame.f_locals.get("self")  # type: Any
         if hasattr(server, "thread_pool") and hasattr(server, "handle_request"):
             server.thread_pool.shutdown = functools.partial(finish_paste, server)
+            if is_accepting:  # it would drop the visitor whom it just let in
+                server.running = False
+                return
             break
         if hasattr(server, "task_dispatcher"):
             drain = threading.Thread(target=drain_waitress, args=(server,))
@@ -51,19 +71,34 @@ def on_interrupt(number, frame):
     raise KeyboardInterrupt
 
 
+def names(frame):
+    # type: (FrameType | None) -> set[str]
+    """Return the functions that ``frame`` was called by, and its own."""
+    found = set()
+    while frame is not None:
+        found.add(frame.f_code.co_name)
+        frame = frame.f_back
+    return found
+
+
 def finish_paste(server, force_quit_timeout=0):
     # type: (Any, float) -> None
     """Accept no more, and wait for the workers: they answer what is queued first."""
+    server.socket.setblocking(False)  # what is there, another server may take first
     for _ in range(BACKLOG):
         if not select.select([server.socket], [], [], 0)[0]:
             break
         server.handle_request()
     server.socket.close()
-    pool = server.thread_pool
-    for _ in list(pool.workers):
-        pool.queue.put(pool.SHUTDOWN)
-    while pool.workers:
+    pool, looks = server.thread_pool, 0
+    # Workers come and go: a new one takes the place of one that has served long.
+    while looks < QUIET:
         time.sleep(PAUSE)
+        looks = 0 if pool.worker_tracker or not pool.queue.empty() else looks + 1
+    while pool.workers:
+        if pool.queue.empty():
+            pool.queue.put(pool.SHUTDOWN)
+        time.sleep(PAUSE / 10)
 
 
 def drain_waitress(server):
@@ -82,6 +117,7 @@ def drain_waitress(server):
         one.accepting = False
     time.sleep(PAUSE)
     wake(listening)
+    close_after_answers()
     looks = 0
     while looks < QUIET:
         time.sleep(PAUSE)
@@ -99,13 +135,34 @@ def wake(listening):
         one.socket.close()
 
 
+def close_after_answers():
+    # type: () -> None
+    """Have each connection closed, and its visitor told so, with the next answer."""
+    tasks = sys.modules["waitress.task"].Task  # type: Any
+    build = tasks.build_response_header
+
+    def closing(task):
+        # type: (Any) -> Any
+        task.request.headers["CONNECTION"] = "close"
+        return build(task)
+
+    tasks.build_response_header = closing
+
+
 def waitress_is_busy(server, channels):
     # type: (Any, Any) -> bool
     tasks = server.task_dispatcher
     return bool(tasks.queue or tasks.active_count) or any(
-        getattr(channel, "requests", None) or getattr(channel, "total_outbufs_len", 0)
-        for channel in list(channels.values())
+        is_in_use(channel) for channel in list(channels.values())
     )
+
+
+def is_in_use(channel):
+    # type: (Any) -> bool
+    if getattr(channel, "requests", None) or getattr(channel, "total_outbufs_len", 0):
+        return True
+    patience = LINGER if getattr(channel, "request", None) is None else SLOW
+    return time.time() - getattr(channel, "last_activity", 0) < patience
 
 
 def main():
@@ -117,6 +174,7 @@ def main():
     if sys.path and os.path.realpath(sys.path[0]) == here:
         sys.path[0] = os.path.dirname(os.path.realpath(script))
     signal.signal(signal.SIGINT, on_interrupt)
+    standing_in.prepare(os.environ)
     runpy.run_path(script, run_name="__main__")
 
 

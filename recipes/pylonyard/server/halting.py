@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Callable, Sequence
 
 from pylonyard.server.errors import ServerError
 from pylonyard.server.processes import (
@@ -43,6 +44,22 @@ def halt(settings: Settings, grace: float) -> None:
         raise ServerError(f"cannot be stopped: process {left} survives SIGKILL")
 
 
+def outlast(settings: Settings, supervisors: Sequence[int]) -> None:
+    """Wait until ``supervisors``, who were told to stop, have ended; or end them."""
+    marker = supervisor_marker(settings.identity)
+
+    def left() -> list[int]:
+        return [pid for pid in supervisors if marker.matches(pid)]
+
+    def killed() -> bool:
+        if left():
+            end_all(lambda: family(left()))
+        return not left()
+
+    if not wait_until(lambda: not left(), settings.stop_timeout + MARGIN):
+        wait_until(killed, LAST)
+
+
 def ask(settings: Settings) -> None:
     """Ask the supervisor to stop its server, or servers that have lost theirs."""
     seen = look(settings)
@@ -55,20 +72,29 @@ def ask(settings: Settings) -> None:
 
 
 def kill(settings: Settings) -> bool:
-    """Kill every process of the site, and all their descendants; return False.
+    """Kill every process of the site, and all their descendants; return False."""
+    end_all(lambda: family(look(settings).everything))
+    return False
+
+
+def end(ours: Sequence[int]) -> None:
+    """Kill our own children ``ours``, which were not reaped, and their descendants."""
+    end_all(lambda: family(ours))
+
+
+def end_all(find: Callable[[], set[int]]) -> None:
+    """Kill every process that ``find`` returns, twice.
 
     A process is looked at after its handle was opened, so that the handle cannot be
     that of a later process of the same number.
     """
-    handles = [Handle(pid) for pid in family(settings)]
-    ours = family(settings)
+    handles = [Handle(pid) for pid in find()]
+    found = find()
     for handle in handles:
         with handle:
-            if handle.pid in ours:
+            if handle.pid in found:
                 handle.send(signal.SIGKILL)
-    return False
 
 
-def family(settings: Settings) -> set[int]:
-    seen = list(look(settings).everything)
-    return {*seen, *descendants(seen)} - {os.getpid()}
+def family(roots: Sequence[int]) -> set[int]:
+    return {*roots, *descendants(list(roots))} - {os.getpid()}

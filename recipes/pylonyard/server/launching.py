@@ -2,18 +2,22 @@
 
 import os
 import re
+import select
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from pylonyard.server import environment, sight
 from pylonyard.server.errors import ServerError
 from pylonyard.server.files import make_directory, open_log
+from pylonyard.server.halting import end
 from pylonyard.server.processes import supervisor_marker
+from pylonyard.server.saying import PREFIX
 from pylonyard.server.settings import Settings
-from pylonyard.server.supervisor import PREFIX
+from pylonyard.server.sockets import close
 
 PACKAGES = Path(__file__).resolve().parents[2]
 """Where ``pylonyard`` is imported from."""
@@ -25,35 +29,82 @@ LONGEST = 300
 """Characters of somebody else's message that are passed on."""
 
 
-def launch(settings: Settings, progress: Callable[[], None]) -> None:
-    """Start a supervisor, and wait until its server answers.
+class NotServing(ServerError):
+    """A new server that does not come to serve the site."""
 
-    :raises ServerError: if it does not; processes may be left then
+
+def launch(
+    settings: Settings,
+    progress: Callable[[], None],
+    sockets: list[socket.socket],
+    after: Sequence[int] = (),
+    before_end: Callable[[], None] = lambda: None,
+) -> None:
+    """Start a supervisor, and wait until its server serves the site.
+
+    :param sockets: the site's; closed here afterwards
+    :param after: supervisors that are to end then, and not unless
+    :param before_end: what is to be done beforehand
+    :raises NotServing: if it does not; nothing that was started is left then
     """
     for directory in (settings.run, settings.data, settings.application_log.parent):
         make_directory(directory)
     log = open_log(settings.log)
-    try:
-        before = os.fstat(log).st_size
-        supervisor = spawn(settings, log)
-    finally:
-        os.close(log)
-    deadline = time.monotonic() + settings.start_timeout
-    while not sight.is_answering(settings):
-        if supervisor.poll() is not None:
-            raise ServerError(f"did not start: {why(settings.log, before)}")
+    ours, theirs = socket.socketpair()
+    with ours:
+        try:
+            size = os.fstat(log).st_size
+            supervisor = spawn(settings, log, sockets, after, theirs)
+        finally:
+            os.close(log)
+            theirs.close()
+            close(sockets)
+        try:
+            patience = settings.start_timeout + (settings.stop_timeout if after else 0)
+            await_report(settings, ours, size, patience, progress)
+            before_end()
+        except BaseException:
+            end([supervisor.pid])
+            raise
+
+
+def await_report(
+    settings: Settings,
+    report: socket.socket,
+    size: int,
+    patience: float,
+    progress: Callable[[], None],
+) -> None:
+    """Wait for the supervisor to say that its server serves the site.
+
+    :param size: of the log before, in bytes
+    """
+    deadline = time.monotonic() + patience
+    while not select.select([report], [], [], sight.PAUSE)[0]:
         if time.monotonic() >= deadline:
             waited = f"{settings.address} did not answer in {settings.start_timeout} s"
-            raise ServerError(f"did not start: {waited}, see {settings.log}")
+            raise NotServing(f"{waited}, see {settings.log}")
         progress()
-        time.sleep(sight.PAUSE)
+    said = report.recv(1000).decode(errors="replace").strip()
+    if said != "there":
+        raise NotServing(f"{said}, see {settings.log}" if said else why(settings.log, size))
 
 
-def spawn(settings: Settings, log: int) -> subprocess.Popen[bytes]:
+def spawn(
+    settings: Settings,
+    log: int,
+    sockets: Sequence[socket.socket],
+    after: Sequence[int],
+    report: socket.socket,
+) -> subprocess.Popen[bytes]:
     """Start the supervisor, detached from the terminal and from all our files."""
     marker = supervisor_marker(settings.identity)
+    numbers = [one.fileno() for one in sockets]
+    words = [str(settings.source), "--report", str(report.fileno())]
+    for option, values in (("--sockets", numbers), ("--after", after)):
+        words += [option, *map(str, values)] if values else []
     return subprocess.Popen(
-        [sys.executable, "-m", "pylonyard.server.supervisor", str(settings.source)],
+        [sys.executable, "-E", "-s", "-S", "-m", "pylonyard.server.supervisor", *words],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
@@ -61,6 +112,7 @@ def spawn(settings: Settings, log: int) -> subprocess.Popen[bytes]:
         # data may hold a http.py, so that the supervisor never works there.
         cwd=PACKAGES,
         env={**environment.base(os.environ), marker.variable: marker.identity},
+        pass_fds=[*numbers, report.fileno()],
         start_new_session=True,
         preexec_fn=lambda: environment.confine(settings),
     )

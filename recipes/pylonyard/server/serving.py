@@ -16,11 +16,19 @@ def interpreter(script: Path) -> list[str]:
     return words if is_python else []
 
 
+def python(settings: Settings) -> list[str]:
+    return [settings.python] if settings.python else interpreter(settings.paster)
+
+
+def is_wrapped(settings: Settings) -> bool:
+    """Whether the server is a Python that ``gentle`` is put around."""
+    return bool(python(settings))
+
+
 def command(settings: Settings) -> list[str]:
     """Return what to run: paster in the application's interpreter.
 
     A script that no Python is named in, such as a shell script, runs as it is.
     """
-    python = [settings.python] if settings.python else interpreter(settings.paster)
-    wrapped = [*python, str(GENTLE)] if python else []
+    wrapped = [*python(settings), str(GENTLE)] if is_wrapped(settings) else []
     return [*wrapped, str(settings.paster), "serve", str(settings.ini)]

@@ -95,6 +95,8 @@ class Settings:
     ini: Path = setting(path)
     host: str = setting(text, "127.0.0.1")
     port: int = setting(port_number)
+    mode: str = setting(text, "proxy")
+    """Who runs the application: a server of the site's own, or Apache."""
     check_path: str = setting(url_path, "/")
     """Path of the URL that a healthy server answers, with whatever status."""
     start_timeout: int = setting(positive, 60)

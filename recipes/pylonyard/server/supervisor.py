@@ -4,37 +4,31 @@ It takes no commands but SIGTERM. What it does is appended to the site's log, wh
 its output, and the server's, goes.
 """
 
+import argparse
 import os
 import signal
-import subprocess
+import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 
 from pylonyard.server import environment, sight
+from pylonyard.server.child import Child
 from pylonyard.server.errors import ServerError
-from pylonyard.server.processes import children, server_marker
-from pylonyard.server.serving import command
+from pylonyard.server.handing import SIGNAL, Offer
+from pylonyard.server.processes import children
+from pylonyard.server.saying import say
 from pylonyard.server.settings import Settings, load
+from pylonyard.server.sockets import close, refuse
+from pylonyard.server.succession import Refused, Succession
 
 STOP = {signal.SIGTERM, signal.SIGINT}
-WAITED_FOR = {*STOP, signal.SIGCHLD, signal.SIGHUP}
+WAITED_FOR = {*STOP, SIGNAL, signal.SIGCHLD, signal.SIGHUP}
 
 LONGEST_PAUSE = 60.0
 """Seconds; also how long a server has to serve to be trusted again."""
-
-PREFIX = "pylonyard:"
-"""Follows the time in each of our lines, so that they are told from the server's."""
-
-
-def say(message: str) -> None:
-    """Append one line to the log; a full disk must not end a server."""
-    now = datetime.now().astimezone().isoformat(timespec="seconds")
-    with suppress(OSError):
-        os.write(sys.stderr.fileno(), f"{now} {PREFIX} {message}\n".encode())
 
 
 def pause_after(failures: int) -> float:
@@ -53,8 +47,18 @@ def ending(status: int) -> str:
 class Supervisor:
     """Runs the server again and again, until told to stop."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        sockets: list[socket.socket] | None = None,
+        after: Sequence[int] = (),
+        report: socket.socket | None = None,
+    ) -> None:
         self.settings = settings
+        self.sockets = sockets or []
+        """The site's; none if its server has to see to that by itself."""
+        self.offer = Offer(self.sockets)
+        self.succession = Succession(settings, after, report)
         self.stopping = False
         self.served = False
         """Whether any server ever listened: if none, none is started again."""
@@ -75,27 +79,56 @@ class Supervisor:
                 return 1
             lasted = time.monotonic() - began
             failures = 1 if lasted >= LONGEST_PAUSE else failures + 1
-            say(f"starting it again in {pause_after(failures):g} s")
-            self.sleep(pause_after(failures))
+            self.pause(failures)
         kill_children()
         say("stopped")
         return 0
 
     def run_server(self) -> int | None:
         """Return how one server ended, None if because we were told to stop."""
-        pid = spawn(self.settings)
-        say(f"started the server, process {pid}")
-        listens = False
+        server = Child(self.settings, self.sockets)
+        say(f"started the server, process {server.pid}")
         while not self.stopping:
-            # Only until it listens is there anything to look at every so often.
-            self.wait(None if listens else sight.PAUSE)
-            if (status := reap(pid)) is not None:
+            # Only until it serves, alone, is there anything to look at every so often.
+            at_rest = server.is_there and self.succession.is_over
+            self.wait(None if at_rest else sight.PAUSE)
+            if (status := reap(server.pid)) is not None:
                 return status
-            if not listens and sight.is_listening(self.settings):
-                listens = self.served = True
-                say(f"the server listens at {self.settings.address}")
-        finish(pid, self.settings.stop_timeout)
+            if not server.is_there:
+                self.help(server)
+            else:
+                self.succession.go_on()
+        # Whoever connects from now on is another server's, or is refused.
+        close(self.sockets)
+        finish(server.pid, self.settings.stop_timeout)
         return None
+
+    def help(self, server: Child) -> None:
+        """Bring a server that was started a step nearer to serving the site."""
+        server.listen()
+        if not self.sockets and not server.has_word:
+            server.is_there = sight.is_listening(self.settings)
+        elif not server.has_word and self.may_serve(server):
+            server.give_the_word()
+        if server.is_there:
+            self.served = True
+            say(f"the server listens at {self.settings.address}")
+            self.succession.tell("there")
+        elif not self.served:
+            self.succession.expect_in_time()
+
+    def may_serve(self, server: Child) -> bool:
+        if server.waits:
+            return self.succession.has_succeeded()
+        return server.stands_at is not None and self.succession.approves(*server.stands_at)
+
+    def pause(self, failures: int) -> None:
+        """Wait before the next server; let visitors wait as well if it is not for long."""
+        seconds = pause_after(failures)
+        if failures > 1 and not self.offer.taken:
+            refuse(self.sockets)
+        say(f"starting it again in {seconds:g} s")
+        self.sleep(seconds)
 
     def sleep(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -111,28 +144,7 @@ class Supervisor:
             received = signal.sigtimedwait(WAITED_FOR, seconds)
             number = received.si_signo if received else 0
         self.stopping = self.stopping or number in STOP
-
-
-def spawn(settings: Settings) -> int:
-    """Start the server as our child, in a process group of its own; return its pid."""
-    us = os.getpid()
-
-    def prepare() -> None:
-        os.setpgid(0, 0)
-        environment.confine(settings)
-        environment.die_with_parent(us)
-
-    marker = server_marker(settings.identity)
-    process = subprocess.Popen(
-        command(settings),
-        stdin=subprocess.DEVNULL,
-        cwd=settings.data,
-        env=environment.of_server(settings, os.environ, marker),
-        preexec_fn=prepare,
-    )
-    # We reap it ourselves, together with what it left behind.
-    process.returncode = 0
-    return process.pid
+        self.offer.hand_out()
 
 
 def reap(awaited: int) -> int | None:
@@ -184,16 +196,27 @@ def until(condition: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
-def main(source: Path) -> int:
+def main(words: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("source", type=Path, help="the site's server.json")
+    parser.add_argument("--sockets", nargs="*", type=int, default=[], help="the site's, by number")
+    parser.add_argument("--after", nargs="*", type=int, default=[], help="whose place to take")
+    parser.add_argument("--report", type=int, help="the socket on which to say how it goes")
+    given = parser.parse_args(words)
     signal.pthread_sigmask(signal.SIG_BLOCK, WAITED_FOR)
+    report = None if given.report is None else socket.socket(fileno=given.report)
     try:
         environment.adopt_orphans()
-        return Supervisor(load(source)).run()
-    except (ServerError, OSError) as error:
+        sockets = [socket.socket(fileno=number) for number in given.sockets]
+        return Supervisor(load(given.source), sockets, given.after, report).run()
+    except (Refused, ServerError, OSError) as error:
         say(f"cannot go on: {error}")
+        if report:
+            with suppress(OSError):
+                report.send(f"{error}\n".encode())
         kill_children()
         return 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main())

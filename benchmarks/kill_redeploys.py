@@ -1,0 +1,209 @@
+"""Kill redeployments under load at random moments; nobody may notice, the next run repairs.
+
+    python3 benchmarks/kill_redeploys.py --kills 200 --seed 1
+
+One checkout is served through its private Apache, and asked without pause. Again and
+again a run of ``bin/buildout && bin/simplesite restart`` that changes a setting is begun,
+and its whole process group killed at a random moment: with SIGKILL, or as ``--signals``
+says in turn.
+
+A try counts if no request failed, the page is that of the release before or the new one,
+the next run exits 0 and shows what it was to show, one supervisor with one server is
+there then, and nothing half-made.  As root; all of it is in a pid namespace.
+"""
+
+import argparse
+import functools
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from fresh_checkout import ROOT, copy_checkout
+
+sys.path[:0] = [str(ROOT / "tests" / "system"), str(ROOT / "recipes")]
+
+from load import Load, get  # noqa: E402
+from pylonyard.server.processes import marked, server_marker, supervisor_marker  # noqa: E402
+
+UNSHARE = ["unshare", "--pid", "--fork", "--mount", "--mount-proc", "--kill-child"]
+REDEPLOY = 'bin/buildout -o "$@" && bin/simplesite restart'
+
+
+class Site:
+    """A checkout that is served, and its redeployments."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "checkout"
+        copy_checkout(self.path)
+        # Its own: what a kill leaves there must not be another's.
+        cache = folder / "cache"
+        shutil.copytree(ROOT / "cache" / "dist", cache / "dist")
+        (folder / "default.cfg").write_text(
+            f"[buildout]\ndownload-cache = {cache}\neggs-directory = {cache}/eggs\n"
+        )
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "PYTEST"))}
+        self.environ = {**clean, "BUILDOUT_HOME": str(folder)}
+        self.port = free_port()
+        self.words = [f"site:port={free_port()}", f"vhost:httpd-port={self.port}"]
+        self.title = ""
+        self.lasting = 3.0
+        """How long an undisturbed redeployment takes, in seconds: a guess that is mended."""
+
+    def begin(self, *words: str | Path, **more: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [str(word) for word in words],
+            cwd=self.path,
+            env={**self.environ, **more},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *words: str | Path) -> str:
+        run = self.begin(*words)
+        told, _ = run.communicate()
+        if run.returncode:
+            raise RuntimeError(f"{words} exited {run.returncode}: {told[-1500:]}")
+        return told
+
+    def set_up(self) -> None:
+        self.run(sys.executable, "bootstrap.py", "--offline", *self.words)
+        self.redeploy("Title 0")
+        self.run("bin/simplesite-httpd", "start")
+
+    def options(self, title: str) -> list[str]:
+        return [*self.words, f"ini:settings=[app:main]\n    simplesite.title = {title}"]
+
+    def redeploy(self, title: str) -> None:
+        began = time.monotonic()
+        self.run("sh", "-c", REDEPLOY, "sh", *self.options(title))
+        self.lasting = (self.lasting + time.monotonic() - began) / 2
+        self.title = title
+
+    def cut_short(self, title: str, number: signal.Signals, moment: float) -> bool:
+        """Kill a redeployment after ``moment`` seconds; tell whether it was still at work."""
+        run = self.begin("sh", "-c", REDEPLOY, "sh", *self.options(title))
+        try:
+            run.wait(moment)
+        except subprocess.TimeoutExpired:
+            os.killpg(run.pid, number)
+            run.communicate()
+            return True
+        run.communicate()
+        return False
+
+    def problems(self, title: str, load: Load, failed: int) -> Iterator[str]:
+        """Yield what is wrong after a cut, and after the next run."""
+        yield from load.failed[failed:]
+        ini = (self.path / "current/simplesite/production.ini").read_text()
+        if f"title = {title}" not in ini and f"title = {self.title}" not in ini:
+            yield "current is neither the release before nor the new one"
+        if (shown := self.shown()) not in (self.title, title):
+            yield f"{shown!r} is shown in place of {self.title!r}"
+        failed = len(load.failed)
+        try:
+            self.redeploy(title)
+        except RuntimeError as error:
+            yield str(error)
+        yield from load.failed[failed:]
+        if (shown := self.shown()) != title:
+            yield f"{shown!r} is shown in place of {title!r}"
+        yield from self.left_over()
+
+    def shown(self) -> str:
+        """Return the title of the first page, as Apache serves it."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/", timeout=60) as answer:
+            found = re.search("<title>(.*?)</title>", answer.read().decode())
+        return found.group(1) if found else ""
+
+    def left_over(self) -> Iterator[str]:
+        identity = f"{self.path.resolve()}:simplesite"
+        for what, marker in (
+            ("supervisors", supervisor_marker(identity)),
+            ("servers", server_marker(identity)),
+        ):
+            if len(found := marked(marker)) != 1:
+                yield f"{len(found)} {what}: {found}"
+        for path in [*(self.path / "releases").glob(".*"), *self.path.glob("bin/.*")]:
+            yield f"left over: {path}"
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+class Series:
+    """Tries one after the other, under load."""
+
+    def __init__(self, site: Site, load: Load) -> None:
+        self.site, self.load = site, load
+        self.number = self.done = self.whole = 0
+
+    def attempt(self, how: Callable[[str], bool], what: str) -> bool:
+        """Cut one redeployment short, and run another; return whether it came to that."""
+        self.number, failed = self.number + 1, len(self.load.failed)
+        title = f"Title {self.number}"
+        was_cut = how(title)
+        found = list(self.site.problems(title, self.load, failed))
+        self.done += was_cut
+        self.whole += was_cut and not found
+        for line in found:
+            print(f"{self.number}, {what}: {line}", flush=True)
+        return was_cut
+
+    def kill(self, kills: int, numbers: list[signal.Signals], dice: random.Random) -> None:
+        while self.done < kills:
+            number, moment = (
+                numbers[self.done % len(numbers)],
+                dice.uniform(0.02, self.site.lasting),
+            )
+            cut = functools.partial(self.site.cut_short, number=number, moment=moment)
+            self.attempt(cut, f"{number.name} after {moment:.2f} s")
+
+
+def main() -> int:
+    words = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    words.add_argument("--kills", type=int, default=50, metavar="N")
+    words.add_argument("--seed", type=int, default=1, metavar="S")
+    words.add_argument("--signals", nargs="+", choices=("KILL", "TERM", "INT"), default=["KILL"])
+    words.add_argument("--folder", type=Path, help="where to work; default: a temporary one")
+    words.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    given = words.parse_args()
+    if not given.inside:
+        return subprocess.call([*UNSHARE, sys.executable, *sys.argv, "--inside"])
+    with tempfile.TemporaryDirectory(prefix="redeploys-", dir=given.folder) as folder:
+        site = Site(Path(folder))
+        site.set_up()
+        visitors = [get("/"), get("/"), get("/static/site.css")]
+        with Load(f"http://127.0.0.1:{site.port}", visitors) as load:
+            series = Series(site, load)
+            series.kill(
+                given.kills,
+                [signal.Signals[f"SIG{name}"] for name in given.signals],
+                random.Random(given.seed),
+            )
+        site.run("bin/simplesite", "stop")
+        site.run("bin/simplesite-httpd", "stop")
+    print(f"{series.whole} of {series.done} redeployments cut short were repaired by the next run")
+    print(load.told("all of these"))
+    return 0 if series.whole == series.done and not load.failed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
