@@ -2,10 +2,12 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from pylonyard.activation.effects import Effects
 from pylonyard.activation.entries import ABSENT, Entry
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.planning import plan
 from pylonyard.activation.sources import Release, Site, Source
+from pylonyard.activation.steps import Serve, Share
 from pylonyard.activation.world import Account, Folder, World
 
 RELEASE = Path("/srv/shop/releases/3")
@@ -208,13 +210,47 @@ def test_embedded_mode_opens_data_egg_cache_and_log_to_apache():
 
     made = plan(release, seen)
 
-    assert commands(made)[:4] == [
+    assert commands(made)[:5] == [
         "usermod -a -G shop www-data",
-        "sudo -u shop chmod 0770 /srv/shop/var/data/shop",
+        "sudo -u shop chmod 2770 /srv/shop/var/data/shop",
         "sudo -u shop mkdir --mode=2770 /srv/shop/var/data/shop/egg-cache",
-        "sudo -u shop chmod 0775 /srv/shop/var/log",
+        "sudo -u shop chmod 2775 /srv/shop/var/log",
+        "sudo -u shop chmod -R g+rwX /srv/shop/var/log/shop.log",
     ]
     assert made.notes == ("shop: Apache runs it, so its init script and cron entry are left out",)
+
+
+def test_embedded_mode_shares_what_the_account_has_in_its_data():
+    data = Path("/srv/shop/var/data/shop")
+    seen = dataclasses.replace(
+        embedded_world(),
+        written={
+            Path("/srv/shop/var/log/shop.log"): Folder(0o660, 1000, 1000, False),
+            data / "shop.db": Folder(0o644, 1000, 1000, False),
+            data / "sessions": Folder(0o700, 1000, 1000),
+            data / "shared": Folder(0o660, 1000, 1000, False),
+            data / "of-another": Folder(0o600, 0, 0, False),
+        },
+    )
+    release = Release(3, RELEASE, (site(mode="embedded"),), (VHOST, WSGI))
+
+    (shared,) = [step for step in plan(release, seen).steps if isinstance(step, Share)]
+
+    assert shared.command == f"sudo -u shop chmod -R g+rwX {data}"
+    assert shared.modes == (
+        (data / "shop.db", 0o644, 0o664),
+        (data / "sessions", 0o700, 0o2770),
+    )
+
+
+def test_server_that_was_stopped_is_among_the_effects_until_it_is_started():
+    stopped = Effects().with_step(Serve("shop", "stop"), 1)
+    started = Effects().with_step(Serve("shop", "start"))
+
+    assert stopped.stopped == Effects.from_json(stopped.to_json()).stopped == ("shop",)
+    assert not Effects().with_step(Serve("shop", "stop"))  # it did not run
+    assert not started.then(stopped)
+    assert not stopped.then(started)
 
 
 def test_daemon_mode_needs_but_the_way_to_the_script():

@@ -32,7 +32,13 @@ def test_words_are_read_as_apache_reads_them():
     ("text", "problem"),
     [
         ("ProxyRequests On", "line 1: ProxyRequests On makes an open proxy"),
+        ("ProxyRequests\tOn", "line 1: ProxyRequests On makes an open proxy"),
         ("\nAlias / /srv", "line 2: Alias / serves all of /srv"),
+        (
+            '<Directory\t"/">\n\tRequire  all\tgranted\n</Directory>',
+            "line 2: Require all granted opens every file of the machine",
+        ),
+        ("A b\nServerName x\0\n</X>", "line 2: a NUL, which hides the rest from Apache"),
         (
             '<Directory "/">\nRequire all granted\n</Directory>',
             "line 2: Require all granted opens every file of the machine",

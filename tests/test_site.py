@@ -58,7 +58,7 @@ def test_folder_that_cannot_be_made_is_one_line(sandbox):
     with pytest.raises(UserError) as caught:
         recipe.install()
 
-    assert str(caught.value) == f"[site] cannot make {sandbox.directory}/var: File exists"
+    assert str(caught.value) == f"[site] cannot make {sandbox.directory}/var/log: Not a directory"
 
 
 def test_further_site_has_copies_of_the_sections(sandbox):

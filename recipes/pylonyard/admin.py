@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pylonyard import locking, release_diff
+from pylonyard import locking, release_diff, toolbox
+from pylonyard.activation import trust
 from pylonyard.activation.commands import Activation
 from pylonyard.activation.errors import ActivationError
-from pylonyard.activation.sources import described_sites
+from pylonyard.activation.sources import Site, described_sites
 from pylonyard.activation.tree import Tree
 from pylonyard.errors import UserError
 from pylonyard.releases import NoRelease, Releases, link_commands
@@ -72,12 +73,18 @@ def show_difference(sandbox: Sandbox, older: int, newer: int) -> None:
         print(line)
 
 
-def rollback(sandbox: Sandbox, wanted: int | None, root: str) -> None:
+def rollback(sandbox: Sandbox, wanted: int | None, root: str) -> int:
     """Make ``wanted`` the current release, what serves included; default: the one before.
+
+    Return 1 if a server goes on as it was, because it could not be restarted.
 
     :raises NoRelease: if there is none such
     """
     releases = sandbox.releases
+    if os.geteuid() == 0:
+        # Whoever could put links there would choose where root writes.
+        places = [sandbox.directory, releases.folder, sandbox.bin]
+        trust.check(filter(os.path.exists, places), trust.trusted())
     locking.hold(sandbox.directory)
     before = releases.current_number()
     if wanted is None:
@@ -94,7 +101,7 @@ def rollback(sandbox: Sandbox, wanted: int | None, root: str) -> None:
             _flip(sandbox, before)
         raise
     print(f"Release {wanted} is current{', and active' if is_laid else ''}.")
-    _serve_again(sandbox, wanted)
+    return _serve_again(sandbox, before, wanted)
 
 
 def _flip(sandbox: Sandbox, number: int) -> None:
@@ -113,18 +120,44 @@ def _lay_again(activation: Activation) -> bool:
     return True
 
 
-def _serve_again(sandbox: Sandbox, number: int) -> None:
-    """Restart each server of the sandbox that runs; its own Apache reads its files again."""
+def _serve_again(sandbox: Sandbox, before: int | None, number: int) -> int:
+    """Restart each server of the sandbox that runs; return 1 if one could not be.
+
+    Its own Apache reads its files again if they have changed: mod_wsgi gives its
+    processes little time then, while a new release alone takes the place of the old.
+    """
+    failures = 0
     for site in described_sites(sandbox.releases.path(number)):
-        for name, action in ((site.name, "try-restart"), (f"{site.name}-httpd", "graceful")):
-            control = sandbox.bin / name
-            if control.exists():
-                # As the site's account: root runs nothing of what that can write.
-                finished = subprocess.run(
-                    [control, action], capture_output=True, text=True, **as_account(site.user)
-                )
-                if finished.returncode == 0 or action == "try-restart":
-                    print((finished.stdout + finished.stderr).strip())
+        if site.has_server and (control := sandbox.bin / site.name).exists():
+            failures += _told(control, "try-restart", site) != 0
+        control = sandbox.bin / f"{site.name}-httpd"
+        if control.exists() and _apache_differs(sandbox, site, before, number):
+            _told(control, "graceful", site)
+    return min(failures, 1)
+
+
+def _told(control: Path, action: str, site: Site) -> int:
+    """Run a command as the site's account: root runs nothing of what that can write."""
+    finished = subprocess.run(
+        [control, action], capture_output=True, text=True, **as_account(site.user)
+    )
+    if finished.returncode == 0 or action == "try-restart":
+        print((finished.stdout + finished.stderr).strip())
+    return finished.returncode
+
+
+def _apache_differs(sandbox: Sandbox, site: Site, before: int | None, number: int) -> bool:
+    names = (
+        f"etc/apache2/sites-available/{site.name}.conf",
+        "etc/apache2/mods-available/wsgi.load",
+        f"{site.name}/httpd.conf",
+    )
+    folders = [sandbox.releases.path(each) for each in (before or number, number)]
+    texts = [
+        [path.read_bytes() if (path := folder / name).exists() else b"" for name in names]
+        for folder in folders
+    ]
+    return texts[0] != texts[1]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -163,6 +196,8 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME==VERSION",
         help="a distribution that only other interpreters need",
     )
+    packed = actions.add_parser("bundle", help="pack what a machine without network needs")
+    packed.add_argument("file", type=Path, metavar="FILE", help="such as shop.tar.gz; a new one")
     for each in (listed, back, laid, gone, examined):
         each.add_argument("--root", default="/", metavar="DIR", help="a scratch tree, for /")
     return described
@@ -170,6 +205,7 @@ def parser() -> argparse.ArgumentParser:
 
 def examine(sandbox: Sandbox, activation: Activation, *, as_json: bool) -> int:
     # Imported here: other actions have no need of it, and no time.
+    toolbox.bring("configupdater")
     from pylonyard.doctor import command
 
     return command.examine(sandbox.releases, activation, sys.stdout, as_json=as_json)
@@ -177,23 +213,38 @@ def examine(sandbox: Sandbox, activation: Activation, *, as_json: bool) -> int:
 
 def lock(sandbox: Sandbox, words: argparse.Namespace) -> None:
     # Imported here: other actions have no need of it, and no time.
+    toolbox.bring()
     from pylonyard import lock_command
     from pylonyard.index_pages import Places
 
     file = sandbox.directory / (words.file or "profiles/pylock.toml")
     places = None if words.offline else Places(index=words.index)
-    number = lock_command.command(sandbox.directory, file, words.also, places)
-    print(f"{file} locks {number} distributions; review it, and commit it.")
+    written = lock_command.command(sandbox.directory, file, words.also, places)
+    print(f"{file} locks {written.number} distributions; review it, and commit it.")
+    if written.lacking:
+        print(
+            f"It lacks what another Python would need: {', '.join(written.lacking)}; to have that "
+            "as well, add --with NAME==VERSION for each."
+        )
 
 
 def cache(sandbox: Sandbox, *, clean: bool, dry_run: bool) -> None:
     # Imported here: other actions have no need of it, and no time.
+    toolbox.bring()
     from pylonyard import cache_command
 
     if clean or dry_run:
         cache_command.clean(sandbox.directory, tell, dry_run=dry_run)
     else:
         cache_command.show(sandbox.directory, tell)
+
+
+def bundle(sandbox: Sandbox, file: Path) -> None:
+    # Imported here: other actions have no need of it, and no time.
+    toolbox.bring()
+    from pylonyard import bundle as bundling
+
+    bundling.command(sandbox.directory, file.absolute(), tell)
 
 
 def act(sandbox: Sandbox, words: argparse.Namespace) -> int:
@@ -211,6 +262,7 @@ def act(sandbox: Sandbox, words: argparse.Namespace) -> int:
             else activation.activate(tell, force_new=words.force_new)
         ),
         "deactivate": lambda: activation.deactivate(tell),
+        "bundle": lambda: bundle(sandbox, words.file),
         "cache": lambda: cache(sandbox, clean=words.clean, dry_run=words.dry_run),
         "lock": lambda: lock(sandbox, words),
         "doctor": lambda: examine(sandbox, activation, as_json=words.json),

@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 _WORD = re.compile(r"""(?:[\w-]+=)?(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|\S+""")
+DEBIAN = {"APACHE_LOG_DIR": "/var/log/apache2"}
+"""What Debian's ``envvars`` defines, of what a virtual host may name."""
+
 _VARIABLE = re.compile(r"\$\{([^}:]*)\}")
 
 
@@ -66,7 +69,8 @@ def problems(
 def parse(text: str, defined: Mapping[str, str] | None = None) -> Iterator[Directive]:
     """Yield the directives of ``text``, the variables that it defines filled in.
 
-    :raises ConfigError: if a section is not closed, or closed but not open
+    :raises ConfigError: if a section is not closed, or closed but not open; if there
+        is a NUL
     """
     variables = dict(defined or {})
     sections: list[tuple[str, str]] = []
@@ -89,6 +93,8 @@ def parse(text: str, defined: Mapping[str, str] | None = None) -> Iterator[Direc
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
     held, start = "", 1
     for number, line in enumerate(text.split("\n"), 1):
+        if "\0" in line:
+            raise ConfigError(f"line {number}: a NUL, which hides the rest from Apache")
         start = start if held else number
         if line.endswith("\\"):
             held += line[:-1] + " "
@@ -103,7 +109,7 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
 def _split(content: str, variables: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
     if content.startswith("<") and content.endswith(">"):
         content = content[:-1]
-    name, _, rest = content.partition(" ")
+    name, rest = [*re.split(r"\s+", content, maxsplit=1), ""][:2]
     filled = _VARIABLE.sub(lambda found: variables.get(found[1], found[0]), rest)
     return name.lower(), tuple(_unquoted(word) for word in _WORD.findall(filled))
 

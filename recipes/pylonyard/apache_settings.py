@@ -18,7 +18,8 @@ DAEMON = {
     "startup-timeout": "15",
     "deadlock-timeout": "60",
     "graceful-timeout": "15",
-    "shutdown-timeout": "5",
+    # Also what requests in flight are given when a new release is loaded.
+    "shutdown-timeout": "30",
     "lang": "C.UTF-8",
     "locale": "C.UTF-8",
 }
@@ -41,7 +42,8 @@ _MORE_DAEMON = {
     "virtual-memory-limit",
 }
 
-# Mozilla's "intermediate" set, version 5.7: TLS 1.2 with forward secrecy, and 1.3.
+# Mozilla's "intermediate" set, version 6.0: TLS 1.2 with forward secrecy by elliptic
+# curves, and 1.3.
 CIPHERS = ":".join(
     [
         "ECDHE-ECDSA-AES128-GCM-SHA256",
@@ -50,9 +52,6 @@ CIPHERS = ":".join(
         "ECDHE-RSA-AES256-GCM-SHA384",
         "ECDHE-ECDSA-CHACHA20-POLY1305",
         "ECDHE-RSA-CHACHA20-POLY1305",
-        "DHE-RSA-AES128-GCM-SHA256",
-        "DHE-RSA-AES256-GCM-SHA384",
-        "DHE-RSA-CHACHA20-POLY1305",
     ]
 )
 

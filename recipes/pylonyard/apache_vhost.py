@@ -13,7 +13,8 @@ listen               address, ``*``            Where Apache listens, and the por
 listen-port          TCP port, ``80``          any but 80 gets its ``Listen``.
 directives           lines                     More for the virtual host, verbatim.
 extra-modules        names                     Modules that ``directives`` needs.
-log-folder           path                      Of ``<name>-access.log``, ``-error.log``.
+log-folder           path                      Of the logs of the private Apache; those of
+                                               the machine's are in Apache's own folder.
 log-level            levels, ``warn``          As ``warn wsgi:info``.
 run-folder           path                      Of the private Apache's pid and sockets.
 data                 path                      Where the application writes.
@@ -71,7 +72,7 @@ from typing import Any
 
 from pylonyard import apache_settings as settings
 from pylonyard import values
-from pylonyard.apache_checks import problems
+from pylonyard.apache_checks import DEBIAN, parse, problems
 from pylonyard.errors import OptionError
 from pylonyard.options import option
 from pylonyard.recipe import Recipe, site_path
@@ -85,6 +86,8 @@ SERVED_BY = {
     "mod_wsgi": ("wsgi",),
     "embedded": ("wsgi",),
 }
+
+LOGS = ("customlog", "errorlog", "forensiclog", "globallog", "transferlog")
 
 # A socket's whole path has at most 107 characters; mod_wsgi adds numbers.
 LONGEST_SOCKET_PREFIX = 80
@@ -160,7 +163,7 @@ class ApacheVhost(Recipe):
 
     def _site(self) -> str:
         text = self._render("site.conf.j2")
-        if found := problems(text, exists=lambda path: True):
+        if found := problems(text, exists=lambda path: True, defined=DEBIAN):
             raise ValueError(f"directives: expected none that open a hole, got {found[0]}")
         return text
 
@@ -235,6 +238,7 @@ def site_json(options: Options) -> str:
         "listen-port": options.listen_port,
         "ssl-port": options.ssl_port if secure else None,
         "ssl-certificate": str(secure) if secure else None,
+        "ssl-key": str(options.ssl_key) if options.ssl_key else None,
         "modules": list(modules(options)),
         "disable-sites": list(options.disable_sites),
         "module": str(options.module) if options.mode != "proxy" else None,
@@ -255,6 +259,12 @@ def _contradictions(options: Options, sandbox: Path) -> Iterator[str]:
         yield f"ssl-port: expected another than listen-port, got '{options.ssl_port}'"
     if options.ssl_certificate and options.httpd_port == options.httpd_ssl_port:
         yield f"httpd-ssl-port: expected another than httpd-port, got '{options.httpd_ssl_port}'"
+    for one in parse("\n".join(options.directives)):
+        if one.name in LOGS and any(str(sandbox) in word for word in one.arguments):
+            yield (
+                "directives: expected logs outside the sandbox, since root's Apache opens "
+                f"them, got {' '.join(one.arguments)!r}"
+            )
     if options.hsts and options.ssl_certificate is None:
         yield f"hsts: expected 0 without ssl-certificate, got '{options.hsts}'"
     socket = options.run_folder / options.name

@@ -241,7 +241,10 @@ def _apache(httpd: Httpd, *arguments: str) -> "subprocess.CompletedProcess[str]"
     # open them with root's rights.
     command = [program, "-f", httpd.config, *arguments]
     environment = {**kept, "PATH": PROGRAM_PATH, "LANG": "C.UTF-8"}
-    return completed(command, environment, "/", account=httpd.user)
+    try:
+        return completed(command, environment, "/", account=httpd.user, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        raise ControlError(f"took longer than {PATIENCE:g} s; is a log of it a pipe?") from None
 
 
 def _addresses(httpd: Httpd) -> str:

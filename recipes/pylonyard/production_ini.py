@@ -35,7 +35,11 @@ secrets-folder    path                      Where secrets are kept.
 secrets           name = origin, a line     Origins: ``generate``, ``uuid``,
                                             ``file:PATH``, ``env:VARIABLE``.
 settings          an ini fragment           Laid over all of this.
-user              account                   Who reads the file.
+user              account                   Who reads the file; in mode ``embedded``,
+                                            the account's group does as well.
+mode              ``proxy`` (default),      As of ``[site]``.
+                  ``mod_wsgi``,
+                  ``embedded``
 setup             ``true`` (default),       Whether ``paster setup-app`` runs once
                   ``false``                 for a database that it has not seen; an
                                             egg without an installer has none to run.
@@ -48,7 +52,8 @@ tells one database from another).
 import hashlib
 import os
 import pwd
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,11 +61,13 @@ from typing import Any
 from pylonyard import installers, values
 from pylonyard.debugging import debug_problems
 from pylonyard.errors import CommandError, OptionError
+from pylonyard.escaping import ini, ini_python2
 from pylonyard.ini_settings import application_section, apply_options, spelled
 from pylonyard.inifile import Ini, IniError, Setting, fragment, overlay
 from pylonyard.options import option
 from pylonyard.pylons_app import requirement
 from pylonyard.recipe import Recipe, site_path
+from pylonyard.sandboxes import site_packages
 from pylonyard.secret_store import Origin, SecretError, SecretStore, origin
 from pylonyard.writing import Artifact
 
@@ -69,9 +76,17 @@ ALWAYS = {
     "app_instance_secret": Origin("generate"),
 }
 
+# "%%" before it is a percent sign, but to Python 2.
+_HERE = re.compile(r"(?<!%)((?:%%)*)%\(here\)s")
+_HERE_PYTHON2 = re.compile(r"()%\(here\)s")
+
 
 def settings_fragment(text: str) -> tuple[Setting, ...]:
     """Convert an ini fragment, as ``%(here)s`` and ``<secret:...>`` included."""
+    for line in text.split("\n"):
+        # To Python 2, which reads bytes, a no-break space is a part of the value.
+        if any(part.strip() != part.strip(" \t") for part in re.split("[=:]", line, maxsplit=1)):
+            raise values.refuse("no white space but blanks around names and values", line)
     return tuple(fragment(text))
 
 
@@ -111,6 +126,7 @@ class Options:
     secrets: tuple[tuple[str, Origin], ...] = option(values.pairs(origin), default="")
     settings: tuple[Setting, ...] = option(settings_fragment, default="")
     user: str = option(values.account, default="")
+    mode: str = option(values.one_of("proxy", "mod_wsgi", "embedded"), default="proxy")
     setup: bool = option(values.boolean, default="true")
 
 
@@ -129,7 +145,7 @@ class ProductionIni(Recipe):
         self.database = database_digest(config, application_section(config, options.section))
         try:
             store = SecretStore(options.secrets_folder, {**ALWAYS, **dict(options.secrets)})
-            self.text = store.fill(str(config))
+            self.text = store.fill(str(config), config.spell)
         except SecretError as error:
             raise OptionError(self.name, [f"secrets: {error}"]) from error
 
@@ -151,10 +167,10 @@ class ProductionIni(Recipe):
     def _laid_over(self, skeleton: str) -> Ini:
         options = self.settings
         try:
-            config = Ini(skeleton)
+            config = Ini(skeleton, self._spell())
             apply_options(config, options)
             overlay(config, options.settings)
-            overlay(config, _anchored(config.settings(), options.data))
+            overlay(config, _anchored(config, options.data))
         except IniError as error:
             raise OptionError(self.name, [f"{self._origin()}: {error}"]) from error
         except ValueError as error:
@@ -162,6 +178,11 @@ class ProductionIni(Recipe):
         if options.environment != "development" and (problems := debug_problems(config)):
             raise OptionError(self.name, problems)
         return config
+
+    def _spell(self) -> Callable[..., str]:
+        """Return the escaper for the Python that reads the ini."""
+        is_old = site_packages(self.settings.home).parent.name.startswith("python2")
+        return ini_python2 if is_old else ini
 
     def _has_installer(self) -> bool:
         options = self.settings
@@ -172,7 +193,8 @@ class ProductionIni(Recipe):
         return f"template {options.template}" if options.template else f"egg {options.egg}"
 
     def artifacts(self) -> Iterator[Artifact]:
-        mode = 0o640 if _is_other(self.settings.user) else 0o600
+        is_read_by_group = _is_other(self.settings.user) or self.settings.mode == "embedded"
+        mode = 0o640 if is_read_by_group else 0o600
         yield Artifact(f"{self.settings.name}/production.ini", self.text, mode)
 
     def published(self) -> Mapping[str, Any]:
@@ -183,11 +205,20 @@ class ProductionIni(Recipe):
         }
 
 
-def _anchored(settings: Iterable[Setting], data: Path) -> Iterator[Setting]:
+def _anchored(config: Ini, data: Path) -> Iterator[Setting]:
     """Yield the settings that name ``%(here)s``, which no release can mean."""
-    for setting in list(settings):
-        if "%(here)s" in setting.value:
-            value = setting.value.replace("%(here)s", spelled("data", data))
+    is_old = config.spell is ini_python2
+    here = _HERE_PYTHON2 if is_old else _HERE
+    for setting in list(config.settings()):
+        if here.search(setting.value):
+            rest = here.sub("", setting.value)
+            if is_old and "%" in rest and "%(" not in rest:
+                raise ValueError(
+                    f"{setting.key}: expected no other % beside %(here)s, since Python 2 "
+                    f"would read it in another way, got {setting.value!r}"
+                )
+            folder = spelled(config, "data", data, rest)
+            value = here.sub(r"\g<1>" + folder.replace("\\", r"\\"), setting.value)
             yield Setting(setting.section, setting.key, value)
 
 

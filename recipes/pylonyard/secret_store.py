@@ -15,11 +15,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pylonyard import escaping, values
-from pylonyard.writing import write
+from pylonyard import escaping, settled, sure_folders, values
 
 _REFERENCE = re.compile(r"<secret:([A-Za-z0-9_.-]+)(:url)?>")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+# What is left if a file is cut; a person's own secret is hardly ever that.
+_CUT = {"generate": re.compile("[0-9a-f]{1,63}"), "uuid": re.compile("[0-9a-f-]{1,35}")}
 
 
 class SecretError(ValueError):
@@ -58,8 +59,10 @@ class SecretStore:
         self._origins = origins
         self._environ = environ
 
-    def fill(self, text: str, spell: Callable[[str], str] = escaping.ini) -> str:
+    def fill(self, text: str, spell: Callable[[str, str], str] = escaping.ini) -> str:
         """Return ``text`` with each reference replaced by its secret.
+
+        :param spell: gets a secret and the line that it is to stand in
 
         :raises SecretError: naming every secret that is not declared
         """
@@ -73,7 +76,9 @@ class SecretStore:
 
         def secret(match: re.Match[str]) -> str:
             value = found[match.group(1)]
-            return spell(urllib.parse.quote(value, safe="") if match.group(2) else value)
+            start, end = text.rfind("\n", 0, match.start()) + 1, text.find("\n", match.end())
+            line = text[start : None if end < 0 else end]
+            return spell(urllib.parse.quote(value, safe="") if match.group(2) else value, line)
 
         try:
             return _REFERENCE.sub(secret, text)
@@ -91,19 +96,31 @@ class SecretStore:
             raise SecretError(problem) from error
 
     def _kept(self, name: str, given: str | None) -> str:
-        kept = self._folder / name
-        if given is None and kept.is_file():
-            return kept.read_text(encoding="utf-8")
+        place = self._folder / name
+        if watch := settled.watching():
+            watch.named([place])
+        kept = sure_folders.read(place)
+        if given is None and kept is not None:
+            return self._whole(name, kept.decode("utf-8").rstrip("\n"))
         if given is None:
             given = self._generated(name, self._origins[name])
-        if not self._folder.is_dir():
-            self._folder.mkdir(parents=True)
-            self._folder.chmod(0o700)
-        write(kept, given.encode(), 0o600)
+        if kept != given.encode():
+            sure_folders.write(place, given.encode(), 0o600, folder_mode=0o700)
         return given
+
+    def _whole(self, name: str, kept: str) -> str:
+        """Return a secret that was kept, unless it is what is left of a generated one."""
+        cut = _CUT.get(self._origins[name].kind)
+        if not kept or (cut and cut.fullmatch(kept)):
+            raise SecretError(
+                f"{name}: expected a whole secret in {self._folder / name}, got {len(kept)} "
+                "characters; write one there, or remove the file to have one made"
+            )
+        return kept
 
     def _given(self, name: str, source: Origin) -> str | None:
         if source.kind == "env":
+            settled.asked(source.place)
             return self._environ.get(source.place) or None
         if source.kind == "file":
             try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from zc.buildout import UserError
 
-from pylonyard import writing
+from pylonyard import sure_folders
 from pylonyard.errors import CommandError
 from pylonyard.layout import Layout
 from pylonyard.running import clean_environment, run
@@ -35,8 +35,11 @@ def once(setup: Setup, release: Path, layout: Layout) -> None:
     if done.exists():
         return
     output = run_setup(setup, release, layout)
-    writing.directory(done.parent)
-    writing.write(done, f"{time.strftime('%Y-%m-%d %H:%M:%S')}\n{output}".encode(), 0o600)
+    told = f"{time.strftime('%Y-%m-%d %H:%M:%S')}\n{output}"
+    try:
+        sure_folders.write(done, told.encode(), 0o600)
+    except OSError as error:
+        raise UserError(f"[{setup.site}] cannot write {done}: {error.strerror}") from error
 
 
 def run_setup(setup: Setup, release: Path, layout: Layout) -> str:

@@ -35,7 +35,7 @@ from typing import Any
 
 from zc.buildout import UserError
 
-from pylonyard import values, writing
+from pylonyard import sure_folders, values
 from pylonyard.errors import OptionError
 from pylonyard.options import option
 from pylonyard.recipe import Recipe, site_path
@@ -77,9 +77,7 @@ class Site(Recipe):
         if self.name != FIRST:
             for role in self.settings.roles:
                 copied = self._copy(self._extended(role))
-                raw[self._section(role)] = _overridden(
-                    copied, raw.get(self._section(role), {})
-                )
+                raw[self._section(role)] = _overridden(copied, raw.get(self._section(role), {}))
 
     def _extended(self, role: str) -> Mapping[str, str]:
         """Return what section ``role`` says, its ``<=`` carried out."""
@@ -96,9 +94,7 @@ class Site(Recipe):
             section = match.group(1)
             return "${" + (self.name if section == FIRST else self._section(section)) + ":"
 
-        return {
-            key: re.sub(rf"\$\{{({names}):", renamed, value) for key, value in options.items()
-        }
+        return {key: re.sub(rf"\$\{{({names}):", renamed, value) for key, value in options.items()}
 
     def _section(self, role: str) -> str:
         return role if self.name == FIRST else f"{self.name}-{role}"
@@ -123,24 +119,22 @@ class Site(Recipe):
         var = self.layout.var
         folders = {var / "log": 0o755, var / "run": 0o755}
         folders[var / "data" / self.settings.name] = 0o750
-        try:
-            for folder, mode in folders.items():
+        for folder, mode in folders.items():
+            try:
                 if not folder.is_dir():
-                    writing.directory(folder, mode)
-                    _give(folder, self.settings.user)
-        except OSError as error:
-            where = error.filename or var
-            raise UserError(f"[{self.name}] cannot make {where}: {error.strerror}") from error
+                    sure_folders.make(folder, mode, _owner(self.settings.user))
+            except OSError as error:
+                problem = f"cannot make {folder}: {error.strerror}"
+                raise UserError(f"[{self.name}] {problem}") from error
         return ()
 
     update = install
 
 
-def _give(folder: os.PathLike[str], user: str) -> None:
-    """Let ``user`` own a folder that we have just made, if we may."""
+def _owner(user: str) -> tuple[int, int] | None:
+    """Return whose a folder is to be, if that is not ourselves and we may give it away."""
     entry = pwd.getpwnam(user)
-    if os.geteuid() == 0 and entry.pw_uid:
-        os.chown(folder, entry.pw_uid, entry.pw_gid)
+    return (entry.pw_uid, entry.pw_gid) if os.geteuid() == 0 and entry.pw_uid else None
 
 
 def _overridden(options: dict[str, str], own: Mapping[str, str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from pylonyard.apache_checks import problems
+from pylonyard.apache_checks import DEBIAN, problems
 from pylonyard.errors import CommandError
 from pylonyard.running import PROGRAM_PATH, first_error, run
 
@@ -107,7 +107,8 @@ def apache(draft: Draft, path: str) -> None:
             Path(folder, Path(source).name).write_text(text, encoding="utf-8")
         run(["apache2", "-t", "-f", Path(folder, "httpd.conf")], path, reason=first_error)
         # What it lets pass, a missing script among it.
-        if found := problems(Path(folder, Path(path).name).read_text(encoding="utf-8")):
+        text = Path(folder, Path(path).name).read_text(encoding="utf-8")
+        if found := problems(text, defined=DEBIAN):
             raise CommandError(path, found[0])
 
 

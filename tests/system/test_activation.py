@@ -368,7 +368,7 @@ def test_group_membership_and_modes_are_given_and_taken(public_machine, release,
     machine.activate()
 
     assert "nogroup:x:65534:www-data\n" in machine.path("/etc/group").read_text()
-    assert inner.stat().st_mode & 0o7777 == 0o770
+    assert inner.stat().st_mode & 0o7777 == 0o2770
     assert (inner / "egg-cache").stat().st_mode & 0o7777 == 0o2770
     assert not machine.path(CRON).exists()
 

@@ -31,7 +31,7 @@ pytestmark = [
 USER = "nobody" if os.geteuid() == 0 else getpass.getuser()
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
-TINY_APP = '''
+TINY_APP = """
 import json, os, sys
 
 def make(global_conf, greeting, data):
@@ -58,7 +58,7 @@ def make(global_conf, greeting, data):
         return [answer]
 
     return application
-'''
+"""
 
 
 def free_port():
@@ -96,9 +96,7 @@ def build(ground):
     directory.mkdir()
 
     def module(home):
-        return ModWsgiBuild(
-            buildout(directory), "wsgi", {"mode": "mod_wsgi", "home": str(home)}
-        )
+        return ModWsgiBuild(buildout(directory), "wsgi", {"mode": "mod_wsgi", "home": str(home)})
 
     return module
 
@@ -250,6 +248,7 @@ class Backend(BaseHTTPRequestHandler):
         text = json.dumps({**answer, "body": body.decode()}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(text)))
+        self.send_header("X-Powered-By", "Python/3.11")
         self.end_headers()
         self.wfile.write(text)
 
@@ -601,29 +600,178 @@ def test_http_leads_to_https_and_keeps_the_path(site, certificate):
     assert json.loads(body)["X-Forwarded-Proto"] == "https"
 
 
-def test_old_tls_is_refused(site, certificate):
+# Mozilla's "intermediate", guidelines 6.0, for a certificate of RSA and for one of ECDSA.
+TLS_13 = {"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"}
+TLS_12 = {"AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305"}
+
+
+def handshake(port, version, *words):
+    """Return the cipher that a client and the server agree upon; empty if they do not."""
+    command = ["openssl", "s_client", "-brief", f"-{version}", *words]
+    output = subprocess.run(
+        [*command, "-connect", f"127.0.0.1:{port}"], input="", capture_output=True, text=True
+    ).stderr
+    agreed = re.search(r"CONNECTION ESTABLISHED(?s:.)*Ciphersuite: (\S+)", output)
+    return agreed[1] if agreed else ""
+
+
+def agreed_ciphers(port):
+    """Return every cipher of TLS 1.2, then 1.3, that the server takes."""
+    listed = ["openssl", "ciphers", "-s", "-tls1_2", "ALL:COMPLEMENTOFALL:@SECLEVEL=0"]
+    offered = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.strip()
+    older, newer = set(), set()
+    while left := [name for name in offered.split(":") if name not in older]:
+        found = handshake(port, "tls1_2", "-cipher", ":".join([*left, "@SECLEVEL=0"]))
+        if not found:
+            break
+        older.add(found)
+    every = [*sorted(TLS_13), "TLS_AES_128_CCM_SHA256", "TLS_AES_128_CCM_8_SHA256"]
+    while left := [name for name in every if name not in newer]:
+        found = handshake(port, "tls1_3", "-ciphersuites", ":".join(left))
+        if not found:
+            break
+        newer.add(found)
+    return older, newer
+
+
+@pytest.mark.parametrize("kind", ["RSA", "ECDSA"])
+def test_tls_is_mozillas_intermediate(site, certificate, ground, kind):
+    files = dict(certificate)
+    if kind == "ECDSA":
+        key, chain = ground / "ec-key.pem", ground / "ec-chain.pem"
+        words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt"]
+        words += ["ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+        words += ["-subj", "/CN=demo.example", "-keyout", key, "-out", chain]
+        subprocess.run(words, check=True, capture_output=True)
+        key.chmod(0o644)
+        files = {"ssl-certificate": str(chain), "ssl-key": str(key)}
     with backend() as port:
-        one = site(backends=f"127.0.0.1:{port}", **certificate).start()
-    words = ["openssl", "s_client", "-tls1_1", "-cipher", "ALL:@SECLEVEL=0"]
+        one = site(backends=f"127.0.0.1:{port}", **files).start()
 
-    old = subprocess.run(
-        [*words, "-connect", f"127.0.0.1:{one.ssl_port}"], input=b"", capture_output=True
-    )
+        old = [handshake(one.ssl_port, v, "-cipher", "ALL:@SECLEVEL=0") for v in ("tls1", "tls1_1")]
+        found = agreed_ciphers(one.ssl_port)
 
-    assert old.returncode != 0
+    assert old == ["", ""]
+    assert found == ({f"ECDHE-{kind}-{cipher}" for cipher in TLS_12}, TLS_13)
+    print(f"{kind}: TLS 1.0, 1.1 refused; agreed upon: {', '.join(sorted(found[0] | found[1]))}")
 
 
-def test_slow_visitors_do_not_block_others(site):
-    with backend() as port, contextlib.ExitStack() as slow:
-        one = site(backends=f"127.0.0.1:{port}").start()
+HALF_SENT = {
+    "headers": b"GET / HTTP/1.1\r\nHost: demo.example\r\nX-Slow: 1",
+    "body": b"POST / HTTP/1.1\r\nHost: demo.example\r\nContent-Length: 9\r\n\r\nname",
+}
+
+
+@pytest.fixture
+def hosted(request, site):
+    """Return a function that serves a site of a mode, by the private or the machine's Apache."""
+
+    def serve(stack, mode, machine=False):
+        options = dict(MODES[mode])
+        if mode == "proxy":
+            options["backends"] = f"127.0.0.1:{stack.enter_context(backend())}"
+        python3, build = map(request.getfixturevalue, ("python3", "build"))
+        one = site(python3, module=str(build(python3).module), **options)
+        if not machine:
+            return one.start()
+        one.options["listen-port"] = str(one.port)
+        (one.root / "var" / "data" / "demo").chmod(0o777)
+        recipe = one.release()
+        writing.write(one.root / "wsgi.load", build(python3).files[0].text.encode())
+        own = Machine(one, request.getfixturevalue("ground"))
+        stack.enter_context(own.running(recipe.published()["modules"].split()))
+        return one
+
+    return serve
+
+
+# A body goes to a daemon process as it comes, and holds a thread there until it is whole
+# or "request-timeouts" says that it took too long: see docs/apache.rst.
+SLOW = [("proxy", "headers"), ("proxy", "body"), ("mod_wsgi", "headers")]
+SLOW += [("embedded", "headers"), ("embedded", "body")]
+
+
+@needs_root
+@pytest.mark.parametrize("machine", [False, True], ids=["private Apache", "machine's Apache"])
+@pytest.mark.parametrize(("mode", "half"), SLOW)
+def test_forty_half_sent_requests_do_not_keep_a_fresh_one_waiting(hosted, mode, machine, half):
+    with contextlib.ExitStack() as stack:
+        one = hosted(stack, mode, machine)
+        assert one.request()[0] == 200
         for _ in range(40):
-            connection = slow.enter_context(socket.create_connection(("127.0.0.1", one.port)))
-            connection.sendall(b"POST / HTTP/1.1\r\nHost: demo.example\r\nContent-Length: 9\r\n")
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", one.port)))
+            connection.sendall(HALF_SENT[half])
+        time.sleep(0.5)
 
-        start = time.monotonic()
+        began = time.monotonic()
         status = one.request()[0]
+        took = time.monotonic() - began
 
-    assert (status, time.monotonic() - start < 3) == (200, True)
+    which = "the machine's" if machine else "a private"
+    print(f"{mode}, {which} Apache, 40 with half their {half}: {status} after {took:.3f} s")
+    assert (status, took < 1) == (200, True)
+
+
+def test_who_is_too_slow_is_let_go(site):
+    """As ``request-timeouts`` says, so that the 40 do not stay for good."""
+    with backend() as port:
+        slow = {"request-timeouts": "header=1-2,MinRate=500 body=1,MinRate=500"}
+        one = site(backends=f"127.0.0.1:{port}", **slow).start()
+        with socket.create_connection(("127.0.0.1", one.port), timeout=10) as connection:
+            connection.sendall(HALF_SENT["headers"])
+
+            answer = connection.recv(100)
+
+    assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize("mode", ["proxy", "mod_wsgi", "embedded"])
+def test_trace_is_refused_and_no_version_told(hosted, mode):
+    asked = {
+        "a page": ("GET", "/", {}),
+        "TRACE": ("TRACE", "/", {}),
+        "TRACE to the proxy": ("TRACE", "/", {"Max-Forwards": "0"}),
+        "what is forbidden": ("GET", "/static/.git", {}),
+        "a bad request": ("GET", "/%", {}),
+        "too long a header": ("GET", "/", {"X-Long": "x" * 9000}),
+        "too large a body": ("POST", "/", {"Content-Length": "99999999"}),
+    }
+    with contextlib.ExitStack() as stack:
+        one = hosted(stack, mode)
+        found = {
+            name: one.request(path, method, **more) for name, (method, path, more) in asked.items()
+        }
+
+    statuses = {name: status for name, (status, _, _) in found.items()}
+    assert (statuses["a page"], statuses["TRACE"], statuses["TRACE to the proxy"]) == (
+        200,
+        405,
+        405,
+    )
+    for name, (status, headers, body) in found.items():
+        assert headers["Server"] == "Apache", name
+        told = "".join(f"{key}: {value}\n" for key, value in headers.items())
+        if status != 200:
+            told += body.decode()
+        assert not re.search(r"(Apache|mod_wsgi|Python|OpenSSL|waitress|Paste)[ /][0-9]", told), (
+            told
+        )
+        assert "X-Powered-By" not in headers
+
+
+@needs_root
+def test_a_link_among_static_files_does_not_lead_to_another_accounts(site):
+    with backend() as port:
+        one = site(backends=f"127.0.0.1:{port}", static="/static = static").start()
+        (one.root / "mine.css").write_text("mine")
+        (one.root / "theirs.css").write_text("theirs")
+        shutil.chown(one.root / "theirs.css", "games")
+        for name in ("mine", "theirs"):
+            (one.root / f"static/{name}.css").symlink_to(f"../{name}.css")
+
+        found = {name: one.request(f"/static/{name}.css")[0] for name in ("mine", "theirs")}
+
+    assert found == {"mine": 200, "theirs": 403}
 
 
 # bin/<site>-httpd.
@@ -646,9 +794,7 @@ def test_an_ordinary_account_runs_the_private_apache(site, interpreter3, monkeyp
         words = ["/usr/bin/setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", script]
 
         environment = {"LD_LIBRARY_PATH": str(interpreter3.parent.parent / "lib")}
-        started = subprocess.run(
-            [*words, "start"], env=environment, capture_output=True, text=True
-        )
+        started = subprocess.run([*words, "start"], env=environment, capture_output=True, text=True)
 
         assert started.returncode == 0, started.stderr
         assert one.json()["port"] == port

@@ -53,7 +53,8 @@ def machine(served):
     shutil.rmtree(path / "releases")
     (path / "releases").mkdir()
     shutil.copytree(path / "kept", path / "releases/1", symlinks=True)
-    (served.root / "log/error.log").write_text("")
+    for name in ("error.log", "simplesite-error.log"):
+        (served.root / "log" / name).write_text("")
     served.bin = "bin/pylonyard"
     started = served.run("bin/simplesite", "start")
     assert started.returncode == 0, started.stdout
@@ -241,7 +242,7 @@ def apache_complains(machine):
 @fault("site-log")
 def virtual_host_complains(machine):
     stamp = datetime.now().strftime("%a %b %d %H:%M:%S.000000 %Y")
-    with open(machine.checkout.path / "var/log/simplesite-error.log", "a") as log:
+    with open(machine.root / "log/simplesite-error.log", "a") as log:
         log.write(f"[{stamp}] [proxy:error] [pid 7:tid 8] AH01114: connection failed\n")
 
 

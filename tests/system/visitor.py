@@ -1,6 +1,7 @@
 """A visitor with cookies, who fills in the forms of a real site."""
 
 import http.cookiejar
+import re
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -32,19 +33,21 @@ class Visitor:
         self.address = address.rstrip("/")
         self.headers = {"Host": host} if host else {}
         cookies = http.cookiejar.CookieJar()
-        self._open = urllib.request.build_opener(
-            urllib.request.HTTPCookieProcessor(cookies)
-        ).open
+        self._open = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(cookies)).open
 
     def get(self, path: str) -> tuple[int, str]:
         """Return the status and the page."""
         return self._request(path, None)
 
-    def submit(self, path: str, **form: str) -> tuple[int, str]:
-        """Fill in the form that ``path`` shows, hidden fields kept, and send it there."""
-        fields = _Fields()
-        fields.feed(self.get(path)[1])
-        return self.post(path, **{**fields.values, **form})
+    def submit(self, path: str, *, action: str = "", **form: str) -> tuple[int, str]:
+        """Fill in the form that ``path`` shows, hidden fields kept, and send it.
+
+        :param action: where to, a pattern that the page has; by default, to ``path``
+        """
+        fields, page = _Fields(), self.get(path)[1]
+        fields.feed(page)
+        found = re.search(action, page) if action else None
+        return self.post(found[0] if found else path, **{**fields.values, **form})
 
     def post(self, path: str, **form: str) -> tuple[int, str]:
         return self._request(path, urllib.parse.urlencode(form).encode())

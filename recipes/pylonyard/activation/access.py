@@ -1,5 +1,6 @@
 """What Apache's account must be allowed, so that mod_wsgi can serve a site."""
 
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,29 @@ def mode_for(need: Need, site: Site, world: World) -> int | None:
     if is_met(need, world) or folder.uid != owner.uid or folder.gid != owner.gid:
         return None
     wanted = folder.mode | need.bits << 3
+    if need.bits == WRITE:
+        wanted |= stat.S_ISGID
     return wanted if wanted != folder.mode else None
+
+
+def to_share(site: Site, world: World) -> dict[Path, tuple[int | None, int]]:
+    """Return the modes, now and as they should be, of what Apache's account has to write.
+
+    Only what belongs to the site's account is shared.
+    """
+    if site.mode != "embedded":
+        return {}
+    found: dict[Path, tuple[int | None, int]] = {}
+    if site.application_log not in world.written and site.log in world.folders:
+        found[site.application_log] = (None, 0o660)
+    owner = world.accounts[site.user]
+    for path, now in world.written.items():
+        is_below = path == site.application_log or path.is_relative_to(site.data)
+        # Of a folder, new files keep the group.
+        wanted = now.mode | (0o2070 if now.is_folder else 0o060)
+        if is_below and (now.uid, now.gid) == (owner.uid, owner.gid) and wanted != now.mode:
+            found[path] = (now.mode, wanted)
+    return found
 
 
 def _apache(world: World) -> Account:

@@ -1,6 +1,6 @@
 """Taking the steps of a plan, each written down first, and undoing them."""
 
-import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +14,7 @@ from pylonyard.activation.entries import ABSENT, Change, Entry, difference
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.httpd import Httpd, Logs
 from pylonyard.activation.journal import Journal
+from pylonyard.activation.sharing import share, undo_modes
 from pylonyard.activation.steps import (
     ACCOUNT_FILES,
     Ask,
@@ -24,6 +25,7 @@ from pylonyard.activation.steps import (
     Reload,
     Restore,
     Serve,
+    Share,
     Step,
     Test,
     Tool,
@@ -81,17 +83,27 @@ class Carrier:
         if isinstance(step, Reload):
             self.note(reloaded="reload" if step.running else "start")
         else:
-            mode = self._mode(step)
-            self.note(pending=before, run=self.journal.run.with_step(step, mode))
+            state = self._state(step)
+            self.note(pending=before, run=self.journal.run.with_step(step, state))
         self._apply(step)
         after = self.tree.snapshot([*watched, *before])
         self.note(pending=None, run=self.journal.run.with_files(difference(before, after)))
 
-    def _mode(self, step: Step) -> int | None:
-        if not isinstance(step, Grant):
+    def _state(self, step: Step) -> int | None:
+        """Return what an undoing has to know: a folder's mode, 1 of a server that runs."""
+        if isinstance(step, Grant):
+            place = self.tree.path(str(step.path))
+            return place.stat().st_mode & 0o7777 if place.is_dir() else None
+        if isinstance(step, Serve) and step.action == "stop":
+            return self._runs(step.site)
+        return None
+
+    def _runs(self, site: str) -> int | None:
+        try:
+            self._serve(site, "status")
+        except CommandError:
             return None
-        place = self.tree.path(str(step.path))
-        return place.stat().st_mode & 0o7777 if place.is_dir() else None
+        return 1
 
     def _apply(self, step: Step) -> None:
         self.say(step.command)
@@ -108,6 +120,8 @@ class Carrier:
             case Grant():
                 words = [*step.words[:-1], str(self.tree.path(str(step.path)))]
                 run(words, step.words[0], account=step.user)
+            case Share():
+                share(self.tree, step)
             case Serve():
                 self._serve(step.site, step.action)
             case Test():
@@ -161,17 +175,25 @@ def undo(carrier: Carrier, effects: Effects) -> None:
     """Make the machine what it was before ``effects``; what others changed since stays."""
     undo_servers(carrier, effects)
     undo_files(carrier, effects)
-    undo_modes(carrier, effects)
+    undo_modes(carrier.tree, effects)
+    undo_stops(carrier, effects)
 
 
 def undo_servers(carrier: Carrier, effects: Effects) -> None:
     for site in effects.started:
-        carrier._serve(site, "stop")
+        try:
+            carrier._serve(site, "stop")
+        except CommandError as error:
+            # Its account can hinder that, and shall not hinder the rest.
+            carrier.say(f"# {error}")
 
 
-def undo_modes(carrier: Carrier, effects: Effects) -> None:
-    for path, (user, before, after) in reversed(list(effects.modes.items())):
-        _undo_mode(carrier.tree.path(path), user, before, after)
+def undo_stops(carrier: Carrier, effects: Effects) -> None:
+    """Start again what ran, if its init script is there as well."""
+    for site in effects.stopped:
+        if carrier.tree.read(f"/etc/init.d/{site}").kind == "file":
+            carrier.say(f"/etc/init.d/{site} start")
+            carrier._serve(site, "start")
 
 
 def undo_files(carrier: Carrier, effects: Effects, spared: frozenset[str] = frozenset()) -> None:
@@ -186,6 +208,11 @@ def undo_files(carrier: Carrier, effects: Effects, spared: frozenset[str] = froz
     for name in _removed_first(files):
         if name not in spared:
             _undo_file(carrier, name, files[name])
+
+
+def init_files(effects: Effects) -> frozenset[str]:
+    """Return what starts and stops servers, which is to go once they have been stopped."""
+    return frozenset(name for name in effects.files if re.match(r"/etc/(init|rc.)\.d/", name))
 
 
 _ACCOUNTS = (*ACCOUNT_FILES, "/etc/.pwd.lock")
@@ -229,18 +256,6 @@ def _forget_members(carrier: Carrier, effects: Effects) -> None:
 def _is_member(groups: Entry, user: str, group: str) -> bool:
     lines = (line.split(":") for line in groups.content.decode(errors="replace").splitlines())
     return any(line[0] == group and user in line[-1].split(",") for line in lines)
-
-
-def _undo_mode(path: Path, user: str, before: int | None, after: int) -> None:
-    try:
-        now = path.stat().st_mode & 0o7777
-    except OSError:
-        return
-    if before is None:
-        if not os.listdir(path):
-            run(["rmdir", path], "rmdir", account=user)
-    elif now == after:
-        run(["chmod", f"{before:04o}", path], "chmod", account=user)
 
 
 def spared_links(modules: frozenset[str]) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,15 +11,17 @@ from pylonyard.activation import sources, trust, world
 from pylonyard.activation.carrying import (
     Carrier,
     Say,
+    init_files,
     spared_links,
     undo_files,
-    undo_modes,
     undo_servers,
+    undo_stops,
 )
 from pylonyard.activation.effects import Effects
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.httpd import Httpd, Logs
 from pylonyard.activation.planning import Plan, plan
+from pylonyard.activation.sharing import undo_modes
 from pylonyard.activation.tree import Tree
 from pylonyard.releases import Releases
 
@@ -52,8 +54,8 @@ class Activation:
         believed = trust.trusted()
         trust.check([folder, folder / "manifest.json", *_used(folder)], believed)
         release = sources.read(folder, number)
-        modules = [site.module for site in release.sites if site.module]
-        trust.check([*modules, *(source.path for source in release.files)], believed)
+        trust.check([source.path for source in release.files], believed)
+        trust.check(_opened(release.sites), believed)
         return release
 
     def plan(self, release: sources.Release, *, force_new: bool = False) -> Plan:
@@ -117,7 +119,7 @@ class Activation:
         spared = spared_links(journals.needed_elsewhere(self.tree, self.sandbox))
         before = self.tree.snapshot(ours.files)
         carrier.note(pending=before)
-        undo_files(carrier, ours, spared)
+        undo_files(carrier, ours, spared | init_files(ours))
         httpd = carrier.httpd
         try:
             if httpd.pid:
@@ -130,7 +132,9 @@ class Activation:
                 f"without it, Apache refuses its configuration: {error}; it stays active"
             ) from error
         undo_servers(carrier, ours)
-        undo_modes(carrier, ours)
+        undo_files(carrier, ours, spared)
+        undo_modes(self.tree, ours)
+        undo_stops(carrier, ours)
         carrier.note(release=None, since="", ours=Effects(), laid={}, modules=(), pending=None)
 
     def carrier(self, say: Say) -> Carrier:
@@ -147,8 +151,9 @@ class Activation:
             raise ActivationError(f"only root may do this: sudo {sys.argv[0]} {action}")
 
     def _logs(self, release: sources.Release) -> Logs:
-        own = [site.log / f"{site.name}-error.log" for site in release.sites if site.mode]
-        return Logs.now([Httpd(self.tree).error_log, *own])
+        httpd = Httpd(self.tree)
+        own = [httpd.site_log(site.name) for site in release.sites if site.mode]
+        return Logs.now([httpd.error_log, *own])
 
 
 def _used(folder: Path) -> Iterator[Path]:
@@ -156,6 +161,17 @@ def _used(folder: Path) -> Iterator[Path]:
     yield folder / "bin" / "pylonyard"
     yield from Path(__file__).parent.parent.rglob("*.py")
     yield Path(sys.executable)
+
+
+def _opened(sites: Iterable[sources.Site]) -> Iterator[Path]:
+    """Yield what root's Apache opens before it gives up root's rights."""
+    for site in sites:
+        for path in (site.module, site.ssl_certificate, site.ssl_key):
+            # What is missing, Apache tells itself.
+            if path is not None and path.exists():
+                yield path
+        if site.module is not None and site.module.exists():
+            yield from trust.libraries(site.module)
 
 
 def told(tree: Tree, made: Plan) -> Iterator[str]:

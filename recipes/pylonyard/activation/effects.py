@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pylonyard.activation.entries import Change, Entry, merged
-from pylonyard.activation.steps import Grant, Join, Serve, Step
+from pylonyard.activation.steps import Grant, Join, Serve, Share, Step
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,8 @@ class Effects:
     modes: Mapping[str, tuple[str, int | None, int]] = field(default_factory=dict)
     """Folder -> its account, its mode before (None: it was missing), and after."""
     started: tuple[str, ...] = ()
+    stopped: tuple[str, ...] = ()
+    """Sites whose own server ran, and was stopped."""
 
     def with_files(self, changes: Mapping[str, Change]) -> "Effects":
         return replace(self, files=merged(self.files, changes))
@@ -25,15 +27,21 @@ class Effects:
     def with_step(self, step: Step, before: int | None = None) -> "Effects":
         """Return these and what ``step`` changes besides files.
 
-        :param before: the mode of the folder that the step is about
+        :param before: the mode of the folder that the step is about; of a server
+            to stop, 1 if it runs
         """
         if isinstance(step, Join):
             return replace(self, members=(*self.members, (step.user, step.group)))
         if isinstance(step, Grant):
             changed = (step.user, before, step.mode)
             return replace(self, modes={**self.modes, str(step.path): changed})
+        if isinstance(step, Share):
+            changes = {str(path): (step.user, was, mode) for path, was, mode in step.modes}
+            return replace(self, modes={**self.modes, **changes})
         if isinstance(step, Serve) and step.action == "start":
             return replace(self, started=(*self.started, step.site))
+        if isinstance(step, Serve) and before:
+            return replace(self, stopped=(*self.stopped, step.site))
         return self
 
     def then(self, later: "Effects") -> "Effects":
@@ -45,11 +53,13 @@ class Effects:
             merged(self.files, later.files),
             tuple(dict.fromkeys([*self.members, *later.members])),
             modes,
-            tuple(dict.fromkeys([*self.started, *later.started])),
+            # One that came and went, or went and came, is as it was.
+            _followed(self.started, later.stopped, later.started, self.stopped),
+            _followed(self.stopped, later.started, later.stopped, self.started),
         )
 
     def __bool__(self) -> bool:
-        return bool(self.files or self.members or self.modes or self.started)
+        return any((self.files, self.members, self.modes, self.started, self.stopped))
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -60,6 +70,7 @@ class Effects:
             "members": [list(pair) for pair in self.members],
             "modes": {path: list(three) for path, three in self.modes.items()},
             "started": list(self.started),
+            "stopped": list(self.stopped),
         }
 
     @classmethod
@@ -72,4 +83,15 @@ class Effects:
             tuple((user, group) for user, group in values["members"]),
             {path: (three[0], three[1], three[2]) for path, three in values["modes"].items()},
             tuple(values["started"]),
+            tuple(values.get("stopped", ())),
         )
+
+
+def _followed(
+    before: tuple[str, ...],
+    undone: tuple[str, ...],
+    done: tuple[str, ...],
+    cancelled: tuple[str, ...],
+) -> tuple[str, ...]:
+    kept = [site for site in before if site not in undone]
+    return tuple(dict.fromkeys([*kept, *(site for site in done if site not in cancelled)]))

@@ -76,9 +76,17 @@ class Httpd:
         return found if is_apache and is_ours else None
 
     @property
+    def log_folder(self) -> Path:
+        """Root's folder, in which Apache keeps its logs, those of the sites among them."""
+        return Path(self.environment.get("APACHE_LOG_DIR", "/var/log/apache2"))
+
+    @property
     def error_log(self) -> Path:
-        folder = self.environment.get("APACHE_LOG_DIR", "/var/log/apache2")
-        return Path(folder, "error.log")
+        return self.log_folder / "error.log"
+
+    def site_log(self, name: str) -> Path:
+        """Return the error log of a site's virtual host."""
+        return self.log_folder / f"{name}-error.log"
 
     def apache(self, *arguments: str) -> str:
         """Run Apache's program on the tree's configuration; return what it prints.

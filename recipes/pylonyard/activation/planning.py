@@ -18,6 +18,7 @@ from pylonyard.activation.steps import (
     Reload,
     Restore,
     Serve,
+    Share,
     Step,
     Test,
     Tool,
@@ -65,7 +66,7 @@ def _modes(release: Release) -> Iterator[str]:
 
 
 def _is_apache(step: Step) -> bool:
-    return isinstance(step, Join | Grant) or any(APACHE in name for name in step.watched)
+    return isinstance(step, Join | Grant | Share) or any(APACHE in name for name in step.watched)
 
 
 def _access(release: Release, world: World, notes: list[str]) -> Iterator[Step]:
@@ -87,6 +88,7 @@ def _access(release: Release, world: World, notes: list[str]) -> Iterator[Step]:
                     yield step
             if world.folders.get(need.path) and not _can_be_met(need, site, world):
                 notes.append(f"{need.path}: {world.apache_user} may not use it; chmod o+x it")
+        yield from _shared(site, world)
 
 
 def _granted(need: access.Need, site: Site, world: World) -> Iterator[Step]:
@@ -94,6 +96,14 @@ def _granted(need: access.Need, site: Site, world: World) -> Iterator[Step]:
         yield Join(world.apache_user, world.accounts[site.user].group)
     if (mode := access.mode_for(need, site, world)) is not None:
         yield Grant(need.path, site.user, mode, make=need.path not in world.folders)
+
+
+def _shared(site: Site, world: World) -> Iterator[Step]:
+    found = access.to_share(site, world)
+    for top in (site.application_log, site.data):
+        modes = [(p, *two) for p, two in found.items() if p == top or p.is_relative_to(top)]
+        if modes:
+            yield Share(top, site.user, tuple(modes))
 
 
 def _can_be_met(need: access.Need, site: Site, world: World) -> bool:

@@ -38,6 +38,7 @@ class Site:
     live: Path
     """The folder of the site in its release."""
     log: Path
+    """The folder of its logs."""
     port: int
     mode: str = ""
     """``proxy``, ``mod_wsgi`` or ``embedded``; empty if Apache does not serve it."""
@@ -46,9 +47,14 @@ class Site:
     listen_port: int = 80
     ssl_port: int | None = None
     ssl_certificate: Path | None = None
+    ssl_key: Path | None = None
     modules: tuple[str, ...] = ()
     disable_sites: tuple[str, ...] = ()
     module: Path | None = None
+
+    @property
+    def application_log(self) -> Path:
+        return self.log / f"{self.name}.log"
 
     @property
     def has_server(self) -> bool:
@@ -151,6 +157,7 @@ def _site(name: str, server: Mapping[str, Any], vhost: Mapping[str, Any], folder
         listen_port=int(vhost.get("listen-port", 80)),
         ssl_port=vhost.get("ssl-port"),
         ssl_certificate=path(vhost.get("ssl-certificate")),
+        ssl_key=path(vhost.get("ssl-key")),
         modules=tuple(vhost.get("modules", ())),
         disable_sites=tuple(vhost.get("disable-sites", ())),
         module=path(vhost.get("module")),

@@ -113,6 +113,24 @@ class Grant:
 
 
 @dataclass(frozen=True)
+class Share:
+    """Let the group of a site's account write what the account has, as that account.
+
+    ``modes``: for each path its mode before (None: it is missing) and after.
+    """
+
+    top: Path
+    user: str
+    modes: tuple[tuple[Path, int | None, int], ...]
+    watched: tuple[str, ...] = ()
+
+    @property
+    def command(self) -> str:
+        words = ["sudo", "-u", self.user, "chmod", "-R", "g+rwX", str(self.top)]
+        return shlex.join(words)
+
+
+@dataclass(frozen=True)
 class Serve:
     """Start or stop a site's own server, by the init script that root owns."""
 
@@ -163,4 +181,4 @@ class Ask:
         return shlex.join(["curl", "--fail", "--header", header, url])
 
 
-Step = Lay | Keep | Restore | Tool | Join | Grant | Serve | Test | Reload | Ask
+Step = Lay | Keep | Restore | Tool | Join | Grant | Share | Serve | Test | Reload | Ask

@@ -3,11 +3,14 @@
 import grp
 import os
 import pwd
+import re
 import stat
+import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from pylonyard.activation.errors import ActivationError
+from pylonyard.running import PROGRAM_PATH
 
 
 def trusted(environ: Mapping[str, str] = os.environ) -> frozenset[int]:
@@ -34,6 +37,14 @@ def check(paths: Iterable[Path], believed: frozenset[int]) -> None:
                     f"{place}: {why} could change what root is to use; "
                     f"chown root {place} && chmod go-w {place}"
                 )
+
+
+def libraries(module: Path) -> list[Path]:
+    """Return the libraries that a program loads with ``module``, itself believed."""
+    environment = {"PATH": PROGRAM_PATH, "LC_ALL": "C"}
+    words = ["ldd", str(module)]
+    listed = subprocess.run(words, env=environment, capture_output=True, text=True).stdout
+    return [Path(path) for path in re.findall(r"=> (/\S+) \(0x", listed)]
 
 
 def _way(path: Path, known: set[Path]) -> Iterator[Path]:

@@ -37,6 +37,7 @@ class Folder:
     mode: int
     uid: int
     gid: int
+    is_folder: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,8 @@ class World:
     accounts: Mapping[str, Account] = field(default_factory=dict)
     apache_user: str = "www-data"
     folders: Mapping[Path, Folder] = field(default_factory=dict)
+    written: Mapping[Path, Folder] = field(default_factory=dict)
+    """What the applications of embedded sites write, by path on the machine."""
 
 
 def look(
@@ -89,6 +92,7 @@ def look(
         accounts={name: account(tree, name) for name in {user, *(s.user for s in release.sites)}},
         apache_user=user,
         folders=dict(_folders(tree, release)),
+        written=dict(_written(tree, release)),
     )
 
 
@@ -145,6 +149,24 @@ def _folders(tree: Tree, release: Release) -> Iterable[tuple[Path, Folder]]:
             except OSError:
                 continue
             yield path, Folder(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+
+
+def _written(tree: Tree, release: Release) -> Iterable[tuple[Path, Folder]]:
+    """Yield the log and the data of each embedded site; of links, nothing."""
+    for site in release.sites:
+        if site.mode != "embedded":
+            continue
+        log, data = tree.path(str(site.application_log)), tree.path(str(site.data))
+        inner = (Path(top, n) for top, folders, files in os.walk(data) for n in folders + files)
+        for place in [log, *sorted(inner)]:
+            try:
+                status = place.lstat()
+            except OSError:
+                continue
+            if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode):
+                mode, is_folder = stat.S_IMODE(status.st_mode), stat.S_ISDIR(status.st_mode)
+                path = Path("/", place.relative_to(tree.root))
+                yield path, Folder(mode, status.st_uid, status.st_gid, is_folder)
 
 
 def needed_folders(site: Site) -> list[Path]:

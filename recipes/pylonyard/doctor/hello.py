@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pylonyard import sure_folders
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.httpd import request
 from pylonyard.doctor.findings import Finding, bad, good, unknown
@@ -47,9 +48,9 @@ port = {port}
 HTTPD = """\
 ServerRoot {folder}
 ServerName localhost
-PidFile {folder}/pid
-Mutex file:{folder} default
-ErrorLog {folder}/error.log
+PidFile {folder}/run/pid
+Mutex file:{folder}/run default
+ErrorLog {folder}/run/error.log
 LoadModule mpm_worker_module {modules}/mod_mpm_worker.so
 LoadModule authz_core_module {modules}/mod_authz_core.so
 LoadModule wsgi_module {module}
@@ -58,7 +59,7 @@ LoadModule wsgi_module {module}
 </IfModule>
 StartServers 1
 Listen 127.0.0.1:{port}
-WSGISocketPrefix {folder}/wsgi
+WSGISocketPrefix {folder}/run/wsgi
 WSGIDaemonProcess hello processes=1 threads=1 home={folder} python-home={home}
 WSGIScriptAlias / {folder}/hello.wsgi process-group=hello application-group=%{{GLOBAL}}
 <Directory {folder}>
@@ -94,12 +95,14 @@ def hello(subject: Subject) -> Iterator[Finding]:
 
 @contextmanager
 def _folder(subject: Subject) -> Iterator[Path]:
+    """Give a folder of our own; the account may write into ``run`` in it, and nowhere else."""
     folder = Path(tempfile.mkdtemp(prefix="hello-", dir="/tmp"))
     try:
         folder.chmod(0o755)
+        (folder / "run").mkdir()
         if os.geteuid() == 0:
             entry = pwd.getpwnam(subject.site.user)
-            os.chown(folder, entry.pw_uid, entry.pw_gid)
+            os.chown(folder / "run", entry.pw_uid, entry.pw_gid)
         for name in ("hello.py", "hello.wsgi"):
             (folder / name).write_text(HELLO, encoding="utf-8")
         yield folder
@@ -116,18 +119,17 @@ def _tried(subject: Subject, folder: Path) -> str:
         words = _with_apache(subject, folder, port)
     log = folder / "output.log"
     log.touch()
-    environment = clean_environment({"PYTHONPATH": str(folder), "HOME": str(folder)})
+    environment = clean_environment({"PYTHONPATH": str(folder), "HOME": str(folder / "run")})
     with open(log, "wb") as stream:
         try:
             process = subprocess.Popen(
                 [os.fspath(word) for word in words],
                 env=environment,
-                cwd=folder,
+                cwd=folder / "run",
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
-                **as_account(subject.site.user),
+                **{"start_new_session": True, **as_account(subject.site.user)},
             )
         except (OSError, subprocess.SubprocessError) as error:
             return f"{words[0]}: {getattr(error, 'strerror', None) or error}"
@@ -180,9 +182,10 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 def _last(folder: Path) -> str:
     """Return the last line that the server, or Apache, has written."""
     text = ""
-    for name in ("output.log", "error.log"):
+    for name in ("output.log", "run/error.log"):
         with contextlib.suppress(OSError):
-            text = (folder / name).read_text(errors="replace") or text
+            # The account may have put a link there, or a pipe.
+            text = (sure_folders.read(folder / name) or b"").decode(errors="replace") or text
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1][:200] if lines else ""
 

@@ -114,7 +114,7 @@ def site(subject: Subject) -> Iterator[Finding]:
     if not subject.is_laid:
         yield unknown("site-log", "the site is not activated")
         return
-    path = subject.site.log / f"{subject.name}-error.log"
+    path = subject.httpd.site_log(subject.name)
     yield _examined("site-log", path, f"tail -50 {path}")
 
 

@@ -1,0 +1,267 @@
+"""Activation on ``/`` itself, in namespaces, with Debian's own Apache and init scripts."""
+
+import contextlib
+import json
+import os
+import shutil
+import stat
+
+import pytest
+from real_machines import UID, difference, real_machine
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.skipif(os.geteuid() != 0, reason="lacks root, whose files these are"),
+    pytest.mark.skipif(not shutil.which("a2enmod"), reason="lacks Apache"),
+]
+
+VHOST = "/etc/apache2/sites-available/simplesite.conf"
+CRON = "/etc/cron.d/simplesite"
+
+
+@pytest.fixture(scope="module")
+def make(public_folder, clean_environ):
+    """Give a function that makes a machine with a release of a mode."""
+    environ = {**clean_environ, "BUILDOUT_HOME": str(public_folder / "home")}
+    return lambda mode: real_machine(public_folder, environ, f"site:mode={mode}")
+
+
+@pytest.fixture(scope="module")
+def proxied(make):
+    with make("proxy") as machine:
+        yield machine
+
+
+@contextlib.contextmanager
+def running(machine):
+    """Start Apache; the machine is as it was when the block has ended."""
+    before = machine.snapshot()
+    machine.run("service", "apache2", "start")
+    yield machine
+    machine.pylonyard("deactivate")
+    machine.run("service", "apache2", "stop")
+    assert difference(before, machine.snapshot()) == ""
+    assert machine.owners("production.ini") == set()
+
+
+@pytest.fixture
+def proxy(proxied):
+    with running(proxied):
+        yield proxied
+
+
+@pytest.fixture(scope="module")
+def releases(make):
+    """A machine with a release of each mode: 1 mod_wsgi, 2 embedded, 3 proxy."""
+    with make("mod_wsgi") as machine:
+        for mode in ("embedded", "proxy"):
+            words = ["-c", "production.cfg", "site:port=8080", f"site:mode={mode}"]
+            machine.run("bin/buildout", *words, net=False)
+        yield machine
+
+
+@pytest.fixture
+def changing(releases):
+    """The same; give what makes a release current, and lays it over /etc."""
+
+    def change(number):
+        link = releases.checkout.path / "current"
+        link.unlink()
+        link.symlink_to(f"releases/{number}")
+        return releases.run("bin/pylonyard", "activate", check=False).stdout
+
+    with running(releases):
+        yield releases, change
+
+
+def test_site_is_served_then_all_is_as_before(proxy):
+    before = proxy.snapshot()
+
+    said = proxy.pylonyard("activate")
+
+    assert said.splitlines()[-1] == "# release 1 is active now"
+    assert proxy.visit() == "200"
+    assert proxy.owners("production.ini") == {"simplesite"}
+    assert proxy.run("/etc/init.d/simplesite", "status").stdout.startswith("simplesite: running")
+    for name, mode in ((VHOST, 0o644), (CRON, 0o644), ("/etc/init.d/simplesite", 0o755)):
+        status = proxy.path(name).lstat()
+        assert (status.st_mode & 0o7777, status.st_uid, status.st_gid) == (mode, 0, 0)
+    assert "nothing is red" in proxy.pylonyard("doctor")
+    assert "nothing to do" in proxy.pylonyard("activate")
+
+    proxy.pylonyard("deactivate")
+
+    assert difference(before, proxy.snapshot()) == ""
+    assert proxy.owners("production.ini") == set()
+
+
+def test_apache_that_does_not_run_is_started_and_stopped(proxied):
+    before = proxied.snapshot()
+
+    assert "service apache2 start" in proxied.pylonyard("activate").splitlines()
+    assert proxied.visit() == "200"
+
+    proxied.pylonyard("deactivate")
+    proxied.run("service", "apache2", "stop")
+    assert difference(before, proxied.snapshot()) == ""
+
+
+def test_dry_run_tells_the_same_steps_and_takes_none(proxy):
+    before = proxy.snapshot()
+
+    told = proxy.pylonyard("activate", "--dry-run")
+
+    assert difference(before, proxy.snapshot()) == ""
+    taken = proxy.pylonyard("activate")
+    assert [x for x in told.splitlines() if x[0] != "#"] == [
+        x for x in taken.splitlines() if x[0] != "#"
+    ]
+
+
+def test_edited_conffile_is_kept(proxy):
+    proxy.pylonyard("activate")
+    vhost = proxy.path(VHOST)
+    vhost.write_text(vhost.read_text() + "# mine\n")
+    edited = vhost.read_text()
+
+    assert "edited here, and left so" in proxy.pylonyard("activate")
+    assert vhost.read_text() == edited
+
+    proxy.pylonyard("deactivate")
+    old = proxy.path(f"{VHOST}.pylonyard-old")
+    assert old.read_text() == edited
+    old.unlink()
+
+
+@contextlib.contextmanager
+def broken(machine):
+    """Have somebody else's virtual host be one that Apache refuses."""
+    bad = machine.path("/etc/apache2/sites-enabled/broken.conf")
+    bad.write_text("NoSuchDirective on\n")
+    yield
+    bad.unlink()
+
+
+def test_bad_virtual_host_is_put_back(proxy):
+    with broken(proxy):
+        before = proxy.snapshot()
+
+        said = proxy.run("bin/pylonyard", "activate", check=False).stdout
+
+        assert "Invalid command 'NoSuchDirective'" in said
+        assert said.endswith("; all is as it was before\n")
+        assert difference(before, proxy.snapshot()) == ""
+        assert proxy.owners("production.ini") == set()
+
+
+def test_server_that_was_stopped_for_mod_wsgi_is_started_again_when_that_fails(changing):
+    machine, change = changing
+    change(3)
+    assert machine.visit() == "200"
+    before = machine.snapshot()
+
+    with broken(machine):
+        said = change(1)
+
+    assert "/etc/init.d/simplesite stop" in said
+    assert said.endswith("; all is as it was before\n")
+    assert difference(before, machine.snapshot()) == ""
+    assert machine.owners("production.ini") == {"simplesite"}
+    assert machine.visit() == "200"
+
+
+def test_server_that_a_person_had_stopped_stays_so(changing):
+    machine, change = changing
+    change(3)
+    machine.run("/etc/init.d/simplesite", "stop")
+
+    with broken(machine):
+        change(1)
+
+    assert machine.owners("production.ini") == set()
+
+
+def test_mod_wsgi_goes_on_when_the_change_to_a_server_fails(changing):
+    machine, change = changing
+    assert "release 1 is active now" in change(1)
+    assert machine.visit() == "200"
+    assert machine.owners("(wsgi:simplesite") == {"simplesite"}
+    before = machine.snapshot()
+
+    with broken(machine):
+        said = change(3)
+
+    assert "/etc/init.d/simplesite start" in said
+    assert difference(before, machine.snapshot()) == ""
+    assert machine.owners("production.ini") == set()
+    assert machine.visit() == "200"
+
+
+def test_modes_change_and_change_back(changing):
+    machine, change = changing
+    for number in (3, 1, 3, 2, 1):
+        assert f"release {number} is active now" in change(number)
+        assert machine.visit() == "200"
+        assert machine.owners("production.ini") == ({"simplesite"} if number == 3 else set())
+
+
+def modes(machine):
+    """Return modes and owners of all in var, and of the ini."""
+    path = machine.checkout.path
+    found = {}
+    for place in [
+        *sorted((path / "var").rglob("*")),
+        path / "releases/2/simplesite/production.ini",
+    ]:
+        status = place.lstat()
+        found[str(place.relative_to(path))] = (
+            oct(stat.S_IMODE(status.st_mode)),
+            status.st_uid,
+            status.st_gid,
+        )
+    return found
+
+
+def test_embedded_application_reads_its_ini_and_writes_its_data(changing):
+    """As Apache's account, which reads the secrets by its membership alone."""
+    machine, change = changing
+    path = machine.checkout.path
+    before = modes(machine)
+
+    said = change(2)
+
+    assert "usermod -a -G simplesite www-data" in said.splitlines()
+    assert f"sudo -u simplesite chmod -R g+rwX {path}/var/data/simplesite" in said.splitlines()
+    assert machine.visit() == "200", machine.path(
+        "/var/log/apache2/simplesite-error.log"
+    ).read_text()
+    assert before["releases/2/simplesite/production.ini"] == ("0o640", 0, UID)
+    said = machine.run("python3", "-c", COMMENT, PYTHONPATH=os.path.dirname(__file__)).stdout
+    assert "Thank you for your comment." in said
+    assert machine.owners("apache2 -k start") == {"root", "www-data"}
+    assert "nothing is red" in machine.pylonyard("doctor")
+    assert "nothing to do" in change(2)
+
+    machine.pylonyard("deactivate")
+
+    assert modes(machine) == before
+    assert "simplesite" not in machine.run("id", "-Gn", "www-data").stdout.split()
+
+
+COMMENT = """
+from visitor import Visitor
+visitor = Visitor("http://127.0.0.1", "www.example.org")
+text = {"author": "Ann", "text": "Written by Apache's account.", "website": ""}
+print(visitor.submit("/contact", action="/pages/[0-9]+/comment", **text))
+"""
+
+
+def test_nobody_else_reads_the_secrets_of_an_embedded_site(changing):
+    machine, change = changing
+    change(2)
+    ini = machine.checkout.path / "releases/2/simplesite/production.ini"
+
+    read = machine.run("cat", ini, user="games", check=False)
+
+    assert "Permission denied" in read.stdout
+    assert json.loads((ini.parent / "site.json").read_text())["mode"] == "embedded"

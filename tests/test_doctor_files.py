@@ -1,0 +1,236 @@
+"""What the doctor sees in files alone: the release, ``/etc``, the ini, the links of Apache."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from pylonyard import manifest
+from pylonyard.activation.entries import Entry
+from pylonyard.activation.journal import Journal
+from pylonyard.activation.tree import Tree
+from pylonyard.doctor import apache, files, server
+from test_doctor_checks import laid, only, place, subject
+
+__all__ = ["place"]  # a fixture
+
+VHOST = "/etc/apache2/sites-available/shop.conf"
+ENABLED = "/etc/apache2/sites-enabled/shop.conf"
+CRON = "/etc/cron.d/shop"
+INIT = "/etc/init.d/shop"
+
+
+def told(findings):
+    (finding,) = findings
+    return finding.ok, finding.text
+
+
+def put(place, name, text="x\n", mode=0o644):
+    Tree(place).put(name, Entry("file", mode, os.geteuid(), os.getegid(), text.encode()))
+
+
+def active(place, *names, release=1):
+    tree = Tree(place)
+    return Journal("x", release, laid={name: tree.read(name).digest for name in names})
+
+
+@pytest.fixture
+def released(place):
+    """A release with a manifest of a file and a link."""
+    folder = place / "releases/1"
+    (folder / "text").write_text("made")
+    (folder / "text").chmod(0o644)
+    (folder / "target").touch()
+    (folder / "link").symlink_to("target")
+    manifest.write(folder, {"text": "part", "link": "part"}, {})
+    return folder
+
+
+def test_release_as_it_was_made_is_intact(place, released):
+    assert told(files.intact(subject(place))) == (
+        True,
+        "release 1: all files are as they were made",
+    )
+
+
+@pytest.mark.parametrize(
+    ("spoil", "text"),
+    [
+        (lambda folder: (folder / "text").write_text("edited"), "text: changed since the release"),
+        (lambda folder: (folder / "text").chmod(0o600), "text: mode 0600, was made 0644"),
+        (lambda folder: (folder / "link").unlink(), "link: the link was changed, or broken"),
+        (lambda folder: (folder / "text").unlink(), "text: No such file or directory"),
+        (lambda folder: (folder / "manifest.json").write_text("{"), ": the manifest is damaged"),
+    ],
+)
+def test_release_that_was_changed_is_red(place, released, spoil, text):
+    spoil(released)
+
+    ok, found = told(files.intact(subject(place)))
+
+    assert ok is False
+    assert text in found
+
+
+def test_active_files_are_those_of_the_current_release(place):
+    put(place, VHOST)
+
+    assert told(files.active(subject(place))) == (None, "only root may know")
+    assert told(files.active(subject(place, active(place, release=None)))) == (
+        None,
+        "no release was activated",
+    )
+    assert told(files.active(subject(place, active(place, release=2)))) == (
+        False,
+        "release 2 is active, and 1 is current",
+    )
+    journal = active(place, VHOST)
+    assert told(files.active(subject(place, journal))) == (
+        True,
+        "/etc has what release 1 has for it",
+    )
+    put(place, VHOST, "edited")
+    assert told(files.active(subject(place, journal))) == (False, f"{VHOST} was edited")
+    Path(f"{place}{VHOST}").unlink()
+    assert told(files.active(subject(place, journal))) == (False, f"{VHOST} is missing")
+
+
+def test_entry_that_cron_ignores_is_red(place):
+    put(place, CRON)
+    journal = active(place, CRON)
+    site = subject(place, journal)
+
+    assert told(files.cron(subject(place))) == (None, "no entry was activated, or we may not know")
+    Path(f"{place}{CRON}").chmod(0o666)
+    assert told(files.cron(site)) == (
+        False,
+        f"cron ignores {CRON}: expected a file of root's that others cannot write",
+    )
+    Path(f"{place}{CRON}").unlink()
+    assert told(files.cron(site)) == (False, f"{CRON} is missing")
+
+
+def test_script_that_does_not_start_with_the_machine_is_red(place):
+    put(place, INIT, mode=0o755)
+    site = subject(place, active(place, INIT))
+
+    assert told(files.init(subject(place))) == (None, "no script was activated, or we may not know")
+    ok, text = told(files.init(site))
+    assert (ok, text.startswith("no run level of ")) == (False, True)
+    (place / "etc/rc2.d").mkdir()
+    (place / "etc/rc2.d/S01shop").symlink_to("../init.d/shop")
+    assert told(files.init(subject(place, active(place, INIT)))) == (
+        True,
+        f"{INIT} is started with the machine",
+    )
+    Path(f"{place}{INIT}").chmod(0o644)
+    assert told(files.init(site)) == (False, f"{INIT} is missing, or cannot be run")
+
+
+def test_ini_that_everybody_may_read_is_red(place):
+    ini = place / "current/shop/production.ini"
+    ini.chmod(0o644)
+    assert told(files.ini_private(subject(place))) == (
+        False,
+        f"{ini} has secrets, and everybody may read it (mode 0644)",
+    )
+    ini.chmod(0o640)
+    assert told(files.ini_private(subject(place))) == (True, f"{ini} is private (mode 0640)")
+    ini.unlink()
+    assert told(files.ini_private(subject(place))) == (None, f"{ini}: No such file or directory")
+    assert told(files.debug(subject(place))) == (
+        None,
+        f"{ini} cannot be read (FileNotFoundError)",
+    )
+
+
+def test_missing_file_and_account_are_told(place):
+    nobody = subject(place, user="no-such-account")
+    assert told(files.code(nobody)) == (None, "there is no account no-such-account")
+    assert only(files.data(nobody), "log-writable").ok is None
+    env = place / "releases/1/shop/env/bin/python"
+    env.unlink()
+    missing = place / "current/shop/env/bin/python"
+    assert told(files.code(subject(place))) == (
+        False,
+        f"root cannot read {missing}: No such file or directory",
+    )
+    assert only(files.data(subject(place)), "egg-cache-writable").text == (
+        f"{place}/data/egg-cache is made when it is needed"
+    )
+    (place / "data").rename(place / "elsewhere")
+    assert only(files.data(subject(place)), "data-writable").ok is False
+
+
+def test_site_that_apache_does_not_have_is_red(place):
+    site = subject(place)
+    for check in (apache.running, apache.config, apache.enabled, apache.modules, apache.visit):
+        assert told(check(site)) == (None, "the site is not activated")
+    journal = laid(place, "")
+    assert told(apache.enabled(subject(place, journal))) == (False, "the site shop is not enabled")
+    Path(f"{place}{ENABLED}").parent.mkdir(parents=True)
+    Path(f"{place}{ENABLED}").symlink_to("../sites-available/shop.conf")
+    assert told(apache.enabled(subject(place, journal))) == (
+        False,
+        "the link of site shop leads nowhere",
+    )
+    put(place, VHOST)
+    assert told(apache.enabled(subject(place, journal))) == (True, "the site shop is enabled")
+
+
+def test_module_that_is_not_enabled_is_red(place):
+    enabled = place / "etc/apache2/mods-enabled"
+    enabled.mkdir(parents=True)
+    (enabled / "proxy.load").touch()
+    site = subject(place, laid(place, ""), modules=("proxy", "headers"))
+
+    assert told(apache.modules(site)) == (False, "not enabled: headers")
+    (enabled / "headers.load").touch()
+    assert told(apache.modules(site)) == (True, "all modules that the site needs are enabled")
+
+
+def test_port_that_the_ini_does_not_have_is_red(place):
+    ini = place / "current/shop/production.ini"
+    ini.write_text("[server:main]\nport = 8081\n")
+
+    assert told(server.port(subject(place))) == (
+        False,
+        "the ini says port 8081, the init script and Apache 8080",
+    )
+    ini.write_text("no ini")
+    assert told(server.port(subject(place))) == (None, f"{ini} cannot be read")
+    assert told(server.port(subject(place, mode="mod_wsgi"))) == (
+        None,
+        "no server of its own in this mode",
+    )
+
+
+def test_port_that_a_stranger_holds_is_red(place):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        (place / "current/shop/production.ini").write_text(f"[server:main]\nport = {port}\n")
+        site = subject(place, port=port)
+
+        ok, text = told(server.port(site))
+        assert (ok, text.startswith(f"port {port} is held by process {os.getpid()} (")) == (
+            False,
+            True,
+        )
+        assert told(server.private(site)) == (True, f"port {port} answers this machine alone")
+    assert told(server.private(site)) == (None, f"nobody listens on port {port}")
+
+
+def test_server_s_status_is_told_with_what_to_do(place):
+    script = place / "current/bin/shop"
+    script.parent.mkdir()
+    said = {
+        0: (True, "here it is"),
+        1: (False, "here it is"),
+        3: (False, "here it is: somebody stopped it"),
+        4: (False, "here it is"),
+        9: (False, "bin/shop status: here it is"),
+    }
+    for status, expected in said.items():
+        script.write_text(f"#!/bin/sh\necho here it is\nexit {status}\n")
+        script.chmod(0o755)
+        assert told(server.running(subject(place))) == expected
