@@ -1,8 +1,6 @@
 import configparser
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pylonyard.inifile import Ini, IniError, Setting, fragment, is_true, overlay
 
 TEXT = """\
@@ -103,9 +101,12 @@ def test_text_is_set_so_that_pastedeploy_reads_it():
         config.set_text("app:main", "title", "a\n[evil]")
 
 
-@settings(max_examples=40, deadline=None, database=None)
-@given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20))
-def test_any_text_is_read_back_or_refused(text):
+@pytest.mark.parametrize("text", ["", "a b", "%", "%(use)s", " a", "a ;b", "# a", "[x]", "é = ☃"])
+def test_text_is_read_back_or_refused(text):
+    read_back_or_refused(text)
+
+
+def read_back_or_refused(text):
     config = Ini(TEXT)
     try:
         config.set_text("app:main", "title", text)

@@ -1,6 +1,9 @@
+import fcntl
 import os
+import re
 import subprocess
 import sys
+import threading
 
 import pytest
 from pylonyard import locking
@@ -27,6 +30,7 @@ def other_run(directory, *statements):
     )
 
 
+@pytest.mark.system
 def test_lock_is_held_until_the_process_ends(tmp_path):
     with other_run(tmp_path, "print('held', flush=True)", "input()") as other:
         assert other.stdout.readline() == b"held\n"
@@ -34,11 +38,45 @@ def test_lock_is_held_until_the_process_ends(tmp_path):
             locking.hold(tmp_path)
         other.kill()
 
-    assert str(caught.value) == (
-        f"another run is at work in {tmp_path} (process {other.pid}); wait until it has finished"
+    assert re.fullmatch(
+        rf"another run is at work in {tmp_path} "
+        rf"\(process {other.pid}, since \d\d:\d\d:\d\d: -c {tmp_path}\); "
+        "wait until it has finished",
+        str(caught.value),
     )
     locking.hold(tmp_path)
-    assert (tmp_path / ".pylonyard.lock").read_text() == f"{os.getpid()}\n"
+    assert (tmp_path / ".pylonyard.lock").read_text().startswith(f"process {os.getpid()}, since ")
+
+
+@pytest.mark.system
+def test_holder_is_named_once_it_has_signed(tmp_path):
+    """Not the one before it, whose process is gone."""
+    lock = tmp_path / ".pylonyard.lock"
+    lock.write_text("process 999999999, since 00:00:00: buildout\n")
+    with lock.open() as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        signed = f"process {os.getpid()}, since 12:00:00: buildout"
+        threading.Timer(0.2, lock.write_text, [signed]).start()
+        with pytest.raises(UserError, match=re.escape(f"({signed})")):
+            locking.hold(tmp_path)
+
+
+def test_holder_that_has_not_signed_is_not_guessed(tmp_path, monkeypatch):
+    monkeypatch.setattr(locking, "PATIENCE", 0.05)
+    lock = tmp_path / ".pylonyard.lock"
+    lock.write_text("-1\n")
+    with lock.open() as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="a process that does not say which"):
+            locking.hold(tmp_path)
+
+
+def test_values_of_the_command_line_are_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["bin/buildout", "-o", "ini:database-url=secret"])
+
+    locking.hold(tmp_path)
+
+    assert (tmp_path / ".pylonyard.lock").read_text().endswith(": buildout -o\n")
 
 
 def test_lock_is_taken_once_for_all_parts_of_a_run(tmp_path):

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 from pylonyard.inifile import Ini
-from pylonyard.production_ini import database_digest
+from pylonyard.production_ini import database_digest, settings_fragment
 from support import SHOP_INI
+from zc.buildout import UserError
 
 
 def read(text):
@@ -61,6 +62,38 @@ def test_settings_are_laid_over_all_options(ini):
     assert config["app:main"]["new"] == "100%%"
 
 
+@pytest.fixture
+def python2(tmp_path):
+    """Return a home as of a Python 2 sandbox, in which nothing is installed."""
+    (tmp_path / "home/lib/python2.7/site-packages").mkdir(parents=True)
+    return str(tmp_path / "home")
+
+
+def test_percent_that_is_written_as_two_is_no_variable(ini, sandbox):
+    config = read(ini(settings="[app:main]\nk = %%(here)s, %%%(here)s").text)
+
+    assert config["app:main"]["k"] == f"%%(here)s, %%{sandbox.directory}/var/data/shop"
+
+
+def test_values_are_spelled_for_the_python_that_reads_them(ini, python2, monkeypatch):
+    monkeypatch.setenv("PASSWORD", "p@ss%word")
+    options = {"secrets": "key = env:PASSWORD", "database_url": "pg://a:<secret:key:url>@db"}
+    options["settings"] = "[app:main]\nk = %(a)s <secret:key>\na = 1"
+
+    assert read(ini(**options).text)["app:main"]["sqlalchemy.url"] == "pg://a:p%%40ss%%25word@db"
+    config = read(ini(home=python2, **options).text)
+    assert config["app:main"]["sqlalchemy.url"] == "pg://a:p%40ss%25word@db"
+    assert config["app:main"]["k"] == "%(a)s p@ss%%word"
+
+
+def test_what_python_2_would_read_in_another_way_is_refused(ini, python2):
+    with pytest.raises(UserError, match="expected no other % beside %\\(here\\)s"):
+        ini(home=python2, settings="[app:main]\nk = %(here)s/100%%")
+    with pytest.raises(ValueError, match="white space but blanks around names and values"):
+        settings_fragment("[app:main]\nk = a\u00a0\n  b")
+
+
+@pytest.mark.system
 def test_secret_stands_in_the_ini_and_its_file_alone(sandbox):
     buildout = sandbox.run(
         {"ini:secrets": "key = generate", "ini:settings": "[app:main]\nk = <secret:key>"}

@@ -30,6 +30,7 @@ ROOT = pwd.getpwuid(0).pw_name
         (values.listed(values.host), " a.org \n b.org", ("a.org", "b.org")),
         (values.listed(values.host), "", ()),
         (values.lines(values.text), "\n a b\n\n c \n", ("a b", "c")),
+        (values.lines(values.text), "a\u2028b\nc\x85d", ("a\u2028b", "c\x85d")),
         (values.pairs(values.text), "A = 1\n\nB=x=y", (("A", "1"), ("B", "x=y"))),
         (values.pairs(values.text), "A =", (("A", ""),)),
         (values.text, "any thing; ü", "any thing; ü"),

@@ -50,16 +50,37 @@ def cron(value: Any) -> str:
     return text.replace("%", r"\%")
 
 
-def ini(value: Any) -> str:
-    """Spell a value of an ini file that PasteDeploy reads, on Python 2 as well.
+def ini(value: Any, around: str = "") -> str:
+    """Spell a value of an ini file that PasteDeploy reads on Python 3.
 
-    Python 2 takes `` ;`` for the start of a comment, and edge white space is
-    stripped, so both are refused.
+    :param around: the value of which it is to be a part, if it is
+    """
+    return _ini_text(value).replace("%", "%%")
+
+
+def ini_python2(value: Any, around: str = "") -> str:
+    """Spell a value of an ini file that PasteDeploy reads on Python 2.
+
+    That looks for ``%%`` only if the whole value has ``%(``, which is expanded
+    however it is written; and it takes ``""`` for nothing.
+
+    :param around: the value of which it is to be a part, if it is
+    """
+    text = _ini_text(value)
+    if "%(" in text or text == '""':
+        raise ValueError(f"{text!r} has %(, or is a pair of quotes, which Python 2 would expand")
+    return text.replace("%", "%%") if "%(" in around else text
+
+
+def _ini_text(value: Any) -> str:
+    """Return what both can hold.
+
+    Python 2 takes `` ;`` for the start of a comment, and edge white space is stripped.
     """
     text = _without_controls(value, "an ini file")
     if text != text.strip() or " ;" in text:
         raise ValueError(f"{text!r} has edge white space or ' ;', which an ini file loses")
-    return text.replace("%", "%%")
+    return text
 
 
 def logrotate(value: Any) -> str:

@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING, Any
 
-from pylonyard.escaping import ini
 from pylonyard.inifile import Ini
 
 if TYPE_CHECKING:
@@ -53,13 +52,13 @@ def application_section(config: Ini, wanted: str | None) -> str:
     raise ValueError(f"section: expected the application's section, as the ini has {had}")
 
 
-def spelled(option: str, value: object) -> str:
-    """Return ``value`` as an ini file spells it.
+def spelled(config: Ini, option: str, value: object, around: str = "") -> str:
+    """Return ``value`` as an ini file spells it, a part of ``around`` if that is given.
 
     :raises ValueError: naming the option that it comes from
     """
     try:
-        return ini(value)
+        return config.spell(value, around)
     except ValueError as error:
         raise ValueError(f"{option}: {error}") from None
 
@@ -73,7 +72,9 @@ def apply_options(config: Ini, options: "Options") -> None:
     if options.database_url:
         keys = [key for key in DATABASE_KEYS if config.get(section, key) is not None]
         url = options.database_url.replace("%(here)s", str(options.data))
-        config.set(section, keys[0] if keys else DATABASE_KEYS[0], spelled("database-url", url))
+        config.set(
+            section, keys[0] if keys else DATABASE_KEYS[0], spelled(config, "database-url", url)
+        )
     _logging(config, options)
 
 
@@ -134,7 +135,7 @@ def _logging(config: Ini, options: "Options") -> None:
     # Reopens the file when logrotate has moved it; in Python since 2.6.
     config.set(handler, "class", "handlers.WatchedFileHandler")
     args = f"({_literal(str(options.log_file))}, 'a')"
-    config.set(handler, "args", spelled("log-file", args))
+    config.set(handler, "args", spelled(config, "log-file", args))
     config.set(handler, "level", "NOTSET")
     if formatter:
         config.set(handler, "formatter", formatter)

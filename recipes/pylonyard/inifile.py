@@ -2,7 +2,7 @@
 
 import configparser
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from configupdater import ConfigUpdater
@@ -29,7 +29,9 @@ class Setting:
 class Ini:
     """An ini file, to be read and changed."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, spell: Callable[..., str] = ini) -> None:
+        """Read ``text``; ``spell`` is the escaper for the Python that will read it."""
+        self.spell = spell
         # Strict: of a key that comes twice, only one would be seen and changed.
         self._file = ConfigUpdater(strict=True, allow_no_value=False)
         self._file.optionxform = str  # type: ignore[assignment,method-assign]
@@ -72,7 +74,7 @@ class Ini:
 
     def set_text(self, section: str, key: str, value: object) -> None:
         """Set a key so that PasteDeploy reads ``value``."""
-        self.set(section, key, ini(value))
+        self.set(section, key, self.spell(value))
 
     def remove(self, section: str, key: str) -> None:
         if self._file.has_option(section, key):

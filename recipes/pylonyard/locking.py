@@ -1,12 +1,18 @@
 """One run at a time in a sandbox."""
 
+import contextlib
 import fcntl
 import os
+import sys
+import time
 from pathlib import Path
 
 from pylonyard.errors import UserError
 
 _held: dict[Path, int] = {}
+
+PATIENCE = 1.0
+"""Seconds that a holder may take to say who it is."""
 
 
 def hold(directory: Path) -> None:
@@ -29,11 +35,37 @@ def hold(directory: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        holder = os.read(descriptor, 20).decode(errors="replace").strip() or "unknown"
+        who = _holder(descriptor)
         os.close(descriptor)
         raise UserError(
-            f"another run is at work in {directory} (process {holder}); wait until it has finished"
+            f"another run is at work in {directory} ({who}); wait until it has finished"
         ) from None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    _sign(descriptor)
     _held[directory] = descriptor
+
+
+def _sign(descriptor: int) -> None:
+    """Write down who holds the lock, for messages alone; a full disk takes nothing."""
+    # A word with a value may hold what is nobody's business.
+    words = [os.path.basename(sys.argv[0]), *sys.argv[1:]]
+    command = " ".join(word for word in words if "=" not in word and word.isprintable())
+    text = f"process {os.getpid()}, since {time.strftime('%H:%M:%S')}: {command[:80]}\n"
+    with contextlib.suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, text.encode(errors="replace"), 0)
+
+
+def _holder(descriptor: int) -> str:
+    """Return what the holder says of itself, once it is not its predecessor's any more."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        told = os.pread(descriptor, 200, 0).decode(errors="replace").partition("\n")[0]
+        if told.startswith("process ") and _lives(told.split()[1].rstrip(",")):
+            return told
+        if time.monotonic() > deadline:
+            return "a process that does not say which"
+        time.sleep(0.01)
+
+
+def _lives(number: str) -> bool:
+    return number.isdigit() and os.path.exists(f"/proc/{number}")

@@ -51,9 +51,8 @@ def listed(convert: Callable[[str], V]) -> Callable[[str], tuple[V, ...]]:
 
 def lines(convert: Callable[[str], V]) -> Callable[[str], tuple[V, ...]]:
     """Return a converter for one value a line; empty lines do not count."""
-    return lambda text: tuple(
-        convert(line.strip()) for line in text.splitlines() if line.strip()
-    )
+    # Not splitlines: buildout ends a line at "\n" alone.
+    return lambda text: tuple(convert(line.strip()) for line in text.split("\n") if line.strip())
 
 
 def pairs(convert: Callable[[str], V]) -> Callable[[str], tuple[tuple[str, V], ...]]:
