@@ -146,6 +146,7 @@ def test_record_that_does_not_tell_keeps_all(sandbox, stores, later, text):
     assert left(stores) == before
 
 
+@pytest.mark.system
 def test_record_cut_at_any_byte_keeps_all(sandbox, stores, later):
     (record,) = (stores.cache / "users").iterdir()
     whole = record.read_bytes()

@@ -10,7 +10,7 @@ EGG = "Paste_Deploy-3.1.0-py3.11-linux-x86_64.egg"
     ("text", "names"),
     [
         (f"'''exec' '/a b/cache/sandboxes/{HOME}/bin/python' \"$0\"", {HOME}),
-        (f"LoadModule wsgi_module \"/c/mod_wsgi/{HOME}/mod_wsgi.so\"", {HOME}),
+        (f'LoadModule wsgi_module "/c/mod_wsgi/{HOME}/mod_wsgi.so"', {HOME}),
         (f"/c/projects/simple-site-{HOME}\n/c/eggs/v5/cp311/{EGG}\n", {HOME, EGG}),
         (f'"sha256": "{HOME * 3}abcd"', set()),
         (f"/c/eggs/v5/cp311/{EGG}-not", set()),

@@ -267,16 +267,13 @@ def test_record_that_cannot_be_written_fails_a_run_and_is_removed(installed_once
         run(installed_once, {"site:port": "8081"})
 
     assert str(caught.value) == (
-        f"cannot write {record(installed_once)}: No space left on device; "
-        "mend that, and run again"
+        f"cannot write {record(installed_once)}: No space left on device; mend that, and run again"
     )
     assert not record(installed_once).exists()
     assert os.readlink(installed_once.directory / "current") == "releases/1"
 
 
-def test_record_that_cannot_be_written_after_a_release_is_told(
-    installed_once, monkeypatch, caplog
-):
+def test_record_that_cannot_be_written_after_a_release_is_told(installed_once, monkeypatch, caplog):
     made = run(installed_once)
     made._current = "releases/0"
     Refusing(monkeypatch)

@@ -160,6 +160,7 @@ def module(place):
     return target, library[0].rpartition("libpython")[2].removesuffix(".so.1.0")
 
 
+@pytest.mark.system
 def test_module_for_another_python_is_red(place, module):
     path, version = module
     journal = laid(place, f'LoadModule wsgi_module "{path}"\n')
@@ -185,6 +186,7 @@ def test_module_that_is_gone_is_red(place):
     assert (finding.ok, finding.text) == (False, f"{place}/gone.so is missing")
 
 
+@pytest.mark.system
 @pytest.mark.skipif(not shutil.which("apache2", path="/usr/sbin"), reason="lacks Apache")
 def test_mod_wsgi_that_is_not_loaded_is_red(place):
     journal = laid(place, "")

@@ -33,6 +33,7 @@ def test_application_that_is_not_installed_has_no_installer(home):
     assert installers.exists(home(), "Missing", "main") is False
 
 
+@pytest.mark.system
 def test_skeleton_that_is_kept_is_taken(tmp_path):
     store = tmp_path / "configs"
     store.mkdir()
@@ -43,6 +44,7 @@ def test_skeleton_that_is_kept_is_taken(tmp_path):
     assert text == "[app:main]\n"
 
 
+@pytest.mark.system
 def test_application_without_paste_script_is_one_line(home, tmp_path):
     with pytest.raises(CommandError) as caught:
         installers.skeleton(home(), "Shop", "main", tmp_path / "configs")
@@ -70,6 +72,7 @@ def interpreter(tmp_path):
     return make
 
 
+@pytest.mark.system
 def test_made_skeleton_is_kept_with_its_secrets_left_open(interpreter, tmp_path):
     content = b"[app:main]\nsecret = <secret:app_instance_secret>\n"
 

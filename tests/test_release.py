@@ -24,6 +24,7 @@ def releases(sandbox):
     return sorted(os.listdir(folder)) if folder.exists() else []
 
 
+@pytest.mark.system
 def test_run_makes_a_whole_release_that_is_current(sandbox):
     sandbox.run()
 
@@ -52,6 +53,7 @@ def test_run_makes_a_whole_release_that_is_current(sandbox):
     assert stat.S_IMODE((current / "etc" / "init.d").stat().st_mode) == 0o755
 
 
+@pytest.mark.system
 def test_run_without_a_change_makes_no_release(sandbox, capsys):
     sandbox.run()
     before = sandbox.snapshot(".installed.cfg")
@@ -94,6 +96,7 @@ def test_several_sites_make_one_release(sandbox):
     assert (current / "blog" / "crontab").exists()
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("environment", "unchecked", "refused"),
     [
@@ -127,6 +130,7 @@ def test_unchecked_file_goes_live_where_it_is_allowed(
     assert releases(sandbox) == []
 
 
+@pytest.mark.system
 def test_refused_file_keeps_the_release_before(sandbox):
     sandbox.run()
 
@@ -179,6 +183,7 @@ def test_folder_that_cannot_be_written_is_one_line(sandbox):
     )
 
 
+@pytest.mark.system
 def test_application_that_cannot_be_set_up_does_not_go_live(sandbox):
     installer = "[paste.app_install]\nmain = shop:Installer"
     wheel = make_wheel(sandbox.directory, "Other", scripts=installer, requires="Shop-Loader")
@@ -194,6 +199,7 @@ def test_application_that_cannot_be_set_up_does_not_go_live(sandbox):
     assert releases(sandbox) == []
 
 
+@pytest.mark.system
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root serves as another account")
 def test_group_of_the_account_may_read_its_ini(sandbox):
     sandbox.run({"site:user": "nobody", "site:roles": "app ini"})

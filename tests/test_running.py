@@ -22,6 +22,7 @@ def test_output_that_is_not_utf8_is_no_error():
     assert run(["printf", r"\377"], "it") == "\ufffd"
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("command", "more", "message"),
     [
@@ -42,6 +43,7 @@ def test_failure_is_told_with_its_reason(command, more, message):
     assert str(caught.value) == message
 
 
+@pytest.mark.system
 def test_environment_has_nothing_that_leaks_into_python(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "/leak")
     monkeypatch.setenv("HOME", "/home/shop")

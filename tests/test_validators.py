@@ -44,6 +44,7 @@ def judged(draft, path, text):
             validator.check(draft, path)
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("path", "text"),
     [
@@ -57,6 +58,7 @@ def test_good_file_passes(draft, path, text):
     judged(draft, path, text)
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("path", "text", "message"),
     [

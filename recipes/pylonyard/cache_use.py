@@ -123,8 +123,4 @@ def unused(entries: Iterable[Entry], needs: Needs, now: float) -> list[Entry]:
 
     :param now: in seconds since the epoch
     """
-    return [
-        entry
-        for entry in entries
-        if not is_used(entry, needs) and now - entry.changed > GRACE
-    ]
+    return [entry for entry in entries if not is_used(entry, needs) and now - entry.changed > GRACE]

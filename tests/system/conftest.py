@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 from checkouts import ROOT, Checkout, copy_checkout
+from hypothesis.configuration import set_hypothesis_home_dir
+
+# What it keeps between runs stands where git does not look.
+set_hypothesis_home_dir(ROOT / ".pytest_cache" / "hypothesis")
 
 
 @pytest.fixture(scope="session")

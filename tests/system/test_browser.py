@@ -77,9 +77,7 @@ def _is_gone(element) -> bool:
         return True
 
 
-def test_the_book_s_simplesite_on_python_2_7(
-    browser, public_checkout, public_folder, free_port
-):
+def test_the_book_s_simplesite_on_python_2_7(browser, public_checkout, public_folder, free_port):
     python = readable_by_all("python2.7", public_folder)
     site, port = public_checkout(), free_port()
     site.bootstrap(

@@ -48,9 +48,7 @@ def test_staging_serves_by_proxy_a_copy_of_the_code(public_checkout, free_port):
 def test_production_serves_by_mod_wsgi_as_an_account_of_its_own(public_checkout, free_port):
     site, httpd_port = public_checkout(), free_port()
 
-    site.bootstrap(
-        "-c", "production.cfg", "site:user=www-data", f"vhost:httpd-port={httpd_port}"
-    )
+    site.bootstrap("-c", "production.cfg", "site:user=www-data", f"vhost:httpd-port={httpd_port}")
     site.control("simplesite-httpd", "start")
 
     assert fetch(f"http://127.0.0.1:{httpd_port}/", Host="example.org")[0] == 200
