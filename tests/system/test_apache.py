@@ -786,7 +786,7 @@ def test_the_private_apache_is_not_roots(site):
 
 @needs_root
 def test_an_ordinary_account_runs_the_private_apache(site, interpreter3, monkeypatch):
-    monkeypatch.setattr(sys, "executable", str(interpreter3))
+    monkeypatch.setattr("pylonyard.sandboxes.interpreter", lambda: interpreter3)
     with backend() as port:
         one = site(backends=f"127.0.0.1:{port}")
         one.release()

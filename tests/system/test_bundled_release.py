@@ -94,7 +94,9 @@ def test_unpacked_without_network_it_ends_in_the_same_release(checkout, tmp_path
     elsewhere.mkdir()
     home.mkdir()
     subprocess.run(["tar", "-xf", file], cwd=elsewhere, check=True)
-    other = Checkout(elsewhere / "simplesite", {"HOME": str(home), "PATH": site.environ["PATH"]})
+    pyenv = site.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
+    environ = {"HOME": str(home), "PATH": site.environ["PATH"], "PYENV_ROOT": pyenv}
+    other = Checkout(elsewhere / "simplesite", environ)
     other.cache = other.path / "cache"
     other.run(*ALONE, f"ip link set lo up; {site.python} bootstrap.py --offline -c {config}")
 

@@ -171,7 +171,7 @@ def deployed(ground: Ground) -> None:
     ground.run("one line", *buildout, **smtp)
     ground.run("refused ini", *buildout, "-vv", "-D", "ini:server=egg:Nothing#here", fails=True)
     database = "ini:database-url=nonsense:<secret:database-password>"
-    ground.run("setup-app fails", *buildout, "-D", database, fails=ground.site == "simplesite")
+    ground.run("setup-app fails", *buildout, "-D", database, fails=True)
     ground.run("as it was", *buildout)
     ground.run("start", f"bin/{ground.site}", "start")
     _requests(ground)

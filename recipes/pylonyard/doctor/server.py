@@ -9,7 +9,7 @@ from pylonyard.doctor.findings import Finding, bad, good, unknown
 from pylonyard.doctor.subject import Subject
 from pylonyard.server import listening
 from pylonyard.server.answering import reachable
-from pylonyard.server.processes import command, started
+from pylonyard.server.processes import command, started, supervisor_marker
 
 RUNNING, DEAD, STOPPED, SILENT = 0, 1, 3, 4
 
@@ -66,7 +66,10 @@ def port(subject: Subject) -> Iterator[Finding]:
 
 
 def _holders(subject: Subject) -> list[int]:
-    return listening.holders(listening.inodes(subject.settings.host, subject.site.port))
+    """Return who listens on the site's port, but for its supervisor, which keeps it for servers."""
+    supervisor = supervisor_marker(subject.settings.identity)
+    found = listening.holders(listening.inodes(subject.settings.host, subject.site.port))
+    return [pid for pid in found if not supervisor.matches(pid)]
 
 
 def _serves_an_ini(processes: list[int]) -> bool:
