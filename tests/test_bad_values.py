@@ -7,6 +7,9 @@ import pytest
 import support
 from zc.buildout import UserError
 
+# Whole runs of buildout, in process.
+pytestmark = pytest.mark.system
+
 PORT = "expected a whole number (a TCP port) from 1 to 65535"
 HOST = "expected a host name or address"
 PATH = "expected a path without control characters"

@@ -124,6 +124,7 @@ def kept(buildout, tmp_path, shelf, monkeypatch):
     return module, use
 
 
+@pytest.mark.system
 def test_module_that_was_built_here_is_used_again(kept, tmp_path, shelf):
     module, use = kept
     Verified(tmp_path / "cache").note_built(module, shelf.sha256)
@@ -132,6 +133,7 @@ def test_module_that_was_built_here_is_used_again(kept, tmp_path, shelf):
     assert module.read_bytes() == b"good"
 
 
+@pytest.mark.system
 def test_module_that_was_tampered_with_is_refused_and_set_aside(kept, tmp_path, shelf):
     module, use = kept
     Verified(tmp_path / "cache").note_built(module, shelf.sha256)
@@ -146,6 +148,7 @@ def test_module_that_was_tampered_with_is_refused_and_set_aside(kept, tmp_path, 
     assert not module.exists()
 
 
+@pytest.mark.system
 def test_module_of_nobody_knows_whom_is_built_anew(kept):
     _, use = kept
 
