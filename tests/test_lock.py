@@ -119,6 +119,22 @@ def test_changed_egg_is_set_aside_and_a_good_one_in_its_place(installed):
     assert verified.unchanged(egg, {wheels.sha256(wheel)})
 
 
+def test_bytecode_that_python_is_about_to_write_is_no_tampering(installed):
+    wheel, egg, verified = installed
+    (egg / "__pycache__" / "shop.cpython-311.pyc.140234567890").write_bytes(b"half")
+
+    assert verified.install(wheel, egg.parent, {wheels.sha256(wheel)}) == egg
+
+
+@pytest.mark.parametrize("name", ["evil.cpython-311.pyc.1", "shop.cpython-311.pyc.so", "shop.so"])
+def test_no_other_file_passes_for_bytecode(installed, name):
+    wheel, egg, verified = installed
+    (egg / "__pycache__" / name).write_bytes(b"evil")
+
+    with pytest.raises(integrity.RefusedError, match="expected a file of"):
+        verified.install(wheel, egg.parent, {wheels.sha256(wheel)})
+
+
 def test_signatures_that_others_may_write_do_not_count(installed):
     wheel, egg, verified = installed
     (listed,) = (verified.cache / "verified").iterdir()

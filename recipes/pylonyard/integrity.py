@@ -12,6 +12,7 @@ import hashlib
 import json
 import marshal
 import os
+import re
 import stat
 import sys
 import tempfile
@@ -112,9 +113,14 @@ def _files(tree: Path) -> Iterable[Path]:
         yield from (Path(folder, name) for name in sorted([*names, *links]))
 
 
+BYTECODE = re.compile(r".+\.pyc(\.\d+)?")
+"""Bytecode; with a number, what Python was writing, and will never read."""
+
+
 def _is_bytecode(path: Path, sources: Collection[Path]) -> bool:
     """Tell whether a file is what Python compiled of a source, beside it."""
-    if path.parent.name != "__pycache__" or path.suffix != ".pyc" or path.is_symlink():
+    named = BYTECODE.fullmatch(path.name)
+    if path.parent.name != "__pycache__" or not named or path.is_symlink():
         return False
     return path.parent.parent / (path.name.partition(".")[0] + ".py") in sources
 
