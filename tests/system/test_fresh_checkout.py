@@ -155,8 +155,9 @@ def test_a_second_run_at_the_same_time_is_told_who_is_at_work(checkout, free_por
     site = checkout()
     site.bootstrap(f"site:port={free_port()}")
     script = (
-        "import fcntl, os, sys; lock = open('.pylonyard.lock', 'r+');"
-        "fcntl.flock(lock, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
+        "import sys; sys.path.insert(0, 'recipes'); from pathlib import Path;"
+        "from pylonyard import locking; locking.hold(Path.cwd());"
+        "print('held', flush=True); sys.stdin.read()"
     )
     holder = subprocess.Popen(
         [site.python, "-c", script],
@@ -172,4 +173,5 @@ def test_a_second_run_at_the_same_time_is_told_who_is_at_work(checkout, free_por
         holder.communicate(b"")
 
     assert refused.returncode == 1
-    assert f"Error: another run is at work in {site.path} (process " in refused.stdout
+    told = f"Error: another run is at work in {site.path} (process {holder.pid}, since "
+    assert told in refused.stdout
