@@ -11,8 +11,8 @@ from pylonyard.interpreters import find
 
 pytestmark = pytest.mark.system
 
-RESTARTS = 10
-REDEPLOYS = 5
+RESTARTS = 5
+REDEPLOYS = 3
 TITLE = "ini:settings=[app:main]\n    simplesite.title = Title {}"
 BROKEN = "ini:settings=[server:main]\n    threads = many"
 

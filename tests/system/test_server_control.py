@@ -68,7 +68,7 @@ host = 127.0.0.1
 port = {port}
 """
 
-KILLS = 24
+KILLS = 12
 
 SCENARIOS = {}
 
@@ -484,7 +484,7 @@ def requests_do_not_outlast_the_time_to_stop(paster):
 
 @scenario
 def ensure_brings_back_what_died_or_hangs(paster):
-    site = Site(paster, **{"hang-timeout": 1, "hang-tries": 2, "start-timeout": 2})
+    site = Site(paster, **{"hang-timeout": 1, "hang-tries": 2, "start-timeout": 20})
     assert site.do("ensure") == (0, "")
     site.start()
     assert site.do("ensure") == (0, "")
