@@ -26,7 +26,6 @@ from pathlib import Path
 CHECKOUT = Path(os.path.realpath(__file__)).parent
 RECIPES = CHECKOUT / "recipes"
 OLDEST_PYTHON = (3, 10)
-ISOLATED = "-I -S"
 
 
 def fail(message):
@@ -43,7 +42,7 @@ if sys.version_info < OLDEST_PYTHON:
 sys.path.insert(0, str(RECIPES))
 from pylonyard import cache_record, drafts, sandboxes, wheels  # noqa: E402
 from pylonyard.integrity import Verified  # noqa: E402
-from pylonyard.toolbox import requirements  # noqa: E402
+from pylonyard.toolbox import ISOLATED, requirements  # noqa: E402
 
 
 class Cache:

@@ -76,7 +76,7 @@ def tool_script(module: str, *arguments: str, names: str = "main", tools: bool =
         *(placed if tools else ()),
         f"from {module} import {names}",
         f"sys.exit(main({', '.join(arguments)}))",
-        options="-I -S",
+        options=toolbox.ISOLATED,
     )
 
 

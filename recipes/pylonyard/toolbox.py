@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pylonyard.integrity import Verified
 
+ISOLATED = "-I -S"
+"""How our programs start Python, so that nothing runs but what they name."""
+
 TOOLS = Path(__file__).parents[2] / "profiles" / "tools.txt"
 
 Pins = Mapping[tuple[str, str], set[str]]

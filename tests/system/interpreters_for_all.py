@@ -1,4 +1,4 @@
-"""Interpreters that the account which serves a site can read."""
+"""Interpreters that a test needs; those that the account which serves a site can read."""
 
 import os
 import shutil
@@ -7,6 +7,14 @@ from pathlib import Path
 
 import pytest
 from pylonyard.interpreters import find
+
+
+def need_interpreter(command: str) -> None:
+    """Skip the test if this machine has no interpreter ``command``."""
+    try:
+        find(command)
+    except ValueError:
+        pytest.skip(f"lacks {command}")
 
 
 def readable_by_all(command: str, folder: Path) -> Path:

@@ -12,7 +12,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from checkouts import Checkout
+
+NEEDED = [
+    pytest.mark.system,
+    pytest.mark.skipif(os.geteuid() != 0, reason="lacks root, whose files these are"),
+    pytest.mark.skipif(not shutil.which("a2enmod"), reason="lacks Apache"),
+]
+"""The marks of tests on a machine."""
 
 ENVVARS = """
 export APACHE_PID_FILE={root}/run/apache2.pid

@@ -7,14 +7,11 @@ import shutil
 import subprocess
 import time
 
+import machines
 import pytest
 from machines import Machine, free_port, released
 
-pytestmark = [
-    pytest.mark.system,
-    pytest.mark.skipif(os.geteuid() != 0, reason="lacks root, whose files these are"),
-    pytest.mark.skipif(not shutil.which("a2enmod"), reason="lacks Apache"),
-]
+pytestmark = machines.NEEDED
 
 VHOST = "/etc/apache2/sites-available/simplesite.conf"
 CRON = "/etc/cron.d/simplesite"

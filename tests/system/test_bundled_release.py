@@ -10,8 +10,8 @@ import time
 
 import pytest
 from checkouts import ROOT, Checkout
+from interpreters_for_all import need_interpreter
 from namespaces import need
-from pylonyard.interpreters import find
 from pylonyard.wheels import sha256
 
 pytestmark = pytest.mark.system
@@ -80,10 +80,7 @@ def described(manifest):
 def test_unpacked_without_network_it_ends_in_the_same_release(checkout, tmp_path, config):
     need(ALONE)
     if config == "legacy.cfg":
-        try:
-            find("python2.7")
-        except ValueError:
-            pytest.skip("lacks python2.7")
+        need_interpreter("python2.7")
     site = checkout()
     site.cache = ROOT / "cache"
     tracked(site)

@@ -1,21 +1,17 @@
 """Each seeded fault, on a scratch machine that serves the site, is named by its check."""
 
 import json
-import os
 import shutil
 import subprocess
 import time
 from contextlib import contextmanager
 from datetime import datetime
 
+import machines
 import pytest
 from machines import Machine, free_port, released
 
-pytestmark = [
-    pytest.mark.system,
-    pytest.mark.skipif(os.geteuid() != 0, reason="lacks root, whose files these are"),
-    pytest.mark.skipif(not shutil.which("a2enmod"), reason="lacks Apache"),
-]
+pytestmark = machines.NEEDED
 
 CONF = "etc/apache2/sites-available/simplesite.conf"
 

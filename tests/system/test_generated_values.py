@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from checkouts import fetch
 from generated import Tally, batches, below, files_of, made, values
+from interpreters_for_all import need_interpreter
 from namespaces import run_apart
 from pylonyard.apache_vhost import ApacheVhost
 from pylonyard.cron_restart import CronRestart
 from pylonyard.crontab import with_block
 from pylonyard.init_script import InitScript
-from pylonyard.interpreters import find
 from pylonyard.production_ini import ProductionIni
 from pylonyard.running import PROGRAM_PATH, first_error, run
 
@@ -116,10 +116,7 @@ def is_meant(found, expected):
 @pytest.mark.parametrize("profile", ["staging.cfg", "legacy.cfg"])
 def test_ini(checkout, tmp_path, profile):
     if profile == "legacy.cfg":
-        try:
-            find("python2.7")
-        except ValueError:
-            pytest.skip("lacks python2.7")
+        need_interpreter("python2.7")
     site, ground = checkout(), tmp_path / "inis"
     ground.mkdir()
     site.bootstrap("-c", profile)

@@ -14,14 +14,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import machines
 import pytest
 from real_machines import UID, difference, real_machine
 
-pytestmark = [
-    pytest.mark.system,
-    pytest.mark.skipif(os.geteuid() != 0, reason="lacks root, whose files these are"),
-    pytest.mark.skipif(not shutil.which("a2enmod"), reason="lacks Apache"),
-]
+pytestmark = machines.NEEDED
 
 PRECIOUS = "root's own, and nobody else's"
 LOGS = [f"var/log/simplesite{kind}.log" for kind in ("", "-server", "-access", "-error", "-httpd")]

@@ -1,8 +1,8 @@
 """The book's SimpleSite 0.3.0 on Python 2.7, under the init script, cron's action and Apache."""
 
 import pytest
+from interpreters_for_all import need_interpreter
 from namespaces import run_apart
-from pylonyard.interpreters import find
 
 pytestmark = pytest.mark.system
 
@@ -24,10 +24,7 @@ code=0; $init status >/dev/null || code=$?; echo "stopped $code"
 
 
 def test_it_is_served_by_proxy_and_brought_back(checkout, free_port):
-    try:
-        find("python2.7")
-    except ValueError:
-        pytest.skip("lacks python2.7")
+    need_interpreter("python2.7")
     site, apache_port = checkout(), free_port()
     site.bootstrap(
         "-c", "legacy.cfg", f"site:port={free_port()}", f"vhost:httpd-port={apache_port}"

@@ -6,8 +6,8 @@ import time
 from urllib.parse import urlencode
 
 import pytest
+from interpreters_for_all import need_interpreter
 from load import get, kept, unharmed
-from pylonyard.interpreters import find
 
 pytestmark = pytest.mark.system
 
@@ -134,10 +134,7 @@ def test_nobody_notices_new_releases_of_mod_wsgi(processes, public_checkout, fre
 
 
 def test_nobody_notices_that_the_book_s_application_is_restarted(checkout, free_port):
-    try:
-        find("python2.7")
-    except ValueError:
-        pytest.skip("lacks python2.7")
+    need_interpreter("python2.7")
     site, port, httpd_port = checkout(), free_port(), free_port()
     site.bootstrap("-c", "legacy.cfg", f"site:port={port}", f"vhost:httpd-port={httpd_port}")
     site.control("simplesite", "start")

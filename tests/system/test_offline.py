@@ -6,8 +6,8 @@ import shlex
 
 import pytest
 from checkouts import ROOT
+from interpreters_for_all import need_interpreter
 from namespaces import need
-from pylonyard.interpreters import find
 
 pytestmark = pytest.mark.system
 
@@ -45,10 +45,7 @@ def stores(site):
 )
 def test_a_fresh_checkout_serves_from_a_warm_cache(checkout, config, title):
     if config == "legacy.cfg":
-        try:
-            find("python2.7")
-        except ValueError:
-            pytest.skip("lacks python2.7")
+        need_interpreter("python2.7")
     words = ["-c", config, "site:port=8080"]
     first, second = checkout("first"), checkout("second")
     first.bootstrap(*words)
@@ -74,10 +71,7 @@ def test_a_second_checkout_builds_no_module(public_checkout, free_port):
 
 
 def test_a_second_checkout_of_the_book_s_site_builds_neither_sandbox_nor_module(public_checkout):
-    try:
-        find("python2.7")
-    except ValueError:
-        pytest.skip("lacks python2.7")
+    need_interpreter("python2.7")
     # The account could not read an interpreter below /root; nothing is served here.
     words = ["-c", "legacy.cfg", "site:mode=mod_wsgi", "site:user=www-data", "ini:setup=false"]
     first, second = public_checkout(), public_checkout()
@@ -171,10 +165,7 @@ def test_all_that_is_missing_is_named_and_the_command_fetches_just_that(
     checkout, tmp_path, words, gone, named
 ):
     if "legacy.cfg" in words:
-        try:
-            find("python2.7")
-        except ValueError:
-            pytest.skip("lacks python2.7")
+        need_interpreter("python2.7")
     site = checkout(BUILDOUT_HOME=without(tmp_path / "home", *gone))
     dist = tmp_path / "home" / "cache" / "dist"
     before = {path.name for path in dist.iterdir()}

@@ -3,17 +3,13 @@
 import contextlib
 import json
 import os
-import shutil
 import stat
 
+import machines
 import pytest
 from real_machines import UID, difference, real_machine
 
-pytestmark = [
-    pytest.mark.system,
-    pytest.mark.skipif(os.geteuid() != 0, reason="lacks root, whose files these are"),
-    pytest.mark.skipif(not shutil.which("a2enmod"), reason="lacks Apache"),
-]
+pytestmark = machines.NEEDED
 
 VHOST = "/etc/apache2/sites-available/simplesite.conf"
 CRON = "/etc/cron.d/simplesite"

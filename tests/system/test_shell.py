@@ -3,7 +3,7 @@
 import subprocess
 
 import pytest
-from pylonyard.interpreters import find
+from interpreters_for_all import need_interpreter
 
 pytestmark = pytest.mark.system
 
@@ -32,10 +32,7 @@ def test_pyramid_opens_pshell(checkout, free_port):
 
 
 def test_pylons_opens_the_shell_of_paster(checkout, free_port):
-    try:
-        find("python2.7")
-    except ValueError:
-        pytest.skip("lacks python2.7")
+    need_interpreter("python2.7")
     site = checkout()
     site.bootstrap("-c", "legacy.cfg", f"site:port={free_port()}")
 
