@@ -34,17 +34,6 @@ def test_application_that_is_not_installed_has_no_installer(home):
 
 
 @pytest.mark.system
-def test_skeleton_that_is_kept_is_taken(tmp_path):
-    store = tmp_path / "configs"
-    store.mkdir()
-    (store / "abc-Shop-main.ini").write_text("[app:main]\n")
-
-    text = installers.skeleton(tmp_path / "abc", "Shop[extra]>=1", "main", store)
-
-    assert text == "[app:main]\n"
-
-
-@pytest.mark.system
 def test_application_without_paste_script_is_one_line(home, tmp_path):
     with pytest.raises(CommandError) as caught:
         installers.skeleton(home(), "Shop", "main", tmp_path / "configs")
@@ -75,11 +64,30 @@ def interpreter(tmp_path):
 @pytest.mark.system
 def test_made_skeleton_is_kept_with_its_secrets_left_open(interpreter, tmp_path):
     content = b"[app:main]\nsecret = <secret:app_instance_secret>\n"
+    home = interpreter(content)
+    configs = tmp_path / "cache" / "configs"
 
-    text = installers.skeleton(interpreter(content), "Shop", "main", tmp_path / "configs")
+    made = installers.skeleton(home, "Shop", "main", configs)
+    (home / "bin" / "python").unlink()
+    kept = installers.skeleton(home, "Shop[extra]>=1", "main", configs)
 
-    assert text.encode() == content
-    assert (tmp_path / "configs" / "home-Shop-main.ini").read_bytes() == content
+    assert made.encode() == kept.encode() == content
+    assert (configs / "home-Shop-main.ini").read_bytes() == content
+
+
+@pytest.mark.system
+def test_skeleton_that_was_changed_since_is_refused_and_set_aside(interpreter, tmp_path):
+    home = interpreter(b"[app:main]\n")
+    configs = tmp_path / "cache" / "configs"
+    installers.skeleton(home, "Shop", "main", configs)
+    kept = configs / "home-Shop-main.ini"
+    kept.write_text("[app:main]\nuse = egg:Evil\n")
+
+    with pytest.raises(CommandError) as caught:
+        installers.skeleton(home, "Shop", "main", configs)
+
+    assert str(caught.value).startswith(f"cannot use a config of Shop: {kept}: expected ")
+    assert not kept.exists()
 
 
 def test_skeleton_that_is_not_utf8_is_refused_and_not_kept(interpreter, tmp_path):

@@ -56,10 +56,12 @@ def home(tmp_path_factory):
 
 
 def test_installer_makes_the_ini_and_leaves_its_secrets_open(home, tmp_path):
-    text = installers.skeleton(home, "Shop==1.0", "main", tmp_path / "configs")
+    configs = tmp_path / "configs"
+
+    text = installers.skeleton(home, "Shop==1.0", "main", configs)
 
     assert text.endswith("name = shop\nsecret = <secret:app_instance_secret>\n")
-    assert [path.read_text() for path in tmp_path.iterdir()] == [text]
+    assert [path.read_text() for path in configs.iterdir()] == [text]
 
 
 @pytest.mark.parametrize(
