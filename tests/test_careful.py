@@ -1,3 +1,4 @@
+import copy
 import errno
 import os
 from pathlib import Path
@@ -296,3 +297,14 @@ def test_copy_that_cannot_be_written_fails_no_run(installed_once, monkeypatch, c
     run(installed_once)
 
     assert "cannot write /copy: No space." in [r.message for r in caplog.records]
+
+
+def test_copy_of_an_option_has_a_history_of_its_own(prepared):
+    option = buildout.SectionKey("one", "base.cfg")
+
+    twin = copy.deepcopy(option)
+    twin.addToValue("two", "staging.cfg")
+
+    assert (option.value, twin.value) == ("one", "one\ntwo")
+    assert [item.source for item in option.history] == ["base.cfg"]
+    assert [item.source for item in twin.history] == ["base.cfg", "staging.cfg"]

@@ -234,8 +234,19 @@ def load_recipe(spec: str, group: str, entry: str, run: Any) -> Any:
     return loaded[key]
 
 
+def copied(option: buildout.SectionKey, memo: Any) -> buildout.SectionKey:
+    """Copy an option of a configuration; nobody changes an item of its history.
+
+    zc.buildout copies all of its configuration several times, item by item.
+    """
+    twin = buildout.SectionKey.__new__(buildout.SectionKey)
+    twin.value, twin.history = option.value, list(option.history)
+    return twin
+
+
 def prepare() -> None:
     """Have zc.buildout do all of this."""
+    buildout.SectionKey.__deepcopy__ = copied
     buildout.Buildout = Buildout
     buildout._install_and_load = load_recipe
     zc.buildout.easy_install._move_to_eggs_dir_and_compile = make_egg

@@ -3,8 +3,12 @@
 import sys
 from pathlib import Path
 
-import zc.buildout.buildout
-import zc.buildout.easy_install
+from pylonyard import late_pip
+
+with late_pip.imported_late():
+    import zc.buildout.buildout
+    import zc.buildout.easy_install
+
 from zc.buildout.buildout import SectionKey
 
 from pylonyard import careful, integrity, offline_mend, wheels
