@@ -1,11 +1,15 @@
-"""Kill redeployments under load at random moments; nobody may notice, the next run repairs.
+"""Cut redeployments under load short; nobody may notice, the next run repairs.
 
     python3 benchmarks/kill_redeploys.py --kills 200 --seed 1
+    python3 benchmarks/kill_redeploys.py --kills 60 --signals TERM INT
+    python3 benchmarks/kill_redeploys.py --failing changes writes
 
 One checkout is served through its private Apache, and asked without pause. Again and
 again a run of ``bin/buildout && bin/simplesite restart`` that changes a setting is begun,
 and its whole process group killed at a random moment: with SIGKILL, or as ``--signals``
-says in turn.
+says in turn.  With ``--failing``, step after step fails instead, the first, then the
+second, until a run gets through: ``changes`` of folders and names (EIO), or ``writes`` of
+data (ENOSPC), by strace, in ``bin/buildout`` with all its processes and in ``restart``.
 
 A try counts if no request failed, the page is that of the release before or the new one,
 the next run exits 0 and shows what it was to show, one supervisor with one server is
@@ -14,6 +18,7 @@ there then, and nothing half-made.  As root; all of it is in a pid namespace.
 
 import argparse
 import functools
+import itertools
 import os
 import random
 import re
@@ -36,7 +41,12 @@ from load import Load, get  # noqa: E402
 from pylonyard.server.processes import marked, server_marker, supervisor_marker  # noqa: E402
 
 UNSHARE = ["unshare", "--pid", "--fork", "--mount", "--mount-proc", "--kill-child"]
-REDEPLOY = 'bin/buildout -o "$@" && bin/simplesite restart'
+REDEPLOY = '$IN_BUILDOUT bin/buildout -o "$@" && $IN_RESTART bin/simplesite restart'
+CHANGES = "mkdir,mkdirat,rename,renameat,renameat2,link,linkat,symlink,symlinkat,unlink,unlinkat,"
+CHANGES += "rmdir,chmod,fchmod,fchmodat,fsync,fdatasync,ftruncate"
+FAILURES = {"changes": (CHANGES, "EIO"), "writes": ("write,pwrite64,writev,sendfile", "ENOSPC")}
+PROGRAMS = {"IN_BUILDOUT": "--follow-forks --seccomp-bpf", "IN_RESTART": ""}
+"""Of a restart, strace follows the command alone: the new server is to outlive it."""
 
 
 class Site:
@@ -56,6 +66,8 @@ class Site:
         self.port = free_port()
         self.words = [f"site:port={free_port()}", f"vhost:httpd-port={self.port}"]
         self.title = ""
+        self.told = ""
+        """What the last redeployment printed that was made to fail."""
         self.lasting = 3.0
         """How long an undisturbed redeployment takes, in seconds: a guess that is mended."""
 
@@ -103,6 +115,16 @@ class Site:
             return True
         run.communicate()
         return False
+
+    def made_to_fail(self, title: str, program: str, kind: str, number: int) -> bool:
+        """Have the ``number``-th step of a kind fail; tell whether there was one."""
+        calls, error = FAILURES[kind]
+        trace = self.path.parent / "trace"
+        strace = f"strace {PROGRAMS[program]} --quiet=all --output={trace} --trace={calls}"
+        failing = {program: f"{strace} --inject={calls}:error={error}:when={number}"}
+        run = self.begin("sh", "-c", REDEPLOY, "sh", *self.options(title), **failing)
+        self.told, _ = run.communicate()
+        return "(INJECTED)" in trace.read_text(errors="replace")
 
     def problems(self, title: str, load: Load, failed: int) -> Iterator[str]:
         """Yield what is wrong after a cut, and after the next run."""
@@ -174,6 +196,17 @@ class Series:
             cut = functools.partial(self.site.cut_short, number=number, moment=moment)
             self.attempt(cut, f"{number.name} after {moment:.2f} s")
 
+    def fail(self, kind: str) -> None:
+        for program in PROGRAMS:
+            for number in itertools.count(1):
+                failing = functools.partial(
+                    self.site.made_to_fail, program=program, kind=kind, number=number
+                )
+                if not self.attempt(failing, f"{kind} {program} {number}"):
+                    break
+                if "Traceback" in self.site.told:
+                    print(f"{kind} {program} {number}: {self.site.told}", flush=True)
+
 
 def main() -> int:
     words = argparse.ArgumentParser(
@@ -182,6 +215,7 @@ def main() -> int:
     words.add_argument("--kills", type=int, default=50, metavar="N")
     words.add_argument("--seed", type=int, default=1, metavar="S")
     words.add_argument("--signals", nargs="+", choices=("KILL", "TERM", "INT"), default=["KILL"])
+    words.add_argument("--failing", nargs="+", choices=FAILURES, help="in place of the kills")
     words.add_argument("--folder", type=Path, help="where to work; default: a temporary one")
     words.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     given = words.parse_args()
@@ -193,11 +227,12 @@ def main() -> int:
         visitors = [get("/"), get("/"), get("/static/site.css")]
         with Load(f"http://127.0.0.1:{site.port}", visitors) as load:
             series = Series(site, load)
-            series.kill(
-                given.kills,
-                [signal.Signals[f"SIG{name}"] for name in given.signals],
-                random.Random(given.seed),
-            )
+            if given.failing:
+                for kind in given.failing:
+                    series.fail(kind)
+            else:
+                numbers = [signal.Signals[f"SIG{name}"] for name in given.signals]
+                series.kill(given.kills, numbers, random.Random(given.seed))
         site.run("bin/simplesite", "stop")
         site.run("bin/simplesite-httpd", "stop")
     print(f"{series.whole} of {series.done} redeployments cut short were repaired by the next run")

@@ -38,7 +38,7 @@ APPLICATION = """
 import os, signal, time
 
 def factory(global_conf, **options):
-    if options.get("broken"):
+    if options.get("broken") or os.path.exists(options["crash"]):
         raise RuntimeError("the database is gone")
     time.sleep(float(options.get("delay", 0)))
     if options.get("stubborn"):
@@ -60,6 +60,7 @@ INI = """
 [app:main]
 paste.app_factory = shop:factory
 hang = {hang}
+crash = {crash}
 {options}
 
 [server:main]
@@ -87,6 +88,7 @@ class Site:
         self.port = free_port()
         self.log = self.directory / "var/log/shop-server.log"
         self.hang = self.directory / "hang"
+        self.crash = self.directory / "crash"
         (self.directory / "shop.py").write_text(APPLICATION)
         self.ini = self.directory / "production.ini"
         self.server = server
@@ -111,7 +113,7 @@ class Site:
         }
 
     def write_ini(self, options=""):
-        values = {"hang": self.hang, "port": self.port, "server": self.server}
+        values = {"hang": self.hang, "crash": self.crash, "port": self.port, "server": self.server}
         self.ini.write_text(INI.format(options=options, **values))
 
     def write_settings(self, **settings):
@@ -208,6 +210,81 @@ def actions_exit_as_lsb_says(paster):
     assert site.do("reload") == (3, "shop: cannot reload, use restart")
 
 
+ACTIONS = ("start", "stop", "restart", "force-reload", "status")
+
+PID_FILES = {
+    "empty": "",
+    "garbage": "not a number",
+    "0": "0",
+    "1": "1",
+    "-1": "-1",
+    "10^11": str(10**11),
+}
+
+AS_STOPPED = (0, 0, 0, 0, 3)
+EXIT_STATUSES = {
+    "stopped": AS_STOPPED,
+    "running": (0, 0, 0, 0, 0),
+    "stale pid": AS_STOPPED,
+    **dict.fromkeys(PID_FILES, AS_STOPPED),
+    "reused pid": AS_STOPPED,
+    "zombie": (0, 0, 0, 0, 1),
+    "lost state": (0, 0, 0, 0, 0),
+}
+"""What the five actions answer in each state of a site, and of its folder run."""
+
+
+@contextlib.contextmanager
+def state(site, name, foreign):
+    """Bring a stopped site into a state, in which ``foreign`` is another's process."""
+    pid_file = Path(site.settings["run"], "shop.pid")
+    pid_file.unlink(missing_ok=True)
+    if name in ("running", "zombie", "lost state"):
+        site.start()
+    if name in PID_FILES:
+        pid_file.write_text(PID_FILES[name])
+    if name == "stale pid":
+        with subprocess.Popen("true") as ended:
+            pid_file.write_text(str(ended.pid))
+    if name == "reused pid":
+        pid_file.write_text(str(foreign.pid))
+    if name == "lost state":
+        shutil.rmtree(pid_file.parent)
+    if name == "zombie":
+        # Nobody takes leave of it: its parent is the first process of this namespace.
+        (supervisor,) = site.supervisors
+        os.kill(supervisor, signal.SIGKILL)
+        eventually(lambda: Path(f"/proc/{supervisor}/stat").read_text().split()[2] == "Z")
+        eventually(site.nothing_runs)
+        pid_file.write_text(str(supervisor))
+    yield
+    assert site.do("stop")[0] == 0
+    assert site.nothing_runs()
+
+
+@scenario
+def exit_statuses_are_those_of_lsb_in_every_state(paster):
+    site = Site(paster)
+    site.start()
+    site.do("stop")
+    answered = {}
+    with subprocess.Popen(["sleep", "1000"]) as foreign:
+        for name in EXIT_STATUSES:
+            answered[name] = []
+            for action in ACTIONS:
+                with state(site, name, foreign):
+                    answered[name].append(site.do(action)[0])
+                    runs = bool(site.servers)
+                    assert runs == (action != "stop" and answered[name][-1] == 0), (name, action)
+                assert foreign.poll() is None, f"{action} signalled another's process: {name}"
+        foreign.terminate()
+    for name, statuses in answered.items():
+        right = tuple(statuses) == EXIT_STATUSES[name]
+        print(f"{name:12}", *statuses, "" if right else f"expected {EXIT_STATUSES[name]}")
+    assert {name: tuple(statuses) for name, statuses in answered.items()} == EXIT_STATUSES
+    print(f"{len(ACTIONS)} actions in {len(answered)} states: {ACTIONS}")
+
+
 @scenario
 def many_starts_at_once_give_one_server(paster):
     site = Site(paster, **{"start-timeout": 250})
@@ -233,6 +310,50 @@ def killed_server_is_started_again_after_a_pause(paster):
 
     assert "the server ended: signal SIGKILL" in site.log.read_text()
     assert site.do("stop") == (0, "shop: stopped")
+
+
+@scenario
+def crash_loop_slows_down_until_cron_or_a_person_ends_it(paster):
+    site = Site(paster)
+    site.start()
+
+    def started():
+        return site.log.read_text().count("started the server")
+
+    def crash():
+        """Have the server end as soon as it starts, and wait until it does so less often."""
+        site.crash.touch()
+        before = site.log.read_text().count("starting it again in 4 s")
+        os.kill(site.servers[0], signal.SIGKILL)
+        eventually(lambda: site.log.read_text().count("starting it again in 4 s") > before)
+
+    starts = started()
+    crash()
+    assert started() == starts + 2, "after pauses of 1 and 2 s"
+    assert quietly(site.get) is None
+    with contextlib.suppress(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", site.port)).close()
+        raise AssertionError("visitors wait for a server that may never come")
+
+    told = f"shop: did not start: RuntimeError: the database is gone, see {site.log}"
+    assert site.do("ensure") == (1, told)
+    assert site.nothing_runs()
+    site.crash.unlink()
+    back = f"was started again: {site.address} answers"
+    assert site.do("ensure") == (0, f"shop: was not running, {back}")
+
+    crash()
+    site.crash.unlink()
+    brought_back, seconds = timed(lambda: site.do("ensure"))
+    assert brought_back[0] == 0, brought_back
+    assert site.get() == site.servers[0]
+    assert seconds < 4, "cron did not wait for the pause to be over"
+
+    crash()
+    assert site.do("stop") == (0, "shop: stopped")
+    site.crash.unlink()
+    assert site.do("ensure") == (0, "")
+    assert site.nothing_runs()
 
 
 @scenario
