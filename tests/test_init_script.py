@@ -1,6 +1,9 @@
+import contextlib
 import json
 import os
+import pty
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -200,6 +203,44 @@ def test_root_becomes_the_account_first(artifacts, sandbox, tmp_path):
 
     assert Path("/usr/bin/id").exists()
     assert "status" in ended.stderr, "id was run with the action as its argument"
+
+
+AT_A_TERMINAL = """\
+#!/bin/sh
+tty
+if ( : </dev/tty ) 2>/dev/null; then echo "it can type into it"; fi
+exit 7
+"""
+
+
+@pytest.mark.system
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another account")
+def test_account_does_not_get_root_s_terminal(artifacts, sandbox):
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        control = Path(folder, "control")
+        control.write_text(AT_A_TERMINAL)
+        control.chmod(0o755)
+        script = artifacts(user="nobody")["etc/init.d/shop"].text
+        init = Path(folder, "init")
+        init.write_text(script.replace(f"{sandbox.directory}/bin/shop", str(control)))
+
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.execv("/bin/sh", ["sh", str(init), "start"])
+        shown = everything_at(terminal)
+        _, status = os.waitpid(pid, 0)
+
+    assert (shown.split("\r\n"), os.waitstatus_to_exitcode(status)) == (["not a tty", ""], 7)
+
+
+def everything_at(terminal):
+    shown = b""
+    with contextlib.suppress(OSError):  # nobody is there any more
+        while read := os.read(terminal, 1000):
+            shown += read
+    os.close(terminal)
+    return shown.decode()
 
 
 def test_other_folder_than_a_sandbox_is_refused(artifacts, tmp_path):

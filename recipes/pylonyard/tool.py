@@ -1,5 +1,6 @@
 """``bin/buildout``: zc.buildout with this project's defaults and one lock."""
 
+import logging
 import sys
 from pathlib import Path
 
@@ -56,5 +57,7 @@ def prepare() -> None:
 
 def main() -> None:
     """Run zc.buildout on the command line's arguments."""
+    # Where there is no room for what is told, a trace of the logging would not help.
+    logging.raiseExceptions = False
     prepare()
     zc.buildout.buildout.main(sys.argv[1:])

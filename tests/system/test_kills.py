@@ -46,7 +46,7 @@ def test_killed_redeployments_are_not_noticed(tmp_path):
 
 def test_two_checkouts_install_into_one_cache_at_the_same_time(checkout, free_port, tmp_path):
     home = tmp_path / "home"
-    for attempt in range(5):
+    for attempt in range(3):
         cache = tmp_path / f"cache-{attempt}"
         home.mkdir(exist_ok=True)
         (home / "default.cfg").write_text(

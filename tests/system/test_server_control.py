@@ -750,7 +750,7 @@ def test_scenario(name, paster, unshare, sandboxes):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     print(done.stdout, end="")
     assert done.returncode == 0, done.stdout + done.stderr
