@@ -2,14 +2,15 @@
 
     python3 benchmarks/kill_redeploys.py --kills 200 --seed 1
     python3 benchmarks/kill_redeploys.py --kills 60 --signals TERM INT
-    python3 benchmarks/kill_redeploys.py --failing changes writes
+    python3 benchmarks/kill_redeploys.py --failing changes writes sizes
 
 One checkout is served through its private Apache, and asked without pause. Again and
 again a run of ``bin/buildout && bin/simplesite restart`` that changes a setting is begun,
 and its whole process group killed at a random moment: with SIGKILL, or as ``--signals``
 says in turn.  With ``--failing``, step after step fails instead, the first, then the
-second, until a run gets through: ``changes`` of folders and names (EIO), or ``writes`` of
-data (ENOSPC), by strace, in ``bin/buildout`` with all its processes and in ``restart``.
+second, until a run gets through: ``changes`` of folders and names (EIO), ``writes`` of
+data to a full disk (ENOSPC), or to a file that gets too long (EFBIG), ``sizes``: by strace,
+in ``bin/buildout`` with all its processes and in ``restart``.
 
 A try counts if no request failed, the page is that of the release before or the new one,
 the next run exits 0 and shows what it was to show, one supervisor with one server is
@@ -18,7 +19,6 @@ there then, and nothing half-made.  As root; all of it is in a pid namespace.
 
 import argparse
 import functools
-import itertools
 import os
 import random
 import re
@@ -30,6 +30,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -44,7 +45,8 @@ UNSHARE = ["unshare", "--pid", "--fork", "--mount", "--mount-proc", "--kill-chil
 REDEPLOY = '$IN_BUILDOUT bin/buildout -o "$@" && $IN_RESTART bin/simplesite restart'
 CHANGES = "mkdir,mkdirat,rename,renameat,renameat2,link,linkat,symlink,symlinkat,unlink,unlinkat,"
 CHANGES += "rmdir,chmod,fchmod,fchmodat,fsync,fdatasync,ftruncate"
-FAILURES = {"changes": (CHANGES, "EIO"), "writes": ("write,pwrite64,writev,sendfile", "ENOSPC")}
+WRITES = "write,pwrite64,writev,sendfile"
+FAILURES = {"changes": (CHANGES, "EIO"), "writes": (WRITES, "ENOSPC"), "sizes": (WRITES, "EFBIG")}
 PROGRAMS = {"IN_BUILDOUT": "--follow-forks --seccomp-bpf", "IN_RESTART": ""}
 """Of a restart, strace follows the command alone: the new server is to outlive it."""
 
@@ -116,15 +118,32 @@ class Site:
         run.communicate()
         return False
 
-    def made_to_fail(self, title: str, program: str, kind: str, number: int) -> bool:
-        """Have the ``number``-th step of a kind fail; tell whether there was one."""
-        calls, error = FAILURES[kind]
+    def traced(self, title: str, program: str, calls: str, inject: str = "") -> str:
+        """Redeploy, one program of it traced; return the trace."""
         trace = self.path.parent / "trace"
         strace = f"strace {PROGRAMS[program]} --quiet=all --output={trace} --trace={calls}"
-        failing = {program: f"{strace} --inject={calls}:error={error}:when={number}"}
-        run = self.begin("sh", "-c", REDEPLOY, "sh", *self.options(title), **failing)
+        run = self.begin(
+            *("sh", "-c", REDEPLOY, "sh", *self.options(title)), **{program: f"{strace} {inject}"}
+        )
         self.told, _ = run.communicate()
-        return "(INJECTED)" in trace.read_text(errors="replace")
+        return trace.read_text(errors="replace")
+
+    def steps(self, program: str, calls: str) -> list[tuple[str, int]]:
+        """Return each system call of a redeployment, with how many a process makes at most."""
+        self.title = f"Traced {program} {calls}"
+        trace = self.traced(self.title, program, calls)
+        made: dict[str, Counter[str]] = defaultdict(Counter)
+        for pid, call in re.findall(r"^(\d* *)(\w+)\(", trace, re.M):
+            made[call][pid] += 1
+        return [(call, max(counts.values())) for call, counts in sorted(made.items())]
+
+    def made_to_fail(self, title: str, program: str, call: str, error: str, number: int) -> bool:
+        """Have the ``number``-th call of a kind fail in each process; tell whether one did."""
+        inject = f"--inject={call}:error={error}:when={number}"
+        failed = re.findall(r".*\(INJECTED\)", self.traced(title, program, call, inject))
+        if "Traceback" in self.told and not any(re.search(r"\([12], ", line) for line in failed):
+            print(f"{program}, {call} {number}: expected one line, got {self.told}", flush=True)
+        return bool(failed)
 
     def problems(self, title: str, load: Load, failed: int) -> Iterator[str]:
         """Yield what is wrong after a cut, and after the next run."""
@@ -197,15 +216,23 @@ class Series:
             self.attempt(cut, f"{number.name} after {moment:.2f} s")
 
     def fail(self, kind: str) -> None:
+        calls, error = FAILURES[kind]
         for program in PROGRAMS:
-            for number in itertools.count(1):
-                failing = functools.partial(
-                    self.site.made_to_fail, program=program, kind=kind, number=number
-                )
-                if not self.attempt(failing, f"{kind} {program} {number}"):
-                    break
-                if "Traceback" in self.site.told:
-                    print(f"{kind} {program} {number}: {self.site.told}", flush=True)
+            whole, done = self.whole, self.done
+            for call, times in self.site.steps(program, calls):
+                for number in range(1, times + 1):
+                    failing = functools.partial(
+                        self.site.made_to_fail,
+                        program=program,
+                        call=call,
+                        error=error,
+                        number=number,
+                    )
+                    self.attempt(failing, f"{program}, {error} of {call} {number}")
+            print(
+                f"{kind}, {program}: {self.whole - whole} of {self.done - done} repaired",
+                flush=True,
+            )
 
 
 def main() -> int:
