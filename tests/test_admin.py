@@ -1,4 +1,6 @@
 import pytest
+from pylonyard.activation import journal as journals
+from pylonyard.activation.tree import Tree
 from pylonyard.admin import main
 from pylonyard.releases import Releases
 from support import undone
@@ -51,6 +53,20 @@ def test_rollback_goes_to_any_release(place):
     assert current(place) == 1
 
     assert run(place, "rollback", "3") == 0
+    assert current(place) == 3
+
+
+def test_rollback_that_cannot_know_what_is_active_changes_nothing(place, capsys):
+    journal = Tree(place).path(journals.name_of(place))
+    journal.parent.mkdir(parents=True)
+    journal.write_text("{")
+
+    assert run(place, "rollback") == 1
+
+    assert capsys.readouterr().err == (
+        f"pylonyard: {journal}: expected a journal of activations, got damaged text; "
+        "move it away, and activate again\n"
+    )
     assert current(place) == 3
 
 

@@ -49,6 +49,11 @@ def test_journal_of_activations(tmp_path):
             assert journals.load(tree, tmp_path) == whole
         except ActivationError as error:
             assert is_one_line(error)
+        # What another sandbox needs is not taken for nothing.
+        try:
+            assert journals.needed_elsewhere(tree, tmp_path / "other") == {"proxy"}
+        except ActivationError as error:
+            assert is_one_line(error)
 
 
 @pytest.fixture

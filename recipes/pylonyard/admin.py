@@ -114,7 +114,7 @@ def _lay_again(activation: Activation) -> bool:
     if not activation.is_allowed:
         print("If one was active: sudo bin/pylonyard activate")
         return False
-    if activation.active() is None:
+    if activation.recorded() is None:
         return False
     activation.activate(tell)
     return True

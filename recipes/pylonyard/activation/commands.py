@@ -39,11 +39,18 @@ class Activation:
         return os.geteuid() == 0 or not self.tree.is_machine
 
     def active(self) -> int | None:
-        """Return which release is active; None also if we may not know."""
+        """Return which release is active; None also if that cannot be known."""
         try:
-            return journals.load(self.tree, self.sandbox).release
+            return self.recorded()
         except (OSError, ActivationError):
             return None
+
+    def recorded(self) -> int | None:
+        """Return which release is active.
+
+        :raises ActivationError: if the journal is damaged
+        """
+        return journals.load(self.tree, self.sandbox).release
 
     def release(self) -> sources.Release:
         """Return the current release, if nobody else could have altered it."""

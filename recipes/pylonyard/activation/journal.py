@@ -86,10 +86,7 @@ def load(tree: Tree, sandbox: Path) -> Journal:
             values["reloaded"],
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise ActivationError(
-            f"{tree.path(name)}: expected a journal of activations, got damaged text; "
-            "move it away, and activate again"
-        ) from error
+        raise _damaged(tree, name) from error
 
 
 def save(tree: Tree, sandbox: Path, journal: Journal) -> None:
@@ -104,16 +101,27 @@ def save(tree: Tree, sandbox: Path, journal: Journal) -> None:
 
 
 def needed_elsewhere(tree: Tree, sandbox: Path) -> frozenset[str]:
-    """Return the modules that other sandboxes' active releases need."""
+    """Return the modules that other sandboxes' active releases need.
+
+    :raises ActivationError: if the journal of one is damaged
+    """
     own, found = Path(name_of(sandbox)).parent.name, set()
     for digest in tree.names(FOLDER):
-        if digest != own:
-            text = tree.read(f"{FOLDER}/{digest}/journal.json").content
-            try:
-                found |= set(json.loads(text)["modules"])
-            except (KeyError, TypeError, ValueError):
-                continue
+        name = f"{FOLDER}/{digest}/journal.json"
+        if digest == own or (entry := tree.read(name)) == ABSENT:
+            continue
+        try:
+            found |= set(json.loads(entry.content)["modules"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise _damaged(tree, name) from error
     return frozenset(found)
+
+
+def _damaged(tree: Tree, name: str) -> ActivationError:
+    return ActivationError(
+        f"{tree.path(name)}: expected a journal of activations, got damaged text; "
+        "move it away, and activate again"
+    )
 
 
 @contextmanager
