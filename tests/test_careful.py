@@ -101,6 +101,16 @@ def test_damaged_manifest_makes_a_new_release(installed_once):
     assert os.readlink(installed_once.directory / "current") == "releases/2"
 
 
+def test_what_a_run_left_among_the_releases_is_removed_by_one_that_makes_none(installed_once):
+    left = installed_once.directory / "releases" / ".draft-x"
+    left.mkdir()
+
+    run(installed_once)
+
+    assert os.readlink(installed_once.directory / "current") == "releases/1"
+    assert not left.exists()
+
+
 @pytest.mark.parametrize("target", ["", "r", "releases", "releases/", "releases/9"])
 def test_lost_or_cut_current_makes_a_new_release(installed_once, target):
     current = installed_once.directory / "current"

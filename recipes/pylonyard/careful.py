@@ -179,10 +179,10 @@ def current(directory: Path) -> str:
 
 
 def sweep(layout: Layout) -> None:
-    """Remove what killed runs left half-made in the stores."""
-    for store in (layout.eggs, layout.sandboxes, layout.projects, layout.dist):
+    """Remove what killed runs left half-made in the stores, and among the releases."""
+    cached = (layout.eggs, layout.sandboxes, layout.projects, layout.dist)
+    for store in (*cached, layout.cache / "mod_wsgi", layout.releases):
         drafts.sweep(store)
-    drafts.sweep(layout.cache / "mod_wsgi")
 
 
 def make_egg(dist: Any, destination: str) -> Any:
