@@ -139,7 +139,7 @@ def server_is_stopped(machine):
 
 @fault("server-running", "visit", "site-log")
 def server_was_killed(machine):
-    ours = machine.run("pgrep", "-f", "production.ini|bin/simplesite").stdout.split()
+    ours = machine.run("pgrep", "-f", "production.ini|pylonyard.server.supervisor").stdout.split()
     assert ours
     machine.run("kill", "-9", *ours)
 

@@ -33,7 +33,7 @@ def stores(site):
         "sh",
         "-c",
         "cd $(dirname $(readlink current/simplesite/env))/..;"
-        " for store in sandboxes mod_wsgi; do"
+        " for store in sandboxes mod_wsgi; do test -d $store || continue;"
         " find $store -mindepth 1 -maxdepth 1 -name '[0-9a-f]*' -printf '%p %i %T@\\n'; done",
     ).stdout
     return sorted(listed.splitlines())
