@@ -230,8 +230,15 @@ def load_recipe(spec: str, group: str, entry: str, run: Any) -> Any:
     loaded: dict[tuple[str, str, str], Any] = vars(run).setdefault("_pylonyard_recipes", {})
     key = (spec, group, entry)
     if key not in loaded:
-        loaded[key] = _install_and_load(spec, group, entry, run)
+        loaded[key] = _own(spec, group, entry) or _install_and_load(spec, group, entry, run)
     return loaded[key]
+
+
+def _own(spec: str, group: str, entry: str) -> Any:
+    """Load a recipe of ours; what it needs is there, as bin/buildout runs on it."""
+    ours = zc.buildout.easy_install.pkg_resources.working_set.by_key.get("pylonyard")
+    point = ours.get_entry_info(group, entry) if ours and spec == "pylonyard" else None
+    return point and point.resolve()
 
 
 def copied(option: buildout.SectionKey, memo: Any) -> buildout.SectionKey:
