@@ -59,6 +59,22 @@ def test_any_change_takes_a_whole_run(watch, tmp_path, capsys, change):
     assert capsys.readouterr().out == ""
 
 
+def test_what_a_site_writes_while_it_serves_is_no_reason_for_a_run(watch, tmp_path):
+    log = tmp_path / "var" / "log" / "shop.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("started")
+    watch.named([log])
+    memory = watch.memory([], [tmp_path / "parts"], [tmp_path / "parts"], [log.parent])
+    (tmp_path / ".pylonyard").mkdir()
+    (tmp_path / settled.MEMORY).write_text(json.dumps(memory))
+
+    log.write_text("started, and asked")
+    assert settled.answer([], tmp_path)
+
+    log.unlink()
+    assert not settled.answer([], tmp_path)
+
+
 def test_content_of_the_same_size_and_time_is_a_change_all_the_same(watch, tmp_path):
     remember(watch, tmp_path)
     path = tmp_path / "read.cfg"

@@ -43,7 +43,7 @@ def answer(words: Sequence[str], directory: Path) -> bool:
         memory = json.loads((directory / MEMORY).read_text(encoding="utf-8"))
         if memory["called"] != called(words, memory["variables"]):
             return False
-        if memory["state"] != state(memory["paths"], memory["trees"]):
+        if memory["state"] != state(memory["paths"], memory["trees"], memory["places"]):
             return False
         told = [f"pylonyard: {line}" for line in memory["told"]]
     except (OSError, ValueError, KeyError, TypeError):
@@ -76,13 +76,18 @@ def is_plain(words: Sequence[str]) -> bool:
     return True
 
 
-def state(paths: Iterable[str], trees: Iterable[str]) -> str:
-    """Return a digest of what stands at ``paths``, and of all that is below ``trees``."""
+def state(paths: Iterable[str], trees: Iterable[str], places: Iterable[str] = ()) -> str:
+    """Return a digest of what stands at ``paths``, and of all that is below ``trees``.
+
+    :param places: paths of which only counts what kind of file is there, and whose
+    """
     held = hashlib.sha256()
     for path in paths:
         held.update(repr((path, _state(path))).encode(errors="surrogateescape"))
     for tree in trees:
         held.update(repr((tree, _tree(tree))).encode(errors="surrogateescape"))
+    for place in places:
+        held.update(repr((place, _kind(place))).encode(errors="surrogateescape"))
     return held.hexdigest()
 
 
@@ -98,6 +103,14 @@ def _state(path: str) -> object:
         return [(s.st_mode, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for s in (own, led)]
     except OSError:
         return _MISSING
+
+
+def _kind(path: str) -> object:
+    try:
+        own = os.lstat(path)
+    except OSError:
+        return _MISSING
+    return own.st_mode, own.st_uid, own.st_gid
 
 
 def _is_fleeting(name: str) -> bool:
@@ -148,7 +161,11 @@ class Watch:
                 self.named(value)
 
     def memory(
-        self, words: Sequence[str], ours: Sequence[Path], trees: Sequence[Path]
+        self,
+        words: Sequence[str],
+        ours: Sequence[Path],
+        trees: Sequence[Path],
+        served: Sequence[Path] = (),
     ) -> dict[str, object] | None:
         """Return what the next run is to compare; none if that would prove nothing.
 
@@ -156,22 +173,28 @@ class Watch:
         :param ours: files, and folders, that runs write: what changes there in a run
             is that run's own doing
         :param trees: those of them that are compared with all that is in them
+        :param served: folders in which a site writes while it serves: what it has written
+            there is no reason for a run
         """
         if self.warned or not self.told or not is_plain(words):
             return None
         inside = tuple(f"{tree}/" for tree in map(os.fspath, trees))
         paths = {source for path in self.seen if (source := _source(path))}
         paths = {path for path in paths if not path.startswith(inside)}
+        writing = tuple(f"{folder}/" for folder in map(os.fspath, served))
+        places = {path for path in paths if path.startswith(writing)}
+        paths -= places
         written = tuple(f"{path}/" for path in map(os.fspath, ours))
         if any(self._is_late(path) for path in paths if not f"{path}/".startswith(written)):
             return None
-        watched, whole = sorted(paths), sorted(map(os.fspath, trees))
+        watched, whole, kinds = sorted(paths), sorted(map(os.fspath, trees)), sorted(places)
         return {
             "called": called(words, self.variables),
             "variables": sorted(self.variables),
             "paths": watched,
             "trees": whole,
-            "state": state(watched, whole),
+            "places": kinds,
+            "state": state(watched, whole, kinds),
             "told": self.told,
         }
 

@@ -36,7 +36,8 @@ def keep(run: Any, layout: Layout) -> None:
     watch.seen = {path for path in watch.seen if not path.startswith(tuple(map(str, told)))}
     watch.seen |= {str(layout.current), str(layout.releases), str(base / ".installed.cfg")}
     watch.seen |= set(unseen(watch.variables))
-    memory = watch.memory(sys.argv[1:], _written(layout), trees)
+    served = [layout.var / name for name in ("log", "data", "run")]
+    memory = watch.memory(sys.argv[1:], _written(layout), trees, served)
     if memory is not None:
         write(checkout() / settled.MEMORY, (json.dumps(memory) + "\n").encode(), 0o600)
 
