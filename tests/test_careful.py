@@ -318,3 +318,18 @@ def test_copy_of_an_option_has_a_history_of_its_own(prepared):
     assert (option.value, twin.value) == ("one", "one\ntwo")
     assert [item.source for item in option.history] == ["base.cfg"]
     assert [item.source for item in twin.history] == ["base.cfg", "staging.cfg"]
+
+
+def test_recipes_are_read_for_a_change_and_eggs_are_not(prepared, tmp_path):
+    egg, recipes = tmp_path / "shop-1.0-py3.11.egg", tmp_path / "recipes"
+    before = []
+    for tree in (egg, recipes):
+        tree.mkdir()
+        (tree / "shop.py").write_text("price = 1\n")
+        before.append(careful.tree_hash(str(tree)))
+        (tree / "shop.py").write_text("price = 2\n")
+    buildout._dir_hashes.clear()
+
+    assert before[0] == egg.name
+    assert careful.tree_hash(str(egg)) == before[0]
+    assert careful.tree_hash(str(recipes)) != before[1]

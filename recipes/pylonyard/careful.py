@@ -24,6 +24,7 @@ log = logging.getLogger("pylonyard")
 
 _make_egg = zc.buildout.easy_install._move_to_eggs_dir_and_compile
 _install_and_load = buildout._install_and_load
+_dir_hash = buildout._dir_hash
 _fetch = zc.buildout.easy_install.Installer._fetch
 
 
@@ -241,6 +242,15 @@ def _own(spec: str, group: str, entry: str) -> Any:
     return point and point.resolve()
 
 
+def tree_hash(folder: str) -> str:
+    """Return what tells one state of a recipe's distribution from another.
+
+    zc.buildout reads every file of each that has a ``.dist-info``, as if somebody were at
+    work there.  The eggs are verified, and each is named by what it is.
+    """
+    return os.path.basename(folder) if folder.endswith(".egg") else str(_dir_hash(folder))
+
+
 def copied(option: buildout.SectionKey, memo: Any) -> buildout.SectionKey:
     """Copy an option of a configuration; nobody changes an item of its history.
 
@@ -256,6 +266,7 @@ def prepare() -> None:
     buildout.SectionKey.__deepcopy__ = copied
     buildout.Buildout = Buildout
     buildout._install_and_load = load_recipe
+    buildout._dir_hash = tree_hash
     zc.buildout.easy_install._move_to_eggs_dir_and_compile = make_egg
     zc.buildout.easy_install.Installer._get_dest_dist_paths = whole_eggs
     zc.buildout.easy_install.Installer._fetch = fetch
