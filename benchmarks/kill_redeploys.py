@@ -7,10 +7,10 @@
 One checkout is served through its private Apache, and asked without pause. Again and
 again a run of ``bin/buildout && bin/simplesite restart`` that changes a setting is begun,
 and its whole process group killed at a random moment: with SIGKILL, or as ``--signals``
-says in turn.  With ``--failing``, step after step fails instead, the first, then the
-second, until a run gets through: ``changes`` of folders and names (EIO), ``writes`` of
-data to a full disk (ENOSPC), or to a file that gets too long (EFBIG), ``sizes``: by strace,
-in ``bin/buildout`` with all its processes and in ``restart``.
+says in turn.  With ``--failing``, each system call of a kind fails instead, one a run:
+``changes`` of folders and names (EIO), ``writes`` of data to a full disk (ENOSPC), or to a
+file that gets too long (EFBIG), ``sizes``: by strace, in ``bin/buildout`` with all its
+processes and in ``restart``.
 
 A try counts if no request failed, the page is that of the release before or the new one,
 the next run exits 0 and shows what it was to show, one supervisor with one server is

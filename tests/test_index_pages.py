@@ -1,11 +1,9 @@
-import functools
-import http.server
 import socket
-import threading
 
 import pytest
 from pylonyard.errors import CommandError
 from pylonyard.index_pages import Offer, Places, digests, find
+from support import served
 
 DIGEST = "a" * 64
 PAGE = f"""\
@@ -17,11 +15,6 @@ PAGE = f"""\
 """
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *words):
-        pass
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """The address of an index that has Shop, and a file to download."""
@@ -30,13 +23,8 @@ def site(tmp_path_factory):
     (folder / "simple" / "shop" / "index.html").write_text(PAGE)
     (folder / "files").mkdir()
     (folder / "files" / "Shop-1.0.tar.gz").write_bytes(b"source")
-    handler = functools.partial(Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with served(folder) as address:
+        yield address
 
 
 def test_index_offers_the_links_of_the_project_s_page(site):

@@ -1,12 +1,10 @@
 """zc.buildout as ``bin/buildout`` imports it, in a process of its own."""
 
-import functools
-import http.server
 import subprocess
 import sys
-import threading
 
 import pytest
+from support import served
 
 PAGE = """\
 <html><body>
@@ -31,23 +29,13 @@ print([found.version for found in index["shop"]])
 """
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *words):
-        pass
-
-
 @pytest.fixture
 def index(tmp_path):
     """The address of an index with a release for this Python, and one for a later one."""
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop" / "index.html").write_text(PAGE)
-    handler = functools.partial(Quiet, directory=str(tmp_path))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with served(tmp_path) as address:
+        yield address
 
 
 def printed(code, *words):
