@@ -314,7 +314,12 @@ RELEASE = [
     ),
     (
         {"release:sites": "site blog", "blog:<": "site"},
-        "[release] sites: expected a name for each, got shop twice",
+        "[release] sites: expected a name for each, got shop twice; "
+        "sites: expected a port for each, got 8080 twice",
+    ),
+    (
+        {"release:sites": "site blog", "blog:<": "site", "blog:name": "blog"},
+        "[release] sites: expected a port for each, got 8080 twice",
     ),
     (
         {"release:keep": "0"},

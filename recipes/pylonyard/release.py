@@ -68,24 +68,32 @@ class Release(Recipe):
         """Have buildout initialise every part of every site, in order."""
         if not self.settings.sites:
             raise OptionError(self.name, ["sites: expected at least one section, got ''"])
-        self.sites = [self._site(section) for section in self.settings.sites]
-        names = [site.name for site in self.sites]
-        if doubled := sorted({name for name in names if names.count(name) > 1}):
-            raise OptionError(
-                self.name, [f"sites: expected a name for each, got {', '.join(doubled)} twice"]
-            )
+        # What they share is found before any of their parts makes a secret.
+        told = [self._options(section) for section in self.settings.sites]
+        names = [site["name"] for site in told]
+        ports = [site["port"] for site in told if site["mode"] == "proxy"]
+        if problems := [
+            f"sites: expected {what} for each, got {', '.join(twice)} twice"
+            for what, twice in (("a name", _doubled(names)), ("a port", _doubled(ports)))
+            if twice
+        ]:
+            raise OptionError(self.name, problems)
+        self.sites = [self._site(site) for site in told]
         parts = [section for site in self.sites for section in site.sections]
         self.stagings = {p: Path(self.buildout[p]["location"]) for p in parts}
         self.releases = Releases(self.layout.releases, self.layout.current)
 
-    def _site(self, section: str) -> Site:
+    def _options(self, section: str) -> Mapping[str, str]:
         # Not buildout.get: that takes any section missing, also deeper, for this one.
         if section not in self.buildout._raw:
             raise OptionError(self.name, [f"sites: expected a section, got {section!r}"])
-        options = self.buildout[section]
+        options: Mapping[str, str] = self.buildout[section]
         if "sections" not in options:
             problem = f"sites: expected a section of recipe pylonyard:site, got {section!r}"
             raise OptionError(self.name, [problem])
+        return options
+
+    def _site(self, options: Mapping[str, str]) -> Site:
         sections = tuple(options["sections"].split())
         published = {
             key: part[key]
@@ -191,3 +199,7 @@ class Release(Recipe):
         if self.settings.unchecked != "default":
             return self.settings.unchecked == "allow"
         return all(site.environment == "development" for site in self.sites)
+
+
+def _doubled(given: list[str]) -> list[str]:
+    return sorted({one for one in given if given.count(one) > 1})
