@@ -505,6 +505,18 @@ def nobody_notices(paster, server):
 
 
 @scenario
+def errors_that_a_visitor_gets_are_told(paster):
+    site = Site(paster, options="failing = yes")
+    answered = f"{site.address} answers 500, see bin/shop log"
+
+    assert site.do("start") == (0, f"shop: started, {answered}")
+    assert site.do("start") == (0, f"shop: already running, {answered}")
+    code, line = site.do("status")
+    assert (code, line.endswith(f", {answered}")) == (0, True)
+    assert site.do("restart") == (0, f"shop: restarted, {answered}")
+
+
+@scenario
 def nobody_notices_that_paste_is_restarted(paster):
     nobody_notices(paster, "egg:Paste#http")
 

@@ -15,7 +15,7 @@ from pylonyard.server.locking import BusyError, exclusive
 from pylonyard.server.processes import started
 from pylonyard.server.serving import is_wrapped
 from pylonyard.server.settings import Settings
-from pylonyard.server.sight import Sight, is_answering, look, stranger, wait_until
+from pylonyard.server.sight import Sight, answer, is_answering, look, stranger, wait_until
 from pylonyard.server.sockets import bound, close, fit
 
 Progress = Callable[[], None]
@@ -32,7 +32,7 @@ def start(settings: Settings, progress: Progress = quiet) -> str:
     """
     check_installed(settings)
     if intent.is_wanted(wanted(settings)) and is_up(settings):
-        return f"already running, {settings.address} answers"
+        return f"already running, {answer(settings)}"
     with exclusive(lock(settings), patience(settings)):
         intent.record(wanted(settings), intent.UP)
         return bring_up(settings, progress)
@@ -101,7 +101,7 @@ def bring_up(settings: Settings, progress: Progress) -> str:
     except BaseException:
         halt(settings, grace=0)
         raise
-    return f"started, {settings.address} answers"
+    return f"started, {answer(settings)}"
 
 
 def is_up(settings: Settings) -> bool:
@@ -119,7 +119,7 @@ def wait_for(settings: Settings, progress: Progress) -> str:
     if not wait_until(answering, settings.start_timeout):
         waited = f"did not answer in {settings.start_timeout} s"
         raise ServerError(f"runs, but {settings.address} {waited}: try restart")
-    return f"already running, {settings.address} answers"
+    return f"already running, {answer(settings)}"
 
 
 def replace(settings: Settings, progress: Progress) -> str:
@@ -138,7 +138,7 @@ def replace(settings: Settings, progress: Progress) -> str:
     except NotServing as error:
         raise ServerError(f"was not restarted, the old server goes on: {error}") from error
     outlast(settings, seen.supervisors)
-    return f"restarted, {settings.address} answers"
+    return f"restarted, {answer(settings)}"
 
 
 def sockets_of(settings: Settings, supervisors: Sequence[int]) -> list[socket.socket]:
@@ -163,7 +163,7 @@ def revive(settings: Settings) -> str:
     halt(settings, grace=0)  # what hangs would not use any
     bring_up(settings, quiet)
     why = "did not answer" if seen.everything else "was not running"
-    return f"{why}, was started again: {settings.address} answers"
+    return f"{why}, was started again: {answer(settings)}"
 
 
 def is_healthy(settings: Settings, seen: Sight) -> bool:

@@ -5,7 +5,7 @@ from datetime import datetime
 from pylonyard.server import intent
 from pylonyard.server.control import wanted
 from pylonyard.server.settings import Settings
-from pylonyard.server.sight import is_answering, look
+from pylonyard.server.sight import answer, is_answering, look
 
 RUNNING, DEAD, STOPPED, UNKNOWN = 0, 1, 3, 4
 """As LSB numbers them. UNKNOWN is a site that runs, but does not answer."""
@@ -21,10 +21,10 @@ def status(settings: Settings) -> tuple[int, str]:
     if not seen.servers:
         return UNKNOWN, f"ended, is about to be started again, see {settings.log}"
     where = " in the foreground" if seen.foreground else ""
-    what = f"process {seen.servers[0]}{where}{since(seen.since)}, {settings.address}"
+    what = f"running, process {seen.servers[0]}{where}{since(seen.since)}"
     if is_answering(settings):
-        return RUNNING, f"running, {what} answers"
-    return UNKNOWN, f"running, {what} does not answer"
+        return RUNNING, f"{what}, {answer(settings)}"
+    return UNKNOWN, f"{what}, {settings.address} does not answer"
 
 
 def since(when: float | None) -> str:

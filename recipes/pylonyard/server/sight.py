@@ -69,6 +69,14 @@ def is_answering(settings: Settings, timeout: float = TRY) -> bool:
     )
 
 
+def answer(settings: Settings) -> str:
+    """Return in words what a visitor of a site that answers gets, if that is an error."""
+    found = answering.status(settings.host, settings.port, settings.check_path, TRY)
+    is_error = found is not None and found >= 500
+    error = f" {found}, see bin/{settings.name} log" if is_error else ""
+    return f"{settings.address} answers{error}"
+
+
 def stranger(settings: Settings) -> str | None:
     """Return who else has the site's port, as text; None if it is free."""
     sockets = listening.inodes(settings.host, settings.port)
