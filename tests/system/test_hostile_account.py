@@ -442,6 +442,57 @@ def test_nothing_of_roots_is_harmed(ground, peaceful, count, name):
         repair(ground, peaceful)
 
 
+# A shell at a terminal, as root's; it is told what to run, and what is typed there then.
+AT_A_TERMINAL = """
+import os, pty, select, sys, time
+
+child, terminal = pty.fork()
+if child == 0:
+    os.execv("/bin/sh", ["sh"])
+
+def told(until, seconds=60):
+    said, end = b"", time.monotonic() + seconds
+    while until not in said and time.monotonic() < end:
+        if select.select([terminal], [], [], 1)[0]:
+            said += os.read(terminal, 1000)
+    return said.decode(errors="replace")
+
+told(b"# ", 5)
+for until, words in zip(sys.argv[1::2], sys.argv[2::2]):
+    os.write(terminal, (words + "\\n").encode())
+    print(told(until.encode()))
+"""
+# Types into every terminal it can have, and ends before it could read that itself.
+TYPES = (
+    "import os,fcntl;"
+    "[fcntl.ioctl(0, 0x5412, bytes([c])) for c in b' touch /etc/victim.d/typed\\n'];os._exit(0)"
+)
+
+
+def test_what_root_runs_at_a_terminal_cannot_type_into_it(ground):
+    current = ground.path / "current"
+    current.unlink()
+    current.symlink_to(f"releases/{PROXY}")
+    steps = [">>> ", "bin/simplesite shell", "# ", TYPES, "over", "sleep 1; echo o''ver"]
+
+    said = ground.machine.run("python3", "-c", AT_A_TERMINAL, *steps).stdout
+
+    assert "pshell" in said or ">>>" in said, said
+    assert "over" in said, said
+    assert not ground.machine.path("/etc/victim.d/typed").exists(), said
+
+
+def test_what_root_follows_at_a_terminal_has_another(ground):
+    watched = "ps -o tty= -C tail; tty; pkill tail"
+    steps = ["==> ", f"(sleep 3; {watched}) & bin/simplesite log", "over", "sleep 1; echo o''ver"]
+
+    said = ground.machine.run("python3", "-c", AT_A_TERMINAL, *steps).stdout
+
+    terminals = [line.strip() for line in said.splitlines() if "pts/" in line]
+    assert len(terminals) == 2, said
+    assert not terminals[1].endswith(terminals[0]), said
+
+
 def repair(ground, peaceful):
     """Undo what an attack that succeeded has done, so that the next is judged by itself."""
     machine = ground.machine

@@ -85,6 +85,7 @@ ACTIONS: dict[str, Action] = {
 }
 
 
+AT_A_TERMINAL = tuple(ACTIONS[name] for name in ("fg", "log", "shell", "setup"))
 RESTARTS = (ACTIONS["restart"], ACTIONS["force-reload"])
 
 
@@ -115,6 +116,8 @@ def act(source: Path, action: Action) -> int:
         if settings.mode != by_apache.PROXY and action in RESTARTS:
             print(f"{name}: {by_apache.restart(settings)}", flush=True)
             return 0
+        if action in AT_A_TERMINAL:
+            terminal.keep_roots(settings)
         # Before anything in the sandbox is touched: its user may have planted it.
         become(settings.user)
         code, line = action(settings)

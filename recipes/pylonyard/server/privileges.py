@@ -22,6 +22,14 @@ def current() -> Account:
     return Account(entry.pw_name, entry.pw_dir)
 
 
+def gives_up_root(user: str) -> bool:
+    """Whether ``become`` makes a lesser account of root."""
+    try:
+        return bool(user) and os.geteuid() == 0 and pwd.getpwnam(user).pw_uid != 0
+    except KeyError:
+        return False
+
+
 def become(user: str) -> Account:
     """Run as ``user`` from here on, for good; as we are if it is empty.
 

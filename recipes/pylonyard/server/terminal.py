@@ -1,6 +1,7 @@
 """Programs that take the place of ours, for a person at a terminal."""
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
@@ -8,9 +9,33 @@ from pylonyard.server import environment
 from pylonyard.server.control import check_installed
 from pylonyard.server.errors import NOT_CONFIGURED, ServerError
 from pylonyard.server.files import make_directory
+from pylonyard.server.privileges import gives_up_root
 from pylonyard.server.processes import foreground_marker, server_marker
 from pylonyard.server.settings import Settings
 from pylonyard.server.sight import look, stranger
+
+
+RUNUSER = "/usr/sbin/runuser"
+"""Of util-linux; with ``--pty`` it passes on what is typed into a terminal of its own."""
+
+
+def keep_roots(settings: Settings) -> None:
+    """Have what root starts at a terminal run at another one, as the site's account.
+
+    A program can type into the terminal that it shares with root's shell (TIOCSTI), and
+    the account can trace, and so become, any program that runs as itself.
+    """
+    if gives_up_root(settings.user) and has_terminal():
+        words = [RUNUSER, "--pty", "--user", settings.user, "--", *sys.orig_argv]
+        os.execv(RUNUSER, words)
+
+
+def has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def foreground(settings: Settings) -> NoReturn:
