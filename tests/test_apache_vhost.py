@@ -123,7 +123,7 @@ def test_a_daemon_process_has_limits_and_the_sandbox_as_its_home(site, tmp_path)
         "user=nobody",
         f"group={group}",
         "processes=2",
-        "threads=2",
+        "threads=52",
         "display-name=%{GROUP}",
         f"python-home={tmp_path}/current/demo/env",
         f"python-eggs={tmp_path}/var/data/demo/egg-cache",
@@ -132,14 +132,36 @@ def test_a_daemon_process_has_limits_and_the_sandbox_as_its_home(site, tmp_path)
         "queue-timeout=45",
         "socket-timeout=60",
         "connect-timeout=15",
-        "request-timeout=300",
         "startup-timeout=15",
         "deadlock-timeout=60",
         "graceful-timeout=15",
         "shutdown-timeout=30",
         "lang=C.UTF-8",
         "locale=C.UTF-8",
+        "request-timeout=300",
     )
+
+
+@pytest.mark.parametrize(
+    ("processes", "threads", "reading", "of_each", "timeout"),
+    [
+        ("2", "2", "100", "52", "20"),
+        ("3", "1", "100", "35", "22"),
+        ("1", "4", "100", "104", "18"),
+        ("2", "2", "0", "2", "59"),
+        ("1", "1", "0", "1", "100"),
+    ],
+)
+def test_threads_that_read_are_shared_out_and_no_request_may_take_longer(
+    site, processes, threads, reading, of_each, timeout
+):
+    numbers = {"processes": processes, "threads": threads, "reading_threads": reading}
+    (daemon,) = [
+        one for one in parse(site(**WSGI, **numbers)) if one.name == "wsgidaemonprocess"
+    ]
+
+    assert f"threads={of_each}" in daemon.arguments
+    assert f"request-timeout={timeout}" in daemon.arguments
 
 
 @pytest.mark.parametrize(("mode", "group"), [("mod_wsgi", "demo"), ("embedded", "%{GLOBAL}")])
@@ -248,6 +270,179 @@ def test_the_script_is_valid_in_python_2_and_has_no_path_of_this_sandbox(rendere
     assert str(tmp_path) not in text
     assert text.isascii()
     ast.parse(text, feature_version=(3, 7))
+
+
+class Slow:
+    """A body, as mod_wsgi gives it; ``None`` is where its sender gives up."""
+
+    def __init__(self, *pieces):
+        self.pieces = list(pieces)
+
+    def read(self, size):
+        piece = self.pieces.pop(0) if self.pieces else b""
+        if piece is None:
+            raise OSError("request data read error")
+        return piece
+
+
+class Stream:
+    """mod_wsgi's ``wsgi.file_wrapper``."""
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def seated(rendered):
+    """Return a function that gives an application so many seats, as dispatch.wsgi does."""
+
+    def seated(number, application):
+        script = ast.parse(rendered(**WSGI)["demo/dispatch.wsgi"])
+        kinds = (ast.Import, ast.FunctionDef, ast.ClassDef, ast.Assign)
+        # What is defined before the sandbox is touched, and no more.
+        before = script.body[: [type(one) for one in script.body].index(ast.Expr, 1)]
+        definitions = [one for one in before if isinstance(one, kinds)]
+        space = {"__file__": "dispatch.wsgi"}
+        exec(compile(ast.Module(definitions, []), "dispatch.wsgi", "exec"), space)
+        one = space["Seats"](number, application)
+
+        def ask(*pieces):
+            environ = {"wsgi.input": Slow(*pieces), "wsgi.file_wrapper": Stream}
+            return one(environ, lambda status, headers: said.append(status))
+
+        said = ask.said = []
+        ask.is_free = lambda: one.free.acquire(blocking=False) and not one.free.release()
+        return ask
+
+    return seated
+
+
+def test_the_application_gets_the_whole_of_a_body(seated):
+    found = []
+
+    def application(environ, start_response):
+        body = environ["wsgi.input"]
+        found.extend([body.readline(), body.read(3), list(body), body.read()])
+        return []
+
+    seated(1, application)(b"a", b"b\ncde", b"f\n", b"g")
+
+    assert found == [b"ab\n", b"cde", [b"f\n", b"g"], b""]
+
+
+def test_a_large_body_is_kept_in_a_file_without_a_name(seated):
+    found = []
+
+    def application(environ, start_response):
+        with environ["wsgi.input"] as body:
+            found.extend([os.fstat(body.fileno()).st_nlink, body.read()])
+        return []
+
+    seated(1, application)(b"first", *[b"x" * 65536] * 9)
+
+    assert found == [0, b"first" + b"x" * 65536 * 9]
+
+
+def test_a_body_whose_sender_gives_up_never_gets_to_the_application(seated):
+    ask = seated(1, lambda environ, start_response: pytest.fail("was asked"))
+
+    assert ask(b"half", None) == []
+    assert (ask.said, ask.is_free()) == (["400 Bad Request"], True)
+
+
+@pytest.mark.parametrize(("number", "several"), [(1, False), (2, True)])
+def test_the_application_is_told_whether_others_have_seats(seated, number, several):
+    found = []
+
+    def application(environ, start_response):
+        found.append(environ["wsgi.multithread"])
+        return []
+
+    seated(number, application)()
+
+    assert found == [several]
+
+
+def test_a_seat_is_taken_while_the_application_works(seated):
+    ask = seated(1, lambda environ, start_response: [b"free" if ask.is_free() else b"taken"])
+
+    assert ask() == [b"taken"]
+    assert ask.is_free()
+
+
+@pytest.mark.parametrize("answer", [[b"a"], (b"a", b"b"), Stream()], ids=["list", "tuple", "file"])
+def test_a_whole_answer_is_passed_on_as_it_is_and_leaves_its_seat(seated, answer):
+    ask = seated(1, lambda environ, start_response: answer)
+
+    assert ask() is answer
+    assert ask.is_free()
+
+
+def test_an_answer_that_is_still_made_keeps_its_seat_until_it_is_closed(seated):
+    found = []
+
+    def pieces():
+        try:
+            yield b"a"
+            yield b"b"
+        finally:
+            found.append("closed")
+
+    ask = seated(1, lambda environ, start_response: pieces())
+    answer = ask()
+
+    assert (list(answer), ask.is_free()) == ([b"a", b"b"], False)
+    answer.close()
+    assert (found, ask.is_free()) == (["closed"], True)
+
+
+def test_an_answer_that_nobody_wants_any_more_leaves_its_seat(seated):
+    ask = seated(1, lambda environ, start_response: iter([b"a"]))
+
+    ask().close()
+
+    assert ask.is_free()
+
+
+@pytest.mark.parametrize("error", [ValueError, SystemExit])
+def test_a_failing_application_leaves_its_seat(seated, error):
+    def application(environ, start_response):
+        raise error
+
+    ask = seated(1, application)
+
+    with pytest.raises(error):
+        ask()
+    assert ask.is_free()
+
+
+def test_an_answer_that_fails_to_close_leaves_its_seat(seated):
+    class Failing:
+        def __iter__(self):
+            return iter([])
+
+        def close(self):
+            raise ValueError
+
+    ask = seated(1, lambda environ, start_response: Failing())
+
+    with pytest.raises(ValueError):
+        ask().close()
+    assert ask.is_free()
+
+
+@pytest.mark.parametrize(
+    "more", [{"mode": "proxy"}, {"mode": "embedded"}, {"reading_threads": "0"}]
+)
+def test_without_threads_that_read_the_application_is_served_as_it_is(rendered, more):
+    assert "Seats" not in rendered(**{**WSGI, **more})["demo/dispatch.wsgi"]
+
+
+def test_a_backend_is_asked_when_the_body_is_there(site):
+    filters = [one for one in parse(site()) if one.name in ("setinputfilter", "buffersize")]
+
+    assert [one.arguments for one in filters] == [("BUFFER",), ("16384",)]
+    assert {one.within("location") for one in filters} == {"/"}
 
 
 def test_the_control_script_knows_the_private_apache(rendered, tmp_path):

@@ -1,20 +1,20 @@
 """What a virtual host may be told: converters, and the defaults of a daemon."""
 
 import grp
+import math
 import re
 from pathlib import Path
 
 from pylonyard import values
 from pylonyard.apache_checks import ConfigError, parse
 
-# Those of mod_wsgi-express: without them a request that hangs takes its thread
-# for good, and a process that hangs is never replaced.
+# Those of mod_wsgi-express: without them, and LONGEST_REQUEST, a request that hangs
+# takes its thread for good, and a process that hangs is never replaced.
 DAEMON = {
     "listen-backlog": "100",
     "queue-timeout": "45",
     "socket-timeout": "60",
     "connect-timeout": "15",
-    "request-timeout": "60",
     "startup-timeout": "15",
     "deadlock-timeout": "60",
     "graceful-timeout": "15",
@@ -23,6 +23,9 @@ DAEMON = {
     "lang": "C.UTF-8",
     "locale": "C.UTF-8",
 }
+
+LONGEST_REQUEST = 100
+"""Seconds after which a process is replaced whose request has not ended."""
 
 _MORE_DAEMON = {
     "backlog",
@@ -34,6 +37,7 @@ _MORE_DAEMON = {
     "maximum-requests",
     "memory-limit",
     "receive-buffer-size",
+    "request-timeout",
     "response-buffer-size",
     "restart-interval",
     "send-buffer-size",
@@ -78,12 +82,22 @@ application_group = values.matching(
 
 
 def daemon_options(text: str) -> tuple[tuple[str, str], ...]:
-    """Convert ``name = value`` a line, laid over the defaults of a daemon process."""
+    """Convert ``name = value`` a line."""
     given = dict(values.pairs(_daemon_value)(text))
     for name in given:
         if name not in DAEMON and name not in _MORE_DAEMON:
             raise values.refuse("an option of WSGIDaemonProcess that has none here", name)
-    return tuple({**DAEMON, **given}.items())
+    return tuple(given.items())
+
+
+def daemon(given: tuple[tuple[str, str], ...], threads: int) -> dict[str, str]:
+    """Return the options of a daemon process of so many threads, ``given`` over defaults.
+
+    mod_wsgi 6 multiplies ``request-timeout`` by 1 + ln(threads) (``wsgi_daemon.c``);
+    mod_wsgi 4 compares it with the average of all threads.
+    """
+    scaled = round(LONGEST_REQUEST / (1 + math.log(threads)))
+    return {**DAEMON, "request-timeout": str(scaled), **dict(given)}
 
 
 def static(text: str) -> tuple[tuple[str, Path], ...]:

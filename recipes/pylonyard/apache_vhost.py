@@ -37,8 +37,10 @@ home                 path                      The sandbox: ``${app:home}``.
 user                 account                   Who runs the daemon processes.
 group                group                     Their group; default: the account's.
 processes            number, ``2``             How many there are.
-threads              number, ``2``             Of each; they share one interpreter,
-                                               and few are faster than many.
+threads              number, ``2``             How many requests the application of each has
+                                               at once; few are faster than many.
+reading-threads      number, ``100``           More threads, in all processes together, which
+                                               receive what visitors are still sending.
 display-name         name, ``%{GROUP}``        What ``ps`` shows.
 daemon-options       name = value, a line      More for ``WSGIDaemonProcess``.
 application-group    name, ``%{GLOBAL}``       The interpreter; a second embedded
@@ -63,6 +65,7 @@ Publishes ``path`` (the live site file), ``modules`` (for a2enmod), ``script``
 
 import grp
 import json
+import math
 import pwd
 import re
 from collections.abc import Iterator, Mapping
@@ -82,7 +85,7 @@ from pylonyard.writing import Artifact
 
 # What Debian's a2enmod takes, in the order in which a2enmod may load them.
 SERVED_BY = {
-    "proxy": ("proxy", "proxy_http"),
+    "proxy": ("proxy", "proxy_http", "buffer"),
     "mod_wsgi": ("wsgi",),
     "embedded": ("wsgi",),
 }
@@ -130,6 +133,7 @@ class Options:
     group: str | None = option(settings.group, default="")
     processes: int = option(values.whole(1, 100, "(processes)"), default="2")
     threads: int = option(values.whole(1, 100, "(threads)"), default="2")
+    reading_threads: int = option(values.whole(0, 1000, "(threads)"), default="100")
     display_name: str = option(settings.display_name, default="%{GROUP}")
     daemon_options: tuple[tuple[str, str], ...] = option(settings.daemon_options, default="")
     application_group: str = option(settings.application_group, default="%{GLOBAL}")
@@ -169,6 +173,7 @@ class ApacheVhost(Recipe):
 
     def _render(self, template: str) -> str:
         options, live = self.settings, site_path(self.layout, self.settings.name)
+        threads = options.threads + math.ceil(options.reading_threads / options.processes)
         return render(
             template,
             options,
@@ -180,6 +185,8 @@ class ApacheVhost(Recipe):
             account=options.user,
             account_group=_group(options),
             unprivileged=_unprivileged(options),
+            daemon_threads=threads,
+            daemon_options=settings.daemon(options.daemon_options, threads),
             ciphers=settings.CIPHERS,
         )
 

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -32,15 +33,24 @@ USER = "nobody" if os.geteuid() == 0 else getpass.getuser()
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 TINY_APP = """
-import json, os, sys
+import json, os, sys, time
+
+at_work = []
 
 def make(global_conf, greeting, data):
     with open(os.path.join(data, "loaded"), "a") as stream:
         stream.write("%d\\n" % os.getpid())
 
     def application(environ, start_response):
+        at_work.append(1)
+        if environ["PATH_INFO"] == "/slow":
+            time.sleep(0.2)
+        beside = len(at_work)
+        at_work.pop()
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         answer = json.dumps({
+            "beside": beside,
+            "multithread": environ["wsgi.multithread"],
             "greeting": greeting,
             "method": environ["REQUEST_METHOD"],
             "path": environ["PATH_INFO"],
@@ -117,8 +127,8 @@ def interpreter3(ground):
 def python3(ground, interpreter3):
     home = ground / "python3"
     subprocess.run([interpreter3, "-m", "venv", home], check=True)
-    pip = [home / "bin" / "python", "-m", "pip", "install", "-q", "PasteDeploy", "setuptools<81"]
-    subprocess.run(pip, check=True)
+    needed = ["PasteDeploy", "Paste", "setuptools<81"]
+    subprocess.run([home / "bin/python", "-m", "pip", "install", "-q", *needed], check=True)
     return add_app(home)
 
 
@@ -656,9 +666,13 @@ def test_tls_is_mozillas_intermediate(site, certificate, ground, kind):
     print(f"{kind}: TLS 1.0, 1.1 refused; agreed upon: {', '.join(sorted(found[0] | found[1]))}")
 
 
+POST = b"POST / HTTP/1.1\r\nHost: demo.example\r\nContent-Length: "
 HALF_SENT = {
     "headers": b"GET / HTTP/1.1\r\nHost: demo.example\r\nX-Slow: 1",
-    "body": b"POST / HTTP/1.1\r\nHost: demo.example\r\nContent-Length: 9\r\n\r\nname",
+    "body": POST + b"9\r\n\r\nname",
+    # By itself Apache reads neither of these as a whole before it asks a backend.
+    "large body": POST + b"90000\r\n\r\n" + b"x" * 45000,
+    "promised body": POST + b"9\r\nExpect: 100-continue\r\n\r\nname",
 }
 
 
@@ -685,31 +699,100 @@ def hosted(request, site):
     return serve
 
 
-# A body goes to a daemon process as it comes, and holds a thread there until it is whole
-# or "request-timeouts" says that it took too long: see docs/apache.rst.
-SLOW = [("proxy", "headers"), ("proxy", "body"), ("mod_wsgi", "headers")]
-SLOW += [("embedded", "headers"), ("embedded", "body")]
+PASTE = """
+import sys
+
+from paste import httpserver
 
 
-@needs_root
-@pytest.mark.parametrize("machine", [False, True], ids=["private Apache", "machine's Apache"])
-@pytest.mark.parametrize(("mode", "half"), SLOW)
-def test_forty_half_sent_requests_do_not_keep_a_fresh_one_waiting(hosted, mode, machine, half):
+def application(environ, start_response):
+    environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    start_response("200 OK", [("Content-Length", "0")])
+    return []
+
+
+httpserver.serve(application, "127.0.0.1", sys.argv[1])
+"""
+
+
+@contextlib.contextmanager
+def paste_server(python):
+    """Serve as Paste does: a thread is kept by whoever sends a body slowly."""
+    port = free_port()
+    with subprocess.Popen([python, "-c", PASTE, str(port)], stdout=subprocess.DEVNULL) as server:
+        try:
+            assert until(lambda: can_connect(port), 20)
+            yield port
+        finally:
+            server.kill()
+
+
+def can_connect(port):
+    with socket.socket() as visitor:
+        return visitor.connect_ex(("127.0.0.1", port)) == 0
+
+
+def seconds_of_a_fresh_request(port, half, number=40):
+    """Ask while others have sent half of what they want to."""
     with contextlib.ExitStack() as stack:
-        one = hosted(stack, mode, machine)
-        assert one.request()[0] == 200
-        for _ in range(40):
-            connection = stack.enter_context(socket.create_connection(("127.0.0.1", one.port)))
+        for _ in range(number):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
             connection.sendall(HALF_SENT[half])
         time.sleep(0.5)
 
         began = time.monotonic()
-        status = one.request()[0]
-        took = time.monotonic() - began
+        visitor = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        stack.enter_context(contextlib.closing(visitor))
+        visitor.request("GET", "/", headers={"Host": "demo.example"})
+        assert visitor.getresponse().status == 200
+        return time.monotonic() - began
+
+
+@needs_root
+@pytest.mark.parametrize("machine", [False, True], ids=["private Apache", "machine's Apache"])
+@pytest.mark.parametrize("half", HALF_SENT)
+@pytest.mark.parametrize("mode", ["proxy", "mod_wsgi", "embedded"])
+def test_forty_half_sent_requests_do_not_keep_a_fresh_one_waiting(hosted, mode, machine, half):
+    with contextlib.ExitStack() as stack:
+        one = hosted(stack, mode, machine)
+        assert one.request()[0] == 200
+
+        took = seconds_of_a_fresh_request(one.port, half)
 
     which = "the machine's" if machine else "a private"
-    print(f"{mode}, {which} Apache, 40 with half their {half}: {status} after {took:.3f} s")
-    assert (status, took < 1) == (200, True)
+    print(f"{mode}, {which} Apache, 40 with half their {half}: answered after {took:.3f} s")
+    assert took < 1
+
+
+@pytest.mark.parametrize("half", ["body", "large body"])
+def test_forty_half_sent_bodies_do_not_block_mod_wsgi_on_python_2(served, half):
+    one = served("python2", "mod_wsgi").start()
+    assert one.request()[0] == 200
+
+    assert seconds_of_a_fresh_request(one.port, half) < 1
+    large = one.json("/", method="POST", body="x" * 2_000_000)
+
+    assert large["body"] == "x" * 2_000_000
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_application_has_no_more_requests_at_once_than_threads(served, python, threads):
+    one = served(python, "mod_wsgi", processes="1", threads=str(threads)).start()
+
+    with ThreadPoolExecutor(12) as visitors:
+        found = list(visitors.map(one.json, ["/slow"] * 24))
+
+    assert max(answer["beside"] for answer in found) == threads
+    assert {answer["multithread"] for answer in found} == {threads > 1}
+
+
+@pytest.mark.parametrize("half", ["body", "large body", "promised body"])
+def test_forty_half_sent_bodies_do_not_block_pastes_server(site, python3, half):
+    with paste_server(python3 / "bin" / "python") as port:
+        one = site(backends=f"127.0.0.1:{port}").start()
+
+        assert seconds_of_a_fresh_request(one.port, half) < 1
 
 
 def test_who_is_too_slow_is_let_go(site):
