@@ -1,5 +1,7 @@
 import json
+import time
 
+import pytest
 from pylonyard.release_diff import Mask, changes, told
 from pylonyard.releases import Releases
 
@@ -30,6 +32,148 @@ def test_secrets_are_masked_by_key_by_value_and_in_urls():
     assert mask.line("note = with s3cr3t-value in it") == "note = with <masked 2> in it"
     assert mask.line("port = 8080") == "port = 8080"
     assert mask.line("# comment") == "# comment"
+
+
+def masked(*lines):
+    return list(Mask(frozenset()).lines(lines, frozenset()))
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("smtp_pass = x", "smtp_pass = <masked 1>"),
+        ("dbpass: x", "dbpass: <masked 1>"),
+        ("db_pw = x", "db_pw = <masked 1>"),
+        ("ssl.passphrase = x ", "ssl.passphrase = <masked 1> "),
+        ("private = x", "private = <masked 1>"),
+        ("dsn = host=db user=shop password=x", "dsn = <masked 1>"),
+        ("api.credentials = a://b", "api.credentials = <masked 1>"),
+        ("#password = x", "#password = <masked 1>"),
+        ("; password = x", "; password = <masked 1>"),
+        ('  "password": "x",', '  "password": <masked 1>'),
+        ("conn = a:b password=x timeout=3", "conn = a:b password=<masked 1> timeout=3"),
+        ('{"a": 1, "token": "x y", "b": 2}', '{"a": 1, "token": <masked 1> "b": 2}'),
+        ("u = mysql://shop:p@ss@db/x", "u = mysql://shop:<masked 1>@db/x"),
+        ("u = mysql://shop:pa/ss@db/x", "u = mysql://shop:<masked 1>@db/x"),
+        ("u = mysql://me@shop:pass@db/x", "u = mysql://me@shop:<masked 1>@db/x"),
+        ("u = http://h/x,mysql://shop:x@db", "u = http://h/x,mysql://shop:<masked 1>@db"),
+        ("u = https://h/?token=x&page=2", "u = https://h/?token=<masked 1>&page=2"),
+        ("sentry.dsn = https://x@sentry/1", "sentry.dsn = https://<masked 1>@sentry/1"),
+        ("token.url = https://me:x@h/in", "token.url = https://me:<masked 1>@h/in"),
+        ("token.url = https://h/in?key=x", "token.url = https://h/in?key=<masked 1>"),
+        ("token.url = x", "token.url = <masked 1>"),
+        ("    SetEnv DB_PASSWORD x", "    SetEnv DB_PASSWORD <masked 1>"),
+        ("    #SetEnv DB_PASSWORD x", "    #SetEnv DB_PASSWORD <masked 1>"),
+        ("Define SHOP_SECRET x", "Define SHOP_SECRET <masked 1>"),
+        ('RequestHeader set X-Auth-Token "x"', "RequestHeader set X-Auth-Token <masked 1>"),
+        ('Header always set X-Key "x: y"', "Header always set X-Key <masked 1>"),
+        ("SessionCryptoPassphrase x", "SessionCryptoPassphrase <masked 1>"),
+        ('BalancerMember "ajp://h:1" secret=x', 'BalancerMember "ajp://h:1" secret=<masked 1>'),
+    ],
+)
+def test_secret_is_masked(line, expected):
+    assert masked(line) == [expected]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "path = /srv/shop:/srv/x",
+        "host = 127.0.0.1",
+        "port = 8080",
+        "db.user = shop",
+        "compass = north",
+        "bypass = 10.0.0.0/8",
+        "passenger = 1",
+        "password =",
+        "token.url = https://login.example.org:8443/in",
+        "sqlalchemy.url = mysql://shop@db:3306/shop",
+        "email_to = shop@example.org",
+        "# Who signs the cookies of visitors: keep it to yourself.",
+        '    ProxyPass "/" "http://127.0.0.1:8080/" retry=10',
+        "    ServerTokens Prod",
+        "    SSLCertificateKeyFile /etc/ssl/private/shop.pem",
+        '    <Location "/auth:in">',
+        "    SetEnv LANG C.UTF-8",
+        "    RequestHeader set X-Forwarded-Proto expr=%{REQUEST_SCHEME}",
+    ],
+)
+def test_what_is_no_secret_is_told(line):
+    assert masked(line) == [line]
+
+
+def test_secret_goes_on_below_its_key():
+    lines = [
+        "beaker.session.secret =",
+        "    one",
+        "# why",
+        "#debug = true",
+        "#   zero",
+        "",
+        "\ttwo",
+        "lang = en",
+        "    de",
+    ]
+
+    assert masked(*lines) == [
+        "beaker.session.secret =",
+        "    <masked 1>",
+        "# why",
+        "#debug = true",
+        "<masked 2>",
+        "",
+        "\t<masked 3>",
+        "lang = en",
+        "    de",
+    ]
+
+
+def test_secret_goes_on_within_a_comment():
+    assert masked("#secret = one", "# two", "#lang = en", "# de") == [
+        "#secret = <masked 1>",
+        "<masked 2>",
+        "#lang = en",
+        "# de",
+    ]
+
+
+def test_secret_of_a_directive_ends_where_the_next_begins():
+    lines = ["  SetEnv SECRET \\", "  one", "  # why", "  SetEnv LANG C"]
+
+    assert masked(*lines) == [
+        "  SetEnv SECRET <masked 1>",
+        "  <masked 2>",
+        "  # why",
+        "  SetEnv LANG C",
+    ]
+
+
+def test_same_secret_is_masked_alike_wherever_it_stands():
+    lines = ["db_pw = x", "u = mysql://shop:x@db?token=x", "SetEnv SECRET x", "secret =", " x"]
+
+    assert masked(*lines, "db_pw = y") == [
+        "db_pw = <masked 1>",
+        "u = mysql://shop:<masked 1>@db?token=<masked 1>",
+        "SetEnv SECRET <masked 1>",
+        "secret =",
+        " <masked 1>",
+        "db_pw = <masked 2>",
+    ]
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["a", " ", "#", "key", "a=", "key=", "://a:", "http://", "@", '"', 'key="', '\\"', "a\t#"],
+)
+def test_long_line_takes_no_longer_than_its_length(part):
+    lines = [begin + part * (200_000 // len(part)) + "=" for begin in ("", "x ", "url=")]
+    began = time.process_time()
+
+    masked(*lines)
+    Mask(frozenset()).keys(lines)
+
+    # What looks at each end from each begin takes minutes.
+    assert time.process_time() - began < 5
 
 
 def test_difference_of_a_secret_shows_without_it(tmp_path):

@@ -1,6 +1,7 @@
 """What differs between two releases, told without any secret."""
 
 import difflib
+import itertools
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -10,9 +11,26 @@ from typing import Any
 
 from pylonyard.releases import Releases
 
-_SECRET_KEY = re.compile(r"secret|passw|pwd|token|key|auth|credential|salt|uuid", re.IGNORECASE)
-_SETTING = re.compile(r"(?P<key>\s*[^\s=:#;\[][^=:]*?)(?P<equals>\s*[=:]\s*)(?P<value>\S.*?)\s*")
-_URL = re.compile(r"(?<=://)(?P<user>[^/\s:@]*):(?P<password>[^/\s@]+)@")
+# No pattern takes longer than in proportion to the line.
+_SECRET_KEY = re.compile(
+    r"secret|passw|passphrase|passcode|(?<!com)(?<!by)pass(?![a-z])|pwd|pw(?![a-z])|token|key|auth"
+    r"|credential|private|dsn|signature|salt|uuid",
+    re.IGNORECASE,
+)
+_ADDRESS_KEY = re.compile(r"(?:url|uri|dsn)s?[\s\"']*$", re.IGNORECASE)
+_ADDRESS = re.compile(r"[\"']?[\w+.:-]{1,40}://")
+_SETTING = re.compile(r"[\s#;]*(?P<key>[^\s#;=:\[<][^=:]*)(?:=|:(?!//))\s*(?P<value>.*)")
+_DIRECTIVE = re.compile(
+    r"[\s#;]*(?P<key>"
+    r"(?:SetEnv|Define|(?:Request)?Header(?:\s+always|\s+onsuccess)?\s+[a-z]+)\s+\S+"
+    r"|[a-z]*(?:password|passphrase|secret|token|credentials?)"
+    r")\s+(?P<value>[^\s=:].*)",
+    re.IGNORECASE,
+)
+_NAME = re.compile(r"(?<![\w.-])(?P<key>[\w.-]+)(?:[\"']?\s*=\s*|[\"']\s*:\s*)")
+_VALUE = re.compile(r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\\.|<masked \d+>|[^\s&])+""")
+# In what stands before the "@" of a URL: all that is before its secret.
+_ACCOUNT = re.compile(r"://[^/:]*:(?=.)|(?:(?<=http)|(?<=https))://(?=[^/:]+$)")
 SHORTEST = 6
 """A secret of fewer characters is not looked for within other words."""
 
@@ -66,22 +84,89 @@ class Mask:
     def hide(self, secret: str) -> str:
         return f"<masked {self.numbers.setdefault(secret, len(self.numbers) + 1)}>"
 
+    def lines(self, lines: list[str], secret_keys: frozenset[str]) -> Iterator[str]:
+        """Yield the lines of a configuration file without what they must not tell."""
+        above = ""
+        for before, line in itertools.pairwise(["", *lines]):
+            if above and (before.endswith("\\") or _continues(above, line)):
+                yield self._from(line, len(line) - len(line.lstrip()))
+                continue
+            yield self.line(line, secret_keys)
+            # A value may go on below a comment, or an empty line.
+            if line.strip() and not (above and _only_here_a_comment(above, line)):
+                above = line if _secret_setting(line, secret_keys) else ""
+
     def line(self, text: str, secret_keys: frozenset[str] = frozenset()) -> str:
-        """Return a line of a configuration file without what it must not tell."""
-        setting = _SETTING.fullmatch(text)
+        """Return a line that continues none without what it must not tell."""
+        setting = _secret_setting(text, secret_keys)
         if setting:
-            key = setting["key"].strip()
-            if key in secret_keys or (_SECRET_KEY.search(key) and "://" not in setting["value"]):
-                return setting["key"] + setting["equals"] + self.hide(setting["value"])
-        text = _URL.sub(lambda url: f"{url['user']}:{self.hide(url['password'])}@", text)
+            return self._from(text, setting.start("value"))
+        text = self._assigned(re.sub(r"\S+", self._address, text))
         for secret in sorted(self.known, key=len, reverse=True):
             text = text.replace(secret, self.hide(secret)) if secret in text else text
         return text
 
+    def _from(self, text: str, start: int) -> str:
+        secret = text[start:].rstrip()
+        if not secret:
+            return text
+        return text[:start] + self.hide(secret) + text[start + len(secret) :]
+
+    def _address(self, word: re.Match[str]) -> str:
+        # The last "@": a password may have one, a host has none.
+        before, at, host = word[0].rpartition("@")
+        account = _ACCOUNT.search(before)
+        return self._from(before, account.end()) + at + host if account else word[0]
+
+    def _assigned(self, text: str) -> str:
+        """Hide the values of secret names within a line, as in the query of a URL."""
+        told, end = "", 0
+        for name in _NAME.finditer(text):
+            start = name.end()
+            if name.start() < end or not _is_secret(name["key"], text[start : start + 50]):
+                continue
+            value = _VALUE.match(text, start)
+            if value:
+                told += text[end:start] + self.hide(value[0])
+                end = value.end()
+        return told + text[end:]
+
     def keys(self, lines: list[str]) -> frozenset[str]:
         """Return the keys whose value is a known secret."""
         found = filter(None, map(_SETTING.fullmatch, lines))
-        return frozenset(s["key"].strip() for s in found if s["value"] in self.known)
+        return frozenset(s["key"].strip() for s in found if s["value"].rstrip() in self.known)
+
+
+def _secret_setting(line: str, secret_keys: frozenset[str]) -> re.Match[str] | None:
+    for form in (_DIRECTIVE, _SETTING):
+        found = form.fullmatch(line)
+        if found and (
+            found["key"].strip() in secret_keys or _is_secret(found["key"], found["value"])
+        ):
+            return found
+    return None
+
+
+def _is_secret(key: str, value: str) -> bool:
+    # Of an address, only the secrets within it are hidden.
+    is_address = _ADDRESS_KEY.search(key) and _ADDRESS.match(value)
+    return bool(_SECRET_KEY.search(key)) and not is_address
+
+
+def _continues(above: str, line: str) -> bool:
+    """Tell whether a line goes on with the value of the setting above it."""
+    # "#old = 1" and "# why" are not of the setting below which they stand.
+    usual = 2 if _only_here_a_comment(above, line) else 0
+    return _margin(line) > _margin(above) + usual
+
+
+def _only_here_a_comment(above: str, line: str) -> bool:
+    return line.lstrip()[:1] in {"#", ";"} and above.lstrip()[:1] not in {"#", ";"}
+
+
+def _margin(line: str) -> int:
+    wide = line.expandtabs()
+    return len(wide) - len(wide.lstrip(" #;"))
 
 
 def known_secrets(folder: Path) -> frozenset[str]:
@@ -105,7 +190,7 @@ def told(releases: Releases, older: int, newer: int, secrets: Path) -> Iterator[
     for path in sorted([*found.added, *found.removed, *found.changed]):
         before, after = (_lines(releases.path(number) / path) for number in (older, newer))
         keys = mask.keys(before) | mask.keys(after)
-        one, other = ([mask.line(line, keys) for line in lines] for lines in (before, after))
+        one, other = (list(mask.lines(lines, keys)) for lines in (before, after))
         names = [f"{number}/{path}" for number in (older, newer)]
         lines = list(difflib.unified_diff(one, other, names[0], names[1], lineterm=""))
         yield from lines or [f"{names[0]} and {names[1]} differ in mode alone"]
