@@ -1,3 +1,4 @@
+import hashlib
 import json
 import time
 
@@ -197,3 +198,58 @@ def test_difference_of_a_secret_shows_without_it(tmp_path):
         "-x = <masked 1>",
         "+x = <masked 2>",
     ]
+
+
+def release(folder, **files):
+    """Make a release of files by name: mode and content."""
+    folder.mkdir(parents=True)
+    said = {}
+    for name, (mode, content) in files.items():
+        (folder / name).write_bytes(content)
+        said[name] = {"sha256": hashlib.sha256(content).hexdigest(), "mode": mode}
+    (folder / "manifest.json").write_text(json.dumps({"files": said}))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (("0600", b"a\n"), ("0644", b"a\n"), "1/x and 2/x differ in mode alone"),
+        (("0644", b"\xff"), ("0644", b"\xfe"), "binary files 1/x and 2/x differ"),
+        (("0644", b"a\r\n"), ("0644", b"a\n"), "1/x and 2/x differ in line ends alone"),
+    ],
+)
+def test_what_no_line_shows_is_told(tmp_path, before, after, expected):
+    releases = Releases(tmp_path / "releases", tmp_path / "current")
+    release(releases.path(1), x=before)
+    release(releases.path(2), x=after)
+
+    assert list(told(releases, 1, 2, tmp_path / "secrets")) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [
+        (b"old", "1/x and 2/x differ in mode alone"),
+        (b"new", "1/x and 2/x differ in content, and cannot be read: Is a directory"),
+    ],
+)
+def test_difference_is_told_of_files_that_cannot_be_read(tmp_path, after, expected):
+    releases = Releases(tmp_path / "releases", tmp_path / "current")
+    release(releases.path(1), x=("0600", b"old"))
+    release(releases.path(2), x=("0640", after))
+    for number in (1, 2):
+        # Whoever runs the tests may be root, who can read any file.
+        (releases.path(number) / "x").unlink()
+        (releases.path(number) / "x").mkdir()
+
+    assert list(told(releases, 1, 2, tmp_path / "secrets")) == [expected]
+
+
+def test_new_empty_file_is_told(tmp_path):
+    releases = Releases(tmp_path / "releases", tmp_path / "current")
+    release(releases.path(1))
+    release(releases.path(2), x=("0644", b""))
+
+    lines = list(told(releases, 1, 2, tmp_path / "secrets"))
+
+    assert lines == ["2/x is in the manifest of that release alone"]

@@ -31,6 +31,8 @@ _NAME = re.compile(r"(?<![\w.-])(?P<key>[\w.-]+)(?:[\"']?\s*=\s*|[\"']\s*:\s*)")
 _VALUE = re.compile(r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\\.|<masked \d+>|[^\s&])+""")
 # In what stands before the "@" of a URL: all that is before its secret.
 _ACCOUNT = re.compile(r"://[^/:]*:(?=.)|(?:(?<=http)|(?<=https))://(?=[^/:]+$)")
+NOT_TEXT = "(not a text)"
+UNREAD = "(cannot be read: "
 SHORTEST = 6
 """A secret of fewer characters is not looked for within other words."""
 
@@ -65,6 +67,7 @@ def changes(older: Mapping[str, Any], newer: Mapping[str, Any]) -> Changes:
 
 
 def _held(manifest: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Return of each file what tells its content, and last its mode."""
     files = manifest.get("files")
     return {
         path: tuple(str(said.get(name)) for name in ("sha256", "link", "mode"))
@@ -185,23 +188,58 @@ def told(releases: Releases, older: int, newer: int, secrets: Path) -> Iterator[
 
     :param secrets: ``var/secrets``
     """
-    found = changes(releases.manifest(older), releases.manifest(newer))
+    manifests = {number: releases.manifest(number) for number in (older, newer)}
+    held = {number: _held(manifest) for number, manifest in manifests.items()}
+    found = changes(manifests[older], manifests[newer])
     mask = Mask(known_secrets(secrets))
     for path in sorted([*found.added, *found.removed, *found.changed]):
-        before, after = (_lines(releases.path(number) / path) for number in (older, newer))
-        keys = mask.keys(before) | mask.keys(after)
-        one, other = (list(mask.lines(lines, keys)) for lines in (before, after))
-        names = [f"{number}/{path}" for number in (older, newer)]
-        lines = list(difflib.unified_diff(one, other, names[0], names[1], lineterm=""))
-        yield from lines or [f"{names[0]} and {names[1]} differ in mode alone"]
+        one, other = (
+            _File(f"{number}/{path}", releases.path(number) / path, held[number].get(path, ()))
+            for number in (older, newer)
+        )
+        yield from _differences(one, other, mask)
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        if path.is_symlink():
-            return [f"link to {os.readlink(path)}"]
-        return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    except UnicodeDecodeError:
-        return ["(not a text)"]
-    except OSError as error:
-        return [f"(cannot be read: {error.strerror})"]
+@dataclass(frozen=True)
+class _File:
+    """A file of a release."""
+
+    name: str
+    path: Path
+    said: tuple[str, ...]
+    """What the manifest says of it, the mode last; empty if it says nothing."""
+
+    def lines(self) -> list[str]:
+        if not self.said and not os.path.lexists(self.path):
+            return []
+        try:
+            if self.path.is_symlink():
+                return [f"link to {os.readlink(self.path)}"]
+            return self.path.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError:
+            return [NOT_TEXT]
+        except OSError as error:
+            return [f"{UNREAD}{error.strerror})"]
+
+
+def _differences(older: _File, newer: _File, mask: Mask) -> Iterator[str]:
+    if older.said[:-1] == newer.said[:-1]:
+        yield f"{older.name} and {newer.name} differ in mode alone"
+        return
+    before, after = older.lines(), newer.lines()
+    keys = mask.keys(before) | mask.keys(after)
+    one, other = (list(mask.lines(lines, keys)) for lines in (before, after))
+    lines = list(difflib.unified_diff(one, other, older.name, newer.name, lineterm=""))
+    yield from lines or [_unseen(older, newer, before)]
+
+
+def _unseen(older: _File, newer: _File, lines: list[str]) -> str:
+    """Say how files differ that have the same ``lines``."""
+    if not (older.said and newer.said):
+        return f"{(older if older.said else newer).name} is in the manifest of that release alone"
+    pair = f"{older.name} and {newer.name}"
+    if lines == [NOT_TEXT]:
+        return f"binary files {pair} differ"
+    if lines and lines[0].startswith(UNREAD):
+        return f"{pair} differ in content, and {lines[0].strip('()')}"
+    return f"{pair} differ in line ends alone"
