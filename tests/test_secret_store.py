@@ -155,6 +155,22 @@ def test_file_that_is_not_utf8_is_refused(folder, tmp_path):
     assert str(caught.value) == f"key: cannot read {tmp_path}/key: it is not UTF-8"
 
 
+def test_variable_that_is_not_utf8_is_refused(folder):
+    store = SecretStore(folder, {"key": Origin("env", "KEY")}, {"KEY": "not\udcff"})
+
+    with pytest.raises(SecretError) as caught:
+        store.value("key")
+
+    assert str(caught.value) == f"key: cannot keep it in {folder}: it is not UTF-8"
+
+
+def test_mark_that_an_editor_puts_before_a_file_is_no_part_of_the_secret(folder, tmp_path):
+    (tmp_path / "key").write_bytes(b"\xef\xbb\xbfsecret\n")
+    store = SecretStore(folder, {"key": Origin("file", str(tmp_path / "key"))})
+
+    assert store.value("key") == "secret"
+
+
 @pytest.mark.parametrize("name", ["", ".key", "../key", "a/b", "a b", "-k"])
 def test_name_has_to_be_one_of_a_file(folder, name):
     with pytest.raises(SecretError) as caught:

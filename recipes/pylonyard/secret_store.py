@@ -91,7 +91,7 @@ class SecretStore:
         given = self._given(name, self._origins[name])
         try:
             return self._kept(name, given)
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, UnicodeError) as error:
             problem = f"{name}: cannot keep it in {self._folder}: {_why(error)}"
             raise SecretError(problem) from error
 
@@ -124,8 +124,8 @@ class SecretStore:
             return self._environ.get(source.place) or None
         if source.kind == "file":
             try:
-                text = values.path(source.place).read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
+                text = values.path(source.place).read_text(encoding="utf-8-sig").strip()
+            except (OSError, UnicodeError) as error:
                 raise SecretError(f"{name}: cannot read {source.place}: {_why(error)}") from error
             if not text:
                 raise SecretError(f"{name}: {source.place} is empty")
@@ -140,5 +140,5 @@ class SecretStore:
         return str(uuid.uuid4()) if source.kind == "uuid" else secrets.token_hex(32)
 
 
-def _why(error: OSError | UnicodeDecodeError) -> str:
+def _why(error: OSError | UnicodeError) -> str:
     return (error.strerror or str(error)) if isinstance(error, OSError) else "it is not UTF-8"
