@@ -601,6 +601,16 @@ def test_a_pid_file_is_not_trusted(httpd, text):
     assert httpd_control.running(httpd) is None
 
 
+def test_a_pid_file_that_is_a_pipe_or_a_link_is_not_read(httpd, tmp_path):
+    place = Path(httpd.pid_file)
+    os.mkfifo(place)
+    assert httpd_control.running(httpd) is None
+
+    place.unlink()
+    place.symlink_to("/dev/zero")
+    assert httpd_control.running(httpd) is None
+
+
 @pytest.mark.system
 def test_an_apache_of_another_configuration_is_not_ours(httpd, tmp_path):
     program = tmp_path / "apache2"

@@ -21,13 +21,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pylonyard.running import PROGRAM_PATH, completed, last_line
+from pylonyard.server.errors import ServerError
+from pylonyard.server.files import open_plainly, take_standard_numbers
 
 PATIENCE = 30.0
 """Seconds to wait for an answer, or for an end."""
 
 # Exit statuses of the Linux Standard Base.
 FAILED, USAGE, FORBIDDEN, NOT_INSTALLED, NOT_CONFIGURED, NOT_RUNNING = 1, 2, 4, 5, 6, 7
-STATUS_DEAD, STATUS_STOPPED = 1, 3
+STATUS_DEAD, STATUS_STOPPED, STATUS_UNKNOWN = 1, 3, 4
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class ControlError(Exception):
 
 def main(httpd: Httpd, arguments: Sequence[str]) -> int:
     """Carry out one command; return its exit status."""
+    take_standard_numbers()
     try:
         command = COMMANDS[arguments[0]] if len(arguments) == 1 else None
     except KeyError:
@@ -130,7 +133,8 @@ def status(httpd: Httpd) -> int:
         return _say(httpd, "is not running", STATUS_DEAD if stale else STATUS_STOPPED)
     silent = [port for port in httpd.ports if not answers(httpd, port)]
     if silent:
-        return _say(httpd, f"runs (process {pid}), but port {silent[0]} is silent", FAILED)
+        told = f"runs (process {pid}), but port {silent[0]} is silent"
+        return _say(httpd, told, STATUS_UNKNOWN)
     return _say(httpd, f"runs (process {pid}) and answers on {_addresses(httpd)}")
 
 
@@ -142,8 +146,10 @@ COMMANDS: dict[str, Callable[[Httpd], int]] = {
 def running(httpd: Httpd) -> int | None:
     """Return the process that the pid file names, if it is this site's Apache."""
     try:
-        pid = int(Path(httpd.pid_file).read_text(encoding="ascii"))
-    except (OSError, ValueError):
+        descriptor = open_plainly(Path(httpd.pid_file), os.O_RDONLY, 0)
+        with open(descriptor, encoding="ascii") as stream:
+            pid = int(stream.read(20))
+    except (OSError, ValueError, ServerError):
         return None
     return pid if pid > 1 and _is_ours(httpd, pid) else None
 
@@ -173,9 +179,9 @@ def _process(httpd: Httpd) -> Iterator[int | None]:
         descriptor = None
     try:
         # The number may have been given away between the two lines above.
-        yield descriptor if descriptor and pid and _is_ours(httpd, pid) else None
+        yield descriptor if pid and _is_ours(httpd, pid) else None
     finally:
-        if descriptor:
+        if descriptor is not None:
             os.close(descriptor)
 
 

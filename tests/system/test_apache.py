@@ -895,6 +895,16 @@ def test_the_control_script_keeps_to_the_lsb(site):
     assert [status(c) for c in ("stop", "status")] == [0, 3]
 
 
+def test_an_apache_is_stopped_by_whom_has_no_standard_input(site):
+    one = site(backends="127.0.0.1:9").start()
+    script = one.root / "current" / "bin" / "demo-httpd"
+
+    stopped = subprocess.run(["sh", "-c", f"'{script}' stop <&-"], capture_output=True, text=True)
+
+    assert (stopped.returncode, stopped.stdout) == (0, "demo-httpd has stopped\n")
+    assert one.control("status").returncode == 3
+
+
 def test_a_taken_port_is_told_in_one_line(site):
     with backend() as port:
         one = site(backends="127.0.0.1:9", **{"httpd-port": str(port)})

@@ -8,6 +8,13 @@ from pathlib import Path
 from pylonyard.server.errors import ServerError
 
 
+def take_standard_numbers() -> None:
+    """Let no file of ours, or socket, be what a program takes for its standard output."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
+
+
 def make_directory(path: Path) -> None:
     """Make ``path`` and its parents, readable by the owner's group, if missing."""
     path.mkdir(mode=0o750, parents=True, exist_ok=True)
