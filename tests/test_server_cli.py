@@ -86,9 +86,10 @@ def test_embedded_site_is_not_restarted_alone(source, capsys):
 def test_missing_settings_are_one_line(tmp_path, capsys):
     source = tmp_path / "shop" / "server.json"
 
-    assert cli.main(source, ["status"]) == 6
     line = f"shop: cannot read {source}: No such file or directory\n"
-    assert capsys.readouterr() == ("", line)
+    for action, code in {"start": 6, "stop": 6, "status": 4}.items():
+        assert cli.main(source, [action]) == code
+        assert capsys.readouterr() == ("", line)
 
 
 @pytest.mark.parametrize(

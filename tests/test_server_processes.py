@@ -72,6 +72,33 @@ def test_descendants_are_found_at_any_depth(proc):
     assert sorted(descendants([90], proc.path)) == [71, 72, 73]
 
 
+def test_supervisor_that_was_started_by_an_application_is_none_of_its_descendants(proc):
+    for pid, parent in ((90, 1), (71, 90), (74, 73)):
+        proc(pid, parent=parent)
+    proc(73, b"PYLONYARD_SUPERVISOR=/srv/blog:blog\0", parent=71)
+
+    assert descendants([90], proc.path) == [71]
+
+
+def test_process_that_became_another_accounts_gets_no_signal(monkeypatch):
+    def refused(descriptor, number):
+        raise PermissionError
+
+    monkeypatch.setattr(signal, "pidfd_send_signal", refused)
+    with Handle(os.getpid()) as handle:
+        assert handle.send(signal.SIGKILL) is False
+
+
+def test_command_is_told_without_what_a_terminal_would_obey(proc):
+    proc(71)
+    (proc.path / "71" / "cmdline").write_bytes(b"paster\0\x1b[2J\nall is well\xff\0" + b"x" * 500)
+
+    found = command(71, proc.path)
+
+    assert found.startswith("paster ?[2J?all is well\N{REPLACEMENT CHARACTER} xxx")
+    assert (len(found), found.endswith("...")) == (200, True)
+
+
 def test_process_that_is_not_marked_gets_no_signal():
     assert send(os.getpid(), signal.SIGKILL, MARKER) is False
 

@@ -40,30 +40,48 @@ server.accept()[0].sendall(b"hello")
 """
 
 
+STRANGER_OF_TWO = """
+import os, socket, sys, time
+sys.path.insert(0, sys.argv[1])
+import standing_in
+standing_in.prepare(os.environ)
+for host in ("127.0.0.1", sys.argv[3]):
+    socket.socket().bind((host, int(sys.argv[2])))
+time.sleep(60)
+"""
+
+
 @pytest.fixture
 def start():
     """Return a function that starts a program with a bound socket; it gives our end."""
     started = []
 
-    def begin(program, *words):
+    def bound(host, port):
         held = socket.socket()
+        started.append(held)
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held.bind(("127.0.0.1", 0))
+        held.bind((host, port))
+        return held
+
+    def begin(program, *words, more=()):
+        held = bound("127.0.0.1", 0)
         port = held.getsockname()[1]
+        every = [held, *(bound(host, port) for host in more)]
         ours, theirs = socket.socketpair()
+        places = [(one.fileno(), *one.getsockname()) for one in every]
         variables = {
-            standing_in.SOCKETS: f"{held.fileno()}/127.0.0.1/{port}",
+            standing_in.SOCKETS: ",".join("{}/{}/{}".format(*place) for place in places),
             standing_in.CONTROL: str(theirs.fileno()),
         }
         process = subprocess.Popen(
             [sys.executable, "-c", program, FOLDER, str(port), *words],
             env={**os.environ, **variables},
-            pass_fds=[held.fileno(), theirs.fileno()],
+            pass_fds=[*(one.fileno() for one in every), theirs.fileno()],
         )
         theirs.close()
         ours.settimeout(30)
         words_of_it = ours.makefile("r")
-        started.extend([process, words_of_it, held, ours])
+        started.extend([process, words_of_it, ours])
         return held, ours, words_of_it
 
     yield begin
@@ -119,6 +137,15 @@ def test_unknown_server_waits_for_its_socket(start):
     assert told(words) == ["there"]
     with socket.create_connection(held.getsockname(), timeout=30) as visitor:
         assert visitor.recv(9) == b"hello"
+
+
+def test_unknown_server_of_two_addresses_is_given_the_word_once(start):
+    _, ours, words = start(STRANGER_OF_TWO, "127.0.0.2", more=["127.0.0.2"])
+
+    assert told(words)[0] == "waits"
+
+    ours.send(b"go\n")
+    assert [told(words)[0] for _ in range(3)] == ["there", "waits", "there"]
 
 
 def test_server_of_another_address_waits_for_the_port(start):

@@ -30,6 +30,7 @@ say stop-when-running $init stop
 say status-after-stop $init status
 say ensure-after-stop $init ensure
 say status-after-ensure $init status
+say reload $init reload
 say unknown-action $init reboot
 say no-action $init
 echo "left $(ours | wc -l)"
@@ -58,6 +59,7 @@ def test_the_init_script_answers_as_the_standard_says(public_checkout, free_port
         "status-after-stop 3",
         "ensure-after-stop 0",
         "status-after-ensure 3",
+        "reload 3",
         "unknown-action 2",
         "no-action 2",
         "left 0",

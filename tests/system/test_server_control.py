@@ -29,15 +29,22 @@ from pylonyard.server.processes import marked, server_marker, supervisor_marker
 pytestmark = pytest.mark.system
 
 PINS = ["PasteScript==3.7.0", "Paste==3.10.1", "PasteDeploy==3.1.0", "waitress==3.0.2"]
+PINS += ["gevent==26.9.0", "setproctitle==1.3.8"]
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 UNSHARE = ["unshare", "-pf", "--mount-proc", "--kill-child"]
 MAIN = "import sys; from pathlib import Path; from pylonyard.server.cli import main; "
 MAIN += "sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))"
 
 APPLICATION = """
-import os, signal, time
+import json, os, signal, subprocess, time
 
 def factory(global_conf, **options):
+    if options.get("title"):
+        import setproctitle
+        setproctitle.setproctitle(options["title"])
+    if options.get("green"):
+        from gevent import monkey
+        monkey.patch_all()
     if options.get("broken") or os.path.exists(options["crash"]):
         raise RuntimeError("the database is gone")
     time.sleep(float(options.get("delay", 0)))
@@ -47,6 +54,9 @@ def factory(global_conf, **options):
 
     def application(environ, start_response):
         time.sleep({"/slow": 2, "/minute": 60}.get(environ["PATH_INFO"], 0))
+        time.sleep(float(options.get("thinking", 0)))
+        if environ["PATH_INFO"] == "/act":
+            subprocess.Popen(json.loads(os.environ["ACT"]), start_new_session=True)
         while os.path.exists(options["hang"]):
             time.sleep(0.1)
         status = "500 Broken" if options.get("failing") else "200 OK"
@@ -354,6 +364,122 @@ def crash_loop_slows_down_until_cron_or_a_person_ends_it(paster):
     site.crash.unlink()
     assert site.do("ensure") == (0, "")
     assert site.nothing_runs()
+
+
+@scenario
+def site_that_failed_long_enough_to_refuse_visitors_answers_again(paster):
+    for server in ("egg:Paste#http", "egg:waitress#main"):
+        site = Site(paster, server=server)
+        site.start()
+        site.crash.touch()
+        os.kill(site.servers[0], signal.SIGKILL)
+        eventually(lambda: "starting it again in 4 s" in site.log.read_text())  # noqa: B023
+        site.crash.unlink()
+        eventually(lambda: quietly(site.get) in site.servers)  # noqa: B023
+        assert site.do("restart") == (0, f"shop: restarted, {site.address} answers")
+        assert [site.get()] == site.servers
+
+
+@scenario
+def server_that_hides_behind_a_title_is_known(paster):
+    site = Site(paster, options="title = shop: at your service")
+    site.start()
+    server = site.get()
+    assert not site.servers, "the title leaves its environment alone"
+
+    code, line = site.do("status")
+    assert (code, f"running, process {server} since" in line) == (0, True)
+    assert site.do("ensure") == (0, "")
+    assert site.get() == server
+    assert site.do("restart") == (0, f"shop: restarted, {site.address} answers")
+    assert site.get() != server
+    assert site.do("stop") == (0, "shop: stopped")
+    assert quietly(site.get) is None
+
+
+@scenario
+def application_may_have_its_own_site_or_another_restarted(paster):
+    site = Site(paster)
+    another = Site(paster)
+
+    for target in (site, another):
+        words = [sys.executable, "-c", MAIN, str(target.source), "restart"]
+        act = {"ACT": json.dumps(words), "PYTHONPATH": f"{site.directory}:{RECIPES}"}
+        site.write_settings(environment=act)
+        assert site.do("restart")[0] == 0
+        before = target.servers
+        site.get("/act")
+        eventually(lambda: target.servers not in ([], before) and quietly(target.get))  # noqa: B023
+
+    assert site.do("restart") == (0, f"shop: restarted, {site.address} answers")
+    time.sleep(1)
+    assert [another.get()] == another.servers
+    assert site.do("stop") == (0, "shop: stopped")
+    assert [another.get()] == another.servers
+
+
+@scenario
+def new_port_is_not_taken_for_a_hanging_server(paster):
+    site = Site(paster)
+    site.start()
+    (before,) = site.servers
+    site.write_settings(port=free_port(), **{"start-timeout": 1})
+
+    assert site.do("ensure") == (0, "")
+    assert site.get() == before
+
+
+@scenario
+def application_that_takes_its_time_is_not_taken_for_a_hanging_one(paster):
+    site = Site(paster, options="thinking = 4")
+    site.start()
+
+    assert site.do("status")[0] == 0
+    assert site.do("restart") == (0, f"shop: restarted, {site.address} answers")
+
+
+@scenario
+def server_with_sockets_of_its_own_is_started_and_stopped(paster):
+    for server in ("egg:Paste#http", "egg:waitress#main"):
+        site = Site(paster, server=server, options="green = yes", **{"start-timeout": 10})
+        site.start()
+        (before,) = site.servers
+
+        assert site.get() == before
+        assert site.do("ensure") == (0, "")
+        assert site.do("restart") == (0, f"shop: restarted, {site.address} answers")
+        assert site.get() != before
+        assert site.do("stop") == (0, "shop: stopped")
+        assert site.nothing_runs()
+
+
+@scenario
+def caller_without_standard_files_is_served_as_any(paster):
+    site = Site(paster)
+    for closed in ("<&-", ">&-", "<&- 2>&-", ">&- 2>&-", "<&- >&- 2>&-"):
+        for action in ("start", "restart", "ensure", "stop"):
+            words = ["sh", "-c", f'"$@" {closed}', "sh", sys.executable, "-c", MAIN]
+            environment = {**os.environ, "PYTHONPATH": str(RECIPES)}
+            done = subprocess.run([*words, str(site.source), action], env=environment, timeout=60)
+            assert done.returncode == 0, f"{action} {closed}"
+            assert bool(site.servers) == (action != "stop")
+
+
+@scenario
+def full_disk_does_not_keep_a_site_from_being_stopped(paster):
+    site = Site(paster)
+    run = site.directory / "var/run"
+    run.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", run], check=True)
+    site.start()
+    with contextlib.suppress(OSError), open(run / "full", "wb", buffering=0) as stream:
+        while stream.write(b"x" * 4096):
+            pass
+
+    assert site.do("stop") == (0, "shop: stopped")
+    assert site.nothing_runs()
+    assert site.do("ensure") == (0, "")
+    assert site.do("status") == (3, "shop: stopped")
 
 
 @scenario

@@ -8,6 +8,7 @@ from typing import TextIO
 
 from pylonyard.server import by_apache, control, report, terminal
 from pylonyard.server.errors import FAILED, NOT_PERMITTED, USAGE, ServerError, reason
+from pylonyard.server.files import take_standard_numbers
 from pylonyard.server.privileges import become
 from pylonyard.server.settings import Settings, load
 
@@ -40,8 +41,8 @@ Exit status of the others: 0 done, 1 failed, 2 no such action, 3 not supported,
 class Dots:
     """A dot a second, for a person who waits at a terminal."""
 
-    def __init__(self, stream: TextIO, name: str) -> None:
-        self.stream = stream if stream.isatty() else None
+    def __init__(self, stream: TextIO | None, name: str) -> None:
+        self.stream = stream if stream and stream.isatty() else None
         self.name = name
         self.began = self.shown = time.monotonic()
 
@@ -95,6 +96,7 @@ def main(source: str | Path, arguments: Sequence[str] | None = None) -> int:
     :param source: the site's server.json
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
+    take_standard_numbers()
     source = Path(source)
     name = source.parent.name
     if words in (["help"], ["--help"], ["-h"]):
@@ -125,7 +127,8 @@ def act(source: Path, action: Action) -> int:
             print(f"{name}: {line}", flush=True)
         return code
     except ServerError as error:
-        return complain(name, str(error), error.code)
+        is_unknown = action is report.status and error.code > report.UNKNOWN
+        return complain(name, str(error), report.UNKNOWN if is_unknown else error.code)
     except PermissionError as error:
         return complain(name, reason(error), NOT_PERMITTED)
     except OSError as error:

@@ -15,7 +15,15 @@ from pylonyard.server.locking import BusyError, exclusive
 from pylonyard.server.processes import started
 from pylonyard.server.serving import is_wrapped
 from pylonyard.server.settings import Settings
-from pylonyard.server.sight import Sight, answer, is_answering, look, stranger, wait_until
+from pylonyard.server.sight import (
+    Sight,
+    answer,
+    is_answering,
+    is_answering_elsewhere,
+    look,
+    stranger,
+    wait_until,
+)
 from pylonyard.server.sockets import bound, close, fit
 
 Progress = Callable[[], None]
@@ -41,7 +49,7 @@ def start(settings: Settings, progress: Progress = quiet) -> str:
 def stop(settings: Settings) -> str:
     """Take the site down, for good: ``ensure`` leaves it so."""
     with exclusive(lock(settings), patience(settings)):
-        intent.record(wanted(settings), intent.DOWN)
+        intent.withdraw(wanted(settings))
         if not look(settings).everything:
             return "not running"
         halt(settings, settings.stop_timeout)
@@ -138,6 +146,7 @@ def replace(settings: Settings, progress: Progress) -> str:
     except NotServing as error:
         raise ServerError(f"was not restarted, the old server goes on: {error}") from error
     outlast(settings, seen.supervisors)
+    wait_for(settings, progress)
     return f"restarted, {answer(settings)}"
 
 
@@ -159,6 +168,8 @@ def revive(settings: Settings) -> str:
     seen = look(settings)
     if seen.foreground or is_healthy(settings, seen):
         return ""
+    if is_answering_elsewhere(settings, seen.servers):
+        return ""  # a new release has another port, and is not served yet
     check_installed(settings)
     halt(settings, grace=0)  # what hangs would not use any
     bring_up(settings, quiet)
@@ -175,7 +186,7 @@ def is_healthy(settings: Settings, seen: Sight) -> bool:
     if left > 0 and wait_until(lambda: is_answering(settings), left):
         return True
     tries = range(settings.hang_tries)
-    return any(is_answering(settings, settings.hang_timeout) for _ in tries)
+    return any(is_answering(settings) for _ in tries)
 
 
 def refuse_foreground(seen: Sight) -> None:

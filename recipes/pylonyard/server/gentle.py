@@ -46,9 +46,6 @@ BACKLOG = 128
 LINGER = 2
 """Seconds that a visitor's open connection may be silent before it is closed."""
 
-SLOW = 5
-"""The same in the midst of a request."""
-
 
 def on_interrupt(number, frame):
     # type: (int, FrameType | None) -> None
@@ -161,8 +158,9 @@ def is_in_use(channel):
     # type: (Any) -> bool
     if getattr(channel, "requests", None) or getattr(channel, "total_outbufs_len", 0):
         return True
-    patience = LINGER if getattr(channel, "request", None) is None else SLOW
-    return time.time() - getattr(channel, "last_activity", 0) < patience
+    if getattr(channel, "request", None) is not None:  # of which more is to come
+        return True
+    return time.time() - getattr(channel, "last_activity", 0) < LINGER
 
 
 def main():

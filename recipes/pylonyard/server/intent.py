@@ -25,6 +25,14 @@ def record(path: Path, intent: str) -> None:
         raise
 
 
+def withdraw(path: Path) -> None:
+    """Have nobody want the site up; on a full disk, a file can still be removed."""
+    try:
+        record(path, DOWN)
+    except OSError:
+        path.unlink(missing_ok=True)
+
+
 def is_wanted(path: Path) -> bool:
     """Whether ``start`` was said last; anything unclear means no."""
     try:

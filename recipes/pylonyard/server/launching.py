@@ -14,7 +14,7 @@ from pylonyard.server import environment, sight
 from pylonyard.server.errors import ServerError
 from pylonyard.server.files import make_directory, open_log
 from pylonyard.server.halting import end
-from pylonyard.server.processes import supervisor_marker
+from pylonyard.server.processes import shown, supervisor_marker
 from pylonyard.server.saying import PREFIX
 from pylonyard.server.settings import Settings
 from pylonyard.server.sockets import close
@@ -24,6 +24,9 @@ PACKAGES = Path(__file__).resolve().parents[2]
 
 RAISED = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt|Warning)\b")
 """The start of a line that ends a traceback."""
+
+MOST_READ = 65536
+"""Bytes of the log's end that are looked at."""
 
 LONGEST = 300
 """Characters of somebody else's message that are passed on."""
@@ -122,7 +125,8 @@ def why(log: Path, before: int) -> str:
     """Return in one line what was logged since the log had ``before`` bytes."""
     with open(log, "rb") as stream:
         size = os.fstat(stream.fileno()).st_size
-        stream.seek(before if before <= size else 0)  # it may have been rotated
+        start = before if before <= size else 0  # it may have been rotated
+        stream.seek(max(start, size - MOST_READ))
         lines = stream.read().decode(errors="replace").splitlines()
     return f"{telling(lines)}, see {log}"
 
@@ -133,5 +137,4 @@ def telling(lines: Iterable[str]) -> str:
     theirs = [line for line in said if f" {PREFIX} " not in line]
     raised = [line for line in theirs if RAISED.match(line)]
     best = (raised or theirs or said or ["it printed nothing"])[-1]
-    shown = "".join(c if c.isprintable() else "?" for c in best.strip())
-    return shown if len(shown) <= LONGEST else shown[: LONGEST - 3] + "..."
+    return shown(best.strip(), LONGEST)

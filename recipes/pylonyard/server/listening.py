@@ -78,6 +78,12 @@ def inodes(host: str, port: int, proc: Path = PROC) -> set[int]:
     return {listener.inode for listener in listeners(proc) if overlaps(listener, wanted, port)}
 
 
+def of_processes(candidates: Iterable[int], proc: Path = PROC) -> list[Listener]:
+    """Return what ``candidates`` listen on."""
+    opened = {name for pid in candidates for name in open_files(pid, proc)}
+    return [one for one in listeners(proc) if f"socket:[{one.inode}]" in opened]
+
+
 def holders(
     sockets: set[int], candidates: Iterable[int] | None = None, proc: Path = PROC
 ) -> list[int]:

@@ -4,7 +4,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pylonyard.server.errors import ServerError
@@ -40,8 +40,9 @@ def acquire(path: Path, deadline: float, wait: float) -> int:
         descriptor = open_plainly(path, os.O_RDWR | os.O_CREAT, 0o600)
         if try_lock(descriptor) and is_still(path, descriptor):
             # For the message alone: nothing is ever done to the process it names.
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+            with suppress(OSError):  # the disk is full
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, str(os.getpid()).encode(), 0)
             return descriptor
         holder = os.pread(descriptor, 20, 0).decode(errors="replace")
         os.close(descriptor)

@@ -15,6 +15,9 @@ from pylonyard.server.errors import ServerError
 
 PROC = Path("/proc")
 
+LONGEST_COMMAND = 200
+"""Characters of a command line that a message has."""
+
 
 @dataclass(frozen=True)
 class Marker:
@@ -37,8 +40,20 @@ class Marker:
         return entry in environment.split(b"\0") and owner(pid, proc) == os.getuid()
 
 
+SUPERVISOR = "PYLONYARD_SUPERVISOR"
+
+
 def supervisor_marker(identity: str) -> Marker:
-    return Marker("PYLONYARD_SUPERVISOR", identity)
+    return Marker(SUPERVISOR, identity)
+
+
+def is_supervisor(pid: int, proc: Path = PROC) -> bool:
+    """Whether ``pid`` is marked as the supervisor of a site, whichever it is."""
+    try:
+        environment = (proc / str(pid) / "environ").read_bytes()
+    except OSError:
+        return False
+    return any(entry.startswith(f"{SUPERVISOR}=".encode()) for entry in environment.split(b"\0"))
 
 
 def server_marker(identity: str) -> Marker:
@@ -90,13 +105,15 @@ def parent(pid: int, proc: Path = PROC) -> int:
 def descendants(ancestors: list[int], proc: Path = PROC) -> list[int]:
     """Return the children of ``ancestors``, and their children, at any depth.
 
-    They may have cleared their environment, or written a title over it.
+    They may have cleared their environment, or written a title over it. A supervisor
+    that one of them started is its own, and so is what that has started.
     """
     parents = {pid: parent(pid, proc) for pid in pids(proc)}
     found, known = [], set(ancestors)
     grown = True
     while grown:
-        new = [pid for pid, p in parents.items() if p in known and pid not in known]
+        grown_by = [pid for pid, p in parents.items() if p in known and pid not in known]
+        new = [pid for pid in grown_by if not is_supervisor(pid, proc)]
         found += new
         known.update(new)
         grown = bool(new)
@@ -131,12 +148,12 @@ class Handle:
             os.close(self.descriptor)
 
     def send(self, number: signal.Signals) -> bool:
-        """Send ``number``; return False if the process has ended."""
+        """Send ``number``; return False if the process has ended, or is another account's."""
         if self.descriptor < 0:
             return False
         try:
             signal.pidfd_send_signal(self.descriptor, number)
-        except ProcessLookupError:
+        except (ProcessLookupError, PermissionError):
             return False
         return True
 
@@ -160,9 +177,16 @@ def started(pid: int, proc: Path = PROC) -> float | None:
 
 
 def command(pid: int, proc: Path = PROC) -> str:
-    """Return the command line of ``pid``, or its short name, or nothing."""
+    """Return the command line of ``pid`` for a message, or its short name, or nothing."""
     try:
         words = (proc / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ")
     except OSError:
         return ""
-    return os.fsdecode(words).strip() or status(pid, proc).get("Name", "")
+    found = words.decode(errors="replace").strip() or status(pid, proc).get("Name", "")
+    return shown(found, LONGEST_COMMAND)
+
+
+def shown(text: str, longest: int) -> str:
+    """Return somebody else's ``text`` as it may stand in a line at a terminal."""
+    plain = "".join(c if c.isprintable() else "?" for c in text)
+    return plain if len(plain) <= longest else plain[: longest - 3] + "..."

@@ -1,7 +1,7 @@
 """What can be seen of a site: its processes, and whether it answers."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pylonyard.server import answering, listening
@@ -9,15 +9,15 @@ from pylonyard.server.processes import (
     command,
     descendants,
     foreground_marker,
+    is_supervisor,
     marked,
+    parent,
+    pids,
     server_marker,
     started,
     supervisor_marker,
 )
 from pylonyard.server.settings import Settings
-
-TRY = 3.0
-"""Seconds that one request of ours may take."""
 
 PAUSE = 0.1
 """Seconds between two looks."""
@@ -45,11 +45,19 @@ class Sight:
 
 def look(settings: Settings) -> Sight:
     identity = settings.identity
+    supervisors = marked(supervisor_marker(identity))
     return Sight(
-        supervisors=tuple(marked(supervisor_marker(identity))),
-        servers=tuple(marked(server_marker(identity))),
+        supervisors=tuple(supervisors),
+        # A title that a server writes over its environment takes the mark away.
+        servers=tuple(marked(server_marker(identity)) or children(supervisors)),
         foreground=tuple(marked(foreground_marker(identity))),
     )
+
+
+def children(supervisors: list[int]) -> list[int]:
+    """Return what ``supervisors`` run, other than each other."""
+    of_ours = [pid for pid in pids() if parent(pid) in supervisors] if supervisors else []
+    return [pid for pid in of_ours if not is_supervisor(pid)]
 
 
 def is_listening(settings: Settings) -> bool:
@@ -62,18 +70,29 @@ def is_listening(settings: Settings) -> bool:
     return bool(listening.holders(sockets, known))
 
 
-def is_answering(settings: Settings, timeout: float = TRY) -> bool:
-    """Whether our own server, and no other, answers within ``timeout`` seconds."""
+def is_answering(settings: Settings) -> bool:
+    """Whether our own server, and no other, answers before it counts as hanging."""
     return is_listening(settings) and answering.answers(
-        settings.host, settings.port, settings.check_path, timeout
+        settings.host, settings.port, settings.check_path, settings.hang_timeout
     )
 
 
+def is_answering_elsewhere(settings: Settings, servers: Sequence[int]) -> bool:
+    """Whether ``servers`` answer at another address, which they had before a new release."""
+    if is_listening(settings):
+        return False
+    ours = listening.of_processes([*servers, *descendants(list(servers))])
+    path, timeout = settings.check_path, settings.hang_timeout
+    return any(answering.answers(str(one.address), one.port, path, timeout) for one in ours)
+
+
 def answer(settings: Settings) -> str:
-    """Return in words what a visitor of a site that answers gets, if that is an error."""
-    found = answering.status(settings.host, settings.port, settings.check_path, TRY)
-    is_error = found is not None and found >= 500
-    error = f" {found}, see bin/{settings.name} log" if is_error else ""
+    """Return in words whether the site answers, and if so, whether with an error."""
+    place, timeout = (settings.host, settings.port), settings.hang_timeout
+    found = answering.status(*place, settings.check_path, timeout)
+    if found is None:
+        return f"{settings.address} does not answer"
+    error = f" {found}, see bin/{settings.name} log" if found >= 500 else ""
     return f"{settings.address} answers{error}"
 
 

@@ -6,10 +6,14 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from pylonyard.server import answering, sight
+from pylonyard.server import answering
+from pylonyard.server.handing import PATIENCE
 from pylonyard.server.processes import send, supervisor_marker
 from pylonyard.server.saying import say
 from pylonyard.server.settings import Settings
+
+LONGEST_ASK = 0.8 * PATIENCE
+"""Seconds for one answer; whoever wants our sockets meanwhile has to be patient."""
 
 TRIES = 3
 """Errors of a new server that make it worse than the one before."""
@@ -43,7 +47,8 @@ class Succession:
 
     def _ask(self, host: str, port: int) -> int | None:
         name = self.settings.address.split("/")[2]
-        return answering.status(host, port, self.settings.check_path, sight.TRY, name)
+        timeout = min(self.settings.hang_timeout, LONGEST_ASK)
+        return answering.status(host, port, self.settings.check_path, timeout, name)
 
     def approves(self, host: str, port: int) -> bool:
         """Whether the server that listens there answers, no worse than the one before.

@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from pylonyard.server import environment, sight
+from pylonyard.server import environment, listening, sight
 from pylonyard.server.child import Child
 from pylonyard.server.errors import ServerError
 from pylonyard.server.handing import SIGNAL, Offer
-from pylonyard.server.processes import children
+from pylonyard.server.processes import children, descendants, is_supervisor
 from pylonyard.server.saying import say
 from pylonyard.server.settings import Settings, load
 from pylonyard.server.sockets import close, refuse
@@ -110,6 +110,9 @@ class Supervisor:
             server.is_there = sight.is_listening(self.settings)
         elif not server.has_word and self.may_serve(server):
             server.give_the_word()
+        elif not server.claimed and self.is_on_its_own(server):
+            close(self.sockets)
+            server.is_there = True
         if server.is_there:
             self.served = True
             say(f"the server listens at {self.settings.address}")
@@ -121,6 +124,12 @@ class Supervisor:
         if server.waits:
             return self.succession.has_succeeded()
         return server.stands_at is not None and self.succession.approves(*server.stands_at)
+
+    def is_on_its_own(self, server: Child) -> bool:
+        """Whether it went past what stands around ``bind``, as with gevent's sockets."""
+        kept = {os.fstat(one.fileno()).st_ino for one in self.sockets}
+        found = listening.inodes(self.settings.host, self.settings.port) - kept
+        return bool(listening.holders(found, [server.pid, *descendants([server.pid])]))
 
     def pause(self, failures: int) -> None:
         """Wait before the next server; let visitors wait as well if it is not for long."""
@@ -173,17 +182,26 @@ def finish(pid: int, timeout: float) -> None:
 
 
 def kill_children() -> None:
-    """End all that a server left; we inherit whatever its children started."""
+    """End all that a server left; we inherit whatever its children started.
+
+    A supervisor among them was started by the application, for this site or another.
+    """
 
     def none_left() -> bool:
         reap(-1)
-        left = list(children())
-        for pid in left:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        return not left
+        left = [pid for pid in children() if not is_supervisor(pid)]
+        return not [pid for pid in left if is_killed(pid)]
 
     until(none_left, 2)
+
+
+def is_killed(pid: int) -> bool:
+    """Kill our child ``pid``; return whether it has yet to be waited for."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return False  # it became another account's, as sudo does
+    return True
 
 
 def until(condition: Callable[[], bool], seconds: float) -> bool:

@@ -14,7 +14,6 @@ from pylonyard.server.processes import foreground_marker, server_marker
 from pylonyard.server.settings import Settings
 from pylonyard.server.sight import look, stranger
 
-
 RUNUSER = "/usr/sbin/runuser"
 """Of util-linux; with ``--pty`` it passes on what is typed into a terminal of its own."""
 
