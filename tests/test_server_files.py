@@ -2,12 +2,16 @@ import os
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
+import pylonyard
 import pytest
 from pylonyard.server import intent
 from pylonyard.server.errors import ServerError
 from pylonyard.server.files import open_log
 from pylonyard.server.locking import BusyError, exclusive
+
+RECIPES = Path(pylonyard.__file__).parents[1]
 
 
 def test_intent_is_what_was_said_last(tmp_path):
@@ -111,3 +115,19 @@ def test_log_is_appended_after_it_was_truncated(tmp_path):
 
     assert path.read_bytes() == b"after\n"
     assert stat.S_IMODE(path.stat().st_mode) & 0o007 == 0
+
+
+def test_a_character_that_the_terminal_lacks_is_told_nevertheless():
+    program = "from pylonyard.server.files import settle_standard_files as settle; settle(); "
+    words = [sys.executable, "-c", f"{program} print('\\N{{BULLET}}')"]
+    environment = {"PYTHONPATH": str(RECIPES), "PYTHONIOENCODING": "latin-1"}
+
+    assert subprocess.check_output(words, env=environment) == b"\\u2022\n"
+
+
+def test_no_file_of_ours_is_taken_for_a_standard_one():
+    program = "from pylonyard.server.files import settle_standard_files as settle; settle(); "
+    program += "import os; os.write(2, b'unseen'); os._exit(os.open('/', os.O_RDONLY) <= 2)"
+    words = ["sh", "-c", '"$@" <&- >&- 2>&-', "sh", sys.executable, "-c", program]
+
+    assert subprocess.run(words, env={"PYTHONPATH": str(RECIPES)}).returncode == 0

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from pylonyard.running import PROGRAM_PATH, completed, last_line
 from pylonyard.server.errors import ServerError
-from pylonyard.server.files import open_plainly, take_standard_numbers
+from pylonyard.server.files import open_plainly, settle_standard_files
 
 PATIENCE = 30.0
 """Seconds to wait for an answer, or for an end."""
@@ -59,7 +59,7 @@ class ControlError(Exception):
 
 def main(httpd: Httpd, arguments: Sequence[str]) -> int:
     """Carry out one command; return its exit status."""
-    take_standard_numbers()
+    settle_standard_files()
     try:
         command = COMMANDS[arguments[0]] if len(arguments) == 1 else None
     except KeyError:

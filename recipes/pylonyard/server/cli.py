@@ -8,7 +8,7 @@ from typing import TextIO
 
 from pylonyard.server import by_apache, control, report, terminal
 from pylonyard.server.errors import FAILED, NOT_PERMITTED, USAGE, ServerError, reason
-from pylonyard.server.files import take_standard_numbers
+from pylonyard.server.files import settle_standard_files
 from pylonyard.server.privileges import become
 from pylonyard.server.settings import Settings, load
 
@@ -96,7 +96,7 @@ def main(source: str | Path, arguments: Sequence[str] | None = None) -> int:
     :param source: the site's server.json
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
-    take_standard_numbers()
+    settle_standard_files()
     source = Path(source)
     name = source.parent.name
     if words in (["help"], ["--help"], ["-h"]):

@@ -1,18 +1,22 @@
 """Files in ``var``, opened so that a planted link or pipe harms nothing."""
 
 import errno
+import io
 import os
 import stat
+import sys
 from pathlib import Path
 
 from pylonyard.server.errors import ServerError
 
 
-def take_standard_numbers() -> None:
-    """Let no file of ours, or socket, be what a program takes for its standard output."""
+def settle_standard_files() -> None:
+    """Have all three, so that no file of ours is taken for one; and tell any character."""
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(number, True)
     os.close(number)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def make_directory(path: Path) -> None:
