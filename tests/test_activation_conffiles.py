@@ -1,5 +1,5 @@
 import pytest
-from pylonyard.activation.conffiles import Decision, decide
+from pylonyard.activation.conffiles import Decision, decide, is_kept, kept_as
 from pylonyard.activation.entries import ABSENT, Change, Entry, difference, merged
 
 
@@ -33,6 +33,20 @@ def test_edited_files_are_left_and_others_follow_the_release(now, laid, wanted, 
 
 def test_removed_file_that_apache_needs_comes_back():
     assert decide(ABSENT, OLD.digest, NEW, may_be_gone=False) is Decision.INSTALL
+
+
+def test_every_edit_is_kept_under_a_name_of_its_own():
+    there = {"/a.pylonyard-old": OLD, "/a.pylonyard-old.1": THEIRS}
+
+    def read(name):
+        return there.get(name, ABSENT)
+
+    assert kept_as("/b", NEW, read) == "/b.pylonyard-old"
+    assert kept_as("/a", OLD, read) == "/a.pylonyard-old"
+    assert kept_as("/a", THEIRS, read) == "/a.pylonyard-old.1"
+    assert kept_as("/a", NEW, read) == "/a.pylonyard-old.2"
+    assert is_kept("/a.pylonyard-old.2")
+    assert not is_kept("/a.pylonyard-older")
 
 
 def test_changes_on_changes_remember_the_first_state():

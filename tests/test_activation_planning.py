@@ -154,6 +154,12 @@ def test_edited_file_is_kept_and_ours_put_beside_it():
     forced = plan(release, seen, force_new=True)
     assert commands(forced)[0] == "mv /etc/cron.d/shop /etc/cron.d/shop.pylonyard-old"
     assert commands(forced)[1].endswith("/etc/cron.d/shop")
+    second = dataclasses.replace(seen, kept={CRON.name: f"{CRON.name}.pylonyard-old.1"})
+    forced = plan(release, second, force_new=True)
+    assert commands(forced)[0] == "mv /etc/cron.d/shop /etc/cron.d/shop.pylonyard-old.1"
+    assert forced.notes == (
+        "/etc/cron.d/shop: edited here; yours is kept as /etc/cron.d/shop.pylonyard-old.1",
+    )
 
 
 def test_removed_cron_entry_stays_removed():

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from pylonyard.activation import journal as journals
-from pylonyard.activation.conffiles import OLD
+from pylonyard.activation.conffiles import kept_as
 from pylonyard.activation.effects import Effects
 from pylonyard.activation.entries import ABSENT, Change, Entry, difference
 from pylonyard.activation.errors import ActivationError
@@ -111,7 +111,7 @@ class Carrier:
             case Lay() | Restore():
                 self.tree.put(step.name, step.entry)
             case Keep():
-                self.tree.put(step.name + OLD, self.tree.read(step.name))
+                self.tree.put(step.place, self.tree.read(step.name))
                 self.tree.put(step.name, ABSENT)
             case Tool():
                 self._tool(step.words)
@@ -150,7 +150,7 @@ class Carrier:
         self.note(
             release=release,
             since=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            ours=self.journal.ours.then(self.journal.run),
+            ours=self.journal.ours.then(self.journal.run).without_kept(),
             laid=dict(laid),
             modules=modules,
             run=Effects(),
@@ -231,8 +231,9 @@ def _undo_file(carrier: Carrier, name: str, change: Change) -> None:
     if now == change.after or now.kind == change.after.kind == "folder":
         tree.put(name, change.before)
     elif now.kind == "file":
-        carrier.say(f"# {name}: edited here; yours is kept as {name}{OLD}")
-        tree.put(name + OLD, now)
+        place = kept_as(name, now, tree.read)
+        carrier.say(f"# {name}: edited here; yours is kept as {place}")
+        tree.put(place, now)
         tree.put(name, change.before)
     elif now == ABSENT and change.before.kind == "file":
         tree.put(name, change.before)

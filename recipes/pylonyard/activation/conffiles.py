@@ -1,14 +1,27 @@
 """What becomes of a file in ``/etc``, decided as dpkg decides for conffiles."""
 
+import re
+from collections.abc import Callable
 from enum import Enum
+from itertools import count
 
-from pylonyard.activation.entries import Entry
+from pylonyard.activation.entries import ABSENT, Entry
 
 NEW = ".pylonyard-new"
 """Ours, beside a file of theirs. No program reads names with such an end."""
 
 OLD = ".pylonyard-old"
-"""Theirs, where ours had to take its place."""
+"""Theirs, where ours had to take its place; a second one has ``.1`` at its end, and so on."""
+
+
+def kept_as(name: str, theirs: Entry, read: Callable[[str], Entry]) -> str:
+    """Return where ``theirs`` is kept, so that nothing that was kept before is lost."""
+    places = (name + OLD + (f".{number}" if number else "") for number in count())
+    return next(place for place in places if read(place) in (ABSENT, theirs))
+
+
+def is_kept(name: str) -> bool:
+    return re.search(rf"{re.escape(OLD)}(\.\d+)?$", name) is not None
 
 
 class Decision(Enum):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pylonyard.activation.conffiles import is_kept
 from pylonyard.activation.entries import Change, Entry, merged
 from pylonyard.activation.steps import Grant, Join, Serve, Share, Step
 
@@ -23,6 +24,10 @@ class Effects:
 
     def with_files(self, changes: Mapping[str, Change]) -> "Effects":
         return replace(self, files=merged(self.files, changes))
+
+    def without_kept(self) -> "Effects":
+        """Return these but for files of theirs that were kept: no later undoing takes those."""
+        return replace(self, files={n: c for n, c in self.files.items() if not is_kept(n)})
 
     def with_step(self, step: Step, before: int | None = None) -> "Effects":
         """Return these and what ``step`` changes besides files.

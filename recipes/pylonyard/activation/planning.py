@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pylonyard.activation import access
-from pylonyard.activation.conffiles import NEW, OLD, Decision, decide
+from pylonyard.activation.conffiles import NEW, Decision, decide
 from pylonyard.activation.entries import ABSENT
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.sources import Release, Site, Source
@@ -124,7 +124,7 @@ def _dropped(release: Release, world: World) -> Iterator[Step]:
         if kind == "apache2" and site in world.enabled_sites:
             yield Tool(("a2dissite", site), SITES)
         if world.entries[name].digest != world.laid[name] and world.entries[name] != ABSENT:
-            yield Keep(name)
+            yield Keep(name, world.kept_as(name))
         yield Restore(name, world.originals[name])
         if kind == "init.d":
             yield Tool(("update-rc.d", "-f", site, "remove"), RUN_LEVELS)
@@ -146,8 +146,8 @@ def _file(source: Source, world: World, notes: list[str], force: bool) -> Iterat
     found = decide(now, world.laid.get(name), source.entry, may_be_gone=is_optional and not force)
     lay = Lay(name, source.entry, source.path)
     if found in (Decision.KEEP, Decision.CONFLICT) and force:
-        notes.append(f"{name}: edited here; yours is kept as {name}{OLD}")
-        yield from (Keep(name), lay)
+        notes.append(f"{name}: edited here; yours is kept as {world.kept_as(name)}")
+        yield from (Keep(name, world.kept_as(name)), lay)
     elif found is Decision.CONFLICT:
         notes.append(
             f"{name}: edited here, and left so; ours is {name}{NEW} (--force-new takes it)"

@@ -4,7 +4,6 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from pylonyard.activation.conffiles import OLD
 from pylonyard.activation.entries import Entry
 from pylonyard.activation.sources import Site
 
@@ -32,14 +31,15 @@ class Keep:
     """Move a file of theirs aside, where nothing reads it."""
 
     name: str
+    place: str
 
     @property
     def command(self) -> str:
-        return shlex.join(["mv", self.name, self.name + OLD])
+        return shlex.join(["mv", self.name, self.place])
 
     @property
     def watched(self) -> tuple[str, ...]:
-        return (self.name, self.name + OLD)
+        return (self.name, self.place)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pylonyard.activation.conffiles import NEW
+from pylonyard.activation.conffiles import NEW, OLD, kept_as
 from pylonyard.activation.entries import Entry
 from pylonyard.activation.sources import Release, Site
 from pylonyard.activation.tree import Tree
@@ -48,6 +48,8 @@ class World:
     entries: Mapping[str, Entry] = field(default_factory=dict)
     laid: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of each file that an activation before this laid down."""
+    kept: Mapping[str, str] = field(default_factory=dict)
+    """Where a file of theirs goes if ours takes its place."""
     originals: Mapping[str, Entry] = field(default_factory=dict)
     """What was there before the first activation, where we changed it."""
     has_apache: bool = True
@@ -65,6 +67,9 @@ class World:
     written: Mapping[Path, Folder] = field(default_factory=dict)
     """What the applications of embedded sites write, by path on the machine."""
 
+    def kept_as(self, name: str) -> str:
+        return self.kept.get(name, name + OLD)
+
 
 def look(
     tree: Tree,
@@ -81,6 +86,7 @@ def look(
         root=tree.root,
         entries={n: tree.read(n) for name in sorted(names) for n in (name, name + NEW)},
         laid=laid,
+        kept={name: kept_as(name, tree.read(name), tree.read) for name in names},
         originals=originals,
         runs_apache=runs_apache,
         has_apache=tree.read(f"{APACHE}/apache2.conf").kind != "absent",

@@ -1,0 +1,77 @@
+"""Steps taken and undone on a scratch tree, without any program of Debian's."""
+
+import os
+
+import pytest
+from pylonyard.activation.carrying import Carrier, undo
+from pylonyard.activation.entries import ABSENT, Entry
+from pylonyard.activation.errors import ActivationError
+from pylonyard.activation.httpd import Logs
+from pylonyard.activation.journal import Journal
+from pylonyard.activation.steps import Keep, Lay, Restore
+from pylonyard.activation.tree import Tree
+
+VHOST = "/etc/apache2/sites-available/shop.conf"
+OLD = VHOST + ".pylonyard-old"
+
+
+def file(text):
+    return Entry("file", 0o644, os.geteuid(), os.getegid(), text.encode())
+
+
+OURS, THEIRS, OTHERS = file("ours"), file("theirs"), file("others")
+
+
+@pytest.fixture
+def told():
+    """The lines that were said."""
+    return []
+
+
+@pytest.fixture
+def carrier(tmp_path, told):
+    (tmp_path / "etc").mkdir()
+    return Carrier(Tree(tmp_path), tmp_path, Journal(str(tmp_path)), told.append)
+
+
+def lay(carrier, entry=OURS):
+    return Lay(VHOST, entry, carrier.sandbox / "shop.conf")
+
+
+def activate(carrier, *steps):
+    carrier.take(steps, Logs({}))
+    carrier.finish(1, {}, ())
+
+
+def test_file_that_was_kept_survives_the_undoing_of_what_took_its_place(carrier):
+    activate(carrier, lay(carrier))
+    carrier.tree.put(VHOST, THEIRS)
+    activate(carrier, Keep(VHOST, OLD), lay(carrier))
+
+    undo(carrier, carrier.journal.ours)
+
+    assert carrier.tree.read(OLD) == THEIRS
+    assert carrier.tree.read(VHOST) == ABSENT
+
+
+def test_file_that_was_kept_goes_back_when_a_step_fails(carrier):
+    carrier.tree.put(VHOST, THEIRS)
+    carrier.tree.put("/etc/init.d/inner", OURS)
+
+    with pytest.raises(ActivationError):
+        activate(carrier, Keep(VHOST, OLD), lay(carrier), Restore("/etc/init.d", OURS))
+
+    assert carrier.tree.read(VHOST) == THEIRS
+    assert carrier.tree.read(OLD) == ABSENT
+
+
+def test_second_edit_is_kept_beside_the_first(carrier, told):
+    carrier.tree.put(OLD, OTHERS)
+    activate(carrier, lay(carrier))
+    carrier.tree.put(VHOST, THEIRS)
+
+    undo(carrier, carrier.journal.ours)
+
+    assert carrier.tree.read(OLD) == OTHERS
+    assert carrier.tree.read(OLD + ".1") == THEIRS
+    assert told[-1] == f"# {VHOST}: edited here; yours is kept as {OLD}.1"
