@@ -8,8 +8,9 @@ from pylonyard.activation.entries import ABSENT, Entry
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.httpd import Logs
 from pylonyard.activation.journal import Journal
-from pylonyard.activation.steps import Keep, Lay, Restore
+from pylonyard.activation.steps import Keep, Lay, Restore, Serve
 from pylonyard.activation.tree import Tree
+from pylonyard.errors import CommandError
 
 VHOST = "/etc/apache2/sites-available/shop.conf"
 OLD = VHOST + ".pylonyard-old"
@@ -75,3 +76,36 @@ def test_second_edit_is_kept_beside_the_first(carrier, told):
     assert carrier.tree.read(OLD) == OTHERS
     assert carrier.tree.read(OLD + ".1") == THEIRS
     assert told[-1] == f"# {VHOST}: edited here; yours is kept as {OLD}.1"
+
+
+class Serving(Carrier):
+    """One whose sites have a server that can fail to do as it is told."""
+
+    runs = None
+    fails = ()
+
+    def _runs(self, site):
+        return self.runs
+
+    def _serve(self, site, action):
+        if action in self.fails:
+            raise CommandError(f"/etc/init.d/{site} {action}", "it is broken")
+        self.say(f"{site}: done: {action}")
+
+
+@pytest.fixture
+def serving(carrier, told):
+    return Serving(carrier.tree, carrier.sandbox, carrier.journal, told.append)
+
+
+@pytest.mark.parametrize(("runs", "undone"), [(1, []), (None, ["shop: done: stop"])])
+def test_server_is_stopped_again_only_if_it_did_not_run_before(serving, told, runs, undone):
+    serving.runs, serving.fails = runs, ("start",)
+
+    with pytest.raises(ActivationError) as caught:
+        activate(serving, Serve("shop", "start"))
+
+    assert str(caught.value) == (
+        "/etc/init.d/shop start: /etc/init.d/shop start: it is broken; all is as it was before"
+    )
+    assert told == ["/etc/init.d/shop start", *undone]

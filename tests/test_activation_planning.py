@@ -255,6 +255,7 @@ def test_server_that_was_stopped_is_among_the_effects_until_it_is_started():
 
     assert stopped.stopped == Effects.from_json(stopped.to_json()).stopped == ("shop",)
     assert not Effects().with_step(Serve("shop", "stop"))  # it did not run
+    assert not Effects().with_step(Serve("shop", "start"), 1)  # it ran
     assert not started.then(stopped)
     assert not stopped.then(started)
 

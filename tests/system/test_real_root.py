@@ -150,6 +150,22 @@ def test_bad_virtual_host_is_put_back(proxy):
         assert proxy.owners("production.ini") == set()
 
 
+def test_server_that_ran_before_goes_on_when_one_at_another_port_cannot_start(proxy):
+    proxy.pylonyard("activate")
+    words = ["-c", "production.cfg", "site:mode=proxy", "site:port=8090", "init:start-timeout=1"]
+    proxy.run("bin/buildout", *words, net=False)
+
+    said = proxy.pylonyard("activate", check=False)
+
+    assert said.splitlines()[-2:] == [
+        "/etc/init.d/simplesite start",
+        "pylonyard: /etc/init.d/simplesite start: /etc/init.d/simplesite start: simplesite: runs, "
+        "but http://127.0.0.1:8090/ did not answer in 1 s: try restart; all is as it was before",
+    ]
+    assert proxy.visit() == "200"
+    proxy.pylonyard("rollback")
+
+
 def test_server_that_was_stopped_for_mod_wsgi_is_started_again_when_that_fails(changing):
     machine, change = changing
     change(3)

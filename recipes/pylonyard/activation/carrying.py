@@ -90,17 +90,21 @@ class Carrier:
         self.note(pending=None, run=self.journal.run.with_files(difference(before, after)))
 
     def _state(self, step: Step) -> int | None:
-        """Return what an undoing has to know: a folder's mode, 1 of a server that runs."""
+        """Return what an undoing has to know: a folder's mode; of a server, 1 if it runs."""
         if isinstance(step, Grant):
             place = self.tree.path(str(step.path))
             return place.stat().st_mode & 0o7777 if place.is_dir() else None
-        if isinstance(step, Serve) and step.action == "stop":
+        if isinstance(step, Serve):
             return self._runs(step.site)
         return None
 
     def _runs(self, site: str) -> int | None:
+        if not self.tree.is_machine:
+            return None
+        # 4: it runs, but does not answer, or where the release before this had it do so.
+        words = ["sh", "-c", '"$0" status || [ $? -eq 4 ]', f"/etc/init.d/{site}"]
         try:
-            self._serve(site, "status")
+            run(words, f"/etc/init.d/{site} status")
         except CommandError:
             return None
         return 1

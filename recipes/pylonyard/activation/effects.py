@@ -33,7 +33,7 @@ class Effects:
         """Return these and what ``step`` changes besides files.
 
         :param before: the mode of the folder that the step is about; of a server
-            to stop, 1 if it runs
+            1 if it runs
         """
         if isinstance(step, Join):
             return replace(self, members=(*self.members, (step.user, step.group)))
@@ -43,9 +43,9 @@ class Effects:
         if isinstance(step, Share):
             changes = {str(path): (step.user, was, mode) for path, was, mode in step.modes}
             return replace(self, modes={**self.modes, **changes})
-        if isinstance(step, Serve) and step.action == "start":
+        if isinstance(step, Serve) and step.action == "start" and not before:
             return replace(self, started=(*self.started, step.site))
-        if isinstance(step, Serve) and before:
+        if isinstance(step, Serve) and step.action == "stop" and before:
             return replace(self, stopped=(*self.stopped, step.site))
         return self
 

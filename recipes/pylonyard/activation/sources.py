@@ -40,6 +40,7 @@ class Site:
     log: Path
     """The folder of its logs."""
     port: int
+    host: str = "127.0.0.1"
     mode: str = ""
     """``proxy``, ``mod_wsgi`` or ``embedded``; empty if Apache does not serve it."""
     server_name: str = "localhost"
@@ -151,6 +152,7 @@ def _site(name: str, server: Mapping[str, Any], vhost: Mapping[str, Any], folder
         live=folder / name,
         log=Path(server["log"]).parent,
         port=int(server["port"]),
+        host=server.get("host", "127.0.0.1"),
         mode=vhost.get("mode", ""),
         server_name=vhost.get("server-name", "localhost"),
         listen=vhost.get("listen", "*"),

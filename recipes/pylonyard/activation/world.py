@@ -60,7 +60,7 @@ class World:
     registered: frozenset[str] = frozenset()
     """Sites whose init script is in the run levels."""
     running: frozenset[str] = frozenset()
-    """Sites whose own server answers."""
+    """Sites at whose own server's address somebody listens."""
     accounts: Mapping[str, Account] = field(default_factory=dict)
     apache_user: str = "www-data"
     folders: Mapping[Path, Folder] = field(default_factory=dict)
@@ -94,7 +94,7 @@ def look(
         enabled_modules=_stems(tree.names(f"{APACHE}/mods-enabled"), ".load"),
         enabled_sites=_stems(tree.names(f"{APACHE}/sites-enabled"), ".conf"),
         registered=frozenset(registered(tree)),
-        running=frozenset(s.name for s in release.sites if listening.inodes("127.0.0.1", s.port)),
+        running=frozenset(s.name for s in release.sites if listening.inodes(s.host, s.port)),
         accounts={name: account(tree, name) for name in {user, *(s.user for s in release.sites)}},
         apache_user=user,
         folders=dict(_folders(tree, release)),
