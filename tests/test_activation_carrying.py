@@ -109,3 +109,14 @@ def test_server_is_stopped_again_only_if_it_did_not_run_before(serving, told, ru
         "/etc/init.d/shop start: /etc/init.d/shop start: it is broken; all is as it was before"
     )
     assert told == ["/etc/init.d/shop start", *undone]
+
+
+def test_failing_step_is_told_as_undone_though_a_server_cannot_start_again(serving, told):
+    serving.tree.put("/etc/init.d/shop", OURS)
+    serving.runs, serving.fails = 1, ("start",)
+
+    with pytest.raises(ActivationError, match=r"; all is as it was before$"):
+        activate(serving, Serve("shop", "stop"), Serve("shop", "start"))
+
+    assert told[-2:] == ["/etc/init.d/shop start", "# /etc/init.d/shop start: it is broken"]
+    assert not serving.journal.is_cut_short

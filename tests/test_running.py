@@ -73,6 +73,14 @@ def test_root_becomes_the_account_with_its_groups():
     )
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another account")
+def test_account_that_is_missing_is_one_line():
+    with pytest.raises(CommandError) as caught:
+        run(["true"], "it", account="nobody-at-all")
+
+    assert str(caught.value) == "account nobody-at-all: it is missing"
+
+
 @pytest.mark.parametrize(("output", "line"), [("", ""), ("a\n b \n\n", "b"), ("\n \n", "")])
 def test_last_line_is_the_last_that_says_something(output, line):
     assert last_line(output) == line

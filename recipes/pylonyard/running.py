@@ -91,10 +91,18 @@ def completed(
 
 
 def as_account(account: str | None) -> dict[str, Any]:
-    """Return what has subprocess run a program as ``account``, if we are root."""
-    if account is None or os.geteuid() or pwd.getpwnam(account).pw_uid == 0:
+    """Return what has subprocess run a program as ``account``, if we are root.
+
+    :raises CommandError: if there is no such account
+    """
+    if account is None or os.geteuid():
         return {}
-    entry = pwd.getpwnam(account)
+    try:
+        entry = pwd.getpwnam(account)
+    except KeyError:
+        raise CommandError(f"account {account}", "it is missing") from None
+    if entry.pw_uid == 0:
+        return {}
     groups = os.getgrouplist(account, entry.pw_gid)
     # Without root's terminal, into which it could type.
     apart = {"start_new_session": True}

@@ -179,7 +179,7 @@ def undo(carrier: Carrier, effects: Effects) -> None:
     """Make the machine what it was before ``effects``; what others changed since stays."""
     undo_servers(carrier, effects)
     undo_files(carrier, effects)
-    undo_modes(carrier.tree, effects)
+    undo_modes(carrier.tree, effects, carrier.say)
     undo_stops(carrier, effects)
 
 
@@ -197,7 +197,11 @@ def undo_stops(carrier: Carrier, effects: Effects) -> None:
     for site in effects.stopped:
         if carrier.tree.read(f"/etc/init.d/{site}").kind == "file":
             carrier.say(f"/etc/init.d/{site} start")
-            carrier._serve(site, "start")
+            try:
+                carrier._serve(site, "start")
+            except CommandError as error:
+                # Apache is still to be reloaded, and the next activation can mend it.
+                carrier.say(f"# {error}")
 
 
 def undo_files(carrier: Carrier, effects: Effects, spared: frozenset[str] = frozenset()) -> None:
