@@ -87,6 +87,18 @@ def test_process_that_is_no_apache_of_the_tree_is_not_taken_for_it(tmp_path, tex
     apache.stop()
 
 
+def test_apache_that_ends_at_its_start_is_no_success(tmp_path):
+    (tmp_path / "etc/apache2").mkdir(parents=True)
+    (tmp_path / "apache2").symlink_to("/bin/true")
+    settings = f"export APACHE_PID_FILE={tmp_path}/pid PATH={tmp_path}:$PATH\n"
+    (tmp_path / "etc/apache2/envvars").write_text(settings)
+
+    with pytest.raises(ActivationError) as caught:
+        httpd.Httpd(Tree(tmp_path), start_patience=0.1).reload()
+
+    assert str(caught.value) == "Apache does not run 0.1 s after it was started"
+
+
 def test_logs_are_where_envvars_says(tmp_path):
     (tmp_path / "etc/apache2").mkdir(parents=True)
     (tmp_path / "etc/apache2/envvars").write_text("export APACHE_LOG_DIR=/srv/log\n")

@@ -23,6 +23,9 @@ from pylonyard.server.processes import Handle, parent, pids, started
 RELOAD_PATIENCE = 15.0
 """Seconds until a process of the new configuration is there."""
 
+START_PATIENCE = 5.0
+"""Seconds until there is a process of an Apache that was started."""
+
 REQUEST_PATIENCE = 60.0
 """Seconds until the first request has to be answered."""
 
@@ -35,6 +38,7 @@ class Httpd:
     """Apache as ``tree``'s ``/etc/apache2`` configures it."""
 
     tree: Tree
+    start_patience: float = START_PATIENCE
 
     @property
     def folder(self) -> Path:
@@ -110,6 +114,7 @@ class Httpd:
         process, began = self.pid, time.time()
         if process is None:
             self._start()
+            self._expect_process()
             return
         if self.tree.is_machine:
             run(["apache2ctl", "graceful"], "apache2ctl graceful", reason=reason)
@@ -143,6 +148,16 @@ class Httpd:
             run(["service", "apache2", "start"], "service apache2 start")
         except CommandError as error:
             raise ActivationError(str(error)) from error
+
+    def _expect_process(self) -> None:
+        # Debian's init script says nothing, and exits 0, if another has the port.
+        deadline = time.monotonic() + self.start_patience
+        while self.pid is None:
+            if time.monotonic() > deadline:
+                raise ActivationError(
+                    f"Apache does not run {self.start_patience:g} s after it was started"
+                )
+            time.sleep(0.02)
 
     def ask(self, step: Ask) -> None:
         """Make the first request to a site.
