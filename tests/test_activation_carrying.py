@@ -1,9 +1,11 @@
 """Steps taken and undone on a scratch tree, without any program of Debian's."""
 
+import contextlib
+import functools
 import os
 
 import pytest
-from pylonyard.activation.carrying import Carrier, undo
+from pylonyard.activation.carrying import Carrier, undo, unfailing
 from pylonyard.activation.entries import ABSENT, Entry
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.httpd import Logs
@@ -120,3 +122,14 @@ def test_failing_step_is_told_as_undone_though_a_server_cannot_start_again(servi
 
     assert told[-2:] == ["/etc/init.d/shop start", "# /etc/init.d/shop start: it is broken"]
     assert not serving.journal.is_cut_short
+
+
+def test_reader_who_is_gone_hinders_nothing():
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    with open(writing, "w") as stream, contextlib.redirect_stdout(stream):
+        say = unfailing(functools.partial(print, flush=True))
+        say("the first line that nobody reads")
+        say("the second")
+        print("somebody else's", flush=True)

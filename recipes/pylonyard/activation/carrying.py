@@ -1,6 +1,8 @@
 """Taking the steps of a plan, each written down first, and undoing them."""
 
+import os
 import re
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -36,6 +38,19 @@ from pylonyard.errors import CommandError
 from pylonyard.running import clean_environment, run
 
 Say = Callable[[str], None]
+
+
+def unfailing(say: Say) -> Say:
+    """Return what tells as ``say`` does, but decides nothing if nobody listens any more."""
+
+    def said(line: str) -> None:
+        try:
+            say(line)
+        except OSError:
+            # What is told later, and Python at its end, shall not fail at it either.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    return said
 
 
 @dataclass

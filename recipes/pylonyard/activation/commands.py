@@ -16,6 +16,7 @@ from pylonyard.activation.carrying import (
     undo_files,
     undo_servers,
     undo_stops,
+    unfailing,
 )
 from pylonyard.activation.effects import Effects
 from pylonyard.activation.errors import ActivationError
@@ -100,14 +101,14 @@ class Activation:
             self.recover(carrier)
             made = self.plan(release, force_new=force_new)
             for note in made.notes:
-                say(f"# {note}")
+                carrier.say(f"# {note}")
             carrier.take(made.steps, self._logs(release))
             laid = {s.name: s.entry.digest for s in release.files}
             modules = [m for site in release.sites for m in site.modules]
             if made.steps or carrier.journal.release != release.number:
                 carrier.finish(release.number, laid, tuple(dict.fromkeys(modules)))
         what = "is active now" if made.steps else "is active; there is nothing to do"
-        say(f"# release {release.number} {what}")
+        carrier.say(f"# release {release.number} {what}")
 
     def deactivate(self, say: Say) -> None:
         """Make the machine what it was before the first activation."""
@@ -120,7 +121,7 @@ class Activation:
                 say("# no release of this sandbox is active; there is nothing to do")
                 return
             self._take_away(carrier, journal.ours)
-        say(f"# release {journal.release} is not active any more")
+        carrier.say(f"# release {journal.release} is not active any more")
 
     def _take_away(self, carrier: Carrier, ours: Effects) -> None:
         spared = spared_links(journals.needed_elsewhere(self.tree, self.sandbox))
@@ -145,7 +146,8 @@ class Activation:
         carrier.note(release=None, since="", ours=Effects(), laid={}, modules=(), pending=None)
 
     def carrier(self, say: Say) -> Carrier:
-        return Carrier(self.tree, self.sandbox, journals.load(self.tree, self.sandbox), say)
+        journal = journals.load(self.tree, self.sandbox)
+        return Carrier(self.tree, self.sandbox, journal, unfailing(say))
 
     def recover(self, carrier: Carrier) -> None:
         """Undo what an activation left that was killed."""
