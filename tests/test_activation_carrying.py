@@ -10,7 +10,7 @@ from pylonyard.activation.entries import ABSENT, Entry
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.httpd import Logs
 from pylonyard.activation.journal import Journal
-from pylonyard.activation.steps import Keep, Lay, Restore, Serve
+from pylonyard.activation.steps import Keep, Lay, Restore, Serve, Tool
 from pylonyard.activation.tree import Tree
 from pylonyard.errors import CommandError
 
@@ -22,6 +22,7 @@ def file(text):
     return Entry("file", 0o644, os.geteuid(), os.getegid(), text.encode())
 
 
+LINK = Entry("link", content=b"x")
 OURS, THEIRS, OTHERS = file("ours"), file("theirs"), file("others")
 
 
@@ -133,3 +134,53 @@ def test_reader_who_is_gone_hinders_nothing():
         say("the first line that nobody reads")
         say("the second")
         print("somebody else's", flush=True)
+
+
+class Killed(Carrier):
+    """One that is killed once it has taken a step, before it has written that down."""
+
+    def _apply(self, step):
+        super()._apply(step)
+        raise KeyboardInterrupt
+
+
+@pytest.fixture
+def killed(carrier, told):
+    return Killed(carrier.tree, carrier.sandbox, carrier.journal, told.append)
+
+
+def test_step_of_a_killed_activation_is_undone(killed):
+    killed.tree.put(VHOST, THEIRS)
+    with pytest.raises(KeyboardInterrupt):
+        activate(killed, Keep(VHOST, OLD))
+
+    killed.put_back(was_killed=True)
+
+    assert killed.tree.read(VHOST) == THEIRS
+    assert killed.tree.read(OLD) == ABSENT
+    assert not killed.journal.is_cut_short
+
+
+def test_file_that_somebody_wrote_since_the_kill_is_kept(killed, told):
+    with pytest.raises(KeyboardInterrupt):
+        activate(killed, lay(killed))
+    killed.tree.put(VHOST, THEIRS)
+
+    killed.put_back(was_killed=True)
+
+    assert killed.tree.read(VHOST) == ABSENT
+    assert killed.tree.read(OLD) == THEIRS
+    assert told[-1] == f"# {VHOST}: edited here; yours is kept as {OLD}"
+
+
+def test_link_that_somebody_made_since_the_kill_stays(killed):
+    enabled = "/etc/apache2/sites-enabled"
+    killed.tree.put(f"{enabled}/other.conf", LINK)
+    made = f"ln -s x {killed.tree.path(enabled)}/shop.conf"
+    with pytest.raises(KeyboardInterrupt):
+        activate(killed, Tool(("sh", "-c", made, "shop"), (enabled,)))
+    killed.tree.put(f"{enabled}/mine.conf", LINK)
+
+    killed.put_back(was_killed=True)
+
+    assert killed.tree.names(enabled) == ["mine.conf", "other.conf"]

@@ -12,13 +12,14 @@ from typing import NoReturn
 from pylonyard.activation import journal as journals
 from pylonyard.activation.conffiles import kept_as
 from pylonyard.activation.effects import Effects
-from pylonyard.activation.entries import ABSENT, Change, Entry, difference
+from pylonyard.activation.entries import ABSENT, Change, Changes, Entry, difference
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.httpd import Httpd, Logs
 from pylonyard.activation.journal import Journal
+from pylonyard.activation.repair import of_ours
 from pylonyard.activation.sharing import share, undo_modes
 from pylonyard.activation.steps import (
-    ACCOUNT_FILES,
+    ACCOUNTS,
     Ask,
     Grant,
     Join,
@@ -99,10 +100,12 @@ class Carrier:
             self.note(reloaded="reload" if step.running else "start")
         else:
             state = self._state(step)
-            self.note(pending=before, run=self.journal.run.with_step(step, state))
+            run = self.journal.run.with_step(step, state).with_intended(_intended(step, before))
+            self.note(pending=before, run=run)
         self._apply(step)
         after = self.tree.snapshot([*watched, *before])
-        self.note(pending=None, run=self.journal.run.with_files(difference(before, after)))
+        run = self.journal.run.with_files(difference(before, after))
+        self.note(pending=None, run=replace(run, at_work=()))
 
     def _state(self, step: Step) -> int | None:
         """Return what an undoing has to know: a folder's mode; of a server, 1 if it runs."""
@@ -164,6 +167,12 @@ class Carrier:
         if self.tree.is_machine:
             run([f"/etc/init.d/{site}", action], f"/etc/init.d/{site} {action}")
 
+    def _expect_reload(self) -> None:
+        """Have Apache reload if it may have done so without a site that stays active."""
+        run = self.journal.run
+        if not run and not run.at_work and self.httpd.pid:
+            self.note(reloaded="reload")
+
     def finish(self, release: int, laid: Mapping[str, str], modules: tuple[str, ...]) -> None:
         """Make what was done in this run what is active."""
         self.note(
@@ -176,11 +185,17 @@ class Carrier:
             reloaded="",
         )
 
-    def put_back(self) -> None:
-        """Undo the steps of a run that failed, or was cut short."""
+    def put_back(self, *, was_killed: bool = False) -> None:
+        """Undo the steps of a run that failed, or was cut short.
+
+        :param was_killed: some time ago, in which others may have changed something
+        """
         if self.journal.pending is not None:
             after = self.tree.snapshot([*self.journal.pending])
             changes = difference(self.journal.pending, after)
+            if was_killed:
+                changes = of_ours(self.journal, after)
+                self._expect_reload()
             self.note(run=self.journal.run.with_files(changes), pending=None)
         undo(self, self.journal.run)
         if self.journal.reloaded == "start":
@@ -188,6 +203,16 @@ class Carrier:
         elif self.journal.reloaded and (self.tree.is_machine or self.httpd.pid):
             self.httpd.reload()
         self.note(run=Effects(), reloaded="")
+
+
+def _intended(step: Step, before: Mapping[str, Entry]) -> Changes:
+    """Return what a step changes, as far as that is known before it does."""
+    after: dict[str, Entry] = {}
+    if isinstance(step, Lay | Restore):
+        after = {step.name: step.entry}
+    elif isinstance(step, Keep):
+        after = {step.name: ABSENT, step.place: before.get(step.name, ABSENT)}
+    return {name: Change(before.get(name, ABSENT), entry) for name, entry in after.items()}
 
 
 def undo(carrier: Carrier, effects: Effects) -> None:
@@ -227,7 +252,7 @@ def undo_files(carrier: Carrier, effects: Effects, spared: frozenset[str] = froz
     files = dict(effects.files)
     if effects.members:
         _forget_members(carrier, effects)
-        files = {name: c for name, c in files.items() if name not in _ACCOUNTS}
+        files = {name: c for name, c in files.items() if name not in ACCOUNTS}
     for name in _removed_first(files):
         if name not in spared:
             _undo_file(carrier, name, files[name])
@@ -236,9 +261,6 @@ def undo_files(carrier: Carrier, effects: Effects, spared: frozenset[str] = froz
 def init_files(effects: Effects) -> frozenset[str]:
     """Return what starts and stops servers, which is to go once they have been stopped."""
     return frozenset(name for name in effects.files if re.match(r"/etc/(init|rc.)\.d/", name))
-
-
-_ACCOUNTS = (*ACCOUNT_FILES, "/etc/.pwd.lock")
 
 
 def _removed_first(files: Mapping[str, Change]) -> list[str]:
@@ -266,8 +288,8 @@ def _undo_file(carrier: Carrier, name: str, change: Change) -> None:
 
 def _forget_members(carrier: Carrier, effects: Effects) -> None:
     tree = carrier.tree
-    changes = {name: c for name, c in effects.files.items() if name in _ACCOUNTS}
-    if all(tree.read(name) == change.after for name, change in changes.items()):
+    changes = {name: c for name, c in effects.files.items() if name in ACCOUNTS}
+    if changes and all(tree.read(name) == change.after for name, change in changes.items()):
         for name, change in changes.items():
             tree.put(name, change.before)
         return

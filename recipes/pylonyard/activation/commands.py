@@ -153,7 +153,7 @@ class Activation:
         """Undo what an activation left that was killed."""
         if carrier.journal.is_cut_short:
             carrier.say("# an activation was cut short: its steps are undone")
-            carrier.put_back()
+            carrier.put_back(was_killed=True)
 
     def expect_allowed(self, action: str) -> None:
         if not self.is_allowed:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pylonyard.activation.conffiles import is_kept
-from pylonyard.activation.entries import Change, Entry, merged
-from pylonyard.activation.steps import Grant, Join, Serve, Share, Step
+from pylonyard.activation.entries import Change, Changes, Entry, merged
+from pylonyard.activation.steps import Grant, Join, Serve, Share, Step, Tool
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,16 @@ class Effects:
     started: tuple[str, ...] = ()
     stopped: tuple[str, ...] = ()
     """Sites whose own server ran, and was stopped."""
+    at_work: tuple[str, ...] = ()
+    """Sites and modules whose links the last step makes or removes."""
 
     def with_files(self, changes: Mapping[str, Change]) -> "Effects":
         return replace(self, files=merged(self.files, changes))
+
+    def with_intended(self, changes: Changes) -> "Effects":
+        """Return these and what a step is about to change, be it back to the first state."""
+        found = {n: Change(self.files.get(n, c).before, c.after) for n, c in changes.items()}
+        return replace(self, files={**self.files, **found})
 
     def without_kept(self) -> "Effects":
         """Return these but for files of theirs that were kept: no later undoing takes those."""
@@ -35,6 +42,8 @@ class Effects:
         :param before: the mode of the folder that the step is about; of a server
             1 if it runs
         """
+        if isinstance(step, Tool):
+            return replace(self, at_work=step.names)
         if isinstance(step, Join):
             return replace(self, members=(*self.members, (step.user, step.group)))
         if isinstance(step, Grant):
@@ -76,6 +85,7 @@ class Effects:
             "modes": {path: list(three) for path, three in self.modes.items()},
             "started": list(self.started),
             "stopped": list(self.stopped),
+            "at_work": list(self.at_work),
         }
 
     @classmethod
@@ -89,6 +99,7 @@ class Effects:
             {path: (three[0], three[1], three[2]) for path, three in values["modes"].items()},
             tuple(values["started"]),
             tuple(values.get("stopped", ())),
+            tuple(values.get("at_work", ())),
         )
 
 

@@ -71,8 +71,14 @@ class Tool:
     def command(self) -> str:
         return shlex.join(self.words)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The sites or modules whose links it makes or removes."""
+        return tuple(word for word in self.words[1:] if not word.startswith("-"))
+
 
 ACCOUNT_FILES = tuple(f"/etc/{name}" for name in ("group", "gshadow", "group-", "gshadow-"))
+ACCOUNTS = (*ACCOUNT_FILES, "/etc/.pwd.lock")
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ class Join:
 
     user: str
     group: str
-    watched: tuple[str, ...] = (*ACCOUNT_FILES, "/etc/.pwd.lock")
+    watched: tuple[str, ...] = ACCOUNTS
 
     @property
     def command(self) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from pylonyard.activation.entries import ABSENT, Entry
 from pylonyard.activation.errors import ActivationError
 
+_DRAFT = ".pylonyard-draft"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -154,7 +155,11 @@ class Tree:
 def draft_of(name: str) -> str:
     """Return where a file is written before it takes the place of ``name``."""
     folder, last = os.path.split(name)
-    return os.path.join(folder, f".{last[:100]}.pylonyard-draft")
+    return os.path.join(folder, f".{last[:100]}{_DRAFT}")
+
+
+def is_draft(name: str) -> bool:
+    return name.endswith(_DRAFT)
 
 
 def _is_link(folder: int, name: str) -> bool:
