@@ -80,3 +80,12 @@ def test_other_links_are_not(words, name):
 
 def test_accounts_that_a_step_was_changing_are_left_to_the_tools_that_know_them():
     assert at_work(Join("www-data", "shop"), {"/etc/group": PLAIN}, {"/etc/group": OTHERS}) == {}
+
+
+def test_groups_that_others_made_between_two_activations_are_not_undone():
+    again = Effects({"/etc/group": Change(OTHERS, THEIRS), VHOST: Change(OURS, THEIRS)})
+
+    assert ACTIVE.then(again).files == {
+        VHOST: Change(ABSENT, THEIRS),
+        "/etc/group": Change(OTHERS, THEIRS),
+    }

@@ -138,6 +138,26 @@ def broken(machine):
     bad.unlink()
 
 
+STRANGER = "exec python3 -m http.server 80 --bind 127.0.0.1 >/dev/null 2>&1"
+
+
+def test_apache_that_cannot_start_for_a_stranger_on_its_port_is_no_success(proxied):
+    for action in ("start", "stop"):  # which makes what it needs in /run
+        proxied.run("service", "apache2", action)
+    before = proxied.snapshot()
+    number = proxied.run("sh", "-c", f"({STRANGER}) >/dev/null & echo $!").stdout.strip()
+    while proxied.visit() == "000":
+        pass
+
+    said = proxied.pylonyard("activate", check=False)
+
+    proxied.run("kill", number)
+    assert "service apache2 start: Apache does not run 5 s after it was started" in said
+    assert said.endswith("; all is as it was before\n")
+    assert difference(before, proxied.snapshot()) == ""
+    assert proxied.owners("production.ini") == set()
+
+
 def test_bad_virtual_host_is_put_back(proxy):
     with broken(proxy):
         before = proxy.snapshot()
@@ -277,3 +297,55 @@ def test_nobody_else_reads_the_secrets_of_an_embedded_site(changing):
 
     assert "Permission denied" in read.stdout
     assert json.loads((ini.parent / "site.json").read_text())["mode"] == "embedded"
+
+
+def test_folder_that_the_account_closes_does_not_hinder_deactivate(changing):
+    machine, change = changing
+    inner = "var/data/simplesite/inner"
+    machine.run("sh", "-c", f"mkdir {inner} && touch {inner}/file", user="simplesite")
+    change(2)
+    machine.run("chmod", "000", inner, user="simplesite")
+
+    said = machine.pylonyard("deactivate").splitlines()
+
+    assert said[-1] == "# release 2 is not active any more"
+    assert [line for line in said if line.startswith("# chmod: ")] != []
+    machine.run("rm", "-r", inner)
+
+
+KILLER = r"""
+import subprocess
+p = subprocess.Popen(["bin/pylonyard", "deactivate"], stdout=subprocess.PIPE)
+while p.stdout.readline() != b"apache2ctl graceful\n":
+    pass
+p.kill()
+p.wait()
+"""
+
+
+@contextlib.contextmanager
+def accounts_kept(machine):
+    """Have the account files be what they were before the block."""
+    paths = [machine.path(f"/etc/{name}") for name in ("group", "gshadow", "group-", "gshadow-")]
+    before = {path: path.read_bytes() for path in paths}
+    yield
+    for path, content in before.items():
+        path.write_bytes(content)
+
+
+def test_groups_that_others_make_after_a_kill_survive_the_repair(changing):
+    machine, change = changing
+    with accounts_kept(machine):
+        change(2)
+        machine.run("python3", "-c", KILLER)
+        machine.run("sh", "-ec", "groupadd colleagues; usermod -a -G colleagues games")
+
+        said = change(2).splitlines()
+
+        assert said[0] == "# an activation was cut short: its steps are undone"
+        assert "usermod -a -G simplesite www-data" in said
+        assert machine.visit() == "200"
+        assert "colleagues" in machine.run("id", "-Gn", "games").stdout.split()
+        machine.pylonyard("deactivate")
+        assert "colleagues" in machine.run("id", "-Gn", "games").stdout.split()
+        assert "simplesite" not in machine.run("id", "-Gn", "www-data").stdout.split()

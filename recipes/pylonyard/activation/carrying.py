@@ -292,7 +292,6 @@ def _forget_members(carrier: Carrier, effects: Effects) -> None:
     if changes and all(tree.read(name) == change.after for name, change in changes.items()):
         for name, change in changes.items():
             tree.put(name, change.before)
-        return
     for user, group in effects.members:
         if _is_member(tree.read("/etc/group"), user, group):
             carrier.say(f"gpasswd --delete {user} {group}")

@@ -6,7 +6,7 @@ from typing import Any
 
 from pylonyard.activation.conffiles import is_kept
 from pylonyard.activation.entries import Change, Changes, Entry, merged
-from pylonyard.activation.steps import Grant, Join, Serve, Share, Step, Tool
+from pylonyard.activation.steps import ACCOUNTS, Grant, Join, Serve, Share, Step, Tool
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Effects:
         for path, (user, before, after) in later.modes.items():
             modes[path] = (user, modes[path][1] if path in modes else before, after)
         return Effects(
-            merged(self.files, later.files),
+            merged(_unbroken(self.files, later.files), later.files),
             tuple(dict.fromkeys([*self.members, *later.members])),
             modes,
             # One that came and went, or went and came, is as it was.
@@ -101,6 +101,14 @@ class Effects:
             tuple(values.get("stopped", ())),
             tuple(values.get("at_work", ())),
         )
+
+
+def _unbroken(older: Changes, newer: Changes) -> Changes:
+    """Leave out account files that others have changed in between: theirs shall stay."""
+    both = [name for name in ACCOUNTS if name in older and name in newer]
+    if all(older[name].after == newer[name].before for name in both):
+        return older
+    return {name: change for name, change in older.items() if name not in ACCOUNTS}
 
 
 def _followed(
