@@ -6,4 +6,5 @@ The path of the data, one module a step::
     target tree    --world.look----> World     (what is there now)
     both           --planning.plan-> Plan      (steps and notes; pure)
     Plan           --carrying-------> machine  (each step journalled before it is taken)
+    its journal    --repair.of_ours-> Changes  (what it can have done if it was killed; pure)
 """
