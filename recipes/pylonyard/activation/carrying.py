@@ -5,7 +5,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -62,6 +62,8 @@ class Carrier:
     sandbox: Path
     journal: Journal
     say: Say
+    left: list[str] = field(default_factory=list)
+    """What could not be undone, and did not hinder the rest."""
 
     @property
     def httpd(self) -> Httpd:
@@ -91,7 +93,13 @@ class Carrier:
             self.put_back()
         except (ActivationError, CommandError, OSError) as error:
             raise ActivationError(f"{why}; and it cannot be undone: {error}") from error
-        raise ActivationError(f"{why}; all is as it was before")
+        rest = f", but for this: {'; '.join(self.left)}" if self.left else ""
+        raise ActivationError(f"{why}; all is as it was before{rest}")
+
+    def leave(self, problem: str) -> None:
+        """Tell what cannot be undone, and go on."""
+        self.left.append(problem)
+        self.say(f"# {problem}")
 
     def _one(self, step: Step) -> None:
         watched = [*step.watched, *map(draft_of, step.watched)]
@@ -219,7 +227,7 @@ def undo(carrier: Carrier, effects: Effects) -> None:
     """Make the machine what it was before ``effects``; what others changed since stays."""
     undo_servers(carrier, effects)
     undo_files(carrier, effects)
-    undo_modes(carrier.tree, effects, carrier.say)
+    undo_modes(carrier.tree, effects, carrier.leave)
     undo_stops(carrier, effects)
 
 
@@ -229,7 +237,7 @@ def undo_servers(carrier: Carrier, effects: Effects) -> None:
             carrier._serve(site, "stop")
         except CommandError as error:
             # Its account can hinder that, and shall not hinder the rest.
-            carrier.say(f"# {error}")
+            carrier.leave(str(error))
 
 
 def undo_stops(carrier: Carrier, effects: Effects) -> None:
@@ -241,7 +249,7 @@ def undo_stops(carrier: Carrier, effects: Effects) -> None:
                 carrier._serve(site, "start")
             except CommandError as error:
                 # Apache is still to be reloaded, and the next activation can mend it.
-                carrier.say(f"# {error}")
+                carrier.leave(str(error))
 
 
 def undo_files(carrier: Carrier, effects: Effects, spared: frozenset[str] = frozenset()) -> None:

@@ -141,7 +141,7 @@ class Activation:
             ) from error
         undo_servers(carrier, ours)
         undo_files(carrier, ours, spared)
-        undo_modes(self.tree, ours, carrier.say)
+        undo_modes(self.tree, ours, carrier.leave)
         undo_stops(carrier, ours)
         carrier.note(release=None, since="", ours=Effects(), laid={}, modules=(), pending=None)
 

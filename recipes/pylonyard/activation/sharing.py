@@ -28,7 +28,7 @@ def share(tree: Tree, step: Share) -> None:
         run(command, command[0], account=step.user)
 
 
-def undo_modes(tree: Tree, effects: Effects, say: Callable[[str], None]) -> None:
+def undo_modes(tree: Tree, effects: Effects, leave: Callable[[str], None]) -> None:
     """Set each mode back that is still as we left it; remove what we made, if it is empty."""
     changes = reversed(list(effects.modes.items()))
     for user, group in groupby(changes, key=lambda change: change[1][0]):
@@ -40,7 +40,7 @@ def undo_modes(tree: Tree, effects: Effects, say: Callable[[str], None]) -> None
                 run(command, command[0], account=user)
             except CommandError as error:
                 # The account can hinder that, or be gone, and shall not hinder the rest.
-                say(f"# {error}")
+                leave(str(error))
 
 
 def _has(path: Path, mode: int) -> bool:
