@@ -158,6 +158,13 @@ def test_files_that_others_can_change_are_not_believed(tmp_path):
     )
 
 
+def test_file_that_is_missing_is_one_line(tmp_path):
+    with pytest.raises(ActivationError) as caught:
+        trust.check([tmp_path / "none"], trust.trusted({}))
+
+    assert str(caught.value) == f"{tmp_path}/none: No such file or directory"
+
+
 def test_folder_on_the_way_counts_too(tmp_path):
     inner = tmp_path / "inner"
     inner.mkdir()

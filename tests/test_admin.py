@@ -14,7 +14,8 @@ def place(tmp_path):
         with releases.draft() as folder:
             (folder / "bin").mkdir()
             (folder / "bin" / f"shop{day}").touch()
-            (folder / "manifest.json").write_text(f'{{"made": "2026-01-0{day}T00:00:00Z"}}')
+            manifest = f'{{"made": "2026-01-0{day}T00:00:00Z", "files": {{}}}}'
+            (folder / "manifest.json").write_text(manifest)
             releases.publish(folder)
     with undone():
         yield tmp_path

@@ -3,21 +3,18 @@
 import argparse
 import functools
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pylonyard import locking, release_diff, toolbox
-from pylonyard.activation import trust
+from pylonyard import release_diff, toolbox
 from pylonyard.activation.commands import Activation
 from pylonyard.activation.errors import ActivationError
-from pylonyard.activation.sources import Site, described_sites
 from pylonyard.activation.tree import Tree
 from pylonyard.errors import UserError
-from pylonyard.releases import NoRelease, Releases, link_commands
-from pylonyard.running import as_account
+from pylonyard.releases import NoRelease, Releases
+from pylonyard.rolling_back import rollback
 from pylonyard.server.errors import ServerError
 
 tell = functools.partial(print, flush=True)
@@ -67,97 +64,9 @@ def show_difference(sandbox: Sandbox, older: int, newer: int) -> None:
     """
     releases = sandbox.releases
     for number in (older, newer):
-        if not releases.path(number).is_dir():
-            raise NoRelease(f"there is no release {number} in {releases.folder}")
+        releases.existing(number)
     for line in release_diff.told(releases, older, newer, sandbox.directory / "var" / "secrets"):
         print(line)
-
-
-def rollback(sandbox: Sandbox, wanted: int | None, root: str) -> int:
-    """Make ``wanted`` the current release, what serves included; default: the one before.
-
-    Return 1 if a server goes on as it was, because it could not be restarted.
-
-    :raises NoRelease: if there is none such
-    """
-    releases = sandbox.releases
-    if os.geteuid() == 0:
-        # Whoever could put links there would choose where root writes.
-        places = [sandbox.directory, releases.folder, sandbox.bin]
-        trust.check(filter(os.path.exists, places), trust.trusted())
-    locking.hold(sandbox.directory)
-    before = releases.current_number()
-    if wanted is None:
-        earlier = [number for number in releases.numbers() if number < (before or 0)]
-        if not earlier:
-            raise NoRelease("there is no earlier release to return to")
-        wanted = earlier[-1]
-    _flip(sandbox, wanted)
-    activation = sandbox.activation(root)
-    try:
-        is_laid = _lay_again(activation)
-    except (ActivationError, UserError):
-        if before is not None:
-            _flip(sandbox, before)
-        raise
-    print(f"Release {wanted} is current{', and active' if is_laid else ''}.")
-    return _serve_again(sandbox, before, wanted)
-
-
-def _flip(sandbox: Sandbox, number: int) -> None:
-    sandbox.releases.flip(number)
-    link_commands(sandbox.bin, sandbox.releases.current)
-
-
-def _lay_again(activation: Activation) -> bool:
-    """Lay the current release over ``/etc``, if one was; return whether it is now."""
-    if not activation.is_allowed:
-        print("If one was active: sudo bin/pylonyard activate")
-        return False
-    if activation.recorded() is None:
-        return False
-    activation.activate(tell)
-    return True
-
-
-def _serve_again(sandbox: Sandbox, before: int | None, number: int) -> int:
-    """Restart each server of the sandbox that runs; return 1 if one could not be.
-
-    Its own Apache reads its files again if they have changed: mod_wsgi gives its
-    processes little time then, while a new release alone takes the place of the old.
-    """
-    failures = 0
-    for site in described_sites(sandbox.releases.path(number)):
-        if site.has_server and (control := sandbox.bin / site.name).exists():
-            failures += _told(control, "try-restart", site) != 0
-        control = sandbox.bin / f"{site.name}-httpd"
-        if control.exists() and _apache_differs(sandbox, site, before, number):
-            _told(control, "graceful", site)
-    return min(failures, 1)
-
-
-def _told(control: Path, action: str, site: Site) -> int:
-    """Run a command as the site's account: root runs nothing of what that can write."""
-    finished = subprocess.run(
-        [control, action], capture_output=True, text=True, **as_account(site.user)
-    )
-    if finished.returncode == 0 or action == "try-restart":
-        print((finished.stdout + finished.stderr).strip())
-    return finished.returncode
-
-
-def _apache_differs(sandbox: Sandbox, site: Site, before: int | None, number: int) -> bool:
-    names = (
-        f"etc/apache2/sites-available/{site.name}.conf",
-        "etc/apache2/mods-available/wsgi.load",
-        f"{site.name}/httpd.conf",
-    )
-    folders = [sandbox.releases.path(each) for each in (before or number, number)]
-    texts = [
-        [path.read_bytes() if (path := folder / name).exists() else b"" for name in names]
-        for folder in folders
-    ]
-    return texts[0] != texts[1]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -255,7 +164,7 @@ def act(sandbox: Sandbox, words: argparse.Namespace) -> int:
             if words.what
             else list_releases(sandbox, words.root)
         ),
-        "rollback": lambda: rollback(sandbox, words.number, words.root),
+        "rollback": lambda: rollback(activation, sandbox.bin, words.number, tell),
         "activate": lambda: (
             activation.dry_run(tell, force_new=words.force_new)
             if words.dry_run

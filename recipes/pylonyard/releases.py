@@ -45,6 +45,15 @@ class Releases:
     def path(self, number: int) -> Path:
         return self.folder / str(number)
 
+    def existing(self, number: int) -> Path:
+        """Return the folder of a release.
+
+        :raises NoRelease: if there is none of that number
+        """
+        if not self.path(number).is_dir():
+            raise NoRelease(f"there is no release {number} in {self.folder}")
+        return self.path(number)
+
     def manifest(self, number: int) -> Mapping[str, Any]:
         """Return what the manifest of a release says; empty if it is damaged."""
         try:
@@ -82,9 +91,7 @@ class Releases:
 
         :raises NoRelease: if there is none of that number
         """
-        if not self.path(number).is_dir():
-            raise NoRelease(f"there is no release {number} in {self.folder}")
-        target = os.path.relpath(self.path(number), self.current.parent)
+        target = os.path.relpath(self.existing(number), self.current.parent)
         drafts = tempfile.mkdtemp(prefix=DRAFT, dir=self.folder)
         try:
             link = os.path.join(drafts, "current")

@@ -80,13 +80,19 @@ def read(folder: Path, number: int) -> Release:
     """
     described = _manifest(folder)
     wanted = {path: said for path, said in described.items() if _wanted(path)}
-    texts = {path: _verified(folder, path, said) for path, said in wanted.items()}
-    sites = tuple(_sites(texts, folder))
-    files = tuple(
-        Source(f"/{path}", Entry("file", _mode(described[path]), 0, 0, content), folder / path)
-        for path, content in sorted(texts.items())
-        if _ALLOWED.fullmatch(path)
-    )
+    try:
+        texts = {path: _verified(folder, path, said) for path, said in wanted.items()}
+        files = tuple(
+            Source(f"/{path}", Entry("file", _mode(described[path]), 0, 0, content), folder / path)
+            for path, content in sorted(texts.items())
+            if _ALLOWED.fullmatch(path)
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ActivationError(
+            f"{folder / MANIFEST}: expected mode and sha256 of each file, got {error!r}; "
+            "run bin/buildout"
+        ) from error
+    sites = _all_sites(texts, folder)
     return Release(number, folder, sites, tuple(_served(files, sites)))
 
 
@@ -124,6 +130,15 @@ def _verified(folder: Path, path: str, said: Mapping[str, Any]) -> bytes:
             "run bin/buildout for a new release"
         )
     return content
+
+
+def _all_sites(texts: Mapping[str, bytes], folder: Path) -> tuple[Site, ...]:
+    try:
+        return tuple(_sites(texts, folder))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ActivationError(
+            f"{folder}: expected descriptions of its sites, got {error!r}; run bin/buildout"
+        ) from error
 
 
 def _sites(texts: Mapping[str, bytes], folder: Path) -> Iterator[Site]:
@@ -183,10 +198,6 @@ def described_sites(folder: Path) -> tuple[Site, ...]:
     paths = [*folder.glob("*/server.json"), *folder.glob("*/site.json")]
     try:
         texts = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
-        return tuple(_sites(texts, folder))
     except OSError as error:
         raise ActivationError(f"{error.filename}: {error.strerror}") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise ActivationError(
-            f"{folder}: expected descriptions of its sites, got {error!r}; run bin/buildout"
-        ) from error
+    return _all_sites(texts, folder)

@@ -22,12 +22,15 @@ def trusted(environ: Mapping[str, str] = os.environ) -> frozenset[int]:
 def check(paths: Iterable[Path], believed: frozenset[int]) -> None:
     """Check that nobody but ``believed`` accounts can change ``paths``.
 
-    :raises ActivationError: naming the first path that others can change
+    :raises ActivationError: naming the first path that others can change, or that is missing
     """
     known: set[Path] = set()
     for path in paths:
         for place in _way(path, known):
-            status = place.lstat()
+            try:
+                status = place.lstat()
+            except OSError as error:
+                raise ActivationError(f"{place}: {error.strerror}") from error
             if stat.S_ISLNK(status.st_mode):
                 # Who may change a link is who may write into its folder, which
                 # was looked at; but its owner can, in no other way, matter.

@@ -1,0 +1,173 @@
+"""Back to an earlier release: what is current, what is active, and what serves."""
+
+import os
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from pylonyard import locking
+from pylonyard.activation import sources, trust
+from pylonyard.activation.carrying import Say
+from pylonyard.activation.commands import Activation
+from pylonyard.activation.errors import ActivationError
+from pylonyard.activation.sources import Site
+from pylonyard.releases import NoRelease, Releases, link_commands
+from pylonyard.running import as_account, last_line
+from pylonyard.server.report import STOPPED
+
+
+def rollback(activation: Activation, bin_folder: Path, wanted: int | None, say: Say) -> int:
+    """Make ``wanted`` the current release, what serves included; default: the one before.
+
+    Return 1 if a server goes on as it was, because it could not be restarted.
+
+    :raises NoRelease: if there is none such
+    :raises ActivationError: if it is damaged, or cannot be laid over ``/etc``; all is
+        as it was before
+    """
+    releases = activation.releases
+    locking.hold(activation.sandbox)
+    before = releases.current_number()
+    number = _earlier(releases, before) if wanted is None else wanted
+    folders = [releases.existing(each) for each in (before or number, number)]
+    if os.geteuid() == 0:
+        _expect_trust([activation.sandbox, releases.folder, bin_folder], folders)
+    sites = _whole(folders[1], number).sites
+    # A scratch tree has no servers: those that run are the machine's.
+    lost = _lost(*folders) if activation.tree.is_machine else {}
+    stopped = _stopped(bin_folder, lost, say)
+    releases.flip(number)
+    try:
+        is_laid = _lay_again(activation, say)
+    except BaseException:
+        if before is not None:
+            releases.flip(before)
+            for control in stopped:
+                _told(control, "start", lost[control.name], say)
+        raise
+    link_commands(bin_folder, releases.current)
+    say(f"Release {number} is current{', and active' if is_laid else ''}.")
+    return _serve_again(bin_folder, folders, sites, say) if activation.tree.is_machine else 0
+
+
+def _earlier(releases: Releases, before: int | None) -> int:
+    earlier = [number for number in releases.numbers() if number < (before or 0)]
+    if not earlier:
+        raise NoRelease("there is no earlier release to return to")
+    return earlier[-1]
+
+
+def _expect_trust(places: list[Path], releases: list[Path]) -> None:
+    """Check that nobody else chooses where root writes, and what is run as which account."""
+    for folder in releases:
+        places += [folder, folder / "bin", *folder.glob("*/server.json")]
+    trust.check(filter(os.path.exists, places), trust.trusted())
+
+
+def _whole(folder: Path, number: int) -> sources.Release:
+    """Return the release to return to.
+
+    :raises ActivationError: if it is damaged
+    """
+    try:
+        return sources.read(folder, number)
+    except ActivationError as error:
+        why = str(error).partition("; ")[0]
+        raise ActivationError(
+            f"release {number} is damaged: {why}: run bin/buildout, or roll back to another"
+        ) from error
+
+
+def _lost(before: Path, after: Path) -> dict[str, Site]:
+    """Return the commands of servers that only the release ``before`` has, with their sites."""
+    try:
+        sites = sources.described_sites(before)
+    except ActivationError:
+        return {}  # A damaged release is what a rollback is to lead away from.
+    names = {site.name: site for site in sites if site.has_server}
+    names.update({f"{site.name}-httpd": site for site in sites})
+    return {
+        name: site
+        for name, site in names.items()
+        if (before / "bin" / name).exists() and not (after / "bin" / name).exists()
+    }
+
+
+def _stopped(bin_folder: Path, lost: Mapping[str, Site], say: Say) -> list[Path]:
+    """Stop what nothing could stop afterwards; return the commands of what ran.
+
+    :raises ActivationError: if one cannot be stopped
+    """
+    stopped = []
+    for name, site in lost.items():
+        control = bin_folder / name
+        if not control.exists() or _asked(control, "status", site)[0] == STOPPED:
+            continue
+        status, said = _asked(control, "stop", site)
+        if status != 0:
+            raise ActivationError(
+                f"{last_line(said)}; stop it first, since the release to return to has no {name}"
+            )
+        say(said)
+        stopped.append(control)
+    return stopped
+
+
+def _lay_again(activation: Activation, say: Say) -> bool:
+    """Lay the current release over ``/etc``, if one was; return whether it is now."""
+    if not activation.is_allowed:
+        say("If one was active: sudo bin/pylonyard activate")
+        return False
+    if activation.recorded() is None:
+        return False
+    activation.activate(say)
+    return True
+
+
+def _serve_again(
+    bin_folder: Path, folders: list[Path], sites: Iterable[Site], say: Say
+) -> int:
+    """Restart each server of the sandbox that runs; return 1 if one could not be.
+
+    Its own Apache reads its files again if they have changed: mod_wsgi gives its
+    processes little time then, while a new release alone takes the place of the old.
+    """
+    failures = 0
+    for site in sites:
+        if site.has_server and (control := bin_folder / site.name).exists():
+            failures += _told(control, "try-restart", site, say) != 0
+        control = bin_folder / f"{site.name}-httpd"
+        if control.exists() and _apache_differs(folders, site):
+            _told(control, "graceful", site, say)
+    return min(failures, 1)
+
+
+def _told(control: Path, action: str, site: Site, say: Say) -> int:
+    status, said = _asked(control, action, site)
+    if status == 0 or action == "try-restart":
+        say(said)
+    return status
+
+
+def _asked(control: Path, action: str, site: Site) -> tuple[int, str]:
+    """Run a command as the site's account: root runs nothing of what that can write."""
+    try:
+        finished = subprocess.run(
+            [str(control), action], capture_output=True, text=True, **as_account(site.user)
+        )
+    except (KeyError, OSError) as error:  # without the account, or the program
+        return 1, f"{control} {action}: {error}"
+    return finished.returncode, (finished.stdout + finished.stderr).strip()
+
+
+def _apache_differs(folders: list[Path], site: Site) -> bool:
+    names = (
+        f"etc/apache2/sites-available/{site.name}.conf",
+        "etc/apache2/mods-available/wsgi.load",
+        f"{site.name}/httpd.conf",
+    )
+    texts = [
+        [path.read_bytes() if (path := folder / name).exists() else b"" for name in names]
+        for folder in folders
+    ]
+    return texts[0] != texts[1]
