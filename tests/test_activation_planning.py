@@ -8,6 +8,7 @@ from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.planning import plan
 from pylonyard.activation.sources import Release, Site, Source
 from pylonyard.activation.steps import Serve, Share
+from pylonyard.activation.tree import Tree
 from pylonyard.activation.world import Account, Folder, World
 
 RELEASE = Path("/srv/shop/releases/3")
@@ -111,6 +112,22 @@ def test_named_sites_are_disabled_before_ours_is_enabled():
     steps = commands(plan(Release(3, RELEASE, (disabling,), FILES), seen))
 
     assert steps[:2] == ["a2dissite 000-default", "a2ensite shop"]
+
+
+def test_what_apache_has_folders_for_besides_is_not_watched(tmp_path):
+    """Such as /var/lib/apache2/fcgid, which mod_fcgid gives to Apache's account."""
+    strange = tmp_path / "var/lib/apache2/fcgid"
+    strange.mkdir(parents=True)
+    strange.chmod(0o777)
+    disabling = site(disable_sites=("000-default",))
+    seen = world(enabled_sites=frozenset({"000-default"}))
+
+    steps = plan(Release(3, RELEASE, (disabling,), FILES), seen).steps
+
+    tools = [step for step in steps if step.command.startswith("a2")]
+    assert [step.words[0] for step in tools] == ["a2enmod", "a2dissite", "a2ensite"]
+    for step in tools:
+        assert strange not in map(Tree(tmp_path).path, Tree(tmp_path).snapshot(step.watched))
 
 
 def test_apache_that_does_not_run_is_started():

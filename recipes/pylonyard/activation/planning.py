@@ -26,8 +26,9 @@ from pylonyard.activation.steps import (
 from pylonyard.activation.world import APACHE, World
 
 RUN_LEVELS = tuple(f"/etc/rc{level}.d" for level in "0123456S")
-MODULES = (f"{APACHE}/mods-enabled", "/var/lib/apache2")
-SITES = (f"{APACHE}/sites-enabled", "/var/lib/apache2")
+# Where Debian records who enabled what. Beside these, its modules have folders of their own.
+MODULES = (f"{APACHE}/mods-enabled", "/var/lib/apache2/module")
+SITES = (f"{APACHE}/sites-enabled", "/var/lib/apache2/site")
 
 # As they are laid: what Apache reads, then what starts servers.
 _ORDER = ("apache2", "init.d", "logrotate.d", "cron.d")
