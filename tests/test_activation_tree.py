@@ -104,13 +104,6 @@ def test_journal_is_kept_for_root_alone(tree, tmp_path):
     assert tree.read(name_of(tmp_path)).mode == 0o600
 
 
-def test_journal_that_says_nothing_is_no_file(tree, tmp_path):
-    save(tree, tmp_path, Journal("x", 3))
-    save(tree, tmp_path, Journal("x"))
-
-    assert tree.read("/var/lib/pylonyard") == ABSENT
-
-
 def test_damaged_journal_is_one_line(tree, tmp_path):
     tree.put(name_of(tmp_path), OURS)
 

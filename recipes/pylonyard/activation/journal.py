@@ -93,7 +93,8 @@ def save(tree: Tree, sandbox: Path, journal: Journal) -> None:
     """Write the journal, to the disk itself; remove it if it says nothing."""
     name = name_of(sandbox)
     if journal.release is None and not journal.is_cut_short and not journal.ours:
-        for gone in (draft_of(name), name, os.path.dirname(name), FOLDER):
+        # The folder of all is the lock, which whoever holds it removes at the very end.
+        for gone in (draft_of(name), name, os.path.dirname(name)):
             tree.put(gone, ABSENT)
         return
     text = json.dumps(journal.to_json(), indent=1) + "\n"
@@ -130,17 +131,33 @@ def exclusive(tree: Tree) -> Iterator[None]:
 
     :raises ActivationError: if another is at work
     """
-    way = [FOLDER, *map(str, Path(FOLDER).parents)][:-1]
+    way = map(str, Path(FOLDER).parents[:-1])
     missing = [name for name in way if tree.read(name) == ABSENT]
-    with tree.folder(FOLDER, make=True) as folder:
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ActivationError(
-                "another activation is at work on this machine; wait until it has finished"
-            ) from None
-        try:
-            yield
-        finally:
-            for name in missing:
-                tree.put(name, ABSENT)  # if it is empty again
+    is_ours = False
+    while not is_ours:
+        with tree.folder(FOLDER, make=True) as folder:
+            _lock(folder)
+            # Whoever held it before may have removed it since we opened it.
+            is_ours = _is_at(folder, tree.path(FOLDER))
+            if is_ours:
+                try:
+                    yield
+                finally:
+                    for name in (FOLDER, *missing):
+                        tree.put(name, ABSENT)  # if it is empty again
+
+
+def _lock(folder: int) -> None:
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise ActivationError(
+            "another activation is at work on this machine; wait until it has finished"
+        ) from None
+
+
+def _is_at(folder: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(folder), path.lstat())
+    except FileNotFoundError:
+        return False
