@@ -1,7 +1,13 @@
+import sys
+
 import pytest
 from pylonyard.activation import journal as journals
+from pylonyard.activation.commands import Activation
+from pylonyard.activation.errors import ActivationError
+from pylonyard.activation.journal import Journal
+from pylonyard.activation.sources import Release
 from pylonyard.activation.tree import Tree
-from pylonyard.admin import main
+from pylonyard.admin import list_releases, main
 from pylonyard.releases import Releases
 from support import undone
 
@@ -38,6 +44,56 @@ def test_releases_are_listed_with_the_current_one_marked(place, capsys):
         "     1  manifest damaged\n"
         "     2  2026-01-02T00:00:00Z\n"
         "*    3  2026-01-03T00:00:00Z  current\n"
+    )
+
+
+class RootsTree(Tree):
+    """A machine as another account than root sees it."""
+
+    def read(self, name):
+        if name.endswith("/journal.json"):
+            raise PermissionError(13, "Permission denied", "journal.json")
+        return super().read(name)
+
+
+def last_line(activation, capsys):
+    list_releases(activation)
+    return capsys.readouterr().out.splitlines()[-1]
+
+
+def test_what_is_active_is_said_or_that_nobody_knows(place, capsys):
+    releases = Releases(place / "releases", place / "current")
+    activation = Activation(place, releases, Tree(place))
+    journals.save(activation.tree, place, Journal(str(place), 3))
+    assert last_line(activation, capsys) == "*    3  2026-01-03T00:00:00Z  current, active"
+
+    journals.save(activation.tree, place, Journal(str(place), 7))
+    assert last_line(activation, capsys) == "release 7 is active, and was removed since"
+
+    journal = activation.tree.path(journals.name_of(place))
+    journal.write_text("{")
+    assert last_line(activation, capsys) == (
+        f"active: not known: {journal}: expected a journal of activations, got damaged text; "
+        "move it away, and activate again"
+    )
+
+    unknown = Activation(place, releases, RootsTree(place))
+    assert last_line(unknown, capsys) == "active: not known without root"
+
+
+def test_dry_run_says_that_only_root_can_tell(place):
+    class Readable(Activation):
+        def release(self):
+            return Release(3, place, (), ())
+
+    releases = Releases(place / "releases", place / "current")
+    activation = Readable(place, releases, RootsTree(place))
+
+    with pytest.raises(ActivationError) as caught:
+        activation.dry_run(print)
+
+    assert str(caught.value) == (
+        f"only root may read what is active here: sudo {sys.argv[0]} activate --dry-run"
     )
 
 

@@ -42,10 +42,11 @@ class Sandbox:
         return Activation(self.directory, self.releases, Tree(Path(root).resolve()))
 
 
-def list_releases(sandbox: Sandbox, root: str) -> None:
+def list_releases(activation: Activation) -> None:
     """Print each release: when it was made, what it is, what it changed."""
-    releases = sandbox.releases
-    current, active = releases.current_number(), sandbox.activation(root).active()
+    releases = activation.releases
+    current = releases.current_number()
+    active, note = _active(activation)
     earlier = None
     for number in releases.numbers():
         manifest = releases.manifest(number)
@@ -55,6 +56,20 @@ def list_releases(sandbox: Sandbox, root: str) -> None:
         mark = "*" if number == current else " "
         print(f"{mark} {number:>4}  {made:<20}  {', '.join(states):<15}  {changed}".rstrip())
         earlier = manifest or earlier
+    if note:
+        print(note)
+
+
+def _active(activation: Activation) -> tuple[int | None, str]:
+    """Return which release is active, and what no line of a release can say of that."""
+    try:
+        number = activation.recorded()
+    except PermissionError:
+        return None, "active: not known without root"
+    except (ActivationError, OSError) as error:
+        return None, f"active: not known: {error}"
+    is_gone = number is not None and not activation.releases.path(number).is_dir()
+    return number, f"release {number} is active, and was removed since" if is_gone else ""
 
 
 def show_difference(sandbox: Sandbox, older: int, newer: int) -> None:
@@ -162,7 +177,7 @@ def act(sandbox: Sandbox, words: argparse.Namespace) -> int:
         "releases": lambda: (
             show_difference(sandbox, words.older, words.newer)
             if words.what
-            else list_releases(sandbox, words.root)
+            else list_releases(activation)
         ),
         "rollback": lambda: rollback(activation, sandbox.bin, words.number, tell),
         "activate": lambda: (

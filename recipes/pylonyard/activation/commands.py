@@ -39,17 +39,11 @@ class Activation:
     def is_allowed(self) -> bool:
         return os.geteuid() == 0 or not self.tree.is_machine
 
-    def active(self) -> int | None:
-        """Return which release is active; None also if that cannot be known."""
-        try:
-            return self.recorded()
-        except (OSError, ActivationError):
-            return None
-
     def recorded(self) -> int | None:
         """Return which release is active.
 
         :raises ActivationError: if the journal is damaged
+        :raises PermissionError: if there is one, which is root's alone to read
         """
         return journals.load(self.tree, self.sandbox).release
 
@@ -79,11 +73,20 @@ class Activation:
         return plan(release, seen, force_new=force_new)
 
     def dry_run(self, say: Say, *, force_new: bool = False) -> None:
-        """Tell what ``activate`` would do; change nothing."""
+        """Tell what ``activate`` would do; change nothing.
+
+        :raises ActivationError: if ``activate`` would, or if only root can tell
+        """
         release = self.release()
-        if journals.load(self.tree, self.sandbox).is_cut_short:
+        try:
+            is_cut_short = journals.load(self.tree, self.sandbox).is_cut_short
+            made = self.plan(release, force_new=force_new)
+        except PermissionError as error:
+            raise ActivationError(
+                f"only root may read what is active here: sudo {sys.argv[0]} activate --dry-run"
+            ) from error
+        if is_cut_short:
             say("# an activation was cut short: its steps are undone first")
-        made = self.plan(release, force_new=force_new)
         for line in told(self.tree, made):
             say(line)
         if not made.steps:
