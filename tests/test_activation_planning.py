@@ -179,6 +179,31 @@ def test_edited_file_is_kept_and_ours_put_beside_it():
     )
 
 
+def test_file_of_another_sandbox_is_not_taken():
+    release = Release(3, RELEASE, (site(),), FILES)
+
+    with pytest.raises(ActivationError) as caught:
+        plan(release, world(), force_new=True, claimed={INIT.name: "/srv/other"})
+
+    assert str(caught.value) == (
+        "/etc/init.d/shop: the sandbox /srv/other has laid it; "
+        "rename this site, or: sudo /srv/other/bin/pylonyard deactivate"
+    )
+
+
+def test_module_that_another_sandbox_laid_serves_both_and_is_left_to_it():
+    seen = embedded_world()
+    mod_wsgi = Release(3, RELEASE, (site(mode="mod_wsgi"),), (VHOST, WSGI))
+    claimed = {WSGI.name: "/srv/other"}
+    assert plan(mod_wsgi, seen, claimed=claimed).steps == ()
+
+    seen = dataclasses.replace(seen, originals={WSGI.name: ABSENT}, running=frozenset({"shop"}))
+    proxied = Release(4, RELEASE, (site(),), (VHOST,))
+
+    assert plan(proxied, seen, claimed=claimed).steps == ()
+    assert commands(plan(proxied, seen))[0] == f"rm {WSGI.name}"
+
+
 def test_removed_cron_entry_stays_removed():
     seen = world(**{**DONE, "entries": {**DONE["entries"], CRON.name: ABSENT}})
 

@@ -5,7 +5,7 @@ from pylonyard.activation import trust
 from pylonyard.activation.effects import Effects
 from pylonyard.activation.entries import ABSENT, Change, Entry
 from pylonyard.activation.errors import ActivationError
-from pylonyard.activation.journal import Journal, load, name_of, needed_elsewhere, save
+from pylonyard.activation.journal import Journal, load, name_of, save
 from pylonyard.activation.steps import Grant, Join, Serve
 from pylonyard.activation.tree import Tree
 
@@ -96,6 +96,8 @@ def test_journal_is_kept_for_root_alone(tree, tmp_path):
         effects,
         {"/etc/x": ABSENT},
         "reload",
+        (("www-data", "shop"),),
+        ("/srv",),
     )
 
     save(tree, tmp_path, journal)
@@ -114,13 +116,6 @@ def test_damaged_journal_is_one_line(tree, tmp_path):
         f"{tree.path(name_of(tmp_path))}: expected a journal of activations, got damaged text; "
         "move it away, and activate again"
     )
-
-
-def test_modules_of_other_sandboxes_are_needed(tree, tmp_path):
-    save(tree, tmp_path / "other", Journal("other", 1, modules=("proxy", "ssl")))
-    save(tree, tmp_path, Journal("own", 1, modules=("headers",)))
-
-    assert needed_elsewhere(tree, tmp_path) == {"proxy", "ssl"}
 
 
 def test_effects_add_up_to_the_first_state(tmp_path):

@@ -181,14 +181,14 @@ class Carrier:
         if not run and not run.at_work and self.httpd.pid:
             self.note(reloaded="reload")
 
-    def finish(self, release: int, laid: Mapping[str, str], modules: tuple[str, ...]) -> None:
+    def finish(self, release: int, laid: Mapping[str, str], **needs: object) -> None:
         """Make what was done in this run what is active."""
         self.note(
             release=release,
             since=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             ours=self.journal.ours.then(self.journal.run).without_kept(),
             laid=dict(laid),
-            modules=modules,
+            **needs,
             run=Effects(),
             reloaded="",
         )
@@ -297,7 +297,7 @@ def _undo_file(carrier: Carrier, name: str, change: Change) -> None:
 def _forget_members(carrier: Carrier, effects: Effects) -> None:
     tree = carrier.tree
     changes = {name: c for name, c in effects.files.items() if name in ACCOUNTS}
-    if changes and all(tree.read(name) == change.after for name, change in changes.items()):
+    if "/etc/group" in changes and all(tree.read(n) == c.after for n, c in changes.items()):
         for name, change in changes.items():
             tree.put(name, change.before)
     for user, group in effects.members:

@@ -6,13 +6,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pylonyard.activation import access, beside, sources, trust, world
 from pylonyard.activation import journal as journals
-from pylonyard.activation import sources, trust, world
 from pylonyard.activation.carrying import (
     Carrier,
     Say,
     init_files,
-    spared_links,
     undo_files,
     undo_servers,
     undo_stops,
@@ -21,6 +20,7 @@ from pylonyard.activation.carrying import (
 from pylonyard.activation.effects import Effects
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.httpd import Httpd, Logs
+from pylonyard.activation.journal import Journal
 from pylonyard.activation.planning import Plan, plan
 from pylonyard.activation.sharing import undo_modes
 from pylonyard.activation.tree import Tree
@@ -70,7 +70,9 @@ class Activation:
             originals,
             runs_apache=Httpd(self.tree).pid is not None,
         )
-        return plan(release, seen, force_new=force_new)
+        others = journals.others(self.tree, self.sandbox)
+        claimed = beside.claimed(others.values())
+        return plan(release, seen, force_new=force_new, claimed=claimed)
 
     def dry_run(self, say: Say, *, force_new: bool = False) -> None:
         """Tell what ``activate`` would do; change nothing.
@@ -107,9 +109,8 @@ class Activation:
                 carrier.say(f"# {note}")
             carrier.take(made.steps, self._logs(release))
             laid = {s.name: s.entry.digest for s in release.files}
-            modules = [m for site in release.sites for m in site.modules]
             if made.steps or carrier.journal.release != release.number:
-                carrier.finish(release.number, laid, tuple(dict.fromkeys(modules)))
+                carrier.finish(release.number, laid, **self._needs(release))
         what = "is active now" if made.steps else "is active; there is nothing to do"
         carrier.say(f"# release {release.number} {what}")
 
@@ -126,11 +127,27 @@ class Activation:
             self._take_away(carrier, journal.ours)
         carrier.say(f"# release {journal.release} is not active any more")
 
-    def _take_away(self, carrier: Carrier, ours: Effects) -> None:
-        spared = spared_links(journals.needed_elsewhere(self.tree, self.sandbox))
-        before = self.tree.snapshot(ours.files)
-        carrier.note(pending=before)
-        undo_files(carrier, ours, spared | init_files(ours))
+    def _needs(self, release: sources.Release) -> dict[str, object]:
+        """Return what has to stay while the release is active, whoever brought it about."""
+        sites = [site for site in release.sites if not site.has_server]
+        apache = world.apache_user(self.tree)
+        members = [(apache, world.account(self.tree, site.user).group) for site in sites]
+        folders = [str(need.path) for site in sites for need in access.needs(site)]
+        modules = [module for site in release.sites for module in site.modules]
+        needs: dict[str, Iterable[object]] = {
+            "members": members,
+            "folders": folders,
+            "modules": modules,
+        }
+        return {name: tuple(dict.fromkeys(values)) for name, values in needs.items()}
+
+    def _take_away(self, carrier: Carrier, everything: Effects) -> None:
+        others = journals.others(self.tree, self.sandbox)
+        ours, parts = beside.divided(everything, others)
+        for name in parts:
+            carrier.say(f"# {others[name].sandbox} needs some of it, which stays until that goes")
+        carrier.note(pending=self.tree.snapshot(ours.files))
+        undo_files(carrier, ours, init_files(ours))
         httpd = carrier.httpd
         try:
             if httpd.pid:
@@ -143,10 +160,11 @@ class Activation:
                 f"without it, Apache refuses its configuration: {error}; it stays active"
             ) from error
         undo_servers(carrier, ours)
-        undo_files(carrier, ours, spared)
+        undo_files(carrier, ours)
         undo_modes(self.tree, ours, carrier.leave)
         undo_stops(carrier, ours)
-        carrier.note(release=None, since="", ours=Effects(), laid={}, modules=(), pending=None)
+        beside.hand_over(self.tree, others, parts)
+        carrier.note(**vars(Journal(carrier.journal.sandbox)))
 
     def carrier(self, say: Say) -> Carrier:
         journal = journals.load(self.tree, self.sandbox)

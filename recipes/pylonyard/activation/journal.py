@@ -36,6 +36,10 @@ class Journal:
     """What a step at work, or cut short, may be changing, as it was before."""
     reloaded: str = ""
     """What Apache was told of ``run``: ``reload``, ``start``, or nothing yet."""
+    members: tuple[tuple[str, str], ...] = ()
+    """Accounts, and the groups that the release needs them in."""
+    folders: tuple[str, ...] = ()
+    """What the release needs open for Apache."""
 
     @property
     def is_cut_short(self) -> bool:
@@ -53,6 +57,8 @@ class Journal:
             "run": self.run.to_json(),
             "pending": None if pending is None else {n: e.to_json() for n, e in pending.items()},
             "reloaded": self.reloaded,
+            "members": [list(pair) for pair in self.members],
+            "folders": list(self.folders),
         }
 
 
@@ -67,10 +73,13 @@ def load(tree: Tree, sandbox: Path) -> Journal:
 
     :raises ActivationError: if it is damaged
     """
-    name = name_of(sandbox)
+    return _read(tree, name_of(sandbox)) or Journal(str(sandbox))
+
+
+def _read(tree: Tree, name: str) -> Journal | None:
     entry = tree.read(name)
     if entry == ABSENT:
-        return Journal(str(sandbox))
+        return None
     try:
         values = json.loads(entry.content)
         pending = values["pending"]
@@ -84,14 +93,22 @@ def load(tree: Tree, sandbox: Path) -> Journal:
             Effects.from_json(values["run"]),
             None if pending is None else {n: Entry.from_json(e) for n, e in pending.items()},
             values["reloaded"],
+            tuple((user, group) for user, group in values.get("members", ())),
+            tuple(values.get("folders", ())),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(tree, name) from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ActivationError(
+            f"{tree.path(name)}: expected a journal of activations, got damaged text; "
+            "move it away, and activate again"
+        ) from error
 
 
 def save(tree: Tree, sandbox: Path, journal: Journal) -> None:
     """Write the journal, to the disk itself; remove it if it says nothing."""
-    name = name_of(sandbox)
+    save_as(tree, name_of(sandbox), journal)
+
+
+def save_as(tree: Tree, name: str, journal: Journal) -> None:
     if journal.release is None and not journal.is_cut_short and not journal.ours:
         # The folder of all is the lock, which whoever holds it removes at the very end.
         for gone in (draft_of(name), name, os.path.dirname(name)):
@@ -101,28 +118,14 @@ def save(tree: Tree, sandbox: Path, journal: Journal) -> None:
     tree.put(name, Entry("file", 0o600, 0, 0, text.encode()))
 
 
-def needed_elsewhere(tree: Tree, sandbox: Path) -> frozenset[str]:
-    """Return the modules that other sandboxes' active releases need.
+def others(tree: Tree, sandbox: Path) -> dict[str, Journal]:
+    """Return the journals of other sandboxes, by their files.
 
-    :raises ActivationError: if the journal of one is damaged
+    :raises ActivationError: if one is damaged
     """
-    own, found = Path(name_of(sandbox)).parent.name, set()
-    for digest in tree.names(FOLDER):
-        name = f"{FOLDER}/{digest}/journal.json"
-        if digest == own or (entry := tree.read(name)) == ABSENT:
-            continue
-        try:
-            found |= set(json.loads(entry.content)["modules"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise _damaged(tree, name) from error
-    return frozenset(found)
-
-
-def _damaged(tree: Tree, name: str) -> ActivationError:
-    return ActivationError(
-        f"{tree.path(name)}: expected a journal of activations, got damaged text; "
-        "move it away, and activate again"
-    )
+    names = (f"{FOLDER}/{digest}/journal.json" for digest in tree.names(FOLDER))
+    found = {name: _read(tree, name) for name in names if name != name_of(sandbox)}
+    return {name: journal for name, journal in found.items() if journal is not None}
 
 
 @contextmanager

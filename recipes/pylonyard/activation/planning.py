@@ -1,8 +1,9 @@
 """From a release and the state of the machine to a plan; pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from pylonyard.activation import access
 from pylonyard.activation.conffiles import NEW, Decision, decide
@@ -42,14 +43,22 @@ class Plan:
     notes: tuple[str, ...]
 
 
-def plan(release: Release, world: World, *, force_new: bool = False) -> Plan:
+def plan(
+    release: Release,
+    world: World,
+    *,
+    force_new: bool = False,
+    claimed: Mapping[str, str] = MappingProxyType({}),
+) -> Plan:
     """Return how the machine comes to serve ``release``; no step if it does.
 
     :param force_new: whether ours replaces a file that somebody edited
+    :param claimed: each file that another sandbox laid, with the sandbox
     :raises ActivationError: if it cannot
     """
+    _expect_unclaimed(release, claimed)
     notes: list[str] = []
-    first = [*_access(release, world, notes), *_dropped(release, world)]
+    first = [*_access(release, world, notes), *_dropped(release, world, claimed)]
     files = _files(release, world, notes, force_new)
     cron = [step for step in files if "/cron.d/" in step.watched[0]]
     changes = [*first, *(step for step in files if step not in cron)]
@@ -58,6 +67,17 @@ def plan(release: Release, world: World, *, force_new: bool = False) -> Plan:
     last = list(_taken_up(release, world, notes)) if any(map(_is_apache, changes)) else []
     notes += _modes(release)
     return Plan((*changes, *starting, *last), tuple(notes))
+
+
+def _expect_unclaimed(release: Release, claimed: Mapping[str, str]) -> None:
+    for source in release.files:
+        # What loads a module is not a site's, and one serves all.
+        if source.name in claimed and not source.name.startswith(f"{APACHE}/mods-available/"):
+            sandbox = claimed[source.name]
+            raise ActivationError(
+                f"{source.name}: the sandbox {sandbox} has laid it; "
+                f"rename this site, or: sudo {sandbox}/bin/pylonyard deactivate"
+            )
 
 
 def _modes(release: Release) -> Iterator[str]:
@@ -114,9 +134,9 @@ def _can_be_met(need: access.Need, site: Site, world: World) -> bool:
     return access.is_met(need, world) or by_group or is_mended
 
 
-def _dropped(release: Release, world: World) -> Iterator[Step]:
+def _dropped(release: Release, world: World, claimed: Mapping[str, str]) -> Iterator[Step]:
     """Yield how to take away what an earlier release laid and this one has not."""
-    wanted = {source.name for source in release.files}
+    wanted = {*claimed, *(source.name for source in release.files)}
     # What is not among the originals was never changed: somebody's own file.
     for name in sorted((set(world.laid) & set(world.originals)) - wanted, reverse=True):
         site, kind = Path(name).stem, Path(name).parts[2]
