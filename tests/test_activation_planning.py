@@ -130,6 +130,22 @@ def test_what_apache_has_folders_for_besides_is_not_watched(tmp_path):
         assert strange not in map(Tree(tmp_path).path, Tree(tmp_path).snapshot(step.watched))
 
 
+def test_site_that_an_earlier_release_disabled_is_enabled_again():
+    enabled = "/etc/apache2/sites-enabled"
+    seen = {
+        **DONE,
+        "originals": {
+            f"{enabled}/{name}.conf": Entry("link") for name in ("old", "gone", "named", "shop")
+        },
+        "available_sites": frozenset({"old", "named", "shop"}),
+    }
+    release = Release(3, RELEASE, (site(disable_sites=("named",)),), FILES)
+
+    steps = commands(plan(release, world(**seen)))
+
+    assert steps == ["a2ensite old", "apache2ctl configtest", "apache2ctl graceful", steps[-1]]
+
+
 def test_apache_that_does_not_run_is_started():
     made = plan(Release(3, RELEASE, (site(),), FILES), world(runs_apache=False))
 

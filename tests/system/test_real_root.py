@@ -280,6 +280,22 @@ def test_embedded_application_reads_its_ini_and_writes_its_data(changing):
     assert "simplesite" not in machine.run("id", "-Gn", "www-data").stdout.split()
 
 
+def test_what_embedding_needed_open_is_closed_for_a_server_of_its_own(changing):
+    machine, change = changing
+    data = machine.checkout.path / "var/data/simplesite"
+    before = data.stat().st_mode
+    change(2)
+    assert data.stat().st_mode != before
+
+    change(1)
+    change(3)
+
+    assert machine.visit() == "200"
+    assert data.stat().st_mode == before
+    assert "simplesite" not in machine.run("id", "-Gn", "www-data").stdout.split()
+    assert "nothing to do" in change(3)
+
+
 COMMENT = """
 from visitor import Visitor
 visitor = Visitor("http://127.0.0.1", "www.example.org")

@@ -28,7 +28,7 @@ def divided(ours: Effects, others: Mapping[str, Journal]) -> tuple[Effects, dict
     for name, other in others.items():
         if part := _needed(ours, other):
             parts[name] = part
-            ours = _without(ours, part)
+            ours = without(ours, part)
     return ours, parts
 
 
@@ -42,7 +42,8 @@ def _needed(ours: Effects, other: Journal) -> Effects:
     )
 
 
-def _without(ours: Effects, part: Effects) -> Effects:
+def without(ours: Effects, part: Effects) -> Effects:
+    """Return ``ours`` but for the files, memberships and modes of a part of it."""
     files = {name: change for name, change in ours.files.items() if name not in part.files}
     rest = replace(
         ours,

@@ -3,10 +3,11 @@
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from pylonyard.activation import access, beside, sources, trust, world
+from pylonyard.activation import access, beside, closing, sources, trust, world
 from pylonyard.activation import journal as journals
 from pylonyard.activation.carrying import (
     Carrier,
@@ -24,6 +25,7 @@ from pylonyard.activation.journal import Journal
 from pylonyard.activation.planning import Plan, plan
 from pylonyard.activation.sharing import undo_modes
 from pylonyard.activation.tree import Tree
+from pylonyard.errors import CommandError
 from pylonyard.releases import Releases
 
 
@@ -81,15 +83,18 @@ class Activation:
         """
         release = self.release()
         try:
-            is_cut_short = journals.load(self.tree, self.sandbox).is_cut_short
+            journal = journals.load(self.tree, self.sandbox)
+            left = self._left_over(journal.ours, release)
             made = self.plan(release, force_new=force_new)
         except PermissionError as error:
             raise ActivationError(
                 f"only root may read what is active here: sudo {sys.argv[0]} activate --dry-run"
             ) from error
-        if is_cut_short:
+        if journal.is_cut_short:
             say("# an activation was cut short: its steps are undone first")
         for line in told(self.tree, made):
+            say(line)
+        for line in closing.told(left):
             say(line)
         if not made.steps:
             say(f"# release {release.number} is active; there is nothing to do")
@@ -111,6 +116,7 @@ class Activation:
             laid = {s.name: s.entry.digest for s in release.files}
             if made.steps or carrier.journal.release != release.number:
                 carrier.finish(release.number, laid, **self._needs(release))
+            self._close(carrier, release)
         what = "is active now" if made.steps else "is active; there is nothing to do"
         carrier.say(f"# release {release.number} {what}")
 
@@ -127,19 +133,39 @@ class Activation:
             self._take_away(carrier, journal.ours)
         carrier.say(f"# release {journal.release} is not active any more")
 
-    def _needs(self, release: sources.Release) -> dict[str, object]:
+    def _left_over(self, ours: Effects, release: sources.Release) -> Effects:
+        return closing.left_over(ours, release.sites, self._needs(release)["members"])
+
+    def _close(self, carrier: Carrier, release: sources.Release) -> None:
+        """Take back what an earlier release needed open; the release is active already."""
+        left = self._left_over(carrier.journal.ours, release)
+        if not left:
+            return
+        others = journals.others(self.tree, self.sandbox)
+        ours, parts = beside.divided(left, others)
+        for line in closing.told(ours):
+            carrier.say(line)
+        try:
+            undo_files(carrier, replace(ours, modes={}))
+            undo_modes(self.tree, ours)
+        except (ActivationError, CommandError, OSError) as error:
+            carrier.say(f"# {error}")
+        else:
+            beside.hand_over(self.tree, others, parts)
+            carrier.note(ours=beside.without(carrier.journal.ours, left))
+
+    def _needs(self, release: sources.Release) -> dict[str, tuple[Any, ...]]:
         """Return what has to stay while the release is active, whoever brought it about."""
         sites = [site for site in release.sites if not site.has_server]
         apache = world.apache_user(self.tree)
         members = [(apache, world.account(self.tree, site.user).group) for site in sites]
         folders = [str(need.path) for site in sites for need in access.needs(site)]
         modules = [module for site in release.sites for module in site.modules]
-        needs: dict[str, Iterable[object]] = {
-            "members": members,
-            "folders": folders,
-            "modules": modules,
+        return {
+            "members": tuple(dict.fromkeys(members)),
+            "folders": tuple(dict.fromkeys(folders)),
+            "modules": tuple(dict.fromkeys(modules)),
         }
-        return {name: tuple(dict.fromkeys(values)) for name, values in needs.items()}
 
     def _take_away(self, carrier: Carrier, everything: Effects) -> None:
         others = journals.others(self.tree, self.sandbox)

@@ -196,12 +196,22 @@ def _enabled(release: Release, world: World) -> Iterator[Step]:
         )
     if missing := [name for name in modules if name not in world.enabled_modules]:
         yield Tool(("a2enmod", *missing), MODULES)
-    for name in dict.fromkeys(name for site in sites for name in site.disable_sites):
+    disabled = list(dict.fromkeys(name for site in sites for name in site.disable_sites))
+    for name in disabled:
         if name in world.enabled_sites:
             yield Tool(("a2dissite", name), SITES)
+    for name in sorted(_disabled_before(world) - set(disabled)):
+        yield Tool(("a2ensite", name), SITES)
     for site in sites:
         if site.name not in world.enabled_sites:
             yield Tool(("a2ensite", site.name), SITES)
+
+
+def _disabled_before(world: World) -> set[str]:
+    """Return the sites that an earlier release had disabled, and that are so still."""
+    links = (Path(name) for name, entry in world.originals.items() if entry.kind == "link")
+    ours = {link.stem for link in links if str(link.parent) == f"{APACHE}/sites-enabled"}
+    return ours & world.available_sites - world.enabled_sites
 
 
 def _registered(release: Release, world: World) -> Iterator[Step]:

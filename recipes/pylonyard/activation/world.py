@@ -56,6 +56,7 @@ class World:
     runs_apache: bool = False
     available_modules: frozenset[str] = frozenset()
     enabled_modules: frozenset[str] = frozenset()
+    available_sites: frozenset[str] = frozenset()
     enabled_sites: frozenset[str] = frozenset()
     registered: frozenset[str] = frozenset()
     """Sites whose init script is in the run levels."""
@@ -92,6 +93,7 @@ def look(
         has_apache=tree.read(f"{APACHE}/apache2.conf").kind != "absent",
         available_modules=_stems(tree.names(f"{APACHE}/mods-available"), ".load"),
         enabled_modules=_stems(tree.names(f"{APACHE}/mods-enabled"), ".load"),
+        available_sites=_stems(tree.names(f"{APACHE}/sites-available"), ".conf"),
         enabled_sites=_stems(tree.names(f"{APACHE}/sites-enabled"), ".conf"),
         registered=frozenset(registered(tree)),
         running=frozenset(s.name for s in release.sites if listening.inodes(s.host, s.port)),
