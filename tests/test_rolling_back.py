@@ -172,6 +172,21 @@ def test_whatever_fails_the_machine_and_current_go_together(place, error):
     assert told(place, "blog") == ["status", "stop", "start"]
 
 
+def test_commands_are_those_of_the_release_when_it_is_laid(place):
+    """Its init scripts start servers by them."""
+    seen = []
+
+    class Looking(NothingActive):
+        is_allowed = True
+
+        def recorded(self):
+            seen.append(state(place))
+
+    back(place, kind=Looking)
+
+    assert seen == [(1, ["shop"])]
+
+
 def test_server_of_a_site_that_the_release_lacks_is_stopped(place):
     status, said = back(place)
 

@@ -36,18 +36,22 @@ def rollback(activation: Activation, bin_folder: Path, wanted: int | None, say: 
     # A scratch tree has no servers: those that run are the machine's.
     lost = _lost(*folders) if activation.tree.is_machine else {}
     stopped = _stopped(bin_folder, lost, say)
-    releases.flip(number)
     try:
+        _flip(releases, bin_folder, number)
         is_laid = _lay_again(activation, say)
     except BaseException:
         if before is not None:
-            releases.flip(before)
+            _flip(releases, bin_folder, before)
             for control in stopped:
                 _told(control, "start", lost[control.name], say)
         raise
-    link_commands(bin_folder, releases.current)
     say(f"Release {number} is current{', and active' if is_laid else ''}.")
     return _serve_again(bin_folder, folders, sites, say) if activation.tree.is_machine else 0
+
+
+def _flip(releases: Releases, bin_folder: Path, number: int) -> None:
+    releases.flip(number)
+    link_commands(bin_folder, releases.current)
 
 
 def _earlier(releases: Releases, before: int | None) -> int:
