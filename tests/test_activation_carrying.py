@@ -44,7 +44,7 @@ def lay(carrier, entry=OURS):
 
 def activate(carrier, *steps):
     carrier.take(steps, Logs({}))
-    carrier.finish(1, {}, ())
+    carrier.finish(1, {})
 
 
 def test_file_that_was_kept_survives_the_undoing_of_what_took_its_place(carrier):

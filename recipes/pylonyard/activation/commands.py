@@ -147,7 +147,7 @@ class Activation:
             carrier.say(line)
         try:
             undo_files(carrier, replace(ours, modes={}))
-            undo_modes(self.tree, ours)
+            undo_modes(self.tree, ours, carrier.leave)
         except (ActivationError, CommandError, OSError) as error:
             carrier.say(f"# {error}")
         else:
