@@ -1,7 +1,12 @@
+import contextlib
+import itertools
 import socket
 import threading
+import time
 
 import pytest
+from pylonyard.activation import httpd
+from pylonyard.activation.errors import ActivationError
 from pylonyard.server.answering import answers, reachable
 
 
@@ -10,7 +15,7 @@ def talk():
     """Return a port whose first caller is told something."""
     servers = []
 
-    def serve(reply):
+    def serve(reply, then=()):
         server = socket.create_server(("127.0.0.1", 0))
 
         def run():
@@ -20,6 +25,9 @@ def talk():
                 caller.sendall(reply)
                 if not reply:
                     done.wait()
+                with contextlib.suppress(OSError):
+                    for more in then:
+                        caller.sendall(more)
 
         thread = threading.Thread(target=run)
         thread.start()
@@ -57,6 +65,37 @@ def test_nobody_answers():
         port = server.getsockname()[1]
 
     assert answers("127.0.0.1", port, "/", 0.1) is False
+
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+def slowly(text):
+    """Yield byte after byte: each in time, all of them in none."""
+    for byte in text:
+        time.sleep(0.05)
+        yield bytes([byte])
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [
+        lambda: slowly(b"HTTP/1.1 200 OK" + b" " * 1000),
+        lambda: itertools.chain([b"HTTP/1.1 200 OK\r\n"], slowly(b"X-Name: value\r\n" * 100)),
+        lambda: itertools.repeat(CONTINUE),
+    ],
+    ids=["status line", "header", "answers that announce another"],
+)
+def test_answer_that_trickles_is_waited_for_no_longer_than_said(talk, endless):
+    began = time.monotonic()
+
+    assert answers("127.0.0.1", talk(CONTINUE, endless()), "/", 0.3) is False
+    port = talk(CONTINUE, endless())
+    with pytest.raises(ActivationError) as caught:
+        httpd.request("127.0.0.1", port, "shop.example.org", timeout=0.3)
+
+    assert str(caught.value) == f"127.0.0.1:{port} does not answer: timed out"
+    assert time.monotonic() - began < 5
 
 
 def test_every_address_is_asked_at_home():

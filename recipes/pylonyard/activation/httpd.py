@@ -18,6 +18,7 @@ from pylonyard.activation.tree import Tree
 from pylonyard.activation.world import APACHE
 from pylonyard.errors import CommandError
 from pylonyard.running import PROGRAM_PATH, run
+from pylonyard.server import answering
 from pylonyard.server.processes import Handle, parent, pids, started
 
 RELOAD_PATIENCE = 15.0
@@ -186,6 +187,7 @@ def request(
 ) -> int:
     """Return the status of the answer to ``GET path`` for ``host``.
 
+    :param timeout: in seconds, however the answer trickles
     :raises ActivationError: if there is none
     """
     kind: type[http.client.HTTPConnection] = http.client.HTTPConnection
@@ -194,8 +196,8 @@ def request(
         context = ssl._create_unverified_context()
         connection = http.client.HTTPSConnection(address, port, timeout=timeout, context=context)
     try:
-        connection.request("GET", path, headers={"Host": host, "Connection": "close"})
-        return connection.getresponse().status
+        headers = {"Host": host, "Connection": "close"}
+        return answering.asked(connection, path, headers, timeout)
     except (OSError, http.client.HTTPException) as error:
         why = getattr(error, "strerror", None) or str(error) or error.__class__.__name__
         raise ActivationError(f"{address}:{port} does not answer: {why}") from error
