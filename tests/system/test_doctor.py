@@ -10,6 +10,7 @@ from datetime import datetime
 import machines
 import pytest
 from machines import Machine, free_port, released
+from namespaces import run_apart
 
 pytestmark = machines.NEEDED
 
@@ -454,3 +455,35 @@ def test_doctor_is_quick_on_a_healthy_site(machine):
     machine.pylonyard("doctor")
 
     assert time.monotonic() - began < 10
+
+
+PRIVATE = r"""
+doctor() { bin/pylonyard doctor --root $1 --json; }
+bin/simplesite-httpd start >/dev/null
+doctor $TREE | tr -d '\n'; echo
+for database in var/data/simplesite/*.db; do echo this is no database >$database; done
+bin/simplesite-httpd restart >/dev/null
+doctor $TREE | tr -d '\n'; echo
+bin/simplesite-httpd stop >/dev/null
+"""
+
+
+def test_site_that_its_private_apache_runs_is_examined_there(public_checkout, tmp_path):
+    site = public_checkout()
+    port = free_port()
+    words = ("site:mode=mod_wsgi", "site:user=www-data", f"vhost:httpd-port={port}")
+    site.bootstrap("-c", "staging.cfg", *words)
+    (tmp_path / "etc").mkdir()
+
+    lines = run_apart(PRIVATE, site.path, {**site.environ, "TREE": str(tmp_path)})
+    healthy, failing = (
+        {each["check"]: each for each in json.loads(line)["findings"]} for line in lines
+    )
+
+    assert not red(healthy), healthy
+    where = f"http://staging.example.org:{port}/"
+    assert healthy["visit"]["text"] == f"{where} answers 200"
+    assert healthy["hello"]["text"] == "not needed: the application itself answers"
+    assert failing["visit"]["text"] == f"{where} answers 500"
+    assert red(failing) == {"visit", "application-log"}
+    assert failing["hello"]["text"].startswith("a Hello World works here")

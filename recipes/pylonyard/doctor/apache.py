@@ -95,27 +95,37 @@ def shadowed(subject: Subject) -> Iterator[Finding]:
 
 
 def visit(subject: Subject) -> Iterator[Finding]:
-    """Visit the site as a browser would."""
+    """Visit the site as a browser would: at its private Apache, if that is what runs it."""
     check, site = "visit", subject.site
-    if not subject.is_laid:
-        yield unknown(check, NOT_LAID)
-        return
-    where = f"http://{site.server_name}:{site.listen_port}/"
-    try:
-        status = request(Ask(site).address, site.listen_port, site.server_name, timeout=20)
-    except ActivationError as error:
-        if not site.has_server:
-            subject.answers[check] = False
-        yield bad(check, f"{where}: {error}", "see apache-running and apache-config")
-        return
-    if not site.has_server:
-        subject.answers[check] = status < 500
-    if status < 500:
-        yield good(check, f"{where} answers {status}")
+    if subject.is_by_private_apache:
+        address, port = "127.0.0.1", subject.private_port
+        advice = f"bin/{site.name}-httpd restart"
     else:
-        backend = status in (502, 503, 504) and site.has_server
-        what = f"bin/{site.name} start" if backend else f"see site-log; bin/{site.name} log"
-        yield bad(check, f"{where} answers {status}", what)
+        address, port = Ask(site).address, site.listen_port
+        advice = "see apache-running and apache-config"
+    if port is None:
+        yield unknown(check, f"{subject.current / site.name / 'httpd.conf'} cannot be read")
+    elif site.has_server and not subject.is_laid:
+        yield unknown(check, NOT_LAID)
+    else:
+        found = _visited(subject, address, port, advice)
+        if not site.has_server:
+            subject.answers[check] = found.ok is True
+        yield found
+
+
+def _visited(subject: Subject, address: str, port: int, advice: str) -> Finding:
+    check, site = "visit", subject.site
+    where = f"http://{site.server_name}:{port}/"
+    try:
+        status = request(address, port, site.server_name, timeout=20)
+    except ActivationError as error:
+        return bad(check, f"{where}: {error}", advice)
+    if status < 500:
+        return good(check, f"{where} answers {status}")
+    backend = status in (502, 503, 504) and site.has_server
+    what = f"bin/{site.name} start" if backend else f"see site-log; bin/{site.name} log"
+    return bad(check, f"{where} answers {status}", what)
 
 
 def loaded(subject: Subject) -> Iterator[Finding]:

@@ -69,10 +69,11 @@ WSGIScriptAlias / {folder}/hello.wsgi process-group=hello application-group=%{{G
 
 
 def hello(subject: Subject) -> Iterator[Finding]:
-    """Serve a Hello World as the application is served, unless that answers."""
+    """Serve a Hello World as the application is served, if that does not answer."""
     check = "hello"
-    if all(subject.answers.values()) and subject.answers:
-        yield unknown(check, "not needed: the application itself answers")
+    if all(subject.answers.values()):
+        why = "the application itself answers" if subject.answers else "nothing asked has failed"
+        yield unknown(check, f"not needed: {why}")
         return
     if subject.owner.uid < 0:
         yield unknown(check, f"there is no account {subject.site.user} to run it")

@@ -103,18 +103,26 @@ def _examined(check: str, path: Path, advice: str) -> Finding:
 
 
 def apache(subject: Subject) -> Iterator[Finding]:
-    if not subject.is_laid:
+    """Read the log of Apache as a whole: the machine's, or the site's private one."""
+    if subject.is_by_private_apache:
+        path = subject.site.log / f"{subject.name}-httpd.log"
+    elif subject.is_laid:
+        path = subject.httpd.error_log
+    else:
         yield unknown("apache-log", "the site is not activated")
         return
-    path = subject.httpd.error_log
     yield _examined("apache-log", path, f"tail -50 {path}")
 
 
 def site(subject: Subject) -> Iterator[Finding]:
-    if not subject.is_laid:
+    """Read the log of the site's virtual host."""
+    if subject.is_by_private_apache:
+        path = subject.site.log / f"{subject.name}-error.log"
+    elif subject.is_laid:
+        path = subject.httpd.site_log(subject.name)
+    else:
         yield unknown("site-log", "the site is not activated")
         return
-    path = subject.httpd.site_log(subject.name)
     yield _examined("site-log", path, f"tail -50 {path}")
 
 

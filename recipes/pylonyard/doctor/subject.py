@@ -2,6 +2,7 @@
 
 import configparser
 import os
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,9 @@ from pylonyard.activation.journal import Journal
 from pylonyard.activation.sources import Site
 from pylonyard.activation.tree import Tree
 from pylonyard.activation.world import APACHE, Account, account, apache_user
+from pylonyard.doctor import reading
 from pylonyard.running import clean_environment, completed
+from pylonyard.server.errors import ServerError
 from pylonyard.server.settings import Settings
 
 
@@ -52,6 +55,21 @@ class Subject:
         return journal or any(self.tree.read(n).kind != "absent" for n in (self.vhost, enabled))
 
     @property
+    def is_by_private_apache(self) -> bool:
+        """Whether the site's private Apache, ``bin/<site>-httpd``, is what runs it."""
+        return not self.site.has_server and not self.is_laid
+
+    @cached_property
+    def private_port(self) -> int | None:
+        """Where the private Apache listens; None if its configuration cannot be read."""
+        try:
+            text = reading.content(self.current / self.name / "httpd.conf").decode()
+        except (OSError, ServerError, UnicodeDecodeError):
+            return None
+        found = re.search(r"(?m)^Listen 127\.0\.0\.1:(\d+) http$", text)
+        return int(found[1]) if found else None
+
+    @property
     def is_development(self) -> bool:
         return self.settings.reload
 
@@ -67,17 +85,16 @@ class Subject:
     @property
     def runner(self) -> Account:
         """Who runs the application's code."""
-        is_private = self.site.mode == "embedded" and not self.is_laid
-        embedded = self.site.mode == "embedded" and not is_private
-        return self.apache_account if embedded else self.owner
+        is_embedded = self.site.mode == "embedded" and not self.is_by_private_apache
+        return self.apache_account if is_embedded else self.owner
 
     @cached_property
     def ini(self) -> configparser.RawConfigParser | None:
         """The live ini; None if we may not read it, or it is damaged."""
         parser = configparser.RawConfigParser(strict=False)
         try:
-            parser.read_string(self.settings.ini.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, configparser.Error):
+            parser.read_string(reading.content(self.settings.ini).decode())
+        except (OSError, ServerError, UnicodeDecodeError, configparser.Error):
             return None
         return parser
 

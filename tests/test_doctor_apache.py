@@ -1,0 +1,102 @@
+"""What the doctor is told by a site's private Apache, and by the machine's of other sites."""
+
+import contextlib
+import http.server
+import threading
+from datetime import datetime
+
+import pytest
+from pylonyard.doctor import apache, hello, logs
+from test_doctor_checks import place, subject
+from test_doctor_files import told
+
+__all__ = ["place"]  # a fixture
+
+
+@contextlib.contextmanager
+def private_apache(place, status):
+    """Answer every request with ``status``, where the private Apache of the site listens."""
+
+    class Answering(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.headers["Host"])
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *words):
+            pass
+
+    asked = []
+    with http.server.HTTPServer(("127.0.0.1", 0), Answering) as server:
+        port = server.server_port
+        (place / "current/shop/httpd.conf").write_text(
+            f"ListenBacklog 500\nListen 127.0.0.1:{port} http\nListen 127.0.0.1:8843 https\n"
+        )
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield port
+        server.shutdown()
+        thread.join()
+    assert set(asked) <= {"shop.example.org"}
+
+
+@pytest.mark.parametrize(("status", "ok"), [(200, True), (302, True), (500, False)])
+@pytest.mark.parametrize("mode", ["mod_wsgi", "embedded"])
+def test_private_apache_is_visited_if_it_runs_the_site(place, mode, status, ok):
+    site = subject(place, mode=mode)
+
+    with private_apache(place, status) as port:
+        assert told(apache.visit(site)) == (ok, f"http://shop.example.org:{port}/ answers {status}")
+
+    assert site.answers == {"visit": ok}
+
+
+def test_private_apache_that_does_not_answer_is_red(place):
+    with private_apache(place, 200) as port:
+        pass
+    site = subject(place, mode="mod_wsgi")
+
+    (found,) = apache.visit(site)
+
+    assert (found.ok, found.text, found.advice) == (
+        False,
+        f"http://shop.example.org:{port}/: 127.0.0.1:{port} does not answer: Connection refused",
+        "bin/shop-httpd restart",
+    )
+    assert site.answers == {"visit": False}
+
+
+def test_private_apache_without_a_configuration_is_not_asked(place):
+    site = subject(place, mode="mod_wsgi")
+
+    assert told(apache.visit(site)) == (None, f"{place}/current/shop/httpd.conf cannot be read")
+    assert told(hello.hello(site)) == (None, "not needed: nothing asked has failed")
+
+
+def test_hello_world_is_not_needed_where_the_site_answers(place):
+    site = subject(place, mode="mod_wsgi")
+    with private_apache(place, 200):
+        list(apache.visit(site))
+
+    assert told(hello.hello(site)) == (None, "not needed: the application itself answers")
+
+
+def test_logs_of_the_private_apache_are_read(place):
+    site = subject(place, mode="mod_wsgi")
+    for check, name in ((logs.apache, "shop-httpd.log"), (logs.site, "shop-error.log")):
+        log = place / "log" / name
+        stamp = datetime.now().strftime("%a %b %d %H:%M:%S.000000 %Y")
+        log.write_text(f"[{stamp}] [wsgi:error] [pid 7:tid 8] KeyError: 'shop'\n")
+
+        (found,) = check(site)
+
+        assert (found.ok, found.text, found.advice) == (
+            False,
+            f"{log}: KeyError: 'shop'",
+            f"tail -50 {log}",
+        )
+
+
+def test_site_with_a_server_of_its_own_has_no_private_apache_to_ask(place):
+    for check in (apache.visit, logs.apache, logs.site):
+        assert told(check(subject(place))) == (None, "the site is not activated")
