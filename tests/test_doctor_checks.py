@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from pylonyard.activation.entries import Entry
 from pylonyard.activation.journal import Journal
 from pylonyard.activation.sources import Site
 from pylonyard.activation.tree import Tree
-from pylonyard.doctor import apache, checks, files, logs, machine, showing
+from pylonyard.doctor import apache, checks, files, machine, showing
 from pylonyard.doctor.findings import Finding, bad, good, unknown
 from pylonyard.doctor.subject import Subject
 from pylonyard.server.settings import parse
@@ -219,39 +218,6 @@ def test_disk_without_inodes_is_red(place, monkeypatch):
     (finding,) = machine.disk(subject(place))
 
     assert (finding.ok, finding.text) == (False, f"3 more files can be made in {place}/data")
-
-
-LOG = """\
-[Sun Jan 04 10:00:00.000000 2026] [core:notice] [pid 1:tid 2] AH00094: Command line
-[Sun Jan 04 10:00:01.000000 2026] [wsgi:error] [pid 1:tid 2] Traceback (most recent call last):
-[Sun Jan 04 10:00:01.000000 2026] [wsgi:error] [pid 1:tid 2]   File "x", line 1
-[Sun Jan 04 10:00:01.000000 2026] [wsgi:error] [pid 1:tid 2] KeyError: 'pw'
-[Sun Jan 04 10:00:01.000000 2026] [wsgi:error] [pid 1:tid 2]   import pkg_resources
-2026-01-04 11:00:00,123 INFO [shop] fine
-2026-01-04 11:00:00,123 ERROR [shop] mysql://me:pw@db is gone
-"""
-
-
-def test_errors_are_found_with_their_time_and_without_secrets():
-    found = logs.errors(LOG)
-
-    assert [told.line for told in found] == [
-        "KeyError: 'pw'",
-        "2026-01-04 11:00:00,123 ERROR [shop] mysql://<masked>db is gone",
-    ]
-    assert [time.localtime(told.when)[3:6] for told in found] == [(10, 0, 1), (11, 0, 0)]
-
-
-def test_old_errors_are_not_red(place):
-    (place / "log/shop-server.log").write_text(LOG)
-
-    assert only(logs.server(subject(place)), "server-log").ok
-
-
-def test_planted_link_is_not_read(place):
-    (place / "log/shop-server.log").symlink_to("/etc/passwd")
-
-    assert only(logs.server(subject(place)), "server-log").ok is None
 
 
 def test_check_that_fails_itself_hides_no_other(place, monkeypatch):

@@ -1,21 +1,30 @@
 """What the logs of Apache, of the site and of its server tell of errors, lately."""
 
-import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from pylonyard.doctor import reading
 from pylonyard.doctor.findings import Finding, bad, good, unknown
 from pylonyard.doctor.subject import Subject
+from pylonyard.server.errors import ServerError
 
 LATELY = 3600
 """Seconds in which an error counts."""
 
 LONGEST = 262144
 """Bytes at the end of a log that are read."""
+
+LONGEST_LINE = 2000
+"""Characters of a line that are looked through for secrets."""
+
+SHOWN = 200
+"""Characters of a line that are shown."""
+
+MASK = "<masked>"
 
 # What an application prints, mod_wsgi logs as an error of its own.
 _ERROR = re.compile(
@@ -27,7 +36,10 @@ _HARMLESS = re.compile(r"AH00558|caught SIG|client denied by server configuratio
 _APACHE_TIME = re.compile(r"^\[\w{3} (\w{3} [ \d]\d \d\d:\d\d:\d\d)(?:\.\d+)? (\d{4})\]")
 _ISO_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)")
 _PREFIX = re.compile(r"^\[[^\]]*\] (\[[^\]]*\] )*")
-_SECRET = re.compile(r"(?i)((?:password|passwd|secret|token)\S*\s*[=:]\s*)\S+|(?<=://)[^/\s@]+@")
+# Of what an account wrote: each repetition is bounded, or it would take minutes.
+_SECRET = re.compile(
+    r"(?i)((?:password|passwd|secret|token)\S{0,40}?\s{0,4}[=:]\s{0,4})\S+|(?<=://)[^/\s@]+@"
+)
 
 
 @dataclass(frozen=True)
@@ -38,29 +50,39 @@ class Told:
     when: float | None
 
 
-def errors(text: str) -> list[Told]:
-    """Return the errors in the text of a log; of a traceback, its last line."""
+def errors(text: str, secrets: Iterable[str] = ()) -> list[Told]:
+    """Return the errors in the text of a log; of a traceback, its last line.
+
+    :param secrets: what is not told, wherever it stands
+    """
     found, when, traced = [], None, False
-    for line in text.splitlines():
+    # A log that was truncated while it was written to begins with NULs.
+    for line in text.replace("\0", "").splitlines():
         when = _time(line) or when
         bare = _PREFIX.sub("", line)
         if "Traceback (most recent call last)" in line:
             traced = True
         elif traced and bare.strip() and not bare.startswith((" ", "\t")):
-            found.append(Told(_told(bare), when))
+            found.append(Told(_told(bare, secrets), when))
             traced = False
         elif (
             not traced
             and (_ERROR.search(line) or _ERROR.search(bare))
             and not _HARMLESS.search(line)
         ):
-            found.append(Told(_told(bare), when))
+            found.append(Told(_told(bare, secrets), when))
     return found
 
 
-def _told(line: str) -> str:
+def _told(line: str, secrets: Iterable[str]) -> str:
     """Return a line as it may be shown: short, and without what looks like a secret."""
-    return _SECRET.sub(lambda m: (m[1] or "") + "<masked>", line.strip())[:200]
+    shown = line.strip()
+    if len(shown) > LONGEST_LINE:
+        # Of a secret that is cut through, the half would no longer look like one.
+        shown = shown[:LONGEST_LINE].rpartition(" ")[0] or "(a line without a space)"
+    for secret in secrets:
+        shown = shown.replace(secret, MASK)
+    return _SECRET.sub(lambda m: (m[1] or "") + MASK, shown)[:SHOWN]
 
 
 def _time(line: str) -> float | None:
@@ -76,26 +98,17 @@ def _time(line: str) -> float | None:
         return None
 
 
-def _read(path: Path) -> tuple[str, float] | None:
-    """Return the end of a log, and when it was written; None if it cannot be read."""
+def _examined(check: str, path: Path, advice: str, subject: Subject) -> Finding:
     try:
-        # The application's account may have put a link, or a pipe, there.
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-        with open(os.open(path, flags), "rb") as stream:
-            stream.seek(max(0, stream.seek(0, os.SEEK_END) - LONGEST))
-            written = os.fstat(stream.fileno()).st_mtime
-            return stream.read(LONGEST).decode(errors="replace"), written
+        text, status = reading.end(path, LONGEST)
+    except ServerError:
+        remove = f"ls -l {path}; remove it, and restart what logs there"
+        return bad(check, f"{path} is not a regular file", remove)
     except OSError:
-        return None
-
-
-def _examined(check: str, path: Path, advice: str) -> Finding:
-    read = _read(path)
-    if read is None:
         return unknown(check, f"{path}: there is none, or we may not read it")
-    text, written = read
     since = time.time() - LATELY
-    recent = [told for told in errors(text) if (told.when or written) >= since]
+    found = errors(text, subject.secrets)
+    recent = [told for told in found if (told.when or status.st_mtime) >= since]
     if recent:
         more = f" (the last of {len(recent)} within the hour)" if len(recent) > 1 else ""
         return bad(check, f"{path}: {recent[-1].line}{more}", advice)
@@ -107,11 +120,12 @@ def apache(subject: Subject) -> Iterator[Finding]:
     if subject.is_by_private_apache:
         path = subject.site.log / f"{subject.name}-httpd.log"
     elif subject.is_laid:
-        path = subject.httpd.error_log
+        # A link in root's folder is of root's making.
+        path = subject.httpd.error_log.resolve()
     else:
         yield unknown("apache-log", "the site is not activated")
         return
-    yield _examined("apache-log", path, f"tail -50 {path}")
+    yield _examined("apache-log", path, f"tail -50 {path}", subject)
 
 
 def site(subject: Subject) -> Iterator[Finding]:
@@ -119,14 +133,14 @@ def site(subject: Subject) -> Iterator[Finding]:
     if subject.is_by_private_apache:
         path = subject.site.log / f"{subject.name}-error.log"
     elif subject.is_laid:
-        path = subject.httpd.site_log(subject.name)
+        path = subject.httpd.site_log(subject.name).resolve()
     else:
         yield unknown("site-log", "the site is not activated")
         return
-    yield _examined("site-log", path, f"tail -50 {path}")
+    yield _examined("site-log", path, f"tail -50 {path}", subject)
 
 
 def server(subject: Subject) -> Iterator[Finding]:
     advice = f"bin/{subject.name} log"
-    yield _examined("server-log", subject.settings.log, advice)
-    yield _examined("application-log", subject.settings.application_log, advice)
+    yield _examined("server-log", subject.settings.log, advice, subject)
+    yield _examined("application-log", subject.settings.application_log, advice, subject)

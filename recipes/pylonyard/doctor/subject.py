@@ -4,7 +4,9 @@ import configparser
 import os
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+import urllib.parse
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +18,7 @@ from pylonyard.activation.sources import Site
 from pylonyard.activation.tree import Tree
 from pylonyard.activation.world import APACHE, Account, account, apache_user
 from pylonyard.doctor import reading
+from pylonyard.release_diff import SHORTEST
 from pylonyard.running import clean_environment, completed
 from pylonyard.server.errors import ServerError
 from pylonyard.server.settings import Settings
@@ -97,6 +100,18 @@ class Subject:
         except (OSError, ServerError, UnicodeDecodeError, configparser.Error):
             return None
         return parser
+
+    @cached_property
+    def secrets(self) -> tuple[str, ...]:
+        """The site's secrets that we may read, as they stand and as in a URL; longest first."""
+        return tuple(sorted({*self._secrets()}, key=len, reverse=True))
+
+    def _secrets(self) -> Iterator[str]:
+        for path in (self.current.parent / "var" / "secrets" / self.name).glob("*"):
+            with suppress(OSError, ServerError, UnicodeDecodeError):
+                secret = reading.content(path).decode().strip()
+                if len(secret) >= SHORTEST:
+                    yield from (secret, urllib.parse.quote(secret, safe=""))
 
     def run(
         self,

@@ -1,0 +1,145 @@
+"""What is told of logs, whatever an application has written there."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from pylonyard.doctor import logs
+from pylonyard.doctor.findings import unknown
+from test_doctor_checks import laid, only, place, subject
+from test_doctor_files import told
+
+__all__ = ["place"]  # a fixture
+
+LOG = """\
+[Sun Jan 04 10:00:00.000000 2026] [core:notice] [pid 1:tid 2] AH00094: Command line
+[Sun Jan 04 10:00:01.000000 2026] [wsgi:error] [pid 1:tid 2] Traceback (most recent call last):
+[Sun Jan 04 10:00:01.000000 2026] [wsgi:error] [pid 1:tid 2]   File "x", line 1
+[Sun Jan 04 10:00:01.000000 2026] [wsgi:error] [pid 1:tid 2] KeyError: 'pw'
+[Sun Jan 04 10:00:01.000000 2026] [wsgi:error] [pid 1:tid 2]   import pkg_resources
+2026-01-04 11:00:00,123 INFO [shop] fine
+2026-01-04 11:00:00,123 ERROR [shop] mysql://me:pw@db is gone
+"""
+
+
+def test_errors_are_found_with_their_time_and_without_secrets():
+    found = logs.errors(LOG)
+
+    assert [told.line for told in found] == [
+        "KeyError: 'pw'",
+        "2026-01-04 11:00:00,123 ERROR [shop] mysql://<masked>db is gone",
+    ]
+    assert [time.localtime(told.when)[3:6] for told in found] == [(10, 0, 1), (11, 0, 0)]
+
+
+def test_old_errors_are_not_red(place):
+    (place / "log/shop-server.log").write_text(LOG)
+
+    assert only(logs.server(subject(place)), "server-log").ok
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [lambda log: log.symlink_to("/etc/passwd"), os.mkfifo, Path.mkdir],
+    ids=["link", "pipe", "folder"],
+)
+def test_log_that_is_none_is_red_and_not_read(place, plant):
+    log = place / "log/shop-server.log"
+    plant(log)
+
+    found = only(logs.server(subject(place)), "server-log")
+
+    assert (found.ok, found.text, found.advice) == (
+        False,
+        f"{log} is not a regular file",
+        f"ls -l {log}; remove it, and restart what logs there",
+    )
+
+
+def test_log_that_is_missing_cannot_be_checked(place):
+    log = place / "log/shop-server.log"
+
+    assert only(logs.server(subject(place)), "server-log") == unknown(
+        "server-log", f"{log}: there is none, or we may not read it"
+    )
+
+
+def test_link_in_the_folder_of_the_machine_s_apache_is_followed(place):
+    journal = laid(place, "")
+    (place / "etc/apache2/envvars").write_text(f"export APACHE_LOG_DIR={place}/apache\n")
+    (place / "apache").mkdir()
+    (place / "apache/elsewhere.log").touch()
+    (place / "apache/error.log").symlink_to("elsewhere.log")
+
+    assert told(logs.apache(subject(place, journal))) == (
+        True,
+        f"{place}/apache/elsewhere.log: no errors within the hour",
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ERROR " + "token" * 52000,
+        "ERROR " + "token " * 43000,
+        "ERROR " + "token= " * 37000,
+        "ERROR " + "://" * 80000,
+        "[" + "a" * 262000,
+        "Error" * 52000,
+    ],
+    ids=lambda line: line[:12],
+)
+def test_no_line_takes_long(line):
+    began = time.monotonic()
+    found = logs.errors(line)
+
+    assert time.monotonic() - began < 1
+    assert all(len(told.line) <= 200 for told in found)
+
+
+def test_secret_at_the_end_of_what_is_looked_through_is_not_told():
+    filled = "token=" + "x" * 1970
+    (found,) = logs.errors(f"ERROR {filled} mysql://me:hunter2{'2' * 100}@db")
+
+    assert found.line == "ERROR token=<masked>"
+    (found,) = logs.errors("KeyError:" + "x" * 3000)
+    assert found.line == "(a line without a space)"
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("ERROR password=a=b", "ERROR password=<masked>"),
+        ('ERROR {"password": "a"}', 'ERROR {"password": <masked>'),
+        ("ERROR secret_key : a", "ERROR secret_key : <masked>"),
+        ("ERROR no secret told", "ERROR no secret told"),
+    ],
+)
+def test_what_looks_like_a_secret_is_masked(line, shown):
+    (found,) = logs.errors(line)
+
+    assert found.line == shown
+
+
+def test_secrets_of_the_site_are_not_told_wherever_they_stand(place):
+    folder = place / "var/secrets/shop"
+    folder.mkdir(parents=True)
+    (folder / "database").write_text("open/sesame\n")
+    (folder / "short").write_text("pay")
+    (folder / "damaged").write_bytes(b"\xff" * 10)
+    os.mkfifo(folder / "pipe")
+    now = time.strftime("%Y-%m-%d %H:%M:%S")
+    log = place / "log/shop.log"
+    log.write_text(f"{now} ERROR cannot pay with open/sesame, nor with open%2Fsesame\n")
+
+    assert only(logs.server(subject(place)), "application-log").text == (
+        f"{log}: {now} ERROR cannot pay with <masked>, nor with <masked>"
+    )
+
+
+def test_line_after_a_hole_is_shown():
+    (found,) = logs.errors("\0" * 250000 + "[Sun Jan 04 10:00:00.000000 2026] [core:crit] gone")
+
+    assert found.line == "gone"
+    assert time.localtime(found.when)[3:6] == (10, 0, 0)
