@@ -6,8 +6,9 @@ import threading
 from datetime import datetime
 
 import pytest
+from pylonyard.activation.httpd import Httpd
 from pylonyard.doctor import apache, hello, logs
-from test_doctor_checks import place, subject
+from test_doctor_checks import laid, place, subject
 from test_doctor_files import told
 
 __all__ = ["place"]  # a fixture
@@ -100,3 +101,72 @@ def test_logs_of_the_private_apache_are_read(place):
 def test_site_with_a_server_of_its_own_has_no_private_apache_to_ask(place):
     for check in (apache.visit, logs.apache, logs.site):
         assert told(check(subject(place))) == (None, "the site is not activated")
+
+
+def listed(*places):
+    """Return what Apache tells of virtual hosts: of each place, names, files and aliases."""
+    text = "VirtualHost configuration:\n"
+    for where, *hosts in places:
+        if len(hosts) == 1:
+            name, file, *_ = hosts[0]
+            text += f"{where:22} {name} (/etc/apache2/sites-enabled/{file}:1)\n"
+            continue
+        text += f"{where:22} is a NameVirtualHost\n"
+        text += f"         default server {hosts[0][0]} ({hosts[0][1]}:1)\n"
+        for name, file, *aliases in hosts:
+            port = where.rpartition(":")[2]
+            text += f"         port {port} namevhost {name} (/etc/apache2/sites-enabled/{file}:1)\n"
+            for alias in aliases:
+                text += f"                 {'wild ' * ('*' in alias)}alias {alias}\n"
+    return text + 'ServerRoot: "/etc/apache2"\n'
+
+
+OURS = ("shop.example.org", "shop.conf", "www.shop.example.org")
+
+
+@pytest.mark.parametrize(
+    ("places", "rival"),
+    [
+        ([("*:80", OURS)], ""),
+        ([("*:80", ("a.example.org", "a.conf"), OURS)], ""),
+        ([("*:80", ("Shop.example.org", "a.conf"), OURS)], "ServerName"),
+        ([("*:80", ("a.example.org", "a.conf", "shop.example.org"), OURS)], "ServerAlias"),
+        ([("*:80", ("a.example.org", "a.conf", "x.org", "*.Example.org"), OURS)], "ServerAlias"),
+        ([("*:80", ("a.example.org", "a.conf", "*.example.com"), OURS)], ""),
+        ([("*:80", OURS, ("a.example.org", "a.conf", "*.example.org"))], ""),
+        # The same name elsewhere.
+        ([("*:81", ("shop.example.org", "a.conf")), ("*:80", OURS)], ""),
+        ([("*:80", ("shop.example.org", "a.conf")), ("127.0.0.1:80", OURS)], ""),
+        ([("10.0.0.1:80", ("shop.example.org", "a.conf")), ("*:80", OURS)], "ServerName"),
+        # Not ours at all.
+        ([("*:80", ("a.example.org", "a.conf", "*.org"), ("b", "b.conf"))], "ServerAlias"),
+    ],
+)
+def test_host_that_answers_before_ours_is_red(place, monkeypatch, places, rival):
+    monkeypatch.setattr(Httpd, "apache", lambda httpd, *words: listed(*places))
+
+    (found,) = apache.shadowed(subject(place, laid(place, "")))
+
+    file = "/etc/apache2/sites-enabled/a.conf"
+    assert (found.ok, found.text, found.advice) == (
+        (
+            False,
+            f"{file} answers for shop.example.org before shop.conf does",
+            f"a2dissite a, or give it another {rival}",
+        )
+        if rival
+        else (True, "shop.example.org is served by shop.conf", "")
+    )
+
+
+def test_site_that_no_virtual_host_is_named_for_is_red(place, monkeypatch):
+    text = listed(["*:80", ("a.example.org", "a.conf")])
+    monkeypatch.setattr(Httpd, "apache", lambda httpd, *words: text)
+
+    (found,) = apache.shadowed(subject(place, laid(place, "")))
+
+    assert (found.ok, found.text, found.advice) == (
+        False,
+        "no virtual host is named shop.example.org",
+        "a2ensite shop; compare: apache2ctl -S",
+    )

@@ -229,6 +229,16 @@ def another_site_answers_first(machine):
     )
 
 
+@fault("virtual-host", "visit")
+def another_site_has_the_name_among_its_aliases(machine):
+    first = machine.root / "etc/apache2/sites-enabled/000-aaa.conf"
+    first.write_text(
+        f"<VirtualHost 127.0.0.1:{machine.site_port}>\nServerName www.example.org\n"
+        "ServerAlias *.Example.org\nDocumentRoot /var/www\n</VirtualHost>\n"
+    )
+    machine.httpd("graceful")
+
+
 @fault("apache-log")
 def apache_complains(machine):
     stamp = datetime.now().strftime("%a %b %d %H:%M:%S.000000 %Y")

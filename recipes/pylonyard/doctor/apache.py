@@ -2,7 +2,7 @@
 
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pylonyard.activation.errors import ActivationError
@@ -11,6 +11,7 @@ from pylonyard.activation.steps import Ask
 from pylonyard.activation.world import APACHE
 from pylonyard.doctor.findings import Finding, bad, good, unknown
 from pylonyard.doctor.subject import Subject
+from pylonyard.doctor.virtual_hosts import VirtualHost, virtual_hosts
 from pylonyard.running import PROGRAM_PATH
 
 NOT_LAID = "the site is not activated"
@@ -76,22 +77,35 @@ def shadowed(subject: Subject) -> Iterator[Finding]:
     if not listed:
         yield unknown(check, "Apache tells nothing of it" if subject.is_laid else NOT_LAID)
         return
-    found = re.findall(r"(?:namevhost|:\d+)\s+(\S+)\s+\((\S+?):\d+\)", listed)
-    files = [file for name, file in found if name == site.server_name]
-    if not files:
+    answering = [host for host in virtual_hosts(listed) if host.answers_for(site.server_name)]
+    rival = _rival(answering, f"{site.name}.conf")
+    if rival:
+        yield bad(
+            check,
+            f"{rival.file} answers for {site.server_name} before {site.name}.conf does",
+            f"a2dissite {rival.file.stem}, or give it another {rival.by(site.server_name)}",
+        )
+    elif not answering:
         yield bad(
             check,
             f"no virtual host is named {site.server_name}",
             f"a2ensite {site.name}; compare: apache2ctl -S",
         )
-    elif Path(files[0]).name != f"{site.name}.conf":
-        yield bad(
-            check,
-            f"{files[0]} answers for {site.server_name} before {site.name}.conf does",
-            f"a2dissite {Path(files[0]).stem}, or give it another ServerName",
-        )
     else:
         yield good(check, f"{site.server_name} is served by {site.name}.conf")
+
+
+def _rival(answering: Sequence[VirtualHost], ours: str) -> VirtualHost | None:
+    """Return who else answers first at an address and port where ours would."""
+    places = {host.place for host in answering if host.file.name == ours}
+    # Who has a port at one address is asked there before those that have it at all.
+    shared = {port for address, port in places if address == "*"}
+    firsts = {host.place: host for host in reversed(answering)}
+    for place, first in firsts.items():
+        is_where_ours_is = not places or place in places or place[1] in shared
+        if is_where_ours_is and first.file.name != ours:
+            return first
+    return None
 
 
 def visit(subject: Subject) -> Iterator[Finding]:
