@@ -32,6 +32,20 @@ def place():
     shutil.rmtree(folder)
 
 
+def server_json(place):
+    return {
+        "name": "shop",
+        "sandbox": str(place),
+        "paster": "/bin/true",
+        "ini": str(place / "current/shop/production.ini"),
+        "port": 8080,
+        "log": str(place / "log/shop-server.log"),
+        "run": str(place),
+        "application-log": str(place / "log/shop.log"),
+        "data": str(place / "data"),
+    }
+
+
 def subject(place, journal=None, user="root", **more):
     values = {
         "name": "shop",
@@ -44,18 +58,7 @@ def subject(place, journal=None, user="root", **more):
         "server_name": "shop.example.org",
         **more,
     }
-    server = {
-        "name": "shop",
-        "sandbox": str(place),
-        "paster": "/bin/true",
-        "ini": str(place / "current/shop/production.ini"),
-        "port": 8080,
-        "log": str(place / "log/shop-server.log"),
-        "run": str(place),
-        "application-log": str(place / "log/shop.log"),
-        "data": str(place / "data"),
-    }
-    settings = parse(server, place / "server.json")
+    settings = parse(server_json(place), place / "server.json")
     return Subject(Site(**values), settings, place / "current", Tree(place), journal)
 
 

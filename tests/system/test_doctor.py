@@ -38,8 +38,10 @@ def machine(served):
     path = served.checkout.path
     kept = shutil.copytree(served.root / "etc", served.root / "kept-etc", symlinks=True)
     data = shutil.copytree(path / "var", path / "kept-var", symlinks=True)
+    journals = shutil.copytree(served.root / "var", served.root / "kept-var", symlinks=True)
     yield served
     _put_back(kept, served.root / "etc")
+    _put_back(journals, served.root / "var")
     served.run("sh", "-c", f"umount {path}/var/data/simplesite 2>/dev/null; true")
     (path / "current").unlink()
     (path / "current").symlink_to("releases/1")
@@ -268,6 +270,12 @@ def application_wrote_an_error(machine):
 @fault("active-files")
 def virtual_host_was_edited(machine):
     edit(machine.root / CONF, "Timeout 60", "Timeout 59")
+
+
+@fault("active-files")
+def journal_of_activations_is_damaged(machine):
+    (journal,) = (machine.root / "var/lib/pylonyard").glob("*/journal.json")
+    journal.write_text("null")
 
 
 @fault("active-files", "init-script")

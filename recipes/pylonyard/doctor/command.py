@@ -2,13 +2,14 @@
 
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TextIO
 
 from pylonyard.activation import journal as journals
 from pylonyard.activation.commands import Activation
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.sources import described_sites
-from pylonyard.doctor import showing
+from pylonyard.doctor import reading, showing
 from pylonyard.doctor.checks import findings
 from pylonyard.doctor.findings import Finding, bad
 from pylonyard.doctor.subject import Subject
@@ -32,10 +33,11 @@ def examined(releases: Releases, activation: Activation) -> Iterator[Finding]:
     if number is None:
         yield bad("release", f"{releases.current} leads to no release", "bin/buildout")
         return
-    journal = _journal(activation)
+    journal, journal_problem = _journal(activation)
     try:
+        _check_plain(releases.path(number))
         sites = described_sites(releases.path(number))
-    except ActivationError as error:
+    except (ActivationError, ServerError) as error:
         yield bad("release", str(error), "bin/pylonyard rollback")
         return
     if not sites:
@@ -46,13 +48,31 @@ def examined(releases: Releases, activation: Activation) -> Iterator[Finding]:
         except ServerError as error:
             yield Finding("release", False, str(error), "bin/pylonyard rollback", site.name)
             continue
-        subject = Subject(site, settings, releases.current, activation.tree, journal)
+        subject = Subject(
+            site, settings, releases.current, activation.tree, journal, journal_problem
+        )
         for finding in findings(subject):
             yield dataclasses.replace(finding, site=site.name)
 
 
-def _journal(activation: Activation) -> journals.Journal | None:
+def _check_plain(release: Path) -> None:
+    """See that the descriptions of the sites can be read without waiting for ever.
+
+    :raises ServerError: if one is a pipe, say
+    """
+    for name in ("server.json", "site.json"):
+        for path in release.glob(f"*/{name}"):
+            reading.check_plain(path)
+
+
+def _journal(activation: Activation) -> tuple[journals.Journal | None, str]:
+    """Return the journal if it can be read, and what is wrong with it if it is damaged."""
+    place = activation.tree.path(journals.name_of(activation.sandbox))
     try:
-        return journals.load(activation.tree, activation.sandbox)
-    except (OSError, ActivationError):
-        return None
+        return journals.load(activation.tree, activation.sandbox), ""
+    except PermissionError:
+        return None, ""
+    except ActivationError as error:
+        return None, f"{place}: {str(error).removeprefix(f'{place}: ')}"
+    except Exception as error:  # whatever its text leads to
+        return None, f"{place}: expected a journal of activations, got {error!r}"

@@ -192,6 +192,10 @@ def _differs(path: Path, said: dict[str, str]) -> str:
 def active(subject: Subject) -> Iterator[Finding]:
     """See that ``/etc`` has what the live release has for it."""
     check, journal = "active-files", subject.journal
+    if subject.journal_problem:
+        what, _, advice = subject.journal_problem.partition("; ")
+        yield bad(check, what, advice or "move it away, and activate again")
+        return
     if journal is None or journal.release is None:
         why = "only root may know" if journal is None else "no release was activated"
         yield unknown(check, why)

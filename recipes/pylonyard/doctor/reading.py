@@ -12,7 +12,8 @@ def content(path: Path) -> bytes:
     :raises ServerError: if it is another kind of thing, a pipe say
     :raises OSError: if it cannot be read
     """
-    with open(open_plainly(path.resolve(), os.O_RDONLY, 0), "rb") as stream:
+    real = Path(os.path.realpath(path))
+    with open(open_plainly(real, os.O_RDONLY, 0), "rb") as stream:
         return stream.read()
 
 

@@ -34,7 +34,9 @@ class Subject:
     """The link to the live release."""
     tree: Tree
     journal: Journal | None
-    """None if we may not read it."""
+    """None if we may not read it, or cannot."""
+    journal_problem: str = ""
+    """What is wrong with the journal itself, and what to do."""
     answers: dict[str, bool] = field(default_factory=dict)
     """What checks before this one have found, for those that depend on it."""
 

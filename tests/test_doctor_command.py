@@ -1,0 +1,104 @@
+"""What the doctor says of a release, and of a journal, that cannot be read."""
+
+import json
+import os
+
+import pytest
+from pylonyard.activation import journal as journals
+from pylonyard.activation.commands import Activation
+from pylonyard.activation.tree import Tree
+from pylonyard.doctor import checks, command, files
+from pylonyard.releases import Releases
+from test_doctor_checks import place, server_json
+from test_doctor_files import put
+
+__all__ = ["place"]  # a fixture
+
+
+@pytest.fixture
+def examined(place, monkeypatch):
+    """Return a function that tells what is found of a site, as far as its files in /etc go."""
+    monkeypatch.setattr(checks, "CHECKS", [("files", [files.active])])
+    (place / "current/shop/server.json").write_text(json.dumps(server_json(place)))
+    releases = Releases(place / "releases", place / "current")
+
+    def examine():
+        found = command.examined(releases, Activation(place, releases, Tree(place)))
+        return [(each.check, each.ok, each.text, each.advice) for each in found]
+
+    return examine
+
+
+def test_machine_without_a_journal_has_nothing_active(examined):
+    assert examined() == [("active-files", None, "no release was activated", "")]
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "{", "{}", ""])
+def test_damaged_journal_is_red(place, examined, text):
+    name = journals.name_of(place)
+    put(place, name, text)
+
+    assert examined() == [
+        (
+            "active-files",
+            False,
+            f"{place}{name}: expected a journal of activations, got damaged text",
+            "move it away, and activate again",
+        )
+    ]
+
+
+def test_journal_with_texts_for_lists_is_red(place, examined):
+    name = journals.name_of(place)
+    values = {**journals.Journal("shop").to_json(), "ours": "", "pending": ""}
+    put(place, name, json.dumps(values))
+
+    ((check, ok, text, advice),) = examined()
+
+    assert (check, ok, advice) == ("active-files", False, "move it away, and activate again")
+    assert text.startswith(f"{place}{name}: expected a journal of activations, got ")
+
+
+def test_journal_that_is_a_pipe_is_red(place, examined):
+    name = journals.name_of(place)
+    put(place, name)
+    (place / name[1:]).unlink()
+    os.mkfifo(place / name[1:])
+
+    assert examined() == [
+        (
+            "active-files",
+            False,
+            f"{place}{name}: journal.json: expected a regular file",
+            "remove it",
+        )
+    ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="lacks root, who may be another account")
+def test_journal_that_we_may_not_read_is_not_red(place, examined):
+    put(place, journals.name_of(place), "{", mode=0o600)
+
+    os.seteuid(65534)
+    try:
+        found = examined()
+    finally:
+        os.seteuid(0)
+
+    assert found == [("active-files", None, "only root may know", "")]
+
+
+@pytest.mark.parametrize("name", ["server.json", "site.json"])
+def test_description_that_is_a_pipe_is_red(place, examined, name):
+    pipe = place / "current/shop" / name
+    pipe.unlink(missing_ok=True)
+    os.mkfifo(pipe)
+
+    assert examined() == [
+        (
+            "release",
+            False,
+            f"{place}/releases/1/shop/{name} is not a regular file, as it has to be: remove it",
+            "bin/pylonyard rollback",
+        )
+    ]
