@@ -117,6 +117,57 @@ def test_database_of_another_account_is_red(place):
     assert (found.ok, found.text) == (False, f"nobody cannot write {place}/data/shop.db")
 
 
+def test_file_that_vanishes_while_the_data_is_looked_at_is_no_fault(place, monkeypatch):
+    (place / "data/session").touch()
+    look = files._may
+
+    def may(path, who, bits):
+        if path.name == "session":
+            path.unlink()
+        return look(path, who, bits)
+
+    monkeypatch.setattr(files, "_may", may)
+
+    assert only(files.data(subject(place)), "data-writable") == good(
+        "data-writable", f"root can write {place}/data"
+    )
+
+
+@needs_root
+def test_what_we_may_not_look_at_is_not_red(place):
+    (place / "data/egg-cache").mkdir()
+    for name in ("data", "releases/1/shop/env"):
+        (place / name).chmod(0o700)
+
+    os.seteuid(65534)
+    try:
+        found = [*files.data(subject(place)), *files.code(subject(place))]
+    finally:
+        os.seteuid(0)
+
+    why = "could not be checked: we may not look at"
+    assert found == [
+        unknown("data-writable", f"{why} {place}/data"),
+        unknown("egg-cache-writable", f"{why} {place}/data/egg-cache"),
+        good("log-writable", f"root can write {place}/log"),
+        unknown("code-readable", f"{why} {place}/releases/1/shop/env/bin"),
+    ]
+
+
+def test_data_that_is_mounted_read_only_is_red(place, monkeypatch):
+    fixed = os.statvfs_result((4096, 4096, 1000, 900, 900, 1000, 900, 900, os.ST_RDONLY, 255))
+    monkeypatch.setattr(os, "statvfs", lambda folder: fixed)
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == place / "data")
+
+    found = only(files.data(subject(place)), "data-writable")
+
+    assert (found.ok, found.text, found.advice) == (
+        False,
+        f"{place}/data is mounted read-only",
+        f"dmesg | tail tells why; mount -o remount,rw {place}/data",
+    )
+
+
 def test_account_that_is_missing_is_red(place):
     from pylonyard.doctor import server
 

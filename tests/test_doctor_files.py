@@ -1,7 +1,10 @@
 """What the doctor sees in files alone: the release, ``/etc``, the ini, the links of Apache."""
 
+import contextlib
+import dataclasses
 import os
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ from pylonyard.activation.entries import Entry
 from pylonyard.activation.journal import Journal
 from pylonyard.activation.tree import Tree
 from pylonyard.doctor import apache, files, server
-from test_doctor_checks import laid, only, place, subject
+from test_doctor_checks import laid, needs_root, only, place, subject
 
 __all__ = ["place"]  # a fixture
 
@@ -46,6 +49,12 @@ def released(place):
     return folder
 
 
+def piped(path):
+    """Put a pipe in the place of a file; who reads it without care waits for ever."""
+    path.unlink()
+    os.mkfifo(path)
+
+
 def test_release_as_it_was_made_is_intact(place, released):
     assert told(files.intact(subject(place))) == (
         True,
@@ -61,6 +70,8 @@ def test_release_as_it_was_made_is_intact(place, released):
         (lambda folder: (folder / "link").unlink(), "link: the link was changed, or broken"),
         (lambda folder: (folder / "text").unlink(), "text: No such file or directory"),
         (lambda folder: (folder / "manifest.json").write_text("{"), ": the manifest is damaged"),
+        (lambda folder: piped(folder / "text"), "text: is no regular file any more"),
+        (lambda folder: piped(folder / "manifest.json"), ": the manifest is damaged"),
     ],
 )
 def test_release_that_was_changed_is_red(place, released, spoil, text):
@@ -144,6 +155,14 @@ def test_ini_that_everybody_may_read_is_red(place):
     )
 
 
+def test_ini_that_is_a_pipe_is_not_read(place):
+    ini = place / "current/shop/production.ini"
+    piped(ini)
+
+    assert told(files.debug(subject(place))) == (None, f"{ini} cannot be read (ServerError)")
+    assert told(server.port(subject(place))) == (None, f"{ini} cannot be read")
+
+
 def test_missing_file_and_account_are_told(place):
     nobody = subject(place, user="no-such-account")
     assert told(files.code(nobody)) == (None, "there is no account no-such-account")
@@ -218,6 +237,53 @@ def test_port_that_a_stranger_holds_is_red(place):
         )
         assert told(server.private(site)) == (True, f"port {port} answers this machine alone")
     assert told(server.private(site)) == (None, f"nobody listens on port {port}")
+
+
+@contextlib.contextmanager
+def held(**more):
+    """Let a process hold a port, as a supervisor does; give the port, and the process."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port, kept = taken.getsockname()[1], [taken.fileno()]
+        holder = subprocess.Popen(["sleep", "60"], pass_fds=kept, **more)
+    try:
+        yield port, holder.pid
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+@needs_root
+@pytest.mark.parametrize(("account", "is_ours"), [("nobody", True), ("daemon", False)])
+def test_supervisor_of_the_site_s_account_is_no_stranger(place, account, is_ours):
+    mark = {"PYLONYARD_SUPERVISOR": subject(place).settings.identity}
+    with held(user=account, env={**os.environ, **mark}) as (port, pid):
+        (place / "current/shop/production.ini").write_text(f"[server:main]\nport = {port}\n")
+        site = subject(place, user="nobody", port=port)
+
+        assert told(server.port(site)) == (
+            (True, f"ini, init script and Apache agree on port {port}")
+            if is_ours
+            else (False, f"port {port} is held by process {pid} (sleep 60)")
+        )
+
+
+def test_server_that_names_no_ini_may_serve_any(place):
+    with held() as (port, pid):
+        assert told(server.ini(subject(place, port=port))) == (
+            None,
+            f"process {pid} (sleep 60) listens, and names no ini",
+        )
+
+
+def test_state_that_we_may_not_ask_for_is_not_red(place, monkeypatch):
+    site = subject(place, user="nobody")
+    site = dataclasses.replace(site, settings=dataclasses.replace(site.settings, user="nobody"))
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+
+    assert told(server.running(site)) == (
+        None,
+        "could not be checked: only root and nobody may ask for it",
+    )
 
 
 def test_server_s_status_is_told_with_what_to_do(place):

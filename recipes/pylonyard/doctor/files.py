@@ -1,5 +1,6 @@
 """Whether those who run the code may read it and write its data, and all is as released."""
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -10,10 +11,12 @@ from pylonyard.activation.access import bits_of
 from pylonyard.activation.entries import ABSENT
 from pylonyard.activation.world import RUN_LEVELS_STARTED, Account, Folder, registered
 from pylonyard.debugging import debug_problems
+from pylonyard.doctor import reading
 from pylonyard.doctor.findings import Finding, bad, good, unknown
 from pylonyard.doctor.subject import Subject
 from pylonyard.inifile import Ini, IniError
-from pylonyard.releases import Releases
+from pylonyard.releases import MANIFEST, Releases
+from pylonyard.server.errors import ServerError
 
 READ, WRITE, SEARCH = 4, 2, 1
 MOST = 20000
@@ -26,15 +29,11 @@ def code(subject: Subject) -> Iterator[Finding]:
     if who.uid < 0:
         yield unknown(check, f"there is no account {who.name}")
         return
-    home = subject.current / subject.name
-    wanted = [home / "server.json", subject.settings.ini, home / "env" / "bin" / "python"]
-    if not subject.site.has_server:
-        wanted.append(home / "dispatch.wsgi")
-    problem = next(filter(None, (_unreadable(path, who) for path in wanted)), None)
-    problem = problem or _unreadable_below((home / "env").resolve() / "lib", who)
-    if not problem and not subject.site.has_server:
-        problem = _unreadable(home / "dispatch.wsgi", subject.apache_account, only_pass=True)
-        who = subject.apache_account if problem else who
+    try:
+        who, problem = _unreadable_code(subject)
+    except PermissionError as error:
+        yield unknown(check, f"could not be checked: we may not look at {error.filename}")
+        return
     if problem:
         yield bad(
             check,
@@ -45,10 +44,29 @@ def code(subject: Subject) -> Iterator[Finding]:
         yield good(check, f"{who.name} can read the code and the ini")
 
 
+def _unreadable_code(subject: Subject) -> tuple[Account, str]:
+    """Return who cannot read the code, and what hinders them; empty if nothing does."""
+    home, who = subject.current / subject.name, subject.runner
+    wanted = [home / "server.json", subject.settings.ini, home / "env" / "bin" / "python"]
+    if not subject.site.has_server:
+        wanted.append(home / "dispatch.wsgi")
+    problem = next(filter(None, (_unreadable(path, who) for path in wanted)), "")
+    problem = problem or _unreadable_below((home / "env").resolve() / "lib", who)
+    if not problem and not subject.site.has_server:
+        problem = _unreadable(home / "dispatch.wsgi", subject.apache_account, only_pass=True)
+        who = subject.apache_account if problem else who
+    return who, problem
+
+
 def _unreadable(path: Path, who: Account, *, only_pass: bool = False) -> str:
-    """Return what hinders ``who`` from reading ``path``; empty if nothing does."""
+    """Return what hinders ``who`` from reading ``path``; empty if nothing does.
+
+    :raises PermissionError: if we may not look ourselves
+    """
     try:
         real = path.resolve(strict=True)
+    except PermissionError:
+        raise
     except OSError as error:
         return f"read {path}: {error.strerror}"
     for folder in reversed(real.parents):
@@ -91,32 +109,50 @@ def data(subject: Subject) -> Iterator[Finding]:
 
 
 def _writable(check: str, folder: Path, who: Account, subject: Subject) -> Finding:
-    if not folder.exists() and check == "egg-cache-writable":
-        return good(check, f"{folder} is made when it is needed")
     try:
-        closed = next((p for p in reversed(folder.parents) if not _may(p, who, SEARCH)), None)
-        is_open = closed is None and folder.is_dir() and _may(folder, who, WRITE | SEARCH)
-        locked = _locked(folder, who) if is_open and check == "data-writable" else None
+        if not folder.exists() and check == "egg-cache-writable":
+            return good(check, f"{folder} is made when it is needed")
+        problem = _unwritable(folder, who, with_files=check == "data-writable")
+        is_fixed = bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+    except PermissionError as error:
+        where = error.filename or folder
+        return unknown(check, f"could not be checked: we may not look at {where}")
     except OSError as error:
         why = error.strerror or "missing"
         return bad(check, f"{folder}: {why}", "bin/buildout makes it again")
-    if is_open and locked is None:
-        return good(check, f"{who.name} can write {folder}")
-    place = closed or locked or folder
-    what = "pass" if closed else "write"
-    return bad(
-        check,
-        f"{who.name} cannot {what} {place}",
-        f"chown -R {subject.site.user} {folder} && chmod -R ug+rwX {folder}",
-    )
+    if problem:
+        give = f"chown -R {subject.site.user} {folder} && chmod -R ug+rwX {folder}"
+        return bad(check, f"{who.name} cannot {problem}", give)
+    if is_fixed:
+        again = f"dmesg | tail tells why; mount -o remount,rw {_mount_point(folder)}"
+        return bad(check, f"{folder} is mounted read-only", again)
+    return good(check, f"{who.name} can write {folder}")
+
+
+def _unwritable(folder: Path, who: Account, *, with_files: bool) -> str:
+    """Return what hinders ``who`` from writing into ``folder``; empty if nothing does."""
+    closed = next((p for p in reversed(folder.parents) if not _may(p, who, SEARCH)), None)
+    if closed:
+        return f"pass {closed}"
+    if not (folder.is_dir() and _may(folder, who, WRITE | SEARCH)):
+        return f"write {folder}"
+    locked = _locked(folder, who) if with_files else None
+    return f"write {locked}" if locked else ""
 
 
 def _locked(folder: Path, who: Account) -> Path | None:
     """Return a file of the data, such as a database, that ``who`` cannot write."""
     for path in sorted(folder.iterdir()):
-        if path.is_file() and not path.is_symlink() and not _may(path, who, READ | WRITE):
-            return path
+        # The application may remove a file of its own while we look.
+        with contextlib.suppress(FileNotFoundError):
+            if path.is_file() and not path.is_symlink() and not _may(path, who, READ | WRITE):
+                return path
     return None
+
+
+def _mount_point(folder: Path) -> Path:
+    places = [folder.resolve(), *folder.resolve().parents]
+    return next(place for place in places if place.is_mount())
 
 
 def ini_private(subject: Subject) -> Iterator[Finding]:
@@ -143,8 +179,8 @@ def debug(subject: Subject) -> Iterator[Finding]:
         yield unknown(check, "this is for development")
         return
     try:
-        problems = debug_problems(Ini(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, IniError) as error:
+        problems = debug_problems(Ini(reading.content(path).decode()))
+    except (OSError, ServerError, UnicodeDecodeError, IniError) as error:
         yield unknown(check, f"{path} cannot be read ({error.__class__.__name__})")
         return
     if problems:
@@ -156,7 +192,7 @@ def debug(subject: Subject) -> Iterator[Finding]:
 def intact(subject: Subject) -> Iterator[Finding]:
     """See that the live release is what its manifest says."""
     check, folder = "release-intact", subject.current.resolve()
-    described = Releases(folder.parent, subject.current).manifest(int(folder.name)).get("files")
+    described = _described(folder, subject.current)
     if not isinstance(described, dict):
         yield bad(check, f"{folder}: the manifest is damaged", "bin/pylonyard rollback")
         return
@@ -169,6 +205,8 @@ def intact(subject: Subject) -> Iterator[Finding]:
             continue
         except OSError as error:
             differs = error.strerror or "missing"
+        except ServerError:
+            differs = "is no regular file any more"
         if differs:
             yield bad(
                 check, f"{folder / path}: {differs}", "bin/buildout, or bin/pylonyard rollback"
@@ -178,11 +216,18 @@ def intact(subject: Subject) -> Iterator[Finding]:
     yield good(check, f"release {folder.name}: all files are as they were made{more}")
 
 
+def _described(folder: Path, current: Path) -> object:
+    """Return what the manifest says of the release's files; None if it is damaged."""
+    if not (folder / MANIFEST).is_file():
+        return None
+    return Releases(folder.parent, current).manifest(int(folder.name)).get("files")
+
+
 def _differs(path: Path, said: dict[str, str]) -> str:
     if "link" in said:
         found = os.readlink(path) if path.is_symlink() else None
         return "" if found == said["link"] and path.exists() else "the link was changed, or broken"
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256(reading.content(path)).hexdigest()
     if digest != said.get("sha256"):
         return "changed since the release was made"
     mode = f"{stat.S_IMODE(path.lstat().st_mode):04o}"

@@ -1,5 +1,6 @@
 """Whether the site's own server is up, on its port, from its ini, for Apache alone."""
 
+import os
 import time
 from collections.abc import Iterator
 
@@ -9,7 +10,7 @@ from pylonyard.doctor.findings import Finding, bad, good, unknown
 from pylonyard.doctor.subject import Subject
 from pylonyard.server import listening
 from pylonyard.server.answering import reachable
-from pylonyard.server.processes import command, started, supervisor_marker
+from pylonyard.server.processes import PROC, command, owner, started, supervisor_marker
 
 RUNNING, DEAD, STOPPED, SILENT = 0, 1, 3, 4
 
@@ -19,6 +20,9 @@ def running(subject: Subject) -> Iterator[Finding]:
     check, site = "server-running", subject.site
     if not site.has_server and subject.is_laid:
         yield unknown(check, "Apache runs the application")
+        return
+    if site.has_server and not subject.may_act:
+        yield unknown(check, f"could not be checked: only root and {site.user} may ask for it")
         return
     script = site.name if site.has_server else f"{site.name}-httpd"
     status, output = subject.run([subject.current / "bin" / script, "status"])
@@ -67,9 +71,19 @@ def port(subject: Subject) -> Iterator[Finding]:
 
 def _holders(subject: Subject) -> list[int]:
     """Return who listens on the site's port, but for its supervisor, which keeps it for servers."""
-    supervisor = supervisor_marker(subject.settings.identity)
     found = listening.holders(listening.inodes(subject.settings.host, subject.site.port))
-    return [pid for pid in found if not supervisor.matches(pid)]
+    return [pid for pid in found if not _is_supervisor(pid, subject)]
+
+
+def _is_supervisor(pid: int, subject: Subject) -> bool:
+    """Tell whether ``pid`` is the site's supervisor: the mark alone, a stranger may know."""
+    marker = supervisor_marker(subject.settings.identity)
+    try:
+        environment = (PROC / str(pid) / "environ").read_bytes()
+    except OSError:
+        return False
+    mark = os.fsencode(f"{marker.variable}={marker.identity}")
+    return mark in environment.split(b"\0") and owner(pid) in (subject.owner.uid, os.getuid())
 
 
 def _serves_an_ini(processes: list[int]) -> bool:
@@ -84,7 +98,11 @@ def ini(subject: Subject) -> Iterator[Finding]:
         yield unknown(check, "no server of its own listens, or we may not see whose it is")
         return
     words = [word for pid in holders for word in command(pid).split() if word.endswith(".ini")]
-    if words and wanted not in words:
+    if not words:
+        what = f"process {holders[0]} ({command(holders[0])[:80]})"
+        yield unknown(check, f"{what} listens, and names no ini")
+        return
+    if wanted not in words:
         yield bad(
             check,
             f"port {subject.site.port} serves {words[0]}, not {wanted}",
@@ -93,7 +111,7 @@ def ini(subject: Subject) -> Iterator[Finding]:
         return
     flipped = subject.current.lstat().st_mtime
     since = min(started(pid) or time.time() for pid in holders)
-    if words and since < flipped - 1:
+    if since < flipped - 1:
         yield bad(
             check,
             "the server was started before the current release: it serves an older ini",

@@ -83,6 +83,11 @@ class Subject:
         """Who runs the application when its own server, or a daemon process, does."""
         return account(self.tree, self.site.user)
 
+    @property
+    def may_act(self) -> bool:
+        """Whether we are who may run the site's own commands: root, or its account."""
+        return not self.settings.user or os.geteuid() in (0, self.owner.uid)
+
     @cached_property
     def apache_account(self) -> Account:
         return account(self.tree, apache_user(self.tree))
