@@ -332,6 +332,19 @@ def disk_is_full(machine):
 
 
 @fault(
+    "data-writable",
+    "egg-cache-writable",
+    "application",
+    "visit",
+    "server-log",
+    "application-log",
+)
+def data_is_mounted_read_only(machine):
+    place = f"{machine.checkout.path}/var/data/simplesite"
+    machine.sh(f"mount --bind {place} {place}; mount -o remount,bind,ro {place}")
+
+
+@fault(
     "log-writable",
     "server-log",
     "application-log",
@@ -505,3 +518,26 @@ def test_site_that_its_private_apache_runs_is_examined_there(public_checkout, tm
     assert failing["visit"]["text"] == f"{where} answers 500"
     assert red(failing) == {"visit", "application-log"}
     assert failing["hello"]["text"].startswith("a Hello World works here")
+
+
+ORDINARY = r"""
+bin/simplesite start >/dev/null
+setpriv --reuid nobody --regid nogroup --clear-groups bin/pylonyard doctor --root $TREE --json
+bin/simplesite stop >/dev/null
+"""
+
+
+def test_ordinary_account_sees_nothing_red_in_a_healthy_site(public_checkout):
+    site = public_checkout()
+    site.bootstrap("-c", "staging.cfg", "site:user=www-data", f"site:port={free_port()}")
+    tree = site.path / "tree"
+    tree.mkdir()
+
+    text = "".join(run_apart(ORDINARY, site.path, {**site.environ, "TREE": str(tree)}))
+
+    found = {each["check"]: each for each in json.loads(text)["findings"]}
+    assert not red(found), found
+    assert found["server-running"]["text"] == (
+        "could not be checked: only root and www-data may ask for it"
+    )
+    assert found["application"]["ok"]

@@ -4,6 +4,7 @@ import contextlib
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -12,16 +13,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pylonyard import sure_folders
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.httpd import request
+from pylonyard.doctor import reading
 from pylonyard.doctor.findings import Finding, bad, good, unknown
 from pylonyard.doctor.subject import Subject
 from pylonyard.escaping import apache as quoted
 from pylonyard.running import PROGRAM_PATH, as_account, clean_environment
+from pylonyard.server.errors import ServerError
 
 PATIENCE = 15.0
 """Seconds until a Hello World has to answer."""
+
+LONGEST = 8192
+"""Bytes at the end of a log that are read."""
 
 HELLO = """\
 def application(environ, start_response):
@@ -79,7 +84,7 @@ def hello(subject: Subject) -> Iterator[Finding]:
         yield unknown(check, f"there is no account {subject.site.user} to run it")
         return
     try:
-        with _folder(subject) as folder:
+        with _ending_in_order(), _folder(subject) as folder:
             why = _tried(subject, folder)
     except OSError as error:
         yield unknown(check, f"{error.filename}: {error.strerror}")
@@ -92,6 +97,27 @@ def hello(subject: Subject) -> Iterator[Finding]:
         )
     else:
         yield good(check, "a Hello World works here: the fault is in the application, or its data")
+
+
+@contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """Turn a signal that would end us into an exception: nothing of ours is to be left."""
+
+    def leave(number: int, frame: object) -> None:
+        for each in before:
+            # Another would cut the clean-up short.
+            signal.signal(each, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    ending = (signal.SIGTERM, signal.SIGHUP)
+    before = [number for number in ending if signal.getsignal(number) == signal.SIG_DFL]
+    for number in before:
+        signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number in before:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager
@@ -108,7 +134,17 @@ def _folder(subject: Subject) -> Iterator[Path]:
             (folder / name).write_text(HELLO, encoding="utf-8")
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder in which the account may have made others, thousands deep.
+
+    Python's own function would call itself for each.
+    """
+    words = ["rm", "-rf", "--one-file-system", "--", os.fspath(folder)]
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        subprocess.run(words, env={"PATH": PROGRAM_PATH}, capture_output=True, timeout=60)
 
 
 def _tried(subject: Subject, folder: Path) -> str:
@@ -124,7 +160,8 @@ def _tried(subject: Subject, folder: Path) -> str:
     with open(log, "wb") as stream:
         try:
             process = subprocess.Popen(
-                [os.fspath(word) for word in words],
+                # It ends with us, even if we are killed.
+                ["setpriv", "--pdeathsig", "TERM", *(os.fspath(word) for word in words)],
                 env=environment,
                 cwd=folder / "run",
                 stdin=subprocess.DEVNULL,
@@ -182,13 +219,15 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 def _last(folder: Path) -> str:
     """Return the last line that the server, or Apache, has written."""
-    text = ""
+    told = ""
     for name in ("output.log", "run/error.log"):
-        with contextlib.suppress(OSError):
-            # The account may have put a link there, or a pipe.
-            text = (sure_folders.read(folder / name) or b"").decode(errors="replace") or text
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:200] if lines else ""
+        # The account may have put a link there, or a pipe, or a name of another's file.
+        with contextlib.suppress(OSError, ServerError):
+            text, status = reading.end(folder / name, LONGEST)
+            lines = [line.strip() for line in text.replace("\0", "").splitlines()]
+            if status.st_nlink == 1 and any(lines):
+                told = [line for line in lines if line][-1]
+    return told[:200]
 
 
 def _free_port() -> int:
