@@ -1,6 +1,7 @@
 import sys
 
 import pytest
+from pylonyard import admin
 from pylonyard.activation import journal as journals
 from pylonyard.activation.commands import Activation
 from pylonyard.activation.errors import ActivationError
@@ -167,3 +168,20 @@ def test_rollback_waits_for_no_run_at_work(place, capsys):
     assert capsys.readouterr().err == (
         f"pylonyard: cannot lock {place}: .pylonyard.lock: Is a directory; run this as its owner\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (KeyboardInterrupt(), 130, "pylonyard: interrupted\n"),
+        (OSError(28, "No space left on device"), 1, "pylonyard: No space left on device\n"),
+        (OSError(13, "Permission denied", "/x"), 1, "pylonyard: /x: Permission denied\n"),
+    ],
+)
+def test_what_ends_an_action_is_one_line(place, capsys, monkeypatch, error, status, line):
+    def ended(*_):
+        raise error
+
+    monkeypatch.setattr(admin, "act", ended)
+
+    assert (run(place, "releases"), capsys.readouterr().err) == (status, line)

@@ -15,7 +15,8 @@ from pylonyard.activation.tree import Tree
 from pylonyard.errors import UserError
 from pylonyard.releases import NoRelease, Releases
 from pylonyard.rolling_back import rollback
-from pylonyard.server.errors import ServerError
+from pylonyard.server.errors import INTERRUPTED, ServerError, reason
+from pylonyard.server.files import settle_standard_files
 
 tell = functools.partial(print, flush=True)
 
@@ -196,6 +197,7 @@ def act(sandbox: Sandbox, words: argparse.Namespace) -> int:
 
 def main(directory: str, bin_folder: str, arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; return the exit status."""
+    settle_standard_files()
     words = parser().parse_args(arguments)
     try:
         return act(Sandbox(Path(directory), Path(bin_folder)), words)
@@ -204,5 +206,8 @@ def main(directory: str, bin_folder: str, arguments: Sequence[str] | None = None
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        print(f"pylonyard: {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"pylonyard: {reason(error)}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("pylonyard: interrupted", file=sys.stderr)
+        return INTERRUPTED
     return 1

@@ -7,13 +7,19 @@ from pathlib import Path
 from typing import TextIO
 
 from pylonyard.server import by_apache, control, report, terminal
-from pylonyard.server.errors import FAILED, NOT_PERMITTED, USAGE, ServerError, reason
+from pylonyard.server.errors import (
+    FAILED,
+    INTERRUPTED,
+    NOT_PERMITTED,
+    USAGE,
+    ServerError,
+    reason,
+)
 from pylonyard.server.files import settle_standard_files
 from pylonyard.server.privileges import become
 from pylonyard.server.settings import Settings, load
 
 UNIMPLEMENTED = 3
-INTERRUPTED = 130
 
 Action = Callable[[Settings], tuple[int, str]]
 """Returns an exit status, and the line to tell, if any."""
@@ -41,8 +47,8 @@ Exit status of the others: 0 done, 1 failed, 2 no such action, 3 not supported,
 class Dots:
     """A dot a second, for a person who waits at a terminal."""
 
-    def __init__(self, stream: TextIO | None, name: str) -> None:
-        self.stream = stream if stream and stream.isatty() else None
+    def __init__(self, stream: TextIO, name: str) -> None:
+        self.stream = stream if stream.isatty() else None
         self.name = name
         self.began = self.shown = time.monotonic()
 

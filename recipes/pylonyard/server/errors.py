@@ -5,6 +5,7 @@ USAGE = 2
 NOT_PERMITTED = 4
 NOT_INSTALLED = 5
 NOT_CONFIGURED = 6
+INTERRUPTED = 130
 
 
 class ServerError(Exception):
