@@ -15,7 +15,8 @@ from pylonyard.activation.tree import Tree
 from pylonyard.errors import CommandError
 
 VHOST = "/etc/apache2/sites-available/shop.conf"
-OLD = VHOST + ".pylonyard-old"
+OLD = VHOST + ".pylonyard-old.disabled"
+SECOND_OLD = VHOST + ".pylonyard-old.1.disabled"
 
 
 def file(text):
@@ -77,8 +78,8 @@ def test_second_edit_is_kept_beside_the_first(carrier, told):
     undo(carrier, carrier.journal.ours)
 
     assert carrier.tree.read(OLD) == OTHERS
-    assert carrier.tree.read(OLD + ".1") == THEIRS
-    assert told[-1] == f"# {VHOST}: edited here; yours is kept as {OLD}.1"
+    assert carrier.tree.read(SECOND_OLD) == THEIRS
+    assert told[-1] == f"# {VHOST}: edited here; yours is kept as {SECOND_OLD}"
 
 
 class Serving(Carrier):

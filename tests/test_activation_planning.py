@@ -2,6 +2,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from pylonyard.activation.conffiles import NEW
 from pylonyard.activation.effects import Effects
 from pylonyard.activation.entries import ABSENT, Entry
 from pylonyard.activation.errors import ActivationError
@@ -46,7 +47,7 @@ def world(files=FILES, **more):
     shop = Account("shop", 1000, 1000, "shop", frozenset({1000}))
     apache = Account("www-data", 33, 33, "www-data", frozenset({33}))
     values = {
-        "entries": {n: ABSENT for s in files for n in (s.name, s.name + ".pylonyard-new")},
+        "entries": {n: ABSENT for s in files for n in (s.name, s.name + NEW)},
         "runs_apache": True,
         "available_modules": frozenset({"alias", "proxy"}),
         "enabled_modules": frozenset({"alias"}),
@@ -64,7 +65,7 @@ def laid(*files):
     return {
         "laid": {s.name: s.entry.digest for s in files},
         "entries": {
-            n: e for s in files for n, e in ((s.name, s.entry), (s.name + ".pylonyard-new", ABSENT))
+            n: e for s in files for n, e in ((s.name, s.entry), (s.name + NEW, ABSENT))
         },
     }
 
@@ -179,19 +180,19 @@ def test_edited_file_is_kept_and_ours_put_beside_it():
 
     made = plan(release, seen)
 
-    assert [step.split()[-1] for step in commands(made)] == ["/etc/cron.d/shop.pylonyard-new"]
+    assert [step.split()[-1] for step in commands(made)] == [f"/etc/cron.d/shop{NEW}"]
     assert made.notes == (
-        "/etc/cron.d/shop: edited here, and left so; ours is /etc/cron.d/shop.pylonyard-new "
+        f"/etc/cron.d/shop: edited here, and left so; ours is /etc/cron.d/shop{NEW} "
         "(--force-new takes it)",
     )
     forced = plan(release, seen, force_new=True)
-    assert commands(forced)[0] == "mv /etc/cron.d/shop /etc/cron.d/shop.pylonyard-old"
+    assert commands(forced)[0] == "mv /etc/cron.d/shop /etc/cron.d/shop.pylonyard-old.disabled"
     assert commands(forced)[1].endswith("/etc/cron.d/shop")
-    second = dataclasses.replace(seen, kept={CRON.name: f"{CRON.name}.pylonyard-old.1"})
+    second = dataclasses.replace(seen, kept={CRON.name: f"{CRON.name}.pylonyard-old.1.disabled"})
     forced = plan(release, second, force_new=True)
-    assert commands(forced)[0] == "mv /etc/cron.d/shop /etc/cron.d/shop.pylonyard-old.1"
+    assert commands(forced)[0] == "mv /etc/cron.d/shop /etc/cron.d/shop.pylonyard-old.1.disabled"
     assert forced.notes == (
-        "/etc/cron.d/shop: edited here; yours is kept as /etc/cron.d/shop.pylonyard-old.1",
+        "/etc/cron.d/shop: edited here; yours is kept as /etc/cron.d/shop.pylonyard-old.1.disabled",
     )
 
 

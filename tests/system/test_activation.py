@@ -114,11 +114,12 @@ def test_edited_file_is_never_lost(machine):
     assert f"# {VHOST}: edited here, and left so (--force-new replaces it)" in said
     assert vhost.read_text() == "# mine\n" + ours
 
-    assert f"# {VHOST}: edited here; yours is kept as {VHOST}.pylonyard-old" in machine.activate(
+    old = f"{VHOST}.pylonyard-old.disabled"
+    assert f"# {VHOST}: edited here; yours is kept as {old}" in machine.activate(
         "--force-new"
     )
     assert vhost.read_text() == ours
-    assert machine.path(f"{VHOST}.pylonyard-old").read_text() == "# mine\n" + ours
+    assert machine.path(old).read_text() == "# mine\n" + ours
 
 
 def test_file_of_somebody_else_keeps_its_place(machine):
@@ -126,9 +127,9 @@ def test_file_of_somebody_else_keeps_its_place(machine):
 
     said = machine.activate()
 
-    assert f"# {CRON}: edited here, and left so; ours is {CRON}.pylonyard-new" in said
+    assert f"# {CRON}: edited here, and left so; ours is {CRON}.pylonyard-new.disabled" in said
     assert machine.path(CRON).read_text() == "# somebody's own\n"
-    assert "simplesite ensure" in machine.path(f"{CRON}.pylonyard-new").read_text()
+    assert "simplesite ensure" in machine.path(f"{CRON}.pylonyard-new.disabled").read_text()
 
 
 def test_edited_file_is_kept_by_deactivate(machine):
@@ -138,7 +139,7 @@ def test_edited_file_is_kept_by_deactivate(machine):
 
     machine.deactivate()
 
-    old = machine.path(f"{CRON}.pylonyard-old")
+    old = machine.path(f"{CRON}.pylonyard-old.disabled")
     assert old.read_text() == "# mine\n"
     old.unlink()
     assert machine.snapshot() == before

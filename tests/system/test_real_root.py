@@ -124,7 +124,7 @@ def test_edited_conffile_is_kept(proxy):
     assert vhost.read_text() == edited
 
     proxy.pylonyard("deactivate")
-    old = proxy.path(f"{VHOST}.pylonyard-old")
+    old = proxy.path(f"{VHOST}.pylonyard-old.disabled")
     assert old.read_text() == edited
     old.unlink()
 

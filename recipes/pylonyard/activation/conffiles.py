@@ -3,25 +3,29 @@
 import re
 from collections.abc import Callable
 from enum import Enum
-from itertools import count
+from itertools import chain, count
 
 from pylonyard.activation.entries import ABSENT, Entry
 
-NEW = ".pylonyard-new"
-"""Ours, beside a file of theirs. No program reads names with such an end."""
+_UNREAD = ".disabled"
+"""An end of names that no program reads: among those of logrotate's taboo list."""
 
-OLD = ".pylonyard-old"
-"""Theirs, where ours had to take its place; a second one has ``.1`` at its end, and so on."""
+NEW = f".pylonyard-new{_UNREAD}"
+"""Ours, beside a file of theirs."""
+
+OLD = f".pylonyard-old{_UNREAD}"
+"""Theirs, where ours had to take its place."""
 
 
 def kept_as(name: str, theirs: Entry, read: Callable[[str], Entry]) -> str:
     """Return where ``theirs`` is kept, so that nothing that was kept before is lost."""
-    places = (name + OLD + (f".{number}" if number else "") for number in count())
+    more = (f"{name}.pylonyard-old.{number}{_UNREAD}" for number in count(1))
+    places = chain([name + OLD], more)
     return next(place for place in places if read(place) in (ABSENT, theirs))
 
 
 def is_kept(name: str) -> bool:
-    return re.search(rf"{re.escape(OLD)}(\.\d+)?$", name) is not None
+    return re.search(rf"\.pylonyard-old(\.\d+)?{re.escape(_UNREAD)}$", name) is not None
 
 
 class Decision(Enum):
