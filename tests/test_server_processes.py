@@ -11,6 +11,7 @@ from pylonyard.server.processes import (
     descendants,
     marked,
     send,
+    shown,
     started,
 )
 
@@ -89,14 +90,9 @@ def test_process_that_became_another_accounts_gets_no_signal(monkeypatch):
         assert handle.send(signal.SIGKILL) is False
 
 
-def test_command_is_told_without_what_a_terminal_would_obey(proc):
-    proc(71)
-    (proc.path / "71" / "cmdline").write_bytes(b"paster\0\x1b[2J\nall is well\xff\0" + b"x" * 500)
-
-    found = command(71, proc.path)
-
-    assert found.startswith("paster ?[2J?all is well\N{REPLACEMENT CHARACTER} xxx")
-    assert (len(found), found.endswith("...")) == (200, True)
+def test_text_of_others_is_shown_without_what_a_terminal_would_obey():
+    assert shown("\x1b[2J\nall is well", 99) == "?[2J?all is well"
+    assert shown("x" * 500, 200) == "x" * 197 + "..."
 
 
 def test_process_that_is_not_marked_gets_no_signal():

@@ -15,9 +15,6 @@ from pylonyard.server.errors import ServerError
 
 PROC = Path("/proc")
 
-LONGEST_COMMAND = 200
-"""Characters of a command line that a message has."""
-
 
 @dataclass(frozen=True)
 class Marker:
@@ -177,13 +174,12 @@ def started(pid: int, proc: Path = PROC) -> float | None:
 
 
 def command(pid: int, proc: Path = PROC) -> str:
-    """Return the command line of ``pid`` for a message, or its short name, or nothing."""
+    """Return the command line of ``pid``, or its short name, or nothing."""
     try:
         words = (proc / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ")
     except OSError:
         return ""
-    found = words.decode(errors="replace").strip() or status(pid, proc).get("Name", "")
-    return shown(found, LONGEST_COMMAND)
+    return words.decode(errors="replace").strip() or status(pid, proc).get("Name", "")
 
 
 def shown(text: str, longest: int) -> str:

@@ -14,10 +14,14 @@ from pylonyard.server.processes import (
     parent,
     pids,
     server_marker,
+    shown,
     started,
     supervisor_marker,
 )
 from pylonyard.server.settings import Settings
+
+LONGEST_COMMAND = 200
+"""Characters of somebody else's command line that are passed on."""
 
 PAUSE = 0.1
 """Seconds between two looks."""
@@ -102,7 +106,7 @@ def stranger(settings: Settings) -> str | None:
     if not sockets:
         return None
     for pid in listening.holders(sockets):
-        return f"process {pid} ({command(pid)})"
+        return f"process {pid} ({shown(command(pid), LONGEST_COMMAND)})"
     return "a process of another user"
 
 
