@@ -223,9 +223,6 @@ class _File:
 
 
 def _differences(older: _File, newer: _File, mask: Mask) -> Iterator[str]:
-    if older.said[:-1] == newer.said[:-1]:
-        yield f"{older.name} and {newer.name} differ in mode alone"
-        return
     before, after = older.lines(), newer.lines()
     keys = mask.keys(before) | mask.keys(after)
     one, other = (list(mask.lines(lines, keys)) for lines in (before, after))
@@ -238,6 +235,8 @@ def _unseen(older: _File, newer: _File, lines: list[str]) -> str:
     if not (older.said and newer.said):
         return f"{(older if older.said else newer).name} is in the manifest of that release alone"
     pair = f"{older.name} and {newer.name}"
+    if older.said[:-1] == newer.said[:-1]:
+        return f"{pair} differ in mode alone"
     if lines == [NOT_TEXT]:
         return f"binary files {pair} differ"
     if lines and lines[0].startswith(UNREAD):
