@@ -5,6 +5,7 @@ import os
 import pwd
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -311,7 +312,8 @@ def seated(rendered):
             return one(environ, lambda status, headers: said.append(status))
 
         said = ask.said = []
-        ask.is_free = lambda: one.free.acquire(blocking=False) and not one.free.release()
+        ask.is_free = lambda: one.free > 0
+        ask.waiting = lambda: len(one.waiting)
         return ask
 
     return seated
@@ -367,6 +369,31 @@ def test_a_seat_is_taken_while_the_application_works(seated):
     ask = seated(1, lambda environ, start_response: [b"free" if ask.is_free() else b"taken"])
 
     assert ask() == [b"taken"]
+    assert ask.is_free()
+
+
+def test_whoever_waits_for_a_seat_gets_it_before_those_who_come_later(seated):
+    found = []
+
+    def application(environ, start_response):
+        name = environ["wsgi.input"].read()
+        while not found and ask.waiting() < 2:
+            time.sleep(0.01)
+        found.append(name)
+        return []
+
+    ask = seated(1, application)
+    others = [threading.Thread(target=ask, args=[name]) for name in (b"second", b"third")]
+    first = threading.Thread(target=lambda: (ask(b"first"), ask(b"again")))
+    first.start()
+    for number, other in enumerate(others):
+        while ask.is_free() or ask.waiting() < number:
+            time.sleep(0.01)
+        other.start()
+    for one in (first, *others):
+        one.join()
+
+    assert found == [b"first", b"second", b"third", b"again"]
     assert ask.is_free()
 
 
