@@ -14,7 +14,7 @@ from checkouts import fetch
 from generated import Tally, batches, below, files_of, made, values
 from interpreters_for_all import need_interpreter
 from namespaces import run_apart
-from pylonyard.apache_vhost import ApacheVhost
+from pylonyard.apache_vhost import SERVED_BY, ApacheVhost
 from pylonyard.cron_restart import CronRestart
 from pylonyard.crontab import with_block
 from pylonyard.init_script import InitScript
@@ -306,7 +306,7 @@ Listen 127.0.0.1:{port}
 Include {conf}/*.conf
 """
 MODULES = ("mpm_event", "authz_core", "alias", "mime", "reqtimeout", "headers")
-MODULES += ("proxy", "proxy_http")
+MODULES += SERVED_BY["proxy"]
 
 
 def configured(ground, port, conf):
