@@ -483,8 +483,9 @@ def test_what_root_runs_at_a_terminal_cannot_type_into_it(ground):
 
 
 def test_what_root_follows_at_a_terminal_has_another(ground):
+    begun = "until pgrep -x tail >/dev/null; do sleep 0.1; done"
     watched = "ps -o tty= -C tail; tty; pkill tail"
-    steps = ["==> ", f"(sleep 3; {watched}) & bin/simplesite log", "over", "sleep 1; echo o''ver"]
+    steps = ["over", f"({begun}; {watched}; echo o''ver) & bin/simplesite log"]
 
     said = ground.machine.run("python3", "-c", AT_A_TERMINAL, *steps).stdout
 

@@ -11,8 +11,8 @@ from load import get, kept, unharmed
 
 pytestmark = pytest.mark.system
 
-RESTARTS = 5
-REDEPLOYS = 3
+RESTARTS = 3
+REDEPLOYS = 2
 TITLE = "ini:settings=[app:main]\n    simplesite.title = Title {}"
 BROKEN = "ini:settings=[server:main]\n    threads = many"
 
