@@ -1,5 +1,8 @@
 import os
 import signal
+import socket
+import subprocess
+import sys
 import time
 
 import pytest
@@ -14,6 +17,9 @@ from pylonyard.server.processes import (
     shown,
     started,
 )
+from pylonyard.server.settings import parse
+from pylonyard.server.sight import stranger
+from test_server_settings import SOURCE, VALUES
 
 MARKER = Marker("PYLONYARD_SERVER", "/srv/shop:shop")
 OURS = b"PATH=/bin\0PYLONYARD_SERVER=/srv/shop:shop\0"
@@ -88,6 +94,30 @@ def test_process_that_became_another_accounts_gets_no_signal(monkeypatch):
     monkeypatch.setattr(signal, "pidfd_send_signal", refused)
     with Handle(os.getpid()) as handle:
         assert handle.send(signal.SIGKILL) is False
+
+
+def test_command_is_whole_and_text_in_any_case(proc):
+    proc(71)
+    (proc.path / "71" / "cmdline").write_bytes(b"paster\0serve\xff\0" + b"x" * 500 + b".ini\0")
+
+    found = command(71, proc.path)
+
+    assert found == f"paster serve\N{REPLACEMENT CHARACTER} {'x' * 500}.ini"
+
+
+def test_command_of_who_has_the_port_is_told_without_what_a_terminal_would_obey():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        words = [sys.executable, "-c", "input()", "\x1b[2J\nall is well", "x" * 500]
+        holder = subprocess.Popen(words, stdin=subprocess.PIPE, pass_fds=[taken.fileno()])
+        settings = parse({**VALUES, "host": "127.0.0.1", "port": taken.getsockname()[1]}, SOURCE)
+    try:
+        found = stranger(settings)
+    finally:
+        holder.communicate(b"\n")
+
+    told = found.partition(f"process {holder.pid} (")[2]
+    assert told.startswith(f"{sys.executable} -c input() ?[2J?all is well xxx"), found
+    assert (len(told), told.endswith("xxx...)")) == (201, True)
 
 
 def test_text_of_others_is_shown_without_what_a_terminal_would_obey():
