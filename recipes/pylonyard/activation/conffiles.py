@@ -13,19 +13,20 @@ _UNREAD = ".disabled"
 NEW = f".pylonyard-new{_UNREAD}"
 """Ours, beside a file of theirs."""
 
-OLD = f".pylonyard-old{_UNREAD}"
+_OLD = ".pylonyard-old"
+OLD = f"{_OLD}{_UNREAD}"
 """Theirs, where ours had to take its place."""
 
 
 def kept_as(name: str, theirs: Entry, read: Callable[[str], Entry]) -> str:
     """Return where ``theirs`` is kept, so that nothing that was kept before is lost."""
-    more = (f"{name}.pylonyard-old.{number}{_UNREAD}" for number in count(1))
+    more = (f"{name}{_OLD}.{number}{_UNREAD}" for number in count(1))
     places = chain([name + OLD], more)
     return next(place for place in places if read(place) in (ABSENT, theirs))
 
 
 def is_kept(name: str) -> bool:
-    return re.search(rf"\.pylonyard-old(\.\d+)?{re.escape(_UNREAD)}$", name) is not None
+    return re.search(rf"{re.escape(_OLD)}(\.\d+)?{re.escape(_UNREAD)}$", name) is not None
 
 
 class Decision(Enum):
