@@ -303,7 +303,7 @@ def seated(rendered):
         # What is defined before the sandbox is touched, and no more.
         before = script.body[: [type(one) for one in script.body].index(ast.Expr, 1)]
         definitions = [one for one in before if isinstance(one, kinds)]
-        space = {"__file__": "dispatch.wsgi"}
+        space = {"__file__": __file__}
         exec(compile(ast.Module(definitions, []), "dispatch.wsgi", "exec"), space)
         one = space["Seats"](number, application)
 

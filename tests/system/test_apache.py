@@ -40,6 +40,9 @@ at_work = []
 def make(global_conf, greeting, data):
     with open(os.path.join(data, "loaded"), "a") as stream:
         stream.write("%d\\n" % os.getpid())
+    gate = os.path.join(data, "gate")
+    if os.path.exists(gate):
+        open(gate).close()
 
     def application(environ, start_response):
         at_work.append(1)
@@ -449,11 +452,43 @@ def test_daemon_processes_run_as_the_sites_user(served):
 def test_a_new_release_shows_at_the_next_request(served, python):
     one = served(python, "mod_wsgi").start()
     before = one.json()["greeting"]
-    time.sleep(1)  # mod_wsgi 4 compares whole seconds
 
     one.release("goodbye")
 
     assert (before, one.json()["greeting"]) == ("hello", "goodbye")
+
+
+@contextlib.contextmanager
+def interrupted_load(one):
+    """Start Apache, and hold the application in the middle of being loaded."""
+    data = one.root / "var" / "data" / "demo"
+    os.mkfifo(data / "gate")
+    one.start()
+    assert until((data / "loaded").exists, 20), one.log()
+    yield
+    with (data / "gate").open("w"):
+        (data / "gate").unlink()
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_a_release_that_goes_live_while_the_last_is_loaded_shows(served, python):
+    one = served(python, "mod_wsgi", processes="1")
+
+    with interrupted_load(one):
+        one.release("goodbye")
+
+    assert one.json()["greeting"] == "goodbye"
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_a_script_touched_while_it_is_loaded_is_loaded_again(served, python):
+    one = served(python, "mod_wsgi", processes="1")
+
+    with interrupted_load(one):
+        os.utime(one.root / "current" / "demo" / "dispatch.wsgi")
+    one.json()
+
+    assert len((one.root / "var" / "data" / "demo" / "loaded").read_text().split()) == 2
 
 
 def test_a_touched_script_reloads_the_application(served):
