@@ -140,7 +140,7 @@ def run(tree: Path, words: list[str]) -> int:
     """Return the exit status of the tests."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "COV"))}
     environ = {**kept, "BUILDOUT_HOME": str(tree / "no-buildout-home")}
-    command = [sys.executable, "bootstrap.py", "test", *words]
+    command = [sys.executable, "bootstrap.py", "test", "-n", "0", *words]
     return subprocess.run(command, cwd=tree, env=environ).returncode
 
 

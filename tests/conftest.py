@@ -14,6 +14,17 @@ def pytest_ignore_collect(collection_path, config):
     return None
 
 
+def pytest_xdist_auto_num_workers(config):
+    """Run the files two at a time, but what somebody chose as if it were alone."""
+    named = config.args_source is pytest.Config.ArgsSource.ARGS
+    return 0 if named or config.option.keyword else 2
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the file that takes longest: no worker shall wait for it at the end."""
+    items.sort(key=lambda item: item.path.name != "test_server_control.py")
+
+
 @pytest.fixture(scope="session")
 def store(tmp_path_factory):
     """Wheels, eggs and a cache that sandboxes of tests share."""
@@ -30,5 +41,6 @@ def sandbox(tmp_path, store):
 def pytest_sessionfinish(session):
     """Fail if a test was skipped where none may be: .ci/run says so."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if os.environ.get("PYLONYARD_NO_SKIPS") and reporter.stats.get("skipped"):
+    skipped = reporter and reporter.stats.get("skipped")  # a worker has no reporter
+    if os.environ.get("PYLONYARD_NO_SKIPS") and skipped:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

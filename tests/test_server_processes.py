@@ -139,8 +139,10 @@ def test_process_that_ended_gets_no_signal():
 
 
 def test_start_and_command_of_a_process():
-    assert time.time() - 86400 < started(os.getpid()) < time.time() + 1
-    assert "test" in command(os.getpid())
+    with subprocess.Popen(["sleep", "infinity"]) as process:
+        assert time.time() - 86400 < started(process.pid) < time.time() + 1
+        assert command(process.pid) == "sleep infinity"
+        process.kill()
 
 
 def test_nothing_is_known_of_a_process_that_ended(tmp_path):

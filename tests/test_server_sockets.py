@@ -1,5 +1,6 @@
 import socket
 
+import ports
 import pytest
 from pylonyard.server import sockets
 from pylonyard.server.errors import ServerError
@@ -13,8 +14,7 @@ def site(port, host="127.0.0.1"):
 
 @pytest.fixture
 def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return one.getsockname()[1]
+    return ports.free_port()
 
 
 def connects(port):

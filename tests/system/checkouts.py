@@ -1,5 +1,6 @@
 """Fresh checkouts of this repository, run as their users run them."""
 
+import os
 import subprocess
 import sys
 import urllib.error
@@ -11,7 +12,11 @@ from pathlib import Path
 import pytest
 from fresh_checkout import ROOT, copy_checkout
 
-__all__ = ["ROOT", "Checkout", "copy_checkout", "fetch"]
+__all__ = ["CACHE", "ROOT", "Checkout", "copy_checkout", "fetch"]
+
+WORKER = os.environ.get("PYTEST_XDIST_WORKER")
+CACHE = ROOT / ".pytest_cache" / f"cache-of-{WORKER}" if WORKER else ROOT / "cache"
+"""What the checkouts of tests share; that of a worker is its own, for none fills another's."""
 
 
 @dataclass

@@ -1,14 +1,15 @@
 """Fixtures of the system tests: fresh checkouts that share one cache, free ports."""
 
+import fcntl
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import ports
 import pytest
-from checkouts import ROOT, Checkout, copy_checkout
+from checkouts import CACHE, ROOT, Checkout, copy_checkout
 from hypothesis.configuration import set_hypothesis_home_dir
 
 # What it keeps between runs stands where git does not look.
@@ -17,18 +18,39 @@ set_hypothesis_home_dir(ROOT / ".pytest_cache" / "hypothesis")
 
 @pytest.fixture(scope="session")
 def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a BUILDOUT_HOME whose default.cfg shares this repository's cache."""
-    home = tmp_path_factory.mktemp("buildout-home")
-    (home / "default.cfg").write_text(
-        f"[buildout]\ndownload-cache = {ROOT}/cache\neggs-directory = {ROOT}/cache/eggs\n"
+    """Return a BUILDOUT_HOME whose default.cfg shares ``CACHE``, with all the default site needs.
+
+    This repository's cache gets that as well: the benchmarks take it from there.
+    """
+    home = buildout_home(tmp_path_factory.mktemp("buildout-home"), ROOT / "cache")
+    site = Checkout(tmp_path_factory.mktemp("filling"), environ_of(home))
+    copy_checkout(site.path)
+    (ROOT / ".pytest_cache").mkdir(exist_ok=True)
+    with (ROOT / ".pytest_cache" / "filling.lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        site.bootstrap()
+    if CACHE == ROOT / "cache":
+        return home
+    shutil.copytree(ROOT / "cache" / "dist", CACHE / "dist", dirs_exist_ok=True)
+    return buildout_home(home, CACHE)
+
+
+def buildout_home(folder: Path, cache: Path) -> Path:
+    """Have ``folder`` say which cache is shared."""
+    (folder / "default.cfg").write_text(
+        f"[buildout]\ndownload-cache = {cache}\neggs-directory = {cache}/eggs\n"
     )
-    return home
+    return folder
+
+
+def environ_of(home: Path) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "PYTHON", "COV"))}
+    return {**kept, "BUILDOUT_HOME": str(home)}
 
 
 @pytest.fixture(scope="session")
 def clean_environ(shared_cache: Path) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "PYTHON", "COV"))}
-    return {**kept, "BUILDOUT_HOME": str(shared_cache)}
+    return environ_of(shared_cache)
 
 
 @pytest.fixture
@@ -49,7 +71,7 @@ def checkout(tmp_path: Path, clean_environ: dict[str, str]) -> Iterator[Callable
 
 
 @pytest.fixture(scope="session")
-def public_folder() -> Iterator[Path]:
+def public_folder(shared_cache: Path) -> Iterator[Path]:
     """Return a folder with a short path that every account can enter, and its own cache.
 
     What pytest gives belongs to root alone, and sockets need short paths.
@@ -58,12 +80,10 @@ def public_folder() -> Iterator[Path]:
     folder.chmod(0o755)
     dist = folder / "cache" / "dist"
     dist.mkdir(parents=True)
-    for wheel in (ROOT / "cache" / "dist").iterdir():
+    for wheel in (CACHE / "dist").iterdir():
         shutil.copy2(wheel, dist)
     (folder / "home").mkdir()
-    (folder / "home" / "default.cfg").write_text(
-        f"[buildout]\ndownload-cache = {folder}/cache\neggs-directory = {folder}/cache/eggs\n"
-    )
+    buildout_home(folder / "home", folder / "cache")
     yield folder
     shutil.rmtree(folder)
 
@@ -97,16 +117,4 @@ def public_checkout(
 
 @pytest.fixture(scope="session")
 def free_port() -> Callable[[], int]:
-    """Give a function that returns a port of 127.0.0.1 that nobody listens on."""
-    given: set[int] = set()
-
-    def port() -> int:
-        while True:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                number = int(probe.getsockname()[1])
-            if number not in given:
-                given.add(number)
-                return number
-
-    return port
+    return ports.free_port

@@ -6,7 +6,6 @@ Whatever is started or killed, and whatever is mounted, is inside the namespace.
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from checkouts import Checkout
+from ports import free_port
 
 NEEDED = [
     pytest.mark.system,
@@ -138,12 +138,6 @@ class Machine:
                 name = str(path.relative_to(self.root))
                 found[name] = (status.st_mode, status.st_uid, status.st_gid, content)
         return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager

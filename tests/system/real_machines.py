@@ -117,8 +117,8 @@ class RealMachine:
 
     def owners(self, pattern: str) -> set[str]:
         """Return the accounts that run processes of a name."""
-        listed = self.run("ps", "-eo", "user:20,args").stdout.splitlines()
-        return {line.split()[0] for line in listed if pattern in line and " -eo " not in line}
+        listed = self.run("ps", "-wweo", "user:20,args").stdout.splitlines()
+        return {line.split()[0] for line in listed if pattern in line and " -wweo " not in line}
 
     def path(self, name: str) -> Path:
         return self.root / name.lstrip("/")

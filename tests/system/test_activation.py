@@ -9,7 +9,8 @@ import time
 
 import machines
 import pytest
-from machines import Machine, free_port, released
+from machines import Machine, released
+from ports import free_port
 
 pytestmark = machines.NEEDED
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 from interpreters_for_all import reachable, readable_by_all
+from ports import free_port
 from pylonyard import escaping, writing
 from pylonyard.apache_vhost import ApacheVhost
 from pylonyard.mod_wsgi_build import ModWsgiBuild
@@ -72,12 +73,6 @@ def make(global_conf, greeting, data):
 
     return application
 """
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def buildout(directory, cache="cache"):

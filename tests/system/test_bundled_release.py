@@ -9,7 +9,7 @@ import tarfile
 import time
 
 import pytest
-from checkouts import ROOT, Checkout
+from checkouts import CACHE, Checkout
 from interpreters_for_all import need_interpreter
 from namespaces import need
 from pylonyard.wheels import sha256
@@ -82,7 +82,7 @@ def test_unpacked_without_network_it_ends_in_the_same_release(checkout, tmp_path
     if config == "legacy.cfg":
         need_interpreter("python2.7")
     site = checkout()
-    site.cache = ROOT / "cache"
+    site.cache = CACHE
     tracked(site)
     site.bootstrap("-c", config)
     file = bundled(site, tmp_path / "site.tar.gz")

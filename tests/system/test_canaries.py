@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from checkouts import ROOT, Checkout, copy_checkout, fetch
+from checkouts import CACHE, ROOT, Checkout, copy_checkout, fetch
 
 pytestmark = pytest.mark.system
 
@@ -261,7 +261,7 @@ def test_secrets_are_in_the_files_that_need_them_alone(
     secrets = ground.secrets()
 
     found, seen = {}, 0
-    shared = [p for p in (ROOT / "cache").rglob("*") if p.lstat().st_ctime > began]
+    shared = [p for p in CACHE.rglob("*") if p.lstat().st_ctime > began]
     for path in [*tmp_path.rglob("*"), *shared]:
         if not path.is_symlink() and path.is_file():
             for name, content in members(path):

@@ -9,8 +9,9 @@ from datetime import datetime
 
 import machines
 import pytest
-from machines import Machine, free_port, released
+from machines import Machine, released
 from namespaces import run_apart
+from ports import free_port
 
 pytestmark = machines.NEEDED
 

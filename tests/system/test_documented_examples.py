@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from checkouts import ROOT, Checkout, fetch
+from checkouts import CACHE, ROOT, Checkout, fetch
 from zope.testing.renormalizing import RENormalizing
 
 pytestmark = pytest.mark.system
@@ -103,7 +103,7 @@ class Reader:
     def checker(self) -> RENormalizing:
         own = [
             (re.compile(re.escape(str(self.site.path))), "/srv/simplesite"),
-            (re.compile(re.escape(str(ROOT / "cache"))), "/srv/simplesite/cache"),
+            (re.compile(re.escape(str(CACHE))), "/srv/simplesite/cache"),
         ]
         own += [(re.compile(rf"\b{port}\b"), shown) for shown, port in self.ports.items()]
         return RENormalizing([*own, *ANYWHERE])

@@ -9,7 +9,7 @@ from http.cookiejar import CookieJar
 from pathlib import Path
 
 import pytest
-from checkouts import ROOT, Checkout, copy_checkout, fetch
+from checkouts import CACHE, ROOT, Checkout, copy_checkout, fetch
 from pylonyard import interpreters, sandboxes
 from support import make_wheel
 
@@ -230,7 +230,7 @@ def test_the_sandbox_sees_nothing_of_the_machine_s_packages(deployed):
 
     packages = [path for path in paths if "-packages" in path or path.endswith(".egg")]
     assert packages
-    assert [path for path in packages if not path.startswith(f"{ROOT}/cache/")] == []
+    assert [path for path in packages if not path.startswith(f"{CACHE}/")] == []
 
 
 @on(*CASES)

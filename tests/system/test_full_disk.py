@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from checkouts import ROOT
+from checkouts import CACHE
 from namespaces import run_apart
 
 pytestmark = pytest.mark.system
@@ -100,7 +100,7 @@ def test_cold_install_on_a_full_disk_leaves_nothing_half_made(checkout, tmp_path
     home.mkdir()
     site = checkout(BUILDOUT_HOME=str(home))
     (site.path / "cache").mkdir()
-    (site.path / "cache" / "dist").symlink_to(ROOT / "cache" / "dist")
+    (site.path / "cache" / "dist").symlink_to(CACHE / "dist")
     command = [sys.executable, "bootstrap.py", "--offline"]
 
     results = filled(site, tmp_path, [0, 2 << 20, 12 << 20], command, cold=True)

@@ -4,10 +4,10 @@ import subprocess
 import sys
 
 import pytest
-from checkouts import ROOT
+from checkouts import CACHE, ROOT
 from namespaces import UNSHARE, need
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.usefixtures("shared_cache")]
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +53,7 @@ def test_two_checkouts_install_into_one_cache_at_the_same_time(checkout, free_po
             f"[buildout]\ndownload-cache = {cache}\neggs-directory = {cache}/eggs\n"
         )
         (cache / "dist").mkdir(parents=True)
-        for path in (ROOT / "cache" / "dist").glob("*.whl"):
+        for path in (CACHE / "dist").glob("*.whl"):
             (cache / "dist" / path.name).symlink_to(path)
         pair = [checkout(f"{name}-{attempt}", BUILDOUT_HOME=str(home)) for name in "ab"]
 

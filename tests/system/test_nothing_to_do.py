@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from checkouts import ROOT
+from checkouts import CACHE
 
 pytestmark = pytest.mark.system
 
@@ -71,7 +71,7 @@ def test_a_run_is_spared_only_if_nothing_at_all_has_changed(checkout, free_port)
     home = site.path.parent / "home"
     home.mkdir()
     (home / "default.cfg").write_text(
-        f"[buildout]\ndownload-cache = {ROOT}/cache\neggs-directory = {site.path}/own\n"
+        f"[buildout]\ndownload-cache = {CACHE}\neggs-directory = {site.path}/own\n"
     )
     site.environ = {**site.environ, "BUILDOUT_HOME": str(home)}
     words = [f"site:port={free_port()}"]

@@ -5,7 +5,7 @@ import re
 import shlex
 
 import pytest
-from checkouts import ROOT
+from checkouts import CACHE
 from interpreters_for_all import need_interpreter
 from namespaces import need
 
@@ -106,7 +106,7 @@ def without(folder, *patterns):
     """Return a BUILDOUT_HOME whose cache has no eggs, and all wheels and sources but some."""
     dist = folder / "cache" / "dist"
     dist.mkdir(parents=True)
-    for path in (ROOT / "cache" / "dist").iterdir():
+    for path in (CACHE / "dist").iterdir():
         if path.is_file() and not any(path.match(pattern) for pattern in patterns):
             os.link(path, dist / path.name)
     (folder / "default.cfg").write_text(

@@ -25,6 +25,7 @@ from pathlib import Path
 import pytest
 from load import get, kept, unharmed
 from namespaces import need
+from ports import free_port
 from pylonyard.server.processes import marked, server_marker, supervisor_marker
 
 pytestmark = pytest.mark.system
@@ -171,12 +172,6 @@ class Site:
         with contextlib.closing(connection):
             connection.request("GET", path)
             return int(connection.getresponse().read())
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 def eventually(condition, seconds=60):
@@ -887,7 +882,8 @@ def sandboxes():
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_scenario(name, paster, unshare, sandboxes):
-    environment = {**os.environ, "PYTHONPATH": str(RECIPES), "TMPDIR": sandboxes}
+    path = os.pathsep.join([str(RECIPES), str(RECIPES.parent / "tests")])
+    environment = {**os.environ, "PYTHONPATH": path, "TMPDIR": sandboxes}
     done = subprocess.run(
         [*unshare, sys.executable, __file__, name, paster],
         env=environment,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from checkouts import ROOT, Checkout, copy_checkout
+from checkouts import CACHE, Checkout, copy_checkout
 from pylonyard.sandboxes import site_packages
 
 pytestmark = pytest.mark.system
@@ -65,7 +65,7 @@ def made(tmp_path_factory, clean_environ, free_port):
     folder = tmp_path_factory.mktemp("tools")
     cache = folder / "cache"
     (cache / "dist").mkdir(parents=True)
-    for path in (ROOT / "cache" / "dist").glob("*.whl"):
+    for path in (CACHE / "dist").glob("*.whl"):
         shutil.copy2(path, cache / "dist")
     (folder / "default.cfg").write_text(
         f"[buildout]\ndownload-cache = {cache}\neggs-directory = {cache}/eggs\n"
