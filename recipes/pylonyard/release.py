@@ -23,7 +23,8 @@ from typing import Any
 
 from zc.buildout import UserError
 
-from pylonyard import manifest, scripts, settled, setup_app, values
+from pylonyard import leaving, manifest, scripts, settled, setup_app, values
+from pylonyard.activation import sources
 from pylonyard.errors import OptionError
 from pylonyard.judgement import judge
 from pylonyard.options import option
@@ -130,6 +131,8 @@ class Release(Recipe):
         created = super().install()
         staged = self._staged()
         number = self.releases.current_number()
+        if number is not None:
+            self._expect_stopped(leaving.commands(self.releases.path(number), staged.commands))
         if number is not None and self._is_released(staged, number):
             log.info(UNCHANGED, number)
         else:
@@ -169,13 +172,22 @@ class Release(Recipe):
 
     def _staged(self) -> Staged:
         staged = Staged.collected({**self.stagings, self.name: self.location})
-        names = [path.removeprefix("bin/") for path in staged.files if path.startswith("bin/")]
-        if taken := occupied(self.layout.bin, self.layout.current, names):
+        if taken := occupied(self.layout.bin, self.layout.current, staged.commands):
             raise UserError(
                 f"[{self.name}] {self.layout.bin / taken[0]}: expected none, or a link of ours, "
                 "but there is a file of somebody else's; remove it"
             )
         return staged
+
+    def _expect_stopped(self, going: Mapping[str, sources.Site]) -> None:
+        """Check that nothing runs which no command of the new release could stop."""
+        names = [name for name, site in going.items() if leaving.runs(self.layout.bin / name, site)]
+        if names:
+            stops = " && ".join(f"bin/{name} stop" for name in names)
+            raise UserError(
+                f"[{self.name}] {', '.join(names)}: expected none to run, since the new release "
+                f"has no such command; stop first: {stops}"
+            )
 
     def _released(self, staged: Staged) -> int:
         try:

@@ -1,18 +1,17 @@
 """Back to an earlier release: what is current, what is active, and what serves."""
 
 import os
-import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from pylonyard import locking
+from pylonyard import leaving, locking
 from pylonyard.activation import sources, trust
 from pylonyard.activation.carrying import Say
 from pylonyard.activation.commands import Activation
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.sources import Site
 from pylonyard.releases import NoRelease, Releases, link_commands
-from pylonyard.running import as_account, last_line
+from pylonyard.running import last_line
 from pylonyard.server.report import STOPPED
 
 
@@ -34,8 +33,9 @@ def rollback(activation: Activation, bin_folder: Path, wanted: int | None, say: 
         _expect_trust([activation.sandbox, releases.folder, bin_folder], folders)
     sites = _whole(folders[1], number).sites
     # A scratch tree has no servers: those that run are the machine's.
-    lost = _lost(*folders) if activation.tree.is_machine else {}
-    stopped = _stopped(bin_folder, lost, say)
+    offered = os.listdir(folders[1] / "bin")
+    going = leaving.commands(folders[0], offered) if activation.tree.is_machine else {}
+    stopped = _stopped(bin_folder, going, say)
     try:
         _flip(releases, bin_folder, number)
         is_laid = _lay_again(activation, say)
@@ -43,7 +43,7 @@ def rollback(activation: Activation, bin_folder: Path, wanted: int | None, say: 
         if before is not None:
             _flip(releases, bin_folder, before)
             for control in stopped:
-                _told(control, "start", lost[control.name], say)
+                _told(control, "start", going[control.name], say)
         raise
     say(f"Release {number} is current{', and active' if is_laid else ''}.")
     return _serve_again(bin_folder, folders, sites, say) if activation.tree.is_machine else 0
@@ -82,32 +82,17 @@ def _whole(folder: Path, number: int) -> sources.Release:
         ) from error
 
 
-def _lost(before: Path, after: Path) -> dict[str, Site]:
-    """Return the commands of servers that only the release ``before`` has, with their sites."""
-    try:
-        sites = sources.described_sites(before)
-    except ActivationError:
-        return {}  # A damaged release is what a rollback is to lead away from.
-    names = {site.name: site for site in sites if site.has_server}
-    names.update({f"{site.name}-httpd": site for site in sites})
-    return {
-        name: site
-        for name, site in names.items()
-        if (before / "bin" / name).exists() and not (after / "bin" / name).exists()
-    }
-
-
-def _stopped(bin_folder: Path, lost: Mapping[str, Site], say: Say) -> list[Path]:
+def _stopped(bin_folder: Path, going: Mapping[str, Site], say: Say) -> list[Path]:
     """Stop what nothing could stop afterwards; return the commands of what ran.
 
     :raises ActivationError: if one cannot be stopped
     """
     stopped = []
-    for name, site in lost.items():
+    for name, site in going.items():
         control = bin_folder / name
-        if not control.exists() or _asked(control, "status", site)[0] == STOPPED:
+        if not control.exists() or leaving.asked(control, "status", site)[0] == STOPPED:
             continue
-        status, said = _asked(control, "stop", site)
+        status, said = leaving.asked(control, "stop", site)
         if status != 0:
             raise ActivationError(
                 f"{last_line(said)}; stop it first, since the release to return to has no {name}"
@@ -147,21 +132,10 @@ def _serve_again(
 
 
 def _told(control: Path, action: str, site: Site, say: Say) -> int:
-    status, said = _asked(control, action, site)
+    status, said = leaving.asked(control, action, site)
     if status == 0 or action == "try-restart":
         say(said)
     return status
-
-
-def _asked(control: Path, action: str, site: Site) -> tuple[int, str]:
-    """Run a command as the site's account: root runs nothing of what that can write."""
-    try:
-        finished = subprocess.run(
-            [str(control), action], capture_output=True, text=True, **as_account(site.user)
-        )
-    except (KeyError, OSError) as error:  # without the account, or the program
-        return 1, f"{control} {action}: {error}"
-    return finished.returncode, (finished.stdout + finished.stderr).strip()
 
 
 def _apache_differs(folders: list[Path], site: Site) -> bool:

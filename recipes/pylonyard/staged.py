@@ -41,6 +41,11 @@ class Staged:
         """The part that made each file."""
         return {path: part for path, (part, _) in self.files.items()}
 
+    @property
+    def commands(self) -> list[str]:
+        """The names that ``bin/`` will offer."""
+        return [path.removeprefix("bin/") for path in self.files if path.startswith("bin/")]
+
     def is_in(self, release: Path) -> bool:
         """Tell whether ``release`` holds exactly these files."""
         there = {path.relative_to(release).as_posix() for path in files_below(release)}

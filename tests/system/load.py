@@ -101,8 +101,11 @@ class Load:
 @contextmanager
 def unharmed(address: str, visitors: Sequence[Request], during: str) -> Iterator[Load]:
     """Have visitors come during the block, and expect every one of them to be answered."""
-    with Load(address, visitors) as load:
-        yield load
-    print(load.told(during))
+    load = Load(address, visitors)
+    try:
+        with load:
+            yield load
+    finally:
+        print(load.told(during))
     assert load.answered > 0
     assert load.failed == [], f"{load.told(during)}: {load.failed[:5]}"

@@ -91,12 +91,21 @@ def test_a_second_site_is_a_few_more_lines(checkout, free_port):
 
 def test_a_site_that_is_no_longer_named_leaves_with_its_command(checkout, free_port):
     site = checkout()
-    (site.path / "two.cfg").write_text(TWO_SITES.format(first=free_port(), second=free_port()))
+    config = TWO_SITES.format(first=free_port(), second=free_port())
+    (site.path / "two.cfg").write_text(f"{config}\n[blog-vhost]\nhttpd-port = {free_port()}\n")
     site.bootstrap("-c", "two.cfg")
-    assert (site.path / "bin/blog").exists()
+    for name in ("blog", "blog-httpd"):
+        site.control(name, "start")
 
+    refused = site.buildout(check=False)
+
+    assert (refused.returncode, refused.stdout.splitlines()[-1]) == (
+        1,
+        "Error: [release] blog, blog-httpd: expected none to run, since the new release has no "
+        "such command; stop first: bin/blog stop && bin/blog-httpd stop",
+    )
+    site.run("sh", "-c", "bin/blog stop && bin/blog-httpd stop")
     site.buildout()
-
     assert not os.path.lexists(site.path / "bin/blog")
     assert not (site.path / "current/blog").exists()
     assert (site.path / "var/data/blog/simplesite.db").exists(), "data was deleted"
