@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -16,19 +17,25 @@ from hypothesis.configuration import set_hypothesis_home_dir
 set_hypothesis_home_dir(ROOT / ".pytest_cache" / "hypothesis")
 
 
+LOCK = "profiles/pylock.toml"
+
+
 @pytest.fixture(scope="session")
 def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a BUILDOUT_HOME whose default.cfg shares ``CACHE``, with all the default site needs.
+    """Return a BUILDOUT_HOME whose default.cfg shares ``CACHE``.
 
-    This repository's cache gets that as well: the benchmarks take it from there.
+    It has all that the default site and its bundle need; this repository's cache as well,
+    where the benchmarks look for it.
     """
     home = buildout_home(tmp_path_factory.mktemp("buildout-home"), ROOT / "cache")
     site = Checkout(tmp_path_factory.mktemp("filling"), environ_of(home))
     copy_checkout(site.path)
+    (module,) = re.findall(r"/(mod_wsgi-[^/]+\.tar\.gz)", (ROOT / LOCK).read_text())
     (ROOT / ".pytest_cache").mkdir(exist_ok=True)
     with (ROOT / ".pytest_cache" / "filling.lock").open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
         site.bootstrap()
+        site.bootstrap("fetch", "--lock", LOCK, module)
     if CACHE == ROOT / "cache":
         return home
     shutil.copytree(ROOT / "cache" / "dist", CACHE / "dist", dirs_exist_ok=True)
