@@ -13,6 +13,12 @@ def sources(folder, count):
         (folder / f"m{number}.py").write_text(f"number = {number}\n")
 
 
+def states(folder):
+    """Return what a change of each compiled file would change."""
+    statuses = {path: path.stat() for path in folder.rglob("*.pyc")}
+    return {path: (s.st_ino, s.st_mtime_ns, s.st_ctime_ns) for path, s in statuses.items()}
+
+
 @pytest.mark.system
 def test_every_source_has_bytecode_that_python_takes(tmp_path):
     (tmp_path / "package").mkdir()
@@ -20,12 +26,12 @@ def test_every_source_has_bytecode_that_python_takes(tmp_path):
 
     bytecode.make([tmp_path])
 
-    made = {path: path.stat() for path in tmp_path.rglob("*.pyc")}
+    made = states(tmp_path)
     assert len(made) == 2 * bytecode.FEW
     code = "import sys; sys.path.insert(0, sys.argv[1]); import package.m7 as m; print(m.number)"
     printed = subprocess.check_output([sys.executable, "-v", "-c", code, tmp_path], stderr=-1)
     assert printed == b"7\n"
-    assert {path: path.stat() for path in tmp_path.rglob("*.pyc")} == made
+    assert states(tmp_path) == made
 
 
 def test_source_of_another_python_is_left(tmp_path):

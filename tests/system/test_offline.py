@@ -131,6 +131,17 @@ def refused(site, *words):
     return [name for name in names if name], shlex.split(found[2])
 
 
+def lacking(checkout, home, gone, words):
+    """Return a checkout, and its cache of all that a run needs but for what is ``gone``."""
+    site = checkout(BUILDOUT_HOME=without(home, *gone))
+    # What no test has fetched yet is missing as well.
+    site.run(*refused(site, *words)[1])
+    dist = home / "cache" / "dist"
+    for path in [path for pattern in gone for path in dist.glob(pattern)]:
+        path.unlink()
+    return site, dist
+
+
 PYLONS = "Pylons-0.9.7.tar.gz"
 PURE = "py3-none-any.whl"
 
@@ -166,8 +177,7 @@ def test_all_that_is_missing_is_named_and_the_command_fetches_just_that(
 ):
     if "legacy.cfg" in words:
         need_interpreter("python2.7")
-    site = checkout(BUILDOUT_HOME=without(tmp_path / "home", *gone))
-    dist = tmp_path / "home" / "cache" / "dist"
+    site, dist = lacking(checkout, tmp_path / "home", gone, words)
     before = {path.name for path in dist.iterdir()}
 
     names, command = refused(site, *words)
@@ -182,16 +192,17 @@ def test_all_that_is_missing_is_named_and_the_command_fetches_just_that(
 
 
 def test_source_of_mod_wsgi_is_named_together_with_what_else_is_missing(checkout, tmp_path):
-    site = checkout(BUILDOUT_HOME=without(tmp_path / "home", "mod_wsgi-*", "waitress-3*"))
     words = ["-c", "staging.cfg", "site:mode=mod_wsgi", "site:user=www-data"]
+    unlocked_words, gone = [*words, "app:lock="], ["mod_wsgi-*", "waitress-3*"]
+    site, dist = lacking(checkout, tmp_path / "home", gone, unlocked_words)
 
     locked, _ = refused(site, *words)
-    unlocked, command = refused(site, *words, "app:lock=")
+    unlocked, command = refused(site, *unlocked_words)
     site.run(*command)
 
     assert locked == [f"waitress-3.0.2-{PURE}", "mod_wsgi-6.1.1.tar.gz"]
     assert unlocked == ["waitress==3.0.2", "mod_wsgi-6.1.1.tar.gz"]
-    assert (tmp_path / "home" / "cache" / "dist" / "mod_wsgi-6.1.1.tar.gz").exists()
+    assert (dist / "mod_wsgi-6.1.1.tar.gz").exists()
 
 
 def test_a_part_of_zc_recipe_egg_is_installed_from_the_cache_as_well(checkout):
