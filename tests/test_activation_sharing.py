@@ -1,10 +1,15 @@
 """Modes set back as the account that has the files, whatever that has done meanwhile."""
 
+import os
 import pwd
+from pathlib import Path
 
+import pytest
 from pylonyard.activation.effects import Effects
-from pylonyard.activation.sharing import undo_modes
+from pylonyard.activation.sharing import share, undo_modes
+from pylonyard.activation.steps import Share
 from pylonyard.activation.tree import Tree
+from pylonyard.errors import CommandError
 
 OWN = pwd.getpwuid(0).pw_name
 
@@ -25,6 +30,27 @@ def test_what_was_made_goes_inner_ones_first_and_modes_go_back(tmp_path):
     assert not (tmp_path / "data").exists()
     assert (tmp_path / "log").stat().st_mode & 0o7777 == 0o640
     assert told == []
+
+
+def test_file_that_goes_meanwhile_is_no_failure(tmp_path):
+    for name in ("site.db", "site.db-shm"):
+        (tmp_path / name).touch(mode=0o640)
+    names = ["site.db", "site.db-shm", "site.db-wal"]
+    step = Share(Path("/"), OWN, tuple((Path("/", name), 0o640, 0o660) for name in names))
+
+    share(Tree(tmp_path), step)
+
+    assert [path.stat().st_mode & 0o777 for path in tmp_path.iterdir()] == [0o660, 0o660]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_file_of_another_account_is_a_failure(tmp_path):
+    (tmp_path / "site.db").touch(mode=0o640)
+    paths = [Path("/site.db"), Path("/site.db-wal")]
+    step = Share(Path("/"), "nobody", tuple((path, 0o640, 0o660) for path in paths))
+
+    with pytest.raises(CommandError, match=r"^chmod: "):
+        share(Tree(tmp_path), step)
 
 
 def test_path_that_the_account_closed_does_not_hinder_the_rest(tmp_path):
