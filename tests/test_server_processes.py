@@ -138,6 +138,15 @@ def test_process_that_ended_gets_no_signal():
         assert handle.send(signal.SIGKILL) is False
 
 
+def test_end_of_a_process_is_waited_for():
+    with subprocess.Popen(["sleep", "infinity"]) as process, Handle(process.pid) as handle:
+        assert handle.wait(0) is False
+        assert handle.send(signal.SIGKILL)
+        assert handle.wait(60) is True
+    with Handle(process.pid) as handle:
+        assert handle.wait(0) is True
+
+
 def test_start_and_command_of_a_process():
     with subprocess.Popen(["sleep", "infinity"]) as process:
         assert time.time() - 86400 < started(process.pid) < time.time() + 1

@@ -623,7 +623,8 @@ def nobody_notices(paster, server):
             site.write_ini(options)
             told = f"{went_on}{why}, see {site.log}"
             assert site.do("restart") == (1, told)
-            assert (site.servers, len(site.supervisors)) == ([after], 1)
+            seen = site.servers, site.supervisors
+            assert (seen[0], len(seen[1])) == ([after], 1), (seen, after, options)
             site.write_ini()
 
     assert site.do("stop") == (0, "shop: stopped")

@@ -2,7 +2,9 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 from pylonyard.server.errors import ServerError
 from pylonyard.server.processes import (
@@ -83,17 +85,18 @@ def end(ours: Sequence[int]) -> None:
 
 
 def end_all(find: Callable[[], set[int]]) -> None:
-    """Kill every process that ``find`` returns, twice.
+    """Kill every process that ``find`` returns, twice, and wait for their ends.
 
     A process is looked at after its handle was opened, so that the handle cannot be
     that of a later process of the same number.
     """
-    handles = [Handle(pid) for pid in find()]
-    found = find()
-    for handle in handles:
-        with handle:
-            if handle.pid in found:
-                handle.send(signal.SIGKILL)
+    with ExitStack() as opened:
+        handles = [opened.enter_context(Handle(pid)) for pid in find()]
+        found = find()
+        killed = [one for one in handles if one.pid in found and one.send(signal.SIGKILL)]
+        deadline = time.monotonic() + LAST
+        for one in killed:
+            one.wait(deadline - time.monotonic())
 
 
 def family(roots: Sequence[int]) -> set[int]:

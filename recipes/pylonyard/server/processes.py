@@ -5,6 +5,7 @@ that a process was started with does neither. A zombie has none: it is not runni
 """
 
 import os
+import select
 import signal
 import time
 from collections.abc import Iterator
@@ -143,6 +144,17 @@ class Handle:
     def __exit__(self, *_: object) -> None:
         if self.descriptor >= 0:
             os.close(self.descriptor)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until the process has ended, reaped or not; return whether it has.
+
+        pidfd_open(2): its descriptor can be read from then on.
+        """
+        if self.descriptor < 0:
+            return True
+        poll = select.poll()
+        poll.register(self.descriptor, select.POLLIN)
+        return bool(poll.poll(max(0, seconds) * 1000))
 
     def send(self, number: signal.Signals) -> bool:
         """Send ``number``; return False if the process has ended, or is another account's."""
