@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import pytest
 from pylonyard.server.errors import ServerError
@@ -138,8 +139,20 @@ def test_process_that_ended_gets_no_signal():
         assert handle.send(signal.SIGKILL) is False
 
 
+WAITING = [sys.executable, "-c", "print(flush=True); input()"]
+"""Says that it is there, and ends with its standard input."""
+
+
+@contextmanager
+def running():
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(WAITING, stderr=subprocess.DEVNULL, **pipes) as process:
+        assert process.stdout.readline() == b"\n"
+        yield process
+
+
 def test_end_of_a_process_is_waited_for():
-    with subprocess.Popen(["sleep", "infinity"]) as process, Handle(process.pid) as handle:
+    with running() as process, Handle(process.pid) as handle:
         assert handle.wait(0) is False
         assert handle.send(signal.SIGKILL)
         assert handle.wait(60) is True
@@ -148,10 +161,9 @@ def test_end_of_a_process_is_waited_for():
 
 
 def test_start_and_command_of_a_process():
-    with subprocess.Popen(["sleep", "infinity"]) as process:
+    with running() as process:
         assert time.time() - 86400 < started(process.pid) < time.time() + 1
-        assert command(process.pid) == "sleep infinity"
-        process.kill()
+        assert command(process.pid) == " ".join(WAITING)
 
 
 def test_nothing_is_known_of_a_process_that_ended(tmp_path):
