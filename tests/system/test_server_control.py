@@ -62,8 +62,10 @@ def factory(global_conf, **options):
         while os.path.exists(options["hang"]):
             time.sleep(0.1)
         status = "500 Broken" if options.get("failing") else "200 OK"
-        start_response(status, [("Content-Type", "text/plain")])
-        return [str(os.getpid()).encode()]
+        body = str(os.getpid()).encode()
+        length = ("Content-Length", str(len(body)))  # an answer cut short is none
+        start_response(status, [("Content-Type", "text/plain"), length])
+        return [body]
 
     return application
 """
