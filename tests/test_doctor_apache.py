@@ -15,8 +15,11 @@ __all__ = ["place"]  # a fixture
 
 
 @contextlib.contextmanager
-def private_apache(place, status):
-    """Answer every request with ``status``, where the private Apache of the site listens."""
+def private_apache(place, status, more=""):
+    """Answer every request with ``status``, where the private Apache of the site listens.
+
+    :param more: what else its configuration holds
+    """
 
     class Answering(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -31,7 +34,7 @@ def private_apache(place, status):
     with http.server.HTTPServer(("127.0.0.1", 0), Answering) as server:
         port = server.server_port
         (place / "current/shop/httpd.conf").write_text(
-            f"ListenBacklog 500\nListen 127.0.0.1:{port} http\nListen 127.0.0.1:8843 https\n"
+            f"ListenBacklog 500\nListen 127.0.0.1:{port} http\n{more}"
         )
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -65,6 +68,63 @@ def test_private_apache_that_does_not_answer_is_red(place):
         "bin/shop-httpd restart",
     )
     assert site.answers == {"visit": False}
+
+
+def test_site_that_answers_by_http_alone_is_red(place):
+    site = subject(place, mode="mod_wsgi")
+
+    with private_apache(place, 301, "Listen 127.0.0.1:9 https\n"):
+        (found,) = apache.visit(site)
+
+    assert (found.ok, found.text) == (
+        False,
+        "https://shop.example.org:9/: 127.0.0.1:9 does not answer: Connection refused",
+    )
+    assert site.answers == {"visit": False}
+
+
+@contextlib.contextmanager
+def laid_apache(place, monkeypatch, status, process):
+    """Have the machine's Apache, ``process``, answer for the site."""
+    monkeypatch.setattr(Httpd, "pid", process)
+    with private_apache(place, status) as port:
+        yield subject(place, laid(place, ""), listen="127.0.0.1", listen_port=port)
+
+
+@pytest.mark.parametrize(
+    ("answers", "advice"),
+    [
+        ({"application": True}, "apache2ctl configtest && service apache2 reload"),
+        ({"application": False}, "bin/shop start"),
+    ],
+)
+def test_apache_that_asks_elsewhere_is_to_be_reloaded(place, monkeypatch, answers, advice):
+    with laid_apache(place, monkeypatch, 503, 7) as site:
+        site.answers.update(answers)
+
+        (found,) = apache.visit(site)
+
+    assert (found.ok, found.advice) == (False, advice)
+
+
+@pytest.mark.parametrize(
+    ("process", "answers", "advice"),
+    [
+        (None, {}, "see apache-running and apache-config"),
+        (7, {"application": False}, "see server-running and application"),
+        (7, {"application": True}, "see apache-config, then: service apache2 restart"),
+    ],
+)
+def test_why_apache_does_not_answer_is_where_it_shows(
+    place, monkeypatch, process, answers, advice
+):
+    with laid_apache(place, monkeypatch, 200, process) as site:
+        pass
+    site.answers.update(answers)
+
+    (found,) = apache.visit(site)
+
+    assert (found.ok, found.advice) == (False, advice)
 
 
 def test_private_apache_without_a_configuration_is_not_asked(place):

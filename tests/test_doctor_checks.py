@@ -279,13 +279,33 @@ def test_check_that_fails_itself_hides_no_other(place, monkeypatch):
         raise KeyError("x")
         yield
 
-    monkeypatch.setattr(checks, "CHECKS", [("all", [broken, files.debug])])
+    monkeypatch.setattr(checks, "CHECKS", {"disk": broken, "debug": files.debug})
 
     found = list(checks.findings(subject(place)))
 
     assert found[0].ok is None
     assert found[0].text == "could not be checked: KeyError('x')"
     assert found[1].check == "debug"
+
+
+def test_folder_that_root_must_not_trust_is_red_by_the_name_of_the_check(place, monkeypatch):
+    (place / "etc/apache2").mkdir()
+    (place / "etc/apache2").chmod(0o777)
+    monkeypatch.setattr(checks, "CHECKS", {"apache-running": apache.running})
+
+    (found,) = checks.findings(subject(place))
+
+    assert (found.check, found.ok) == ("apache-running", False)
+    assert "/etc/apache2" in found.text
+    assert found.advice.startswith("chown root ")
+
+
+def test_each_check_is_in_the_table_by_the_name_of_its_line(place):
+    found = {name: next(iter(check(subject(place)))) for name, check in checks.CHECKS.items()}
+
+    assert {name: finding.check for name, finding in found.items()} == {
+        name: name for name in checks.CHECKS
+    }
 
 
 @pytest.mark.parametrize(

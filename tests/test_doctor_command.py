@@ -18,7 +18,7 @@ __all__ = ["place"]  # a fixture
 @pytest.fixture
 def examined(place, monkeypatch):
     """Return a function that tells what is found of a site, as far as its files in /etc go."""
-    monkeypatch.setattr(checks, "CHECKS", [("files", [files.active])])
+    monkeypatch.setattr(checks, "CHECKS", {"active-files": files.active})
     (place / "current/shop/server.json").write_text(json.dumps(server_json(place)))
     releases = Releases(place / "releases", place / "current")
 

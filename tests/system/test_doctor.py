@@ -155,7 +155,7 @@ def port_is_taken(machine):
         _wait(machine, port)
 
 
-@fault("port", "release-intact")
+@fault("port", "ini", "release-intact")
 def ini_has_another_port(machine):
     ini = release(machine) / "simplesite/production.ini"
     port = json.loads((release(machine) / "simplesite/server.json").read_text())["port"]
@@ -170,7 +170,28 @@ def another_ini_is_served(machine):
 
 @fault("ini")
 def server_is_older_than_the_release(machine):
-    machine.sh(f"touch -h -d '+1 minute' {machine.checkout.path}/current")
+    machine.sh(f"sleep 2; touch -h {machine.checkout.path}/current")
+
+
+@fault("ini")
+def ini_was_changed_after_the_start(machine):
+    machine.sh(f"sleep 2; touch {release(machine)}/simplesite/production.ini")
+
+
+@fault("ini")
+def clock_was_set_back(machine):
+    machine.sh(f"touch -h -d '+1 hour' {machine.checkout.path}/current")
+
+
+@fault("visit", "site-log")
+def apache_was_not_reloaded_after_a_change_of_the_port(machine):
+    # Apache keeps what it has read: a port on which nobody listens.
+    content = (machine.root / CONF).read_text()
+    port = json.loads((release(machine) / "simplesite/server.json").read_text())["port"]
+    edit(machine.root / CONF, f":{port}", ":9")
+    machine.httpd("graceful")
+    time.sleep(1)
+    (machine.root / CONF).write_text(content)
 
 
 @fault("backend-private", "ini", "server-running")
@@ -314,7 +335,7 @@ def current_leads_nowhere(machine):
     machine.bin = "releases/1/bin/pylonyard"
 
 
-@fault("debug", "release-intact")
+@fault("debug", "ini", "release-intact")
 def debug_is_on(machine):
     edit(release(machine) / "simplesite/production.ini", "debug = false", "debug = true")
 
@@ -411,22 +432,22 @@ def certified(machine, name, begins, ends):
     described.write_text(json.dumps(content))
 
 
-@fault("certificate", "release-intact")
+@fault("certificate", "visit", "release-intact")
 def certificate_expires_soon(machine):
     certified(machine, "staging.example.org", -9, 3)
 
 
-@fault("certificate", "release-intact")
+@fault("certificate", "visit", "release-intact")
 def certificate_has_expired(machine):
     certified(machine, "staging.example.org", -9, -3)
 
 
-@fault("certificate", "release-intact")
+@fault("certificate", "visit", "release-intact")
 def certificate_is_for_another_name(machine):
     certified(machine, "www.example.com", -9, 90)
 
 
-@fault("certificate", "release-intact")
+@fault("certificate", "visit", "release-intact")
 def certificate_is_not_valid_yet(machine):
     certified(machine, "staging.example.org", 3, 90)
 

@@ -166,10 +166,7 @@ class Httpd:
         :raises ActivationError: if there is no answer, or one of status 5xx
         """
         site = step.site
-        places = [(site.listen_port, False)]
-        if site.ssl_certificate and site.ssl_port:
-            places.append((site.ssl_port, True))
-        for port, secure in places:
+        for port, secure in site.places:
             status = request(step.address, port, site.server_name, secure=secure)
             if status >= 500:
                 scheme = "https" if secure else "http"

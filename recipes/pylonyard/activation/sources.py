@@ -58,6 +58,12 @@ class Site:
         return self.log / f"{self.name}.log"
 
     @property
+    def places(self) -> list[tuple[int, bool]]:
+        """Ports that visitors find it at, and whether by TLS."""
+        secure = [(self.ssl_port, True)] if self.ssl_certificate and self.ssl_port else []
+        return [(self.listen_port, False), *secure]
+
+    @property
     def has_server(self) -> bool:
         """Whether a server of its own runs it, which init and cron start."""
         return self.mode in ("proxy", "")

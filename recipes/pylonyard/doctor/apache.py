@@ -112,34 +112,47 @@ def visit(subject: Subject) -> Iterator[Finding]:
     """Visit the site as a browser would: at its private Apache, if that is what runs it."""
     check, site = "visit", subject.site
     if subject.is_by_private_apache:
-        address, port = "127.0.0.1", subject.private_port
-        advice = f"bin/{site.name}-httpd restart"
+        address, places = "127.0.0.1", subject.private_places
     else:
-        address, port = Ask(site).address, site.listen_port
-        advice = "see apache-running and apache-config"
-    if port is None:
+        address, places = Ask(site).address, site.places
+    if not places:
         yield unknown(check, f"{subject.current / site.name / 'httpd.conf'} cannot be read")
     elif site.has_server and not subject.is_laid:
         yield unknown(check, NOT_LAID)
     else:
-        found = _visited(subject, address, port, advice)
+        found = [_visited(subject, address, port, secure) for port, secure in places]
+        worst = next((each for each in found if not each.ok), found[-1])
         if not site.has_server:
-            subject.answers[check] = found.ok is True
-        yield found
+            subject.answers[check] = worst.ok is True
+        yield worst
 
 
-def _visited(subject: Subject, address: str, port: int, advice: str) -> Finding:
+def _visited(subject: Subject, address: str, port: int, secure: bool) -> Finding:
     check, site = "visit", subject.site
-    where = f"http://{site.server_name}:{port}/"
+    where = f"http{'s' * secure}://{site.server_name}:{port}/"
     try:
-        status = request(address, port, site.server_name, timeout=20)
+        status = request(address, port, site.server_name, secure=secure, timeout=20)
     except ActivationError as error:
-        return bad(check, f"{where}: {error}", advice)
+        return bad(check, f"{where}: {error}", _how_to_be_answered(subject))
     if status < 500:
         return good(check, f"{where} answers {status}")
     backend = status in (502, 503, 504) and site.has_server
-    what = f"bin/{site.name} start" if backend else f"see site-log; bin/{site.name} log"
+    if backend and subject.answers.get("application"):
+        # Apache asks elsewhere: it still has files of an earlier release.
+        what = "apache2ctl configtest && service apache2 reload"
+    else:
+        what = f"bin/{site.name} start" if backend else f"see site-log; bin/{site.name} log"
     return bad(check, f"{where} answers {status}", what)
+
+
+def _how_to_be_answered(subject: Subject) -> str:
+    if subject.is_by_private_apache:
+        return f"bin/{subject.name}-httpd restart"
+    if not subject.httpd.pid:
+        return "see apache-running and apache-config"
+    if subject.answers.get("application") is False:
+        return "see server-running and application"
+    return "see apache-config, then: service apache2 restart"
 
 
 def loaded(subject: Subject) -> Iterator[Finding]:

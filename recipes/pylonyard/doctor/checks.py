@@ -1,63 +1,55 @@
 """The table of all checks, in the order in which a person would look."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
+from pylonyard.activation.errors import ActivationError
 from pylonyard.doctor import apache, files, hello, logs, machine, server
-from pylonyard.doctor.findings import Finding
+from pylonyard.doctor.findings import Finding, bad, unknown
 from pylonyard.doctor.subject import Subject
 
 Check = Callable[[Subject], Iterator[Finding]]
 
-CHECKS: Sequence[tuple[str, Sequence[Check]]] = (
-    (
-        "server",
-        (
-            server.account,
-            server.running,
-            server.port,
-            server.ini,
-            server.private,
-            server.application,
-        ),
-    ),
-    (
-        "Apache",
-        (
-            apache.running,
-            apache.config,
-            apache.enabled,
-            apache.modules,
-            apache.shadowed,
-            apache.loaded,
-            apache.linked,
-            apache.visit,
-            hello.hello,
-        ),
-    ),
-    ("logs", (logs.apache, logs.site, logs.server)),
-    (
-        "files",
-        (
-            files.code,
-            files.data,
-            files.ini_private,
-            files.debug,
-            files.intact,
-            files.active,
-            files.init,
-            files.cron,
-        ),
-    ),
-    ("machine", (machine.disk, machine.certificate)),
-)
+CHECKS: Mapping[str, Check] = {
+    "account": server.account,
+    "server-running": server.running,
+    "port": server.port,
+    "ini": server.ini,
+    "backend-private": server.private,
+    "application": server.application,
+    "apache-running": apache.running,
+    "apache-config": apache.config,
+    "site-enabled": apache.enabled,
+    "modules": apache.modules,
+    "virtual-host": apache.shadowed,
+    "mod_wsgi": apache.loaded,
+    "mod_wsgi-python": apache.linked,
+    "visit": apache.visit,
+    "hello": hello.hello,
+    "apache-log": logs.apache,
+    "site-log": logs.site,
+    "server-log": logs.server,
+    "code-readable": files.code,
+    "data-writable": files.data,
+    "ini-private": files.ini_private,
+    "debug": files.debug,
+    "release-intact": files.intact,
+    "active-files": files.active,
+    "init-script": files.init,
+    "cron-entry": files.cron,
+    "disk": machine.disk,
+    "certificate": machine.certificate,
+}
+"""By the name of the first line of each."""
 
 
 def findings(subject: Subject) -> Iterator[Finding]:
     """Yield what every check finds; one that fails itself is told, not raised."""
-    for _, group in CHECKS:
-        for check in group:
-            try:
-                yield from check(subject)
-            except Exception as error:  # a night call needs the other checks
-                name = f"{check.__module__.rpartition('.')[2]}-{check.__name__}"
-                yield Finding(name, None, f"could not be checked: {error!r}")
+    for name, check in CHECKS.items():
+        try:
+            yield from check(subject)
+        except ActivationError as error:
+            # A place that root must not trust; the line says what to do about it.
+            what, _, advice = str(error).partition("; ")
+            yield bad(name, what, advice)
+        except Exception as error:  # a night call needs the other checks
+            yield unknown(name, f"could not be checked: {error!r}")

@@ -1,8 +1,11 @@
 """Whether the site's own server is up, on its port, from its ini, for Apache alone."""
 
 import os
+import shlex
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.httpd import request
@@ -10,7 +13,16 @@ from pylonyard.doctor.findings import Finding, bad, good, unknown
 from pylonyard.doctor.subject import Subject
 from pylonyard.server import listening
 from pylonyard.server.answering import reachable
-from pylonyard.server.processes import PROC, command, owner, started, supervisor_marker
+from pylonyard.server.processes import (
+    PROC,
+    Marker,
+    arguments,
+    command,
+    owner,
+    server_marker,
+    started,
+    supervisor_marker,
+)
 
 RUNNING, DEAD, STOPPED, SILENT = 0, 1, 3, 4
 
@@ -58,11 +70,11 @@ def port(subject: Subject) -> Iterator[Finding]:
         )
         return
     holders = _holders(subject)
-    strangers = [pid for pid in holders if str(subject.settings.ini) not in command(pid)]
-    if strangers and not _serves_an_ini(holders):
+    strangers = [pid for pid in holders if not _is_ours(pid, subject)]
+    if strangers and not _inis(holders):
         yield bad(
             check,
-            f"port {site.port} is held by process {strangers[0]} ({command(strangers[0])[:80]})",
+            f"port {site.port} is held by {_shown(strangers[0])}",
             f"stop it, then: bin/{site.name} restart",
         )
     else:
@@ -72,12 +84,19 @@ def port(subject: Subject) -> Iterator[Finding]:
 def _holders(subject: Subject) -> list[int]:
     """Return who listens on the site's port, but for its supervisor, which keeps it for servers."""
     found = listening.holders(listening.inodes(subject.settings.host, subject.site.port))
-    return [pid for pid in found if not _is_supervisor(pid, subject)]
-
-
-def _is_supervisor(pid: int, subject: Subject) -> bool:
-    """Tell whether ``pid`` is the site's supervisor: the mark alone, a stranger may know."""
     marker = supervisor_marker(subject.settings.identity)
+    return [pid for pid in found if not _is_marked(pid, marker, subject)]
+
+
+def _is_ours(pid: int, subject: Subject) -> bool:
+    """Whether ``pid`` is the site's server; it may have written a title over its command line."""
+    if str(subject.settings.ini) in arguments(pid):
+        return True
+    return _is_marked(pid, server_marker(subject.settings.identity), subject)
+
+
+def _is_marked(pid: int, marker: Marker, subject: Subject) -> bool:
+    """Whether ``pid`` is the site's own: the mark alone, a stranger may know."""
     try:
         environment = (PROC / str(pid) / "environ").read_bytes()
     except OSError:
@@ -86,21 +105,26 @@ def _is_supervisor(pid: int, subject: Subject) -> bool:
     return mark in environment.split(b"\0") and owner(pid) in (subject.owner.uid, os.getuid())
 
 
-def _serves_an_ini(processes: list[int]) -> bool:
-    return any(" serve " in command(pid) and ".ini" in command(pid) for pid in processes)
+def _shown(pid: int) -> str:
+    return f"process {pid} ({command(pid)[:80]})"
+
+
+def _inis(processes: list[int]) -> list[str]:
+    """Return the configurations that servers among ``processes`` were started with."""
+    servers = [words for pid in processes if "serve" in (words := arguments(pid))]
+    return [word for words in servers for word in words if word.endswith(".ini")]
 
 
 def ini(subject: Subject) -> Iterator[Finding]:
-    """See that what listens was started with the live ini, since that was made."""
+    """See that what listens was started with the live ini, as it is now."""
     check, wanted = "ini", str(subject.settings.ini)
     holders = _holders(subject) if subject.site.has_server else []
     if not holders:
         yield unknown(check, "no server of its own listens, or we may not see whose it is")
         return
-    words = [word for pid in holders for word in command(pid).split() if word.endswith(".ini")]
+    words = _inis(holders)
     if not words:
-        what = f"process {holders[0]} ({command(holders[0])[:80]})"
-        yield unknown(check, f"{what} listens, and names no ini")
+        yield unknown(check, f"{_shown(holders[0])} listens, and names no ini")
         return
     if wanted not in words:
         yield bad(
@@ -109,16 +133,25 @@ def ini(subject: Subject) -> Iterator[Finding]:
             f"stop that server, then: bin/{subject.name} restart",
         )
         return
-    flipped = subject.current.lstat().st_mtime
     since = min(started(pid) or time.time() for pid in holders)
-    if since < flipped - 1:
-        yield bad(
-            check,
-            "the server was started before the current release: it serves an older ini",
-            f"bin/{subject.name} restart",
-        )
-    else:
-        yield good(check, f"{wanted} is served")
+    again = f"bin/{subject.name} restart"
+    for path, changed, what in _changes(subject):
+        if changed > time.time() + 1:
+            why = f"{path} is dated in the future: the clock was set back"
+            yield bad(check, why, shlex.join(["touch", "-h", str(path)]))
+            return
+        if since < changed - 1:
+            yield bad(check, f"the server was started before {what}: it serves an older ini", again)
+            return
+    yield good(check, f"{wanted} is served")
+
+
+def _changes(subject: Subject) -> Iterator[tuple[Path, float, str]]:
+    """Yield what makes another ini live: the link, the file; and when, since 1970."""
+    yield subject.current, subject.current.lstat().st_mtime, "the current release"
+    file = subject.settings.ini
+    with suppress(OSError):
+        yield file, file.stat().st_mtime, "the ini was changed"
 
 
 def private(subject: Subject) -> Iterator[Finding]:

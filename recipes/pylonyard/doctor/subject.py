@@ -65,14 +65,14 @@ class Subject:
         return not self.site.has_server and not self.is_laid
 
     @cached_property
-    def private_port(self) -> int | None:
-        """Where the private Apache listens; None if its configuration cannot be read."""
+    def private_places(self) -> list[tuple[int, bool]]:
+        """Ports of the private Apache, and whether by TLS; none if it cannot be read."""
         try:
             text = reading.content(self.current / self.name / "httpd.conf").decode()
         except (OSError, ServerError, UnicodeDecodeError):
-            return None
-        found = re.search(r"(?m)^Listen 127\.0\.0\.1:(\d+) http$", text)
-        return int(found[1]) if found else None
+            return []
+        found = re.findall(r"(?m)^Listen 127\.0\.0\.1:(\d+) (https?)$", text)
+        return [(int(port), scheme == "https") for port, scheme in found]
 
     @property
     def is_development(self) -> bool:

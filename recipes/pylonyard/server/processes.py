@@ -185,13 +185,18 @@ def started(pid: int, proc: Path = PROC) -> float | None:
     return time.time() - uptime + since_boot
 
 
+def arguments(pid: int, proc: Path = PROC) -> list[str]:
+    """Return the words of the command line of ``pid``, none if it is gone."""
+    try:
+        line = (proc / str(pid) / "cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return []
+    return line.split("\0")
+
+
 def command(pid: int, proc: Path = PROC) -> str:
     """Return the command line of ``pid``, or its short name, or nothing."""
-    try:
-        words = (proc / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ")
-    except OSError:
-        return ""
-    return words.decode(errors="replace").strip() or status(pid, proc).get("Name", "")
+    return " ".join(arguments(pid, proc)).strip() or status(pid, proc).get("Name", "")
 
 
 def shown(text: str, longest: int) -> str:
