@@ -199,16 +199,20 @@ def test_root_becomes_the_account_first(artifacts, sandbox, tmp_path):
     # A place that the account may enter, as a sandbox of its own is.
     path.write_text(text.replace(f"CONTROL={sandbox.directory}/bin/shop", "CONTROL=/usr/bin/id"))
 
-    ended = subprocess.run(["sh", path, "status"], capture_output=True, text=True)
+    ended = subprocess.run(["sh", path, "start"], capture_output=True, text=True)
 
     assert Path("/usr/bin/id").exists()
-    assert "status" in ended.stderr, "id was run with the action as its argument"
+    assert "start" in ended.stderr, "id was run with the action as its argument"
 
 
 AT_A_TERMINAL = """\
 #!/bin/sh
 tty
 if ( : </dev/tty ) 2>/dev/null; then echo "it can type into it"; fi
+for opened in 0 1 2; do
+    case $(readlink /proc/$$/fd/$opened) in /dev/pts/*) echo "it can read $opened" ;; esac
+done
+printf 'and write to it\\033[2J\\n'
 exit 7
 """
 
@@ -231,7 +235,10 @@ def test_account_does_not_get_root_s_terminal(artifacts, sandbox):
         shown = everything_at(terminal)
         _, status = os.waitpid(pid, 0)
 
-    assert (shown.split("\r\n"), os.waitstatus_to_exitcode(status)) == (["not a tty", ""], 7)
+    assert (shown.split("\r\n"), os.waitstatus_to_exitcode(status)) == (
+        ["not a tty", "and write to it[2J", ""],
+        7,
+    )
 
 
 def everything_at(terminal):

@@ -59,7 +59,11 @@ def asked(control: Path, action: str, site: Site) -> tuple[int, str]:
     """
     try:
         finished = subprocess.run(
-            [str(control), action], capture_output=True, text=True, **as_account(site.user)
+            [str(control), action],
+            stdin=subprocess.DEVNULL,  # a terminal of root's, say, which the account could read
+            capture_output=True,
+            text=True,
+            **as_account(site.user),
         )
     except (CommandError, OSError) as error:  # without the account, or the program
         return 1, f"{control} {action}: {error}"
