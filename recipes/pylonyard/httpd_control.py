@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pylonyard.errors import CommandError
 from pylonyard.running import PROGRAM_PATH, completed, last_line
 from pylonyard.server.errors import ServerError
 from pylonyard.server.files import open_plainly, settle_standard_files
@@ -72,6 +73,12 @@ def main(httpd: Httpd, arguments: Sequence[str]) -> int:
     except ControlError as failure:
         print(f"{httpd.name}-httpd: {failure}", file=sys.stderr)
         return failure.status
+    except CommandError as failure:  # without the account
+        print(f"{httpd.name}-httpd: {failure}", file=sys.stderr)
+        return FAILED
+    except PermissionError:
+        print(f"{httpd.name}-httpd: only root and {httpd.user} may do that", file=sys.stderr)
+        return FORBIDDEN
 
 
 def start(httpd: Httpd) -> int:
@@ -165,8 +172,15 @@ def _is_ours(httpd: Httpd, pid: int) -> bool:
     return (
         program in ("apache2", "httpd")
         and httpd.config in words
-        and owner in (os.geteuid(), pwd.getpwnam(httpd.user).pw_uid)
+        and owner in (os.geteuid(), _account(httpd))
     )
+
+
+def _account(httpd: Httpd) -> int | None:
+    try:
+        return pwd.getpwnam(httpd.user).pw_uid
+    except KeyError:
+        return None
 
 
 @contextmanager

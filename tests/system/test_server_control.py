@@ -9,6 +9,7 @@ import http.client
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -38,7 +39,7 @@ MAIN = "import sys; from pathlib import Path; from pylonyard.server.cli import m
 MAIN += "sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))"
 
 APPLICATION = """
-import json, os, signal, subprocess, time
+import json, os, signal, socket, subprocess, threading, time
 
 def factory(global_conf, **options):
     if options.get("title"):
@@ -50,6 +51,9 @@ def factory(global_conf, **options):
     if options.get("broken") or os.path.exists(options["crash"]):
         raise RuntimeError("the database is gone")
     time.sleep(float(options.get("delay", 0)))
+    if options.get("figures"):
+        figures = socket.create_server(("127.0.0.1", int(options["figures"])))
+        threading.Thread(target=answer, args=(figures,), daemon=True).start()
     if options.get("stubborn"):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -68,6 +72,45 @@ def factory(global_conf, **options):
         return [body]
 
     return application
+
+
+def answer(figures):
+    while True:
+        visitor, _ = figures.accept()
+        visitor.recv(1000)
+        visitor.sendall(b"HTTP/1.0 200 OK\\r\\n\\r\\n")
+        visitor.close()
+
+
+class Careless:
+    # What it lacks, as long as it has no socket, it asks itself for.
+
+    def __getattr__(self, name):
+        return getattr(self.socket, name)
+
+    def listen(self, port):
+        listening = socket.socket()
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(("127.0.0.1", port))
+        self.socket = listening
+
+
+def accepting(application, global_conf, port, certificate="", **options):
+    # One visitor after another, each waited for in accept().
+    server = Careless()
+    server.listen(int(port))
+    if certificate == "none":
+        raise RuntimeError("no certificate")
+    server.socket.listen(5)
+    while True:
+        visitor, _ = server.socket.accept()
+        if b"/end" in visitor.recv(1000):
+            server.socket.close()
+            threading.Event().wait()
+        body = str(os.getpid())
+        head = "HTTP/1.0 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(body)
+        visitor.sendall((head + body).encode())
+        visitor.close()
 """
 
 INI = """
@@ -354,7 +397,12 @@ def crash_loop_slows_down_until_cron_or_a_person_ends_it(paster):
     back = f"was started again: {site.address} answers"
     assert site.do("ensure") == (0, f"shop: was not running, {back}")
 
+    # Somebody had the sockets meanwhile, who is gone.
+    site.write_ini("broken = yes")
+    assert site.do("restart")[0] == 1
+    site.write_ini()
     crash()
+    eventually(lambda: refused(site.port))
     site.crash.unlink()
     brought_back, seconds = timed(lambda: site.do("ensure"))
     assert brought_back[0] == 0, brought_back
@@ -366,6 +414,47 @@ def crash_loop_slows_down_until_cron_or_a_person_ends_it(paster):
     site.crash.unlink()
     assert site.do("ensure") == (0, "")
     assert site.nothing_runs()
+
+
+def refused(port):
+    with contextlib.suppress(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port)).close()
+        return False
+    return True
+
+
+@scenario
+def server_that_cannot_be_started_for_a_moment_is_started_later(paster):
+    site = Site(paster)
+    site.start()
+    data = site.directory / "var/data/shop"
+    data.rename(data.with_name("away"))
+
+    os.kill(site.servers[0], signal.SIGKILL)
+    eventually(lambda: "the server could not be started: " in site.log.read_text())
+    data.with_name("away").rename(data)
+
+    eventually(lambda: quietly(site.get) in site.servers)
+    assert site.do("stop") == (0, "shop: stopped")
+
+
+@scenario
+def port_that_the_application_opens_besides_is_not_the_site(paster):
+    site = Site(paster, options=f"figures = {free_port()}", **{"hang-timeout": 1})
+    served_by(site, "accepting")
+    site.start()
+
+    assert quietly(lambda: site.get("/end")) is None  # it serves no more, and lives on
+    back = f"did not answer, was started again: {site.address} answers"
+    assert site.do("ensure") == (0, f"shop: {back}")
+
+    assert [site.get()] == site.servers
+
+
+def served_by(site, runner, more=""):
+    """Have the ini name a function of the application for the server."""
+    chosen = f"paste.server_runner = shop:{runner}"
+    site.ini.write_text(site.ini.read_text().replace("use = egg:Paste#http", chosen) + more)
 
 
 @scenario
@@ -653,6 +742,46 @@ def nobody_notices_that_paste_is_restarted(paster):
 @scenario
 def nobody_notices_that_waitress_is_restarted(paster):
     nobody_notices(paster, "egg:waitress#main")
+
+
+@scenario
+def nobody_notices_that_a_server_of_the_standard_library_is_restarted(paster):
+    site = Site(paster)
+    site.ini.write_text(site.ini.read_text() + "use_threadpool = false\n")
+    site.start()
+    with unharmed(site.address, [get("/")] * 4, "3 restarts without a pool of threads"):
+        for _ in range(3):
+            assert site.do("restart") == (0, f"shop: restarted, {site.address} answers")
+
+
+@scenario
+def server_that_waits_in_accept_is_started_and_restarted(paster):
+    site = Site(paster)
+    served_by(site, "accepting")
+
+    site.start()
+    (before,) = site.servers
+    assert site.do("restart") == (0, f"shop: restarted, {site.address} answers")
+    (after,) = site.servers
+    assert (after != before, len(site.supervisors)) == (True, 1)
+
+    served_by(site, "accepting", "certificate = none\n")
+    told = "shop: did not start, and the old server has ended: RuntimeError: no certificate"
+    assert site.do("restart") == (1, f"{told}, see {site.log}")
+    assert site.nothing_runs()
+
+
+@scenario
+def address_and_all_addresses_are_changed_by_stop_and_start(paster):
+    site = Site(paster)
+    site.start()
+    for host in ("0.0.0.0", "127.0.0.1"):
+        site.ini.write_text(re.sub(r"host = .*", f"host = {host}", site.ini.read_text()))
+        site.write_settings(host=host)
+
+        assert site.do("restart") == (0, f"shop: restarted, http://{host}:{site.port}/ answers")
+
+        assert [site.get()] == site.servers
 
 
 @scenario

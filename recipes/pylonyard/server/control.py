@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pylonyard.server import intent
+from pylonyard.server import intent, listening
 from pylonyard.server.errors import NOT_CONFIGURED, NOT_INSTALLED, ServerError
 from pylonyard.server.halting import halt, outlast
 from pylonyard.server.handing import received
 from pylonyard.server.launching import NotServing, launch
 from pylonyard.server.locking import BusyError, exclusive
-from pylonyard.server.processes import started
+from pylonyard.server.processes import started, supervisor_marker
 from pylonyard.server.serving import is_wrapped
 from pylonyard.server.settings import Settings
 from pylonyard.server.sight import (
@@ -144,7 +144,12 @@ def replace(settings: Settings, progress: Progress) -> str:
     try:
         launch(settings, progress, sockets, seen.supervisors)
     except NotServing as error:
-        raise ServerError(f"was not restarted, the old server goes on: {error}") from error
+        marker = supervisor_marker(settings.identity)
+        if any(marker.matches(pid) for pid in seen.supervisors):
+            raise ServerError(f"was not restarted, the old server goes on: {error}") from error
+        # It had to end first, for a server that cannot stand in.
+        halt(settings, grace=0)
+        raise ServerError(f"did not start, and the old server has ended: {error}") from error
     outlast(settings, seen.supervisors)
     wait_for(settings, progress)
     return f"restarted, {answer(settings)}"
@@ -160,7 +165,9 @@ def sockets_of(settings: Settings, supervisors: Sequence[int]) -> list[socket.so
             return found
         if found:  # host or port have changed
             close(found)
-            return bound(settings)
+            taken = listening.inodes(settings.host, settings.port)
+            # 0.0.0.0 and 127.0.0.1 cannot both have a port.
+            return [] if listening.holders(taken, supervisors) else bound(settings)
     return []
 
 
@@ -168,7 +175,7 @@ def revive(settings: Settings) -> str:
     seen = look(settings)
     if seen.foreground or is_healthy(settings, seen):
         return ""
-    if is_answering_elsewhere(settings, seen.servers):
+    if is_answering_elsewhere(settings, seen):
         return ""  # a new release has another port, and is not served yet
     check_installed(settings)
     halt(settings, grace=0)  # what hangs would not use any
@@ -182,7 +189,8 @@ def is_healthy(settings: Settings, seen: Sight) -> bool:
     if not seen.servers:
         return False
     ages = [time.time() - (started(pid) or 0) for pid in seen.servers]
-    left = settings.start_timeout - min(ages)
+    # In a container /proc may tell an uptime of its own: a server is no younger than new.
+    left = settings.start_timeout - max(0, min(ages))
     if left > 0 and wait_until(lambda: is_answering(settings), left):
         return True
     tries = range(settings.hang_tries)

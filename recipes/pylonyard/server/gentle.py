@@ -53,13 +53,17 @@ def on_interrupt(number, frame):
     is_accepting = "_handle_request_noblock" in names(frame)
     while frame is not None:
         server = frame.f_locals.get("self")  # type: Any
-        if hasattr(server, "thread_pool") and hasattr(server, "handle_request"):
+        if standing_in.has(server, "thread_pool") and standing_in.has(server, "handle_request"):
             server.thread_pool.shutdown = functools.partial(finish_paste, server)
             if is_accepting:  # it would drop the visitor whom it just let in
                 server.running = False
                 return
             break
-        if hasattr(server, "task_dispatcher"):
+        if standing_in.has(server, "_BaseServer__shutdown_request") and is_accepting:
+            # Of the standard library: it ends its loop once this visitor is served.
+            server._BaseServer__shutdown_request = True
+            return
+        if standing_in.has(server, "task_dispatcher"):
             drain = threading.Thread(target=drain_waitress, args=(server,))
             drain.daemon = True
             drain.start()
@@ -149,7 +153,9 @@ def close_after_answers():
 def waitress_is_busy(server, channels):
     # type: (Any, Any) -> bool
     tasks = server.task_dispatcher
-    return bool(tasks.queue or tasks.active_count) or any(
+    # Before waitress 1.2 it is a Queue, and nobody counts those who work.
+    queued = tasks.queue.qsize() if hasattr(tasks.queue, "qsize") else len(tasks.queue)
+    return bool(queued or getattr(tasks, "active_count", 0)) or any(
         is_in_use(channel) for channel in list(channels.values())
     )
 

@@ -1,7 +1,7 @@
 """What can be seen of a site: its processes, and whether it answers."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pylonyard.server import answering, listening
@@ -81,11 +81,15 @@ def is_answering(settings: Settings) -> bool:
     )
 
 
-def is_answering_elsewhere(settings: Settings, servers: Sequence[int]) -> bool:
-    """Whether ``servers`` answer at another address, which they had before a new release."""
+def is_answering_elsewhere(settings: Settings, seen: Sight) -> bool:
+    """Whether a server answers at another address, which it had before a new release.
+
+    Its supervisor mostly holds that as well: no port that the application opened besides.
+    """
     if is_listening(settings):
         return False
-    ours = listening.of_processes([*servers, *descendants(list(servers))])
+    servers = [*seen.servers, *descendants(list(seen.servers))]
+    ours = listening.of_processes(seen.supervisors) or listening.of_processes(servers)
     path, timeout = settings.check_path, settings.hang_timeout
     return any(answering.answers(str(one.address), one.port, path, timeout) for one in ours)
 

@@ -60,6 +60,8 @@ class Understudy:
         elif place in self.held:
             self.ask("waits", self.held[place])
             take(one, self.held.pop(place))
+            if one.gettimeout() is None:  # or its accept would not wait
+                one.setblocking(True)
             self.say("there")
         elif place and place[1] in [port for _, port in self.held]:
             self.ask("apart")
@@ -167,10 +169,19 @@ def is_known(frame):
     """
     while frame is not None:
         server = frame.f_locals.get("self")
-        if hasattr(server, "task_dispatcher") or hasattr(server, "server_activate"):
+        if has(server, "task_dispatcher") or has(server, "server_activate"):
             return True
         frame = frame.f_back
     return False
+
+
+def has(server, name):
+    # type: (Any, str) -> bool
+    """Whether ``server`` has an attribute, itself or by its class.
+
+    ``hasattr`` would run its ``__getattr__``, which one that is being made may not bear.
+    """
+    return name in getattr(server, "__dict__", ()) or hasattr(server.__class__, name)
 
 
 def take(one, number):

@@ -18,7 +18,13 @@ from pylonyard.server import environment, listening, sight
 from pylonyard.server.child import Child
 from pylonyard.server.errors import ServerError
 from pylonyard.server.handing import SIGNAL, Offer
-from pylonyard.server.processes import children, descendants, is_supervisor
+from pylonyard.server.processes import (
+    children,
+    descendants,
+    is_supervisor,
+    marked,
+    supervisor_marker,
+)
 from pylonyard.server.saying import say
 from pylonyard.server.settings import Settings, load
 from pylonyard.server.sockets import close, refuse
@@ -60,6 +66,7 @@ class Supervisor:
         self.offer = Offer(self.sockets)
         self.succession = Succession(settings, after, report)
         self.stopping = False
+        self.serving_since: float | None = None
         self.served = False
         """Whether any server ever listened: if none, none is started again."""
 
@@ -67,22 +74,31 @@ class Supervisor:
         """Return the exit status: 0 if told to stop, 1 if no server ever listened."""
         failures = 0
         while not self.stopping:
-            began = time.monotonic()
-            status = self.run_server()
-            if status is None:
-                break
-            say(f"the server ended: {ending(status)}")
+            self.serving_since = None
+            try:
+                status = self.run_server()
+            except OSError as error:  # no memory for a process, a folder that is away
+                if not self.served:
+                    raise
+                say(f"the server could not be started: {error}")
+            else:
+                if status is None:
+                    break
+                say(f"the server ended: {ending(status)}")
             kill_children()
             if self.stopping:
                 break
             if not self.served:
                 return 1
-            lasted = time.monotonic() - began
-            failures = 1 if lasted >= LONGEST_PAUSE else failures + 1
+            failures = 1 if self.served_for() >= LONGEST_PAUSE else failures + 1
             self.pause(failures)
         kill_children()
         say("stopped")
         return 0
+
+    def served_for(self) -> float:
+        """Return the seconds for which the last server served, not those it loaded."""
+        return 0.0 if self.serving_since is None else time.monotonic() - self.serving_since
 
     def run_server(self) -> int | None:
         """Return how one server ended, None if because we were told to stop."""
@@ -114,7 +130,7 @@ class Supervisor:
             close(self.sockets)
             server.is_there = True
         if server.is_there:
-            self.served = True
+            self.served, self.serving_since = True, time.monotonic()
             say(f"the server listens at {self.settings.address}")
             self.succession.tell("there")
         elif not self.served:
@@ -134,10 +150,14 @@ class Supervisor:
     def pause(self, failures: int) -> None:
         """Wait before the next server; let visitors wait as well if it is not for long."""
         seconds = pause_after(failures)
-        if failures > 1 and not self.offer.taken:
+        if failures > 1 and not self.has_successor():
             refuse(self.sockets)
         say(f"starting it again in {seconds:g} s")
         self.sleep(seconds)
+
+    def has_successor(self) -> bool:
+        """Whether another supervisor may serve with the sockets that it took of us."""
+        return self.offer.taken and bool(marked(supervisor_marker(self.settings.identity)))
 
     def sleep(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
