@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -179,6 +180,76 @@ def test_missing_file_and_account_are_told(place):
     )
     (place / "data").rename(place / "elsewhere")
     assert only(files.data(subject(place)), "data-writable").ok is False
+
+
+def test_sandbox_that_is_gone_is_made_again(place):
+    env = place / "releases/1/shop/env"
+    shutil.rmtree(env)
+    env.symlink_to("/nonexistent")
+
+    (found,) = files.code(subject(place))
+
+    assert (found.text, found.advice) == (
+        f"root cannot read {place}/current/shop/env/bin/python: No such file or directory",
+        "bin/buildout",
+    )
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("uid", "gid", "mode", "mends"),
+    [
+        (0, 0, 0o640, "chgrp {group} {ini}"),
+        (0, 0, 0o600, "chgrp {group} {ini} && chmod g+r {ini}"),
+        (0, 65534, 0o600, "chmod g+r {ini}"),
+        (65534, 0, 0o040, "chmod u+r {ini}"),
+    ],
+)
+def test_advice_on_an_ini_mends_it(place, uid, gid, mode, mends):
+    ini = place / "releases/1/shop/production.ini"
+    os.chown(ini, uid, gid)
+    ini.chmod(mode)
+    site = subject(place, user="nobody")
+
+    (found,) = files.code(site)
+
+    mends = mends.format(group=site.owner.group, ini=ini)
+    assert (found.text, found.advice) == (f"nobody cannot read {ini}", mends)
+    subprocess.run(found.advice, shell=True, check=True)
+    assert only(files.code(site), "code-readable").ok
+
+
+@needs_root
+def test_apache_joins_the_group_that_reads_the_ini(place):
+    ini = place / "releases/1/shop/production.ini"
+    os.chown(ini, 0, 65534)
+    ini.chmod(0o640)
+
+    (found,) = files.code(subject(place, laid(place, ""), user="nobody", mode="embedded"))
+
+    assert (found.text, found.advice) == (
+        f"www-data cannot read {ini}",
+        "bin/pylonyard activate",
+    )
+
+
+@needs_root
+def test_folder_above_the_data_is_opened_by_itself(place):
+    inner = place / "data/with space/inner"
+    inner.mkdir(parents=True)
+    os.chown(inner, 65534, 65534)
+    inner.parent.chmod(0o700)
+    site = subject(place, user="nobody")
+    site = dataclasses.replace(site, settings=dataclasses.replace(site.settings, data=inner))
+
+    found = only(files.data(site), "data-writable")
+
+    assert (found.text, found.advice) == (
+        f"nobody cannot enter {inner.parent}",
+        f"chmod o+x '{inner.parent}'",
+    )
+    subprocess.run(found.advice, shell=True, check=True)
+    assert only(files.data(site), "data-writable").ok
 
 
 def test_site_that_apache_does_not_have_is_red(place):

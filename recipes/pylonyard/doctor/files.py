@@ -3,24 +3,21 @@
 import contextlib
 import hashlib
 import os
+import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from pylonyard.activation.access import bits_of
 from pylonyard.activation.entries import ABSENT
-from pylonyard.activation.world import RUN_LEVELS_STARTED, Account, Folder, registered
+from pylonyard.activation.world import RUN_LEVELS_STARTED, registered
 from pylonyard.debugging import debug_problems
 from pylonyard.doctor import reading
 from pylonyard.doctor.findings import Finding, bad, good, unknown
+from pylonyard.doctor.reach import READ, SEARCH, WRITE, Hindrance, Reach
 from pylonyard.doctor.subject import Subject
 from pylonyard.inifile import Ini, IniError
 from pylonyard.releases import MANIFEST, Releases
 from pylonyard.server.errors import ServerError
-
-READ, WRITE, SEARCH = 4, 2, 1
-MOST = 20000
-"""Files of the sandbox that are looked at."""
 
 
 def code(subject: Subject) -> Iterator[Finding]:
@@ -29,71 +26,51 @@ def code(subject: Subject) -> Iterator[Finding]:
     if who.uid < 0:
         yield unknown(check, f"there is no account {who.name}")
         return
+    reach = Reach(who)
     try:
-        who, problem = _unreadable_code(subject)
+        found = next(_unread_code(subject, reach), None)
+        if found is None and not subject.site.has_server:
+            script = subject.current / subject.name / "dispatch.wsgi"
+            reach = Reach(subject.apache_account)
+            found = next(reach.unread(script, only_pass=True), None)
     except PermissionError as error:
         yield unknown(check, f"could not be checked: we may not look at {error.filename}")
         return
-    if problem:
-        yield bad(
-            check,
-            f"{who.name} cannot {problem}",
-            "chmod, as said; in mod_wsgi modes: bin/pylonyard activate",
-        )
+    if found:
+        yield bad(check, f"{reach.who.name} cannot {found.what}", found.advice)
     else:
         yield good(check, f"{who.name} can read the code and the ini")
 
 
-def _unreadable_code(subject: Subject) -> tuple[Account, str]:
-    """Return who cannot read the code, and what hinders them; empty if nothing does."""
-    home, who = subject.current / subject.name, subject.runner
-    wanted = [home / "server.json", subject.settings.ini, home / "env" / "bin" / "python"]
+def _unread_code(subject: Subject, reach: Reach) -> Iterator[Hindrance]:
+    """Yield what hinders those who run the application from reading it, and its ini."""
+    home = subject.current / subject.name
+    yield from reach.unread(home / "server.json")
+    yield from _unread_ini(subject, reach)
+    yield from reach.unread(home / "env" / "bin" / "python")
     if not subject.site.has_server:
-        wanted.append(home / "dispatch.wsgi")
-    problem = next(filter(None, (_unreadable(path, who) for path in wanted)), "")
-    problem = problem or _unreadable_below((home / "env").resolve() / "lib", who)
-    if not problem and not subject.site.has_server:
-        problem = _unreadable(home / "dispatch.wsgi", subject.apache_account, only_pass=True)
-        who = subject.apache_account if problem else who
-    return who, problem
+        yield from reach.unread(home / "dispatch.wsgi")
+    yield from reach.unread_below((home / "env").resolve() / "lib", _is_no_code)
 
 
-def _unreadable(path: Path, who: Account, *, only_pass: bool = False) -> str:
-    """Return what hinders ``who`` from reading ``path``; empty if nothing does.
-
-    :raises PermissionError: if we may not look ourselves
-    """
-    try:
-        real = path.resolve(strict=True)
-    except PermissionError:
-        raise
-    except OSError as error:
-        return f"read {path}: {error.strerror}"
-    for folder in reversed(real.parents):
-        if not _may(folder, who, SEARCH):
-            return f"enter {folder}: chmod o+x {folder}"
-    return "" if only_pass or _may(real, who, READ) else f"read {real}: chmod g+r {real}"
+def _unread_ini(subject: Subject, reach: Reach) -> Iterator[Hindrance]:
+    """Yield what hinders from reading the ini; everybody else shall not read it either."""
+    ini, owner = subject.settings.ini, subject.owner
+    for found in reach.unread(ini):
+        real = ini.resolve()
+        if found.what != f"read {real}" or reach.class_of(real.stat()) != "o":
+            yield found
+            continue
+        status, place = real.stat(), shlex.quote(str(real))
+        steps = [f"chgrp {shlex.quote(owner.group)} {place}"] if status.st_gid != owner.gid else []
+        steps += [] if status.st_mode & stat.S_IRGRP else [f"chmod g+r {place}"]
+        steps += ["bin/pylonyard activate"] if owner.gid not in reach.who.groups else []
+        yield Hindrance(found.what, " && ".join(steps))
 
 
-def _may(path: Path, who: Account, bits: int) -> bool:
-    status = path.stat()
-    folder = Folder(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
-    return bits & ~bits_of(who, folder) == 0
-
-
-def _unreadable_below(top: Path, who: Account) -> str:
-    seen = 0
-    for folder, _, names in os.walk(top):
-        if not _may(Path(folder), who, READ | SEARCH):
-            return f"read {folder}: chmod -R o+rX {folder}"
-        for name in names:
-            seen += 1
-            path = Path(folder, name)
-            if seen > MOST:
-                return ""
-            if not path.is_symlink() and not _may(path, who, READ):
-                return f"read {path}: chmod o+r {path}"
-    return ""
+def _is_no_code(path: Path) -> bool:
+    """Tell what Python can do without: what it has compiled, and hidden files."""
+    return path.name.startswith(".") or path.name == "__pycache__" or path.suffix == ".pyc"
 
 
 def data(subject: Subject) -> Iterator[Finding]:
@@ -105,14 +82,15 @@ def data(subject: Subject) -> Iterator[Finding]:
         if who.uid < 0:
             yield unknown(check, f"there is no account {who.name}")
         else:
-            yield _writable(check, folder, who, subject)
+            yield _writable(check, folder, Reach(who), subject)
 
 
-def _writable(check: str, folder: Path, who: Account, subject: Subject) -> Finding:
+def _writable(check: str, folder: Path, reach: Reach, subject: Subject) -> Finding:
     try:
         if not folder.exists() and check == "egg-cache-writable":
             return good(check, f"{folder} is made when it is needed")
-        problem = _unwritable(folder, who, with_files=check == "data-writable")
+        with_files = check == "data-writable"
+        found = next(_unwritten(folder, reach, subject, with_files=with_files), None)
         is_fixed = bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
     except PermissionError as error:
         where = error.filename or folder
@@ -120,32 +98,41 @@ def _writable(check: str, folder: Path, who: Account, subject: Subject) -> Findi
     except OSError as error:
         why = error.strerror or "missing"
         return bad(check, f"{folder}: {why}", "bin/buildout makes it again")
-    if problem:
-        give = f"chown -R {subject.site.user} {folder} && chmod -R ug+rwX {folder}"
-        return bad(check, f"{who.name} cannot {problem}", give)
+    if found:
+        return bad(check, f"{reach.who.name} cannot {found.what}", found.advice)
     if is_fixed:
-        again = f"dmesg | tail tells why; mount -o remount,rw {_mount_point(folder)}"
+        place = shlex.quote(str(_mount_point(folder)))
+        again = f"dmesg | tail tells why; mount -o remount,rw {place}"
         return bad(check, f"{folder} is mounted read-only", again)
-    return good(check, f"{who.name} can write {folder}")
+    return good(check, f"{reach.who.name} can write {folder}")
 
 
-def _unwritable(folder: Path, who: Account, *, with_files: bool) -> str:
-    """Return what hinders ``who`` from writing into ``folder``; empty if nothing does."""
-    closed = next((p for p in reversed(folder.parents) if not _may(p, who, SEARCH)), None)
-    if closed:
-        return f"pass {closed}"
-    if not (folder.is_dir() and _may(folder, who, WRITE | SEARCH)):
-        return f"write {folder}"
-    locked = _locked(folder, who) if with_files else None
-    return f"write {locked}" if locked else ""
+def _unwritten(
+    folder: Path, reach: Reach, subject: Subject, *, with_files: bool
+) -> Iterator[Hindrance]:
+    """Yield what hinders from writing into ``folder``."""
+    real = folder.resolve(strict=True)
+    yield from reach.closed(real)
+    if not (real.is_dir() and reach.may(real, WRITE | SEARCH)):
+        yield Hindrance(f"write {real}", _given(real, subject, "-R "))
+    if with_files and (locked := _locked(real, reach)):
+        yield Hindrance(f"write {locked}", _given(real, subject, "-R "))
 
 
-def _locked(folder: Path, who: Account) -> Path | None:
-    """Return a file of the data, such as a database, that ``who`` cannot write."""
+def _given(path: Path, subject: Subject, options: str = "") -> str:
+    """Return the command that has ``path`` belong to those who write it."""
+    owner, place = subject.owner, shlex.quote(str(path))
+    whose = shlex.quote(f"{owner.name}:{owner.group}")
+    give = f"chown {options}{whose} {place} && chmod {options}u+rwX {place}"
+    return give if subject.runner == owner else f"{give} && bin/pylonyard activate"
+
+
+def _locked(folder: Path, reach: Reach) -> Path | None:
+    """Return a file of the data, such as a database, that cannot be written."""
     for path in sorted(folder.iterdir()):
         # The application may remove a file of its own while we look.
         with contextlib.suppress(FileNotFoundError):
-            if path.is_file() and not path.is_symlink() and not _may(path, who, READ | WRITE):
+            if path.is_file() and not path.is_symlink() and not reach.may(path, READ | WRITE):
                 return path
     return None
 
@@ -166,7 +153,7 @@ def ini_private(subject: Subject) -> Iterator[Finding]:
         yield bad(
             check,
             f"{path} has secrets, and everybody may read it (mode {mode:04o})",
-            f"chmod o-rwx {path}, and change the secrets",
+            f"chmod o-rwx {shlex.quote(str(path))}, and change the secrets",
         )
     else:
         yield good(check, f"{path} is private (mode {mode:04o})")
@@ -276,10 +263,11 @@ def cron(subject: Subject) -> Iterator[Finding]:
     if entry == ABSENT:
         yield bad(check, f"{name} is missing", "bin/pylonyard activate --force-new")
     elif entry.uid or entry.mode & 0o022 or not entry.content.endswith(b"\n"):
+        place = shlex.quote(name)
         yield bad(
             check,
             f"cron ignores {name}: expected a file of root's that others cannot write",
-            f"chown root:root {name} && chmod 0644 {name}",
+            f"chown root:root {place} && chmod 0644 {place}",
         )
     else:
         yield good(check, f"cron reads {name}")
@@ -295,6 +283,6 @@ def init(subject: Subject) -> Iterator[Finding]:
         yield bad(check, f"{name} is missing, or cannot be run", "bin/pylonyard activate")
     elif subject.name not in registered(subject.tree):
         levels = f"no run level of {RUN_LEVELS_STARTED} starts it"
-        yield bad(check, levels, f"update-rc.d {subject.name} defaults")
+        yield bad(check, levels, f"update-rc.d {shlex.quote(subject.name)} defaults")
     else:
         yield good(check, f"{name} is started with the machine")
