@@ -13,7 +13,7 @@ from pylonyard import manifest
 from pylonyard.activation.entries import Entry
 from pylonyard.activation.journal import Journal
 from pylonyard.activation.tree import Tree
-from pylonyard.doctor import apache, files, server
+from pylonyard.doctor import apache, files, reach, server
 from test_doctor_checks import laid, needs_root, only, place, subject
 
 __all__ = ["place"]  # a fixture
@@ -192,6 +192,89 @@ def test_sandbox_that_is_gone_is_made_again(place):
     assert (found.text, found.advice) == (
         f"root cannot read {place}/current/shop/env/bin/python: No such file or directory",
         "bin/buildout",
+    )
+
+
+@pytest.fixture
+def egg(place):
+    """An egg outside the sandbox, which a path file names."""
+    module = place / "eggs/shop.egg/shop/pay.py"
+    module.parent.mkdir(parents=True)
+    module.touch()
+    packages = place / "releases/1/shop/env/lib/python3.11/site-packages"
+    packages.mkdir()
+    (packages / "pylonyard.pth").write_text(f"import os\nrelative\n{place}/eggs/shop.egg\n")
+    return place / "eggs/shop.egg"
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("name", "what", "mends"),
+    [
+        ("shop/pay.py", "read", "chmod o+r"),
+        ("shop", "read", "chmod -R o+rX"),
+        ("", "read", "chmod -R o+rX"),
+        ("..", "enter", "chmod o+x"),
+    ],
+)
+def test_egg_that_the_account_cannot_read_is_red(place, egg, name, what, mends):
+    site = subject(place, user="nobody")
+    assert told(files.code(site)) == (True, "nobody can read the code and the ini")
+    spoilt = (egg / name).resolve()
+    spoilt.chmod(0o700 if spoilt.is_dir() else 0o600)
+
+    (found,) = files.code(site)
+
+    assert (found.text, found.advice) == (f"nobody cannot {what} {spoilt}", f"{mends} {spoilt}")
+
+
+def test_egg_that_is_missing_is_made_again(place, egg):
+    shutil.rmtree(egg)
+
+    (found,) = files.code(subject(place))
+
+    assert (found.text, found.advice) == (
+        f"root cannot read {egg}: No such file or directory",
+        "bin/buildout",
+    )
+
+
+@needs_root
+def test_what_is_no_code_may_be_closed(place, egg):
+    for name in (".git", "shop/__pycache__"):
+        (egg / name).mkdir(mode=0o700)
+    packages = place / "releases/1/shop/env/lib/python3.11/site-packages"
+    (packages / "develop.pth").write_text(f"{place}\n")
+    (place / "data").chmod(0o700)
+
+    assert only(files.code(subject(place, user="nobody")), "code-readable").ok
+
+
+@needs_root
+def test_sandbox_in_a_closed_folder_is_red(place):
+    env = place / "releases/1/shop/env"
+    store = place / "store"
+    store.mkdir()
+    (env / "bin").rename(store / "bin")
+    env.rename(store / "env")
+    (store / "env/bin").symlink_to(place / "bin")
+    (store / "bin").rename(place / "bin")
+    env.symlink_to(store / "env")
+    store.chmod(0o700)
+
+    assert told(files.code(subject(place, user="nobody"))) == (
+        False,
+        f"nobody cannot enter {store}",
+    )
+
+
+def test_code_that_was_not_looked_at_is_told(place, egg, monkeypatch):
+    monkeypatch.setattr(files, "MOST", 2)
+    monkeypatch.setattr(reach, "MOST", 2)
+
+    assert told(files.code(subject(place))) == (
+        True,
+        "root can read the code and the ini (the first 2 files of it were looked at)",
     )
 
 

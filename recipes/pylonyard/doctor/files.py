@@ -13,7 +13,7 @@ from pylonyard.activation.world import RUN_LEVELS_STARTED, registered
 from pylonyard.debugging import debug_problems
 from pylonyard.doctor import reading
 from pylonyard.doctor.findings import Finding, bad, good, unknown
-from pylonyard.doctor.reach import READ, SEARCH, WRITE, Hindrance, Reach
+from pylonyard.doctor.reach import MOST, READ, SEARCH, WRITE, Hindrance, Reach
 from pylonyard.doctor.subject import Subject
 from pylonyard.inifile import Ini, IniError
 from pylonyard.releases import MANIFEST, Releases
@@ -26,7 +26,7 @@ def code(subject: Subject) -> Iterator[Finding]:
     if who.uid < 0:
         yield unknown(check, f"there is no account {who.name}")
         return
-    reach = Reach(who)
+    reach = sight = Reach(who)
     try:
         found = next(_unread_code(subject, reach), None)
         if found is None and not subject.site.has_server:
@@ -39,7 +39,8 @@ def code(subject: Subject) -> Iterator[Finding]:
     if found:
         yield bad(check, f"{reach.who.name} cannot {found.what}", found.advice)
     else:
-        yield good(check, f"{who.name} can read the code and the ini")
+        more = f" (the first {MOST} files of it were looked at)" if sight.is_cut else ""
+        yield good(check, f"{who.name} can read the code and the ini{more}")
 
 
 def _unread_code(subject: Subject, reach: Reach) -> Iterator[Hindrance]:
@@ -50,7 +51,22 @@ def _unread_code(subject: Subject, reach: Reach) -> Iterator[Hindrance]:
     yield from reach.unread(home / "env" / "bin" / "python")
     if not subject.site.has_server:
         yield from reach.unread(home / "dispatch.wsgi")
-    yield from reach.unread_below((home / "env").resolve() / "lib", _is_no_code)
+    env = (home / "env").resolve()
+    yield from reach.closed(env / "lib")
+    yield from reach.unread_below(env / "lib", _is_no_code)
+    for egg in _eggs(env):
+        yield from reach.unread(egg, only_pass=True)
+        # A project may have the sandbox in it: not all of that is code.
+        if not subject.current.parent.resolve().is_relative_to(egg.resolve()):
+            yield from reach.unread_below(egg.resolve(), _is_no_code)
+
+
+def _eggs(env: Path) -> Iterator[Path]:
+    """Yield what Python's path files add to the packages of a sandbox, in order."""
+    for path in sorted(env.glob("lib/*/site-packages/*.pth")):
+        for line in os.fsdecode(reading.content(path)).splitlines():
+            if line.startswith("/"):
+                yield Path(line.rstrip())
 
 
 def _unread_ini(subject: Subject, reach: Reach) -> Iterator[Hindrance]:
