@@ -23,8 +23,10 @@ def place():
     folder = Path(tempfile.mkdtemp(prefix="doctor"))
     folder.chmod(0o755)
     (folder / "etc").mkdir()
-    for name in ("releases/1/shop/env/lib/python3.11", "releases/1/shop/env/bin", "data", "log"):
-        (folder / name).mkdir(parents=True)
+    for name in ("shop/env/lib/python3.11", "shop/env/bin"):
+        (folder / "releases/1" / name).mkdir(parents=True)
+    for name in ("data", "log", "run"):
+        (folder / name).mkdir()
     (folder / "current").symlink_to("releases/1")
     for name in ("production.ini", "server.json", "dispatch.wsgi", "env/bin/python"):
         (folder / "releases/1/shop" / name).touch()
@@ -40,7 +42,7 @@ def server_json(place):
         "ini": str(place / "current/shop/production.ini"),
         "port": 8080,
         "log": str(place / "log/shop-server.log"),
-        "run": str(place),
+        "run": str(place / "run"),
         "application-log": str(place / "log/shop.log"),
         "data": str(place / "data"),
     }
@@ -100,13 +102,15 @@ def test_script_that_apache_cannot_reach_is_red(place):
 
 
 @needs_root
-@pytest.mark.parametrize("check", ["data-writable", "egg-cache-writable", "log-writable"])
+@pytest.mark.parametrize(
+    "check", ["data-writable", "egg-cache-writable", "log-writable", "run-writable"]
+)
 def test_folder_that_the_account_cannot_write_is_red(place, check):
     (place / "data/egg-cache").mkdir()
-    for name in ("data", "data/egg-cache", "log"):
+    for name in ("data", "data/egg-cache", "log", "run"):
         os.chown(place / name, 65534, 65534)
     assert only(files.data(subject(place, user="nobody")), check).ok
-    name = {"data-writable": "data", "egg-cache-writable": "data/egg-cache"}.get(check, "log")
+    name = check.removesuffix("-writable").replace("egg-cache", "data/egg-cache")
     os.chown(place / name, 0, 0)
 
     reds = [f for f in files.data(subject(place, user="nobody")) if f.ok is False]
@@ -158,6 +162,7 @@ def test_what_we_may_not_look_at_is_not_red(place):
         unknown("data-writable", f"{why} {place}/data"),
         unknown("egg-cache-writable", f"{why} {place}/data/egg-cache"),
         good("log-writable", f"root can write {place}/log"),
+        good("run-writable", f"root can write {place}/run"),
         unknown("code-readable", f"{why} {place}/releases/1/shop/env/bin"),
     ]
 

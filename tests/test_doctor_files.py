@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import os
 import shutil
 import socket
@@ -333,6 +334,113 @@ def test_folder_above_the_data_is_opened_by_itself(place):
     )
     subprocess.run(found.advice, shell=True, check=True)
     assert only(files.data(site), "data-writable").ok
+
+
+@pytest.fixture
+def kept(place):
+    """A site whose folders are those of ``nobody``."""
+    for name in ("data", "data/egg-cache", "data/sessions", "log", "run"):
+        (place / name).mkdir(exist_ok=True)
+        os.chown(place / name, 65534, 65534)
+    return functools.partial(subject, place, user="nobody")
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("name", "mode", "check", "given"),
+    [
+        ("log/shop-server.log", 0o600, "log-writable", "log/shop-server.log"),
+        ("log/shop.log", 0o600, "log-writable", "log/shop.log"),
+        ("run/shop.lock", 0o600, "run-writable", "run/shop.lock"),
+        ("run", 0o755, "run-writable", "run"),
+        ("data/sessions", 0o700, "data-writable", "data"),
+        ("data/sessions/one", 0o600, "data-writable", "data"),
+        ("data/egg-cache/egg", 0o600, "egg-cache-writable", "data/egg-cache"),
+    ],
+)
+def test_what_root_has_left_is_red(place, kept, name, mode, check, given):
+    assert not [found for found in files.data(kept()) if found.ok is not True]
+    if not (place / name).exists():
+        (place / name).touch()
+    os.chown(place / name, 0, 0)
+    (place / name).chmod(mode)
+
+    (found,) = (found for found in files.data(kept()) if found.ok is not True)
+
+    verb = "read" if "egg-cache" in name else "write"
+    assert (found.check, found.text) == (check, f"nobody cannot {verb} {place / name}")
+    options = "-R " if given.startswith("data") else ""
+    whose = f"nobody:{kept().owner.group} {place / given}"
+    assert found.advice == (f"chown {options}{whose} && chmod {options}u+rwX {place / given}")
+    subprocess.run(found.advice, shell=True, check=True)
+    assert not [found for found in files.data(kept()) if found.ok is not True]
+
+
+@needs_root
+def test_what_need_not_be_written_is_not_red(place, kept):
+    (place / "data/lost+found").mkdir(mode=0o700)
+    (place / "data/link").symlink_to("/nonexistent")
+    for name, uid in (("data/sessions/own", 65534), ("data/egg-cache/egg", 0)):
+        (place / name).touch(mode=0o444)
+        os.chown(place / name, uid, uid)
+        (place / name).chmod(0o444)
+
+    assert not [found for found in files.data(kept()) if found.ok is not True]
+
+
+@needs_root
+def test_apache_needs_no_file_of_a_server(place, kept):
+    (place / "log/shop-server.log").touch(mode=0o600)
+    os.chown(place / "run", 0, 0)
+
+    found = [*files.data(kept(mode="mod_wsgi"))]
+
+    assert [each.check for each in found] == [
+        "data-writable",
+        "egg-cache-writable",
+        "log-writable",
+    ]
+    assert all(each.ok for each in found)
+
+
+@needs_root
+def test_log_that_apache_itself_writes_is_to_be_shared(place, kept):
+    (place / "log").chmod(0o777)
+    (place / "log/shop.log").touch(mode=0o600)
+    site = kept(journal=laid(place, ""), mode="embedded")
+
+    found = only(files.data(site), "log-writable")
+
+    log = place / "log/shop.log"
+    assert (found.text, found.advice) == (
+        f"www-data cannot write {log}",
+        f"chown nobody:{site.owner.group} {log} && chmod u+rwX {log} && bin/pylonyard activate",
+    )
+
+
+@needs_root
+def test_link_of_the_data_is_followed(place, kept):
+    store = place / "store"
+    store.mkdir()
+    (place / "data").rename(store / "data")
+    (place / "data").symlink_to(store / "data")
+    assert only(files.data(kept()), "data-writable").ok
+    store.chmod(0o700)
+
+    assert only(files.data(kept()), "data-writable").text == f"nobody cannot enter {store}"
+
+
+@needs_root
+def test_data_that_was_not_looked_at_is_told(place, kept, monkeypatch):
+    monkeypatch.setattr(files, "MOST", 1)
+    monkeypatch.setattr(reach, "MOST", 1)
+
+    found = only(files.data(kept()), "data-writable")
+
+    assert (found.ok, found.text) == (
+        True,
+        f"nobody can write {place}/data (its first 1 files were looked at)",
+    )
 
 
 def test_site_that_apache_does_not_have_is_red(place):

@@ -6,6 +6,7 @@ import os
 import shlex
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from pylonyard.activation.entries import ABSENT
@@ -17,7 +18,11 @@ from pylonyard.doctor.reach import MOST, READ, SEARCH, WRITE, Hindrance, Reach
 from pylonyard.doctor.subject import Subject
 from pylonyard.inifile import Ini, IniError
 from pylonyard.releases import MANIFEST, Releases
+from pylonyard.server.control import lock, wanted
 from pylonyard.server.errors import ServerError
+
+LOST = "lost+found"
+"""What a file system keeps for itself."""
 
 
 def code(subject: Subject) -> Iterator[Finding]:
@@ -89,24 +94,52 @@ def _is_no_code(path: Path) -> bool:
     return path.name.startswith(".") or path.name == "__pycache__" or path.suffix == ".pyc"
 
 
+@dataclass(frozen=True)
+class Place:
+    """A folder to write into, and what is to be written in it."""
+
+    folder: Path
+    files: tuple[Path, ...] = ()
+    """Those that count; they need not be there."""
+    inner: int | None = None
+    """The bits that all files below need; None if they do not count."""
+    skip: frozenset[Path] = frozenset()
+
+
 def data(subject: Subject) -> Iterator[Finding]:
-    """See that whoever runs the application can write its data, egg cache and log."""
-    who, settings = subject.runner, subject.settings
-    cache = Path(settings.environment.get("PYTHON_EGG_CACHE", settings.data / "egg-cache"))
-    places = {"data-writable": settings.data, "egg-cache-writable": cache}
-    for check, folder in {**places, "log-writable": settings.log.parent}.items():
+    """See that whoever runs the application can write data, egg cache, logs and run folder."""
+    who = subject.runner
+    for check, place in _places(subject).items():
         if who.uid < 0:
             yield unknown(check, f"there is no account {who.name}")
         else:
-            yield _writable(check, folder, Reach(who), subject)
+            yield _writable(check, place, Reach(who), subject)
 
 
-def _writable(check: str, folder: Path, reach: Reach, subject: Subject) -> Finding:
+def _places(subject: Subject) -> dict[str, Place]:
+    """Return what has to be written, by check; Apache needs no log or run folder of a server."""
+    settings = subject.settings
+    cache = Path(settings.environment.get("PYTHON_EGG_CACHE", settings.data / "egg-cache"))
+    logs = (settings.application_log,)
+    found = {
+        "data-writable": Place(
+            settings.data, inner=READ | WRITE, skip=frozenset({Path(os.path.realpath(cache))})
+        ),
+        "egg-cache-writable": Place(cache, inner=READ),
+        "log-writable": Place(settings.log.parent, logs),
+    }
+    if subject.site.has_server:
+        found["log-writable"] = Place(settings.log.parent, (settings.log, *logs))
+        found["run-writable"] = Place(settings.run, (lock(settings), wanted(settings)))
+    return found
+
+
+def _writable(check: str, place: Place, reach: Reach, subject: Subject) -> Finding:
+    folder = place.folder
     try:
         if not folder.exists() and check == "egg-cache-writable":
             return good(check, f"{folder} is made when it is needed")
-        with_files = check == "data-writable"
-        found = next(_unwritten(folder, reach, subject, with_files=with_files), None)
+        found = next(_unwritten(place, reach, subject), None)
         is_fixed = bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
     except PermissionError as error:
         where = error.filename or folder
@@ -117,22 +150,28 @@ def _writable(check: str, folder: Path, reach: Reach, subject: Subject) -> Findi
     if found:
         return bad(check, f"{reach.who.name} cannot {found.what}", found.advice)
     if is_fixed:
-        place = shlex.quote(str(_mount_point(folder)))
-        again = f"dmesg | tail tells why; mount -o remount,rw {place}"
+        mounted = shlex.quote(str(_mount_point(folder)))
+        again = f"dmesg | tail tells why; mount -o remount,rw {mounted}"
         return bad(check, f"{folder} is mounted read-only", again)
-    return good(check, f"{reach.who.name} can write {folder}")
+    more = f" (its first {MOST} files were looked at)" if reach.is_cut else ""
+    return good(check, f"{reach.who.name} can write {folder}{more}")
 
 
-def _unwritten(
-    folder: Path, reach: Reach, subject: Subject, *, with_files: bool
-) -> Iterator[Hindrance]:
-    """Yield what hinders from writing into ``folder``."""
-    real = folder.resolve(strict=True)
+def _unwritten(place: Place, reach: Reach, subject: Subject) -> Iterator[Hindrance]:
+    """Yield what hinders from writing into a folder."""
+    real = place.folder.resolve(strict=True)
+    options = "" if place.inner is None else "-R "
     yield from reach.closed(real)
     if not (real.is_dir() and reach.may(real, WRITE | SEARCH)):
-        yield Hindrance(f"write {real}", _given(real, subject, "-R "))
-    if with_files and (locked := _locked(real, reach)):
-        yield Hindrance(f"write {locked}", _given(real, subject, "-R "))
+        yield Hindrance(f"write {real}", _given(real, subject, options))
+    for path in place.files:
+        with contextlib.suppress(FileNotFoundError):
+            if not reach.may(path, READ | WRITE):
+                yield Hindrance(f"write {path}", _given(path, subject))
+    if place.inner is not None:
+        skip = lambda path: path in place.skip or path.name == LOST  # noqa: E731
+        for path, verb in reach.unwritten_below(real, place.inner, skip):
+            yield Hindrance(f"{verb} {path}", _given(real, subject, options))
 
 
 def _given(path: Path, subject: Subject, options: str = "") -> str:
@@ -141,16 +180,6 @@ def _given(path: Path, subject: Subject, options: str = "") -> str:
     whose = shlex.quote(f"{owner.name}:{owner.group}")
     give = f"chown {options}{whose} {place} && chmod {options}u+rwX {place}"
     return give if subject.runner == owner else f"{give} && bin/pylonyard activate"
-
-
-def _locked(folder: Path, reach: Reach) -> Path | None:
-    """Return a file of the data, such as a database, that cannot be written."""
-    for path in sorted(folder.iterdir()):
-        # The application may remove a file of its own while we look.
-        with contextlib.suppress(FileNotFoundError):
-            if path.is_file() and not path.is_symlink() and not reach.may(path, READ | WRITE):
-                return path
-    return None
 
 
 def _mount_point(folder: Path) -> Path:

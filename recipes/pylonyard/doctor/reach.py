@@ -72,6 +72,23 @@ class Reach:
                 options = ("rX", "-R ") if is_folder else ("r", "")
                 yield Hindrance(f"read {path}", self.opening(path, *options))
 
+    def unwritten_below(self, top: Path, bits: int, skip: Skip) -> Iterator[tuple[Path, str]]:
+        """Yield what is below ``top`` and cannot be written, or read, and which of these.
+
+        An account's own files at some depth are as it made them, read-only perhaps.
+
+        :param bits: what files need; a folder needs all
+        """
+        for path, status in self._below(top, skip):
+            wanted = bits
+            if stat.S_ISDIR(status.st_mode):
+                wanted = READ | WRITE | SEARCH
+            elif status.st_uid == self.who.uid and path.parent != top:
+                wanted = READ
+            is_plain = stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode)
+            if is_plain and not self.may(path, wanted, status):
+                yield path, "write" if wanted & WRITE else "read"
+
     def _below(self, top: Path, skip: Skip) -> Iterator[tuple[Path, os.stat_result]]:
         for found in below(top, skip):
             if not self.left:
