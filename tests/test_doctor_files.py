@@ -157,6 +157,26 @@ def test_ini_that_everybody_may_read_is_red(place):
     )
 
 
+@pytest.mark.parametrize(("name", "options"), [("", "-R "), ("password", "")])
+def test_secret_that_everybody_may_read_is_red(place, name, options):
+    (place / "current/shop/production.ini").chmod(0o640)
+    folder = place / "var/secrets/shop"
+    folder.mkdir(parents=True)
+    folder.chmod(0o700)
+    (folder / "password").touch()
+    (folder / "password").chmod(0o600)
+    assert only(files.ini_private(subject(place)), "ini-private").ok
+    (folder / name).chmod(0o704)
+
+    (found,) = files.ini_private(subject(place))
+
+    assert (found.ok, found.text, found.advice) == (
+        False,
+        f"{folder / name} has secrets, and everybody may read it (mode 0704)",
+        f"chmod {options}o-rwx {folder / name}, and change the secrets",
+    )
+
+
 def test_ini_that_is_a_pipe_is_not_read(place):
     ini = place / "current/shop/production.ini"
     piped(ini)

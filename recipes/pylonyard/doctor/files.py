@@ -14,7 +14,7 @@ from pylonyard.activation.world import RUN_LEVELS_STARTED, registered
 from pylonyard.debugging import debug_problems
 from pylonyard.doctor import reading
 from pylonyard.doctor.findings import Finding, bad, good, unknown
-from pylonyard.doctor.reach import MOST, READ, SEARCH, WRITE, Hindrance, Reach
+from pylonyard.doctor.reach import MOST, READ, SEARCH, WRITE, Hindrance, Reach, below
 from pylonyard.doctor.subject import Subject
 from pylonyard.inifile import Ini, IniError
 from pylonyard.releases import MANIFEST, Releases
@@ -188,20 +188,34 @@ def _mount_point(folder: Path) -> Path:
 
 
 def ini_private(subject: Subject) -> Iterator[Finding]:
+    """See that nobody else may read the secrets, in the ini and where they are kept."""
     check, path = "ini-private", subject.settings.ini
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
     except OSError as error:
         yield unknown(check, f"{path}: {error.strerror}")
         return
-    if mode & 0o007:
+    kept = subject.current.parent / "var" / "secrets" / subject.name
+    public = [(path, mode)] if mode & 0o007 else list(_public(kept))
+    for place, found in public[:1]:
+        options = "-R " if place == kept else ""
         yield bad(
             check,
-            f"{path} has secrets, and everybody may read it (mode {mode:04o})",
-            f"chmod o-rwx {shlex.quote(str(path))}, and change the secrets",
+            f"{place} has secrets, and everybody may read it (mode {found:04o})",
+            f"chmod {options}o-rwx {shlex.quote(str(place))}, and change the secrets",
         )
-    else:
+    if not public:
         yield good(check, f"{path} is private (mode {mode:04o})")
+
+
+def _public(kept: Path) -> Iterator[tuple[Path, int]]:
+    """Yield the folder of the secrets, and those in it, that are open to everybody."""
+    # Who may not look into it is told of what shows from outside.
+    with contextlib.suppress(PermissionError):
+        for path, status in below(kept, lambda path: False):
+            mode = stat.S_IMODE(status.st_mode)
+            if mode & 0o007:
+                yield path, mode
 
 
 def debug(subject: Subject) -> Iterator[Finding]:
