@@ -7,7 +7,7 @@ import pytest
 from pylonyard.activation import journal as journals
 from pylonyard.activation.commands import Activation
 from pylonyard.activation.tree import Tree
-from pylonyard.doctor import checks, command, files
+from pylonyard.doctor import checks, command, etc
 from pylonyard.releases import Releases
 from test_doctor_checks import place, server_json
 from test_doctor_files import put
@@ -18,7 +18,7 @@ __all__ = ["place"]  # a fixture
 @pytest.fixture
 def examined(place, monkeypatch):
     """Return a function that tells what is found of a site, as far as its files in /etc go."""
-    monkeypatch.setattr(checks, "CHECKS", {"active-files": files.active})
+    monkeypatch.setattr(checks, "CHECKS", {"active-files": etc.active})
     (place / "current/shop/server.json").write_text(json.dumps(server_json(place)))
     releases = Releases(place / "releases", place / "current")
 

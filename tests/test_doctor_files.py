@@ -14,7 +14,7 @@ from pylonyard import manifest
 from pylonyard.activation.entries import Entry
 from pylonyard.activation.journal import Journal
 from pylonyard.activation.tree import Tree
-from pylonyard.doctor import apache, files, reach, server
+from pylonyard.doctor import apache, etc, files, reach, server
 from test_doctor_checks import laid, needs_root, only, place, subject
 
 __all__ = ["place"]  # a fixture
@@ -88,24 +88,71 @@ def test_release_that_was_changed_is_red(place, released, spoil, text):
 def test_active_files_are_those_of_the_current_release(place):
     put(place, VHOST)
 
-    assert told(files.active(subject(place))) == (None, "only root may know")
-    assert told(files.active(subject(place, active(place, release=None)))) == (
+    assert told(etc.active(subject(place))) == (None, "only root may know")
+    assert told(etc.active(subject(place, active(place, release=None)))) == (
         None,
         "no release was activated",
     )
-    assert told(files.active(subject(place, active(place, release=2)))) == (
+    assert told(etc.active(subject(place, active(place, release=2)))) == (
         False,
         "release 2 is active, and 1 is current",
     )
     journal = active(place, VHOST)
-    assert told(files.active(subject(place, journal))) == (
+    assert told(etc.active(subject(place, journal))) == (
         True,
         "/etc has what release 1 has for it",
     )
     put(place, VHOST, "edited")
-    assert told(files.active(subject(place, journal))) == (False, f"{VHOST} was edited")
+    assert told(etc.active(subject(place, journal))) == (False, f"{VHOST} was edited")
     Path(f"{place}{VHOST}").unlink()
-    assert told(files.active(subject(place, journal))) == (False, f"{VHOST} is missing")
+    assert told(etc.active(subject(place, journal))) == (False, f"{VHOST} is missing")
+
+
+@pytest.mark.parametrize("journal", [None, Journal("x", None)])
+def test_files_that_were_copied_by_hand_are_compared(place, journal):
+    put(place, VHOST, "released")
+    copied = place / "current/etc/apache2/sites-available/shop.conf"
+    copied.parent.mkdir(parents=True)
+    copied.write_text("released")
+    (copied.parent / "other.conf").write_text("another site's")
+    (place / "current/etc/cron.d").mkdir()
+    (place / "current/etc/cron.d/shop").write_text("not copied")
+
+    assert told(etc.active(subject(place, journal))) == (
+        True,
+        "1 files were copied to /etc, all as released",
+    )
+    copied.write_text("newer")
+
+    (found,) = etc.active(subject(place, journal))
+
+    assert (found.ok, found.text, found.advice) == (
+        False,
+        f"{VHOST} is not what the current release has",
+        f"cp {copied} {place}{VHOST}",
+    )
+
+
+def test_active_file_that_others_can_change_is_red(place):
+    put(place, VHOST)
+    Path(f"{place}{VHOST}").chmod(0o666)
+
+    (found,) = etc.active(subject(place, active(place, VHOST)))
+
+    assert (found.ok, found.text) == (False, f"others than root can change {VHOST}")
+    assert found.advice.endswith(f"chown root:root {place}{VHOST} && chmod go-w {place}{VHOST}")
+
+
+def test_copy_in_place_of_the_link_of_a_site_is_red(place):
+    for name in (VHOST, VHOST.replace("available", "enabled")):
+        put(place, name)
+
+    (found,) = apache.enabled(subject(place, active(place, VHOST)))
+
+    assert (found.ok, found.advice) == (
+        False,
+        "remove it, then: a2ensite shop, reload Apache",
+    )
 
 
 def test_entry_that_cron_ignores_is_red(place):
@@ -113,31 +160,31 @@ def test_entry_that_cron_ignores_is_red(place):
     journal = active(place, CRON)
     site = subject(place, journal)
 
-    assert told(files.cron(subject(place))) == (None, "no entry was activated, or we may not know")
+    assert told(etc.cron(subject(place))) == (None, "no entry was activated, or we may not know")
     Path(f"{place}{CRON}").chmod(0o666)
-    assert told(files.cron(site)) == (
+    assert told(etc.cron(site)) == (
         False,
         f"cron ignores {CRON}: expected a file of root's that others cannot write",
     )
     Path(f"{place}{CRON}").unlink()
-    assert told(files.cron(site)) == (False, f"{CRON} is missing")
+    assert told(etc.cron(site)) == (False, f"{CRON} is missing")
 
 
 def test_script_that_does_not_start_with_the_machine_is_red(place):
     put(place, INIT, mode=0o755)
     site = subject(place, active(place, INIT))
 
-    assert told(files.init(subject(place))) == (None, "no script was activated, or we may not know")
-    ok, text = told(files.init(site))
+    assert told(etc.init(subject(place))) == (None, "no script was activated, or we may not know")
+    ok, text = told(etc.init(site))
     assert (ok, text.startswith("no run level of ")) == (False, True)
     (place / "etc/rc2.d").mkdir()
     (place / "etc/rc2.d/S01shop").symlink_to("../init.d/shop")
-    assert told(files.init(subject(place, active(place, INIT)))) == (
+    assert told(etc.init(subject(place, active(place, INIT)))) == (
         True,
         f"{INIT} is started with the machine",
     )
     Path(f"{place}{INIT}").chmod(0o644)
-    assert told(files.init(site)) == (False, f"{INIT} is missing, or cannot be run")
+    assert told(etc.init(site)) == (False, f"{INIT} is missing, or cannot be run")
 
 
 def test_ini_that_everybody_may_read_is_red(place):

@@ -385,7 +385,7 @@ def site_does_not_come_up_with_the_machine(machine):
         link.unlink()
 
 
-@fault("cron-entry")
+@fault("cron-entry", "active-files")
 def cron_ignores_the_entry(machine):
     (machine.root / "etc/cron.d/simplesite").chmod(0o664)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from pylonyard.activation.errors import ActivationError
-from pylonyard.doctor import apache, files, hello, logs, machine, server
+from pylonyard.doctor import apache, etc, files, hello, logs, machine, server
 from pylonyard.doctor.findings import Finding, bad, unknown
 from pylonyard.doctor.subject import Subject
 
@@ -33,9 +33,9 @@ CHECKS: Mapping[str, Check] = {
     "ini-private": files.ini_private,
     "debug": files.debug,
     "release-intact": files.intact,
-    "active-files": files.active,
-    "init-script": files.init,
-    "cron-entry": files.cron,
+    "active-files": etc.active,
+    "init-script": etc.init,
+    "cron-entry": etc.cron,
     "disk": machine.disk,
     "certificate": machine.certificate,
 }

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pylonyard.activation.entries import ABSENT
-from pylonyard.activation.world import RUN_LEVELS_STARTED, registered
 from pylonyard.debugging import debug_problems
 from pylonyard.doctor import reading
 from pylonyard.doctor.findings import Finding, bad, good, unknown
@@ -278,70 +276,3 @@ def _differs(path: Path, said: dict[str, str]) -> str:
         return "changed since the release was made"
     mode = f"{stat.S_IMODE(path.lstat().st_mode):04o}"
     return "" if mode == said.get("mode") else f"mode {mode}, was made {said.get('mode')}"
-
-
-def active(subject: Subject) -> Iterator[Finding]:
-    """See that ``/etc`` has what the live release has for it."""
-    check, journal = "active-files", subject.journal
-    if subject.journal_problem:
-        what, _, advice = subject.journal_problem.partition("; ")
-        yield bad(check, what, advice or "move it away, and activate again")
-        return
-    if journal is None or journal.release is None:
-        why = "only root may know" if journal is None else "no release was activated"
-        yield unknown(check, why)
-        return
-    if journal.is_cut_short:
-        yield bad(check, "an activation was cut short", "bin/pylonyard activate")
-        return
-    current = subject.current.resolve().name
-    if str(journal.release) != current:
-        yield bad(
-            check,
-            f"release {journal.release} is active, and {current} is current",
-            "bin/pylonyard activate",
-        )
-        return
-    for name, digest in journal.laid.items():
-        entry = subject.tree.read(name)
-        if Path(name).stem in (subject.name, "wsgi") and entry.digest != digest:
-            what = "is missing" if entry == ABSENT else "was edited"
-            yield bad(check, f"{name} {what}", "bin/pylonyard activate --force-new keeps both")
-            return
-    yield good(check, f"/etc has what release {current} has for it")
-
-
-def cron(subject: Subject) -> Iterator[Finding]:
-    """See that cron does not ignore the entry."""
-    check, name = "cron-entry", f"/etc/cron.d/{subject.name}"
-    journal = subject.journal
-    if not subject.site.has_server or journal is None or name not in journal.laid:
-        yield unknown(check, "no entry was activated, or we may not know")
-        return
-    entry = subject.tree.read(name)
-    if entry == ABSENT:
-        yield bad(check, f"{name} is missing", "bin/pylonyard activate --force-new")
-    elif entry.uid or entry.mode & 0o022 or not entry.content.endswith(b"\n"):
-        place = shlex.quote(name)
-        yield bad(
-            check,
-            f"cron ignores {name}: expected a file of root's that others cannot write",
-            f"chown root:root {place} && chmod 0644 {place}",
-        )
-    else:
-        yield good(check, f"cron reads {name}")
-
-
-def init(subject: Subject) -> Iterator[Finding]:
-    """See that the site comes up with the machine."""
-    check, name = "init-script", f"/etc/init.d/{subject.name}"
-    journal = subject.journal
-    if not subject.site.has_server or journal is None or name not in journal.laid:
-        yield unknown(check, "no script was activated, or we may not know")
-    elif not subject.tree.read(name).mode & 0o100:
-        yield bad(check, f"{name} is missing, or cannot be run", "bin/pylonyard activate")
-    elif subject.name not in registered(subject.tree):
-        levels = f"no run level of {RUN_LEVELS_STARTED} starts it"
-        yield bad(check, levels, f"update-rc.d {shlex.quote(subject.name)} defaults")
-    else:
-        yield good(check, f"{name} is started with the machine")

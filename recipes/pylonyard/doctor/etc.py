@@ -1,0 +1,105 @@
+"""Whether what was laid over ``/etc`` is as released, and takes effect."""
+
+import os
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from pylonyard.activation.entries import ABSENT
+from pylonyard.activation.world import RUN_LEVELS_STARTED, registered
+from pylonyard.doctor import reading
+from pylonyard.doctor.findings import Finding, bad, good, unknown
+from pylonyard.doctor.subject import Subject
+
+
+def active(subject: Subject) -> Iterator[Finding]:
+    """See that ``/etc`` has what the live release has for it."""
+    check, journal = "active-files", subject.journal
+    if subject.journal_problem:
+        what, _, advice = subject.journal_problem.partition("; ")
+        yield bad(check, what, advice or "move it away, and activate again")
+        return
+    if journal is None or journal.release is None:
+        why = "only root may know" if journal is None else "no release was activated"
+        yield _as_copied(subject) or unknown(check, why)
+        return
+    if journal.is_cut_short:
+        yield bad(check, "an activation was cut short", "bin/pylonyard activate")
+        return
+    current = subject.current.resolve().name
+    if str(journal.release) != current:
+        yield bad(
+            check,
+            f"release {journal.release} is active, and {current} is current",
+            "bin/pylonyard activate",
+        )
+        return
+    for name, digest in journal.laid.items():
+        entry = subject.tree.read(name)
+        if Path(name).stem not in (subject.name, "wsgi"):
+            continue
+        if entry.digest != digest:
+            what = "is missing" if entry == ABSENT else "was edited"
+            yield bad(check, f"{name} {what}", "bin/pylonyard activate --force-new keeps both")
+            return
+        if entry.mode & 0o022 or entry.uid not in (0, os.geteuid()):
+            place = shlex.quote(str(subject.tree.path(name)))
+            advice = f"look what it says, then: chown root:root {place} && chmod go-w {place}"
+            yield bad(check, f"others than root can change {name}", advice)
+            return
+    yield good(check, f"/etc has what release {current} has for it")
+
+
+def _as_copied(subject: Subject) -> Finding | None:
+    """Compare what somebody copied to ``/etc`` by hand with the live release."""
+    if not subject.is_laid:
+        return None
+    released = subject.current / "etc"
+    found = 0
+    for path in sorted(released.rglob("*")):
+        name = f"/etc/{path.relative_to(released)}"
+        entry = subject.tree.read(name) if path.is_file() else ABSENT
+        if path.stem != subject.name or entry.kind != "file":
+            continue
+        found += 1
+        if entry.content != reading.content(path):
+            again = shlex.join(["cp", str(path), str(subject.tree.path(name))])
+            return bad("active-files", f"{name} is not what the current release has", again)
+    text = f"{found} files were copied to /etc, all as released"
+    return good("active-files", text) if found else None
+
+
+def cron(subject: Subject) -> Iterator[Finding]:
+    """See that cron does not ignore the entry."""
+    check, name = "cron-entry", f"/etc/cron.d/{subject.name}"
+    journal = subject.journal
+    if not subject.site.has_server or journal is None or name not in journal.laid:
+        yield unknown(check, "no entry was activated, or we may not know")
+        return
+    entry = subject.tree.read(name)
+    if entry == ABSENT:
+        yield bad(check, f"{name} is missing", "bin/pylonyard activate --force-new")
+    elif entry.uid or entry.mode & 0o022 or not entry.content.endswith(b"\n"):
+        place = shlex.quote(name)
+        yield bad(
+            check,
+            f"cron ignores {name}: expected a file of root's that others cannot write",
+            f"chown root:root {place} && chmod 0644 {place}",
+        )
+    else:
+        yield good(check, f"cron reads {name}")
+
+
+def init(subject: Subject) -> Iterator[Finding]:
+    """See that the site comes up with the machine."""
+    check, name = "init-script", f"/etc/init.d/{subject.name}"
+    journal = subject.journal
+    if not subject.site.has_server or journal is None or name not in journal.laid:
+        yield unknown(check, "no script was activated, or we may not know")
+    elif not subject.tree.read(name).mode & 0o100:
+        yield bad(check, f"{name} is missing, or cannot be run", "bin/pylonyard activate")
+    elif subject.name not in registered(subject.tree):
+        levels = f"no run level of {RUN_LEVELS_STARTED} starts it"
+        yield bad(check, levels, f"update-rc.d {shlex.quote(subject.name)} defaults")
+    else:
+        yield good(check, f"{name} is started with the machine")
