@@ -1,16 +1,16 @@
 """The disk's room, and the certificate's time."""
 
 import os
-import re
-import subprocess
 import time
 from collections.abc import Iterator
-from datetime import datetime, timezone
 from pathlib import Path
 
+from pylonyard.doctor import certificates, reading
+from pylonyard.doctor.certificates import Certificate
 from pylonyard.doctor.findings import Finding, bad, good, unknown
 from pylonyard.doctor.subject import Subject
-from pylonyard.running import PROGRAM_PATH
+from pylonyard.errors import CommandError
+from pylonyard.server.errors import ServerError
 
 LEAST_SHARE = 0.03
 LEAST_BYTES = 50_000_000
@@ -52,38 +52,31 @@ def certificate(subject: Subject) -> Iterator[Finding]:
     if path is None:
         yield unknown(check, "the site has none")
         return
-    words = ["openssl", "x509", "-in", str(path), "-noout", "-dates"]
-    words += ["-checkhost", subject.site.server_name]
-    output = _openssl(words)
-    dates = dict(re.findall(r"(notBefore|notAfter)=(.+)", output))
-    if len(dates) != 2:
-        yield bad(check, f"{path}: expected a certificate", "see ssl-certificate in [vhost]")
-        return
-    begins, ends = (_seconds(dates[name]) for name in ("notBefore", "notAfter"))
+    none = bad(check, f"{path}: expected a certificate", "see ssl-certificate in [vhost]")
+    try:
+        content = reading.content(path)
+        found = certificates.parse(content, subject.site.server_name)
+    except PermissionError:
+        yield unknown(check, f"could not be checked: we may not read {path}")
+    except CommandError as error:
+        yield unknown(check, f"could not be checked: {error}")
+    except (OSError, ServerError):
+        yield none
+    else:
+        yield _examined(subject, path, found) if found else none
+
+
+def _examined(subject: Subject, path: Path, found: Certificate) -> Finding:
+    check = "certificate"
+    begins, ends = certificates.seconds(found.begins), certificates.seconds(found.ends)
     days = (ends - time.time()) / 86400
     renew = "renew it, then: service apache2 reload"
     if days < 0:
-        yield bad(check, f"{path} has expired {-days:.0f} days ago", renew)
-    elif begins > time.time():
-        yield bad(check, f"{path} is not valid before {dates['notBefore']}", "date; is it right?")
-    elif "does NOT match" in output:
-        yield bad(check, f"{path} is not for {subject.site.server_name}", renew)
-    elif days < NOTICE_DAYS:
-        yield bad(check, f"{path} expires in {days:.0f} days", renew)
-    else:
-        yield good(check, f"{path} is valid for {days:.0f} days more")
-
-
-def _openssl(words: list[str]) -> str:
-    try:
-        finished = subprocess.run(
-            words, env={"PATH": PROGRAM_PATH}, capture_output=True, text=True, timeout=20
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return finished.stdout
-
-
-def _seconds(text: str) -> float:
-    moment = datetime.strptime(text.strip(), "%b %d %H:%M:%S %Y GMT")
-    return moment.replace(tzinfo=timezone.utc).timestamp()
+        return bad(check, f"{path} has expired {-days:.0f} days ago", renew)
+    if begins > time.time():
+        return bad(check, f"{path} is not valid before {found.begins}", "date; is it right?")
+    if not found.is_for_name:
+        return bad(check, f"{path} is not for {subject.site.server_name}", renew)
+    if days < NOTICE_DAYS:
+        return bad(check, f"{path} expires in {days:.0f} days", renew)
+    return good(check, f"{path} is valid for {days:.0f} days more")
