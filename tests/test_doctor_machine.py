@@ -1,13 +1,17 @@
 """The disk and the certificate, with real files and the real ``openssl``."""
 
+import contextlib
 import os
 import shutil
+import socket
+import ssl
 import subprocess
+import threading
 
 import pytest
 from pylonyard.doctor import certificates, machine
 from pylonyard.doctor.findings import unknown
-from test_doctor_checks import needs_root, place, subject
+from test_doctor_checks import laid, needs_root, place, subject
 from test_doctor_files import told
 
 __all__ = ["place"]  # a fixture
@@ -79,3 +83,97 @@ def test_certificate_that_openssl_does_not_tell_of_is_not_red(place, monkeypatch
     found = list(machine.certificate(secure(place, place / "site.pem")))
 
     assert found == [unknown("certificate", f"could not be checked: openssl: {why}")]
+
+
+@contextlib.contextmanager
+def serving(pem, key):
+    """Show a certificate to everybody, as Apache does; give the port."""
+
+    def serve():
+        while True:
+            connection, _ = listening.accept()
+            with connection, contextlib.suppress(OSError):
+                if not connection.recv(1, socket.MSG_PEEK):
+                    return
+                with context.wrap_socket(connection, server_side=True) as secured:
+                    secured.recv(1)
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem, key)
+    context.sni_callback = lambda secured, name, context: names.append(name)
+    names = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        port = listening.getsockname()[1]
+        yield port
+        socket.create_connection(("127.0.0.1", port)).close()
+        thread.join()
+    assert names == ["shop.example.org"]
+
+
+@needs_openssl
+def test_apache_that_serves_the_certificate_before_is_red(place):
+    pem, key = certified(place)
+    old = certified(place, "old", days=3)
+    ends = subprocess.check_output(
+        ["openssl", "x509", "-noout", "-enddate", "-in", old[0]], text=True
+    )
+
+    with serving(*old) as port:
+        (found,) = machine.certificate(secure(place, pem, key, laid(place, ""), ssl_port=port))
+
+    assert (found.ok, found.text, found.advice) == (
+        False,
+        f"Apache still serves the certificate that expires on {ends.strip().partition('=')[2]}",
+        "service apache2 reload",
+    )
+
+
+@needs_openssl
+def test_apache_that_serves_the_first_certificate_of_the_file_is_green(place):
+    pem, key = certified(place)
+    above, _ = certified(place, "above")
+    pem.write_text(f"our own\n{pem.read_text()}{above.read_text()}")
+
+    with serving(pem, key) as port:
+        assert told(
+            machine.certificate(secure(place, pem, key, laid(place, ""), ssl_port=port))
+        ) == (
+            True,
+            f"{pem} is valid for 90 days more",
+        )
+
+
+@needs_openssl
+def test_apache_that_says_nothing_is_not_waited_for(place, monkeypatch):
+    monkeypatch.setattr(certificates, "SHAKING_HANDS", 0.2)
+    pem, key = certified(place)
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        ok, _ = told(machine.certificate(secure(place, pem, key, laid(place, ""), ssl_port=port)))
+
+    assert ok
+
+
+@needs_openssl
+def test_key_of_another_certificate_is_red(place):
+    pem, _ = certified(place)
+    _, key = certified(place, "other")
+
+    assert told(machine.certificate(secure(place, pem, key))) == (
+        False,
+        f"{key}: the key is not that of the certificate",
+    )
+
+
+@needs_openssl
+def test_key_that_nobody_can_unlock_is_not_red(place):
+    pem, _ = certified(place)
+    _, key = certified(place, "other")
+    locked = place / "locked.key"
+    words = ["openssl", "pkey", "-aes256", "-passout", "pass:sesame", "-in", key, "-out", locked]
+    subprocess.run(words, check=True)
+
+    assert told(machine.certificate(secure(place, pem, locked)))[0]

@@ -1,6 +1,8 @@
-"""Certificates and their keys, as ``openssl`` reads them."""
+"""Certificates and their keys, as ``openssl`` reads them, or as a server shows them."""
 
 import re
+import socket
+import ssl
 import subprocess
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -11,11 +13,15 @@ from pylonyard.running import PROGRAM_PATH
 PATIENCE = 20.0
 """Seconds that ``openssl`` is given."""
 
+SHAKING_HANDS = 5.0
+"""Seconds that a server is given to show its certificate."""
+
 
 @dataclass(frozen=True)
 class Certificate:
     """What a certificate says; ``begins`` and ``ends`` as ``openssl`` writes them."""
 
+    der: bytes
     begins: str
     ends: str
     is_for_name: bool
@@ -31,7 +37,36 @@ def parse(content: bytes, name: str) -> Certificate | None:
     dates = dict(re.findall(r"(notBefore|notAfter)=(.+)", output))
     if len(dates) != 2:
         return None
-    return Certificate(dates["notBefore"], dates["notAfter"], "does NOT match" not in output)
+    der = openssl("x509", "-outform", "DER", content=content)
+    return Certificate(der, dates["notBefore"], dates["notAfter"], "does NOT match" not in output)
+
+
+def served(address: str, port: int, name: str) -> Certificate | None:
+    """Return the certificate that a server shows to who asks for ``name``; None if it does not.
+
+    :raises CommandError: if ``openssl`` cannot be asked
+    """
+    context = ssl._create_unverified_context()
+    try:
+        with (
+            socket.create_connection((address, port), SHAKING_HANDS) as connection,
+            context.wrap_socket(connection, server_hostname=name) as secured,
+        ):
+            der = secured.getpeercert(binary_form=True)
+    except (OSError, ValueError):
+        return None
+    return parse(ssl.DER_cert_to_PEM_cert(der).encode(), name) if der else None
+
+
+def fits(certificate: bytes, key: bytes) -> bool:
+    """Tell whether ``key`` is that of ``certificate``, unless it cannot be read.
+
+    :raises CommandError: if ``openssl`` cannot be asked
+    """
+    # Without a password, it would ask the terminal for that of a locked key.
+    of_key = openssl("pkey", "-pubout", "-passin", "pass:", content=key)
+    of_certificate = openssl("x509", "-noout", "-pubkey", content=certificate)
+    return of_key == of_certificate or not of_key
 
 
 def seconds(date: str) -> float:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from pylonyard.activation.steps import Ask
 from pylonyard.doctor import certificates, reading
 from pylonyard.doctor.certificates import Certificate
 from pylonyard.doctor.findings import Finding, bad, good, unknown
@@ -47,7 +48,7 @@ def disk(subject: Subject) -> Iterator[Finding]:
 
 
 def certificate(subject: Subject) -> Iterator[Finding]:
-    """See that browsers accept the certificate's dates and name."""
+    """See that browsers accept the certificate's dates and name, and that Apache serves it."""
     check, path = "certificate", subject.site.ssl_certificate
     if path is None:
         yield unknown(check, "the site has none")
@@ -56,27 +57,71 @@ def certificate(subject: Subject) -> Iterator[Finding]:
     try:
         content = reading.content(path)
         found = certificates.parse(content, subject.site.server_name)
+        if found is None:
+            yield none
+        else:
+            problems = (
+                _out_of_date(subject, path, found),
+                _of_another_key(subject, content),
+                _not_served(subject, found),
+            )
+            yield next(filter(None, problems), _valid(path, found))
     except PermissionError:
         yield unknown(check, f"could not be checked: we may not read {path}")
     except CommandError as error:
         yield unknown(check, f"could not be checked: {error}")
     except (OSError, ServerError):
         yield none
-    else:
-        yield _examined(subject, path, found) if found else none
 
 
-def _examined(subject: Subject, path: Path, found: Certificate) -> Finding:
-    check = "certificate"
-    begins, ends = certificates.seconds(found.begins), certificates.seconds(found.ends)
-    days = (ends - time.time()) / 86400
+def _valid(path: Path, found: Certificate) -> Finding:
+    return good("certificate", f"{path} is valid for {_days(found):.0f} days more")
+
+
+def _days(found: Certificate) -> float:
+    """Return how many days are left."""
+    return (certificates.seconds(found.ends) - time.time()) / 86400
+
+
+def _out_of_date(subject: Subject, path: Path, found: Certificate) -> Finding | None:
+    check, days = "certificate", _days(found)
     renew = "renew it, then: service apache2 reload"
     if days < 0:
         return bad(check, f"{path} has expired {-days:.0f} days ago", renew)
-    if begins > time.time():
+    if certificates.seconds(found.begins) > time.time():
         return bad(check, f"{path} is not valid before {found.begins}", "date; is it right?")
     if not found.is_for_name:
         return bad(check, f"{path} is not for {subject.site.server_name}", renew)
     if days < NOTICE_DAYS:
         return bad(check, f"{path} expires in {days:.0f} days", renew)
-    return good(check, f"{path} is valid for {days:.0f} days more")
+    return None
+
+
+def _of_another_key(subject: Subject, content: bytes) -> Finding | None:
+    """Compare the public key of a certificate with that of the key, if we may read it."""
+    path = subject.site.ssl_key
+    try:
+        if path is None or certificates.fits(content, reading.content(path)):
+            return None
+    except (OSError, ServerError):
+        return None  # Apache refuses a configuration without it
+    return bad(
+        "certificate",
+        f"{path}: the key is not that of the certificate",
+        "put the right one there, then: service apache2 reload",
+    )
+
+
+def _not_served(subject: Subject, found: Certificate) -> Finding | None:
+    """Compare a certificate with the one that Apache has read, if it listens."""
+    site = subject.site
+    if not (subject.is_laid and site.ssl_port):
+        return None
+    served = certificates.served(Ask(site).address, site.ssl_port, site.server_name)
+    if served is None or served.der == found.der:
+        return None
+    return bad(
+        "certificate",
+        f"Apache still serves the certificate that expires on {served.ends}",
+        "service apache2 reload",
+    )
