@@ -7,6 +7,8 @@ import socket
 import ssl
 import subprocess
 import threading
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from pylonyard.doctor import certificates, machine
@@ -83,6 +85,32 @@ def test_certificate_that_openssl_does_not_tell_of_is_not_red(place, monkeypatch
     found = list(machine.certificate(secure(place, place / "site.pem")))
 
     assert found == [unknown("certificate", f"could not be checked: openssl: {why}")]
+
+
+def filled(folder, monkeypatch):
+    """Have ``folder`` alone be full, as one with a file system of its own is."""
+    free = os.statvfs_result((4096, 4096, 1000000, 900000, 900000, 1000, 900, 900, 0, 255))
+    full = os.statvfs_result((4096, 4096, 1000000, 100, 100, 1000, 900, 900, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda path: full if path == folder else free)
+
+
+@pytest.mark.parametrize("name", ["data", "log", "run", "releases", "apache's logs"])
+def test_each_folder_that_is_full_is_red(place, monkeypatch, name):
+    journal = laid(place, "")
+    folder = place / name
+    folder.mkdir(exist_ok=True)
+    (place / "etc/apache2/envvars").write_text(f'export APACHE_LOG_DIR="{place}/apache\'s logs"\n')
+    site = subject(place, journal)
+    site = replace(site, settings=replace(site.settings, run=place / "run"))
+    filled(folder, monkeypatch)
+
+    assert told(machine.disk(site)) == (False, f"0 MB are free for {folder}")
+
+
+def test_logs_of_an_apache_that_does_not_serve_the_site_are_not_looked_at(place, monkeypatch):
+    filled(Path("/var/log/apache2"), monkeypatch)
+
+    assert told(machine.disk(subject(place))) == (True, "at least 3686 MB are free")
 
 
 @contextlib.contextmanager

@@ -23,9 +23,9 @@ NOTICE_DAYS = 14
 
 
 def disk(subject: Subject) -> Iterator[Finding]:
-    """See that there is room for data, logs and temporary files."""
+    """See that there is room for data, logs, releases and temporary files."""
     check, least = "disk", None
-    for folder in (subject.settings.data, subject.settings.log.parent, Path("/tmp")):
+    for folder in _written(subject):
         try:
             found = os.statvfs(folder)
         except OSError:
@@ -45,6 +45,16 @@ def disk(subject: Subject) -> Iterator[Finding]:
         yield unknown(check, "the folders are not there")
     else:
         yield good(check, f"at least {least // 1_000_000} MB are free")
+
+
+def _written(subject: Subject) -> Iterator[Path]:
+    """Yield the folders that fill up, or that a site cannot do without."""
+    settings = subject.settings
+    yield from (settings.data, settings.log.parent, settings.run)
+    yield subject.current.parent / "releases"
+    if subject.is_laid:
+        yield subject.httpd.log_folder
+    yield Path("/tmp")
 
 
 def certificate(subject: Subject) -> Iterator[Finding]:
