@@ -1,6 +1,7 @@
 """What is told of logs, whatever an application has written there."""
 
 import os
+import shlex
 import time
 from pathlib import Path
 
@@ -55,6 +56,24 @@ def test_log_that_is_none_is_red_and_not_read(place, plant):
         f"{log} is not a regular file",
         f"ls -l {log}; remove it, and restart what logs there",
     )
+
+
+def test_advice_on_logs_can_be_typed_as_it_is(place):
+    journal = laid(place, "")
+    folder = place / "apache's logs"
+    folder.mkdir()
+    (place / "etc/apache2/envvars").write_text(f'export APACHE_LOG_DIR="{folder}"\n')
+    now = time.strftime("%Y-%m-%d %H:%M:%S")
+    for name in ("error.log", "shop-error.log"):
+        (folder / name).write_text(f"{now} CRITICAL gone\n")
+    site = subject(place, journal)
+
+    advice = [found.advice for check in (logs.apache, logs.site) for found in check(site)]
+
+    assert [shlex.split(each) for each in advice] == [
+        ["tail", "-50", f"{folder}/error.log"],
+        ["tail", "-50", f"{folder}/shop-error.log"],
+    ]
 
 
 def test_log_that_is_missing_cannot_be_checked(place):

@@ -107,6 +107,31 @@ def test_each_folder_that_is_full_is_red(place, monkeypatch, name):
     assert told(machine.disk(site)) == (False, f"0 MB are free for {folder}")
 
 
+def test_what_fills_a_folder_is_looked_for_in_that_folder(place, monkeypatch):
+    folder = place / "its data"
+    folder.mkdir()
+    site = subject(place)
+    site = replace(site, settings=replace(site.settings, data=folder))
+    filled(folder, monkeypatch)
+
+    (found,) = machine.disk(site)
+
+    assert found.advice == f"du -xh --max-depth=2 '{folder}' | sort -h | tail"
+
+
+def test_advice_on_inodes_can_be_typed_as_it_is(place, monkeypatch):
+    folder = place / "its data"
+    folder.mkdir()
+    site = subject(place)
+    site = replace(site, settings=replace(site.settings, data=folder))
+    few = os.statvfs_result((4096, 4096, 1000, 900, 900, 1000, 3, 3, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda path: few)
+
+    (found,) = machine.disk(site)
+
+    assert found.advice == f"find '{folder}' -xdev | wc -l; remove old sessions"
+
+
 def test_logs_of_an_apache_that_does_not_serve_the_site_are_not_looked_at(place, monkeypatch):
     filled(Path("/var/log/apache2"), monkeypatch)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from shlex import quote
 
 from pylonyard.doctor import reading
 from pylonyard.doctor.findings import Finding, bad, good, unknown
@@ -102,7 +103,7 @@ def _examined(check: str, path: Path, advice: str, subject: Subject) -> Finding:
     try:
         text, status = reading.end(path, LONGEST)
     except ServerError:
-        remove = f"ls -l {path}; remove it, and restart what logs there"
+        remove = f"ls -l {quote(str(path))}; remove it, and restart what logs there"
         return bad(check, f"{path} is not a regular file", remove)
     except OSError:
         return unknown(check, f"{path}: there is none, or we may not read it")
@@ -125,7 +126,7 @@ def apache(subject: Subject) -> Iterator[Finding]:
     else:
         yield unknown("apache-log", "the site is not activated")
         return
-    yield _examined("apache-log", path, f"tail -50 {path}", subject)
+    yield _examined("apache-log", path, f"tail -50 {quote(str(path))}", subject)
 
 
 def site(subject: Subject) -> Iterator[Finding]:
@@ -137,7 +138,7 @@ def site(subject: Subject) -> Iterator[Finding]:
     else:
         yield unknown("site-log", "the site is not activated")
         return
-    yield _examined("site-log", path, f"tail -50 {path}", subject)
+    yield _examined("site-log", path, f"tail -50 {quote(str(path))}", subject)
 
 
 def server(subject: Subject) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 
 from pylonyard.activation.steps import Ask
 from pylonyard.doctor import certificates, reading
@@ -34,11 +35,12 @@ def disk(subject: Subject) -> Iterator[Finding]:
         share = found.f_bavail / found.f_blocks if found.f_blocks else 1.0
         if free < LEAST_BYTES and share < LEAST_SHARE:
             what = f"{free // 1_000_000} MB are free for {folder}"
-            yield bad(check, what, f"du -xh --max-depth=2 {folder.parent} | sort -h | tail")
+            yield bad(check, what, f"du -xh --max-depth=2 {quote(str(folder))} | sort -h | tail")
             return
         if found.f_files and found.f_favail < LEAST_INODES:
             what = f"{found.f_favail} more files can be made in {folder}"
-            yield bad(check, what, f"find {folder} -xdev | wc -l; remove old sessions")
+            count = f"find {quote(str(folder))} -xdev | wc -l; remove old sessions"
+            yield bad(check, what, count)
             return
         least = min(free, least) if least is not None else free
     if least is None:
