@@ -34,6 +34,22 @@ def test_errors_are_found_with_their_time_and_without_secrets():
     assert [time.localtime(told.when)[3:6] for told in found] == [(10, 0, 1), (11, 0, 0)]
 
 
+APACHE = "[Sun Jan 04 10:00:00.000000 2026] [core:error] [pid 1:tid 2] [client ::1:4711] "
+
+
+@pytest.mark.parametrize(
+    "complaint",
+    [
+        "AH10244: invalid URI path (/cgi-bin/.%2e/.%2e/bin/sh)",
+        "AH00126: Invalid URI in request 'x' 'GET x HTTP/1.1'",
+        "AH00135: Invalid method in request \\x04\\x01",
+    ],
+)
+def test_what_any_visitor_can_ask_for_is_no_error(complaint):
+    assert logs.errors(APACHE + complaint) == []
+    assert len(logs.errors(f"{APACHE}AH00037: not allowed: /srv/{complaint}")) == 1
+
+
 def test_old_errors_are_not_red(place):
     (place / "log/shop-server.log").write_text(LOG)
 

@@ -32,8 +32,11 @@ _ERROR = re.compile(
     r"\[(?:(?!wsgi:error)[a-z0-9_]+:)?(?:error|crit|alert|emerg)\]|\bWSGI\d{4}:|\b(?:ERROR|CRITICAL|FATAL)\b"
     r"|^Traceback |^[\w.]*(?:Error|Exception)\b"
 )
-# A child that got SIGTERM, and the like, is no error of the site's.
-_HARMLESS = re.compile(r"AH00558|caught SIG|client denied by server configuration")
+# A child that got SIGTERM, and what any visitor can ask for: a path that leads out of the
+# root, an URI that is none, a method that is none. Apache refuses these itself.
+_HARMLESS = re.compile(
+    r"AH00558|caught SIG|client denied by server configuration|^AH(?:10244|00126|00135): "
+)
 _APACHE_TIME = re.compile(r"^\[\w{3} (\w{3} [ \d]\d \d\d:\d\d:\d\d)(?:\.\d+)? (\d{4})\]")
 _ISO_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)")
 _PREFIX = re.compile(r"^\[[^\]]*\] (\[[^\]]*\] )*")
@@ -69,7 +72,7 @@ def errors(text: str, secrets: Iterable[str] = ()) -> list[Told]:
         elif (
             not traced
             and (_ERROR.search(line) or _ERROR.search(bare))
-            and not _HARMLESS.search(line)
+            and not _HARMLESS.search(bare)
         ):
             found.append(Told(_told(bare, secrets), when))
     return found
