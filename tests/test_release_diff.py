@@ -1,8 +1,10 @@
 import hashlib
 import json
 import time
+import urllib.parse
 
 import pytest
+from pylonyard import escaping
 from pylonyard.release_diff import Mask, changes, told
 from pylonyard.releases import Releases
 
@@ -197,6 +199,58 @@ def test_difference_of_a_secret_shows_without_it(tmp_path):
         " [app]",
         "-x = <masked 1>",
         "+x = <masked 2>",
+    ]
+
+
+def differences(folder, texts, secret):
+    """Return the lines that differ of the first two releases of an ini."""
+    releases = Releases(folder / "releases", folder / "current")
+    for number, text in enumerate(texts, 1):
+        release(releases.path(number), ini=("0600", text.encode()))
+    (folder / "secrets" / "shop").mkdir(parents=True)
+    (folder / "secrets" / "shop" / "x").write_text(secret)
+    lines = list(told(releases, 1, 2, folder / "secrets"))[3:]
+    return [line for line in lines if line[0] in "-+"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{}", "https://hooks.example.org/services/{}", "a {} b", "\n  https://h/one\n  https://h/{}"],
+)
+@pytest.mark.parametrize("in_url", [False, True])
+@pytest.mark.parametrize("spell", [escaping.ini, escaping.ini_python2])
+def test_secret_is_masked_however_it_is_spelled(tmp_path, text, in_url, spell):
+    secrets = ["T0AB/B0%CD/s3cr3t", "T0AB/B0%CD/0ther ~é"]
+    put = [spell(urllib.parse.quote(s, safe="") if in_url else s) for s in secrets]
+    texts = [f"[app]\nhook = {text}\n".format(one) for one in put]
+
+    for number, secret in enumerate(secrets):
+        lines = differences(tmp_path / str(number), texts, secret)
+
+        assert lines
+        assert all("masked" in line and "T0AB" not in line for line in lines)
+
+
+def test_secret_that_was_replaced_is_masked_as_well(tmp_path):
+    form = "[app]\nport = {0}\n#was = https://{0}.org/{1}/in\nhook = https://{0}.org/{1}/in\n"
+    texts = [form.format(*each) for each in (("a", "one"), ("b", "two"), ("c", "third-secret"))]
+
+    assert differences(tmp_path, texts, "third-secret") == [
+        "-port = a",
+        "-#was = <masked 1>",
+        "-hook = <masked 1>",
+        "+port = b",
+        "+#was = <masked 2>",
+        "+hook = <masked 2>",
+    ]
+
+
+def test_of_a_url_whose_password_shows_the_rest_is_told(tmp_path):
+    urls = [f"mysql://me:{s}@{h}/x?token={s}" for h, s in (("a", "old"), ("b", "new-secret"))]
+
+    assert differences(tmp_path, [f"db = {url}\n" for url in urls], "new-secret") == [
+        "-db = mysql://me:<masked 1>@a/x?token=<masked 1>",
+        "+db = mysql://me:<masked 2>@b/x?token=<masked 2>",
     ]
 
 

@@ -4,6 +4,7 @@ import difflib
 import itertools
 import os
 import re
+import urllib.parse
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,17 +136,37 @@ class Mask:
         return told + text[end:]
 
     def keys(self, lines: list[str]) -> frozenset[str]:
-        """Return the keys whose value is a known secret."""
-        found = filter(None, map(_SETTING.fullmatch, lines))
-        return frozenset(s["key"].strip() for s in found if s["value"].rstrip() in self.known)
+        """Return the keys whose values only the known secrets tell to be secret.
+
+        In another release such a key may hold another secret, which nobody knows any more.
+        """
+        found: set[str] = set()
+        above = ""
+        for line in lines:
+            begin = above if above and _continues(above, line) else line
+            if self._is_needed(line):
+                found.update(setting["key"].strip() for setting in _settings(begin))
+            if line.strip() and not (above and _only_here_a_comment(above, line)):
+                above = begin
+        return frozenset(found)
+
+    def _is_needed(self, line: str) -> bool:
+        """Tell whether a line without a mask of what we know would show a secret."""
+        told = Mask(frozenset()).line(line) if self._shows(line) else ""
+        return self._shows(told)
+
+    def _shows(self, text: str) -> bool:
+        return any(secret in text for secret in self.known)
+
+
+def _settings(line: str) -> Iterator[re.Match[str]]:
+    """Yield each reading of a line as a setting, the likeliest first."""
+    yield from filter(None, (form.fullmatch(line) for form in (_DIRECTIVE, _SETTING)))
 
 
 def _secret_setting(line: str, secret_keys: frozenset[str]) -> re.Match[str] | None:
-    for form in (_DIRECTIVE, _SETTING):
-        found = form.fullmatch(line)
-        if found and (
-            found["key"].strip() in secret_keys or _is_secret(found["key"], found["value"])
-        ):
+    for found in _settings(line):
+        if found["key"].strip() in secret_keys or _is_secret(found["key"], found["value"]):
             return found
     return None
 
@@ -173,14 +194,20 @@ def _margin(line: str) -> int:
 
 
 def known_secrets(folder: Path) -> frozenset[str]:
-    """Return the secrets of all sites that we may read, and that are long enough."""
+    """Return the secrets of all sites that we may read and that are long enough, as spelled."""
     found = set()
     for path in folder.glob("*/*"):
         try:
             found.add(path.read_text(encoding="utf-8").strip())
         except (OSError, UnicodeDecodeError):
             continue
-    return frozenset(secret for secret in found if len(secret) >= SHORTEST)
+    return frozenset[str]().union(*(spellings(s) for s in found if len(s) >= SHORTEST))
+
+
+def spellings(secret: str) -> frozenset[str]:
+    """Return a secret as an ini file may hold it: in a URL or not, each % doubled or not."""
+    plain = {secret, urllib.parse.quote(secret, safe="")}
+    return frozenset(plain | {text.replace("%", "%%") for text in plain})
 
 
 def told(releases: Releases, older: int, newer: int, secrets: Path) -> Iterator[str]:
@@ -197,7 +224,9 @@ def told(releases: Releases, older: int, newer: int, secrets: Path) -> Iterator[
             _File(f"{number}/{path}", releases.path(number) / path, held[number].get(path, ()))
             for number in (older, newer)
         )
-        yield from _differences(one, other, mask)
+        each = (releases.path(number) / path for number in releases.numbers())
+        keys = frozenset[str]().union(*(mask.keys(_lines(file)) for file in each))
+        yield from _differences(one, other, mask, keys)
 
 
 @dataclass(frozen=True)
@@ -212,20 +241,26 @@ class _File:
     def lines(self) -> list[str]:
         if not self.said and not os.path.lexists(self.path):
             return []
-        try:
-            if self.path.is_symlink():
-                return [f"link to {os.readlink(self.path)}"]
-            return self.path.read_text(encoding="utf-8").splitlines()
-        except UnicodeDecodeError:
-            return [NOT_TEXT]
-        except OSError as error:
-            return [f"{UNREAD}{error.strerror})"]
+        return _lines(self.path)
 
 
-def _differences(older: _File, newer: _File, mask: Mask) -> Iterator[str]:
+def _lines(path: Path) -> list[str]:
+    """Return the lines of a file, or one that says what it is, or why they cannot be had."""
+    try:
+        if path.is_symlink():
+            return [f"link to {os.readlink(path)}"]
+        return path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        return [NOT_TEXT]
+    except OSError as error:
+        return [f"{UNREAD}{error.strerror})"]
+
+
+def _differences(
+    older: _File, newer: _File, mask: Mask, secret_keys: frozenset[str]
+) -> Iterator[str]:
     before, after = older.lines(), newer.lines()
-    keys = mask.keys(before) | mask.keys(after)
-    one, other = (list(mask.lines(lines, keys)) for lines in (before, after))
+    one, other = (list(mask.lines(lines, secret_keys)) for lines in (before, after))
     lines = list(difflib.unified_diff(one, other, older.name, newer.name, lineterm=""))
     yield from lines or [_unseen(older, newer, before)]
 
