@@ -1,5 +1,10 @@
 import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
+import pylonyard
 import pytest
 from pylonyard.activation import trust
 from pylonyard.activation.effects import Effects
@@ -161,6 +166,70 @@ def test_folder_on_the_way_counts_too(tmp_path):
 
     with pytest.raises(ActivationError, match="inner: everybody could change"):
         trust.check([inner / "file"], trust.trusted({}))
+
+
+@pytest.mark.parametrize(
+    ("name", "removed"),
+    [
+        ("shop/__pycache__", "shop/__pycache__"),
+        ("shop/__pycache__/cart.cpython-311.pyc", "shop/__pycache__"),
+        ("old.pyc", "old.pyc"),
+    ],
+)
+def test_bytecode_that_others_can_change_is_refused_and_made_anew(tmp_path, name, removed):
+    (tmp_path / "shop/__pycache__").mkdir(parents=True)
+    for each in ("shop/cart.py", "shop/__pycache__/cart.cpython-311.pyc", "old.pyc"):
+        (tmp_path / each).touch()
+    believed = trust.trusted({})
+    trust.check(trust.imported(tmp_path), believed)
+    (tmp_path / name).chmod(0o777)
+
+    with pytest.raises(ActivationError) as caught:
+        trust.check(trust.imported(tmp_path), believed)
+
+    told, _, remedy = str(caught.value).partition("; ")
+    assert told == f"{tmp_path}/{name}: everybody could change what root is to use"
+    assert remedy in (f"rm -r {tmp_path}/{removed}", f"rm {tmp_path}/{removed}")
+    subprocess.run(remedy.split(), check=True)
+    trust.check(trust.imported(tmp_path), believed)
+
+
+def test_source_that_others_can_change_is_refused(tmp_path):
+    (tmp_path / "cart.py").touch()
+    (tmp_path / "cart.py").chmod(0o666)
+
+    with pytest.raises(ActivationError, match=r"cart\.py: everybody .*; chown root .*cart\.py && "):
+        trust.check(trust.imported(tmp_path), trust.trusted({}))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_activation_runs_no_bytecode_of_another_account(tmp_path):
+    program = tmp_path / "recipes"
+    shutil.copytree(Path(pylonyard.__file__).parent, program / "pylonyard")
+    (tmp_path / "releases/1").mkdir(parents=True)
+    for name in ("manifest.json", "bin/pylonyard"):
+        (tmp_path / "releases/1" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "releases/1" / name).write_text("{}")
+    (tmp_path / "current").symlink_to("releases/1")
+    code = "\n".join(
+        [
+            "import sys",
+            f"sys.path.insert(0, {str(program)!r})",
+            "from pylonyard import admin",
+            f"sys.exit(admin.main({str(tmp_path)!r}, '', ['activate', '--dry-run']))",
+        ]
+    )
+    words = [sys.executable, "-I", "-S", "-c", code]
+    first = subprocess.run(words, stderr=subprocess.PIPE, text=True).stderr
+    bytecode = program / "pylonyard/__pycache__"
+    os.chown(bytecode, 65534, -1)
+
+    told = subprocess.run(words, stderr=subprocess.PIPE, text=True).stderr
+
+    assert "could change" not in first
+    (line,) = told.splitlines()
+    assert line.startswith(f"pylonyard: {bytecode}: its owner ")
+    assert line.endswith(f" could change what root is to use; rm -r {bytecode}")
 
 
 def test_caller_through_sudo_is_believed():

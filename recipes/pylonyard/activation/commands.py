@@ -215,7 +215,7 @@ class Activation:
 def _used(folder: Path) -> Iterator[Path]:
     """Yield what root runs to read a release: this very program."""
     yield folder / "bin" / "pylonyard"
-    yield from Path(__file__).parent.parent.rglob("*.py")
+    yield from trust.imported(Path(__file__).parent.parent)
     yield Path(sys.executable)
 
 

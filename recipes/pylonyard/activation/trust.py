@@ -1,6 +1,7 @@
 """Whose files root may believe: nobody's who could not become root anyway."""
 
 import grp
+import importlib.machinery
 import os
 import pwd
 import re
@@ -11,6 +12,8 @@ from pathlib import Path
 
 from pylonyard.activation.errors import ActivationError
 from pylonyard.running import PROGRAM_PATH
+
+BYTECODE = "__pycache__"
 
 
 def trusted(environ: Mapping[str, str] = os.environ) -> frozenset[int]:
@@ -37,9 +40,25 @@ def check(paths: Iterable[Path], believed: frozenset[int]) -> None:
                 continue
             if why := _alterable(status, believed):
                 raise ActivationError(
-                    f"{place}: {why} could change what root is to use; "
-                    f"chown root {place} && chmod go-w {place}"
+                    f"{place}: {why} could change what root is to use; {_remedy(place)}"
                 )
+
+
+def imported(package: Path) -> Iterator[Path]:
+    """Yield all of a package that Python would run: sources, and bytecode with its folders."""
+    suffixes = tuple(importlib.machinery.all_suffixes())
+    for path in package.rglob("*"):
+        if path.name == BYTECODE or path.name.endswith(suffixes):
+            yield path
+
+
+def _remedy(place: Path) -> str:
+    # Whose bytecode it was, has written what it does: Python makes it anew.
+    if BYTECODE in (place.name, place.parent.name):
+        return f"rm -r {place if place.name == BYTECODE else place.parent}"
+    if place.suffix in importlib.machinery.BYTECODE_SUFFIXES:
+        return f"rm {place}"
+    return f"chown root {place} && chmod go-w {place}"
 
 
 def libraries(module: Path) -> list[Path]:
