@@ -3,6 +3,8 @@
 import http.server
 import os
 import ssl
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -85,6 +87,23 @@ def test_process_that_is_no_apache_of_the_tree_is_not_taken_for_it(tmp_path, tex
     assert apache.environment["APACHE_PID_FILE"] == f"{tmp_path}/pid"
     assert apache.pid is None
     apache.stop()
+
+
+def test_bytes_of_envvars_that_are_no_text_are_passed_on(tmp_path):
+    (tmp_path / "etc/apache2").mkdir(parents=True)
+    settings = b"export APACHE_PID_FILE=%s/pid ORDER='caf\xe9'\n" % os.fsencode(tmp_path)
+    (tmp_path / "etc/apache2/envvars").write_bytes(settings)
+    ours = os.fspath(tmp_path / "etc/apache2")
+    running = ["apache2", "-c", "import time; time.sleep(60)", ours]
+
+    with subprocess.Popen(running, executable=sys.executable) as process:
+        (tmp_path / "pid").write_text(f"{process.pid}\n")
+        apache = httpd.Httpd(Tree(tmp_path))
+        found = apache.pid
+        process.kill()
+
+    assert found == process.pid
+    assert os.fsencode(apache.environment["ORDER"]) == b"caf\xe9"
 
 
 def test_apache_that_ends_at_its_start_is_no_success(tmp_path):

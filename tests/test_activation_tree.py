@@ -151,6 +151,11 @@ def test_files_that_others_can_change_are_not_believed(tmp_path):
     )
 
 
+def test_libraries_of_a_module_are_looked_up_by_whatever_name():
+    assert trust.libraries(Path(sys.executable))
+    assert trust.libraries(Path(os.fsdecode(b"/none/caf\xe9.so"))) == []
+
+
 def test_file_that_is_missing_is_one_line(tmp_path):
     with pytest.raises(ActivationError) as caught:
         trust.check([tmp_path / "none"], trust.trusted({}))

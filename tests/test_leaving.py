@@ -33,6 +33,14 @@ def test_a_command_tells_whether_its_server_runs(tmp_path, status, runs):
     assert leaving.runs(control, site()) is runs
 
 
+def test_what_a_command_says_need_not_be_text(tmp_path):
+    control = tmp_path / "shop"
+    control.write_text("#!/bin/sh\nprintf 'caf\\351 stops\\n'\n")
+    control.chmod(0o755)
+
+    assert leaving.asked(control, "stop", site()) == (0, "caf\ufffd stops")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_without_the_account_nothing_is_run():
     gone = site("nobody of that name")

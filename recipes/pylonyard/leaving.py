@@ -63,6 +63,7 @@ def asked(control: Path, action: str, site: Site) -> tuple[int, str]:
             stdin=subprocess.DEVNULL,  # a terminal of root's, say, which the account could read
             capture_output=True,
             text=True,
+            errors="replace",
             **as_account(site.user),
         )
     except (CommandError, OSError) as error:  # without the account, or the program

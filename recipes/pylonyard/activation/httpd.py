@@ -51,7 +51,7 @@ class Httpd:
         script = '. "$0" >/dev/null 2>&1; env -0'
         base = {"PATH": PROGRAM_PATH, "LC_ALL": "C.UTF-8", **self.tools}
         words = ["sh", "-c", script, str(self.folder / "envvars")]
-        output = subprocess.run(words, env=base, capture_output=True, text=True).stdout
+        output = os.fsdecode(subprocess.run(words, env=base, capture_output=True).stdout)
         pairs = (line.partition("=") for line in output.split("\0") if line)
         return {**base, **{name: value for name, _, value in pairs}}
 

@@ -65,7 +65,7 @@ def libraries(module: Path) -> list[Path]:
     """Return the libraries that a program loads with ``module``, itself believed."""
     environment = {"PATH": PROGRAM_PATH, "LC_ALL": "C"}
     words = ["ldd", str(module)]
-    listed = subprocess.run(words, env=environment, capture_output=True, text=True).stdout
+    listed = os.fsdecode(subprocess.run(words, env=environment, capture_output=True).stdout)
     return [Path(path) for path in re.findall(r"=> (/\S+) \(0x", listed)]
 
 
