@@ -33,6 +33,13 @@ def test_a_command_tells_whether_its_server_runs(tmp_path, status, runs):
     assert leaving.runs(control, site()) is runs
 
 
+def test_description_that_is_a_pipe_is_not_waited_for(tmp_path):
+    (tmp_path / "shop").mkdir()
+    os.mkfifo(tmp_path / "shop/server.json")
+
+    assert leaving.commands(tmp_path, []) == {}
+
+
 def test_what_a_command_says_need_not_be_text(tmp_path):
     control = tmp_path / "shop"
     control.write_text("#!/bin/sh\nprintf 'caf\\351 stops\\n'\n")

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import time
 import urllib.parse
 
@@ -284,7 +285,7 @@ def test_what_no_line_shows_is_told(tmp_path, before, after, expected):
     ("after", "expected"),
     [
         (b"old", "1/x and 2/x differ in mode alone"),
-        (b"new", "1/x and 2/x differ in content, and cannot be read: Is a directory"),
+        (b"new", "1/x and 2/x differ in content, and cannot be read: not a regular file"),
     ],
 )
 def test_difference_is_told_of_files_that_cannot_be_read(tmp_path, after, expected):
@@ -297,6 +298,21 @@ def test_difference_is_told_of_files_that_cannot_be_read(tmp_path, after, expect
         (releases.path(number) / "x").mkdir()
 
     assert list(told(releases, 1, 2, tmp_path / "secrets")) == [expected]
+
+
+def test_pipe_is_not_waited_for(tmp_path):
+    releases = Releases(tmp_path / "releases", tmp_path / "current")
+    for number in (1, 2):
+        release(releases.path(number), x=("0600", b"%d" % number))
+    (releases.path(2) / "x").unlink()
+    os.mkfifo(releases.path(2) / "x")
+    (tmp_path / "secrets/shop").mkdir(parents=True)
+    os.mkfifo(tmp_path / "secrets/shop/x")
+
+    assert list(told(releases, 1, 2, tmp_path / "secrets"))[3:] == [
+        "-1",
+        "+(cannot be read: not a regular file)",
+    ]
 
 
 def test_new_empty_file_is_told(tmp_path):

@@ -102,6 +102,21 @@ def test_damaged_manifest_says_nothing(releases, text):
     assert releases.manifest(1) == {}
 
 
+def test_manifest_that_is_a_pipe_is_not_waited_for(releases):
+    made(releases)
+    os.mkfifo(releases.path(1) / "manifest.json")
+
+    assert releases.manifest(1) == {}
+
+
+def test_manifest_that_a_link_leads_to_is_read(releases, tmp_path):
+    made(releases)
+    (tmp_path / "kept").write_text('{"made": "today"}')
+    (releases.path(1) / "manifest.json").symlink_to(tmp_path / "kept")
+
+    assert releases.manifest(1) == {"made": "today"}
+
+
 def test_manifest_is_read(releases):
     made(releases)
     (releases.path(1) / "manifest.json").write_text('{"made": "today"}')

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,11 @@ def without_manifest(folder):
     (folder / "manifest.json").unlink()
 
 
+def with_a_pipe_for_manifest(folder):
+    (folder / "manifest.json").unlink()
+    os.mkfifo(folder / "manifest.json")
+
+
 def without_modes(folder):
     script = folder / "etc" / "init.d" / "shop"
     script.parent.mkdir(parents=True)
@@ -119,6 +125,7 @@ def with_another_description(folder):
     ("damage", "why"),
     [
         (without_manifest, "{0}/manifest.json: expected a manifest, got FileNotFoundError"),
+        (with_a_pipe_for_manifest, "{0}/manifest.json: expected a regular file"),
         (
             without_modes,
             "{0}/manifest.json: expected mode and sha256 of each file, got KeyError('mode')",

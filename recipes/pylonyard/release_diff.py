@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from pylonyard.releases import Releases
+from pylonyard.server.errors import ServerError
+from pylonyard.server.files import read_plainly
 
 # No pattern takes longer than in proportion to the line.
 _SECRET_KEY = re.compile(
@@ -198,8 +200,8 @@ def known_secrets(folder: Path) -> frozenset[str]:
     found = set()
     for path in folder.glob("*/*"):
         try:
-            found.add(path.read_text(encoding="utf-8").strip())
-        except (OSError, UnicodeDecodeError):
+            found.add(read_plainly(path).decode().strip())
+        except (OSError, ServerError, UnicodeDecodeError):
             continue
     return frozenset[str]().union(*(spellings(s) for s in found if len(s) >= SHORTEST))
 
@@ -249,9 +251,11 @@ def _lines(path: Path) -> list[str]:
     try:
         if path.is_symlink():
             return [f"link to {os.readlink(path)}"]
-        return path.read_text(encoding="utf-8").splitlines()
+        return read_plainly(path).decode().splitlines()
     except UnicodeDecodeError:
         return [NOT_TEXT]
+    except ServerError:
+        return [f"{UNREAD}not a regular file)"]
     except OSError as error:
         return [f"{UNREAD}{error.strerror})"]
 

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pylonyard.server.errors import ServerError
+from pylonyard.server.files import read_plainly
+
 MANIFEST = "manifest.json"
 DRAFT = ".draft-"
 
@@ -57,8 +60,8 @@ class Releases:
     def manifest(self, number: int) -> Mapping[str, Any]:
         """Return what the manifest of a release says; empty if it is damaged."""
         try:
-            content = json.loads((self.path(number) / MANIFEST).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            content = json.loads(read_plainly(self.path(number) / MANIFEST).decode())
+        except (OSError, ServerError, ValueError):
             return {}
         return content if isinstance(content, dict) else {}
 

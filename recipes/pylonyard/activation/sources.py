@@ -11,6 +11,8 @@ from typing import Any
 from pylonyard.activation.entries import Entry
 from pylonyard.activation.errors import ActivationError
 from pylonyard.releases import MANIFEST
+from pylonyard.server.errors import ServerError
+from pylonyard.server.files import read_plainly
 
 # What an activation may lay down, and nothing else of a release.
 _ALLOWED = re.compile(
@@ -114,7 +116,9 @@ def _mode(said: Mapping[str, Any]) -> int:
 def _manifest(folder: Path) -> Mapping[str, Any]:
     path = folder / MANIFEST
     try:
-        files = json.loads(path.read_text(encoding="utf-8"))["files"]
+        files = json.loads(read_plainly(path).decode())["files"]
+    except ServerError as error:
+        raise ActivationError(f"{path}: expected a regular file; run bin/buildout") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ActivationError(
             f"{path}: expected a manifest, got {error.__class__.__name__}; run bin/buildout"
@@ -203,7 +207,9 @@ def described_sites(folder: Path) -> tuple[Site, ...]:
     """
     paths = [*folder.glob("*/server.json"), *folder.glob("*/site.json")]
     try:
-        texts = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+        texts = {path.relative_to(folder).as_posix(): read_plainly(path) for path in paths}
+    except ServerError as error:
+        raise ActivationError(str(error)) from error
     except OSError as error:
         raise ActivationError(f"{error.filename}: {error.strerror}") from error
     return _all_sites(texts, folder)

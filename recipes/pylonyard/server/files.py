@@ -46,6 +46,17 @@ def open_plainly(path: Path, flags: int, mode: int) -> int:
     return descriptor
 
 
+def read_plainly(path: Path) -> bytes:
+    """Return what the regular file ``path``, or the one that a link there names, holds.
+
+    :raises ServerError: if it is another kind of thing, a pipe say
+    :raises OSError: if it cannot be read
+    """
+    real = Path(os.path.realpath(path))
+    with open(open_plainly(real, os.O_RDONLY, 0), "rb") as stream:
+        return stream.read()
+
+
 def not_plain(path: Path) -> ServerError:
     return ServerError(f"{path} is not a regular file, as it has to be: remove it")
 
