@@ -72,6 +72,17 @@ def test_release_that_is_not_there_cannot_be_current(releases):
     assert releases.current_number() == 1
 
 
+@pytest.mark.parametrize("name", ["²", "٣", "03", "1.old"])
+def test_folder_of_another_name_is_no_release(releases, name):
+    made(releases)
+    (releases.folder / name).mkdir()
+
+    assert releases.numbers() == [1]
+    releases.current.unlink()
+    releases.current.symlink_to(f"releases/{name}")
+    assert releases.current_number() is None
+
+
 @pytest.mark.parametrize("target", ["releases/9", "elsewhere", "/"])
 def test_dangling_or_foreign_link_is_no_release(releases, target):
     made(releases)

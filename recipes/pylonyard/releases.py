@@ -6,6 +6,7 @@ a number is either a whole release or does not exist.  Standard library only.
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +20,7 @@ from pylonyard.server.files import read_plainly
 
 MANIFEST = "manifest.json"
 DRAFT = ".draft-"
+_NUMBER = re.compile("0|[1-9][0-9]*")
 
 
 class NoRelease(Exception):
@@ -36,14 +38,16 @@ class Releases:
         """Return the numbers of all whole releases, in ascending order."""
         if not self.folder.is_dir():
             return []
-        return sorted(int(entry.name) for entry in self.folder.iterdir() if entry.name.isdigit())
+        names = (entry.name for entry in self.folder.iterdir())
+        return sorted(int(name) for name in names if _NUMBER.fullmatch(name))
 
     def current_number(self) -> int | None:
         try:
             name = Path(os.readlink(self.current)).name
         except OSError:
             return None
-        return int(name) if name.isdigit() and self.path(int(name)).is_dir() else None
+        is_number = _NUMBER.fullmatch(name) and (self.folder / name).is_dir()
+        return int(name) if is_number else None
 
     def path(self, number: int) -> Path:
         return self.folder / str(number)
