@@ -1,6 +1,7 @@
 import ast
 import getpass
 import grp
+import json
 import os
 import pwd
 import subprocess
@@ -82,6 +83,12 @@ def test_other_parts_learn_the_live_paths(recipe, tmp_path):
         "httpd": live / "demo" / "httpd.conf",
         "httpd-port": 8880,
     }
+
+
+def test_site_to_disable_may_be_named_as_its_file(rendered):
+    described = json.loads(rendered(disable_sites="000-default.conf old")["demo/site.json"])
+
+    assert described["disable-sites"] == ["000-default", "old"]
 
 
 def test_one_backend_is_proxied_as_in_the_chapter(site):
@@ -534,6 +541,11 @@ def test_links_among_static_files_lead_to_files_of_the_same_account_only(site):
             "ssl-port: expected another than listen-port, got '80'",
         ),
         ({"hsts": "9"}, "hsts: expected 0 without ssl-certificate, got '9'"),
+        ({"disable-sites": "demo"}, "disable-sites: expected other sites than this, got 'demo'"),
+        (
+            {"disable-sites": "old demo.conf"},
+            "disable-sites: expected other sites than this, got 'demo'",
+        ),
         (
             {**WSGI, "run_folder": "/" + "r" * 90},
             "run-folder: expected a path of at most 75 characters, which sockets need, "

@@ -63,6 +63,7 @@ _daemon_value = values.matching(r"[A-Za-z0-9._@-]+", "a number or a name")
 _url = values.matching(
     r"(/[A-Za-z0-9._~-]+)+", "a URL path of letters, digits, . _ ~ - without a final /"
 )
+_site = values.matching(r"[A-Za-z0-9][A-Za-z0-9._-]*", "a site's name")
 
 module_name = values.matching(r"[a-z][a-z0-9_]*", "a module's name as a2enmod takes it")
 log_level = values.matching(
@@ -79,6 +80,11 @@ display_name = values.matching(
 application_group = values.matching(
     r"%\{GLOBAL\}|[A-Za-z0-9][A-Za-z0-9._-]{0,60}", "%{GLOBAL} or a name"
 )
+
+
+def apache_site(text: str) -> str:
+    """Convert the name of a site as ``a2dissite`` takes it, that of its file included."""
+    return _site(text).removesuffix(".conf")
 
 
 def daemon_options(text: str) -> tuple[tuple[str, str], ...]:

@@ -25,7 +25,8 @@ request-timeouts     words                     ``RequestReadTimeout``: how slow 
                                                ``header=15-30,MinRate=500 body=15,MinRate=500``.
 static               url = folder, a line      Files that Apache serves by itself.
 disable-sites        names                     Other sites of the machine's Apache that
-                                               ``bin/pylonyard activate`` disables.
+                                               ``bin/pylonyard activate`` disables; as
+                                               a2dissite takes them, ``.conf`` or not.
 **proxy**
 backends             host:port, several        The site's servers; more than one
                                                are balanced.
@@ -119,9 +120,7 @@ class Options:
         default="header=15-30,MinRate=500 body=15,MinRate=500",
     )
     static: tuple[tuple[str, Path], ...] = option(settings.static, default="")
-    disable_sites: tuple[str, ...] = option(
-        values.listed(values.matching(r"[A-Za-z0-9][A-Za-z0-9._-]*", "a site's name")), default=""
-    )
+    disable_sites: tuple[str, ...] = option(values.listed(settings.apache_site), default="")
     backends: tuple[tuple[str, int], ...] = option(values.listed(values.host_port), default="")
     retry: int = option(values.whole(0, 3600, "(seconds)"), default="5")
     lbmethod: str = option(
@@ -274,6 +273,8 @@ def _contradictions(options: Options, sandbox: Path) -> Iterator[str]:
             )
     if options.hsts and options.ssl_certificate is None:
         yield f"hsts: expected 0 without ssl-certificate, got '{options.hsts}'"
+    if options.name in options.disable_sites:
+        yield f"disable-sites: expected other sites than this, got {options.name!r}"
     socket = options.run_folder / options.name
     if options.mode == "mod_wsgi" and len(str(socket)) > LONGEST_SOCKET_PREFIX:
         longest = LONGEST_SOCKET_PREFIX - len(options.name) - 1
