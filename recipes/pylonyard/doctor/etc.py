@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pylonyard.activation.entries import ABSENT
 from pylonyard.activation.world import RUN_LEVELS_STARTED, registered
-from pylonyard.doctor import reading
 from pylonyard.doctor.findings import Finding, bad, good, unknown
 from pylonyard.doctor.subject import Subject
+from pylonyard.server.files import read_plainly
 
 
 def active(subject: Subject) -> Iterator[Finding]:
@@ -62,7 +62,7 @@ def _as_copied(subject: Subject) -> Finding | None:
         if path.stem != subject.name or entry.kind != "file":
             continue
         found += 1
-        if entry.content != reading.content(path):
+        if entry.content != read_plainly(path):
             again = shlex.join(["cp", str(path), str(subject.tree.path(name))])
             return bad("active-files", f"{name} is not what the current release has", again)
     text = f"{found} files were copied to /etc, all as released"

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pylonyard.debugging import debug_problems
-from pylonyard.doctor import reading
 from pylonyard.doctor.findings import Finding, bad, good, unknown
 from pylonyard.doctor.reach import MOST, READ, SEARCH, WRITE, Hindrance, Reach, below
 from pylonyard.doctor.subject import Subject
@@ -18,6 +17,7 @@ from pylonyard.inifile import Ini, IniError
 from pylonyard.releases import MANIFEST, Releases
 from pylonyard.server.control import lock, wanted
 from pylonyard.server.errors import ServerError
+from pylonyard.server.files import read_plainly
 
 LOST = "lost+found"
 """What a file system keeps for itself."""
@@ -67,7 +67,7 @@ def _unread_code(subject: Subject, reach: Reach) -> Iterator[Hindrance]:
 def _eggs(env: Path) -> Iterator[Path]:
     """Yield what Python's path files add to the packages of a sandbox, in order."""
     for path in sorted(env.glob("lib/*/site-packages/*.pth")):
-        for line in os.fsdecode(reading.content(path)).splitlines():
+        for line in os.fsdecode(read_plainly(path)).splitlines():
             if line.startswith("/"):
                 yield Path(line.rstrip())
 
@@ -223,7 +223,7 @@ def debug(subject: Subject) -> Iterator[Finding]:
         yield unknown(check, "this is for development")
         return
     try:
-        problems = debug_problems(Ini(reading.content(path).decode()))
+        problems = debug_problems(Ini(read_plainly(path).decode()))
     except (OSError, ServerError, UnicodeDecodeError, IniError) as error:
         yield unknown(check, f"{path} cannot be read ({error.__class__.__name__})")
         return
@@ -271,7 +271,7 @@ def _differs(path: Path, said: dict[str, str]) -> str:
     if "link" in said:
         found = os.readlink(path) if path.is_symlink() else None
         return "" if found == said["link"] and path.exists() else "the link was changed, or broken"
-    digest = hashlib.sha256(reading.content(path)).hexdigest()
+    digest = hashlib.sha256(read_plainly(path)).hexdigest()
     if digest != said.get("sha256"):
         return "changed since the release was made"
     mode = f"{stat.S_IMODE(path.lstat().st_mode):04o}"

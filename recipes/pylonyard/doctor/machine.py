@@ -7,12 +7,13 @@ from pathlib import Path
 from shlex import quote
 
 from pylonyard.activation.steps import Ask
-from pylonyard.doctor import certificates, reading
+from pylonyard.doctor import certificates
 from pylonyard.doctor.certificates import Certificate
 from pylonyard.doctor.findings import Finding, bad, good, unknown
 from pylonyard.doctor.subject import Subject
 from pylonyard.errors import CommandError
 from pylonyard.server.errors import ServerError
+from pylonyard.server.files import read_plainly
 
 LEAST_SHARE = 0.03
 LEAST_BYTES = 50_000_000
@@ -67,7 +68,7 @@ def certificate(subject: Subject) -> Iterator[Finding]:
         return
     none = bad(check, f"{path}: expected a certificate", "see ssl-certificate in [vhost]")
     try:
-        content = reading.content(path)
+        content = read_plainly(path)
         found = certificates.parse(content, subject.site.server_name)
         if found is None:
             yield none
@@ -113,7 +114,7 @@ def _of_another_key(subject: Subject, content: bytes) -> Finding | None:
     """Compare the public key of a certificate with that of the key, if we may read it."""
     path = subject.site.ssl_key
     try:
-        if path is None or certificates.fits(content, reading.content(path)):
+        if path is None or certificates.fits(content, read_plainly(path)):
             return None
     except (OSError, ServerError):
         return None  # Apache refuses a configuration without it

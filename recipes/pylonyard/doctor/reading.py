@@ -6,17 +6,6 @@ from pathlib import Path
 from pylonyard.server.files import not_plain, open_plainly
 
 
-def content(path: Path) -> bytes:
-    """Return what the regular file ``path``, or the one that a link there names, holds.
-
-    :raises ServerError: if it is another kind of thing, a pipe say
-    :raises OSError: if it cannot be read
-    """
-    real = Path(os.path.realpath(path))
-    with open(open_plainly(real, os.O_RDONLY, 0), "rb") as stream:
-        return stream.read()
-
-
 def end(path: Path, longest: int) -> tuple[str, os.stat_result]:
     """Return at most ``longest`` bytes at the end of a regular file, and what it is.
 

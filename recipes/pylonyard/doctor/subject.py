@@ -4,7 +4,6 @@ import configparser
 import os
 import re
 import subprocess
-import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,10 +16,10 @@ from pylonyard.activation.journal import Journal
 from pylonyard.activation.sources import Site
 from pylonyard.activation.tree import Tree
 from pylonyard.activation.world import APACHE, Account, account, apache_user
-from pylonyard.doctor import reading
-from pylonyard.release_diff import SHORTEST
+from pylonyard.release_diff import SHORTEST, spellings
 from pylonyard.running import clean_environment, completed
 from pylonyard.server.errors import ServerError
+from pylonyard.server.files import read_plainly
 from pylonyard.server.settings import Settings
 
 
@@ -68,7 +67,7 @@ class Subject:
     def private_places(self) -> list[tuple[int, bool]]:
         """Ports of the private Apache, and whether by TLS; none if it cannot be read."""
         try:
-            text = reading.content(self.current / self.name / "httpd.conf").decode()
+            text = read_plainly(self.current / self.name / "httpd.conf").decode()
         except (OSError, ServerError, UnicodeDecodeError):
             return []
         found = re.findall(r"(?m)^Listen 127\.0\.0\.1:(\d+) (https?)$", text)
@@ -103,22 +102,22 @@ class Subject:
         """The live ini; None if we may not read it, or it is damaged."""
         parser = configparser.RawConfigParser(strict=False)
         try:
-            parser.read_string(reading.content(self.settings.ini).decode())
+            parser.read_string(read_plainly(self.settings.ini).decode())
         except (OSError, ServerError, UnicodeDecodeError, configparser.Error):
             return None
         return parser
 
     @cached_property
     def secrets(self) -> tuple[str, ...]:
-        """The site's secrets that we may read, as they stand and as in a URL; longest first."""
+        """The site's secrets that we may read, however they are spelled; longest first."""
         return tuple(sorted({*self._secrets()}, key=len, reverse=True))
 
     def _secrets(self) -> Iterator[str]:
         for path in (self.current.parent / "var" / "secrets" / self.name).glob("*"):
             with suppress(OSError, ServerError, UnicodeDecodeError):
-                secret = reading.content(path).decode().strip()
+                secret = read_plainly(path).decode().strip()
                 if len(secret) >= SHORTEST:
-                    yield from (secret, urllib.parse.quote(secret, safe=""))
+                    yield from spellings(secret)
 
     def run(
         self,
