@@ -86,6 +86,13 @@ def test_command_installs_and_removes_the_block(crontab, block):
     assert crontab.read_text() == OTHERS
 
 
+def test_bytes_that_are_no_text_stay_as_they_are(crontab, block):
+    crontab.write_bytes(b"# J\xfcrgen\n")
+
+    assert main("shop", block, ["install"]) == 0
+    assert crontab.read_bytes().startswith(b"# J\xfcrgen\n# BEGIN ")
+
+
 def test_crontab_that_gets_empty_is_removed(crontab, block):
     assert main("shop", block, ["install"]) == 0
     assert crontab.read_text() == BLOCK

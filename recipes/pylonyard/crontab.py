@@ -41,15 +41,21 @@ def with_block(crontab: str, name: str, block: str) -> str:
 
 
 def _read() -> str:
-    listed = subprocess.run(["crontab", "-l"], capture_output=True, text=True)
+    listed = _run(["crontab", "-l"])
     if listed.returncode and "no crontab for" not in listed.stderr:
         raise ValueError(listed.stderr.strip() or "crontab -l failed")
     return listed.stdout
 
 
+def _run(command: list[str], text: str = "") -> "subprocess.CompletedProcess[str]":
+    """Run ``crontab``; bytes of others' lines that are no text come out as they went in."""
+    ways = {"encoding": "utf-8", "errors": "surrogateescape"}
+    return subprocess.run(command, input=text, capture_output=True, **ways)
+
+
 def _replace(text: str) -> None:
     command = ["crontab", "-"] if text else ["crontab", "-r"]
-    written = subprocess.run(command, input=text, capture_output=True, text=True)
+    written = _run(command, text)
     if written.returncode:
         raise ValueError(written.stderr.strip() or "crontab refused the new text")
 
