@@ -18,6 +18,7 @@ echo "$1" >> {log}
 case "$1" in
     status) test ! -e {log}.stopped || exit 3 ;;
     stop) test ! -e {log}.stays || {{ echo "it does not end" >&2; exit 1; }} ;;
+    start|try-restart) test ! -e {log}.broken || {{ echo "{name}: is broken" >&2; exit 1; }} ;;
 esac
 echo "{name}: $1"
 """
@@ -34,7 +35,7 @@ def place(tmp_path):
         yield tmp_path
 
 
-def publish(releases, sites):
+def publish(releases, sites, port=8080):
     with releases.draft() as folder:
         files = {}
         (folder / "bin").mkdir()
@@ -44,7 +45,7 @@ def publish(releases, sites):
             control.write_text(CONTROL.format(name=name, log=log))
             control.chmod(0o755)
             (folder / name).mkdir()
-            described = {"data": "/srv/data", "log": "/srv/log/shop.log", "port": 8080}
+            described = {"data": "/srv/data", "log": "/srv/log/shop.log", "port": port}
             server = folder / name / "server.json"
             server.write_text(json.dumps(described))
             digest = hashlib.sha256(server.read_bytes()).hexdigest()
@@ -176,6 +177,78 @@ def test_whatever_fails_the_machine_and_current_go_together(place, error):
         back(place, kind=Failing)
 
     assert state(place) == (2, ["blog", "shop"])
+    assert told(place, "blog") == ["status", "stop", "start"]
+
+
+class Active(NothingActive):
+    """Of a machine on which a release is active; ``laid`` is what each activation found."""
+
+    is_allowed = True
+    laid = []
+
+    def recorded(self):
+        return 2
+
+    def activate(self, say):
+        self.laid.append(told(self.sandbox, "shop"))
+        if Path(self.sandbox, "refused").exists():
+            raise ActivationError("Apache refuses it")
+
+
+@pytest.fixture
+def moving(place, monkeypatch):
+    """As ``place``, but the server of the first release listens at another port."""
+    releases = Releases(place / "releases", place / "current")
+    for number in (1, 2):
+        server = {"data": "/srv/data", "log": "/srv/log/shop.log", "port": 8080 + number}
+        resigned(place / f"releases/{number}", "shop/server.json", json.dumps(server))
+    assert releases.current_number() == 2
+    monkeypatch.setattr(Active, "laid", [])
+    return place
+
+
+def test_server_is_at_its_port_before_apache_asks_there(moving):
+    status, said = back(moving, kind=Active)
+
+    assert Active.laid == [["try-restart"]]
+    assert (status, said[1]) == (0, "shop: try-restart")
+    assert state(moving) == (1, ["shop"])
+
+
+def test_server_returns_to_its_port_when_apache_refuses_the_release(moving):
+    (moving / "refused").touch()
+
+    with pytest.raises(ActivationError):
+        back(moving, kind=Active)
+
+    assert told(moving, "shop") == ["try-restart", "try-restart"]
+    assert state(moving) == (2, ["blog", "shop"])
+
+
+def test_server_that_cannot_move_keeps_its_release(moving):
+    (moving / "shop.log.broken").touch()
+
+    with pytest.raises(ActivationError) as caught:
+        back(moving, kind=Active)
+
+    assert (str(caught.value), Active.laid) == ("shop: is broken", [])
+    assert state(moving) == (2, ["blog", "shop"])
+
+
+def test_server_that_was_stopped_is_started_if_another_cannot_be(place):
+    releases = Releases(place / "releases", place / "current")
+    publish(releases, ["blog", "shop", "wiki"])
+    releases.flip(2)
+    publish(releases, ["shop"])
+    releases.flip(3)
+    link_commands(place / "bin", releases.current)
+    (place / "wiki.log.stays").touch()
+
+    with pytest.raises(ActivationError):
+        rollback(
+            NothingActive(place, releases, Tree(Path("/"))), place / "bin", 1, lambda line: None
+        )
+
     assert told(place, "blog") == ["status", "stop", "start"]
 
 

@@ -12,6 +12,7 @@ from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.sources import Site
 from pylonyard.releases import NoRelease, Releases, link_commands
 from pylonyard.running import last_line
+from pylonyard.server.files import read_plainly
 from pylonyard.server.report import STOPPED
 
 
@@ -35,15 +36,25 @@ def rollback(activation: Activation, bin_folder: Path, wanted: int | None, say: 
     # A scratch tree has no servers: those that run are the machine's.
     offered = os.listdir(folders[1] / "bin")
     going = leaving.commands(folders[0], offered) if activation.tree.is_machine else {}
-    stopped = _stopped(bin_folder, going, say)
+    moved = _moved(folders, sites) if activation.tree.is_machine else []
+    stopped: list[Path] = []
+    restarted: list[Site] = []
     try:
+        _stop(bin_folder, going, stopped, say)
         _flip(releases, bin_folder, number)
-        is_laid = _lay_again(activation, say)
+        if is_laid := _is_to_be_laid(activation, say):
+            # Apache is going to ask where they listen from then on.
+            for site in moved:
+                restarted.append(site)
+                _expect_restart(bin_folder / site.name, site, say)
+            activation.activate(say)
     except BaseException:
         if before is not None:
             _flip(releases, bin_folder, before)
             for control in stopped:
                 _told(control, "start", going[control.name], say)
+            for site in restarted:
+                _told(bin_folder / site.name, "try-restart", site, say)
         raise
     say(f"Release {number} is current{', and active' if is_laid else ''}.")
     return _serve_again(bin_folder, folders, sites, say) if activation.tree.is_machine else 0
@@ -82,12 +93,11 @@ def _whole(folder: Path, number: int) -> sources.Release:
         ) from error
 
 
-def _stopped(bin_folder: Path, going: Mapping[str, Site], say: Say) -> list[Path]:
-    """Stop what nothing could stop afterwards; return the commands of what ran.
+def _stop(bin_folder: Path, going: Mapping[str, Site], stopped: list[Path], say: Say) -> None:
+    """Stop what nothing could stop afterwards; add the commands of what ran to ``stopped``.
 
     :raises ActivationError: if one cannot be stopped
     """
-    stopped = []
     for name, site in going.items():
         control = bin_folder / name
         if not control.exists() or leaving.asked(control, "status", site)[0] == STOPPED:
@@ -99,18 +109,40 @@ def _stopped(bin_folder: Path, going: Mapping[str, Site], say: Say) -> list[Path
             )
         say(said)
         stopped.append(control)
-    return stopped
 
 
-def _lay_again(activation: Activation, say: Say) -> bool:
-    """Lay the current release over ``/etc``, if one was; return whether it is now."""
+def _moved(folders: list[Path], sites: Iterable[Site]) -> list[Site]:
+    """Return the ``sites`` whose server listened elsewhere in the release before."""
+    try:
+        before = {site.name: site for site in sources.described_sites(folders[0])}
+    except ActivationError:
+        return []
+    return [
+        site
+        for site in sites
+        if site.has_server
+        and (old := before.get(site.name))
+        and (old.host, old.port) != (site.host, site.port)
+    ]
+
+
+def _is_to_be_laid(activation: Activation, say: Say) -> bool:
+    """Whether a release is laid over ``/etc``, so that the current one is to be."""
     if not activation.is_allowed:
         say("If one was active: sudo bin/pylonyard activate")
         return False
-    if activation.recorded() is None:
-        return False
-    activation.activate(say)
-    return True
+    return activation.recorded() is not None
+
+
+def _expect_restart(control: Path, site: Site, say: Say) -> None:
+    """Restart the server of a site, if it runs.
+
+    :raises ActivationError: if it cannot be
+    """
+    status, said = leaving.asked(control, "try-restart", site)
+    if status != 0:
+        raise ActivationError(last_line(said))
+    say(said)
 
 
 def _serve_again(
@@ -133,7 +165,7 @@ def _serve_again(
 
 def _told(control: Path, action: str, site: Site, say: Say) -> int:
     status, said = leaving.asked(control, action, site)
-    if status == 0 or action == "try-restart":
+    if status == 0 or action != "graceful":
         say(said)
     return status
 
@@ -145,7 +177,7 @@ def _apache_differs(folders: list[Path], site: Site) -> bool:
         f"{site.name}/httpd.conf",
     )
     texts = [
-        [path.read_bytes() if (path := folder / name).exists() else b"" for name in names]
+        [read_plainly(path) if (path := folder / name).is_file() else b"" for name in names]
         for folder in folders
     ]
     return texts[0] != texts[1]
