@@ -186,6 +186,26 @@ def test_server_that_ran_before_goes_on_when_one_at_another_port_cannot_start(pr
     proxy.pylonyard("rollback")
 
 
+def test_rollback_over_a_change_of_the_port(proxy):
+    proxy.pylonyard("activate")
+    words = ["-c", "production.cfg", "site:mode=proxy", "site:port=8091"]
+    proxy.run("bin/buildout", *words, net=False)
+    proxy.run("bin/simplesite", "restart")
+    proxy.pylonyard("activate")
+    assert (proxy.visit(), served_at(proxy)) == ("200", "8091")
+
+    said = proxy.pylonyard("rollback")
+
+    assert "is current, and active." in said
+    assert (proxy.visit(), served_at(proxy)) == ("200", "8080")
+
+
+def served_at(machine):
+    """Return the port at which the site's own server answers."""
+    said = machine.run("bin/simplesite", "status").stdout
+    return said.rpartition("http://127.0.0.1:")[2].partition("/")[0]
+
+
 def test_server_that_was_stopped_for_mod_wsgi_is_started_again_when_that_fails(changing):
     machine, change = changing
     change(3)
