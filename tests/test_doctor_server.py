@@ -82,11 +82,12 @@ def test_what_changed_after_the_start_is_red(place, name):
 
 
 def test_stranger_on_the_port_is_red(place):
-    with listening(place) as (site, pid):
+    with listening(place, "--password=hunter2") as (site, pid):
         ok, text = told(server.port(site))
 
     assert ok is False
     assert text.startswith(f"port {site.site.port} is held by process {pid} (")
+    assert "hunter2" not in text
 
 
 def test_server_that_wrote_a_title_is_no_stranger(place):

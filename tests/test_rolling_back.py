@@ -2,6 +2,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from pylonyard.activation.commands import Activation
@@ -184,7 +185,7 @@ class Active(NothingActive):
     """Of a machine on which a release is active; ``laid`` is what each activation found."""
 
     is_allowed = True
-    laid = []
+    laid: ClassVar = []
 
     def recorded(self):
         return 2

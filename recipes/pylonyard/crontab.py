@@ -49,8 +49,9 @@ def _read() -> str:
 
 def _run(command: list[str], text: str = "") -> "subprocess.CompletedProcess[str]":
     """Run ``crontab``; bytes of others' lines that are no text come out as they went in."""
-    ways = {"encoding": "utf-8", "errors": "surrogateescape"}
-    return subprocess.run(command, input=text, capture_output=True, **ways)
+    return subprocess.run(
+        command, input=text, capture_output=True, encoding="utf-8", errors="surrogateescape"
+    )
 
 
 def _replace(text: str) -> None:

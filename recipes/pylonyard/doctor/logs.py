@@ -40,9 +40,22 @@ _HARMLESS = re.compile(
 _APACHE_TIME = re.compile(r"^\[\w{3} (\w{3} [ \d]\d \d\d:\d\d:\d\d)(?:\.\d+)? (\d{4})\]")
 _ISO_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)")
 _PREFIX = re.compile(r"^\[[^\]]*\] (\[[^\]]*\] )*")
-# Of what an account wrote: each repetition is bounded, or it would take minutes.
+# Of what an account wrote: each repetition before a value is bounded, or it would take minutes.
+_NAMED = (
+    r"(?:pass(?:word|wd|wort|phrase|code)|pwd|secret|token|credential|(?:api|access|private)[\s_-]?key"
+    # Of a file of that name, line and error are to be read.
+    r"|session_?id)(?:(?!\.py\b)\S){0,40}?|(?<![a-z])(?:pass|pw)(?![a-z])[\"'\\]{0,2}"
+)
+_HEADER = r"(?:authori[sz]ation|cookie)[\w-]{0,40}[\"'\\]{0,2}"
+_IS = r"(?:\s{0,4}[=:]>?|(?<=[\"'])\s{0,4},(?=\s{0,4}[bru]?[\"']))\s{0,4}"
+# A quoted value ends with a quote that nothing of it follows, or not at all.
+_QUOTED = r"[bru]?(?:\"(?:\\.|[^\\])*?\"|'(?:\\.|[^\\])*?')(?=[\s,;:&)}\]]|$)|[bru]?\\?[\"'].*"
+_NEXT = r"[,;]\s{1,4}[\w.\"'\\-]{1,60}\s{0,4}[=:]"
 _SECRET = re.compile(
-    r"(?i)((?:password|passwd|secret|token)\S{0,40}?\s{0,4}[=:]\s{0,4})\S+|(?<=://)[^/\s@]+@"
+    rf"(?i)((?:{_HEADER}){_IS})(?:{_QUOTED}|.+)"
+    rf"|((?:{_NAMED}){_IS})(?:{_QUOTED}|.+?(?={_NEXT}|$))"
+    r"|(\bbearer\s{1,4})\S+"
+    r"|(?<=://)(?:[^/\s]+@|[^\s:/@]*:[^\s]*@)"
 )
 
 
@@ -67,18 +80,18 @@ def errors(text: str, secrets: Iterable[str] = ()) -> list[Told]:
         if "Traceback (most recent call last)" in line:
             traced = True
         elif traced and bare.strip() and not bare.startswith((" ", "\t")):
-            found.append(Told(_told(bare, secrets), when))
+            found.append(Told(masked(bare, secrets), when))
             traced = False
         elif (
             not traced
             and (_ERROR.search(line) or _ERROR.search(bare))
             and not _HARMLESS.search(bare)
         ):
-            found.append(Told(_told(bare, secrets), when))
+            found.append(Told(masked(bare, secrets), when))
     return found
 
 
-def _told(line: str, secrets: Iterable[str]) -> str:
+def masked(line: str, secrets: Iterable[str]) -> str:
     """Return a line as it may be shown: short, and without what looks like a secret."""
     shown = line.strip()
     if len(shown) > LONGEST_LINE:
@@ -86,7 +99,7 @@ def _told(line: str, secrets: Iterable[str]) -> str:
         shown = shown[:LONGEST_LINE].rpartition(" ")[0] or "(a line without a space)"
     for secret in secrets:
         shown = shown.replace(secret, MASK)
-    return _SECRET.sub(lambda m: (m[1] or "") + MASK, shown)[:SHOWN]
+    return _SECRET.sub(lambda m: (m[1] or m[2] or m[3] or "") + MASK, shown)[:SHOWN]
 
 
 def _time(line: str) -> float | None:

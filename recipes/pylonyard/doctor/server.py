@@ -10,6 +10,7 @@ from pathlib import Path
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.httpd import request
 from pylonyard.doctor.findings import Finding, bad, good, unknown
+from pylonyard.doctor.logs import masked
 from pylonyard.doctor.subject import Subject
 from pylonyard.server import listening
 from pylonyard.server.answering import reachable
@@ -74,7 +75,7 @@ def port(subject: Subject) -> Iterator[Finding]:
     if strangers and not _inis(holders):
         yield bad(
             check,
-            f"port {site.port} is held by {_shown(strangers[0])}",
+            f"port {site.port} is held by {_shown(strangers[0], subject)}",
             f"stop it, then: bin/{site.name} restart",
         )
     else:
@@ -105,8 +106,8 @@ def _is_marked(pid: int, marker: Marker, subject: Subject) -> bool:
     return mark in environment.split(b"\0") and owner(pid) in (subject.owner.uid, os.getuid())
 
 
-def _shown(pid: int) -> str:
-    return f"process {pid} ({command(pid)[:80]})"
+def _shown(pid: int, subject: Subject) -> str:
+    return f"process {pid} ({masked(command(pid), subject.secrets)[:80]})"
 
 
 def _inis(processes: list[int]) -> list[str]:
@@ -124,7 +125,7 @@ def ini(subject: Subject) -> Iterator[Finding]:
         return
     words = _inis(holders)
     if not words:
-        yield unknown(check, f"{_shown(holders[0])} listens, and names no ini")
+        yield unknown(check, f"{_shown(holders[0], subject)} listens, and names no ini")
         return
     if wanted not in words:
         yield bad(
