@@ -6,13 +6,15 @@ import os
 
 import pytest
 from pylonyard.activation.carrying import Carrier, undo, unfailing
+from pylonyard.activation.commands import Activation
 from pylonyard.activation.entries import ABSENT, Entry
 from pylonyard.activation.errors import ActivationError
-from pylonyard.activation.httpd import Logs
+from pylonyard.activation.httpd import Httpd, Logs
 from pylonyard.activation.journal import Journal
 from pylonyard.activation.steps import Keep, Lay, Restore, Serve, Tool
 from pylonyard.activation.tree import Tree
 from pylonyard.errors import CommandError
+from pylonyard.releases import Releases
 
 VHOST = "/etc/apache2/sites-available/shop.conf"
 OLD = VHOST + ".pylonyard-old.disabled"
@@ -141,12 +143,22 @@ def test_reader_who_is_gone_hinders_nothing():
         print("somebody else's", flush=True)
 
 
+class Kill(BaseException):
+    """As SIGKILL: nothing is done any more."""
+
+
 class Killed(Carrier):
     """One that is killed once it has taken a step, before it has written that down."""
 
+    by: type[BaseException] = Kill
+
     def _apply(self, step):
         super()._apply(step)
-        raise KeyboardInterrupt
+        raise self.by
+
+
+class Interrupted(Killed):
+    by = KeyboardInterrupt
 
 
 @pytest.fixture
@@ -156,7 +168,7 @@ def killed(carrier, told):
 
 def test_step_of_a_killed_activation_is_undone(killed):
     killed.tree.put(VHOST, THEIRS)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Kill):
         activate(killed, Keep(VHOST, OLD))
 
     killed.put_back(was_killed=True)
@@ -166,8 +178,57 @@ def test_step_of_a_killed_activation_is_undone(killed):
     assert not killed.journal.is_cut_short
 
 
-def test_file_that_somebody_wrote_since_the_kill_is_kept(killed, told):
+def test_link_that_somebody_made_meanwhile_is_not_ours(carrier):
+    enabled = "/etc/apache2/sites-enabled"
+    carrier.tree.put(f"{enabled}/other.conf", LINK)
+    made = f"cd {carrier.tree.path(enabled)}; ln -s x shop.conf; ln -s x mine.conf"
+    activate(carrier, Tool(("sh", "-c", made, "shop"), (enabled,)))
+    assert set(carrier.journal.ours.files) == {f"{enabled}/shop.conf"}
+
+    undo(carrier, carrier.journal.ours)
+
+    assert carrier.tree.names(enabled) == ["mine.conf", "other.conf"]
+
+
+def test_interrupted_activation_is_undone_at_once(carrier, told):
+    interrupted = Interrupted(carrier.tree, carrier.sandbox, carrier.journal, told.append)
+    interrupted.tree.put(VHOST, THEIRS)
+
     with pytest.raises(KeyboardInterrupt):
+        activate(interrupted, Keep(VHOST, OLD))
+
+    assert interrupted.tree.read(VHOST) == THEIRS
+    assert interrupted.tree.read(OLD) == ABSENT
+    assert not interrupted.journal.is_cut_short
+    assert told[-1] == "# interrupted: its steps are undone"
+
+
+def test_apache_that_does_not_reload_keeps_its_site(carrier, told, monkeypatch):
+    reloads = []
+
+    def reload(httpd):
+        reloads.append(carrier.tree.read(VHOST) == OURS)
+        if len(reloads) == 1:
+            raise CommandError("apache2ctl graceful", "no")
+
+    activate(carrier, lay(carrier))
+    monkeypatch.setattr(Httpd, "pid", 7)
+    monkeypatch.setattr(Httpd, "test", lambda httpd: None)
+    monkeypatch.setattr(Httpd, "reload", reload)
+    active = Activation(carrier.sandbox, Releases(carrier.sandbox, carrier.sandbox), carrier.tree)
+
+    with pytest.raises(ActivationError) as caught:
+        active.deactivate(told.append)
+
+    assert str(caught.value) == (
+        "without it, Apache does not reload: apache2ctl graceful: no; it stays active"
+    )
+    assert reloads == [False, True]
+    assert active.recorded() == 1
+
+
+def test_file_that_somebody_wrote_since_the_kill_is_kept(killed, told):
+    with pytest.raises(Kill):
         activate(killed, lay(killed))
     killed.tree.put(VHOST, THEIRS)
 
@@ -182,7 +243,7 @@ def test_link_that_somebody_made_since_the_kill_stays(killed):
     enabled = "/etc/apache2/sites-enabled"
     killed.tree.put(f"{enabled}/other.conf", LINK)
     made = f"ln -s x {killed.tree.path(enabled)}/shop.conf"
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Kill):
         activate(killed, Tool(("sh", "-c", made, "shop"), (enabled,)))
     killed.tree.put(f"{enabled}/mine.conf", LINK)
 

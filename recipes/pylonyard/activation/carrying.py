@@ -87,6 +87,10 @@ class Carrier:
                 told = logs.told() if isinstance(step, Reload | Ask) else ""
                 why = f"{step.command}: {error}" + (f" ({told})" if told else "")
                 self._give_up(why)
+            except KeyboardInterrupt:
+                self.say("# interrupted: its steps are undone")
+                self.put_back()
+                raise
 
     def _give_up(self, why: str) -> NoReturn:
         try:
@@ -111,8 +115,11 @@ class Carrier:
             run = self.journal.run.with_step(step, state).with_intended(_intended(step, before))
             self.note(pending=before, run=run)
         self._apply(step)
-        after = self.tree.snapshot([*watched, *before])
-        run = self.journal.run.with_files(difference(before, after))
+        changes = difference(before, self.tree.snapshot([*watched, *before]))
+        if isinstance(step, Tool):
+            # Others may have linked theirs while it ran.
+            changes = {n: c for n, c in changes.items() if step.is_for(n) or _is_made(c)}
+        run = self.journal.run.with_files(changes)
         self.note(pending=None, run=replace(run, at_work=()))
 
     def _state(self, step: Step) -> int | None:
@@ -211,6 +218,11 @@ class Carrier:
         elif self.journal.reloaded and (self.tree.is_machine or self.httpd.pid):
             self.httpd.reload()
         self.note(run=Effects(), reloaded="")
+
+
+def _is_made(change: Change) -> bool:
+    """Whether a folder was made, which is removed if it is empty."""
+    return change.before == ABSENT and change.after.kind == "folder"
 
 
 def _intended(step: Step, before: Mapping[str, Entry]) -> Changes:

@@ -179,12 +179,17 @@ class Activation:
             if httpd.pid:
                 carrier.say("apache2ctl graceful")
                 httpd.test()
+                carrier.note(reloaded="reload")
                 httpd.reload()
-        except ActivationError as error:
-            carrier.put_back()
-            raise ActivationError(
-                f"without it, Apache refuses its configuration: {error}; it stays active"
-            ) from error
+        except (ActivationError, CommandError, OSError) as error:
+            is_refused = not carrier.journal.reloaded
+            what = "refuses its configuration" if is_refused else "does not reload"
+            why = f"without it, Apache {what}: {error}"
+            try:
+                carrier.put_back()
+            except (ActivationError, CommandError, OSError) as second:
+                raise ActivationError(f"{why}; and it cannot be undone: {second}") from error
+            raise ActivationError(f"{why}; it stays active") from error
         undo_servers(carrier, ours)
         undo_files(carrier, ours)
         undo_modes(self.tree, ours, carrier.leave)

@@ -140,7 +140,7 @@ def _dropped(release: Release, world: World, claimed: Mapping[str, str]) -> Iter
     # What is not among the originals was never changed: somebody's own file.
     for name in sorted((set(world.laid) & set(world.originals)) - wanted, reverse=True):
         site, kind = Path(name).stem, Path(name).parts[2]
-        if kind == "init.d":
+        if kind == "init.d" and world.entries[name] != ABSENT:
             yield Serve(site, "stop")
         if kind == "apache2" and site in world.enabled_sites:
             yield Tool(("a2dissite", site), SITES)

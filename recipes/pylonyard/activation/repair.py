@@ -1,12 +1,10 @@
 """After a kill: which changes since then can be ours; others had time for theirs."""
 
-import os
-import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from pylonyard.activation.entries import ABSENT, Change, Entry, difference
 from pylonyard.activation.journal import Journal
-from pylonyard.activation.steps import ACCOUNTS
+from pylonyard.activation.steps import ACCOUNTS, is_named
 from pylonyard.activation.tree import is_draft
 
 
@@ -32,7 +30,7 @@ def _left_by_us(journal: Journal, name: str, change: Change) -> Entry | None:
     """Return what we left at a path; None if we did not touch it, or it is in ``run``."""
     is_made = change.before == ABSENT
     is_folder = is_made and change.after.kind == "folder"  # which is removed if it is empty
-    if is_folder or is_draft(name) or _is_named(name, journal.run.at_work):
+    if is_folder or is_draft(name) or is_named(name, journal.run.at_work):
         return change.after
     if name in journal.run.files or name not in journal.ours.files:
         return None
@@ -45,9 +43,3 @@ def _before(journal: Journal, name: str) -> Entry:
 
 def _is_undone(journal: Journal, name: str, change: Change) -> bool:
     return name in journal.ours.files and change.after == _before(journal, name)
-
-
-def _is_named(name: str, names: Collection[str]) -> bool:
-    """Whether a link, or a record of one, is that of a site or module of ``names``."""
-    stem = re.sub(r"\.(load|conf)$", "", os.path.basename(name))
-    return stem in names or re.sub(r"^[SK]\d\d", "", stem) in names

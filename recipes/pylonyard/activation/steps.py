@@ -1,6 +1,9 @@
 """The steps of an activation: each as the command that a person would type."""
 
+import os
+import re
 import shlex
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,6 +78,16 @@ class Tool:
     def names(self) -> tuple[str, ...]:
         """The sites or modules whose links it makes or removes."""
         return tuple(word for word in self.words[1:] if not word.startswith("-"))
+
+    def is_for(self, name: str) -> bool:
+        """Whether it may be what changed a path; ``a2enmod`` enables what a module needs, too."""
+        return is_named(name, self.names) or self.words[0] in ("a2enmod", "a2dismod")
+
+
+def is_named(name: str, names: Collection[str]) -> bool:
+    """Whether a link, or a record of one, is that of a site or module of ``names``."""
+    stem = re.sub(r"\.(load|conf)$", "", os.path.basename(name))
+    return stem in names or re.sub(r"^[SK]\d\d", "", stem) in names
 
 
 ACCOUNT_FILES = tuple(f"/etc/{name}" for name in ("group", "gshadow", "group-", "gshadow-"))
