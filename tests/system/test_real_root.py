@@ -188,15 +188,16 @@ def test_server_that_ran_before_goes_on_when_one_at_another_port_cannot_start(pr
 
 def test_rollback_over_a_change_of_the_port(proxy):
     proxy.pylonyard("activate")
+    before = proxy.run("readlink", "current").stdout.strip().removeprefix("releases/")
     words = ["-c", "production.cfg", "site:mode=proxy", "site:port=8091"]
     proxy.run("bin/buildout", *words, net=False)
     proxy.run("bin/simplesite", "restart")
     proxy.pylonyard("activate")
     assert (proxy.visit(), served_at(proxy)) == ("200", "8091")
 
-    said = proxy.pylonyard("rollback")
+    said = proxy.pylonyard("rollback", before)
 
-    assert "is current, and active." in said
+    assert f"Release {before} is current, and active." in said
     assert (proxy.visit(), served_at(proxy)) == ("200", "8080")
 
 
