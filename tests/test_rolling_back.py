@@ -213,6 +213,7 @@ def test_server_is_at_its_port_before_apache_asks_there(moving):
 
     assert Active.laid == [["try-restart"]]
     assert (status, said[1]) == (0, "shop: try-restart")
+    assert told(moving, "shop") == ["try-restart"]
     assert state(moving) == (1, ["shop"])
 
 

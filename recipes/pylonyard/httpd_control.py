@@ -70,15 +70,14 @@ def main(httpd: Httpd, arguments: Sequence[str]) -> int:
         return USAGE
     try:
         return command(httpd)
-    except ControlError as failure:
-        print(f"{httpd.name}-httpd: {failure}", file=sys.stderr)
-        return failure.status
-    except CommandError as failure:  # without the account
-        print(f"{httpd.name}-httpd: {failure}", file=sys.stderr)
-        return FAILED
+    except ControlError as error:
+        failure = error
+    except CommandError as error:  # without the account
+        failure = ControlError(str(error))
     except PermissionError:
-        print(f"{httpd.name}-httpd: only root and {httpd.user} may do that", file=sys.stderr)
-        return FORBIDDEN
+        failure = ControlError(f"only root and {httpd.user} may do that", FORBIDDEN)
+    print(f"{httpd.name}-httpd: {failure}", file=sys.stderr)
+    return failure.status
 
 
 def start(httpd: Httpd) -> int:

@@ -5,7 +5,7 @@ import itertools
 import os
 import re
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -195,10 +195,10 @@ def _margin(line: str) -> int:
     return len(wide) - len(wide.lstrip(" #;"))
 
 
-def known_secrets(folder: Path) -> frozenset[str]:
-    """Return the secrets of all sites that we may read and that are long enough, as spelled."""
+def known_secrets(paths: Iterable[Path]) -> frozenset[str]:
+    """Return the secrets in ``paths`` that we may read and that are long enough, as spelled."""
     found = set()
-    for path in folder.glob("*/*"):
+    for path in paths:
         try:
             found.add(read_plainly(path).decode().strip())
         except (OSError, ServerError, UnicodeDecodeError):
@@ -220,7 +220,7 @@ def told(releases: Releases, older: int, newer: int, secrets: Path) -> Iterator[
     manifests = {number: releases.manifest(number) for number in (older, newer)}
     held = {number: _held(manifest) for number, manifest in manifests.items()}
     found = changes(manifests[older], manifests[newer])
-    mask = Mask(known_secrets(secrets))
+    mask = Mask(known_secrets(secrets.glob("*/*")))
     for path in sorted([*found.added, *found.removed, *found.changed]):
         one, other = (
             _File(f"{number}/{path}", releases.path(number) / path, held[number].get(path, ()))

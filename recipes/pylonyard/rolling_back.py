@@ -1,7 +1,7 @@
 """Back to an earlier release: what is current, what is active, and what serves."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from pylonyard import leaving, locking
@@ -57,7 +57,9 @@ def rollback(activation: Activation, bin_folder: Path, wanted: int | None, say: 
                 _told(bin_folder / site.name, "try-restart", site, say)
         raise
     say(f"Release {number} is current{', and active' if is_laid else ''}.")
-    return _serve_again(bin_folder, folders, sites, say) if activation.tree.is_machine else 0
+    if not activation.tree.is_machine:
+        return 0
+    return _serve_again(bin_folder, folders, sites, restarted, say)
 
 
 def _flip(releases: Releases, bin_folder: Path, number: int) -> None:
@@ -146,16 +148,21 @@ def _expect_restart(control: Path, site: Site, say: Say) -> None:
 
 
 def _serve_again(
-    bin_folder: Path, folders: list[Path], sites: Iterable[Site], say: Say
+    bin_folder: Path,
+    folders: list[Path],
+    sites: Iterable[Site],
+    restarted: Collection[Site],
+    say: Say,
 ) -> int:
-    """Restart each server of the sandbox that runs; return 1 if one could not be.
+    """Restart each server that runs, and was not; return 1 if one could not be.
 
     Its own Apache reads its files again if they have changed: mod_wsgi gives its
     processes little time then, while a new release alone takes the place of the old.
     """
     failures = 0
     for site in sites:
-        if site.has_server and (control := bin_folder / site.name).exists():
+        is_due = site.has_server and site not in restarted
+        if is_due and (control := bin_folder / site.name).exists():
             failures += _told(control, "try-restart", site, say) != 0
         control = bin_folder / f"{site.name}-httpd"
         if control.exists() and _apache_differs(folders, site):

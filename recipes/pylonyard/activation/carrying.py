@@ -86,19 +86,23 @@ class Carrier:
             except (ActivationError, CommandError, OSError) as error:
                 told = logs.told() if isinstance(step, Reload | Ask) else ""
                 why = f"{step.command}: {error}" + (f" ({told})" if told else "")
-                self._give_up(why)
+                self.give_up(why)
             except KeyboardInterrupt:
                 self.say("# interrupted: its steps are undone")
                 self.put_back()
                 raise
 
-    def _give_up(self, why: str) -> NoReturn:
+    def give_up(self, why: str, state: str = "all is as it was before") -> NoReturn:
+        """Undo the steps.
+
+        :raises ActivationError: telling why, and the ``state`` that the machine is in then
+        """
         try:
             self.put_back()
         except (ActivationError, CommandError, OSError) as error:
             raise ActivationError(f"{why}; and it cannot be undone: {error}") from error
         rest = f", but for this: {'; '.join(self.left)}" if self.left else ""
-        raise ActivationError(f"{why}; all is as it was before{rest}")
+        raise ActivationError(f"{why}; {state}{rest}")
 
     def leave(self, problem: str) -> None:
         """Tell what cannot be undone, and go on."""
@@ -118,7 +122,7 @@ class Carrier:
         changes = difference(before, self.tree.snapshot([*watched, *before]))
         if isinstance(step, Tool):
             # Others may have linked theirs while it ran.
-            changes = {n: c for n, c in changes.items() if step.is_for(n) or _is_made(c)}
+            changes = {n: c for n, c in changes.items() if step.is_for(n) or c.makes_folder}
         run = self.journal.run.with_files(changes)
         self.note(pending=None, run=replace(run, at_work=()))
 
@@ -218,11 +222,6 @@ class Carrier:
         elif self.journal.reloaded and (self.tree.is_machine or self.httpd.pid):
             self.httpd.reload()
         self.note(run=Effects(), reloaded="")
-
-
-def _is_made(change: Change) -> bool:
-    """Whether a folder was made, which is removed if it is empty."""
-    return change.before == ABSENT and change.after.kind == "folder"
 
 
 def _intended(step: Step, before: Mapping[str, Entry]) -> Changes:

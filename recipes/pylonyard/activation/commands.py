@@ -184,12 +184,7 @@ class Activation:
         except (ActivationError, CommandError, OSError) as error:
             is_refused = not carrier.journal.reloaded
             what = "refuses its configuration" if is_refused else "does not reload"
-            why = f"without it, Apache {what}: {error}"
-            try:
-                carrier.put_back()
-            except (ActivationError, CommandError, OSError) as second:
-                raise ActivationError(f"{why}; and it cannot be undone: {second}") from error
-            raise ActivationError(f"{why}; it stays active") from error
+            carrier.give_up(f"without it, Apache {what}: {error}", "it stays active")
         undo_servers(carrier, ours)
         undo_files(carrier, ours)
         undo_modes(self.tree, ours, carrier.leave)

@@ -54,6 +54,11 @@ class Change:
     after: Entry
 
     @property
+    def makes_folder(self) -> bool:
+        """Whether a folder was made, which is removed if it is empty."""
+        return self.before == ABSENT and self.after.kind == "folder"
+
+    @property
     def reversed(self) -> "Change":
         return Change(self.after, self.before)
 

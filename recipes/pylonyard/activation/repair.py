@@ -28,13 +28,12 @@ def of_ours(journal: Journal, now: Mapping[str, Entry]) -> dict[str, Change]:
 
 def _left_by_us(journal: Journal, name: str, change: Change) -> Entry | None:
     """Return what we left at a path; None if we did not touch it, or it is in ``run``."""
-    is_made = change.before == ABSENT
-    is_folder = is_made and change.after.kind == "folder"  # which is removed if it is empty
-    if is_folder or is_draft(name) or is_named(name, journal.run.at_work):
+    if change.makes_folder or is_draft(name) or is_named(name, journal.run.at_work):
         return change.after
     if name in journal.run.files or name not in journal.ours.files:
         return None
-    return None if is_made and not _is_undone(journal, name, change) else _before(journal, name)
+    is_others = change.before == ABSENT and not _is_undone(journal, name, change)
+    return None if is_others else _before(journal, name)
 
 
 def _before(journal: Journal, name: str) -> Entry:

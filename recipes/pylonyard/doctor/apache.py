@@ -49,13 +49,14 @@ def enabled(subject: Subject) -> Iterator[Finding]:
     if not subject.is_laid:
         yield unknown(check, NOT_LAID)
         return
-    entry = subject.tree.read(f"{APACHE}/sites-enabled/{name}.conf")
+    link = f"{APACHE}/sites-enabled/{name}.conf"
+    entry = subject.tree.read(link)
     if entry.kind == "absent":
         yield bad(check, f"the site {name} is not enabled", f"a2ensite {name}, reload Apache")
-    elif not subject.tree.path(f"{APACHE}/sites-enabled/{name}.conf").exists():
+    elif not subject.tree.path(link).exists():
         yield bad(check, f"the link of site {name} leads nowhere", "bin/pylonyard activate")
     elif entry.kind != "link":
-        what = f"{APACHE}/sites-enabled/{name}.conf is a copy, which no change of the site reaches"
+        what = f"{link} is a copy, which no change of the site reaches"
         yield bad(check, what, f"remove it, then: a2ensite {name}, reload Apache")
     else:
         yield good(check, f"the site {name} is enabled")

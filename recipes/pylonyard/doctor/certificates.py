@@ -41,21 +41,17 @@ def parse(content: bytes, name: str) -> Certificate | None:
     return Certificate(der, dates["notBefore"], dates["notAfter"], "does NOT match" not in output)
 
 
-def served(address: str, port: int, name: str) -> Certificate | None:
-    """Return the certificate that a server shows to who asks for ``name``; None if it does not.
-
-    :raises CommandError: if ``openssl`` cannot be asked
-    """
+def served(address: str, port: int, name: str) -> bytes | None:
+    """Return the certificate, as DER, that a server shows to who asks for ``name``, if any."""
     context = ssl._create_unverified_context()
     try:
         with (
             socket.create_connection((address, port), SHAKING_HANDS) as connection,
             context.wrap_socket(connection, server_hostname=name) as secured,
         ):
-            der = secured.getpeercert(binary_form=True)
+            return secured.getpeercert(binary_form=True)
     except (OSError, ValueError):
         return None
-    return parse(ssl.DER_cert_to_PEM_cert(der).encode(), name) if der else None
 
 
 def fits(certificate: bytes, key: bytes) -> bool:

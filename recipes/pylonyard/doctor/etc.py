@@ -35,9 +35,9 @@ def active(subject: Subject) -> Iterator[Finding]:
         )
         return
     for name, digest in journal.laid.items():
-        entry = subject.tree.read(name)
         if Path(name).stem not in (subject.name, "wsgi"):
             continue
+        entry = subject.tree.read(name)
         if entry.digest != digest:
             what = "is missing" if entry == ABSENT else "was edited"
             yield bad(check, f"{name} {what}", "bin/pylonyard activate --force-new keeps both")
@@ -56,10 +56,10 @@ def _as_copied(subject: Subject) -> Finding | None:
         return None
     released = subject.current / "etc"
     found = 0
-    for path in sorted(released.rglob("*")):
+    for path in sorted(path for path in released.rglob("*") if path.stem == subject.name):
         name = f"/etc/{path.relative_to(released)}"
-        entry = subject.tree.read(name) if path.is_file() else ABSENT
-        if path.stem != subject.name or entry.kind != "file":
+        entry = subject.tree.read(name)
+        if entry.kind != "file":
             continue
         found += 1
         if entry.content != read_plainly(path):

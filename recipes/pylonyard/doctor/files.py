@@ -193,7 +193,7 @@ def ini_private(subject: Subject) -> Iterator[Finding]:
     except OSError as error:
         yield unknown(check, f"{path}: {error.strerror}")
         return
-    kept = subject.current.parent / "var" / "secrets" / subject.name
+    kept = subject.kept_secrets
     public = [(path, mode)] if mode & 0o007 else list(_public(kept))
     for place, found in public[:1]:
         options = "-R " if place == kept else ""

@@ -1,6 +1,7 @@
 """The disk's room, and the certificate's time."""
 
 import os
+import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -130,8 +131,12 @@ def _not_served(subject: Subject, found: Certificate) -> Finding | None:
     site = subject.site
     if not (subject.is_laid and site.ssl_port):
         return None
-    served = certificates.served(Ask(site).address, site.ssl_port, site.server_name)
-    if served is None or served.der == found.der:
+    der = certificates.served(Ask(site).address, site.ssl_port, site.server_name)
+    if der is None or der == found.der:
+        return None
+    pem = ssl.DER_cert_to_PEM_cert(der).encode()
+    served = certificates.parse(pem, site.server_name)
+    if served is None:
         return None
     return bad(
         "certificate",

@@ -15,7 +15,6 @@ from pylonyard.doctor.subject import Subject
 from pylonyard.server import listening
 from pylonyard.server.answering import reachable
 from pylonyard.server.processes import (
-    PROC,
     Marker,
     arguments,
     command,
@@ -98,12 +97,7 @@ def _is_ours(pid: int, subject: Subject) -> bool:
 
 def _is_marked(pid: int, marker: Marker, subject: Subject) -> bool:
     """Whether ``pid`` is the site's own: the mark alone, a stranger may know."""
-    try:
-        environment = (PROC / str(pid) / "environ").read_bytes()
-    except OSError:
-        return False
-    mark = os.fsencode(f"{marker.variable}={marker.identity}")
-    return mark in environment.split(b"\0") and owner(pid) in (subject.owner.uid, os.getuid())
+    return marker.is_on(pid) and owner(pid) in (subject.owner.uid, os.getuid())
 
 
 def _shown(pid: int, subject: Subject) -> str:

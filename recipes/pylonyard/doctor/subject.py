@@ -4,8 +4,7 @@ import configparser
 import os
 import re
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +15,7 @@ from pylonyard.activation.journal import Journal
 from pylonyard.activation.sources import Site
 from pylonyard.activation.tree import Tree
 from pylonyard.activation.world import APACHE, Account, account, apache_user
-from pylonyard.release_diff import SHORTEST, spellings
+from pylonyard.release_diff import known_secrets
 from pylonyard.running import clean_environment, completed
 from pylonyard.server.errors import ServerError
 from pylonyard.server.files import read_plainly
@@ -110,14 +109,12 @@ class Subject:
     @cached_property
     def secrets(self) -> tuple[str, ...]:
         """The site's secrets that we may read, however they are spelled; longest first."""
-        return tuple(sorted({*self._secrets()}, key=len, reverse=True))
+        return tuple(sorted(known_secrets(self.kept_secrets.glob("*")), key=len, reverse=True))
 
-    def _secrets(self) -> Iterator[str]:
-        for path in (self.current.parent / "var" / "secrets" / self.name).glob("*"):
-            with suppress(OSError, ServerError, UnicodeDecodeError):
-                secret = read_plainly(path).decode().strip()
-                if len(secret) >= SHORTEST:
-                    yield from spellings(secret)
+    @property
+    def kept_secrets(self) -> Path:
+        """The folder of the site's secrets, a file each."""
+        return self.current.parent / "var" / "secrets" / self.name
 
     def run(
         self,

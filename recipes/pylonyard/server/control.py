@@ -12,7 +12,7 @@ from pylonyard.server.halting import halt, outlast
 from pylonyard.server.handing import received
 from pylonyard.server.launching import NotServing, launch
 from pylonyard.server.locking import BusyError, exclusive
-from pylonyard.server.processes import started, supervisor_marker
+from pylonyard.server.processes import marked, started, supervisor_marker
 from pylonyard.server.serving import is_wrapped
 from pylonyard.server.settings import Settings
 from pylonyard.server.sight import (
@@ -144,8 +144,7 @@ def replace(settings: Settings, progress: Progress) -> str:
     try:
         launch(settings, progress, sockets, seen.supervisors)
     except NotServing as error:
-        marker = supervisor_marker(settings.identity)
-        if any(marker.matches(pid) for pid in seen.supervisors):
+        if marked(supervisor_marker(settings.identity), candidates=seen.supervisors):
             raise ServerError(f"was not restarted, the old server goes on: {error}") from error
         # It had to end first, for a server that cannot stand in.
         halt(settings, grace=0)

@@ -10,6 +10,7 @@ from pylonyard.server.errors import ServerError
 from pylonyard.server.processes import (
     Handle,
     descendants,
+    marked,
     parent,
     send,
     server_marker,
@@ -51,7 +52,7 @@ def outlast(settings: Settings, supervisors: Sequence[int]) -> None:
     marker = supervisor_marker(settings.identity)
 
     def left() -> list[int]:
-        return [pid for pid in supervisors if marker.matches(pid)]
+        return marked(marker, candidates=supervisors)
 
     def killed() -> bool:
         if left():

@@ -8,7 +8,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,18 +24,17 @@ class Marker:
     variable: str
     identity: str
 
+    def is_on(self, pid: int, proc: Path = PROC) -> bool:
+        """Whether ``pid`` runs, and is marked; a stranger may know the mark."""
+        return os.fsencode(f"{self.variable}={self.identity}") in environment(pid, proc)
+
     def matches(self, pid: int, proc: Path = PROC) -> bool:
         """Whether ``pid`` runs, is marked, and belongs to the calling user.
 
         Only root can read a stranger's environment: that it is marked, too, would
         mean no more than that the stranger knows the mark.
         """
-        try:
-            environment = (proc / str(pid) / "environ").read_bytes()
-        except OSError:
-            return False
-        entry = os.fsencode(f"{self.variable}={self.identity}")
-        return entry in environment.split(b"\0") and owner(pid, proc) == os.getuid()
+        return self.is_on(pid, proc) and owner(pid, proc) == os.getuid()
 
 
 SUPERVISOR = "PYLONYARD_SUPERVISOR"
@@ -47,11 +46,7 @@ def supervisor_marker(identity: str) -> Marker:
 
 def is_supervisor(pid: int, proc: Path = PROC) -> bool:
     """Whether ``pid`` is marked as the supervisor of a site, whichever it is."""
-    try:
-        environment = (proc / str(pid) / "environ").read_bytes()
-    except OSError:
-        return False
-    return any(entry.startswith(f"{SUPERVISOR}=".encode()) for entry in environment.split(b"\0"))
+    return any(entry.startswith(f"{SUPERVISOR}=".encode()) for entry in environment(pid, proc))
 
 
 def server_marker(identity: str) -> Marker:
@@ -60,6 +55,14 @@ def server_marker(identity: str) -> Marker:
 
 def foreground_marker(identity: str) -> Marker:
     return Marker("PYLONYARD_FOREGROUND", identity)
+
+
+def environment(pid: int, proc: Path = PROC) -> list[bytes]:
+    """Return what ``pid`` was started with; nothing if it is gone, or may not be looked at."""
+    try:
+        return (proc / str(pid) / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
 
 
 def pids(proc: Path = PROC) -> list[int]:
@@ -73,10 +76,12 @@ def pids(proc: Path = PROC) -> list[int]:
     return sorted(found)
 
 
-def marked(marker: Marker, proc: Path = PROC) -> list[int]:
-    """Return the processes that carry ``marker``, but the calling one."""
-    us = os.getpid()
-    return [pid for pid in pids(proc) if pid != us and marker.matches(pid, proc)]
+def marked(
+    marker: Marker, proc: Path = PROC, candidates: Iterable[int] | None = None
+) -> list[int]:
+    """Return the processes, of ``candidates``, that carry ``marker``, but the calling one."""
+    us, looked_at = os.getpid(), pids(proc) if candidates is None else candidates
+    return [pid for pid in looked_at if pid != us and marker.matches(pid, proc)]
 
 
 def status(pid: int, proc: Path = PROC) -> dict[str, str]:

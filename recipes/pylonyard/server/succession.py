@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from pylonyard.server import answering
 from pylonyard.server.handing import PATIENCE
-from pylonyard.server.processes import send, supervisor_marker
+from pylonyard.server.processes import marked, send, supervisor_marker
 from pylonyard.server.saying import say
 from pylonyard.server.settings import Settings
 
@@ -79,7 +79,7 @@ class Succession:
         if not self.were_told:
             self._end_others()
         marker = supervisor_marker(self.settings.identity)
-        return not any(marker.matches(pid) for pid in self.others)
+        return not marked(marker, candidates=self.others)
 
     def go_on(self) -> None:
         """End the others once whoever asked for it has let go."""
