@@ -205,3 +205,84 @@ def test_line_after_a_hole_is_shown():
 
     assert found.line == "gone"
     assert time.localtime(found.when)[3:6] == (10, 0, 0)
+
+
+def ago(seconds):
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time.time() - seconds))
+
+
+def test_error_that_was_rotated_within_the_hour_is_red(place):
+    log = place / "log/shop.log"
+    log.write_text(f"{ago(60)} INFO fine\n")
+    rotated, when = place / "log/shop.log.1", ago(120)
+    rotated.write_text(f"{ago(7200)} ERROR old\n{ago(150)} ERROR lost\n{when} ERROR gone\n")
+
+    found = only(logs.server(subject(place)), "application-log")
+
+    assert (found.ok, found.text, found.advice) == (
+        False,
+        f"{rotated}: {when} ERROR gone (the last of 2 within the hour)",
+        f"tail -50 {rotated}",
+    )
+
+
+def test_errors_before_and_after_a_rotation_are_counted_together(place):
+    log = place / "log/shop.log"
+    when = ago(60)
+    log.write_text(f"{when} ERROR here\n")
+    (place / "log/shop.log.1").write_text(f"{ago(120)} ERROR gone\n")
+
+    found = only(logs.server(subject(place)), "application-log")
+
+    assert found.text == f"{log}: {when} ERROR here (the last of 2 within the hour)"
+    assert found.advice == "bin/shop log"
+
+
+def planted(path):
+    path.symlink_to("/etc/passwd")
+
+
+def aged(path):
+    path.write_text(f"{ago(60)} ERROR of a clock that was wrong\n")
+    os.utime(path, (0, time.time() - 4000))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [planted, os.mkfifo, aged, lambda path: path.write_text("Traceback (\nKeyError: 1\n")],
+    ids=["link", "pipe", "old", "without a time"],
+)
+def test_rotated_log_that_tells_nothing_late_is_not_red(place, make):
+    (place / "log/shop.log").touch()
+    make(place / "log/shop.log.1")
+
+    assert only(logs.server(subject(place)), "application-log").ok
+
+
+def test_error_within_the_hour_is_found_behind_much_else(place):
+    log = place / "log/shop.log"
+    when = ago(1800)
+    log.write_text(f"{ago(7200)} ERROR old\n{when} ERROR gone\n" + f"{ago(60)} INFO fine\n" * 40000)
+
+    assert told(found for found in logs.server(subject(place)) if found.ok is False) == (
+        False,
+        f"{log}: {when} ERROR gone",
+    )
+
+
+def test_log_that_is_read_in_part_says_so(place):
+    log = place / "log/shop.log"
+    log.write_text(f"{ago(1800)} ERROR gone\n" + f"{ago(60)} INFO fine\n" * 300000)
+    began = time.monotonic()
+
+    found = only(logs.server(subject(place)), "application-log")
+
+    assert (found.ok, found.text) == (True, f"{log}: no errors in its last 8 MB")
+    assert time.monotonic() - began < 5
+
+
+def test_old_error_of_a_log_without_times_is_not_looked_for(place):
+    log = place / "log/shop-server.log"
+    log.write_text("KeyError: 1\n" + "fine\n" * 60000)
+
+    assert only(logs.server(subject(place)), "server-log").ok

@@ -289,6 +289,11 @@ def application_wrote_an_error(machine):
         log.write(f"{now()} ERROR [shop] cannot pay, password=hunter2\n")
 
 
+@fault("application-log")
+def error_of_the_application_was_rotated(machine):
+    (machine.checkout.path / "var/log/simplesite.log.1").write_text(f"{now()} ERROR cannot pay\n")
+
+
 @fault("active-files")
 def virtual_host_was_edited(machine):
     edit(machine.root / CONF, "Timeout 60", "Timeout 59")
@@ -428,7 +433,8 @@ def certified(machine, name, begins, ends):
         subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
     place = folder / "site.pem"
     described = release(machine) / "simplesite/site.json"
-    content = {**json.loads(described.read_text()), "ssl-certificate": str(place), "ssl-port": 4}
+    paths = {"ssl-certificate": str(place), "ssl-key": str(folder / "key")}
+    content = {**json.loads(described.read_text()), **paths, "ssl-port": 4}
     described.write_text(json.dumps(content))
 
 
@@ -450,6 +456,13 @@ def certificate_is_for_another_name(machine):
 @fault("certificate", "visit", "release-intact")
 def certificate_is_not_valid_yet(machine):
     certified(machine, "staging.example.org", 3, 90)
+
+
+@fault("certificate", "visit", "release-intact")
+def key_is_of_another_certificate(machine):
+    certified(machine, "staging.example.org", -9, 90)
+    key = machine.root / "certificate/key"
+    subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
 
 
 def test_good_certificate_is_green(machine):

@@ -1,5 +1,6 @@
 """What the logs of Apache, of the site and of its server tell of errors, lately."""
 
+import os
 import re
 import time
 from collections.abc import Iterable, Iterator
@@ -18,6 +19,9 @@ LATELY = 3600
 
 LONGEST = 262144
 """Bytes at the end of a log that are read."""
+
+FARTHEST = 8_000_000
+"""Those that are read if what has been lately is more."""
 
 LONGEST_LINE = 2000
 """Characters of a line that are looked through for secrets."""
@@ -63,11 +67,17 @@ _SECRET = re.compile(
 class Told:
     """An error in a log; ``when`` in seconds since 1970, None if it does not say."""
 
-    line: str
+    raw: str
     when: float | None
+    secrets: tuple[str, ...] = ()
+
+    @property
+    def line(self) -> str:
+        """The line as it may be shown: short, and without what looks like a secret."""
+        return masked(self.raw, self.secrets)
 
 
-def errors(text: str, secrets: Iterable[str] = ()) -> list[Told]:
+def errors(text: str, secrets: tuple[str, ...] = ()) -> list[Told]:
     """Return the errors in the text of a log; of a traceback, its last line.
 
     :param secrets: what is not told, wherever it stands
@@ -80,14 +90,14 @@ def errors(text: str, secrets: Iterable[str] = ()) -> list[Told]:
         if "Traceback (most recent call last)" in line:
             traced = True
         elif traced and bare.strip() and not bare.startswith((" ", "\t")):
-            found.append(Told(masked(bare, secrets), when))
+            found.append(Told(bare, when, secrets))
             traced = False
         elif (
             not traced
             and (_ERROR.search(line) or _ERROR.search(bare))
             and not _HARMLESS.search(bare)
         ):
-            found.append(Told(masked(bare, secrets), when))
+            found.append(Told(bare, when, secrets))
     return found
 
 
@@ -116,20 +126,66 @@ def _time(line: str) -> float | None:
 
 
 def _examined(check: str, path: Path, advice: str, subject: Subject) -> Finding:
+    since = time.time() - LATELY
     try:
-        text, status = reading.end(path, LONGEST)
+        text, status, is_enough = _end(path, since)
     except ServerError:
         remove = f"ls -l {quote(str(path))}; remove it, and restart what logs there"
         return bad(check, f"{path} is not a regular file", remove)
     except OSError:
         return unknown(check, f"{path}: there is none, or we may not read it")
-    since = time.time() - LATELY
     found = errors(text, subject.secrets)
     recent = [told for told in found if (told.when or status.st_mtime) >= since]
-    if recent:
-        more = f" (the last of {len(recent)} within the hour)" if len(recent) > 1 else ""
-        return bad(check, f"{path}: {recent[-1].line}{more}", advice)
-    return good(check, f"{path}: no errors within the hour")
+    rotated = path.with_name(f"{path.name}.1")
+    before, is_enough_before = _rotated(rotated, since, subject)
+    total = len(before) + len(recent)
+    if total:
+        last, where = (recent[-1], path) if recent else (before[-1], rotated)
+        what = advice if recent else f"tail -50 {quote(str(rotated))}"
+        more = f" (the last of {total} within the hour)" if total > 1 else ""
+        return bad(check, f"{where}: {last.line}{more}", what)
+    if is_enough and is_enough_before:
+        return good(check, f"{path}: no errors within the hour")
+    return good(check, f"{path}: no errors in its last {FARTHEST // 1_000_000} MB")
+
+
+def _rotated(path: Path, since: float, subject: Subject) -> tuple[list[Told], bool]:
+    """Return the late errors of a log that logrotate has put aside, and whether that is all.
+
+    Those that do not say when they were may be as old as the log.
+    """
+    try:
+        if path.lstat().st_mtime < since:
+            return [], True
+        text, _, is_enough = _end(path, since)
+    except (OSError, ServerError):
+        return [], True
+    found = errors(text, subject.secrets)
+    return [told for told in found if told.when is not None and told.when >= since], is_enough
+
+
+def _end(path: Path, since: float) -> tuple[str, os.stat_result, bool]:
+    """Return the end of a log, what it is, and whether that goes back to ``since``.
+
+    :raises ServerError: if it is no regular file
+    :raises OSError: if it cannot be read
+    """
+    text, status = reading.end(path, LONGEST)
+    if _goes_back(text, status.st_size <= LONGEST, since):
+        return text, status, True
+    text, status = reading.end(path, FARTHEST)
+    return text, status, _goes_back(text, status.st_size <= FARTHEST, since)
+
+
+def _goes_back(text: str, is_whole: bool, since: float) -> bool:
+    """Tell whether a log that tells its times is there from ``since`` on."""
+    if is_whole:
+        return True
+    # Of a line that is cut through, the time may be another's.
+    _, _, lines = text.partition("\n")
+    first = next((when for line in lines.splitlines() if (when := _time(line))), None)
+    # One without times is not read on: all in it would be of now.
+    return first is None or first < since
 
 
 def apache(subject: Subject) -> Iterator[Finding]:
