@@ -3,13 +3,15 @@
 import dataclasses
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from ports import free_port
 from pylonyard.doctor import hello
-from test_doctor_checks import place, subject
+from test_doctor_checks import laid, place, subject
 from test_doctor_files import told
 
 __all__ = ["place"]  # a fixture
@@ -66,11 +68,40 @@ def where(place):
     return f"pwd >{place}/data/where\n"
 
 
-def test_hello_world_that_works_blames_the_application(failing):
-    assert told(hello.hello(failing(SERVER, sys.executable))) == (
-        True,
-        "a Hello World works here: the fault is in the application, or its data",
-    )
+WORKS = "a Hello World works here: "
+APPLICATION = (True, f"{WORKS}the fault is in the application, or its data")
+STOPPED = (True, f"{WORKS}it is not the sandbox; see the other red lines")
+
+
+def test_hello_world_that_works_blames_an_application_that_is_there(failing):
+    site = failing(SERVER, sys.executable)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        settings = dataclasses.replace(site.settings, port=server.getsockname()[1])
+        assert told(hello.hello(dataclasses.replace(site, settings=settings))) == APPLICATION
+
+
+def test_hello_world_that_works_does_not_blame_an_application_that_is_stopped(failing):
+    site = failing(SERVER, sys.executable)
+
+    for host in ("127.0.0.1", "no.such.host.invalid"):
+        settings = dataclasses.replace(site.settings, host=host, port=free_port())
+        assert told(hello.hello(dataclasses.replace(site, settings=settings))) == STOPPED
+
+
+def test_hello_world_blames_no_application_of_an_apache_that_does_not_run(place, monkeypatch):
+    monkeypatch.setattr(hello, "_tried", lambda subject, folder: "")
+    journal, conf = laid(place, ""), place / "current/shop/httpd.conf"
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        there, gone = server.getsockname()[1], free_port()
+        for port, expected in ((there, APPLICATION), (gone, STOPPED)):
+            conf.write_text(f"Listen 127.0.0.1:{port} http\n")
+            private = subject(place, mode="mod_wsgi")
+            public = subject(place, journal, mode="mod_wsgi", listen_port=port)
+            for site in (private, public):
+                site.answers["visit"] = False
+                assert told(hello.hello(site)) == expected
 
 
 def test_hello_world_that_cannot_start_is_red(failing):

@@ -505,6 +505,17 @@ def test_fault_of_the_application_is_told_from_one_of_the_server(machine):
     )
 
 
+def test_application_of_a_server_that_is_stopped_is_not_blamed(machine):
+    server_is_stopped(machine)
+
+    hello = diagnosis(machine)["hello"]
+
+    assert (hello["ok"], hello["text"]) == (
+        True,
+        "a Hello World works here: it is not the sandbox; see the other red lines",
+    )
+
+
 def test_secrets_are_not_told(machine):
     application_wrote_an_error(machine)
 

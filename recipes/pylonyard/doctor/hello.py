@@ -15,11 +15,13 @@ from pathlib import Path
 
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.httpd import request
+from pylonyard.activation.steps import Ask
 from pylonyard.doctor import reading
 from pylonyard.doctor.findings import Finding, bad, good, unknown
 from pylonyard.doctor.subject import Subject
 from pylonyard.escaping import apache as quoted
 from pylonyard.running import PROGRAM_PATH, as_account, clean_environment
+from pylonyard.server import listening
 from pylonyard.server.errors import ServerError
 
 PATIENCE = 15.0
@@ -95,8 +97,27 @@ def hello(subject: Subject) -> Iterator[Finding]:
             f"a Hello World fails as well: {why}",
             "the fault is in the server or the sandbox, not in the application: bin/buildout",
         )
-    else:
+    elif _listens(subject):
         yield good(check, "a Hello World works here: the fault is in the application, or its data")
+    else:
+        yield good(
+            check,
+            "a Hello World works here: it is not the sandbox; see the other red lines",
+        )
+
+
+def _listens(subject: Subject) -> bool:
+    """Tell whether what has failed to answer was there to be asked: not stopped, say."""
+    site = subject.site
+    host, ports = Ask(site).address, [port for port, _ in site.places]
+    if site.has_server:
+        host, ports = subject.settings.host, [subject.settings.port]
+    elif subject.is_by_private_apache:
+        host, ports = "127.0.0.1", [port for port, _ in subject.private_places]
+    try:
+        return bool(ports) and all(listening.inodes(host, port) for port in ports)
+    except ServerError:
+        return False
 
 
 @contextmanager
