@@ -1,11 +1,15 @@
 """What is seen of a machine before an activation."""
 
+import grp
+import os
+import pwd
 import socket
+from pathlib import Path
 
 import pytest
 from pylonyard.activation.sources import Release, Site
 from pylonyard.activation.tree import Tree
-from pylonyard.activation.world import look
+from pylonyard.activation.world import Account, account, look
 
 
 @pytest.mark.parametrize(("host", "running"), [("127.0.0.2", {"shop"}), ("127.0.0.1", set())])
@@ -24,3 +28,38 @@ def test_server_runs_where_the_release_has_it_listen(tmp_path, host, running):
         seen = look(Tree(tmp_path), Release(1, tmp_path, (site,), ()), {}, {}, runs_apache=False)
 
     assert seen.running == running
+
+
+@pytest.fixture
+def directory(monkeypatch):
+    """A directory service that knows an account, and a group of every account, by number."""
+    entries, getpwnam, getgrouplist = {}, pwd.getpwnam, os.getgrouplist
+    entries["far"] = pwd.struct_passwd(("far", "x", 70001, 70002, "", "/", "/bin/sh"))
+    monkeypatch.setattr(pwd, "getpwnam", lambda name: entries.get(name) or getpwnam(name))
+    monkeypatch.setattr(os, "getgrouplist", lambda name, gid: [*getgrouplist(name, gid), 70003])
+
+
+def test_account_of_a_directory_is_one_of_the_machine(directory):
+    assert account(Tree(Path("/")), "far") == Account(
+        "far", 70001, 70002, "70002", frozenset({70002, 70003})
+    )
+
+
+def test_group_of_a_directory_is_one_of_the_machine(directory):
+    found = account(Tree(Path("/")), "root")
+
+    assert (found.uid, found.group) == (0, grp.getgrgid(0).gr_name)
+    assert 70003 in found.groups
+
+
+def test_account_of_a_directory_is_none_of_a_tree_with_its_own(directory, tmp_path):
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/passwd").write_text("near:x:7:8::/:/bin/sh\n")
+    (tmp_path / "etc/group").write_text("near:x:8:\nmore:x:9:near\n")
+
+    assert account(Tree(tmp_path), "far").uid == -1
+    assert account(Tree(tmp_path), "near") == Account("near", 7, 8, "near", frozenset({8, 9}))
+
+
+def test_account_that_nobody_knows_is_missing():
+    assert account(Tree(Path("/")), "no-such-account").uid == -1

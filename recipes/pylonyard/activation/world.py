@@ -122,7 +122,12 @@ def apache_user(tree: Tree) -> str:
 
 
 def account(tree: Tree, name: str) -> Account:
-    """Return an account of ``tree``, of the machine's own if the tree has none."""
+    """Return an account of ``tree``, of the machine's own if the tree has none.
+
+    The machine may have accounts and groups that are in no file: of a directory, say.
+    """
+    if tree.is_machine:
+        return _machine_account(name)
     users = [line.split(":") for line in _lines(tree, "/etc/passwd")]
     groups = [line.split(":") for line in _lines(tree, "/etc/group")]
     for user in users:
@@ -139,7 +144,10 @@ def _machine_account(name: str) -> Account:
         entry = pwd.getpwnam(name)
     except KeyError:
         return Account(name, -1, -1, "", frozenset())
-    group = grp.getgrgid(entry.pw_gid).gr_name
+    try:
+        group = grp.getgrgid(entry.pw_gid).gr_name
+    except KeyError:
+        group = str(entry.pw_gid)
     groups = frozenset(os.getgrouplist(name, entry.pw_gid))
     return Account(name, entry.pw_uid, entry.pw_gid, group, groups)
 
