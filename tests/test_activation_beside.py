@@ -3,6 +3,7 @@ from pylonyard.activation import beside
 from pylonyard.activation import journal as journals
 from pylonyard.activation.carrying import Carrier, undo_files
 from pylonyard.activation.commands import Activation
+from pylonyard.activation.conffiles import Decision, decide
 from pylonyard.activation.effects import Effects
 from pylonyard.activation.entries import ABSENT, Change, Entry
 from pylonyard.activation.journal import Journal
@@ -43,7 +44,8 @@ class Machine:
         }
         effects = Effects(changes, more.pop("joined", ()), more.pop("modes", {}))
         sandbox = self.sandboxes[name]
-        laid = {path: "" for path in files if path.startswith("/etc/")}
+        paths = [*files, *more.pop("laid", ())]
+        laid = {path: "" for path in paths if path.startswith("/etc/")}
         journal = Journal(str(sandbox), 1, "now", effects, laid, **more)
         journals.save(tree, sandbox, journal)
 
@@ -86,6 +88,19 @@ def test_module_of_two_sandboxes_goes_with_the_last_of_them(machine, first):
     assert machine.has(WSGI, ENABLED, RECORD) == [True, True, True]
     assert machine.deactivate(last) == []
     assert machine.has(WSGI, ENABLED, RECORD, *MODULE_FOLDERS) == [False] * 5
+
+
+def test_module_of_another_that_was_handed_over_counts_as_laid(machine):
+    """So that the next activation lays its own, and takes it for nobody's edit."""
+    machine.lay("a", {WSGI: file("LoadModule a")}, modules=("wsgi",))
+    machine.lay("b", {"/etc/cron.d/b": file("b")}, modules=("wsgi",), laid=(WSGI,))
+
+    machine.deactivate("a")
+
+    laid = journals.load(machine.tree, machine.sandboxes["b"]).laid
+    now, wanted = machine.tree.read(WSGI), file("LoadModule b")
+    assert decide(now, laid[WSGI], wanted, may_be_gone=False) is Decision.INSTALL
+    assert laid["/etc/cron.d/b"] == ""
 
 
 def test_file_that_is_nobody_elses_goes_at_once(machine):

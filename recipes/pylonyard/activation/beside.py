@@ -64,5 +64,8 @@ def hand_over(tree: Tree, others: Mapping[str, Journal], parts: Mapping[str, Eff
     """Have ``others`` undo, once they are deactivated, what they needed until then."""
     for name, part in parts.items():
         theirs = part.then(others[name].ours)
-        changed = replace(others[name], ours=_by_name(theirs) if part.members else theirs)
+        ours = _by_name(theirs) if part.members else theirs
+        # What is there may differ from what they would have laid; nobody has edited it.
+        there = {n: part.files[n].after.digest for n in others[name].laid if n in part.files}
+        changed = replace(others[name], ours=ours, laid={**others[name].laid, **there})
         journals.save_as(tree, name, changed)
