@@ -7,9 +7,10 @@ import socket
 from pathlib import Path
 
 import pytest
+from pylonyard.activation.entries import Entry
 from pylonyard.activation.sources import Release, Site
 from pylonyard.activation.tree import Tree
-from pylonyard.activation.world import Account, account, look
+from pylonyard.activation.world import Account, account, look, registered
 
 
 @pytest.mark.parametrize(("host", "running"), [("127.0.0.2", {"shop"}), ("127.0.0.1", set())])
@@ -63,3 +64,14 @@ def test_account_of_a_directory_is_none_of_a_tree_with_its_own(directory, tmp_pa
 
 def test_account_that_nobody_knows_is_missing():
     assert account(Tree(Path("/")), "no-such-account").uid == -1
+
+
+def test_script_that_somebody_disabled_is_in_the_run_levels_but_not_started(tmp_path):
+    tree = Tree(tmp_path)
+    for name in ("rc2.d/K01shop", "rc3.d/S01blog", "rc6.d/K01wiki"):
+        tree.put(f"/etc/{name}", Entry("link", content=b"../init.d/x"))
+
+    seen = look(tree, Release(1, tmp_path, (), ()), {}, {}, runs_apache=False)
+
+    assert seen.registered == {"shop", "blog"}
+    assert registered(tree) == {"blog"}

@@ -59,7 +59,7 @@ class World:
     available_sites: frozenset[str] = frozenset()
     enabled_sites: frozenset[str] = frozenset()
     registered: frozenset[str] = frozenset()
-    """Sites whose init script is in the run levels."""
+    """Sites whose init script is in the run levels, be it disabled."""
     running: frozenset[str] = frozenset()
     """Sites at whose own server's address somebody listens."""
     accounts: Mapping[str, Account] = field(default_factory=dict)
@@ -95,7 +95,7 @@ def look(
         enabled_modules=_stems(tree.names(f"{APACHE}/mods-enabled"), ".load"),
         available_sites=_stems(tree.names(f"{APACHE}/sites-available"), ".conf"),
         enabled_sites=_stems(tree.names(f"{APACHE}/sites-enabled"), ".conf"),
-        registered=frozenset(registered(tree)),
+        registered=frozenset(registered(tree, "SK")),
         running=frozenset(s.name for s in release.sites if listening.inodes(s.host, s.port)),
         accounts={name: account(tree, name) for name in {user, *(s.user for s in release.sites)}},
         apache_user=user,
@@ -108,10 +108,13 @@ def _stems(names: Iterable[str], suffix: str) -> frozenset[str]:
     return frozenset(name[: -len(suffix)] for name in names if name.endswith(suffix))
 
 
-def registered(tree: Tree) -> set[str]:
-    """Return the scripts that some run level starts."""
+def registered(tree: Tree, links: str = "S") -> set[str]:
+    """Return the scripts that some run level starts.
+
+    :param links: ``SK`` for those that somebody has disabled there as well
+    """
     levels = [f"/etc/rc{level}.d" for level in RUN_LEVELS_STARTED]
-    return {name[3:] for level in levels for name in tree.names(level) if name[0] == "S"}
+    return {name[3:] for level in levels for name in tree.names(level) if name[0] in links}
 
 
 def apache_user(tree: Tree) -> str:
