@@ -84,6 +84,15 @@ def test_second_edit_is_kept_beside_the_first(carrier, told):
     assert told[-1] == f"# {VHOST}: edited here; yours is kept as {SECOND_OLD}"
 
 
+def test_error_of_a_program_is_told_and_not_what_it_said_last(carrier):
+    said = "echo reading; echo 'error: x:3 unknown option'; echo Handling 0 logs; exit 1"
+
+    with pytest.raises(ActivationError) as caught:
+        activate(carrier, Tool(("sh", "-c", said)))
+
+    assert "sh: error: x:3 unknown option; all is as it was before" in str(caught.value)
+
+
 class Serving(Carrier):
     """One whose sites have a server that can fail to do as it is told."""
 

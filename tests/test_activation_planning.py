@@ -100,6 +100,17 @@ def test_plan_is_what_a_person_would_type():
     assert made.notes == ()
 
 
+def test_log_rotation_is_checked_where_its_program_is_and_reads_it():
+    rotation = source("/etc/logrotate.d/shop")
+    release = Release(3, RELEASE, (), (rotation,))
+    laying, checking = [step.command for step in plan(release, world((rotation,))).steps]
+
+    without = plan(release, world((rotation,), judges=frozenset({"sh"})))
+
+    assert checking == "logrotate --debug --state /dev/null /etc/logrotate.d/shop"
+    assert commands(without) == [laying]
+
+
 def test_nothing_is_left_to_do_when_all_is_as_it_should_be():
     made = plan(Release(3, RELEASE, (site(),), FILES), world(**DONE))
 

@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from pylonyard.activation import world
 from pylonyard.activation.entries import Entry
 from pylonyard.activation.sources import Release, Site
 from pylonyard.activation.tree import Tree
@@ -75,3 +76,21 @@ def test_script_that_somebody_disabled_is_in_the_run_levels_but_not_started(tmp_
 
     assert seen.registered == {"shop", "blog"}
     assert registered(tree) == {"blog"}
+
+
+@pytest.mark.parametrize(
+    ("root", "account", "program", "judges"),
+    [
+        ("/", 0, "/usr/sbin/logrotate", {"sh", "logrotate"}),
+        ("/", 0, None, {"sh"}),
+        ("/scratch", 0, "/usr/sbin/logrotate", {"sh", "logrotate"}),
+        ("/scratch", 1000, "/usr/sbin/logrotate", {"sh"}),
+    ],
+)
+def test_logrotate_judges_where_it_is_and_believes_the_file(
+    monkeypatch, root, account, program, judges
+):
+    monkeypatch.setattr(world.shutil, "which", lambda name, path: program)
+    monkeypatch.setattr(world.os, "geteuid", lambda: account)
+
+    assert set(world._judges(Tree(Path(root)))) == judges

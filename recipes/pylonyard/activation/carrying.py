@@ -36,7 +36,7 @@ from pylonyard.activation.steps import (
 from pylonyard.activation.tree import Tree, draft_of
 from pylonyard.activation.world import APACHE
 from pylonyard.errors import CommandError
-from pylonyard.running import clean_environment, run
+from pylonyard.running import clean_environment, first_error, run
 
 Say = Callable[[str], None]
 
@@ -177,7 +177,8 @@ class Carrier:
         self._run(paths)
 
     def _run(self, words: list[str]) -> None:
-        run(words, words[0], environment=clean_environment(self.httpd.tools))
+        environment = clean_environment(self.httpd.tools)
+        run(words, words[0], environment=environment, reason=first_error)
 
     def _root(self, option: str) -> list[str]:
         return [] if self.tree.is_machine else [option, str(self.tree.root)]

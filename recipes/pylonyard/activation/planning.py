@@ -63,7 +63,7 @@ def plan(
     cron = [step for step in files if "/cron.d/" in step.watched[0]]
     changes = [*first, *(step for step in files if step not in cron)]
     changes += [*_enabled(release, world), *_registered(release, world)]
-    starting = [*_judged(files), *_started(release, world), *cron]
+    starting = [*_judged(files, world), *_started(release, world), *cron]
     last = list(_taken_up(release, world, notes)) if any(map(_is_apache, changes)) else []
     notes += _modes(release)
     return Plan((*changes, *starting, *last), tuple(notes))
@@ -227,12 +227,13 @@ _JUDGES = {
 }
 
 
-def _judged(files: list[Step]) -> Iterator[Step]:
+def _judged(files: list[Step], world: World) -> Iterator[Step]:
     """Yield a check, by the program that reads it, of each file that is laid."""
-    for step in files:
+    laid = [step.name for step in files if isinstance(step, Lay)]
+    for name in laid:
         for folder, words in _JUDGES.items():
-            if isinstance(step, Lay) and step.name.startswith(folder):
-                yield Tool((*words, step.name))
+            if name.startswith(folder) and words[0] in world.judges:
+                yield Tool((*words, name))
 
 
 def _started(release: Release, world: World) -> Iterator[Step]:

@@ -4,6 +4,7 @@ import grp
 import os
 import pwd
 import re
+import shutil
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from pylonyard.activation.conffiles import NEW, OLD, kept_as
 from pylonyard.activation.entries import Entry
 from pylonyard.activation.sources import Release, Site
 from pylonyard.activation.tree import Tree
+from pylonyard.running import PROGRAM_PATH
 from pylonyard.server import listening
 
 APACHE = "/etc/apache2"
@@ -52,6 +54,8 @@ class World:
     """Where a file of theirs goes if ours takes its place."""
     originals: Mapping[str, Entry] = field(default_factory=dict)
     """What was there before the first activation, where we changed it."""
+    judges: frozenset[str] = frozenset({"sh", "logrotate"})
+    """Programs that can check what is laid."""
     has_apache: bool = True
     runs_apache: bool = False
     available_modules: frozenset[str] = frozenset()
@@ -90,6 +94,7 @@ def look(
         kept={name: kept_as(name, tree.read(name), tree.read) for name in names},
         originals=originals,
         runs_apache=runs_apache,
+        judges=frozenset(_judges(tree)),
         has_apache=tree.read(f"{APACHE}/apache2.conf").kind != "absent",
         available_modules=_stems(tree.names(f"{APACHE}/mods-available"), ".load"),
         enabled_modules=_stems(tree.names(f"{APACHE}/mods-enabled"), ".load"),
@@ -106,6 +111,13 @@ def look(
 
 def _stems(names: Iterable[str], suffix: str) -> frozenset[str]:
     return frozenset(name[: -len(suffix)] for name in names if name.endswith(suffix))
+
+
+def _judges(tree: Tree) -> Iterable[str]:
+    yield "sh"
+    # It refuses files that are not root's.
+    if shutil.which("logrotate", path=PROGRAM_PATH) and (tree.is_machine or os.geteuid() == 0):
+        yield "logrotate"
 
 
 def registered(tree: Tree, links: str = "S") -> set[str]:
