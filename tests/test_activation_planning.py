@@ -364,6 +364,24 @@ def test_mod_wsgi_as_root_is_refused():
     )
 
 
+def test_server_whose_init_script_somebody_removed_is_left_and_told():
+    seen = world(
+        **{
+            **DONE,
+            "entries": {**DONE["entries"], INIT.name: ABSENT},
+            "originals": {INIT.name: ABSENT},
+        }
+    )
+
+    made = plan(Release(4, RELEASE, (), (VHOST,)), seen)
+
+    assert commands(made) == ["rm /etc/init.d/shop", "update-rc.d -f shop remove"]
+    assert made.notes == (
+        "/etc/init.d/shop: removed here, so the server of shop is left as it is; "
+        "bin/shop of the release before can stop it",
+    )
+
+
 def test_change_to_mod_wsgi_takes_init_and_cron_away():
     seen = world(
         **{

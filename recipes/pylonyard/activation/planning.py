@@ -58,7 +58,7 @@ def plan(
     """
     _expect_unclaimed(release, claimed)
     notes: list[str] = []
-    first = [*_access(release, world, notes), *_dropped(release, world, claimed)]
+    first = [*_access(release, world, notes), *_dropped(release, world, claimed, notes)]
     files = _files(release, world, notes, force_new)
     cron = [step for step in files if "/cron.d/" in step.watched[0]]
     changes = [*first, *(step for step in files if step not in cron)]
@@ -134,7 +134,9 @@ def _can_be_met(need: access.Need, site: Site, world: World) -> bool:
     return access.is_met(need, world) or by_group or is_mended
 
 
-def _dropped(release: Release, world: World, claimed: Mapping[str, str]) -> Iterator[Step]:
+def _dropped(
+    release: Release, world: World, claimed: Mapping[str, str], notes: list[str]
+) -> Iterator[Step]:
     """Yield how to take away what an earlier release laid and this one has not."""
     wanted = {*claimed, *(source.name for source in release.files)}
     # What is not among the originals was never changed: somebody's own file.
@@ -142,6 +144,11 @@ def _dropped(release: Release, world: World, claimed: Mapping[str, str]) -> Iter
         site, kind = Path(name).stem, Path(name).parts[2]
         if kind == "init.d" and world.entries[name] != ABSENT:
             yield Serve(site, "stop")
+        elif kind == "init.d":
+            notes.append(
+                f"{name}: removed here, so the server of {site} is left as it is; "
+                f"bin/{site} of the release before can stop it"
+            )
         if kind == "apache2" and site in world.enabled_sites:
             yield Tool(("a2dissite", site), SITES)
         if world.entries[name].digest != world.laid[name] and world.entries[name] != ABSENT:
