@@ -199,6 +199,27 @@ def test_link_that_somebody_made_meanwhile_is_not_ours(carrier):
     assert carrier.tree.names(enabled) == ["mine.conf", "other.conf"]
 
 
+@pytest.mark.parametrize("end", ["true", "false"])
+def test_module_that_somebody_enabled_meanwhile_is_not_ours(carrier, tmp_path, end):
+    """Be it that our modules were enabled, or that something failed."""
+    enabled = "/etc/apache2/mods-enabled"
+    carrier.tree.put(f"{enabled}/other.load", LINK)
+    needing = Entry("file", 0o644, os.geteuid(), os.getegid(), b"# Depends: setenvif\n")
+    carrier.tree.put("/etc/apache2/mods-available/ssl.load", needing)
+    links = " ".join(f"ln -s x {name}.load;" for name in ("ssl", "setenvif", "mine"))
+
+    class Enabling(Carrier):
+        def _run(self, words):
+            super()._run(["sh", "-c", f"cd {self.tree.path(enabled)}; {links} {end}"])
+
+    enabling = Enabling(carrier.tree, carrier.sandbox, carrier.journal, carrier.say)
+    with contextlib.suppress(ActivationError):
+        activate(enabling, Tool(("a2enmod", "ssl"), (enabled,)))
+        undo(enabling, enabling.journal.ours)
+
+    assert carrier.tree.names(enabled) == ["mine.load", "other.load"]
+
+
 def test_interrupted_activation_is_undone_at_once(carrier, told):
     interrupted = Interrupted(carrier.tree, carrier.sandbox, carrier.journal, told.append)
     interrupted.tree.put(VHOST, THEIRS)

@@ -2,7 +2,7 @@ import pytest
 from pylonyard.activation.effects import Effects
 from pylonyard.activation.entries import ABSENT, Change, Entry
 from pylonyard.activation.journal import Journal
-from pylonyard.activation.repair import of_ours
+from pylonyard.activation.repair import of_ours, of_tool
 from pylonyard.activation.steps import Join, Tool
 
 VHOST = "/etc/apache2/sites-available/shop.conf"
@@ -89,3 +89,14 @@ def test_groups_that_others_made_between_two_activations_are_not_undone():
         VHOST: Change(ABSENT, THEIRS),
         "/etc/group": Change(OTHERS, THEIRS),
     }
+
+
+@pytest.mark.parametrize(
+    ("after", "ours"), [("colleagues:x:9:\nshop:x:7:www-data\n", []), (None, ["/etc/group"])]
+)
+def test_groups_that_others_made_while_ours_was_joined_are_theirs(after, ours):
+    before, joined = file("shop:x:7:\n"), file("shop:x:7:www-data\n")
+    run = Effects().with_step(Join("www-data", "shop"))
+    changes = {"/etc/group": Change(before, file(after) if after else joined)}
+
+    assert list(of_tool(run, changes)) == ours

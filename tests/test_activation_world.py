@@ -11,7 +11,7 @@ from pylonyard.activation import world
 from pylonyard.activation.entries import Entry
 from pylonyard.activation.sources import Release, Site
 from pylonyard.activation.tree import Tree
-from pylonyard.activation.world import Account, account, look, registered
+from pylonyard.activation.world import Account, account, look, registered, with_needed
 
 
 @pytest.mark.parametrize(("host", "running"), [("127.0.0.2", {"shop"}), ("127.0.0.1", set())])
@@ -94,3 +94,18 @@ def test_logrotate_judges_where_it_is_and_believes_the_file(
     monkeypatch.setattr(world.os, "geteuid", lambda: account)
 
     assert set(world._judges(Tree(Path(root)))) == judges
+
+
+def test_modules_bring_those_that_they_need(tmp_path):
+    tree = Tree(tmp_path)
+    for name, text in {
+        "ssl": "# Depends: setenvif mime\nLoadModule ssl_module mod_ssl.so\n",
+        "mime": "# Depends: ssl\n",
+        "setenvif": "LoadModule setenvif_module mod_setenvif.so\n",
+    }.items():
+        path = f"/etc/apache2/mods-available/{name}.load"
+        tree.put(path, Entry("file", 0o644, content=text.encode()))
+
+    found = with_needed(tree, ("proxy", "ssl"))
+
+    assert found == ("proxy", "ssl", "setenvif", "mime")

@@ -16,7 +16,7 @@ from pylonyard.activation.entries import ABSENT, Change, Changes, Entry, differe
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.httpd import Httpd, Logs
 from pylonyard.activation.journal import Journal
-from pylonyard.activation.repair import of_ours
+from pylonyard.activation.repair import of_ours, of_tool
 from pylonyard.activation.sharing import share, undo_modes
 from pylonyard.activation.steps import (
     ACCOUNTS,
@@ -34,7 +34,7 @@ from pylonyard.activation.steps import (
     Tool,
 )
 from pylonyard.activation.tree import Tree, draft_of
-from pylonyard.activation.world import APACHE
+from pylonyard.activation.world import APACHE, with_needed
 from pylonyard.errors import CommandError
 from pylonyard.running import clean_environment, first_error, run
 
@@ -117,14 +117,19 @@ class Carrier:
         else:
             state = self._state(step)
             run = self.journal.run.with_step(step, state).with_intended(_intended(step, before))
-            self.note(pending=before, run=run)
+            self.note(pending=before, run=replace(run, at_work=self._at_work(step)))
         self._apply(step)
-        changes = difference(before, self.tree.snapshot([*watched, *before]))
-        if isinstance(step, Tool):
-            # Others may have linked theirs while it ran.
-            changes = {n: c for n, c in changes.items() if step.is_for(n) or c.makes_folder}
-        run = self.journal.run.with_files(changes)
+        after = self.tree.snapshot([*watched, *before])
+        run = self.journal.run
+        run = run.with_files(of_tool(run, difference(before, after)))
         self.note(pending=None, run=replace(run, at_work=()))
+
+    def _at_work(self, step: Step) -> tuple[str, ...]:
+        """Return the sites or modules whose links a step makes or removes."""
+        if not isinstance(step, Tool):
+            return ()
+        enables = step.words[0] == "a2enmod"
+        return with_needed(self.tree, step.names) if enables else step.names
 
     def _state(self, step: Step) -> int | None:
         """Return what an undoing has to know: a folder's mode; of a server, 1 if it runs."""
@@ -212,7 +217,7 @@ class Carrier:
         """
         if self.journal.pending is not None:
             after = self.tree.snapshot([*self.journal.pending])
-            changes = difference(self.journal.pending, after)
+            changes = of_tool(self.journal.run, difference(self.journal.pending, after))
             if was_killed:
                 changes = of_ours(self.journal, after)
                 self._expect_reload()

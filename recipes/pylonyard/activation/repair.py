@@ -1,8 +1,9 @@
-"""After a kill: which changes since then can be ours; others had time for theirs."""
+"""Which changes are ours: others make theirs while a tool runs, and after a kill."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from pylonyard.activation.entries import ABSENT, Change, Entry, difference
+from pylonyard.activation.effects import Effects
+from pylonyard.activation.entries import ABSENT, Change, Changes, Entry, difference
 from pylonyard.activation.journal import Journal
 from pylonyard.activation.steps import ACCOUNTS, is_named
 from pylonyard.activation.tree import is_draft
@@ -24,6 +25,30 @@ def of_ours(journal: Journal, now: Mapping[str, Entry]) -> dict[str, Change]:
     if all(_is_undone(journal, name, change) for name, change in accounts.items()):
         found.update(accounts)
     return found
+
+
+def of_tool(run: Effects, changes: Changes) -> Changes:
+    """Return what the last step of ``run`` can have changed while it was at work."""
+    if run.at_work:
+        return {n: c for n, c in changes.items() if is_named(n, run.at_work) or c.makes_folder}
+    if run.members and not all(_is_of_group(c, run.members[-1][1]) for c in _groups(changes)):
+        # Others' are in there, too, and ours is undone by its name.
+        return {name: change for name, change in changes.items() if name not in ACCOUNTS}
+    return changes
+
+
+def _groups(changes: Changes) -> Iterator[Change]:
+    return (changes[name] for name in ("/etc/group", "/etc/gshadow") if name in changes)
+
+
+def _is_of_group(change: Change, group: str) -> bool:
+    """Whether no line changed but that of a group."""
+    start = f"{group}:".encode()
+    before, after = (
+        [line for line in entry.content.splitlines() if not line.startswith(start)]
+        for entry in (change.before, change.after)
+    )
+    return before == after
 
 
 def _left_by_us(journal: Journal, name: str, change: Change) -> Entry | None:

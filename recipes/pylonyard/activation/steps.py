@@ -79,10 +79,6 @@ class Tool:
         """The sites or modules whose links it makes or removes."""
         return tuple(word for word in self.words[1:] if not word.startswith("-"))
 
-    def is_for(self, name: str) -> bool:
-        """Whether it may be what changed a path; ``a2enmod`` enables what a module needs, too."""
-        return is_named(name, self.names) or self.words[0] in ("a2enmod", "a2dismod")
-
 
 def is_named(name: str, names: Collection[str]) -> bool:
     """Whether a link, or a record of one, is that of a site or module of ``names``."""

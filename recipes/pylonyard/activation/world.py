@@ -129,6 +129,16 @@ def registered(tree: Tree, links: str = "S") -> set[str]:
     return {name[3:] for level in levels for name in tree.names(level) if name[0] in links}
 
 
+def with_needed(tree: Tree, modules: tuple[str, ...]) -> tuple[str, ...]:
+    """Return ``modules`` and those that ``a2enmod`` enables for them."""
+    found = list(modules)
+    for module in found:
+        text = tree.read(f"{APACHE}/mods-available/{module}.load").content.decode(errors="replace")
+        needed = re.search(r"(?m)^# Depends:\s+(.+)", text)
+        found += [name for name in needed[1].split() if name not in found] if needed else []
+    return tuple(found)
+
+
 def apache_user(tree: Tree) -> str:
     """Return who Apache runs as: what ``envvars`` says."""
     text = tree.read(f"{APACHE}/envvars").content.decode(errors="replace")
