@@ -5,6 +5,7 @@ import functools
 import os
 
 import pytest
+from pylonyard.activation import journal as journals
 from pylonyard.activation.carrying import Carrier, undo, unfailing
 from pylonyard.activation.commands import Activation
 from pylonyard.activation.entries import ABSENT, Entry
@@ -231,6 +232,86 @@ def test_interrupted_activation_is_undone_at_once(carrier, told):
     assert interrupted.tree.read(OLD) == ABSENT
     assert not interrupted.journal.is_cut_short
     assert told[-1] == "# interrupted: its steps are undone"
+
+
+def test_second_interruption_ends_the_undoing_and_names_the_repair(carrier, told):
+    class Impatient(Interrupted):
+        def put_back(self, *, was_killed=False):
+            if not was_killed:
+                raise KeyboardInterrupt
+            super().put_back(was_killed=True)
+
+    impatient = Impatient(carrier.tree, carrier.sandbox, carrier.journal, told.append)
+    with pytest.raises(KeyboardInterrupt):
+        activate(impatient, lay(carrier))
+    assert told[-2:] == [
+        "# interrupted: its steps are undone",
+        "# interrupted, and half undone: bin/pylonyard activate, or deactivate",
+    ]
+    assert impatient.journal.is_cut_short
+
+    impatient.put_back(was_killed=True)
+
+    assert carrier.tree.read(VHOST) == ABSENT
+
+
+def test_interruption_that_cannot_be_undone_is_told(carrier, told):
+    class Stuck(Interrupted):
+        def put_back(self, *, was_killed=False):
+            raise CommandError("apache2ctl graceful", "no")
+
+    stuck = Stuck(carrier.tree, carrier.sandbox, carrier.journal, told.append)
+
+    with pytest.raises(ActivationError) as caught:
+        activate(stuck, lay(carrier))
+
+    assert str(caught.value) == "interrupted; and it cannot be undone: apache2ctl graceful: no"
+
+
+def deactivate(carrier, told):
+    place = carrier.sandbox
+    Activation(place, Releases(place, place), carrier.tree).deactivate(told.append)
+
+
+def test_interrupted_deactivation_is_undone_at_once(carrier, told, monkeypatch):
+    def interrupt(httpd):
+        raise KeyboardInterrupt
+
+    activate(carrier, lay(carrier))
+    monkeypatch.setattr(Httpd, "pid", 7)
+    monkeypatch.setattr(Httpd, "test", interrupt)
+
+    with pytest.raises(KeyboardInterrupt):
+        deactivate(carrier, told)
+
+    assert carrier.tree.read(VHOST) == OURS
+    assert not journals.load(carrier.tree, carrier.sandbox).is_cut_short
+
+
+def test_apache_that_ended_at_the_reload_is_started_with_its_site_again(
+    carrier, told, monkeypatch
+):
+    """In a scratch tree as well: it ran a moment ago."""
+    pids, reloads = [7], []
+
+    def reload(httpd):
+        reloads.append(carrier.tree.read(VHOST) == OURS)
+        if pids:
+            pids.clear()
+            raise ActivationError("Apache has ended at the reload")
+
+    activate(carrier, lay(carrier))
+    monkeypatch.setattr(Httpd, "pid", property(lambda httpd: pids[0] if pids else None))
+    monkeypatch.setattr(Httpd, "test", lambda httpd: None)
+    monkeypatch.setattr(Httpd, "reload", reload)
+
+    with pytest.raises(ActivationError) as caught:
+        deactivate(carrier, told)
+
+    assert str(caught.value) == (
+        "without it, Apache does not reload: Apache has ended at the reload; it stays active"
+    )
+    assert reloads == [False, True]
 
 
 def test_apache_that_does_not_reload_keeps_its_site(carrier, told, monkeypatch):

@@ -196,6 +196,23 @@ def test_killed_activation_is_undone_by_deactivate(serving, steps):
     assert visit(serving) == 200
 
 
+@pytest.mark.parametrize("steps", [1, 6, 10])
+def test_interrupted_activation_is_undone_at_once(serving, steps):
+    before = serving.snapshot()
+    command = ["bin/pylonyard", "activate", "--root", str(serving.root)]
+    program = "import subprocess, sys; p = subprocess.Popen(sys.argv[2:], stdout=subprocess.PIPE)\n"
+    program += "[p.stdout.readline() for _ in range(int(sys.argv[1]))]; p.send_signal(2)\n"
+    program += "print(p.communicate()[0].decode(), p.returncode)"
+    words = [*serving.enter, "python3", "-c", program, str(steps), *command]
+
+    said = subprocess.run(words, check=True, timeout=60, capture_output=True, text=True).stdout
+
+    assert "# interrupted: its steps are undone\n" in said
+    assert said.endswith(" 130\n")
+    assert serving.snapshot() == before
+    assert visit(serving) is None
+
+
 def test_link_planted_in_the_target_is_not_followed(machine, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

@@ -88,21 +88,34 @@ class Carrier:
                 why = f"{step.command}: {error}" + (f" ({told})" if told else "")
                 self.give_up(why)
             except KeyboardInterrupt:
-                self.say("# interrupted: its steps are undone")
-                self.put_back()
+                self.interrupted()
                 raise
 
     def give_up(self, why: str, state: str = "all is as it was before") -> NoReturn:
-        """Undo the steps.
+        """Undo the steps of a run, and tell why, and the ``state`` that it ended in.
 
-        :raises ActivationError: telling why, and the ``state`` that the machine is in then
+        :raises ActivationError: always
         """
+        self._put_back_after(why)
+        rest = f", but for this: {'; '.join(self.left)}" if self.left else ""
+        raise ActivationError(f"{why}; {state}{rest}")
+
+    def interrupted(self) -> None:
+        """Undo the steps of a run that a person has interrupted.
+
+        :raises ActivationError: if they cannot be
+        """
+        self.say("# interrupted: its steps are undone")
+        self._put_back_after("interrupted")
+
+    def _put_back_after(self, why: str) -> None:
         try:
             self.put_back()
         except (ActivationError, CommandError, OSError) as error:
             raise ActivationError(f"{why}; and it cannot be undone: {error}") from error
-        rest = f", but for this: {'; '.join(self.left)}" if self.left else ""
-        raise ActivationError(f"{why}; {state}{rest}")
+        except KeyboardInterrupt:
+            self.say("# interrupted, and half undone: bin/pylonyard activate, or deactivate")
+            raise
 
     def leave(self, problem: str) -> None:
         """Tell what cannot be undone, and go on."""
@@ -225,7 +238,9 @@ class Carrier:
         undo(self, self.journal.run)
         if self.journal.reloaded == "start":
             self.httpd.stop()
-        elif self.journal.reloaded and (self.tree.is_machine or self.httpd.pid):
+        elif self.journal.reloaded and (
+            not was_killed or self.tree.is_machine or self.httpd.pid
+        ):
             self.httpd.reload()
         self.note(run=Effects(), reloaded="")
 

@@ -173,24 +173,38 @@ class Activation:
         for name in parts:
             carrier.say(f"# {others[name].sandbox} needs some of it, which stays until that goes")
         carrier.note(pending=self.tree.snapshot(ours.files))
-        undo_files(carrier, ours, init_files(ours))
-        httpd = carrier.httpd
         try:
-            if httpd.pid:
-                carrier.say("apache2ctl graceful")
-                httpd.test()
-                carrier.note(reloaded="reload")
-                httpd.reload()
+            undo_files(carrier, ours, init_files(ours))
+            self._reload(carrier)
         except (ActivationError, CommandError, OSError) as error:
-            is_refused = not carrier.journal.reloaded
-            what = "refuses its configuration" if is_refused else "does not reload"
-            carrier.give_up(f"without it, Apache {what}: {error}", "it stays active")
+            carrier.give_up(str(error), "it stays active")
+        except KeyboardInterrupt:
+            carrier.interrupted()
+            raise
         undo_servers(carrier, ours)
         undo_files(carrier, ours)
         undo_modes(self.tree, ours, carrier.leave)
         undo_stops(carrier, ours)
         beside.hand_over(self.tree, others, parts)
         carrier.note(**vars(Journal(carrier.journal.sandbox)))
+
+    def _reload(self, carrier: Carrier) -> None:
+        """Have Apache go on without what was taken away.
+
+        :raises ActivationError: if it does not
+        """
+        httpd = carrier.httpd
+        if not httpd.pid:
+            return
+        carrier.say("apache2ctl graceful")
+        try:
+            httpd.test()
+            carrier.note(reloaded="reload")
+            httpd.reload()
+        except (ActivationError, CommandError, OSError) as error:
+            is_refused = not carrier.journal.reloaded
+            what = "refuses its configuration" if is_refused else "does not reload"
+            raise ActivationError(f"without it, Apache {what}: {error}") from error
 
     def carrier(self, say: Say) -> Carrier:
         journal = journals.load(self.tree, self.sandbox)
