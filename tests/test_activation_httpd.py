@@ -48,7 +48,7 @@ def ask(tmp_path, port, name):
         listen="127.0.0.1",
         listen_port=port,
     )
-    return Ask(site)
+    return Ask(site, port)
 
 
 def test_status_of_the_answer_is_returned(port):

@@ -95,9 +95,20 @@ def test_plan_is_what_a_person_would_type():
         "install -o root -g root -m 0644 /srv/shop/releases/3/etc/cron.d/shop /etc/cron.d/shop",
         "apache2ctl configtest",
         "apache2ctl graceful",
-        "curl --fail --header 'Host: shop.example.org' http://127.0.0.1:80/",
+        "curl --include --header 'Host: shop.example.org' http://127.0.0.1:80/",
     ]
     assert made.notes == ()
+
+
+def test_site_with_a_certificate_is_asked_for_by_https_as_well():
+    secured = site(ssl_port=8443, ssl_certificate=Path("/etc/ssl/shop.pem"))
+
+    asked = commands(plan(Release(3, RELEASE, (secured,), FILES), world()))[-2:]
+
+    assert asked == [
+        "curl --include --header 'Host: shop.example.org' http://127.0.0.1:80/",
+        "curl --include --insecure --header 'Host: shop.example.org' https://127.0.0.1:8443/",
+    ]
 
 
 def test_log_rotation_is_checked_where_its_program_is_and_reads_it():

@@ -7,7 +7,6 @@ site's own Apache, whatever the pid file says.
 
 import os
 import pwd
-import select
 import shutil
 import signal
 import socket
@@ -20,10 +19,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pylonyard.apache_handover import Handover
 from pylonyard.errors import CommandError
 from pylonyard.running import PROGRAM_PATH, completed, last_line
 from pylonyard.server.errors import ServerError
 from pylonyard.server.files import open_plainly, settle_standard_files
+from pylonyard.server.processes import Handle
 
 PATIENCE = 30.0
 """Seconds to wait for an answer, or for an end."""
@@ -99,10 +100,9 @@ def stop(httpd: Httpd) -> int:
     with _process(httpd) as process:
         if process is None:
             return _say(httpd, "is not running")
-        signal.pidfd_send_signal(process, signal.SIGTERM)
-        poll = select.poll()
-        poll.register(process, select.POLLIN)  # readable once it has ended
-        if not poll.poll(PATIENCE * 1000):
+        if not process.send(signal.SIGTERM) and not process.wait(0):
+            raise PermissionError
+        if not process.wait(PATIENCE):
             raise ControlError(f"still runs {PATIENCE:g} s after it was told to stop")
     return _say(httpd, "has stopped")
 
@@ -120,7 +120,9 @@ def graceful(httpd: Httpd) -> int:
     with _process(httpd) as process:
         if process is None:
             raise ControlError("is not running", NOT_RUNNING)
-        signal.pidfd_send_signal(process, signal.SIGUSR1)
+        handover = Handover(process.pid, Path(httpd.log))
+        if not process.send(signal.SIGUSR1) or not handover.wait(PATIENCE):
+            raise ControlError(f"has not read its configuration again; see {httpd.log}")
     _await_answer(httpd)
     return _say(httpd, "has read its configuration again")
 
@@ -183,19 +185,15 @@ def _account(httpd: Httpd) -> int | None:
 
 
 @contextmanager
-def _process(httpd: Httpd) -> Iterator[int | None]:
-    """Give a descriptor of the running Apache; it never comes to mean another process."""
+def _process(httpd: Httpd) -> Iterator[Handle | None]:
+    """Give the running Apache; it never comes to mean another process."""
     pid = running(httpd)
-    try:
-        descriptor = os.pidfd_open(pid) if pid else None
-    except ProcessLookupError:
-        descriptor = None
-    try:
+    if pid is None:
+        yield None
+        return
+    with Handle(pid) as process:
         # The number may have been given away between the two lines above.
-        yield descriptor if pid and _is_ours(httpd, pid) else None
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
+        yield process if _is_ours(httpd, pid) else None
 
 
 def answers(httpd: Httpd, port: int) -> bool:

@@ -238,9 +238,7 @@ class Carrier:
         undo(self, self.journal.run)
         if self.journal.reloaded == "start":
             self.httpd.stop()
-        elif self.journal.reloaded and (
-            not was_killed or self.tree.is_machine or self.httpd.pid
-        ):
+        elif self.journal.reloaded and (not was_killed or self.tree.is_machine or self.httpd.pid):
             self.httpd.reload()
         self.note(run=Effects(), reloaded="")
 

@@ -16,10 +16,11 @@ from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.steps import Ask
 from pylonyard.activation.tree import Tree
 from pylonyard.activation.world import APACHE
+from pylonyard.apache_handover import Handover
 from pylonyard.errors import CommandError
 from pylonyard.running import PROGRAM_PATH, run
 from pylonyard.server import answering
-from pylonyard.server.processes import Handle, parent, pids, started
+from pylonyard.server.processes import Handle
 
 RELOAD_PATIENCE = 15.0
 """Seconds until a process of the new configuration is there."""
@@ -108,26 +109,24 @@ class Httpd:
         self.apache("-t")
 
     def reload(self) -> None:
-        """Have Apache read its configuration again, or start; return once it has.
+        """Have Apache read its configuration again, or start; return once it serves by it.
 
         :raises ActivationError: if it does not run afterwards
         """
-        process, began = self.pid, time.time()
+        process = self.pid
         if process is None:
             self._start()
             self._expect_process()
             return
+        handover = Handover(process, self.error_log)
         if self.tree.is_machine:
             run(["apache2ctl", "graceful"], "apache2ctl graceful", reason=reason)
         else:
             self._signal(process, signal.SIGUSR1)
-        deadline = time.monotonic() + RELOAD_PATIENCE
-        while not _has_new_child(process, began):
+        if not handover.wait(RELOAD_PATIENCE):
             if self.pid != process:
                 raise ActivationError("Apache has ended at the reload")
-            if time.monotonic() > deadline:
-                raise ActivationError(f"Apache has not reloaded in {RELOAD_PATIENCE:g} s")
-            time.sleep(0.02)
+            raise ActivationError(f"Apache has not reloaded in {RELOAD_PATIENCE:g} s")
 
     def stop(self) -> None:
         """Stop an Apache that we started."""
@@ -165,12 +164,11 @@ class Httpd:
 
         :raises ActivationError: if there is no answer, or one of status 5xx
         """
-        site = step.site
-        for port, secure in site.places:
-            status = request(step.address, port, site.server_name, secure=secure)
-            if status >= 500:
-                scheme = "https" if secure else "http"
-                raise ActivationError(f"{scheme}://{site.server_name}:{port}/ answers {status}")
+        name, address = step.site.server_name, step.site.listen_address
+        status = request(address, step.port, name, secure=step.is_secure)
+        if status >= 500:
+            scheme = "https" if step.is_secure else "http"
+            raise ActivationError(f"{scheme}://{name}:{step.port}/ answers {status}")
 
 
 def request(
@@ -200,12 +198,6 @@ def request(
         raise ActivationError(f"{address}:{port} does not answer: {why}") from error
     finally:
         connection.close()
-
-
-def _has_new_child(process: int, since: float) -> bool:
-    # Times of processes have a granularity of a hundredth of a second.
-    children = (pid for pid in pids() if parent(pid) == process)
-    return any((started(pid) or 0) >= since - 0.02 for pid in children)
 
 
 def reason(output: str) -> str:

@@ -258,4 +258,6 @@ def _taken_up(release: Release, world: World, notes: list[str]) -> Iterator[Step
         notes.append(f"the Apache of {world.root} does not run, so nothing is reloaded")
         return
     yield Reload(world.runs_apache)
-    yield from (Ask(site) for site in release.sites if site.mode)
+    for site in release.sites:
+        if site.mode:
+            yield from (Ask(site, port, is_secure) for port, is_secure in site.places)

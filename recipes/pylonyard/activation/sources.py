@@ -60,6 +60,11 @@ class Site:
         return self.log / f"{self.name}.log"
 
     @property
+    def listen_address(self) -> str:
+        """Where a visitor who is on the machine finds it."""
+        return "127.0.0.1" if self.listen in ("*", "0.0.0.0") else self.listen
+
+    @property
     def places(self) -> list[tuple[int, bool]]:
         """Ports that visitors find it at, and whether by TLS."""
         secure = [(self.ssl_port, True)] if self.ssl_certificate and self.ssl_port else []

@@ -180,20 +180,20 @@ class Reload:
 
 @dataclass(frozen=True)
 class Ask:
-    """Make the first request that a visitor would make."""
+    """Make the first request that a visitor would make, at a port."""
 
     site: Site
+    port: int
+    is_secure: bool = False
     watched: tuple[str, ...] = ()
 
     @property
-    def address(self) -> str:
-        return "127.0.0.1" if self.site.listen in ("*", "0.0.0.0") else self.site.listen
-
-    @property
     def command(self) -> str:
+        # Whether its certificate is sound is the doctor's to say.
+        scheme, words = ("https", ["--insecure"]) if self.is_secure else ("http", [])
         header = f"Host: {self.site.server_name}"
-        url = f"http://{self.address}:{self.site.listen_port}/"
-        return shlex.join(["curl", "--fail", "--header", header, url])
+        url = f"{scheme}://{self.site.listen_address}:{self.port}/"
+        return shlex.join(["curl", "--include", *words, "--header", header, url])
 
 
 Step = Lay | Keep | Restore | Tool | Join | Grant | Share | Serve | Test | Reload | Ask

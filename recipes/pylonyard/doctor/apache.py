@@ -7,7 +7,6 @@ from pathlib import Path
 
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.httpd import request
-from pylonyard.activation.steps import Ask
 from pylonyard.activation.world import APACHE
 from pylonyard.doctor.findings import Finding, bad, good, unknown
 from pylonyard.doctor.subject import Subject
@@ -120,7 +119,7 @@ def visit(subject: Subject) -> Iterator[Finding]:
     if subject.is_by_private_apache:
         address, places = "127.0.0.1", subject.private_places
     else:
-        address, places = Ask(site).address, site.places
+        address, places = site.listen_address, site.places
     if not places:
         yield unknown(check, f"{subject.current / site.name / 'httpd.conf'} cannot be read")
     elif site.has_server and not subject.is_laid:

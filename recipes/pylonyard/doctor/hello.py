@@ -15,7 +15,6 @@ from pathlib import Path
 
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.httpd import request
-from pylonyard.activation.steps import Ask
 from pylonyard.doctor import reading
 from pylonyard.doctor.findings import Finding, bad, good, unknown
 from pylonyard.doctor.subject import Subject
@@ -109,7 +108,7 @@ def hello(subject: Subject) -> Iterator[Finding]:
 def _listens(subject: Subject) -> bool:
     """Tell whether what has failed to answer was there to be asked: not stopped, say."""
     site = subject.site
-    host, ports = Ask(site).address, [port for port, _ in site.places]
+    host, ports = site.listen_address, [port for port, _ in site.places]
     if site.has_server:
         host, ports = subject.settings.host, [subject.settings.port]
     elif subject.is_by_private_apache:

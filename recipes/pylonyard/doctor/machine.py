@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from shlex import quote
 
-from pylonyard.activation.steps import Ask
 from pylonyard.doctor import certificates
 from pylonyard.doctor.certificates import Certificate
 from pylonyard.doctor.findings import Finding, bad, good, unknown
@@ -131,7 +130,7 @@ def _not_served(subject: Subject, found: Certificate) -> Finding | None:
     site = subject.site
     if not (subject.is_laid and site.ssl_port):
         return None
-    der = certificates.served(Ask(site).address, site.ssl_port, site.server_name)
+    der = certificates.served(site.listen_address, site.ssl_port, site.server_name)
     if der is None or der == found.der:
         return None
     pem = ssl.DER_cert_to_PEM_cert(der).encode()

@@ -183,11 +183,10 @@ def started(pid: int, proc: Path = PROC) -> float | None:
     try:
         # The second field is a name in parentheses, and may hold any character.
         fields = (proc / str(pid) / "stat").read_text(errors="replace").rpartition(")")
-        uptime = float((proc / "uptime").read_text().split()[0])
     except OSError:
         return None
     since_boot = int(fields[2].split()[19]) / os.sysconf("SC_CLK_TCK")
-    return time.time() - uptime + since_boot
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + since_boot
 
 
 def arguments(pid: int, proc: Path = PROC) -> list[str]:
