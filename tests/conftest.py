@@ -1,10 +1,15 @@
 import os
+import signal
 
 import pytest
 import support
 
 # A cache that the developer shares is not a test's.
 os.environ.pop("BUILDOUT_HOME", None)
+
+# In the background, or under nohup, programs ignore what some tests send them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_ignore_collect(collection_path, config):

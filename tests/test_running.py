@@ -1,4 +1,6 @@
 import os
+import signal
+import subprocess
 import sys
 
 import pytest
@@ -44,6 +46,24 @@ def test_failure_is_told_with_its_reason(command, more, message):
 
 
 @pytest.mark.system
+def test_program_that_is_being_started_at_an_interrupt_is_ended(monkeypatch):
+    started = []
+
+    class Started(subprocess.Popen):
+        def __init__(self, *words, **more):
+            super().__init__(*words, **more)
+            started.append(self)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Started)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(["sleep", "60"], "sleeping")
+
+    assert [process.returncode for process in started] == [-signal.SIGKILL]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_environment_has_nothing_that_leaks_into_python(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "/leak")
     monkeypatch.setenv("HOME", "/home/shop")

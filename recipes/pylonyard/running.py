@@ -2,8 +2,11 @@
 
 import os
 import pwd
+import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,23 +74,60 @@ def completed(
 ) -> "subprocess.CompletedProcess[str]":
     """Run ``command`` to its end, standard error among what it prints.
 
+    It has ended in any case: at Ctrl-C, too, however early that comes.
+
     :param timeout: in seconds
     :raises OSError: if it cannot start
     :raises subprocess.SubprocessError: if it takes too long, or cannot change accounts
     """
-    finished: subprocess.CompletedProcess[str] = subprocess.run(
-        [os.fspath(word) for word in command],
-        env=dict(environment),
-        cwd=directory,
-        input=stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        timeout=timeout,
-        **as_account(account),
-    )
-    return finished
+    words, apart = [os.fspath(word) for word in command], as_account(account)
+    with (
+        _interrupts_held() as let_in,
+        subprocess.Popen(
+            words,
+            env=dict(environment),
+            cwd=directory,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            **apart,
+        ) as process,
+    ):
+        try:
+            let_in()
+            output, _ = process.communicate(stdin, timeout=timeout)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+    return subprocess.CompletedProcess(words, process.returncode, output)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[Callable[[], None]]:
+    """Keep Ctrl-C waiting until what is given is called, or the block ends.
+
+    A program that is only just being started could neither be ended nor waited for.
+    """
+    is_ours = threading.current_thread() is threading.main_thread()
+    if not is_ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield lambda: None
+        return
+    held: list[int] = []
+
+    def let_in() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if held:
+            held.clear()
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, lambda number, _: held.append(number))
+    try:
+        yield let_in
+    finally:
+        let_in()
 
 
 def as_account(account: str | None) -> dict[str, Any]:
