@@ -1,20 +1,22 @@
 import socket
 
 import pytest
-from pylonyard.server import answering
+from pylonyard.server import answering, listening
 from pylonyard.server.settings import parse
 from pylonyard.server.succession import Refused, Succession
 from test_server_settings import SOURCE, VALUES
 
 SITE = parse({**VALUES, "start-timeout": 1}, SOURCE)
+PLACE = listening.Listener(listening.plain("127.0.0.1"), 8081, 1)
 NOBODY = 2**22
 """More than any process has for its number."""
 
 
 @pytest.fixture
 def answers(monkeypatch):
-    """Have servers answer what is appended, and in the end nothing."""
+    """Have servers, at a port of before, answer what is appended, and in the end nothing."""
     given = []
+    monkeypatch.setattr(listening, "of_processes", lambda pids: [PLACE] if pids else [])
     monkeypatch.setattr(answering, "status", lambda *_: given.pop(0) if given else None)
     return given
 

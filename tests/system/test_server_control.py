@@ -804,6 +804,22 @@ def change_of_the_port_has_both_for_a_while(paster):
     assert [site.get()] == site.servers
 
 
+@scenario
+def server_at_another_port_is_refused_if_it_answers_worse(paster):
+    site = Site(paster)
+    site.start()
+    before = site.servers, site.port
+
+    site.port = free_port()
+    site.write_ini("failing = yes")
+    site.write_settings(port=site.port)
+    code, line = site.do("restart")
+
+    assert (code, "/ answers 500, before 200" in line) == (1, True), line
+    site.port = before[1]
+    assert (site.servers, [site.get()]) == (before[0], before[0])
+
+
 def can_be_restarted_by_stop_and_start(site):
     site.start()
     (before,) = site.servers

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from pylonyard.server import answering
+from pylonyard.server import answering, listening
 from pylonyard.server.handing import PATIENCE
 from pylonyard.server.processes import marked, send, supervisor_marker
 from pylonyard.server.saying import say
@@ -39,7 +39,7 @@ class Succession:
         self.deadline = time.monotonic() + settings.start_timeout
         self.errors = 0
         self.were_told = not others
-        self.before = self._ask(settings.host, settings.port) if others else None
+        self.before = self._answered_before()
 
     @property
     def is_over(self) -> bool:
@@ -49,6 +49,13 @@ class Succession:
         name = self.settings.address.split("/")[2]
         timeout = min(self.settings.hang_timeout, LONGEST_ASK)
         return answering.status(host, port, self.settings.check_path, timeout, name)
+
+    def _answered_before(self) -> int | None:
+        """Return how the site answers where the others have it do so, be it at another port."""
+        ours = listening.of_processes(self.others)
+        places = {(str(one.address), one.port) for one in ours}
+        found = (self._ask(host, port) for host, port in sorted(places))
+        return next((status for status in found if status is not None), None)
 
     def approves(self, host: str, port: int) -> bool:
         """Whether the server that listens there answers, no worse than the one before.
