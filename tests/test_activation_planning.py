@@ -240,7 +240,16 @@ def test_module_that_another_sandbox_laid_serves_both_and_is_left_to_it():
     proxied = Release(4, RELEASE, (site(),), (VHOST,))
 
     assert plan(proxied, seen, claimed=claimed).steps == ()
-    assert commands(plan(proxied, seen))[0] == f"rm {WSGI.name}"
+    assert commands(plan(proxied, seen))[:2] == ["a2dismod wsgi", f"rm {WSGI.name}"]
+
+
+def test_module_that_is_put_back_stays_enabled():
+    theirs = Entry("file", 0o644, 0, 0, b"LoadModule theirs")
+    seen = dataclasses.replace(embedded_world(), originals={WSGI.name: theirs})
+
+    steps = commands(plan(Release(4, RELEASE, (site(),), (VHOST,)), seen))
+
+    assert "a2dismod wsgi" not in steps
 
 
 def test_removed_cron_entry_stays_removed():

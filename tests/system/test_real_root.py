@@ -256,6 +256,8 @@ def test_modes_change_and_change_back(changing):
         assert f"release {number} is active now" in change(number)
         assert machine.visit() == "200"
         assert machine.owners("production.ini") == ({"simplesite"} if number == 3 else set())
+        enabled = machine.path("/etc/apache2/mods-enabled/wsgi.load")
+        assert enabled.is_symlink() == (number != 3)
 
 
 def modes(machine):

@@ -142,6 +142,9 @@ def _dropped(
     # What is not among the originals was never changed: somebody's own file.
     for name in sorted((set(world.laid) & set(world.originals)) - wanted, reverse=True):
         site, kind = Path(name).stem, Path(name).parts[2]
+        is_module = name == f"{APACHE}/mods-available/{site}.load"
+        if is_module and site in world.enabled_modules and world.originals[name] == ABSENT:
+            yield Tool(("a2dismod", site), MODULES)
         if kind == "init.d" and world.entries[name] != ABSENT:
             yield Serve(site, "stop")
         elif kind == "init.d":
