@@ -574,6 +574,23 @@ def full_disk_does_not_keep_a_site_from_being_stopped(paster):
 
 
 @scenario
+def read_only_disk_does_not_keep_a_site_from_being_stopped(paster):
+    site = Site(paster)
+    var = site.directory / "var"
+    var.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", var], check=True)
+    site.start()
+    subprocess.run(["mount", "--bind", "-o", "ro", var, var], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", var], check=True)
+
+    for done in ("stopped", "not running"):
+        code, line = site.do("stop")
+        told = f"shop: {done}, but cron may start it again: {var}/run/shop.wanted: "
+        assert (code, line) == (1, f"{told}Read-only file system")
+        assert site.nothing_runs()
+
+
+@scenario
 def killed_supervisor_takes_its_server_along(paster):
     site = Site(paster)
     site.start()

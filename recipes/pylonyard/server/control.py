@@ -1,5 +1,6 @@
 """Start, stop, restart and revive a site: each returns the line to tell."""
 
+import errno
 import os
 import socket
 import time
@@ -47,13 +48,25 @@ def start(settings: Settings, progress: Progress = quiet) -> str:
 
 
 def stop(settings: Settings) -> str:
-    """Take the site down, for good: ``ensure`` leaves it so."""
+    """Take the site down, for good: ``ensure`` leaves it so.
+
+    :raises ServerError: if it is down, but its file system is read-only
+    """
     with exclusive(lock(settings), patience(settings)):
-        intent.withdraw(wanted(settings))
-        if not look(settings).everything:
-            return "not running"
-        halt(settings, settings.stop_timeout)
-        return "stopped"
+        cannot_last = ""
+        try:
+            intent.withdraw(wanted(settings))
+        except OSError as error:
+            if error.errno != errno.EROFS:
+                raise
+            cannot_last = f", but cron may start it again: {wanted(settings)}: {error.strerror}"
+        done = "not running"
+        if look(settings).everything:
+            halt(settings, settings.stop_timeout)
+            done = "stopped"
+    if cannot_last:
+        raise ServerError(done + cannot_last)
+    return done
 
 
 def restart(settings: Settings, progress: Progress = quiet) -> str:

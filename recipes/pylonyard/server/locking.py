@@ -1,5 +1,6 @@
 """One action at a time for a site, whoever calls it."""
 
+import errno
 import fcntl
 import os
 import time
@@ -37,7 +38,7 @@ def exclusive(path: Path, wait: float) -> Iterator[None]:
 
 def acquire(path: Path, deadline: float, wait: float) -> int:
     while True:
-        descriptor = open_plainly(path, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = opened(path)
         if try_lock(descriptor) and is_still(path, descriptor):
             # For the message alone: nothing is ever done to the process it names.
             with suppress(OSError):  # the disk is full
@@ -50,6 +51,16 @@ def acquire(path: Path, deadline: float, wait: float) -> int:
             who = f"process {holder}" if holder.isdigit() else "another process"
             raise BusyError(f"{who} is starting or stopping it, waited {wait:g} s")
         time.sleep(PAUSE)
+
+
+def opened(path: Path) -> int:
+    try:
+        return open_plainly(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        # The kernel has nobody write to a disk that fails; what is there can be locked.
+        return open_plainly(path, os.O_RDONLY, 0)
 
 
 def try_lock(descriptor: int) -> bool:
