@@ -15,7 +15,7 @@ from pathlib import Path
 from pylonyard.server import listening
 from pylonyard.server.errors import ServerError
 from pylonyard.server.files import open_plainly
-from pylonyard.server.processes import parent, pids, started
+from pylonyard.server.processes import children, started
 
 LEAVE_PATIENCE = 5.0
 """Seconds until the children of the configuration before accept no more requests.
@@ -66,20 +66,17 @@ class Handover:
 
     def has_begun(self) -> bool:
         """Whether there is a child that serves by the new configuration."""
-        children = self._children()
+        present = children([self._process])
         self._since = self._since or self._resumed()
         if self._since is None:
-            self._old.update(children)
+            self._old.update(present)
             return False
-        return any(map(self._is_new, children))
+        return any(map(self._is_new, present))
 
     def has_ended(self) -> bool:
         """Whether no child of the configuration before accepts requests any more."""
-        old = [child for child in self._children() if not self._is_new(child)]
+        old = [child for child in children([self._process]) if not self._is_new(child)]
         return not listening.holders(self._sockets, old)
-
-    def _children(self) -> list[int]:
-        return [pid for pid in pids() if parent(pid) == self._process]
 
     def _is_new(self, child: int) -> bool:
         has_started = (started(child) or 0) + TICK >= (self._since or self._began)

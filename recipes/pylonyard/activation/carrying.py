@@ -230,10 +230,11 @@ class Carrier:
         """
         if self.journal.pending is not None:
             after = self.tree.snapshot([*self.journal.pending])
-            changes = of_tool(self.journal.run, difference(self.journal.pending, after))
             if was_killed:
-                changes = of_ours(self.journal, after)
+                changes: Changes = of_ours(self.journal, after)
                 self._expect_reload()
+            else:
+                changes = of_tool(self.journal.run, difference(self.journal.pending, after))
             self.note(run=self.journal.run.with_files(changes), pending=None)
         undo(self, self.journal.run)
         if self.journal.reloaded == "start":

@@ -167,8 +167,7 @@ class Httpd:
         name, address = step.site.server_name, step.site.listen_address
         status = request(address, step.port, name, secure=step.is_secure)
         if status >= 500:
-            scheme = "https" if step.is_secure else "http"
-            raise ActivationError(f"{scheme}://{name}:{step.port}/ answers {status}")
+            raise ActivationError(f"{step.url(name)} answers {status}")
 
 
 def request(

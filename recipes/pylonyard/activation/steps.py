@@ -187,12 +187,15 @@ class Ask:
     is_secure: bool = False
     watched: tuple[str, ...] = ()
 
+    def url(self, host: str) -> str:
+        return f"{'https' if self.is_secure else 'http'}://{host}:{self.port}/"
+
     @property
     def command(self) -> str:
         # Whether its certificate is sound is the doctor's to say.
-        scheme, words = ("https", ["--insecure"]) if self.is_secure else ("http", [])
+        words = ["--insecure"] if self.is_secure else []
         header = f"Host: {self.site.server_name}"
-        url = f"{scheme}://{self.site.listen_address}:{self.port}/"
+        url = self.url(self.site.listen_address)
         return shlex.join(["curl", "--include", *words, "--header", header, url])
 
 

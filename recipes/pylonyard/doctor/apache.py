@@ -116,10 +116,7 @@ def _rival(answering: Sequence[VirtualHost], ours: str) -> VirtualHost | None:
 def visit(subject: Subject) -> Iterator[Finding]:
     """Visit the site as a browser would: at its private Apache, if that is what runs it."""
     check, site = "visit", subject.site
-    if subject.is_by_private_apache:
-        address, places = "127.0.0.1", subject.private_places
-    else:
-        address, places = site.listen_address, site.places
+    address, places = subject.front
     if not places:
         yield unknown(check, f"{subject.current / site.name / 'httpd.conf'} cannot be read")
     elif site.has_server and not subject.is_laid:

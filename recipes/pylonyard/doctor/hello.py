@@ -107,12 +107,11 @@ def hello(subject: Subject) -> Iterator[Finding]:
 
 def _listens(subject: Subject) -> bool:
     """Tell whether what has failed to answer was there to be asked: not stopped, say."""
-    site = subject.site
-    host, ports = site.listen_address, [port for port, _ in site.places]
-    if site.has_server:
+    if subject.site.has_server:
         host, ports = subject.settings.host, [subject.settings.port]
-    elif subject.is_by_private_apache:
-        host, ports = "127.0.0.1", [port for port, _ in subject.private_places]
+    else:
+        host, places = subject.front
+        ports = [port for port, _ in places]
     try:
         return bool(ports) and all(listening.inodes(host, port) for port in ports)
     except ServerError:

@@ -62,6 +62,13 @@ class Subject:
         """Whether the site's private Apache, ``bin/<site>-httpd``, is what runs it."""
         return not self.site.has_server and not self.is_laid
 
+    @property
+    def front(self) -> tuple[str, list[tuple[int, bool]]]:
+        """Where visitors find the Apache that serves it: an address, and its ports."""
+        if self.is_by_private_apache:
+            return "127.0.0.1", self.private_places
+        return self.site.listen_address, self.site.places
+
     @cached_property
     def private_places(self) -> list[tuple[int, bool]]:
         """Ports of the private Apache, and whether by TLS; none if it cannot be read."""

@@ -8,7 +8,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -172,10 +172,9 @@ class Handle:
         return True
 
 
-def children(proc: Path = PROC) -> Iterator[int]:
-    """Yield our own children: their numbers are theirs until we reap them."""
-    us = os.getpid()
-    yield from (pid for pid in pids(proc) if parent(pid, proc) == us)
+def children(parents: Collection[int], proc: Path = PROC) -> list[int]:
+    """Return what ``parents`` have started; the numbers of ours are theirs until we reap them."""
+    return [pid for pid in pids(proc) if parent(pid, proc) in parents] if parents else []
 
 
 def started(pid: int, proc: Path = PROC) -> float | None:

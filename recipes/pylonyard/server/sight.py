@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 from pylonyard.server import answering, listening
 from pylonyard.server.processes import (
+    children,
     command,
     descendants,
     foreground_marker,
     is_supervisor,
     marked,
-    parent,
-    pids,
     server_marker,
     shown,
     started,
@@ -53,15 +52,14 @@ def look(settings: Settings) -> Sight:
     return Sight(
         supervisors=tuple(supervisors),
         # A title that a server writes over its environment takes the mark away.
-        servers=tuple(marked(server_marker(identity)) or children(supervisors)),
+        servers=tuple(marked(server_marker(identity)) or run_by(supervisors)),
         foreground=tuple(marked(foreground_marker(identity))),
     )
 
 
-def children(supervisors: list[int]) -> list[int]:
+def run_by(supervisors: list[int]) -> list[int]:
     """Return what ``supervisors`` run, other than each other."""
-    of_ours = [pid for pid in pids() if parent(pid) in supervisors] if supervisors else []
-    return [pid for pid in of_ours if not is_supervisor(pid)]
+    return [pid for pid in children(supervisors) if not is_supervisor(pid)]
 
 
 def is_listening(settings: Settings) -> bool:

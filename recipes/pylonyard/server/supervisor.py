@@ -209,7 +209,7 @@ def kill_children() -> None:
 
     def none_left() -> bool:
         reap(-1)
-        left = [pid for pid in children() if not is_supervisor(pid)]
+        left = [pid for pid in children([os.getpid()]) if not is_supervisor(pid)]
         return not [pid for pid in left if is_killed(pid)]
 
     until(none_left, 2)
