@@ -111,6 +111,16 @@ def test_server_loses_the_keys_of_another_one():
     )
 
 
+@pytest.mark.parametrize(
+    ("host", "trusted"), [("127.0.0.1", "127.0.0.1"), ("localhost", "127.0.0.1"), ("[::1]", "::1")]
+)
+def test_waitress_believes_the_web_server_of_this_machine(host, trusted):
+    server = laid("[app:main]\n", host=host)["server:main"]
+
+    assert server["trusted_proxy"] == trusted
+    assert server["trusted_proxy_headers"] == "x-forwarded-for x-forwarded-proto"
+
+
 def test_paste_takes_more_pending_connections_than_five():
     server = laid("[app:main]\n", server="egg:Paste#http", threads="8", host="[::1]")["server:main"]
 

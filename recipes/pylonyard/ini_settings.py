@@ -14,7 +14,13 @@ HANDLER = "logfile"
 # The keys of a server's section beside use, host and port; those that a template
 # has for another server would be refused by this one.
 SERVER_KEYS = {
-    "egg:waitress": {"threads": "{threads}"},
+    "egg:waitress": {
+        "threads": "{threads}",
+        # Apache asks from loopback, and tells scheme and visitor; waitress 1.2 and later
+        # takes no word of a proxy that is not named here, and what visitors forge is dropped.
+        "trusted_proxy": "{loopback}",
+        "trusted_proxy_headers": "x-forwarded-for x-forwarded-proto",
+    },
     "egg:Paste": {
         "use_threadpool": "true",
         "threadpool_workers": "{threads}",
@@ -92,11 +98,16 @@ def _server(config: Ini, options: "Options") -> None:
         if setting.key not in ("use", "host", "port"):
             config.remove(section, setting.key)
     config.set(section, "use", options.server)
-    config.set(section, "host", options.host.strip("[]"))
+    host = options.host.strip("[]")
+    config.set(section, "host", host)
     config.set(section, "port", str(options.port))
+    fields = {
+        "threads": options.threads,
+        "spare": min(5, options.threads - 1),
+        "loopback": "::1" if host == "::1" else "127.0.0.1",
+    }
     for key, value in SERVER_KEYS.get(options.server.partition("#")[0], {}).items():
-        spare = min(5, options.threads - 1)
-        config.set(section, key, value.format(threads=options.threads, spare=spare))
+        config.set(section, key, value.format_map(fields))
 
 
 def _error_mail(config: Ini, section: str, options: "Options") -> None:

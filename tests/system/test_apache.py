@@ -23,7 +23,11 @@ from interpreters_for_all import reachable, readable_by_all
 from ports import free_port
 from pylonyard import escaping, writing
 from pylonyard.apache_vhost import ApacheVhost
+from pylonyard.ini_settings import apply_options
+from pylonyard.inifile import Ini
 from pylonyard.mod_wsgi_build import ModWsgiBuild
+from pylonyard.options import parse
+from pylonyard.production_ini import Options as IniOptions
 
 pytestmark = [
     pytest.mark.system,
@@ -125,7 +129,7 @@ def interpreter3(ground):
 def python3(ground, interpreter3):
     home = ground / "python3"
     subprocess.run([interpreter3, "-m", "venv", home], check=True)
-    needed = ["PasteDeploy", "Paste", "setuptools<81"]
+    needed = ["PasteDeploy", "Paste", "setuptools<81", "waitress"]
     subprocess.run([home / "bin/python", "-m", "pip", "install", "-q", *needed], check=True)
     return add_app(home)
 
@@ -638,6 +642,64 @@ def test_http_leads_to_https_and_keeps_the_path(site, certificate):
     assert (status, headers["Location"]) == (301, f"https://demo.example:{one.ssl_port}/a/b?c=d")
     assert (secure, secure_headers["Strict-Transport-Security"]) == (200, "max-age=300")
     assert json.loads(body)["X-Forwarded-Proto"] == "https"
+
+
+MIRROR = """
+import json, sys
+
+from paste.deploy import loadserver
+
+
+def application(environ, start_response):
+    told = {k: v for k, v in environ.items() if isinstance(v, str)}
+    start_response("200 OK", [("Content-Type", "application/json")])
+    return [json.dumps(told).encode()]
+
+
+loadserver("config:" + sys.argv[1])(application)
+"""
+
+
+@contextlib.contextmanager
+def rendered_server(python, root):
+    """Run the server of an ini that has our options; what it serves tells its environ."""
+    port = free_port()
+    config = Ini("[app:main]\n")
+    texts = {"name": "demo", "home": "/", "egg": "Demo", "port": str(port), "data": "/"}
+    texts |= {"log-file": "/log", "secrets-folder": "/secrets"}
+    apply_options(config, parse(IniOptions, "ini", texts))
+    ini = root / "server.ini"
+    ini.write_text(str(config))
+    with subprocess.Popen([python, "-c", MIRROR, ini], stderr=subprocess.DEVNULL) as server:
+        try:
+            assert until(lambda: can_connect(port), 20)
+            yield port
+        finally:
+            server.kill()
+
+
+FORGED = {
+    "X-Forwarded-For": "6.6.6.6",
+    "X-Forwarded-Proto": "gopher",
+    "X-Forwarded-Host": "evil.example",
+    "X-Forwarded-Port": "99",
+    "Forwarded": "for=6.6.6.6;proto=gopher;host=evil.example",
+}
+
+
+@pytest.mark.parametrize("forged", [{}, FORGED], ids=["honest", "forged"])
+def test_an_application_by_proxy_knows_scheme_visitor_and_host(
+    site, certificate, python3, forged, tmp_path
+):
+    with rendered_server(python3 / "bin" / "python", tmp_path) as port:
+        one = site(backends=f"127.0.0.1:{port}", redirect="false", **certificate).start()
+        plain, secure = (one.json(tls=tls, **forged) for tls in (False, True))
+
+    for seen, scheme in ((plain, "http"), (secure, "https")):
+        assert (seen["wsgi.url_scheme"], seen["REMOTE_ADDR"]) == (scheme, "127.0.0.1")
+        assert seen["HTTP_HOST"] == "demo.example"
+        told = {key: value for key, value in seen.items() if "6.6.6.6" in value or "evil" in value}
+        assert told == {}
 
 
 # Mozilla's "intermediate", guidelines 6.0, for a certificate of RSA and for one of ECDSA.
