@@ -16,6 +16,8 @@ cache, for runs that are offline and said what they lack.
 """
 
 import configparser
+import contextlib
+import importlib.util
 import os
 import shlex
 import shutil
@@ -85,28 +87,55 @@ def cached(cache, pins, usable):
     return found, missing
 
 
-def bundled_pip(cache):
-    """Return a wheel of pip to run: from the cache, or the interpreter's own."""
+def cached_pip(cache):
+    """Return the wheel of pip that is in the cache, if it is the recorded one."""
     for wheel in sorted(cache.dist.glob("pip-*-py3-none-any.whl")):
         for _, _, digests in requirements(CHECKOUT / "profiles" / "tools.txt"):
             if wheels.sha256(wheel) in digests:
                 return wheel
-    try:
-        import ensurepip
-    except ImportError:
-        ensurepip = None
-    if ensurepip:
-        for wheel in sorted(Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl")):
-            return wheel
+    return None
+
+
+@contextlib.contextmanager
+def pip_command(cache):
+    """Give the command that starts pip: the cached one, or one that lives as long as this.
+
+    The interpreter's own pip is had as everybody has it, from a virtual environment:
+    where an interpreter keeps its wheels differs, and is its own affair.
+    """
+    wheel = cached_pip(cache)
+    if wheel:
+        yield [sys.executable, f"{wheel}/pip"]
+        return
+    if not importlib.util.find_spec("ensurepip"):
+        fail(without_ensurepip())
+    with drafts.draft(cache.root) as folder:
+        made = subprocess.run(
+            [sys.executable, "-m", "venv", str(folder)], capture_output=True, text=True
+        )
+        if made.returncode:
+            reason = [line for line in (made.stdout + made.stderr).splitlines() if line.strip()]
+            fail(f"cannot make a virtual environment: {reason[-1] if reason else 'venv failed'}")
+        yield [str(folder / "bin" / "python"), "-m", "pip"]
+
+
+def without_ensurepip():
+    """Return what to do about an interpreter that has no ensurepip."""
     version = "{}.{}".format(*sys.version_info)
-    fail(
-        "this Python has no ensurepip, and the cache has no pip; "
-        f"install it with: apt-get install python{version}-venv"
-    )
+    lacks = f"{sys.executable} has no ensurepip (a part of Python that installs pip)"
+    if sys.base_prefix == "/usr" and shutil.which("apt-get"):
+        # python3-venv is for the default python3 alone; this name is right for each of them.
+        return f"{lacks}; install it as root with: apt-get install python{version}-venv"
+    return f"{lacks}; run bootstrap.py with another interpreter of Python 3.10 or newer"
 
 
 def usable_wheels(pip_wheel):
-    """Return a function: wheel -> (name, version), None if not for this Python."""
+    """Return a function: wheel -> (name, version), None if not for this Python.
+
+    Without pip, which is one of the tools, none is.
+    """
+    if not pip_wheel:
+        return lambda wheel: None
     sys.path.insert(0, str(pip_wheel))
     try:
         from pip._vendor.packaging.tags import sys_tags
@@ -125,15 +154,16 @@ def usable_wheels(pip_wheel):
     return usable
 
 
-def download(cache, pip_wheel, lists):
+def download(cache, lists):
     cache.dist.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, f"{pip_wheel}/pip", "download", "--quiet"]
+    command = ["download", "--quiet"]
     command += ["--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"]
     command += ["--require-hashes", "--dest", str(cache.dist)]
     for path in lists:
         command += ["--requirement", str(path)]
     say(f"Downloading the tools into {cache.dist}")
-    finished = subprocess.run(command, capture_output=True, text=True)
+    with pip_command(cache) as pip:
+        finished = subprocess.run([*pip, *command], capture_output=True, text=True)
     if finished.returncode:
         reason = [line for line in finished.stderr.splitlines() if line.strip()]
         fail(
@@ -145,12 +175,10 @@ def download(cache, pip_wheel, lists):
 def tools(cache, lists, offline):
     """Return a sandbox that holds every wheel of ``lists``."""
     pins = [pin for path in lists for pin in requirements(path)]
-    pip_wheel = bundled_pip(cache)
-    usable = usable_wheels(pip_wheel)
-    found, missing = cached(cache, pins, usable)
+    found, missing = cached(cache, pins, usable_wheels(cached_pip(cache)))
     if missing and not offline:
-        download(cache, pip_wheel, lists)
-        found, missing = cached(cache, pins, usable)
+        download(cache, lists)
+        found, missing = cached(cache, pins, usable_wheels(cached_pip(cache)))
     if missing:
         fail(
             f"not in the cache {cache.dist}: {', '.join(missing)}; "

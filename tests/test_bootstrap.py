@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import packaging
 import pytest
 from pylonyard.wheels import sha256
 from support import CHECKOUT, make_wheel
@@ -38,12 +39,22 @@ def bootstrap(checkout, tmp_path, monkeypatch):
 
 
 def pins(checkout, *wheels, digest=None):
-    """Write tools.txt: a pin and a digest for each wheel."""
+    """Write tools.txt: a pin for each wheel, and its digest or, for the first, ``digest``."""
     lines = []
     for wheel in wheels:
         name, version = wheel.name.split("-")[:2]
         lines.append(f"{name.lower()}=={version} \\\n    --hash=sha256:{digest or sha256(wheel)}\n")
+        digest = None
     (checkout / "profiles" / "tools.txt").write_text("# Tools.\n" + "".join(lines))
+
+
+def make_pip(folder):
+    """Make a wheel of pip: of the real one, what tells which wheels are usable here."""
+    source = Path(packaging.__file__).parent
+    files = {"pip/__init__.py": "", "pip/_vendor/__init__.py": ""}
+    for module in source.glob("*.py"):
+        files[f"pip/_vendor/packaging/{module.name}"] = module.read_text()
+    return make_wheel(folder, "pip", "1.0", files)
 
 
 def usable(wheel):
@@ -114,12 +125,17 @@ def test_cached_wheels_are_told_from_missing_ones(bootstrap, checkout):
 
 
 def test_wheels_of_other_pythons_are_not_usable(bootstrap, checkout):
-    pins(checkout)
-    works = bootstrap.usable_wheels(bootstrap.bundled_pip(bootstrap.Cache()))
+    works = bootstrap.usable_wheels(make_pip(checkout))
 
     assert works(Path("Tool_X-1.0-py3-none-any.whl")) == ("tool-x", "1.0")
     assert works(Path("tool-1.0-cp27-cp27m-win32.whl")) is None
     assert works(Path("no-wheel")) is None
+
+
+def test_without_a_cached_pip_nothing_of_the_cache_is_usable(bootstrap):
+    works = bootstrap.usable_wheels(None)
+
+    assert works(Path("Tool_X-1.0-py3-none-any.whl")) is None
 
 
 def test_cached_pip_is_taken_if_its_digest_is_recorded(bootstrap, checkout):
@@ -128,22 +144,55 @@ def test_cached_pip_is_taken_if_its_digest_is_recorded(bootstrap, checkout):
     pip = make_wheel(cache.dist, "pip", "1.0")
 
     pins(checkout, pip, digest="0" * 64)
-    assert bootstrap.bundled_pip(cache) != pip
+    assert bootstrap.cached_pip(cache) is None
 
     pins(checkout, pip)
-    assert bootstrap.bundled_pip(cache) == pip
+    assert bootstrap.cached_pip(cache) == pip
+
+
+@pytest.mark.system
+def test_without_a_cached_pip_the_interpreter_s_own_is_run(bootstrap, checkout):
+    cache = bootstrap.Cache()
+    pins(checkout)
+
+    with bootstrap.pip_command(cache) as pip:
+        assert subprocess.check_output([*pip, "--version"], text=True).startswith("pip ")
+
+    assert os.listdir(cache.root) == []
+
+
+@pytest.mark.parametrize(
+    ("prefix", "remedy"),
+    [
+        ("/usr", "install it as root with: apt-get install python{}.{}-venv"),
+        ("/opt/python", "run bootstrap.py with another interpreter of Python 3.10 or newer"),
+    ],
+)
+def test_an_interpreter_without_ensurepip_is_one_line(bootstrap, monkeypatch, prefix, remedy):
+    cache = bootstrap.Cache()
+    monkeypatch.setattr(importlib.util, "find_spec", {}.get)
+    monkeypatch.setattr(shutil, "which", {"apt-get": "/usr/bin/apt-get"}.get)
+    monkeypatch.setattr(sys, "base_prefix", prefix)
+
+    with pytest.raises(SystemExit) as ended, bootstrap.pip_command(cache):
+        pass
+
+    assert ended.value.code == (
+        f"bootstrap: {sys.executable} has no ensurepip (a part of Python that installs pip); "
+        + remedy.format(*sys.version_info)
+    )
 
 
 @pytest.mark.system
 def test_tools_are_installed_into_a_sandbox(bootstrap, checkout):
     cache = bootstrap.Cache()
     cache.dist.mkdir(parents=True)
-    pins(checkout, make_wheel(cache.dist, "Tool", "1.0"))
+    pins(checkout, make_wheel(cache.dist, "Tool", "1.0"), make_pip(cache.dist))
 
     home = bootstrap.tools(cache, [checkout / "profiles" / "tools.txt"], offline=True)
 
     assert subprocess.check_output([home / "bin" / "python", "-c", "import tool"]) == b""
-    assert len(os.listdir(cache.eggs)) == 1
+    assert len(os.listdir(cache.eggs)) == 2
 
 
 def test_tampered_tool_is_refused(bootstrap, checkout):
@@ -151,7 +200,7 @@ def test_tampered_tool_is_refused(bootstrap, checkout):
     cache.dist.mkdir(parents=True)
     wheel = make_wheel(cache.dist, "Tool", "1.0")
     digest = sha256(wheel)
-    pins(checkout, wheel, digest="0" * 64)
+    pins(checkout, wheel, make_pip(cache.dist), digest="0" * 64)
 
     with pytest.raises(SystemExit) as ended:
         bootstrap.tools(cache, [checkout / "profiles" / "tools.txt"], offline=True)
