@@ -7,18 +7,30 @@ import stat
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from pylonyard.releases import MANIFEST
 
 
-def write(release: Path, parts: Mapping[str, str], passed: Mapping[str, Sequence[str]]) -> None:
+def write(
+    release: Path,
+    parts: Mapping[str, str],
+    passed: Mapping[str, Sequence[str]],
+    *,
+    configuration: str = "",
+    environments: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Write the manifest of a release that is whole but for it.
 
     :param parts: the part that made each file, by the file's path in the release
     :param passed: the validators that passed it
+    :param configuration: the file that the run was of, as ``production.cfg``
+    :param environments: that of each site, by its name
     """
     content = {
         "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "configuration": configuration,
+        "environments": dict(environments),
         "files": {
             path: {**_description(release / path), "part": part, "passed": [*passed.get(path, ())]}
             for path, part in sorted(parts.items())

@@ -15,7 +15,9 @@ Publishes ``current`` (the link to the live release).
 """
 
 import logging
+import os
 import pwd
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,7 +154,19 @@ class Release(Recipe):
     def _is_released(self, staged: Staged, number: int) -> bool:
         """Tell whether a release holds what was staged, and its manifest is whole."""
         there = staged.is_in(self.releases.path(number))
-        return there and bool(self.releases.manifest(number))
+        said = self.releases.manifest(number)
+        # An older Pylonyard did not tell.
+        same = said.get("environments", self._environments()) == self._environments()
+        return there and bool(said) and same
+
+    def _environments(self) -> dict[str, str]:
+        return {site.name: site.environment for site in self.sites}
+
+    def _configuration(self) -> str:
+        """Return the file that this run is of, as from the checkout."""
+        words = sys.argv[1:]
+        named = [words[at + 1] for at, word in enumerate(words[:-1]) if word == "-c"]
+        return os.path.relpath(named[-1] if named else "buildout.cfg", self.layout.directory)
 
     def _link_commands_or_return(self, before: int | None) -> None:
         """Have ``bin/`` offer the new release; if it cannot, the one before stays current."""
@@ -198,7 +212,13 @@ class Release(Recipe):
                 for site in self.sites:
                     if site.setup:
                         setup_app.once(site.setup, folder, self.layout)
-                manifest.write(folder, staged.parts, passed)
+                manifest.write(
+                    folder,
+                    staged.parts,
+                    passed,
+                    configuration=self._configuration(),
+                    environments=self._environments(),
+                )
                 number = self.releases.publish(folder)
             self.releases.prune(self.settings.keep)
         except OSError as error:

@@ -54,6 +54,11 @@ def unfailing(say: Say) -> Say:
     return said
 
 
+def now() -> str:
+    """Return the time, as journals tell it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
 @dataclass
 class Carrier:
     """Carries out steps on ``tree``; ``journal`` is always what is on the disk."""
@@ -213,13 +218,17 @@ class Carrier:
 
     def finish(self, release: int, laid: Mapping[str, str], **needs: object) -> None:
         """Make what was done in this run what is active."""
+        if not self.journal.is_cut_short:
+            # The note of what is active shall not be taken for sure while it is behind.
+            self.note(pending={})
         self.note(
             release=release,
-            since=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            since=now(),
             ours=self.journal.ours.then(self.journal.run).without_kept(),
             laid=dict(laid),
             **needs,
             run=Effects(),
+            pending=None,
             reloaded="",
         )
 

@@ -9,10 +9,12 @@ from typing import Any
 
 from pylonyard.activation import access, beside, closing, sources, trust, world
 from pylonyard.activation import journal as journals
+from pylonyard.activation import note as notes
 from pylonyard.activation.carrying import (
     Carrier,
     Say,
     init_files,
+    now,
     undo_files,
     undo_servers,
     undo_stops,
@@ -22,6 +24,7 @@ from pylonyard.activation.effects import Effects
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.httpd import Httpd, Logs
 from pylonyard.activation.journal import Journal
+from pylonyard.activation.note import Note, NotedSite
 from pylonyard.activation.planning import Plan, plan
 from pylonyard.activation.sharing import undo_modes
 from pylonyard.activation.tree import Tree
@@ -48,6 +51,13 @@ class Activation:
         :raises PermissionError: if there is one, which is root's alone to read
         """
         return journals.load(self.tree, self.sandbox).release
+
+    def noted(self) -> Note | None:
+        """Return what is active, as far as everybody may know; None if nothing ever was.
+
+        :raises ActivationError: if the note of it is not to be believed
+        """
+        return notes.read(self.tree, self.sandbox)
 
     def release(self) -> sources.Release:
         """Return the current release, if nobody else could have altered it."""
@@ -115,7 +125,8 @@ class Activation:
             carrier.take(made.steps, self._logs(release))
             laid = {s.name: s.entry.digest for s in release.files}
             if made.steps or carrier.journal.release != release.number:
-                carrier.finish(release.number, laid, **self._needs(release))
+                noted = self._noted(carrier.journal, release)
+                carrier.finish(release.number, laid, note=noted, **self._needs(release))
             self._close(carrier, release)
         what = "is active now" if made.steps else "is active; there is nothing to do"
         carrier.say(f"# release {release.number} {what}")
@@ -215,6 +226,34 @@ class Activation:
         if carrier.journal.is_cut_short:
             carrier.say("# an activation was cut short: its steps are undone")
             carrier.put_back(was_killed=True)
+        if carrier.journal.note is None and carrier.journal.release is not None:
+            carrier.note(note=self._noted_late(carrier.journal))
+        journals.settle_note(self.tree, self.sandbox, carrier.journal)
+
+    def _noted(self, journal: Journal, release: sources.Release) -> Note:
+        """Return what everybody may know once ``release`` is active."""
+        before = journal.note or Note(sandbox=journal.sandbox)
+        return before.then(
+            Note(
+                sandbox=journal.sandbox,
+                release=release.number,
+                since=now(),
+                configuration=release.configuration,
+                sites=_noted_sites(release.sites),
+            )
+        )
+
+    def _noted_late(self, journal: Journal) -> Note | None:
+        """Return the same of what an older Pylonyard activated, if its release is there."""
+        assert journal.release is not None
+        folder = self.releases.path(journal.release)
+        try:
+            release = sources.described(folder, journal.release)
+        except ActivationError:
+            return None
+        noted = self._noted(journal, release)
+        history = tuple(replace(each, since=journal.since) for each in noted.history)
+        return replace(noted, since=journal.since, history=history, is_whole=False)
 
     def expect_allowed(self, action: str) -> None:
         if not self.is_allowed:
@@ -224,6 +263,10 @@ class Activation:
         httpd = Httpd(self.tree)
         own = [httpd.site_log(site.name) for site in release.sites if site.mode]
         return Logs.now([httpd.error_log, *own])
+
+
+def _noted_sites(sites: Iterable[sources.Site]) -> dict[str, NotedSite]:
+    return {site.name: NotedSite(site.environment, site.mode, site.user) for site in sites}
 
 
 def _used(folder: Path) -> Iterator[Path]:

@@ -1,21 +1,19 @@
 """What was done to the machine, written before it is done; root's alone to read."""
 
 import fcntl
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pylonyard.activation.effects import Effects
 from pylonyard.activation.entries import ABSENT, Entry
 from pylonyard.activation.errors import ActivationError
+from pylonyard.activation.note import FOLDER, NAME, NewerNote, Note, folder_of, follow
 from pylonyard.activation.tree import Tree, draft_of
-
-FOLDER = "/var/lib/pylonyard"
 
 
 @dataclass(frozen=True)
@@ -40,10 +38,16 @@ class Journal:
     """Accounts, and the groups that the release needs them in."""
     folders: tuple[str, ...] = ()
     """What the release needs open for Apache."""
+    note: Note | None = None
+    """What everybody may know of it; None if an older Pylonyard activated it."""
 
     @property
     def is_cut_short(self) -> bool:
         return bool(self.run) or self.pending is not None or bool(self.reloaded)
+
+    @property
+    def is_empty(self) -> bool:
+        return self.release is None and not self.is_cut_short and not self.ours
 
     def to_json(self) -> dict[str, Any]:
         pending = self.pending
@@ -59,13 +63,13 @@ class Journal:
             "reloaded": self.reloaded,
             "members": [list(pair) for pair in self.members],
             "folders": list(self.folders),
+            "note": None if self.note is None else self.note.to_json(),
         }
 
 
 def name_of(sandbox: Path) -> str:
-    """Return the journal of a sandbox, outside what its accounts can write."""
-    digest = hashlib.sha256(os.fsencode(sandbox.resolve())).hexdigest()[:20]
-    return f"{FOLDER}/{digest}/journal.json"
+    """Return the journal of a sandbox."""
+    return f"{folder_of(sandbox)}/journal.json"
 
 
 def load(tree: Tree, sandbox: Path) -> Journal:
@@ -95,6 +99,7 @@ def _read(tree: Tree, name: str) -> Journal | None:
             values["reloaded"],
             tuple((user, group) for user, group in values.get("members", ())),
             tuple(values.get("folders", ())),
+            _note(values.get("note")),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ActivationError(
@@ -103,19 +108,49 @@ def _read(tree: Tree, name: str) -> Journal | None:
         ) from error
 
 
+def _note(values: Any) -> Note | None:
+    try:
+        return None if values is None else Note.from_json(values)
+    except NewerNote:
+        return None
+
+
 def save(tree: Tree, sandbox: Path, journal: Journal) -> None:
     """Write the journal, to the disk itself; remove it if it says nothing."""
     save_as(tree, name_of(sandbox), journal)
 
 
+def settle_note(tree: Tree, sandbox: Path, journal: Journal) -> None:
+    """Have the note say what the journal says, if something was killed between the two."""
+    if journal.is_empty:
+        save(tree, sandbox, journal)
+    else:
+        follow(tree, folder_of(sandbox), _published(journal))
+
+
 def save_as(tree: Tree, name: str, journal: Journal) -> None:
-    if journal.release is None and not journal.is_cut_short and not journal.ours:
+    """Write a journal, and have the note beside it follow.
+
+    Whatever a note says while it may be behind its journal, it says that it is unfinished.
+    """
+    folder = os.path.dirname(name)
+    if journal.is_empty:
         # The folder of all is the lock, which whoever holds it removes at the very end.
-        for gone in (draft_of(name), name, os.path.dirname(name)):
+        note = f"{folder}/{NAME}"
+        for gone in (draft_of(name), name, draft_of(note), note, folder):
             tree.put(gone, ABSENT)
         return
     text = json.dumps(journal.to_json(), indent=1) + "\n"
     tree.put(name, Entry("file", 0o600, 0, 0, text.encode()))
+    follow(tree, folder, _published(journal))
+
+
+def _published(journal: Journal) -> Note | None:
+    """Return what everybody may read of a journal; None if it does not know."""
+    if journal.note is None and journal.release is not None:
+        return None
+    note = journal.note or Note(sandbox=journal.sandbox)
+    return replace(note, is_unfinished=journal.is_cut_short)
 
 
 def others(tree: Tree, sandbox: Path) -> dict[str, Journal]:

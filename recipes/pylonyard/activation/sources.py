@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,8 @@ class Site:
     modules: tuple[str, ...] = ()
     disable_sites: tuple[str, ...] = ()
     module: Path | None = None
+    environment: str = ""
+    """As its release says; empty if an older Pylonyard made that."""
 
     @property
     def application_log(self) -> Path:
@@ -84,6 +86,8 @@ class Release:
     folder: Path
     sites: tuple[Site, ...]
     files: tuple[Source, ...]
+    configuration: str = ""
+    """The file that it was made from; empty if an older Pylonyard made it."""
 
 
 def read(folder: Path, number: int) -> Release:
@@ -91,7 +95,8 @@ def read(folder: Path, number: int) -> Release:
 
     :raises ActivationError: if a file is not as the manifest says
     """
-    described = _manifest(folder)
+    manifest = _manifest(folder)
+    described = manifest["files"]
     wanted = {path: said for path, said in described.items() if _wanted(path)}
     try:
         texts = {path: _verified(folder, path, said) for path, said in wanted.items()}
@@ -105,8 +110,14 @@ def read(folder: Path, number: int) -> Release:
             f"{folder / MANIFEST}: expected mode and sha256 of each file, got {error!r}; "
             "run bin/buildout"
         ) from error
-    sites = _all_sites(texts, folder)
-    return Release(number, folder, sites, tuple(_served(files, sites)))
+    sites = _all_sites(texts, folder, _environments(manifest))
+    made_from = str(manifest.get("configuration", ""))
+    return Release(number, folder, sites, tuple(_served(files, sites)), made_from)
+
+
+def _environments(manifest: Mapping[str, Any]) -> Mapping[str, str]:
+    told = manifest.get("environments")
+    return told if isinstance(told, dict) else {}
 
 
 def _wanted(path: str) -> bool:
@@ -121,14 +132,15 @@ def _mode(said: Mapping[str, Any]) -> int:
 def _manifest(folder: Path) -> Mapping[str, Any]:
     path = folder / MANIFEST
     try:
-        files = json.loads(read_plainly(path).decode())["files"]
+        manifest = json.loads(read_plainly(path).decode())
+        files = manifest["files"]
     except ServerError as error:
         raise ActivationError(f"{path}: expected a regular file; run bin/buildout") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ActivationError(
             f"{path}: expected a manifest, got {error.__class__.__name__}; run bin/buildout"
         ) from error
-    return files if isinstance(files, dict) else {}
+    return {**manifest, "files": files if isinstance(files, dict) else {}}
 
 
 def _verified(folder: Path, path: str, said: Mapping[str, Any]) -> bytes:
@@ -147,9 +159,14 @@ def _verified(folder: Path, path: str, said: Mapping[str, Any]) -> bytes:
     return content
 
 
-def _all_sites(texts: Mapping[str, bytes], folder: Path) -> tuple[Site, ...]:
+def _all_sites(
+    texts: Mapping[str, bytes], folder: Path, environments: Mapping[str, str]
+) -> tuple[Site, ...]:
     try:
-        return tuple(_sites(texts, folder))
+        return tuple(
+            replace(site, environment=str(environments.get(site.name, "")))
+            for site in _sites(texts, folder)
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise ActivationError(
             f"{folder}: expected descriptions of its sites, got {error!r}; run bin/buildout"
@@ -205,6 +222,15 @@ def _served(files: tuple[Source, ...], sites: tuple[Site, ...]) -> Iterator[Sour
             yield source
 
 
+def described(folder: Path, number: int) -> Release:
+    """Return a release, but for its files, for those who only look: unverified.
+
+    :raises ActivationError: if the descriptions of its sites are damaged
+    """
+    made_from = str(_described(folder).get("configuration", ""))
+    return Release(number, folder, described_sites(folder), (), made_from)
+
+
 def described_sites(folder: Path) -> tuple[Site, ...]:
     """Return the sites of a release, for those who only look at them: unverified.
 
@@ -217,4 +243,12 @@ def described_sites(folder: Path) -> tuple[Site, ...]:
         raise ActivationError(str(error)) from error
     except OSError as error:
         raise ActivationError(f"{error.filename}: {error.strerror}") from error
-    return _all_sites(texts, folder)
+    return _all_sites(texts, folder, _environments(_described(folder)))
+
+
+def _described(folder: Path) -> Mapping[str, Any]:
+    try:
+        return _manifest(folder)
+    except ActivationError:
+        return {}
+
