@@ -29,6 +29,8 @@ from pylonyard.server.sockets import bound, close, fit
 
 Progress = Callable[[], None]
 
+GAP = "; requests were refused meanwhile, since its sockets could not be handed over"
+
 
 def quiet() -> None:
     """Show no progress."""
@@ -153,7 +155,8 @@ def replace(settings: Settings, progress: Progress) -> str:
     sockets = sockets_of(settings, seen.supervisors)
     if not sockets:
         halt(settings, settings.stop_timeout)
-        return "re" + bring_up(settings, progress)
+        told = "re" + bring_up(settings, progress)
+        return told + GAP if seen.supervisors and is_wrapped(settings) else told
     try:
         launch(settings, progress, sockets, seen.supervisors)
     except NotServing as error:
@@ -172,7 +175,7 @@ def sockets_of(settings: Settings, supervisors: Sequence[int]) -> list[socket.so
     if not is_wrapped(settings):
         return []
     for supervisor in supervisors:
-        found = received(supervisor)
+        found = received(supervisor, settings.handover)
         if found and fit(found, settings):
             return found
         if found:  # host or port have changed

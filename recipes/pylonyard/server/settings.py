@@ -129,6 +129,11 @@ class Settings:
         return f"{self.sandbox.resolve()}:{self.name}"
 
     @property
+    def handover(self) -> Path:
+        """Folder of the sockets at which supervisors hand over the site's."""
+        return self.run / f"{self.name}.handover"
+
+    @property
     def address(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}{self.check_path}"

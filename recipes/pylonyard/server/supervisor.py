@@ -63,7 +63,7 @@ class Supervisor:
         self.settings = settings
         self.sockets = sockets or []
         """The site's; none if its server has to see to that by itself."""
-        self.offer = Offer(self.sockets)
+        self.offer = Offer(self.sockets, settings.handover)
         self.succession = Succession(settings, after, report)
         self.stopping = False
         self.serving_since: float | None = None
@@ -246,7 +246,11 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         environment.adopt_orphans()
         sockets = [socket.socket(fileno=number) for number in given.sockets]
-        return Supervisor(load(given.source), sockets, given.after, report).run()
+        supervisor = Supervisor(load(given.source), sockets, given.after, report)
+        try:
+            return supervisor.run()
+        finally:
+            supervisor.offer.close()
     except (Refused, ServerError, OSError) as error:
         say(f"cannot go on: {error}")
         if report:
