@@ -14,7 +14,10 @@ import support
 
 CHECKOUT = support.CHECKOUT
 README = CHECKOUT / "README.md"
-PAGES = [README, CHECKOUT / "CHANGES", *sorted((CHECKOUT / "docs").rglob("*.rst"))]
+PAGES = [
+    *(CHECKOUT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGES")),
+    *sorted((CHECKOUT / "docs").rglob("*.rst")),
+]
 TABLE = re.compile(r"(?ms)^=+  =+  =+\nOption .*?\n=+  =+  =+\n.*?^=+  =+  =+\n")
 
 
