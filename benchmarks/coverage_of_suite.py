@@ -160,7 +160,9 @@ def report(folder: Path) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--least", type=float, default=95, help="percent; below it, exit 1")
     parser.add_argument(
         "--folder", type=Path, help="work there and keep it; what was measured there before counts"

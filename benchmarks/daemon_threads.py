@@ -9,7 +9,7 @@ beside them; and as many threads as these have in all, each of which has the app
 All sides run in turns, so that a busy machine slows all of them alike; medians are
 compared, and the memory (PSS) that the daemon processes have then.  At last 40 visitors
 send half of a body, and it is measured how long another waits.
-As root, with Debian's apache2, apache2-dev and build-essential.
+As root, with Debian's apache2, apache2-dev, apache2-utils and build-essential.
 """
 
 import argparse
@@ -20,13 +20,12 @@ import shutil
 import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from fresh_checkout import ROOT, copy_checkout
+from fresh_checkout import copy_checkout, filled_cache, need, share_cache
 from kill_redeploys import free_port
 
 PYTHON = "/usr/bin/python3"
@@ -116,15 +115,13 @@ def main() -> None:
     words.add_argument("--requests", type=int, default=3000, help="of one run")
     words.add_argument("--visitors", type=int, default=16, help="at once")
     given = words.parse_args()
-    if os.geteuid():
-        sys.exit("daemon_threads: run it as root")
+    need("ab", "apache2", "apxs", "gcc", root=True)
     with tempfile.TemporaryDirectory(prefix="threads-", dir="/tmp") as name, ExitStack() as stack:
         folder = Path(name)
         folder.chmod(0o755)
         cache = folder / "cache"
-        shutil.copytree(ROOT / "cache" / "dist", cache / "dist")
-        shared = f"download-cache = {cache}\neggs-directory = {cache}/eggs\n"
-        (folder / "default.cfg").write_text(f"[buildout]\n{shared}")
+        shutil.copytree(filled_cache() / "dist", cache / "dist")
+        share_cache(folder, cache)
         os.environ["BUILDOUT_HOME"] = name
         sides = {}
         for number, (side, more) in enumerate(SIDES.items()):

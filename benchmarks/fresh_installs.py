@@ -45,7 +45,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fresh_checkout import ROOT, copy_checkout
+from fresh_checkout import ROOT, copy_checkout, filled_cache, share_cache
 
 PYTHON = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 OFFLINE = ["--no-index", "--find-links", str(ROOT / "cache" / "dist")]
@@ -96,11 +96,9 @@ class Bench:
         self.folder = folder
         self.cache = folder / "cache"
         (self.cache / "dist").mkdir(parents=True)
-        for wheel in (ROOT / "cache" / "dist").glob("*.whl"):
+        for wheel in (filled_cache() / "dist").glob("*.whl"):
             shutil.copy2(wheel, self.cache / "dist")
-        (folder / "default.cfg").write_text(
-            f"[buildout]\ndownload-cache = {self.cache}\neggs-directory = {self.cache}/eggs\n"
-        )
+        share_cache(folder, self.cache)
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "PIP", "UV"))}
         self.environ = {**kept, "BUILDOUT_HOME": str(folder), "UV_CACHE_DIR": str(folder / "uv")}
         self.checkouts = 0
@@ -284,8 +282,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--repeat", type=int, default=5)
-    parser.add_argument("--only", nargs="+", choices=["cold", "warm"], default=["cold", "warm"])
+    parser.add_argument("--repeat", type=int, default=5, help="runs of each side")
+    parser.add_argument(
+        "--only", nargs="+", choices=["cold", "warm"], default=["cold", "warm"], help="which half"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="installs-") as name:
         bench = Bench(Path(name))

@@ -29,6 +29,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
+from fresh_checkout import need
 from kill_installs import UNSHARE
 from pairs_of_runs import PORTS, Sandbox, Tree, made
 
@@ -238,10 +239,11 @@ def main() -> int:
     words = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    words.add_argument("--moments", type=int, default=60, metavar="N")
-    words.add_argument("--seed", type=int, default=1, metavar="S")
-    words.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
+    words.add_argument("--moments", type=int, default=60, metavar="N", help="at which it fills")
+    words.add_argument("--seed", type=int, default=1, metavar="S", help="of the moments")
+    words.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="default: all")
     given = words.parse_args()
+    need("unshare", root=True)
     if "PYLONYARD_APART" not in os.environ:
         program = [sys.executable, *sys.argv]
         os.execvpe(UNSHARE[0], [*UNSHARE, *program], {**os.environ, "PYLONYARD_APART": "1"})

@@ -7,11 +7,12 @@ Every value goes through a recipe's options and templates.  Then PasteDeploy rea
 on Python 3 and 2.7, dash and bash run it, logrotate rotates it, cron starts it and
 Apache serves it (as root, who may make the namespaces that this takes).
 A value with another meaning fails; the figures are printed.  It is the test of the
-same name, which tries a few hundred otherwise; bin/test has to be there.
+same name, which tries a few hundred otherwise.
 """
 
 import argparse
 import os
+import sys
 
 from fresh_checkout import ROOT
 
@@ -20,12 +21,15 @@ def main() -> None:
     words = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    words.add_argument("--values", type=int, default=10_000, metavar="N")
+    words.add_argument(
+        "--values", type=int, default=10_000, metavar="N", help="of each kind; default: 10000"
+    )
     given, more = words.parse_known_args()
-    test = str(ROOT / "bin" / "test")
     path = str(ROOT / "tests" / "system" / "test_generated_values.py")
     environ = {**os.environ, "PYLONYARD_VALUES": str(given.values)}
-    os.execve(test, [test, "-q", "-s", path, *more], environ)
+    command = [sys.executable, str(ROOT / "bootstrap.py"), "test", "-q", "-s", path, *more]
+    os.chdir(ROOT)
+    os.execve(sys.executable, command, environ)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fresh_checkout import ROOT, copy_checkout
+from fresh_checkout import copy_checkout, filled_cache, need, share_cache
 
 UNSHARE = ["unshare", "--pid", "--fork", "--mount", "--mount-proc", "--kill-child"]
 STORES = ("eggs/v5/*", "sandboxes", "projects", "dist")
@@ -136,7 +136,7 @@ def make_template(folder: Path) -> None:
     (folder / "checkout" / "probe.cfg").write_text(SDIST_CFG)
     dist = folder / "cache" / "dist"
     dist.mkdir(parents=True)
-    for path in (ROOT / "cache" / "dist").iterdir():
+    for path in (filled_cache() / "dist").iterdir():
         if path.is_file():
             os.link(path, dist / path.name) if _links(path, dist) else shutil.copy2(path, dist)
     _make_sdist(dist)
@@ -168,9 +168,7 @@ def make_try(template: Path, folder: Path, kind: str) -> Try:
     tried = Try(folder, kind)
     shutil.copytree(template / "checkout", tried.checkout, symlinks=True)
     shutil.copytree(template / "cache", tried.cache, symlinks=True, copy_function=os.link)
-    (folder / "default.cfg").write_text(
-        f"[buildout]\ndownload-cache = {tried.cache}\neggs-directory = {tried.cache}/eggs\n"
-    )
+    share_cache(folder, tried.cache)
     if kind in ("warm", "source"):
         first = [sys.executable, "bootstrap.py", "--offline", "site:port=8080"]
         finished = tried.run(first)
@@ -313,11 +311,12 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     words.add_argument("--kills", type=int, default=50, metavar="N", help="of each kind")
-    words.add_argument("--seed", type=int, default=1, metavar="S")
+    words.add_argument("--seed", type=int, default=1, metavar="S", help="of the random moments")
     words.add_argument("--row", type=int, default=1, metavar="R", help="kills of one checkout")
-    words.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
+    words.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="default: all")
     words.add_argument("--folder", type=Path, help="where to work; default: a temporary one")
     given = words.parse_args()
+    need("unshare", root=True)
     with tempfile.TemporaryDirectory(prefix="kills-", dir=given.folder) as folder:
         series = Series(Path(folder), tuple(given.kinds), random.Random(given.seed))
         repaired = series.run(given.kills, given.row)

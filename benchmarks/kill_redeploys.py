@@ -34,7 +34,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from fresh_checkout import ROOT, copy_checkout
+from fresh_checkout import ROOT, copy_checkout, filled_cache, need, share_cache
 
 sys.path[:0] = [str(ROOT / "tests" / "system"), str(ROOT / "recipes")]
 
@@ -59,10 +59,8 @@ class Site:
         copy_checkout(self.path)
         # Its own: what a kill leaves there must not be another's.
         cache = folder / "cache"
-        shutil.copytree(ROOT / "cache" / "dist", cache / "dist")
-        (folder / "default.cfg").write_text(
-            f"[buildout]\ndownload-cache = {cache}\neggs-directory = {cache}/eggs\n"
-        )
+        shutil.copytree(filled_cache() / "dist", cache / "dist")
+        share_cache(folder, cache)
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "PYTEST"))}
         self.environ = {**clean, "BUILDOUT_HOME": str(folder)}
         self.port = free_port()
@@ -239,13 +237,20 @@ def main() -> int:
     words = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    words.add_argument("--kills", type=int, default=50, metavar="N")
-    words.add_argument("--seed", type=int, default=1, metavar="S")
-    words.add_argument("--signals", nargs="+", choices=("KILL", "TERM", "INT"), default=["KILL"])
+    words.add_argument("--kills", type=int, default=50, metavar="N", help="default: 50")
+    words.add_argument("--seed", type=int, default=1, metavar="S", help="of the random moments")
+    words.add_argument(
+        "--signals",
+        nargs="+",
+        choices=("KILL", "TERM", "INT"),
+        default=["KILL"],
+        help="which kill, in turn; default: KILL",
+    )
     words.add_argument("--failing", nargs="+", choices=FAILURES, help="in place of the kills")
     words.add_argument("--folder", type=Path, help="where to work; default: a temporary one")
     words.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     given = words.parse_args()
+    need("unshare", "apache2", *["strace"] * bool(given.failing), root=True)
     if not given.inside:
         return subprocess.call([*UNSHARE, sys.executable, *sys.argv, "--inside"])
     with tempfile.TemporaryDirectory(prefix="redeploys-", dir=given.folder) as folder:

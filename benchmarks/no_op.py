@@ -19,7 +19,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from fresh_checkout import ROOT, copy_checkout
+from fresh_checkout import copy_checkout, filled_cache, share_cache
 
 FLOOR = "[buildout]\nparts =\n"
 
@@ -76,8 +76,7 @@ def prepared(folder: Path, name: str, text: str, cache: Path) -> Path:
     copy_checkout(checkout)
     home = folder / "home"
     home.mkdir(exist_ok=True)
-    shared = f"download-cache = {cache}\neggs-directory = {cache}/eggs\n"
-    (home / "default.cfg").write_text(f"[buildout]\n{shared}")
+    share_cache(home, cache)
     os.environ["BUILDOUT_HOME"] = str(home)
     (checkout / "measured.cfg").write_text(text)
     command = [sys.executable, "bootstrap.py", "-c", "measured.cfg"]
@@ -86,16 +85,19 @@ def prepared(folder: Path, name: str, text: str, cache: Path) -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repeat", type=int, default=5, help="runs of each side")
-    parser.add_argument("--sites", type=int, nargs="+", default=[1, 50, 200])
-    parser.add_argument("--cache", type=Path, default=ROOT / "cache", help="wheels and eggs")
+    parser.add_argument("--sites", type=int, nargs="+", default=[1, 50, 200], help="of a side")
+    parser.add_argument("--cache", type=Path, help="wheels and eggs; default: that of the checkout")
     options = parser.parse_args()
+    cache = options.cache or filled_cache()
     with tempfile.TemporaryDirectory(prefix="no-op-") as name:
         folder, command = Path(name), ("bin/buildout", "-c", "measured.cfg")
-        sides = {"floor": stock(folder, options.cache / "dist")}
+        sides = {"floor": stock(folder, cache / "dist")}
         for sites in options.sites:
-            checkout = prepared(folder, f"{sites}-sites", config(sites), options.cache)
+            checkout = prepared(folder, f"{sites}-sites", config(sites), cache)
             sides[f"{sites} sites"] = Side(checkout, command)
             sides[f"{sites} touched"] = Side(checkout, command, touched=True)
         for side in sides.values():

@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fresh_checkout import ROOT, copy_checkout
+from fresh_checkout import copy_checkout, filled_cache, need, share_cache
 from kill_installs import UNSHARE, kill
 
 # Pairs take turns, so that no run finds that there is nothing to do.
@@ -171,9 +171,8 @@ class Series:
     def __init__(self, folder: Path, dice: random.Random) -> None:
         self.folder, self.dice = folder, dice
         (folder / "cache").mkdir()
-        shutil.copytree(ROOT / "cache" / "dist", folder / "cache" / "dist")
-        shared = f"download-cache = {folder}/cache\neggs-directory = {folder}/cache/eggs\n"
-        (folder / "default.cfg").write_text(f"[buildout]\n{shared}")
+        shutil.copytree(filled_cache() / "dist", folder / "cache" / "dist")
+        share_cache(folder, folder / "cache")
         self.one, self.other = made(folder, "one"), made(folder, "other")
 
     def run(self, kind: str, pairs: int) -> int:
@@ -204,10 +203,11 @@ def main() -> int:
     words = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    words.add_argument("--pairs", type=int, default=100, metavar="N")
-    words.add_argument("--seed", type=int, default=1, metavar="S")
-    words.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
+    words.add_argument("--pairs", type=int, default=100, metavar="N", help="of each kind")
+    words.add_argument("--seed", type=int, default=1, metavar="S", help="of the random moments")
+    words.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="default: all")
     given = words.parse_args()
+    need("unshare", root="killed" in given.kinds)
     with tempfile.TemporaryDirectory(prefix="pairs-") as name:
         series = Series(Path(name), random.Random(given.seed))
         wrong = [series.run(kind, given.pairs) for kind in given.kinds]
