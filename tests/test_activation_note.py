@@ -228,3 +228,13 @@ def test_note_of_another_account_is_not_believed(tree, sandbox):
     os.chown(place(tree, sandbox), 65534, -1)
 
     assert "got one of the account of number 65534" in distrusted(tree, sandbox)
+
+
+def test_what_is_active_and_what_a_rollback_goes_to_are_needed():
+    staged = {"shop": NotedSite("staging", "proxy", "shop")}
+    found = Note(sandbox="/srv/shop")
+    assert found.needed == set()
+    for number, sites in ((1, {"shop": SHOP}), (2, {"shop": SHOP}), (3, staged), (7, None)):
+        found = found.then(noted(number, sites=(sites or {"shop": SHOP}).items()))
+
+    assert found.needed == {7, 2}

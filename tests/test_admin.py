@@ -1,14 +1,18 @@
+import json
 import sys
 
 import pytest
 from pylonyard import admin
 from pylonyard.activation import journal as journals
 from pylonyard.activation.commands import Activation
+from pylonyard.activation.entries import ABSENT
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.journal import Journal
+from pylonyard.activation.note import Note, folder_of
 from pylonyard.activation.sources import Release
 from pylonyard.activation.tree import Tree
-from pylonyard.admin import list_releases, main
+from pylonyard.admin import main
+from pylonyard.listing import list_releases
 from pylonyard.releases import Releases
 from support import undone
 
@@ -21,8 +25,10 @@ def place(tmp_path):
         with releases.draft() as folder:
             (folder / "bin").mkdir()
             (folder / "bin" / f"shop{day}").touch()
-            manifest = f'{{"made": "2026-01-0{day}T00:00:00Z", "files": {{}}}}'
-            (folder / "manifest.json").write_text(manifest)
+            made = f"2026-01-0{day}T00:00:00Z"
+            told = {"configuration": "staging.cfg", "environments": {"shop": "staging"}}
+            text = json.dumps({"made": made, "files": {}, **(told if day > 1 else {})})
+            (folder / "manifest.json").write_text(text)
             releases.publish(folder)
     with undone():
         yield tmp_path
@@ -43,17 +49,39 @@ def test_releases_are_listed_with_the_current_one_marked(place, capsys):
 
     assert capsys.readouterr().out == (
         "     1  manifest damaged\n"
-        "     2  2026-01-02T00:00:00Z\n"
-        "*    3  2026-01-03T00:00:00Z  current\n"
+        "     2  2026-01-02T00:00:00Z  staging\n"
+        "*    3  2026-01-03T00:00:00Z  staging      current\n"
     )
+
+
+def test_releases_are_listed_for_machines(place, capsys):
+    assert run(place, "releases", "--json") == 0
+
+    told = json.loads(capsys.readouterr().out)
+    assert (told["active"], told["note"]) == (None, "")
+    assert [each["release"] for each in told["releases"]] == [1, 2, 3]
+    assert told["releases"][0]["environments"] == {}
+    assert told["releases"][2] == {
+        "release": 3,
+        "made": "2026-01-03T00:00:00Z",
+        "configuration": "staging.cfg",
+        "environments": {"shop": "staging"},
+        "current": True,
+        "active": False,
+        "changes": {"added": [], "removed": [], "changed": []},
+    }
 
 
 class RootsTree(Tree):
     """A machine as another account than root sees it."""
 
+    note = ABSENT
+
     def read(self, name):
         if name.endswith("/journal.json"):
             raise PermissionError(13, "Permission denied", "journal.json")
+        if name.endswith("/note.json"):
+            return self.note
         return super().read(name)
 
 
@@ -65,8 +93,13 @@ def last_line(activation, capsys):
 def test_what_is_active_is_said_or_that_nobody_knows(place, capsys):
     releases = Releases(place / "releases", place / "current")
     activation = Activation(place, releases, Tree(place))
-    journals.save(activation.tree, place, Journal(str(place), 3))
-    assert last_line(activation, capsys) == "*    3  2026-01-03T00:00:00Z  current, active"
+    active = "*    3  2026-01-03T00:00:00Z  staging      current, active"
+    noted = Note(sandbox=str(place), release=3)
+    journals.save(activation.tree, place, Journal(str(place), 3, note=noted))
+    assert last_line(activation, capsys) == active
+    tree = RootsTree(place)
+    object.__setattr__(tree, "note", Tree(place).read(f"{folder_of(place)}/note.json"))
+    assert last_line(Activation(place, releases, tree), capsys) == active
 
     journals.save(activation.tree, place, Journal(str(place), 7))
     assert last_line(activation, capsys) == "release 7 is active, and was removed since"

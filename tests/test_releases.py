@@ -105,6 +105,13 @@ def test_newest_and_the_current_release_are_kept(releases, keep, kept):
     assert len(os.listdir(releases.folder)) == len(kept)
 
 
+def test_releases_that_are_needed_stay(releases):
+    for _ in range(6):
+        made(releases)
+
+    assert releases.prune(2, {1, 3}) == [2, 4]
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "\xff"])
 def test_damaged_manifest_says_nothing(releases, text):
     made(releases)

@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pylonyard import release_diff, toolbox
+from pylonyard import release_diff, rollback_target, toolbox
 from pylonyard.activation.commands import Activation
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.tree import Tree
 from pylonyard.errors import UserError
+from pylonyard.listing import list_releases
 from pylonyard.releases import NoRelease, Releases
 from pylonyard.rolling_back import rollback
 from pylonyard.server.errors import INTERRUPTED, ServerError, reason
@@ -43,36 +44,6 @@ class Sandbox:
         return Activation(self.directory, self.releases, Tree(Path(root).resolve()))
 
 
-def list_releases(activation: Activation) -> None:
-    """Print each release: when it was made, what it is, what it changed."""
-    releases = activation.releases
-    current = releases.current_number()
-    active, note = _active(activation)
-    earlier = None
-    for number in releases.numbers():
-        manifest = releases.manifest(number)
-        made = str(manifest.get("made", "manifest damaged"))
-        states = [s for s, n in (("current", current), ("active", active)) if n == number]
-        changed = str(release_diff.changes(earlier, manifest)) if earlier else ""
-        mark = "*" if number == current else " "
-        print(f"{mark} {number:>4}  {made:<20}  {', '.join(states):<15}  {changed}".rstrip())
-        earlier = manifest or earlier
-    if note:
-        print(note)
-
-
-def _active(activation: Activation) -> tuple[int | None, str]:
-    """Return which release is active, and what no line of a release can say of that."""
-    try:
-        number = activation.recorded()
-    except PermissionError:
-        return None, "active: not known without root"
-    except (ActivationError, OSError) as error:
-        return None, f"active: not known: {error}"
-    is_gone = number is not None and not activation.releases.path(number).is_dir()
-    return number, f"release {number} is active, and was removed since" if is_gone else ""
-
-
 def show_difference(sandbox: Sandbox, older: int, newer: int) -> None:
     """Print what differs between two releases.
 
@@ -98,8 +69,16 @@ def parser() -> argparse.ArgumentParser:
     compared = inner.add_parser("diff", help="show what differs between two, secrets masked")
     compared.add_argument("older", type=int, metavar="A")
     compared.add_argument("newer", type=int, metavar="B")
-    back = actions.add_parser("rollback", help="return to the release before, or to NUMBER")
+    listed.add_argument("--json", action="store_true", help="for machines")
+    back = actions.add_parser(
+        "rollback", help="return to the last release that was active, or to NUMBER"
+    )
     back.add_argument("number", nargs="?", type=int, metavar="NUMBER")
+    back.add_argument(
+        rollback_target.ON_PURPOSE,
+        action="store_true",
+        help="although environment, mode or account of a site become others",
+    )
     laid = actions.add_parser("activate", help="lay the current release over /etc (as root)")
     laid.add_argument("--dry-run", action="store_true", help="only tell each step")
     laid.add_argument("--force-new", action="store_true", help="replace edited files; keep them")
@@ -178,9 +157,11 @@ def act(sandbox: Sandbox, words: argparse.Namespace) -> int:
         "releases": lambda: (
             show_difference(sandbox, words.older, words.newer)
             if words.what
-            else list_releases(activation)
+            else list_releases(activation, as_json=words.json)
         ),
-        "rollback": lambda: rollback(activation, sandbox.bin, words.number, tell),
+        "rollback": lambda: rollback(
+            activation, sandbox.bin, words.number, tell, may_change=words.change_environment
+        ),
         "activate": lambda: (
             activation.dry_run(tell, force_new=words.force_new)
             if words.dry_run

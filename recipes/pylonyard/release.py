@@ -5,7 +5,8 @@ Option         Type, default             Meaning
 =============  ========================  =========================================
 sites          section names             The sites to release: sections of the
                                          recipe ``site``.
-keep           1 to 1000, ``5``          How many releases to keep for a rollback.
+keep           1 to 1000, ``5``          How many releases to keep for a rollback; what is
+                                         active stays, and what was so before it.
 unchecked      ``refuse``, ``allow``,    What to do with a file whose validator is
                ``default`` (default)     not on this machine; ``default`` refuses it
                                          unless all sites are in development.
@@ -18,7 +19,7 @@ import logging
 import os
 import pwd
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,9 @@ from typing import Any
 from zc.buildout import UserError
 
 from pylonyard import leaving, manifest, scripts, settled, setup_app, values
-from pylonyard.activation import sources
+from pylonyard.activation import note, sources
+from pylonyard.activation.errors import ActivationError
+from pylonyard.activation.tree import Tree
 from pylonyard.errors import OptionError
 from pylonyard.judgement import judge
 from pylonyard.options import option
@@ -220,11 +223,20 @@ class Release(Recipe):
                     environments=self._environments(),
                 )
                 number = self.releases.publish(folder)
-            self.releases.prune(self.settings.keep)
+            self.releases.prune(self.settings.keep, self._needed())
         except OSError as error:
             where = error.filename or self.layout.releases
             raise UserError(f"[{self.name}] cannot write {where}: {error.strerror}") from error
         return number
+
+    def _needed(self) -> Collection[int]:
+        """Return the releases that stay: what is active, and what a rollback goes to."""
+        try:
+            noted = note.read(Tree(Path("/")), self.layout.directory)
+        except (ActivationError, OSError):
+            # Whoever may not know which it is shall not remove it.
+            return self.releases.numbers()
+        return noted.needed if noted else ()
 
     def _lenient(self) -> bool:
         """Tell whether a file may go live unchecked."""

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,10 +108,10 @@ class Releases:
             os.rmdir(drafts)
         _sync_folder(self.current.parent)
 
-    def prune(self, keep: int) -> list[int]:
-        """Remove all but the newest ``keep`` releases and the current one."""
+    def prune(self, keep: int, spared: Collection[int] = ()) -> list[int]:
+        """Remove all but the newest ``keep`` releases, the current one, and those ``spared``."""
         current = self.current_number()
-        old = [number for number in self.numbers()[:-keep] if number != current]
+        old = [n for n in self.numbers()[:-keep] if n != current and n not in spared]
         for number in old:
             # Renamed first: what a killed run leaves is a draft, not half a release.
             doomed = self.folder / f"{DRAFT}{number}"

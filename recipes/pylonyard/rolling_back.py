@@ -4,23 +4,32 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from pylonyard import leaving, locking
+from pylonyard import leaving, locking, rollback_target
 from pylonyard.activation import sources, trust
 from pylonyard.activation.carrying import Say
 from pylonyard.activation.commands import Activation
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.sources import Site
-from pylonyard.releases import NoRelease, Releases, link_commands
+from pylonyard.releases import Releases, link_commands
 from pylonyard.running import last_line
 from pylonyard.server.files import read_plainly
 from pylonyard.server.report import STOPPED
 
 
-def rollback(activation: Activation, bin_folder: Path, wanted: int | None, say: Say) -> int:
-    """Make ``wanted`` the current release, what serves included; default: the one before.
+def rollback(
+    activation: Activation,
+    bin_folder: Path,
+    wanted: int | None,
+    say: Say,
+    *,
+    may_change: bool = False,
+) -> int:
+    """Make ``wanted`` the current release, what serves included.
 
-    Return 1 if a server goes on as it was, because it could not be restarted.
+    By default the last one before that was active in this environment.  Return 1 if a
+    server goes on as it was, because it could not be restarted.
 
+    :param may_change: whether environment, mode and account of a site may become others
     :raises NoRelease: if there is none such
     :raises ActivationError: if it is damaged, or cannot be laid over ``/etc``; all is
         as it was before
@@ -28,11 +37,14 @@ def rollback(activation: Activation, bin_folder: Path, wanted: int | None, say: 
     releases = activation.releases
     locking.hold(activation.sandbox)
     before = releases.current_number()
-    number = _earlier(releases, before) if wanted is None else wanted
+    standing = rollback_target.Standing.of(activation)
+    number = rollback_target.earlier(activation, standing) if wanted is None else wanted
     folders = [releases.existing(each) for each in (before or number, number)]
     if os.geteuid() == 0:
         _expect_trust([activation.sandbox, releases.folder, bin_folder], folders)
     sites = _whole(folders[1], number).sites
+    if wanted is not None and not may_change:
+        rollback_target.expect_alike(activation, standing, number)
     # A scratch tree has no servers: those that run are the machine's.
     offered = os.listdir(folders[1] / "bin")
     going = leaving.commands(folders[0], offered) if activation.tree.is_machine else {}
@@ -65,13 +77,6 @@ def rollback(activation: Activation, bin_folder: Path, wanted: int | None, say: 
 def _flip(releases: Releases, bin_folder: Path, number: int) -> None:
     releases.flip(number)
     link_commands(bin_folder, releases.current)
-
-
-def _earlier(releases: Releases, before: int | None) -> int:
-    earlier = [number for number in releases.numbers() if number < (before or 0)]
-    if not earlier:
-        raise NoRelease("there is no earlier release to return to")
-    return earlier[-1]
 
 
 def _expect_trust(places: list[Path], releases: list[Path]) -> None:

@@ -305,7 +305,9 @@ def second(machine):
     link.symlink_to("releases/1")
 
 
-def test_rollback_takes_everything_back(serving, second):
+def test_rollback_takes_everything_back(serving, request):
+    serving.activate()
+    request.getfixturevalue("second")
     serving.activate()
     assert "*/5" in serving.path(CRON).read_text()
 
@@ -322,6 +324,10 @@ def test_rollback_takes_everything_back(serving, second):
     listed = serving.pylonyard("releases").stdout.splitlines()
     assert listed[0].startswith("*    1  ")
     assert listed[0].endswith("current, active")
+    assert ["staging" in line for line in listed] == [True, True]
+    noted = json.loads(next(serving.path("/var/lib/pylonyard").glob("*/note.json")).read_text())
+    assert (noted["release"], noted["configuration"]) == (1, "staging.cfg")
+    assert [each["release"] for each in noted["history"]] == [1, 2, 1]
     assert "changed: " in listed[1]
 
 
@@ -330,7 +336,7 @@ def test_rollback_itself_takes_a_moment(machine, second):
     machine.activate()
 
     began = time.monotonic()
-    finished = machine.pylonyard("rollback")
+    finished = machine.pylonyard("rollback", "1")
     took = time.monotonic() - began
 
     assert finished.returncode == 0, finished.stdout

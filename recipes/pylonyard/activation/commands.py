@@ -24,7 +24,7 @@ from pylonyard.activation.effects import Effects
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.httpd import Httpd, Logs
 from pylonyard.activation.journal import Journal
-from pylonyard.activation.note import Note, NotedSite
+from pylonyard.activation.note import Note
 from pylonyard.activation.planning import Plan, plan
 from pylonyard.activation.sharing import undo_modes
 from pylonyard.activation.tree import Tree
@@ -48,9 +48,14 @@ class Activation:
         """Return which release is active.
 
         :raises ActivationError: if the journal is damaged
-        :raises PermissionError: if there is one, which is root's alone to read
+        :raises PermissionError: if there is one, which is root's alone to read, without a note
         """
-        return journals.load(self.tree, self.sandbox).release
+        try:
+            return journals.load(self.tree, self.sandbox).release
+        except PermissionError:
+            if (note := self.noted()) is None or note.is_unfinished:
+                raise
+            return note.release
 
     def noted(self) -> Note | None:
         """Return what is active, as far as everybody may know; None if nothing ever was.
@@ -239,7 +244,7 @@ class Activation:
                 release=release.number,
                 since=now(),
                 configuration=release.configuration,
-                sites=_noted_sites(release.sites),
+                sites=notes.noted_sites(release.sites),
             )
         )
 
@@ -263,10 +268,6 @@ class Activation:
         httpd = Httpd(self.tree)
         own = [httpd.site_log(site.name) for site in release.sites if site.mode]
         return Logs.now([httpd.error_log, *own])
-
-
-def _noted_sites(sites: Iterable[sources.Site]) -> dict[str, NotedSite]:
-    return {site.name: NotedSite(site.environment, site.mode, site.user) for site in sites}
 
 
 def _used(folder: Path) -> Iterator[Path]:

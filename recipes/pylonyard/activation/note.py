@@ -7,13 +7,14 @@ same what is active: this stands beside the journal, and follows it.
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pylonyard.activation.entries import ABSENT, Entry
 from pylonyard.activation.errors import ActivationError
+from pylonyard.activation.sources import Site
 from pylonyard.activation.tree import Tree
 
 FOLDER = "/var/lib/pylonyard"
@@ -38,6 +39,11 @@ class NotedSite:
     environment: str
     mode: str
     account: str
+
+    def differs_from(self, other: "NotedSite") -> bool:
+        """Tell whether it is another; what is not known is no difference."""
+        pairs = ((vars(self)[name], vars(other)[name]) for name in vars(self))
+        return any(one != two and bool(one) and bool(two) for one, two in pairs)
 
     def __str__(self) -> str:
         told = [self.environment or "an unknown environment", self.mode or "without Apache"]
@@ -81,6 +87,19 @@ class Note:
             before, told = before[:-1], before[-1]
         return replace(later, history=(*before, told)[-LONGEST:], is_whole=self.is_whole)
 
+    @property
+    def needed(self) -> frozenset[int]:
+        """The release that is active, and the last one before it for the same environment."""
+        if self.release is None:
+            return frozenset()
+        last = self.history[-1].environments if self.history else {}
+        before = [
+            each.release
+            for each in self.history
+            if each.release != self.release and each.environments == last
+        ]
+        return frozenset({self.release, *before[-1:]})
+
     def to_json(self) -> dict[str, Any]:
         return {
             "version": VERSION,
@@ -113,6 +132,11 @@ class Note:
             is_whole=bool(values["whole"]),
             is_unfinished=bool(values["unfinished"]),
         )
+
+
+def noted_sites(sites: Iterable[Site]) -> dict[str, NotedSite]:
+    """Return what a note tells of the sites of a release."""
+    return {site.name: NotedSite(site.environment, site.mode, site.user) for site in sites}
 
 
 def _site(said: Mapping[str, Any]) -> NotedSite:
