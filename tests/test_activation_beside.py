@@ -1,3 +1,5 @@
+import os
+
 import pytest
 from pylonyard.activation import beside
 from pylonyard.activation import journal as journals
@@ -18,7 +20,7 @@ JOINED = ("www-data", "shop")
 
 
 def file(text):
-    return Entry("file", 0o644, 0, 0, text.encode())
+    return Entry("file", 0o644, os.geteuid(), os.getegid(), text.encode())
 
 
 class Machine:

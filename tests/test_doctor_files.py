@@ -607,6 +607,7 @@ def test_server_that_names_no_ini_may_serve_any(place):
 def test_state_that_we_may_not_ask_for_is_not_red(place, monkeypatch):
     site = subject(place, user="nobody")
     site = dataclasses.replace(site, settings=dataclasses.replace(site.settings, user="nobody"))
+    assert site.owner.uid != 12345  # read by who may
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
 
     assert told(server.running(site)) == (

@@ -124,6 +124,8 @@ def read_back_or_refused(text):
     [
         ("a = b", "File contains no section headers. line: 1 'a = b'"),
         ("[a]\nb", "Source contains parsing errors: [line 2]: 'b'"),
+        ("[a]\nb\nc=1", "Source contains parsing errors: [line 2]: 'b'"),
+        ("[a]\n'b\" c", "Source contains parsing errors: [line 2]: '\\'b\" c'"),
         ("[a]\n[b]\n[a]\n", "[line 3]: section 'a' already exists"),
         ("[DEFAULT]\n[DEFAULT]\n", "[line 2]: section 'DEFAULT' already exists"),
         ("[a]\nx=1\nx=2", "[line 3]: option 'x' in section 'a' already exists"),

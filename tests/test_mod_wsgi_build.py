@@ -214,8 +214,11 @@ def test_a_build_is_kept_for_what_decides_it(server, python, same):
 
 
 @pytest.mark.system
-def test_the_interpreter_is_asked_in_its_own_process():
-    found = modwsgi_compile.interpreter(Path(sys.prefix))
+def test_the_interpreter_is_asked_in_its_own_process(tmp_path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/python").symlink_to(sys.executable)
+
+    found = modwsgi_compile.interpreter(tmp_path)
 
     assert found.minor == sys.version_info[:2]
     assert found.name == "python{}.{}".format(*sys.version_info)
@@ -298,14 +301,6 @@ def test_a_failed_build_keeps_its_log_and_nothing_else(buildout, shelf, tmp_path
         f"cannot build mod_wsgi 1.0 for Python 3.11.7: error: no luck; the whole log: {place}.log"
     )
     assert [path.name for path in place.parent.iterdir()] == ["hash.log"]
-
-
-@pytest.mark.parametrize("name", ["/etc/x", "../x", "a/../../x"])
-def test_an_archive_that_would_write_elsewhere_is_refused(tmp_path, name):
-    archive(tmp_path / "a.tar.gz", {name: b""})
-
-    with pytest.raises(CommandError, match="would be written outside"):
-        modwsgi_compile.unpack(tmp_path / "a.tar.gz", tmp_path / "to")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Ini files as PasteDeploy reads them: changed with comments and order kept."""
 
+import ast
 import configparser
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -90,7 +91,14 @@ class Ini:
 def _reason(error: configparser.Error) -> str:
     """Return the message without the name of a file that is none."""
     text = re.sub(r"(While reading from |file: )?'<(string|\?+)>',?", "", str(error))
+    text = re.sub(r"(?m)(?<=\]: )(['\"]).*\1$", _quoted_once, text)
     return " ".join(text.split()).replace("\\n'", "'")
+
+
+def _quoted_once(found: re.Match[str]) -> str:
+    """Return what ConfigUpdater has quoted; Python 3.13 has quoted that again."""
+    held = str(ast.literal_eval(found[0]))
+    return held if held[:1] in {"'", '"'} and held[:1] == held[-1:] else found[0]
 
 
 def fragment(text: str) -> list[Setting]:

@@ -5,7 +5,6 @@ import json
 import logging
 import re
 import shutil
-import tarfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from pylonyard.errors import CommandError
 from pylonyard.modwsgi_source import Source
 from pylonyard.rendering import render
 from pylonyard.running import PROGRAM_PATH, clean_environment, run
+from pylonyard.source_archives import unpack
 from pylonyard.wheels import publish
 
 logger = logging.getLogger("pylonyard")
@@ -131,24 +131,6 @@ def build(source: Source, archive: Path, python: Interpreter, apxs: Path, place:
 def load(source: Source, place: Path, python: Interpreter) -> str:
     """Return the lines that make an Apache load the module in ``place``."""
     return render("wsgi.load.j2", source, module=place / "mod_wsgi.so", python=python)
-
-
-def unpack(archive: Path, folder: Path) -> Path:
-    """Unpack a source archive, which holds one folder; return that.
-
-    :raises CommandError: if it is not such an archive, or would write elsewhere
-    """
-    try:
-        with tarfile.open(archive) as members:
-            for member in members:
-                if member.name.startswith("/") or ".." in Path(member.name).parts:
-                    raise tarfile.TarError(f"{member.name} would be written outside")
-                if member.isfile() or member.isdir():
-                    members.extract(member, folder, set_attrs=True)
-        (tree,) = [path for path in folder.iterdir() if path.is_dir()]
-    except (OSError, ValueError, tarfile.TarError) as error:
-        raise CommandError(f"cannot unpack {archive}", str(error)) from error
-    return tree
 
 
 def _compile(tree: Path, log: Path, python: Interpreter, apxs: Path) -> None:

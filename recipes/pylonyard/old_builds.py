@@ -5,15 +5,14 @@ without; so ``setup.py`` is run with the keyword taken away.
 """
 
 import shutil
-import tarfile
 import tempfile
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pylonyard.errors import CommandError
 from pylonyard.running import last_line, run
+from pylonyard.source_archives import unpack
 
 # Valid in every Python since 2.7; setup.py is read as Python itself would.
 _SETUP = """
@@ -68,20 +67,7 @@ def unpacked(sdist: Path) -> Iterator[Path]:
     :raises CommandError: if it is none
     """
     with tempfile.TemporaryDirectory() as scratch:
-        yield _unpacked(sdist, Path(scratch))
-
-
-def _unpacked(sdist: Path, scratch: Path) -> Path:
-    try:
-        if zipfile.is_zipfile(sdist):
-            with zipfile.ZipFile(sdist) as archive:
-                archive.extractall(scratch)
-        else:
-            with tarfile.open(sdist) as archive:
-                # Debian 12's Python has no filter yet; setup.py of it is run anyway.
-                safely = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-                archive.extractall(scratch, **safely)  # type: ignore[arg-type]
-        (setup,) = scratch.glob("*/setup.py")
-    except (OSError, tarfile.TarError, ValueError) as error:
-        raise CommandError(f"cannot unpack {sdist}", str(error)) from error
-    return setup.parent
+        tree = unpack(sdist, Path(scratch))
+        if not (tree / "setup.py").is_file():
+            raise CommandError(f"cannot unpack {sdist}", "it has no setup.py")
+        yield tree
