@@ -23,6 +23,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 CHECKOUT = Path(os.path.realpath(__file__)).parent
@@ -42,7 +43,7 @@ if sys.version_info < OLDEST_PYTHON:
     )
 
 sys.path.insert(0, str(RECIPES))
-from pylonyard import cache_record, drafts, sandboxes, wheels  # noqa: E402
+from pylonyard import cache_record, debian_packages, drafts, progress, sandboxes, wheels  # noqa: E402
 from pylonyard.integrity import Verified  # noqa: E402
 from pylonyard.toolbox import ISOLATED, requirements  # noqa: E402
 
@@ -110,9 +111,10 @@ def pip_command(cache):
     if not importlib.util.find_spec("ensurepip"):
         fail(without_ensurepip())
     with drafts.draft(cache.root) as folder:
-        made = subprocess.run(
-            [sys.executable, "-m", "venv", str(folder)], capture_output=True, text=True
-        )
+        with progress.of("bootstrap: Getting pip"):
+            made = subprocess.run(
+                [sys.executable, "-m", "venv", str(folder)], capture_output=True, text=True
+            )
         if made.returncode:
             reason = [line for line in (made.stdout + made.stderr).splitlines() if line.strip()]
             fail(f"cannot make a virtual environment: {reason[-1] if reason else 'venv failed'}")
@@ -156,20 +158,36 @@ def usable_wheels(pip_wheel):
 
 def download(cache, lists):
     cache.dist.mkdir(parents=True, exist_ok=True)
-    command = ["download", "--quiet"]
+    command = ["download"]
     command += ["--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"]
     command += ["--require-hashes", "--dest", str(cache.dist)]
     for path in lists:
         command += ["--requirement", str(path)]
     say(f"Downloading the tools into {cache.dist}")
+    wanted = sum(1 for path in lists for _ in requirements(path))
     with pip_command(cache) as pip:
-        finished = subprocess.run([*pip, *command], capture_output=True, text=True)
-    if finished.returncode:
-        reason = [line for line in finished.stderr.splitlines() if line.strip()]
+        status, errors = followed([*pip, *command], wanted)
+    if status:
+        reason = [line for line in errors.splitlines() if line.strip()]
         fail(
             f"cannot download the tools: {reason[-1] if reason else 'pip failed'}; "
             "is there a network? With a filled cache, use --offline"
         )
+
+
+def followed(command, wanted):
+    """Run pip, and show how many distributions it has come to; return status and errors."""
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        progress.of("bootstrap: Downloading", wanted, unit="wheels") as step,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as pip,
+    ):
+        for line in pip.stdout:
+            if line.startswith("Collecting "):
+                step.at(step.done + 1, line.split()[1])
+        status = pip.wait()
+        errors.seek(0)
+        return status, errors.read()
 
 
 def tools(cache, lists, offline):
@@ -248,25 +266,18 @@ def say(message):
 
 
 def install_debian_packages(offline):
-    names = (CHECKOUT / "tests" / "debian-packages.txt").read_text().split()
-    query = ["dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status}\\n"]
     if not shutil.which("dpkg-query"):
         return
-    listed = subprocess.run([*query, *names], capture_output=True, text=True).stdout
-    missing = set(names) - {
-        line.split()[0] for line in listed.splitlines() if line.endswith(" installed")
-    }
+    missing = debian_packages.missing((CHECKOUT / "tests" / "debian-packages.txt").read_text())
     if not missing:
         return
     if os.geteuid() or offline:
-        say(f"tests that need these Debian packages will be skipped: {sorted(missing)}")
+        say(f"tests that need these Debian packages will be skipped: {', '.join(missing)}")
         return
-    say(f"Installing the Debian packages {', '.join(sorted(missing))}")
-    apt = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    subprocess.run(["apt-get", "-q", "update"], env=apt, stdout=subprocess.DEVNULL)
-    command = ["apt-get", "-qq", "install", "--yes", "--no-install-recommends"]
-    if subprocess.run([*command, *sorted(missing)], env=apt, stdout=subprocess.DEVNULL).returncode:
-        fail("apt-get could not install them; see its message above")
+    say(f"Installing the Debian packages {', '.join(missing)}")
+    refused = debian_packages.install(missing)
+    if refused:
+        fail(f"apt-get could not install them: {refused}")
 
 
 def bootstrap(arguments):

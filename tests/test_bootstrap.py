@@ -298,5 +298,5 @@ def test_packages_are_told_where_they_cannot_be_installed(bootstrap, checkout, c
 
     assert capsys.readouterr().out == (
         "bootstrap: tests that need these Debian packages will be skipped: "
-        "['no-such-package-at-all']\n"
+        "no-such-package-at-all\n"
     )

@@ -1,14 +1,13 @@
 """``bin/pylonyard``: the whole sandbox, for those who operate it."""
 
 import argparse
-import functools
 import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pylonyard import release_diff, rollback_target, toolbox
+from pylonyard import progress, release_diff, rollback_target, toolbox
 from pylonyard.activation.commands import Activation
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.tree import Tree
@@ -19,7 +18,22 @@ from pylonyard.rolling_back import rollback
 from pylonyard.server.errors import INTERRUPTED, ServerError, reason
 from pylonyard.server.files import settle_standard_files
 
-tell = functools.partial(print, flush=True)
+
+def tell(line: str) -> None:
+    progress.clear()
+    print(line, flush=True)
+
+
+DOING = {
+    "rollback": "pylonyard: rolling back",
+    "activate": "pylonyard: activating",
+    "deactivate": "pylonyard: deactivating",
+    "doctor": "pylonyard: looking",
+    "cache": "pylonyard: looking through the cache",
+    "lock": "pylonyard: asking the index",
+    "bundle": "pylonyard: packing",
+}
+"""What is shown while an action takes long."""
 
 EXAMPLES = """\
 examples:
@@ -173,7 +187,10 @@ def act(sandbox: Sandbox, words: argparse.Namespace) -> int:
         "lock": lambda: lock(sandbox, words),
         "doctor": lambda: examine(sandbox, activation, as_json=words.json),
     }
-    return actions[words.action]() or 0
+    if words.action not in DOING:
+        return actions[words.action]() or 0
+    with progress.of(DOING[words.action]):
+        return actions[words.action]() or 0
 
 
 def main(directory: str, bin_folder: str, arguments: Sequence[str] | None = None) -> int:

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
-from pylonyard import workers
+from pylonyard import progress, workers
 
 FEW = 20
 """So many files are compiled while another process starts."""
@@ -27,7 +27,8 @@ def make(trees: Iterable[Path]) -> None:
     with warnings.catch_warnings():
         # A source's odd escapes are its authors' concern.
         warnings.simplefilter("ignore")
-        workers.share(_compile, sources, few=FEW)
+        with progress.of("Compiling", len(sources), unit="files", alone=False) as step:
+            workers.share(_compile, sources, few=FEW, told=step.at)
 
 
 def _compile(source: Path) -> None:

@@ -15,7 +15,7 @@ from packaging.tags import Tag
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from pylonyard import drafts, modwsgi_source, pylock, sandboxes, tags
+from pylonyard import drafts, modwsgi_source, progress, pylock, sandboxes, tags
 from pylonyard.archives import SUFFIXES, identified
 from pylonyard.errors import CommandError, UserError
 from pylonyard.index_pages import Offer, Places
@@ -133,7 +133,9 @@ def main(cache: str, arguments: Sequence[str]) -> int:
         sys.exit(f"bootstrap: {error}")
     for wanted in words.wanted:
         try:
-            say(str(fetcher.bring(wanted)))
+            with progress.of(f"bootstrap: Downloading {wanted}"):
+                brought = fetcher.bring(wanted)
+            say(str(brought))
         except (CommandError, WheelError) as error:
             problems.append(str(error))
     if problems:

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pylonyard import progress
 from pylonyard.apache_handover import Handover
 from pylonyard.errors import CommandError
 from pylonyard.running import PROGRAM_PATH, completed, last_line
@@ -69,8 +70,10 @@ def main(httpd: Httpd, arguments: Sequence[str]) -> int:
     if command is None:
         print(f"usage: {httpd.name}-httpd {'|'.join(COMMANDS)}", file=sys.stderr)
         return USAGE
+    what = f"{httpd.name}-httpd: waiting for Apache"
     try:
-        return command(httpd)
+        with progress.of(what, first_line=progress.BETWEEN_LINES):
+            return command(httpd)
     except ControlError as error:
         failure = error
     except CommandError as error:  # without the account
@@ -269,5 +272,6 @@ def _addresses(httpd: Httpd) -> str:
 
 
 def _say(httpd: Httpd, what: str, status: int = 0) -> int:
+    progress.clear()
     print(f"{httpd.name}-httpd {what}")
     return status

@@ -145,7 +145,8 @@ def _compile(tree: Path, log: Path, python: Interpreter, apxs: Path) -> None:
         logger.info("  %s", command[0])
         # Into a file: a failed build's whole output is worth keeping.
         script = ["sh", "-c", 'exec "$@" >> "$0" 2>&1', str(log), *command]
-        run(script, "building", environment=environment, directory=tree)
+        doing = f"Building mod_wsgi: {command[0]}"
+        run(script, "building", environment=environment, directory=tree, doing=doing)
 
 
 def _is_standard(libraries: str) -> bool:

@@ -19,7 +19,7 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from pylonyard import drafts, wheels
+from pylonyard import drafts, progress, wheels
 from pylonyard.errors import CommandError
 from pylonyard.integrity import Verified
 from pylonyard.running import last_line
@@ -118,7 +118,8 @@ def _wheel(source: Path, scratch: Path, editable: bool) -> Path:
             # The backend's advice to the project's authors, pages of it.
             warnings.simplefilter("ignore")
             hook = hooks.build_editable if editable else hooks.build_wheel
-            return scratch / hook(os.fspath(scratch))
+            with progress.of(f"Building {source.name.removeprefix('source-')}"):
+                return scratch / hook(os.fspath(scratch))
     except BackendUnavailable as error:
         backends = ", ".join(backend.get("requires", []))
         raise CommandError(

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pylonyard import progress
 from pylonyard.errors import CommandError
 
 PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -32,10 +33,12 @@ def run(
     timeout: float = 600,
     advice: str = "",
     reason: Callable[[str], str] | None = None,
+    doing: str = "",
 ) -> str:
     """Run ``command`` and return what it printed, standard error included.
 
     :param what: the beginning of the message if it fails
+    :param doing: what is shown while it runs, if that takes long
     :param account: who runs it, if we are root; ourselves if not given
     :param timeout: in seconds
     :param reason: finds the reason of a failure in what was printed; by default
@@ -43,14 +46,15 @@ def run(
     :raises CommandError: if it cannot start, fails, or takes too long
     """
     try:
-        finished = completed(
-            command,
-            clean_environment() if environment is None else environment,
-            directory,
-            account=account,
-            stdin=stdin,
-            timeout=timeout,
-        )
+        with progress.of(doing or f"Running {Path(command[0]).name}"):
+            finished = completed(
+                command,
+                clean_environment() if environment is None else environment,
+                directory,
+                account=account,
+                stdin=stdin,
+                timeout=timeout,
+            )
     except subprocess.TimeoutExpired:
         raise CommandError(what, f"took longer than {timeout:g} s", advice) from None
     except OSError as error:

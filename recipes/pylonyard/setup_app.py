@@ -58,6 +58,7 @@ def run_setup(setup: Setup, release: Path, layout: Layout) -> str:
             environment=clean_environment(environment),
             directory=data,
             account=setup.user,
+            doing=f"Running the setup-app of {setup.site}",
         )
     except CommandError as error:
         reader = "" if os.access(site, os.X_OK) else f"; can {setup.user} read {layout.directory}?"

@@ -193,7 +193,12 @@ class Build:
         command += ["--no-pip", "--no-setuptools", "--no-wheel", "--activators", ""]
         command += ["--python", str(base.executable), str(self.home)]
         path = os.pathsep.join(map(str, found))
-        run(command, "cannot make a virtual environment", environment=_pip_environment(path))
+        run(
+            command,
+            "cannot make a virtual environment",
+            environment=_pip_environment(path),
+            doing=f"Making a sandbox of Python {base.version}",
+        )
 
     def _virtualenv(self) -> list[Path]:
         return eggs.tool_path(self.buildout, self.section, VIRTUALENV)
@@ -301,7 +306,10 @@ class Build:
         (wheel,) = self.wheels.glob(f"pip-{self.pins['pip']}-*.whl")
         options = ["--disable-pip-version-check", "--no-input"]
         command = [self.home / "bin" / "python", f"{wheel}/pip", *options, *words]
-        run(command, "pip", environment=self._environment(), reason=_pip_reason, timeout=3600)
+        what = {"wheel": "Building and downloading", "install": "Installing"}[str(words[0])]
+        doing = f"{what} for Python {self.contents.interpreter.version}"
+        environment = self._environment()
+        run(command, "pip", environment=environment, reason=_pip_reason, timeout=3600, doing=doing)
 
     def _environment(self) -> dict[str, str]:
         return _pip_environment()

@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
-from pylonyard import bytecode, drafts, workers
+from pylonyard import bytecode, drafts, progress, workers
 
 
 class WheelError(Exception):
@@ -78,7 +78,9 @@ def install_all(wanted: Mapping[Path, Collection[str]], eggs: Path) -> list[Path
         def extract_one(wheel: Path) -> None:
             extract(wheel, folder / egg_name(wheel), wanted[wheel])
 
-        workers.share(extract_one, sorted(wanted, key=_size, reverse=True))
+        largest_first = sorted(wanted, key=_size, reverse=True)
+        with progress.of("Unpacking", len(wanted), unit="wheels", alone=False) as step:
+            workers.share(extract_one, largest_first, told=step.at)
         names = {wheel: egg_name(wheel) for wheel in wanted}
         bytecode.make(folder / name for name in names.values())
         return [wheel for wheel, name in names.items() if publish(folder / name, eggs / name)]

@@ -5,9 +5,11 @@ until it is empty, or the process that started them is gone.  So a killed run le
 none that goes on, and the locks that it held are held until the last has ended.
 """
 
+import fcntl
 import gc
 import os
 import struct
+import termios
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
@@ -18,7 +20,17 @@ _MOST = 4096
 """So many numbers fit into a pipe."""
 
 
-def share(work: Callable[[Item], object], items: Sequence[Item], *, few: int = 1) -> None:
+Told = Callable[[int], object]
+"""Is called, by the process that shares its work, with how many items have been begun."""
+
+
+def share(
+    work: Callable[[Item], object],
+    items: Sequence[Item],
+    *,
+    few: int = 1,
+    told: Told = lambda begun: None,
+) -> None:
     """Call ``work`` with each item; the first are begun first.
 
     What fails in another process is done again here, so that its error is raised here:
@@ -27,12 +39,15 @@ def share(work: Callable[[Item], object], items: Sequence[Item], *, few: int = 1
     :param few: up to so many items are not worth another process
     """
     hands = min(len(os.sched_getaffinity(0)), len(items))
-    if hands < 2 or len(items) <= few or not _shared(work, items, hands):
-        for item in items:
+    if hands < 2 or len(items) <= few or not _shared(work, items, hands, told):
+        for number, item in enumerate(items):
+            told(number)
             work(item)
 
 
-def _shared(work: Callable[[Item], object], items: Sequence[Item], hands: int) -> bool:
+def _shared(
+    work: Callable[[Item], object], items: Sequence[Item], hands: int, told: Told
+) -> bool:
     """Do it in ``hands`` processes, this one among them; return whether it is done."""
     count = min(len(items), _MOST)
     numbers, filled = os.pipe()
@@ -49,6 +64,7 @@ def _shared(work: Callable[[Item], object], items: Sequence[Item], hands: int) -
     try:
         children.extend(_fork(work, taken()) for _ in range(hands - 1))
         for item in taken():
+            told(len(items) - _waiting(numbers))
             work(item)
     finally:
         # After an error nobody is to begin anything.
@@ -58,6 +74,13 @@ def _shared(work: Callable[[Item], object], items: Sequence[Item], hands: int) -
         if collects:
             gc.enable()
     return not any(ended)
+
+
+def _waiting(numbers: int) -> int:
+    """Return how many numbers a pipe holds."""
+    size = bytearray(_NUMBER.size)
+    fcntl.ioctl(numbers, termios.FIONREAD, size)
+    return int(_NUMBER.unpack(size)[0]) // _NUMBER.size
 
 
 def _fork(work: Callable[[Item], object], items: Iterator[Item]) -> int:

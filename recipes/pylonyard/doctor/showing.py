@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import TextIO
 
+from pylonyard import progress
 from pylonyard.doctor.findings import Finding
 
 MARKS = {True: "ok", False: "FAIL", None: "-"}
@@ -29,10 +30,11 @@ def as_lines(findings: Iterable[Finding], stream: TextIO) -> bool:
     """Write findings as they come; return whether none is red."""
     site, red = None, 0
     for finding in findings:
+        progress.clear()
         if finding.site != site:
             site = finding.site
             stream.write(f"{site}:\n")
-        stream.write(line(finding, coloured=stream.isatty()) + "\n")
+        stream.write(line(finding, coloured=progress.is_coloured(stream)) + "\n")
         stream.flush()
         red += finding.ok is False
     stream.write(f"{red} red\n" if red else "nothing is red\n")

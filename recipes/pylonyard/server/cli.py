@@ -1,11 +1,10 @@
 """``bin/<site> <action>``, for people, init and cron alike."""
 
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TextIO
 
+from pylonyard import progress
 from pylonyard.server import by_apache, control, report, terminal
 from pylonyard.server.errors import (
     FAILED,
@@ -44,45 +43,30 @@ Exit status of the others: 0 done, 1 failed, 2 no such action, 3 not supported,
 """
 
 
-class Dots:
-    """A dot a second, for a person who waits at a terminal."""
-
-    def __init__(self, stream: TextIO, name: str) -> None:
-        self.stream = stream if stream.isatty() else None
-        self.name = name
-        self.began = self.shown = time.monotonic()
-
-    def __call__(self) -> None:
-        if self.stream and time.monotonic() - self.shown >= 1:
-            first = self.shown == self.began
-            self.shown = time.monotonic()
-            self.stream.write(f"{self.name}: waiting ." if first else ".")
-            self.stream.flush()
-
-    def end(self) -> None:
-        if self.stream and self.shown != self.began:
-            self.stream.write("\n")
-
-
-def with_dots(action: Callable[[Settings, Callable[[], None]], str]) -> Action:
+def shown(action: Callable[[Settings, Callable[[], None]], str]) -> Action:
     """Return ``action`` with its progress shown."""
 
     def run(settings: Settings) -> tuple[int, str]:
-        dots = Dots(sys.stdout, settings.name)
-        try:
-            return 0, action(settings, dots)
-        finally:
-            dots.end()
+        what = f"{settings.name}: waiting for {settings.address}"
+        # It forks, and init captures what it prints: a log is told later than a person.
+        with progress.of(what, alone=False, first_line=progress.BETWEEN_LINES) as step:
+            return 0, action(settings, step.tick)
 
     return run
 
 
+def stop(settings: Settings) -> tuple[int, str]:
+    what = f"{settings.name}: waiting for its requests"
+    with progress.of(what, first_line=progress.BETWEEN_LINES):
+        return 0, control.stop(settings)
+
+
 ACTIONS: dict[str, Action] = {
-    "start": with_dots(control.start),
-    "stop": lambda settings: (0, control.stop(settings)),
-    "restart": with_dots(control.restart),
-    "force-reload": with_dots(control.restart),
-    "try-restart": with_dots(control.try_restart),
+    "start": shown(control.start),
+    "stop": stop,
+    "restart": shown(control.restart),
+    "force-reload": shown(control.restart),
+    "try-restart": shown(control.try_restart),
     "status": report.status,
     "ensure": lambda settings: (0, control.ensure(settings)),
     "fg": terminal.foreground,

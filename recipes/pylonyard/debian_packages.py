@@ -1,0 +1,66 @@
+"""Debian packages that are missing, and apt-get, which installs them; standard library only."""
+
+import contextlib
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterable
+
+from pylonyard import progress
+from pylonyard.progress import Step
+
+
+def missing(text: str) -> list[str]:
+    """Return those of the packages that ``text`` names which are not installed, in order."""
+    names = text.split()
+    query = ["dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status}\\n"]
+    listed = subprocess.run([*query, *names], capture_output=True, text=True).stdout
+    states = (line.split() for line in listed.splitlines())
+    return sorted(set(names) - {state[0] for state in states if state[1:] == ["installed"]})
+
+
+def install(names: Iterable[str]) -> str:
+    """Install packages, as root; return why that cannot be, or ''."""
+    # Lists that cannot be read anew may serve: what is missing then is told below.
+    _apt_get("Reading the lists of packages", ["update"])
+    return _apt_get("Installing packages", ["install", "-y", "--no-install-recommends", *names])
+
+
+def _apt_get(what: str, words: Iterable[str]) -> str:
+    """Run apt-get, and show what it tells of its progress; return why it failed, or ''."""
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+    states, end = os.pipe()
+    command = ["apt-get", "-q", "-o", f"APT::Status-Fd={end}", *words]
+    with tempfile.TemporaryFile("w+", errors="replace") as told:
+        try:
+            apt = subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=told,
+                stderr=told,
+                pass_fds=[end],
+            )
+        finally:
+            os.close(end)
+        with apt, progress.of(what, 100, unit="%") as step, open(states, errors="replace") as lines:
+            for line in lines:
+                show(step, line)
+        told.seek(0)
+        return _reason(told) if apt.returncode else ""
+
+
+def show(step: Step, state: str) -> None:
+    """Show a state as apt-get writes it: kind, package, percentage and text, with colons.
+
+    What is downloaded counts to 100, and then what is installed of it.
+    """
+    with contextlib.suppress(ValueError):  # of another kind: a question, say
+        _, _, percentage, text = state.split(":", 3)
+        step.at(int(float(percentage)), text.strip())
+
+
+def _reason(lines: Iterable[str]) -> str:
+    told = [line.strip() for line in lines if line.strip()]
+    errors = [line.removeprefix("E: ") for line in told if line.startswith("E: ")]
+    return (errors or told[-1:] or ["it does not say why"])[0]
