@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from pylonyard.activation import access_lists
 from pylonyard.activation.errors import ActivationError
 from pylonyard.running import PROGRAM_PATH
 
@@ -38,7 +39,7 @@ def check(paths: Iterable[Path], believed: frozenset[int]) -> None:
                 # Who may change a link is who may write into its folder, which
                 # was looked at; but its owner can, in no other way, matter.
                 continue
-            if why := _alterable(status, believed):
+            if why := _alterable(place, status, believed):
                 raise ActivationError(
                     f"{place}: {why} could change what root is to use; {_remedy(place)}"
                 )
@@ -80,16 +81,34 @@ def _way(path: Path, known: set[Path]) -> Iterator[Path]:
             yield from _way(place.parent / os.readlink(place), known)
 
 
-def _alterable(status: os.stat_result, believed: frozenset[int]) -> str:
+def _alterable(place: Path, status: os.stat_result, believed: frozenset[int]) -> str:
+    """Tell who else can change what stands at ``place``; '' if nobody can."""
     if status.st_uid not in believed:
         return f"its owner {_name(status.st_uid)}"
     if stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX:
         return ""  # as /tmp: nobody can rename what is another's
     if status.st_mode & stat.S_IWOTH:
         return "everybody"
-    if status.st_mode & stat.S_IWGRP and not _is_own_group(status.st_gid, believed):
-        return f"its group (number {status.st_gid})"
-    return ""
+    if not status.st_mode & stat.S_IWGRP:
+        return ""
+    try:
+        listed = access_lists.writers(place)
+    except (OSError, ValueError) as error:
+        return f"whoever its access control list names ({error})"
+    return _alterable_by_group(status, listed, believed)
+
+
+def _alterable_by_group(
+    status: os.stat_result, listed: access_lists.Writers | None, believed: frozenset[int]
+) -> str:
+    """Tell who may write where the mode's group bits say that somebody may."""
+    if listed and (users := listed.users - believed):
+        return f"{_name(min(users))}, whom its access control list names,"
+    groups = set(listed.groups) if listed else set()
+    if listed is None or listed.own_group:
+        groups.add(status.st_gid)
+    others = sorted(gid for gid in groups if not _is_own_group(gid, believed))
+    return f"its group (number {others[0]})" if others else ""
 
 
 def _is_own_group(gid: int, believed: frozenset[int]) -> bool:
