@@ -8,6 +8,7 @@ Needs Python 3.10 or newer and nothing else.  The tools (zc.buildout and what
 the recipes use) are the wheels that profiles/tools.txt names; each is checked
 against the SHA-256 recorded there before any code of it runs, unpacked into the
 egg directory, and never installed twice.  ``--offline`` takes all from the cache.
+bin/buildout goes on with the configuration FILE that was named here last.
 
 ``test`` adds what profiles/tests.txt names, installs the Debian packages that
 tests/debian-packages.txt names (when root, and where missing), makes bin/test
@@ -43,7 +44,15 @@ if sys.version_info < OLDEST_PYTHON:
     )
 
 sys.path.insert(0, str(RECIPES))
-from pylonyard import cache_record, debian_packages, drafts, progress, sandboxes, wheels  # noqa: E402
+from pylonyard import (  # noqa: E402
+    cache_record,
+    configuration,
+    debian_packages,
+    drafts,
+    progress,
+    sandboxes,
+    wheels,
+)
 from pylonyard.integrity import Verified  # noqa: E402
 from pylonyard.toolbox import ISOLATED, requirements  # noqa: E402
 
@@ -261,6 +270,16 @@ def fetch(home, lists, words):
     os.execv(python, [python, *ISOLATED.split(), "-c", "\n".join(statements), *words])
 
 
+def remember(words):
+    """Have bin/buildout go on with the configuration that is named, if one is."""
+    named = configuration.named(words)
+    if named is None:
+        return
+    if "://" not in named and not Path(named).is_file():
+        fail(f"-c: expected a configuration file, got {named!r}, and there is none")
+    configuration.remember(CHECKOUT, named)
+
+
 def say(message):
     print(f"bootstrap: {message}", flush=True)
 
@@ -299,6 +318,7 @@ def bootstrap(arguments):
         ["from pylonyard.buildout_command import main", "sys.exit(main())"],
     )
     if not testing:
+        remember(arguments)
         os.execv(buildout, [str(buildout), *(["-o"] if offline else []), *arguments])
     install_debian_packages(offline)
     lists.append(CHECKOUT / "profiles" / "tests.txt")

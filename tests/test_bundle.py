@@ -4,7 +4,7 @@ import subprocess
 import tarfile
 
 import pytest
-from pylonyard import bundle, bundle_cache, bundle_checkout, pylock
+from pylonyard import bundle, bundle_cache, bundle_checkout, configuration, pylock
 from pylonyard.bundle import Member
 from pylonyard.errors import UserError
 from pylonyard.interpreters import describe
@@ -75,6 +75,20 @@ def test_bundle_holds_the_checkout_and_what_the_lock_names(sandbox, tmp_path):
         "names, "
     )
     assert told[1] == "Elsewhere: tar -xf shop.tar.gz && cd shop && python3 bootstrap.py --offline"
+
+
+def test_what_is_unpacked_goes_on_with_the_configuration_of_the_last_run(sandbox, tmp_path):
+    (sandbox / "production.cfg").touch()
+    release = sandbox / "releases" / "1"
+    release.mkdir(parents=True)
+    (release / "manifest.json").write_text('{"configuration": "production.cfg"}')
+    (sandbox / "current").symlink_to("releases/1")
+
+    bundle.command(sandbox, tmp_path / "shop.tar.gz", print)
+
+    with tarfile.open(tmp_path / "shop.tar.gz") as archive:
+        memory = archive.extractfile(f"shop/{configuration.MEMORY}").read()
+    assert memory == configuration.text("production.cfg").encode()
 
 
 def test_of_a_git_checkout_it_holds_what_is_tracked(sandbox, tmp_path):

@@ -7,13 +7,17 @@ import os
 import sys
 from pathlib import Path
 
-from pylonyard import settled, toolbox
+from pylonyard import configuration, settled, toolbox
 
 
 def main() -> None:
     """Do what the command line asks."""
     # Other accounts serve what is made here; what is secret has a mode of its own.
     os.umask(0o022)
+    try:
+        sys.argv[1:] = configuration.completed(sys.argv[1:], checkout())
+    except configuration.MemoryDamaged as error:
+        sys.exit(f"buildout: {error}")
     if settled.answer(sys.argv[1:], checkout()):
         return
     settled.begin()

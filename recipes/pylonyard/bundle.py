@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from pylonyard import bundle_cache, bundle_checkout, cache_record
+from pylonyard import bundle_cache, bundle_checkout, cache_record, configuration
 from pylonyard.errors import UserError
+from pylonyard.releases import Releases
 
 TIME = 315619200
 """1980-01-02, in seconds since the epoch: a zip file, as a wheel is one, knows none before."""
@@ -50,6 +51,9 @@ def command(directory: Path, file: Path, tell: Callable[[str], object]) -> None:
     tracked = bundle_checkout.files(directory, locks, {stores.cache, stores.eggs})
     top = applications[0].site
     members = [*_of_checkout(directory, tracked, top), *_of_cache(cached, f"{top}/cache/dist")]
+    if (made_from := _configuration(directory)) in tracked and made_from != configuration.USUAL:
+        memory = configuration.text(made_from).encode()
+        members.append(Member(f"{top}/{configuration.MEMORY}", memory))
     with _whole(file) as stream:
         write(stream, members)
     named = " and ".join(path.relative_to(directory).as_posix() for path in locks)
@@ -58,6 +62,14 @@ def command(directory: Path, file: Path, tell: Callable[[str], object]) -> None:
         f"{named} names, {file.stat().st_size / 1e6:.1f} MB."
     )
     tell(f"Elsewhere: tar -xf {file.name} && cd {top} && python3 bootstrap.py --offline")
+
+
+def _configuration(directory: Path) -> str:
+    """Return what the last run was of: what is unpacked goes on with that."""
+    releases = Releases(directory / "releases", directory / "current")
+    number = releases.current_number()
+    told = "" if number is None else releases.manifest(number).get("configuration")
+    return str(told or configuration.USUAL)
 
 
 def write(stream: IO[bytes], members: Iterable[Member]) -> None:

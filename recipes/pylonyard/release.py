@@ -16,7 +16,6 @@ Publishes ``current`` (the link to the live release).
 """
 
 import logging
-import os
 import pwd
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -26,7 +25,7 @@ from typing import Any
 
 from zc.buildout import UserError
 
-from pylonyard import leaving, manifest, scripts, settled, setup_app, values
+from pylonyard import configuration, leaving, manifest, scripts, settled, setup_app, values
 from pylonyard.activation import note, sources
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.tree import Tree
@@ -139,17 +138,17 @@ class Release(Recipe):
         if number is not None:
             self._expect_stopped(leaving.commands(self.releases.path(number), staged.commands))
         if number is not None and self._is_released(staged, number):
-            log.info(UNCHANGED, number)
+            log.info(UNCHANGED, self._named(number))
         else:
             before, number = number, self._released(staged)
             self._link_commands_or_return(before)
-            log.info("Release %s is current.", number)
+            log.info("Release %s is current.", self._named(number))
         self._link_commands()
         starts = [f"  bin/{site.start} start   serves it at {site.address}" for site in self.sites]
         for line in starts:
             log.info("%s", line)
         if watch := settled.watching():
-            watch.told = [UNCHANGED % number, *starts]
+            watch.told = [UNCHANGED % self._named(number), *starts]
         return created
 
     update = install
@@ -167,9 +166,12 @@ class Release(Recipe):
 
     def _configuration(self) -> str:
         """Return the file that this run is of, as from the checkout."""
-        words = sys.argv[1:]
-        named = [words[at + 1] for at, word in enumerate(words[:-1]) if word == "-c"]
-        return os.path.relpath(named[-1] if named else "buildout.cfg", self.layout.directory)
+        return configuration.of_run(sys.argv[1:], self.layout.directory)
+
+    def _named(self, number: int) -> str:
+        """Return what a release is called: with the file that it is of, if that was named."""
+        named = configuration.named(sys.argv[1:])
+        return f"{number} of {self._configuration()}" if named else str(number)
 
     def _link_commands_or_return(self, before: int | None) -> None:
         """Have ``bin/`` offer the new release; if it cannot, the one before stays current."""

@@ -97,7 +97,7 @@ def test_a_site_that_is_no_longer_named_leaves_with_its_command(checkout, free_p
     for name in ("blog", "blog-httpd"):
         site.control(name, "start")
 
-    refused = site.buildout(check=False)
+    refused = site.buildout("-c", "buildout.cfg", check=False)
 
     assert (refused.returncode, refused.stdout.splitlines()[-1]) == (
         1,
@@ -105,7 +105,7 @@ def test_a_site_that_is_no_longer_named_leaves_with_its_command(checkout, free_p
         "such command; stop first: bin/blog stop && bin/blog-httpd stop",
     )
     site.run("sh", "-c", "bin/blog stop && bin/blog-httpd stop")
-    site.buildout()
+    site.buildout("-c", "buildout.cfg")
     assert not os.path.lexists(site.path / "bin/blog")
     assert not (site.path / "current/blog").exists()
     assert (site.path / "var/data/blog/simplesite.db").exists(), "data was deleted"
@@ -119,10 +119,14 @@ def test_fifty_sites_are_one_release(checkout):
         lines += [f"[s{number}]", "<= site", f"name = s{number}", f"port = {20000 + number}"]
     (site.path / "fifty.cfg").write_text("\n".join(lines) + "\n")
 
-    site.bootstrap("-c", "fifty.cfg")
+    told = site.bootstrap("-c", "fifty.cfg").stdout
 
+    assert "Release 1 of fifty.cfg is current." in told
     manifest = json.loads((site.path / "current/manifest.json").read_text())
     inis = [name for name in manifest["files"] if name.endswith("/production.ini")]
     assert len(inis) == 50
     assert all(manifest["files"][name]["passed"] == ["PasteDeploy"] for name in inis)
-    assert "nothing has changed" in site.buildout("-c", "fifty.cfg").stdout
+    # A plain run goes on with it, from another folder as well.
+    assert "Release 1 of fifty.cfg is current; nothing has changed." in site.buildout().stdout
+    told = site.run("sh", "-c", "cd / && exec \"$OLDPWD/bin/buildout\"").stdout
+    assert "Release 1 of fifty.cfg is current; nothing has changed." in told
