@@ -109,7 +109,14 @@ def url_path(value: str) -> str:
 
 
 def host(value: str) -> str:
-    """Keep a host name or an address; an IPv6 address is written in brackets."""
+    """Keep a host name or an address; an IPv6 address gets the brackets that it lacks."""
+    if _is_ipv6(f"[{value}]"):
+        return f"[{value}]"
+    return bracketed_host(value)
+
+
+def bracketed_host(value: str) -> str:
+    """Keep a host name or an address, to which a port may be added: IPv6 in brackets."""
     if _is_ipv6(value) or _IPV4.fullmatch(value):
         return value
     numeric = re.fullmatch(r"[0-9.]+", value)
@@ -147,7 +154,7 @@ def host_port(value: str) -> tuple[str, int]:
     name, colon, number = value.rpartition(":")
     if not colon:
         raise refuse("host:port", value)
-    return host(name), port(number)
+    return bracketed_host(name), port(number)
 
 
 port = whole(1, 65535, "(a TCP port)")
