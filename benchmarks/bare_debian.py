@@ -58,7 +58,13 @@ PASSED = (
 START = """
 umask 022
 mount --make-rprivate /
-mount -t overlay overlay -o lowerdir={base},upperdir={own}/upper,workdir={own}/work {own}/root
+layers="lowerdir={base},upperdir={own}/upper,workdir={own}/work"
+if ! mount -t overlay overlay -o "$layers" {own}/root 2> /dev/null; then
+    # In a container, whose own root is such a layer: no layer is made of that.
+    mount -t tmpfs -o mode=755 tmpfs {own}
+    mkdir {own}/upper {own}/work {own}/root
+    mount -t overlay overlay -o "$layers" {own}/root
+fi
 cd {own}/root
 mount -t proc proc proc
 mount -t sysfs -o ro sysfs sys
@@ -211,7 +217,8 @@ class Debian:
         bundle = self.path("/usr/src/pylonyard.bundle")
         if not bundle.exists():
             _bundle(bundle)
-        self.type(f"git clone --quiet /usr/src/pylonyard.bundle {shlex.quote(target)}", user)
+        words = ["git", "-c", "init.defaultBranch=main", "clone", "--quiet"]
+        self.type(shlex.join([*words, "/usr/src/pylonyard.bundle", target]), user)
         return target
 
     def let_services_start(self) -> None:
@@ -313,6 +320,8 @@ def machine(
 def _end(keeper: "subprocess.Popen[str]") -> None:
     keeper.kill()
     keeper.wait()
+    if keeper.stdout:
+        keeper.stdout.close()
 
 
 @contextlib.contextmanager

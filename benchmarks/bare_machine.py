@@ -1,0 +1,265 @@
+#!/usr/bin/env python3
+"""Type README's commands, as they stand there, on a bare Debian machine.
+
+    python3 benchmarks/bare_machine.py                      all of it, on Debian 13
+    python3 benchmarks/bare_machine.py first own --debian 12 --debian 13
+    python3 benchmarks/bare_machine.py --suite --debian 12  the second command, as a user
+    python3 benchmarks/bare_machine.py --suite --root -- tests/test_bootstrap.py
+    python3 benchmarks/bare_machine.py --shell              look around in one
+
+The machine is debootstrap's minbase with python3, python3-venv, git and curl, and an
+ordinary user, in a folder; see bare_debian.py.  This checkout comes in by git, as it
+stands.  What is typed is taken from the code blocks of README.md; what a section asks to
+install ("Debian: ...") is installed first.  Parts:
+
+    first       the first command; the site answers 200
+    own         "Your own application": each that README shows
+    apache      "Under Apache", by proxy and with mod_wsgi; the private Apache answers 200
+    activate    the same two on port 80: activate --dry-run, activate, deactivate
+
+Needs root, debootstrap and slirp4netns.  Exits with 0 if all went well, 1 if not, and 77
+if it had to be skipped, saying what is lacking.
+"""
+
+import argparse
+import contextlib
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import bare_debian
+import pages
+from bare_debian import USER, Debian, Failed, Lacking
+from fresh_checkout import ROOT
+
+README = ROOT / "README.md"
+SKIPPED = 77
+
+
+class Reader:
+    """Somebody at a bare machine who does what README says, in a clone of this checkout."""
+
+    def __init__(self, debian: Debian, user: str = USER) -> None:
+        self.debian = debian
+        self.user = user
+        self.folder = ""
+
+    def begin(self, name: str) -> None:
+        """Clone the checkout into the home; what follows is done there."""
+        home = "/root" if self.user == "root" else f"/home/{self.user}"
+        self.folder = self.debian.clone(f"{home}/{name}", self.user)
+
+    def type(self, lines: str) -> str:
+        """Type lines; one that asks curl for an address fails unless that answers 200."""
+        if self.debian.shows:
+            print(*(f"$ {line}" for line in lines.splitlines()), sep="\n", flush=True)
+        strict = 'curl() { command curl --silent --show-error --fail-with-body "$@"; }\n'
+        return self.debian.type(strict + lines, self.user, self.folder).stdout
+
+    def write(self, name: str, text: str) -> None:
+        path = shlex.quote(f"{self.folder}/{name}")
+        self.debian.type(
+            f'mkdir -p "$(dirname {path})"\nprintf %s {shlex.quote(text)} > {path}', self.user
+        )
+
+    def install(self, heading: str) -> None:
+        """Install the Debian packages that a section names, as root; and sudo, if it says so."""
+        names = pages.packages(README, heading)
+        if names:
+            words = shlex.join(names)
+            self.debian.type(
+                "export DEBIAN_FRONTEND=noninteractive\napt-get -qq update\n"
+                f"apt-get -qq install --yes --no-install-recommends {words} > /dev/null"
+            )
+        if "sudo" in names:
+            rule = self.debian.path(f"/etc/sudoers.d/{self.user}")
+            rule.write_text(f"{self.user} ALL=(ALL) NOPASSWD: ALL\n")
+
+    def expect(self, url: str, host: str | None = None) -> None:
+        """Fail unless an address answers 200."""
+        status, text = self.debian.visit(url, host)
+        if status != 200:
+            raise Failed(f"{url}: expected 200, got {status}: {text[:200]}")
+
+
+def first(reader: Reader) -> None:
+    reader.begin("first")
+    reader.type(pages.blocks(README, "Two commands")[0].lines)
+    reader.type("bin/simplesite start")
+    reader.expect("http://127.0.0.1:8080/")
+    reader.type("bin/simplesite stop")
+
+
+def applications() -> Iterator[list[pages.Block]]:
+    """Yield what README has its reader do for each application of his own."""
+    shown = pages.blocks(README, "Your own application")
+    for headings in dict.fromkeys(block.headings for block in shown):
+        steps = [block for block in shown if block.headings == headings]
+        configs = [block.text for block in steps if block.file == "buildout.cfg"]
+        if any("extends" in text for text in configs):
+            yield [block for block in steps if block.file or block.kind in pages.TYPED]
+
+
+def own(reader: Reader) -> None:
+    if not reader.folder:
+        reader.begin("own")
+    for steps in applications():
+        for block in steps:
+            if block.file:
+                reader.write(block.file, block.text)
+            else:
+                reader.type(block.lines)
+
+
+@contextlib.contextmanager
+def by_mod_wsgi(reader: Reader) -> Iterator[None]:
+    """Have Apache run the application, as README says; and then its own server again."""
+    path = "buildout.cfg"
+    before = reader.debian.path(f"{reader.folder}/{path}").read_text()
+    reader.write(path, before.replace("[site]\n", "[site]\nmode = mod_wsgi\n", 1))
+    reader.type("bin/buildout")
+    yield
+    reader.write(path, before)
+
+
+def apache(reader: Reader) -> None:
+    reader.install("Under Apache")
+    reader.begin("apache")
+    reader.type("python3 bootstrap.py")
+    reader.type(pages.blocks(README, "Under Apache")[0].lines)
+    reader.expect("http://127.0.0.1:8880/")
+    reader.type("bin/simplesite-httpd stop\nbin/simplesite stop")
+    with by_mod_wsgi(reader):
+        reader.type("bin/simplesite-httpd start")
+        reader.expect("http://127.0.0.1:8880/")
+        reader.type("bin/simplesite-httpd stop")
+
+
+def activate(reader: Reader) -> None:
+    reader.install("Under Apache")
+    reader.begin("activate")
+    reader.type("python3 bootstrap.py")
+    _on_port_80(reader)
+    with by_mod_wsgi(reader):
+        _on_port_80(reader)
+
+
+def _on_port_80(reader: Reader) -> None:
+    (lines,) = (
+        block.lines
+        for block in pages.blocks(README, "Under Apache")
+        if "bin/pylonyard activate\n" in block.lines
+    )
+    reader.type(lines)
+    reader.expect("http://127.0.0.1/")
+    reader.type("sudo bin/pylonyard deactivate")
+    left = [
+        *reader.debian.path("/etc").glob("*/simplesite"),
+        *reader.debian.path("/etc/apache2").glob("*/simplesite.conf"),
+    ]
+    if left:
+        raise Failed(f"deactivate: expected nothing of the site in /etc, got: {left}")
+
+
+PARTS: dict[str, Callable[[Reader], None]] = {
+    "first": first,
+    "own": own,
+    "apache": apache,
+    "activate": activate,
+}
+FOR_USERS = ("apache", "activate")
+"""Parts that README has an ordinary user do, who becomes root for a line."""
+
+
+def suite(reader: Reader, words: list[str]) -> None:
+    """Run the tests, by README's second command; words are pytest's."""
+    reader.begin("suite")
+    reader.type(f"{pages.blocks(README, 'Two commands')[1].lines.strip()} {shlex.join(words)}")
+
+
+def shell(debian: Debian) -> None:
+    """Give whoever is at the terminal a shell of root's."""
+    debian.clone(f"/home/{USER}/pylonyard", USER)
+    print(f"root's shell; the checkout is /home/{USER}/pylonyard; 'su - {USER}' makes you its user")
+    subprocess.run([*debian.enter, "env", "HOME=/root", "bash", "--login"])
+
+
+def walk(debian: Debian, release: int, options: argparse.Namespace) -> bool:
+    """Do the parts one after another; return whether all went well."""
+    reader = Reader(debian, "root" if options.root else USER)
+    done = {name: PARTS[name] for name in options.parts or PARTS}
+    if options.suite:
+        done = {"suite": lambda reader: suite(reader, options.words)}
+    told, well = [], True
+    for name, part in done.items():
+        if options.root and name in FOR_USERS:
+            told.append(f"{name}: skipped: README has an ordinary user do that")
+            continue
+        began = time.monotonic()
+        try:
+            part(reader)
+            outcome = "passed"
+        except Failed as error:
+            print(error, file=sys.stderr)
+            outcome, well = "FAILED", False
+        told.append(f"{name}: {outcome}, {time.monotonic() - began:.0f} s")
+    for line in told:
+        print(f"Debian {release}, as {reader.user}: {line}", flush=True)
+    return well
+
+
+def arguments(words: list[str]) -> argparse.Namespace:
+    end = words.index("--") if "--" in words else len(words)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("parts", nargs="*", metavar="PART", help="first, own, apache, activate")
+    parser.add_argument(
+        "--debian",
+        type=int,
+        action="append",
+        choices=sorted(bare_debian.RELEASES),
+        help="which Debian; 13 by default; may be given again",
+    )
+    parser.add_argument("--root", action="store_true", help="type as root, not as a user")
+    parser.add_argument(
+        "--suite", action="store_true", help="run the tests; what follows -- is pytest's"
+    )
+    parser.add_argument("--shell", action="store_true", help="open a shell in the machine")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=bare_debian.FOLDER,
+        help="where the bases are kept, 300 MB each (%(default)s)",
+    )
+    parser.add_argument(
+        "--mirror", default="", help="of Debian; by default the one that apt uses here"
+    )
+    options = parser.parse_args(words[:end])
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"expected parts among {', '.join(PARTS)}, got: {', '.join(unknown)}")
+    options.words = words[end + 1 :]
+    return options
+
+
+def main() -> int:
+    options = arguments(sys.argv[1:])
+    well = True
+    for release in options.debian or [13]:
+        try:
+            with bare_debian.machine(release, options.folder, options.mirror, True) as debian:
+                if options.shell:
+                    shell(debian)
+                else:
+                    well = walk(debian, release, options) and well
+        except Lacking as error:
+            print(f"Debian {release}: skipped: {error}", file=sys.stderr)
+            return SKIPPED
+    return 0 if well else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

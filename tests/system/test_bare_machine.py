@@ -1,0 +1,47 @@
+"""README's commands, typed on a bare Debian 13; ``benchmarks/bare_machine.py`` does the rest."""
+
+import bare_debian
+import bare_machine
+import pytest
+
+pytestmark = pytest.mark.system
+
+
+@pytest.fixture(scope="module")
+def reader():
+    """Somebody at a machine that has nothing but what README asks for."""
+    try:
+        bare_debian.need()
+        with bare_debian.machine(13) as debian:
+            yield bare_machine.Reader(debian)
+    except bare_debian.Lacking as lacking:
+        pytest.skip(str(lacking))
+
+
+def test_the_machine_has_its_own_users_processes_names_and_network(reader):
+    printed = reader.debian.type(
+        f"id -un\nhostname\ngrep -c ^{bare_debian.USER}: /etc/passwd\n"
+        "ls -d /proc/[0-9]* | wc -l\nls /sys/class/net | xargs",
+        bare_debian.USER,
+    ).stdout
+
+    user, name, entries, processes, network = printed.splitlines()
+    assert (user, name, entries, network) == (bare_debian.USER, "bare", "1", "lo tap0")
+    assert int(processes) < 10
+
+
+def test_a_line_that_fails_is_told_with_all_that_was_printed(reader):
+    with pytest.raises(
+        bare_debian.Failed, match=r"^somebody: echo so\nfalse\necho on\nexited 1:\nso\n$"
+    ):
+        reader.debian.type("echo so\nfalse\necho on\n", bare_debian.USER)
+
+    assert reader.debian.visit("http://127.0.0.1:1/")[0] == 0
+
+
+def test_the_first_command_ends_in_a_site_that_answers(reader):
+    bare_machine.first(reader)
+
+
+def test_one_s_own_application_is_served_as_readme_shows(reader):
+    bare_machine.own(reader)
