@@ -215,6 +215,7 @@ def undone() -> Iterator[None]:
         (owner, name, getattr(owner, name))
         for owner, name in (
             (zc.buildout.buildout, "Buildout"),
+            (zc.buildout.buildout, "_open"),
             (zc.buildout.easy_install, "_move_to_eggs_dir_and_compile"),
             (zc.buildout.easy_install.Installer, "_get_dest_dist_paths"),
             (zc.buildout.easy_install.Installer, "_fetch"),

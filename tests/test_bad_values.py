@@ -86,8 +86,12 @@ APP = [
         {"app:eggs": "not a requirement"},
         "[app] eggs: expected a requirement such as SimpleSite==0.3.0, got 'not a requirement'",
     ),
-    ({"app:eggs": "Missing"}, "[app] eggs: Couldn't find a distribution for 'Missing'."),
-    ({"app:eggs": "Shop ==9"}, "[app] eggs: Couldn't find a distribution for 'Shop==9'."),
+    (
+        {"app:eggs": "Missing"},
+        "[app] eggs: cannot have Missing: it is not in {1}/cache/dist, {1}/wheels, nor is there a "
+        "page of it in the index {1}/index",
+    ),
+    ({"app:eggs": "Shop ==9"}, "[app] eggs: cannot have Shop==9: there is only Shop 1.0"),
     (
         {"app:develop": "src/nothing"},
         "[app] develop: cannot build {0}/src/nothing: no pyproject.toml and no setup.py there",
@@ -439,9 +443,13 @@ def refused(sandbox, options):
 def test_bad_value_is_one_line_and_changes_nothing(live, undone, options, message):
     told = refused(live, options)
 
-    assert told == message.replace("{0}", str(live.directory))
+    assert told == spelled(message, live)
     assert "\n" not in told
     assert live.snapshot(".installed.cfg") == live.before
+
+
+def spelled(message, sandbox):
+    return message.replace("{0}", str(sandbox.directory)).replace("{1}", str(sandbox.store))
 
 
 @pytest.mark.parametrize(("options", "message"), LATE)
@@ -456,7 +464,7 @@ def test_what_is_found_out_late_changes_nothing_that_is_live(live, undone, optio
 
     before = of_what_is_live()
 
-    assert refused(live, options) == message.replace("{0}", str(live.directory))
+    assert refused(live, options) == spelled(message, live)
     assert of_what_is_live() == before
 
 

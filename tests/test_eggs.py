@@ -55,15 +55,19 @@ def test_project_of_the_checkout_is_preferred_to_an_egg(locate, tmp_path):
 @pytest.mark.parametrize(
     ("requirement", "message"),
     [
-        ("Missing", "[app] eggs: Couldn't find a distribution for 'Missing'."),
-        ("Shop ==9", "[app] eggs: Couldn't find a distribution for 'Shop==9'."),
+        (
+            "Missing",
+            "[app] eggs: cannot have Missing: it is not in {0}/cache/dist, {0}/wheels, nor is "
+            "there a page of it in the index {0}/index",
+        ),
+        ("Shop ==9", "[app] eggs: cannot have Shop==9: there is only Shop 1.0"),
     ],
 )
-def test_egg_that_cannot_be_had_is_one_line(locate, requirement, message):
+def test_egg_that_cannot_be_had_is_one_line(locate, sandbox, requirement, message):
     with pytest.raises(OptionError) as caught:
         locate(requirement)
 
-    assert str(caught.value) == message
+    assert str(caught.value) == message.format(sandbox.store)
 
 
 def test_pin_that_contradicts_a_requirement_is_one_line(locate):

@@ -17,7 +17,7 @@ from typing import Any
 import zc.buildout.easy_install
 from zc.buildout import UserError, buildout
 
-from pylonyard import cache_record, drafts, installed, locking, settling
+from pylonyard import cache_record, complaints, config_files, drafts, installed, locking, settling
 from pylonyard.layout import Layout
 
 log = logging.getLogger("pylonyard")
@@ -29,16 +29,18 @@ _fetch = zc.buildout.easy_install.Installer._fetch
 
 
 @contextmanager
-def in_one_line() -> Iterator[None]:
-    """Tell what the machine refuses in one line, not as an internal error."""
+def in_one_line(run: Any) -> Iterator[None]:
+    """Tell what a user can mend in one line, not as an internal error."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in drafts.UNWRITABLE:
+    except Exception as error:
+        line = complaints.told(error, run)
+        if line is None and isinstance(error, OSError) and error.errno in drafts.UNWRITABLE:
+            where = error.filename or os.getcwd()
+            line = f"cannot write {where}: {error.strerror}; mend that, and run again"
+        if line is None or (isinstance(error, UserError) and str(error) == line):
             raise
-        where = error.filename or os.getcwd()
-        advice = "mend that, and run again"
-        raise UserError(f"cannot write {where}: {error.strerror}; {advice}") from error
+        raise UserError(line) from error
 
 
 class Buildout(buildout.Buildout):
@@ -48,13 +50,14 @@ class Buildout(buildout.Buildout):
     _current = ""
 
     def __init__(self, *words: Any, **named: Any) -> None:
-        with in_one_line():
+        with in_one_line(self):
             super().__init__(*words, **named)
+            config_files.check(self, words[1] if len(words) > 1 else ())
 
     def install(self, args: Any) -> None:
         """Do what ``bin/buildout`` does, one run at a time."""
         layout = Layout.of(self)
-        with in_one_line():
+        with in_one_line(self):
             locking.hold(layout.directory)
             drafts.use(layout.cache)
             self._current = current(layout.directory)
@@ -263,6 +266,7 @@ def copied(option: buildout.SectionKey, memo: Any) -> buildout.SectionKey:
 
 def prepare() -> None:
     """Have zc.buildout do all of this."""
+    config_files.prepare()
     buildout.SectionKey.__deepcopy__ = copied
     buildout.Buildout = Buildout
     buildout._install_and_load = load_recipe

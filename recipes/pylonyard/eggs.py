@@ -13,7 +13,7 @@ from zc.buildout import UserError
 from zc.buildout.buildout import Options
 from zc.buildout.easy_install import pkg_resources
 
-from pylonyard import missing, modwsgi_source
+from pylonyard import missing, modwsgi_source, sought
 from pylonyard.errors import OptionError
 from pylonyard.index_pages import Places
 from pylonyard.interpreters import Interpreter
@@ -141,7 +141,10 @@ def locations(
         if layout.offline:
             found = _missing(buildout, requirements, projects, versions)
             raise_missing(buildout, section, found, Places.of(buildout, links, index))
-        raise OptionError(section, [f"eggs: {' '.join(str(error).split())}"]) from error
+        reason = " ".join(str(error).split())
+        if isinstance(error, zc.buildout.easy_install.MissingDistribution):
+            reason = sought.told(error, buildout, Places.of(buildout, links, index))
+        raise OptionError(section, [f"eggs: {reason}"]) from error
     # A working set is in another order when it was downloaded in this run.
     ordered = zc.buildout.easy_install.sort_working_set(
         sorted(working_set, key=lambda dist: dist.key), str(layout.eggs), developed

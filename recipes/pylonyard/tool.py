@@ -1,7 +1,9 @@
 """``bin/buildout``: zc.buildout with this project's defaults and one lock."""
 
 import logging
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from pylonyard import late_pip
@@ -12,7 +14,7 @@ with late_pip.imported_late():
 
 from zc.buildout.buildout import SectionKey
 
-from pylonyard import careful, integrity, offline_mend, wheels
+from pylonyard import careful, integrity, offline_mend, sought, wheels
 
 DEFAULTS = {
     # A user's ~/.buildout/default.cfg and any buildout.cfg override these.
@@ -51,8 +53,13 @@ def prepare() -> None:
     # "Reading ..." and "Downloading ..." of every page would bury what matters.
     zc.buildout.easy_install.AllowHostsPackageIndex.info = zc.buildout.easy_install.logger.debug
     offline_mend.apply()
+    sought.apply()
     zc.buildout.easy_install.UNPACKERS[".whl"] = unpack_wheel
     careful.prepare()
+
+
+def _is_verbose(words: Sequence[str]) -> bool:
+    return any(re.fullmatch("-[A-Za-z]*v[A-Za-z]*", word) for word in words)
 
 
 def main() -> None:
@@ -60,4 +67,7 @@ def main() -> None:
     # Where there is no room for what is told, a trace of the logging would not help.
     logging.raiseExceptions = False
     prepare()
+    if not _is_verbose(sys.argv[1:]):
+        # What it was about is told by the error itself.
+        zc.buildout.buildout._doing = lambda: None
     zc.buildout.buildout.main(sys.argv[1:])

@@ -1,0 +1,188 @@
+"""The configuration files of a run: where something stands in them, and what is mistyped there.
+
+zc.buildout takes what it does not know for somebody's own, so a section that nobody uses
+and whose name is nearly another's goes unnoticed; and the last of two options of one name
+wins, without a word.
+"""
+
+import difflib
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from pathlib import Path
+from typing import Any
+
+from zc.buildout import UserError, buildout
+
+_open = buildout._open
+
+HEADER = re.compile(r"\[\s*([^\s\[\]:{}]+)\s*(:[^\]]*)?\]")
+OPTION = re.compile(r"([^\s{}\[\]=:#;][^{}\[\]=:]*?)\s*=(?!>)")
+NEAR = 0.75
+"""How alike two names are, from 0 to 1, if one may be meant by the other."""
+
+_read: dict[Path, list[str]] = {}
+"""The lines of the files that were read, those first that overrule others."""
+
+
+def near(name: str, known: Iterable[str], cutoff: float = NEAR) -> str:
+    """Return "; did you mean ...?", or nothing."""
+    found = difflib.get_close_matches(name, sorted(known), n=1, cutoff=cutoff)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def opened(base: str, name: str, seen: list[str], *words: Any) -> Any:
+    """Read a configuration file as zc.buildout does, and all that it extends.
+
+    :raises UserError: in one line, if it cannot be read
+    """
+    if buildout._isurl(name) or buildout._isurl(base):
+        return _open(base, name, seen, *words)
+    path = Path(base, name)
+    if os.path.realpath(path) in map(os.path.realpath, seen):
+        raise UserError(f"{_extends(seen, name)}: it extends that file in turn")
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        byte = error.object[error.start]
+        problem = f"expected UTF-8, got the byte 0x{byte:02x}; save the file as UTF-8"
+        raise UserError(f"{shown(path)}, line {line}: {problem}") from error
+    except OSError as error:
+        if not seen:
+            what = f"cannot read the configuration {path}: {error.strerror}"
+            raise UserError(what) from error
+        others = near(name, _beside(Path(base))) if isinstance(error, FileNotFoundError) else ""
+        raise UserError(f"{_extends(seen, name)}: {error.strerror}{others}") from error
+    _read[path] = text.splitlines()
+    _check_lines(path, _read[path])
+    return _open(base, name, seen, *words)
+
+
+def _extends(seen: Sequence[str], name: str) -> str:
+    """Return where a file says that it extends ``name``, and that this cannot be."""
+    path = Path(seen[-1])
+    lines = enumerate(_read.get(path, ()), 1)
+    number = next((n for n, line in lines if name in re.split(r"[\s=]+", line)), 0)
+    return f"{shown(path, number)}: extends: cannot extend {name}"
+
+
+def no_such(path: Path) -> str:
+    """Return what to tell of a configuration that is not there."""
+    return f"there is no configuration {path}{near(path.name, _beside(path.parent))}"
+
+
+def _beside(base: Path) -> Iterator[str]:
+    for pattern in ("*.cfg", "*/*.cfg"):
+        yield from (str(path.relative_to(base)) for path in base.glob(pattern))
+
+
+def shown(path: Path, line: int = 0) -> str:
+    """Return a file as it is called from here, with a line of it if that is known."""
+    name = os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+    return f"{name}, line {line}" if line else name
+
+
+def _check_lines(path: Path, lines: Sequence[str]) -> None:
+    """Refuse a line that is neither section nor option, and an option that is set twice.
+
+    :raises UserError: naming the line
+    """
+    for number, line in enumerate(lines, 1):
+        if line.startswith("[") and not HEADER.match(line) and "]" not in line:
+            problem = f"expected [section], got {line.strip()!r}, which has no closing bracket"
+            raise UserError(f"{shown(path, number)}: {problem}")
+    first: dict[tuple[str, str], tuple[int, str]] = {}
+    for header, name, number, value in options(lines):
+        if name.endswith(("+", "-")):
+            continue
+        before, other = first.setdefault((header, name), (number, value))
+        if other != value:
+            problem = f"[{header}] {name}: set in line {before} already; keep one of them"
+            raise UserError(f"{shown(path, number)}: {problem}")
+
+
+def options(lines: Iterable[str]) -> Iterator[tuple[str, str, int, str]]:
+    """Yield section (with its condition, if any), name, line number and text of each option."""
+    header, found = "", None
+    for number, line in enumerate(lines, 1):
+        if line[:1] in ("#", ";"):
+            continue
+        if found and (line[:1].isspace() or not line):
+            found = (*found[:3], f"{found[3]}\n{line.strip()}".strip())
+            continue
+        if found:
+            yield found
+            found = None
+        if section := HEADER.match(line):
+            header = section[1] + (section[2] or "")
+        elif option := OPTION.match(line):
+            found = (header, option[1].rstrip(), number, line[option.end() :].strip())
+    if found:
+        yield found
+
+
+def place(section: str, option: str = "") -> str:
+    """Return where an option, or a section, stands: file, line, section and option."""
+    named = f"[{section}] {option}".rstrip()
+    for path, lines in _read.items():
+        for header, name, number, _ in options(lines):
+            if header.partition(":")[0] == section and name.rstrip("+- ") == option:
+                return f"{shown(path, number)}: {named}"
+        for number, line in enumerate(lines, 1):
+            header_line = HEADER.match(line)
+            if header_line and header_line[1] == section and not option:
+                return f"{shown(path, number)}: {named}"
+    return named
+
+
+def check(run: Any, given: Iterable[tuple[str, str, str]]) -> None:
+    """Refuse sections and options of ``[buildout]`` that look like slips.
+
+    :param given: section, option and value of each of the command line's
+    :raises UserError: naming where it stands, and what is meant
+    """
+    raw: Mapping[str, Mapping[str, str]] = run._raw
+    written = {s for s in raw if any(_is_written(k) for k in run._annotated[s].values())}
+    extended = bool(raw["buildout"].get("extensions", "").split())
+    for section, option, value in given:
+        if section not in written and section not in ("buildout", "versions") and not extended:
+            other = near(section, _sections(raw, written)).replace("?", f":{option}?")
+            raise UserError(f"{section}:{option}={value}: there is no section [{section}]{other}")
+    for section in sorted(written - _sections(raw, written)):
+        other = near(section, _sections(raw, written))
+        if other and not _is_mentioned(section, raw):
+            raise UserError(f"{place(section)}: unknown{other}")
+    for option in sorted(set(raw["buildout"]) - KNOWN):
+        other = near(option, KNOWN, 0.85)
+        if other and not _is_mentioned(f"buildout:{option}", raw):
+            raise UserError(f"{place('buildout', option)}: unknown{other}")
+
+
+KNOWN: Set[str] = {
+    *buildout._buildout_default_options,
+    *("develop", "directory", "extends", "extends-cache", "extensions", "find-links", "index"),
+    *("optional-extends", "parts", "versions", "download-cache"),
+}
+"""The options of ``[buildout]``."""
+
+
+def _is_written(key: Any) -> bool:
+    return key.source not in ("COMMAND_LINE_VALUE", "DEFAULT_VALUE", "COMPUTED_VALUE")
+
+
+def _sections(raw: Mapping[str, Mapping[str, str]], written: Collection[str]) -> set[str]:
+    """Return the sections that a run surely uses."""
+    used = {name for name in raw if "recipe" in raw[name] or "<" in raw[name]}
+    return used | {"buildout", raw["buildout"].get("versions", "versions")}
+
+
+def _is_mentioned(name: str, raw: Mapping[str, Mapping[str, str]]) -> bool:
+    word = re.compile(rf"(?<![\w.-]){re.escape(name)}(?![\w.-])")
+    return any(word.search(text) for section in raw.values() for text in section.values())
+
+
+def prepare() -> None:
+    """Have zc.buildout read its files through this."""
+    _read.clear()
+    buildout._open = opened
