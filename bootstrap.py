@@ -165,14 +165,24 @@ def usable_wheels(pip_wheel):
     return usable
 
 
-def download(cache, lists):
+def download(cache, lists, pins):
+    """Bring the wheels of ``pins`` into the cache; by pip, if the index takes more than asking."""
+    from pylonyard import tool_wheels  # Its imports take long, and mostly nothing is missing.
+
     cache.dist.mkdir(parents=True, exist_ok=True)
+    say(f"Downloading the tools into {cache.dist}")
+    with progress.of("bootstrap: Downloading", len(pins), unit="wheels") as step:
+        tool_wheels.bring(pins, cache.dist, lambda name: step.at(step.done + 1, name))
+    if cached(cache, pins, usable_wheels(cached_pip(cache)))[1]:
+        download_by_pip(cache, lists)
+
+
+def download_by_pip(cache, lists):
     command = ["download"]
     command += ["--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"]
     command += ["--require-hashes", "--dest", str(cache.dist)]
     for path in lists:
         command += ["--requirement", str(path)]
-    say(f"Downloading the tools into {cache.dist}")
     wanted = sum(1 for path in lists for _ in requirements(path))
     with pip_command(cache) as pip:
         status, errors = followed([*pip, *command], wanted)
@@ -204,7 +214,8 @@ def tools(cache, lists, offline):
     pins = [pin for path in lists for pin in requirements(path)]
     found, missing = cached(cache, pins, usable_wheels(cached_pip(cache)))
     if missing and not offline:
-        download(cache, lists)
+        lacking = [(n, v, digests) for n, v, digests in pins if f"{n}=={v}" in missing]
+        download(cache, lists, lacking)
         found, missing = cached(cache, pins, usable_wheels(cached_pip(cache)))
     if missing:
         fail(

@@ -32,7 +32,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fresh_checkout import ROOT
+from fresh_checkout import ROOT, share_cache
 
 PINS = """
 import sys
@@ -70,8 +70,7 @@ class Bench:
             shutil.copytree(self.caches / "dist", checkout / "cache" / "dist")
         elif state == "shared":
             (home / ".buildout").mkdir()
-            shared = f"download-cache = {self.caches}\neggs-directory = {self.caches}/eggs\n"
-            (home / ".buildout" / "default.cfg").write_text(f"[buildout]\n{shared}")
+            share_cache(home / ".buildout", self.caches)
         taken = self._timed([[self.python, "bootstrap.py", "site:port=8080"]], checkout, home)
         if not self.pins:
             self.pins = self._pins(checkout)
@@ -98,16 +97,12 @@ class Bench:
         (run / "home").mkdir(parents=True)
         return run, run / "home"
 
-    def _timed(
-        self, commands: Iterable[list[str | Path]], folder: Path, home: Path
-    ) -> Taken:
+    def _timed(self, commands: Iterable[list[str | Path]], folder: Path, home: Path) -> Taken:
         began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         for command in commands:
             self._run(command, folder, home)
         passed, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-        return Taken(
-            passed, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        )
+        return Taken(passed, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
     def _run(self, command: list[str | Path], folder: Path, home: Path) -> str:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "XDG"))}

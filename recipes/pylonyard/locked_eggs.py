@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 from pylonyard.closure import described, follow, name_of
 from pylonyard.errors import OptionError
 from pylonyard.integrity import Verified
-from pylonyard.locked_files import Files
+from pylonyard.locked_files import Files, Target
 from pylonyard.pylock import Locked
 from pylonyard.wheels import WheelError, egg_name
 
@@ -92,7 +92,9 @@ class LockedEggs:
         egg = layout.eggs / egg_name(Path(wheel))
         if self.verified.unchanged(egg, digests):
             return egg, egg
-        place = self.files.get(package, wheel)
+        place = self.files.get(
+            package, wheel, Target(self.environment, own_tags(), eggs=layout.eggs)
+        )
         self.wanted[place] = digests
         return egg, place
 

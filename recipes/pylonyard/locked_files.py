@@ -1,5 +1,6 @@
 """Files of the download cache that a lock names: brought if need be, always verified."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from packaging.requirements import Requirement
 from packaging.tags import Tag
 from packaging.utils import canonicalize_name
 
-from pylonyard import drafts, index_pages, sandboxes, tags
+from pylonyard import connections, drafts, index_pages, progress, sandboxes, tags
 from pylonyard.errors import CommandError, OptionError
 from pylonyard.index_pages import Places
 from pylonyard.integrity import check_file
@@ -70,13 +71,16 @@ class Files:
     module: Callable[[], str | None] = lambda: None
     """Which source archive of mod_wsgi another part will want, if it will."""
 
-    def get(self, package: Locked, name: str) -> Path:
+    def get(self, package: Locked, name: str, target: Target | None = None) -> Path:
         """Return the file ``name`` of ``package`` in the download cache.
 
+        :param target: who else's files are brought along, if this one has to be
         :raises OptionError: naming it, if it cannot be had or is not what was locked
         """
         digests = {package.files[name]}
         place = self.layout.dist / name
+        if target and not place.exists():
+            self._get_all(target)
         try:
             if not place.exists():
                 self._bring(package, name, digests)
@@ -84,6 +88,24 @@ class Files:
         except (CommandError, WheelError) as error:
             raise OptionError(self.section, [f"lock: {error}"]) from error
         return place
+
+    def _get_all(self, target: Target) -> None:
+        """Bring what the cache lacks of the files for ``target``, several at once.
+
+        What cannot be had is told when it is wanted, if it ever is.
+        """
+        if self.layout.offline:
+            return
+        lacking = [
+            (package, file)
+            for package, file in self._wanted_by(target)
+            if not (self.layout.dist / file).exists()
+        ]
+        brought = connections.at_once(lambda each: self.get(*each), lacking)
+        doing = progress.of("Downloading", len(lacking), unit="files")
+        with contextlib.suppress(OptionError), doing as step:
+            for (_, file), _ in brought:
+                step.at(step.done + 1, file)
 
     def package(
         self, wanted: Requirement, environment: Mapping[str, str], pins: Mapping[str, str]
@@ -110,17 +132,18 @@ class Files:
 
     def missing(self, name: str) -> str:
         """Return the line that names all files which the cache lacks, ``name`` among them."""
-        module = canonicalize_name(PROJECT)
-        wanted = [
-            file
-            for target in self.targets()
-            for package, file in target.files(self.lock)
-            if package.name != module and not target.is_installed(file)
-        ]
+        wanted = [file for target in self.targets() for _, file in self._wanted_by(target)]
         wanted += filter(None, [name, self.module()])
         lacking = Missing({file: None for file in wanted if not (self.layout.dist / file).exists()})
         words = options(self.layout, self.places, self.lock.path)
         return lacking.told(self.layout, words)
+
+    def _wanted_by(self, target: Target) -> Iterator[tuple[Locked, str]]:
+        """Yield what a lock has for ``target``, but for eggs that are there, and mod_wsgi."""
+        module = canonicalize_name(PROJECT)
+        for package, file in target.files(self.lock):
+            if package.name != module and not target.is_installed(file):
+                yield package, file
 
     def stale(self, problem: str) -> OptionError:
         """Return the error that the lock does not fit the configuration, with what to do."""

@@ -16,13 +16,13 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
-from pylonyard import drafts, sandbox_trees, tags, virtualenvs
+from pylonyard import drafts, sandbox_trees, virtualenvs
 from pylonyard.closure import described, follow
 from pylonyard.errors import CommandError, OptionError
 from pylonyard.integrity import Verified
 from pylonyard.layout import Layout
 from pylonyard.locked_eggs import LockedEggs
-from pylonyard.locked_files import Files
+from pylonyard.locked_files import Files, Target
 from pylonyard.pylock import Locked
 from pylonyard.virtualenvs import COMPLETE, VIRTUALENV, Build, Contents
 from pylonyard.wheels import WheelError
@@ -63,8 +63,8 @@ class LockedBuild(Build):
     def __init__(self, files: Files, *words: Any) -> None:
         super().__init__(*words)
         self.files = files
-        self.environment = tags.environment(self.contents.interpreter)
-        self.tags = tags.supported(self.contents.interpreter)
+        self.target = Target.of(self.contents.interpreter, files.from_source)
+        self.environment, self.tags = self.target.environment, self.target.tags
         self.verified = Verified(self.layout.cache)
 
     def build(self) -> None:
@@ -115,7 +115,7 @@ class LockedBuild(Build):
     def _copied(self, wanted: Requirement) -> Path:
         package = self._package(wanted)
         name = package.wheel_for(self.tags)
-        wheel = self.files.get(package, name) if name else self._built(package)
+        wheel = self.files.get(package, name, self.target) if name else self._built(package)
         copy = self.wheels / wheel.name
         return copy if copy.exists() else Path(shutil.copyfile(wheel, copy))
 

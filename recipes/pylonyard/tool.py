@@ -3,6 +3,7 @@
 import logging
 import re
 import sys
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ with late_pip.imported_late():
 
 from zc.buildout.buildout import SectionKey
 
-from pylonyard import careful, integrity, offline_mend, sought, wheels
+from pylonyard import careful, connections, integrity, offline_mend, sought, wheels
 
 DEFAULTS = {
     # A user's ~/.buildout/default.cfg and any buildout.cfg override these.
@@ -52,6 +53,7 @@ def prepare() -> None:
         options[name] = SectionKey(value, "DEFAULT_VALUE")
     # "Reading ..." and "Downloading ..." of every page would bury what matters.
     zc.buildout.easy_install.AllowHostsPackageIndex.info = zc.buildout.easy_install.logger.debug
+    urllib.request.install_opener(connections.opener())
     offline_mend.apply()
     sought.apply()
     zc.buildout.easy_install.UNPACKERS[".whl"] = unpack_wheel
