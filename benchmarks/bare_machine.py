@@ -16,6 +16,7 @@ install ("Debian: ...") is installed first.  Parts:
     own         "Your own application": each that README shows
     apache      "Under Apache", by proxy and with mod_wsgi; the private Apache answers 200
     activate    the same two on port 80: activate --dry-run, activate, deactivate
+    server      the page "On a real server", from its first line to its last, as root
 
 Needs root, debootstrap and slirp4netns.  Exits with 0 if all went well, 1 if not, and 77
 if it had to be skipped, saying what is lacking.
@@ -23,6 +24,7 @@ if it had to be skipped, saying what is lacking.
 
 import argparse
 import contextlib
+import re
 import shlex
 import subprocess
 import sys
@@ -36,6 +38,7 @@ from bare_debian import USER, Debian, Failed, Lacking
 from fresh_checkout import ROOT
 
 README = ROOT / "README.md"
+SERVER = ROOT / "docs" / "on-a-real-server.rst"
 SKIPPED = 77
 
 
@@ -156,6 +159,10 @@ def _on_port_80(reader: Reader) -> None:
     reader.type(lines)
     reader.expect("http://127.0.0.1/")
     reader.type("sudo bin/pylonyard deactivate")
+    _expect_nothing_in_etc(reader)
+
+
+def _expect_nothing_in_etc(reader: Reader) -> None:
     left = [
         *reader.debian.path("/etc").glob("*/simplesite"),
         *reader.debian.path("/etc/apache2").glob("*/simplesite.conf"),
@@ -164,11 +171,47 @@ def _on_port_80(reader: Reader) -> None:
         raise Failed(f"deactivate: expected nothing of the site in /etc, got: {left}")
 
 
+def server(reader: Reader) -> None:
+    """Do what the page "On a real server" says, as root; the site is in ``/srv``."""
+    reader = Reader(reader.debian, "root")
+    reader.debian.clone("/usr/src/simplesite")
+    # What the page takes for granted: a repository, and that the name leads here.
+    address = next(re.finditer(r"https://\S+", SERVER.read_text(encoding="utf-8")))[0]
+    reader.type(f"git config --global url./usr/src/simplesite.insteadOf {address}")
+    with reader.debian.path("/etc/hosts").open("a") as hosts:
+        hosts.write("127.0.0.1 www.example.org\n")
+    reader.debian.let_services_start()
+    for block in pages.blocks(SERVER):
+        if block.file:
+            reader.write(block.file, block.text)
+        elif block.kind in pages.TYPED:
+            _expect_of(reader, block, reader.type(block.lines))
+            # A shell stays where it went.
+            for folder in re.findall(r"(?m)^cd (\S+)$", block.lines):
+                reader.folder = folder
+
+
+def _expect_of(reader: Reader, block: pages.Block, said: str) -> None:
+    """Fail unless the page's promises hold after a block."""
+    last = said.strip().rpartition("\n")[2]
+    if block.lines.endswith("bin/pylonyard activate\n"):
+        wanted = "# simplesite: open http://www.example.org/ (visited just now: it answers 200)"
+        if last != wanted:
+            raise Failed(f"activate: expected its last line to be {wanted!r}, got {last!r}")
+        reader.expect("http://127.0.0.1/", "www.example.org")
+        owner = reader.debian.type("stat -c %U:%a /srv/simplesite/var/data/simplesite").stdout
+        if owner != "simplesite:750\n":
+            raise Failed(f"var/data/simplesite: expected simplesite:750, got {owner}")
+    if "deactivate" in block.lines:
+        _expect_nothing_in_etc(reader)
+
+
 PARTS: dict[str, Callable[[Reader], None]] = {
     "first": first,
     "own": own,
     "apache": apache,
     "activate": activate,
+    "server": server,
 }
 FOR_USERS = ("apache", "activate")
 """Parts that README has an ordinary user do, who becomes root for a line."""
@@ -216,7 +259,7 @@ def arguments(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("parts", nargs="*", metavar="PART", help="first, own, apache, activate")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument(
         "--debian",
         type=int,

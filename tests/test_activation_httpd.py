@@ -6,6 +6,7 @@ import ssl
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from pylonyard.activation import httpd
@@ -137,3 +138,40 @@ def test_last_complaint_since_then_is_told(tmp_path):
         stream.write("[Sun] [core:notice] [pid 1] fine\n[Sun] [core:error] [pid 1] it is broken\n")
 
     assert logs.told().endswith("it is broken")
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        "PermissionError: [Errno 13] Permission denied: '/srv/shop/var/data/shop.db'",
+        "(13)Permission denied: mod_wsgi (pid=7): Unable to stat Python home /srv/shop",
+        "sqlalchemy.exc.OperationalError: unable to open database file",
+        "ModuleNotFoundError: No module named 'shop'",
+    ],
+)
+def test_what_made_it_fail_is_told_not_that_it_took_too_long(tmp_path, cause):
+    log = tmp_path / "error.log"
+    logs = httpd.Logs.now([log])
+    lines = ["mod_wsgi: Exception occurred within WSGI script", cause, "Timeout (WSGI0025): shop"]
+    log.write_text("".join(f"[Sun] [wsgi:error] [pid 1:tid 2] {line}\n" for line in lines))
+
+    assert logs.told() == cause
+
+
+def test_configuration_is_sound_before_apache_ever_ran(monkeypatch, tmp_path):
+    """``/run`` is empty after a boot; Apache's first start makes its folder there."""
+    seen = []
+
+    def run(command, what, *, environment, **more):
+        seen.append(environment["APACHE_RUN_DIR"])
+        assert os.path.isdir(seen[-1])
+
+    monkeypatch.setattr(httpd, "run", run)
+    apache = httpd.Httpd(Tree(Path("/")))
+    for folder in (tmp_path / "none", tmp_path):
+        apache.__dict__["environment"] = {"APACHE_RUN_DIR": str(folder)}
+        apache.test()
+
+    assert seen[1] == str(tmp_path)
+    assert seen[0] != str(tmp_path / "none")
+    assert not os.path.exists(seen[0])

@@ -367,7 +367,9 @@ def test_folder_of_another_account_is_told_not_changed():
     made = plan(release, seen)
 
     assert made.steps == ()
-    assert made.notes[0] == "/srv: www-data may not use it; chmod o+x it"
+    assert made.notes[0] == (
+        "/srv: www-data may not use it; serve from below /srv: docs/on-a-real-server.rst"
+    )
 
 
 def test_mod_wsgi_as_root_is_refused():

@@ -1,4 +1,5 @@
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -67,8 +68,7 @@ def test_folder_that_everybody_writes_is_refused(tree):
         tree.put("/etc/cron.d/shop", OURS)
 
     assert str(caught.value) == (
-        f"{place}: everybody may write into it, and root would write there; "
-        f"chown root {place} && chmod go-w {place}"
+        f"{place}: everybody may write into it, and root would write there; chmod o-w {place}"
     )
 
 
@@ -146,9 +146,28 @@ def test_files_that_others_can_change_are_not_believed(tmp_path):
         trust.check([file], believed)
 
     assert str(caught.value) == (
-        f"{file}: everybody could change what root is to use; "
-        f"chown root {file} && chmod go-w {file}"
+        f"{file}: everybody could change what root is to use; chmod o-w {file}"
     )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize(
+    ("shell", "by_sudo"), [("/bin/bash", "let jo run this by sudo, or "), ("/bin/false", "")]
+)
+def test_home_of_another_is_not_taken_from_its_owner(tmp_path, monkeypatch, shell, by_sudo):
+    """What the advice says, harms nobody who follows it."""
+    os.chown(tmp_path, 4321, 4321)
+    account = pwd.struct_passwd(("jo", "x", 4321, 4321, "", "/home/jo", shell))
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: account)
+
+    with pytest.raises(ActivationError) as caught:
+        trust.check([tmp_path], trust.trusted({}))
+
+    assert str(caught.value) == (
+        f"{tmp_path}: its owner jo could change what root is to use; {by_sudo}"
+        "serve from a checkout of root's, below /srv: docs/on-a-real-server.rst"
+    )
+    trust.check([tmp_path], trust.trusted({"SUDO_UID": "4321"}))
 
 
 def test_libraries_of_a_module_are_looked_up_by_whatever_name():
@@ -203,7 +222,7 @@ def test_source_that_others_can_change_is_refused(tmp_path):
     (tmp_path / "cart.py").touch()
     (tmp_path / "cart.py").chmod(0o666)
 
-    with pytest.raises(ActivationError, match=r"cart\.py: everybody .*; chown root .*cart\.py && "):
+    with pytest.raises(ActivationError, match=r"cart\.py: everybody .*; chmod o-w .*cart\.py"):
         trust.check(trust.imported(tmp_path), trust.trusted({}))
 
 

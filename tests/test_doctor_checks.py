@@ -310,7 +310,7 @@ def test_folder_that_root_must_not_trust_is_red_by_the_name_of_the_check(place, 
 
     assert (found.check, found.ok) == ("apache-running", False)
     assert "/etc/apache2" in found.text
-    assert found.advice.startswith("chown root ")
+    assert found.advice.startswith("chmod o-w ")
 
 
 def test_each_check_is_in_the_table_by_the_name_of_its_line(place):

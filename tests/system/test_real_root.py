@@ -75,7 +75,8 @@ def test_site_is_served_then_all_is_as_before(proxy):
 
     said = proxy.pylonyard("activate")
 
-    assert said.splitlines()[-1] == "# release 1 is active now"
+    assert said.splitlines()[-3] == "# release 1 is active now"
+    assert said.splitlines()[-2].startswith("# simplesite: answers 200 as http://www.example.org/")
     assert proxy.visit() == "200"
     assert proxy.owners("production.ini") == {"simplesite"}
     assert proxy.run("/etc/init.d/simplesite", "status").stdout.startswith("simplesite: running")
@@ -92,6 +93,8 @@ def test_site_is_served_then_all_is_as_before(proxy):
 
 
 def test_apache_that_does_not_run_is_started_and_stopped(proxied):
+    # As after a boot: nothing that Apache makes at its first start is there.
+    proxied.run("rm", "-rf", "/run/apache2", "/run/lock/apache2")
     before = proxied.snapshot()
 
     assert "service apache2 start" in proxied.pylonyard("activate").splitlines()
@@ -109,9 +112,12 @@ def test_dry_run_tells_the_same_steps_and_takes_none(proxy):
 
     assert difference(before, proxy.snapshot()) == ""
     taken = proxy.pylonyard("activate")
-    assert [x for x in told.splitlines() if x[0] != "#"] == [
-        x for x in taken.splitlines() if x[0] != "#"
-    ]
+    assert _steps(told) == _steps(taken)
+
+
+def _steps(said):
+    """Return the commands, without notes, and without how long one takes on a slow machine."""
+    return [x for x in said.splitlines() if not x.startswith(("#", "Running "))]
 
 
 def test_edited_conffile_is_kept(proxy):
@@ -316,7 +322,7 @@ def test_what_embedding_needed_open_is_closed_for_a_server_of_its_own(changing):
     assert machine.visit() == "200"
     assert data.stat().st_mode == before
     assert "simplesite" not in machine.run("id", "-Gn", "www-data").stdout.split()
-    assert "nothing to do" in change(3)
+    assert "nothing to do" in machine.pylonyard("activate")
 
 
 COMMENT = """

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from pylonyard.activation import journal as journals
+from pylonyard.activation import ownership
 from pylonyard.activation.conffiles import kept_as
 from pylonyard.activation.effects import Effects
 from pylonyard.activation.entries import ABSENT, Change, Changes, Entry, difference
@@ -25,6 +27,9 @@ from pylonyard.activation.steps import (
     Join,
     Keep,
     Lay,
+    MakeAccount,
+    Own,
+    Permit,
     Reload,
     Restore,
     Serve,
@@ -184,6 +189,11 @@ class Carrier:
             case Grant():
                 words = [*step.words[:-1], str(self.tree.path(str(step.path)))]
                 run(words, step.words[0], account=step.user)
+            case MakeAccount():
+                self._run(shlex.split(step.command))
+                self.left.append(f"the account {step.user} stays")
+            case Own() | Permit():
+                ownership.settle(step)
             case Share():
                 share(self.tree, step)
             case Serve():

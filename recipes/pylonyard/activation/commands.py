@@ -4,10 +4,11 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from pylonyard.activation import access, beside, closing, sources, trust, world
+from pylonyard.activation import access, address, beside, closing, sources, trust, world
 from pylonyard.activation import journal as journals
 from pylonyard.activation import note as notes
 from pylonyard.activation.carrying import (
@@ -21,6 +22,7 @@ from pylonyard.activation.carrying import (
     unfailing,
 )
 from pylonyard.activation.effects import Effects
+from pylonyard.activation.entries import ABSENT
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.httpd import Httpd, Logs
 from pylonyard.activation.journal import Journal
@@ -135,6 +137,15 @@ class Activation:
             self._close(carrier, release)
         what = "is active now" if made.steps else "is active; there is nothing to do"
         carrier.say(f"# release {release.number} {what}")
+        if self.tree.is_machine or carrier.httpd.pid:
+            for line in chain.from_iterable(map(address.told, self._visible(release))):
+                carrier.say(f"# {line}")
+
+    def _visible(self, release: sources.Release) -> Iterator[sources.Site]:
+        """Yield the sites, as visitors find them where there is no Apache, too."""
+        has_apache = self.tree.read(f"{world.APACHE}/apache2.conf") != ABSENT
+        for site in release.sites:
+            yield site if has_apache else replace(site, mode="")
 
     def deactivate(self, say: Say) -> None:
         """Make the machine what it was before the first activation."""
@@ -147,6 +158,8 @@ class Activation:
                 say("# no release of this sandbox is active; there is nothing to do")
                 return
             self._take_away(carrier, journal.ours)
+        for account in sorted({s.account for s in (journal.note or Note()).sites.values()}):
+            carrier.say(f"# the account {account} stays, with all that is its own in var")
         carrier.say(f"# release {journal.release} is not active any more")
 
     def _left_over(self, ours: Effects, release: sources.Release) -> Effects:

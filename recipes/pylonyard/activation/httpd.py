@@ -6,8 +6,10 @@ import re
 import signal
 import ssl
 import subprocess
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -100,10 +102,26 @@ class Httpd:
         :raises ActivationError: with Apache's own words
         """
         command = ["apache2", "-d", str(self.folder), "-f", "apache2.conf", *arguments]
-        try:
-            return run(command, "Apache", environment=self.environment, reason=reason)
-        except CommandError as error:
-            raise ActivationError(error.reason) from error
+        with self._run_folder() as more:
+            environment = {**self.environment, **more}
+            try:
+                return run(command, "Apache", environment=environment, reason=reason)
+            except CommandError as error:
+                raise ActivationError(error.reason) from error
+
+    @contextmanager
+    def _run_folder(self) -> Iterator[Mapping[str, str]]:
+        """Give a folder for what runs, if there is none.
+
+        ``/run`` is empty after each boot, and Apache's first start makes its own there;
+        until then it takes its configuration for wrong.
+        """
+        name = "APACHE_RUN_DIR"
+        if not self.tree.is_machine or os.path.isdir(self.environment.get(name, "/")):
+            yield {}
+            return
+        with tempfile.TemporaryDirectory(prefix="pylonyard-") as folder:
+            yield {name: folder}
 
     def test(self) -> None:
         self.apache("-t")
@@ -217,9 +235,11 @@ class Logs:
         return cls({path: _size(path) for path in paths})
 
     def told(self) -> str:
-        """Return the last complaint that has been written since, in one line."""
+        """Return the complaint that tells most of what has been written since, in one line."""
         found = [line for path, end in self.ends.items() for line in complaints(path, end)]
-        return found[-1] if found else ""
+        # What timed out, or ended, is told after what made it so.
+        causes = [line for line in found if _CAUSE.search(line)]
+        return (causes or found or [""])[-1]
 
 
 def _size(path: Path) -> int:
@@ -229,6 +249,10 @@ def _size(path: Path) -> int:
         return 0
 
 
+_CAUSE = re.compile(
+    r"Permission denied|No such file or directory|Read-only file system|No space left"
+    r"|Address already in use|^[A-Za-z_.]*(Error|Exception|Exit)\b"
+)
 _COMPLAINT = re.compile(r"[:\[](error|crit|alert|emerg)\]")
 
 

@@ -63,7 +63,7 @@ class Activated:
 class Note:
     """What is active of a sandbox; ``release`` is None if nothing is, yet."""
 
-    sandbox: str
+    sandbox: str = ""
     release: int | None = None
     since: str = ""
     """When it was activated: ``2026-01-31T23:59:59Z``."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from pylonyard.activation import access
+from pylonyard.activation import access, ground
 from pylonyard.activation.conffiles import NEW, Decision, decide
 from pylonyard.activation.entries import ABSENT
 from pylonyard.activation.errors import ActivationError
@@ -24,6 +24,7 @@ from pylonyard.activation.steps import (
     Test,
     Tool,
 )
+from pylonyard.activation.trust import PAGE
 from pylonyard.activation.world import APACHE, World
 
 RUN_LEVELS = tuple(f"/etc/rc{level}.d" for level in "0123456S")
@@ -58,6 +59,10 @@ def plan(
     """
     _expect_unclaimed(release, claimed)
     notes: list[str] = []
+    grounded = []
+    if world.grounds:
+        world = ground.presumed(world, release)
+        grounded = list(ground.steps(release, world))
     first = [*_access(release, world, notes), *_dropped(release, world, claimed, notes)]
     files = _files(release, world, notes, force_new)
     cron = [step for step in files if "/cron.d/" in step.watched[0]]
@@ -66,7 +71,7 @@ def plan(
     starting = [*_judged(files, world), *_started(release, world), *cron]
     last = list(_taken_up(release, world, notes)) if any(map(_is_apache, changes)) else []
     notes += _modes(release)
-    return Plan((*changes, *starting, *last), tuple(notes))
+    return Plan((*grounded, *changes, *starting, *last), tuple(notes))
 
 
 def _expect_unclaimed(release: Release, claimed: Mapping[str, str]) -> None:
@@ -108,8 +113,15 @@ def _access(release: Release, world: World, notes: list[str]) -> Iterator[Step]:
                     done.add(step)
                     yield step
             if world.folders.get(need.path) and not _can_be_met(need, site, world):
-                notes.append(f"{need.path}: {world.apache_user} may not use it; chmod o+x it")
+                notes.append(_hindered(need, release, world))
         yield from _shared(site, world)
+
+
+def _hindered(need: access.Need, release: Release, world: World) -> str:
+    told = f"{need.path}: {world.apache_user} may not use it"
+    # What is not of the sandbox may be somebody's home.
+    is_ours = need.path.is_relative_to(release.folder.parent.parent)
+    return f"{told}; {'chmod o+x it' if is_ours else f'serve from below /srv: {PAGE}'}"
 
 
 def _granted(need: access.Need, site: Site, world: World) -> Iterator[Step]:
@@ -249,8 +261,12 @@ def _judged(files: list[Step], world: World) -> Iterator[Step]:
 def _started(release: Release, world: World) -> Iterator[Step]:
     """Yield the start of each site's own server; never from a scratch tree."""
     for site in release.sites:
-        if site.has_server and site.name not in world.running and world.root == Path("/"):
+        if not site.has_server or world.root != Path("/"):
+            continue
+        if site.name not in world.running:
             yield Serve(site.name, "start")
+        elif site.name in world.outdated:
+            yield Serve(site.name, "try-restart")
 
 
 def _taken_up(release: Release, world: World, notes: list[str]) -> Iterator[Step]:

@@ -3,8 +3,8 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,8 @@ class Site:
     modules: tuple[str, ...] = ()
     disable_sites: tuple[str, ...] = ()
     module: Path | None = None
+    run: Path | None = None
+    """The folder in which its server keeps what it knows while it runs."""
     environment: str = ""
     """As its release says; empty if an older Pylonyard made that."""
 
@@ -73,6 +75,12 @@ class Site:
         return [(self.listen_port, False), *secure]
 
     @property
+    def grounds(self) -> list[tuple[Path, int]]:
+        """The folders that the account writes into, and their modes when they are made."""
+        run = [(self.run, 0o755)] if self.run else []
+        return [(self.log, 0o755), *run, (self.data, 0o750)]
+
+    @property
     def has_server(self) -> bool:
         """Whether a server of its own runs it, which init and cron start."""
         return self.mode in ("proxy", "")
@@ -88,6 +96,8 @@ class Release:
     files: tuple[Source, ...]
     configuration: str = ""
     """The file that it was made from; empty if an older Pylonyard made it."""
+    permitted: Mapping[Path, tuple[str, int]] = field(default_factory=dict)
+    """Files with secrets: whose group may read each, and its mode then."""
 
 
 def read(folder: Path, number: int) -> Release:
@@ -112,7 +122,18 @@ def read(folder: Path, number: int) -> Release:
         ) from error
     sites = _all_sites(texts, folder, _environments(manifest))
     made_from = str(manifest.get("configuration", ""))
-    return Release(number, folder, sites, tuple(_served(files, sites)), made_from)
+    permitted = dict(_permitted(described, sites, folder))
+    return Release(number, folder, sites, tuple(_served(files, sites)), made_from, permitted)
+
+
+def _permitted(
+    described: Mapping[str, Any], sites: Iterable[Site], folder: Path
+) -> Iterator[tuple[Path, tuple[str, int]]]:
+    accounts = {site.name: site.user for site in sites}
+    for path, said in described.items():
+        name, mode = path.partition("/")[0], int(said.get("mode", "0"), 8)
+        if name in accounts and mode & 0o040 and not mode & 0o007 and ".." not in path:
+            yield folder / path, (accounts[name], mode)
 
 
 def _environments(manifest: Mapping[str, Any]) -> Mapping[str, str]:
@@ -210,6 +231,7 @@ def _site(name: str, server: Mapping[str, Any], vhost: Mapping[str, Any], folder
         modules=tuple(vhost.get("modules", ())),
         disable_sites=tuple(vhost.get("disable-sites", ())),
         module=path(vhost.get("module")),
+        run=path(server.get("run")),
     )
 
 

@@ -146,6 +146,62 @@ class Share:
 
 
 @dataclass(frozen=True)
+class MakeAccount:
+    """Make a site's account: a system account that nobody logs in as.
+
+    It stays, whatever is undone: files may be its own, and numbers are given again.
+    """
+
+    user: str
+    has_group: bool = False
+    """Whether a group of its name is there already."""
+    watched: tuple[str, ...] = ()
+
+    @property
+    def command(self) -> str:
+        group = ["--gid", self.user] if self.has_group else ["--user-group"]
+        return shlex.join(["useradd", "--system", *group, *_NO_LOGIN, self.user])
+
+
+_NO_LOGIN = ("--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin")
+
+
+@dataclass(frozen=True)
+class Own:
+    """Give a site's account an empty folder to write into."""
+
+    path: Path
+    user: str
+    mode: int
+    make: bool
+    """Whether it is missing."""
+    watched: tuple[str, ...] = ()
+
+    @property
+    def command(self) -> str:
+        if self.make:
+            words = ["install", "-d", "-o", self.user, "-g", self.user, "-m", f"{self.mode:04o}"]
+        else:
+            words = ["chown", f"{self.user}:"]
+        return shlex.join([*words, str(self.path)])
+
+
+@dataclass(frozen=True)
+class Permit:
+    """Let the group of a site's account read a file of its release."""
+
+    path: Path
+    group: str
+    mode: int
+    watched: tuple[str, ...] = ()
+
+    @property
+    def command(self) -> str:
+        path = shlex.quote(str(self.path))
+        return f"chgrp {self.group} {path} && chmod {self.mode:04o} {path}"
+
+
+@dataclass(frozen=True)
 class Serve:
     """Start or stop a site's own server, by the init script that root owns."""
 
@@ -199,4 +255,5 @@ class Ask:
         return shlex.join(["curl", "--include", *words, "--header", header, url])
 
 
-Step = Lay | Keep | Restore | Tool | Join | Grant | Share | Serve | Test | Reload | Ask
+Ground = MakeAccount | Own | Permit
+Step = Ground | Lay | Keep | Restore | Tool | Join | Grant | Share | Serve | Test | Reload | Ask

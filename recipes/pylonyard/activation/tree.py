@@ -8,6 +8,7 @@ somebody plants is refused, not followed.
 import contextlib
 import errno
 import os
+import shlex
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -67,12 +68,12 @@ class Tree:
                     "remove it, or make it a folder of root's"
                 ) from None
             raise
-        problem = _foreign(os.fstat(inner))
+        problem, remedy = _foreign(os.fstat(inner))
         if problem:
             os.close(inner)
+            place = shlex.quote(str(self.path(way)))
             raise ActivationError(
-                f"{self.path(way)}: {problem}, and root would write there; "
-                f"chown root {self.path(way)} && chmod go-w {self.path(way)}"
+                f"{self.path(way)}: {problem}, and root would write there; {remedy} {place}"
             )
         return inner
 
@@ -166,13 +167,13 @@ def _is_link(folder: int, name: str) -> bool:
     return stat.S_ISLNK(os.lstat(name, dir_fd=folder).st_mode)
 
 
-def _foreign(status: os.stat_result) -> str:
-    """Return why a folder is not safe to write into; empty if it is."""
+def _foreign(status: os.stat_result) -> tuple[str, str]:
+    """Return why a folder is not safe to write into, and what helps; empty if it is."""
     if status.st_uid not in (0, os.geteuid()):
-        return f"it belongs to the account of number {status.st_uid}"
+        return f"it belongs to the account of number {status.st_uid}", "chown root"
     if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
-        return "everybody may write into it"
-    return ""
+        return "everybody may write into it", "chmod o-w"
+    return "", ""
 
 
 def _make(folder: int, name: str) -> None:

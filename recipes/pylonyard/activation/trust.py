@@ -5,6 +5,7 @@ import importlib.machinery
 import os
 import pwd
 import re
+import shlex
 import stat
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,6 +16,9 @@ from pylonyard.activation.errors import ActivationError
 from pylonyard.running import PROGRAM_PATH
 
 BYTECODE = "__pycache__"
+
+PAGE = "docs/on-a-real-server.rst"
+"""Where it is written how a checkout for production is made."""
 
 
 def trusted(environ: Mapping[str, str] = os.environ) -> frozenset[int]:
@@ -40,9 +44,8 @@ def check(paths: Iterable[Path], believed: frozenset[int]) -> None:
                 # was looked at; but its owner can, in no other way, matter.
                 continue
             if why := _alterable(place, status, believed):
-                raise ActivationError(
-                    f"{place}: {why} could change what root is to use; {_remedy(place)}"
-                )
+                remedy = _remedy(place, status, believed)
+                raise ActivationError(f"{place}: {why} could change what root is to use; {remedy}")
 
 
 def imported(package: Path) -> Iterator[Path]:
@@ -53,13 +56,27 @@ def imported(package: Path) -> Iterator[Path]:
             yield path
 
 
-def _remedy(place: Path) -> str:
+def _remedy(place: Path, status: os.stat_result, believed: frozenset[int]) -> str:
+    """Return what to do, that harms nobody who does it: it may be somebody's home."""
     # Whose bytecode it was, has written what it does: Python makes it anew.
     if BYTECODE in (place.name, place.parent.name):
-        return f"rm -r {place if place.name == BYTECODE else place.parent}"
+        return shlex.join(["rm", "-r", str(place if place.name == BYTECODE else place.parent)])
     if place.suffix in importlib.machinery.BYTECODE_SUFFIXES:
-        return f"rm {place}"
-    return f"chown root {place} && chmod go-w {place}"
+        return shlex.join(["rm", str(place)])
+    if status.st_uid in believed:
+        whose = "o" if status.st_mode & stat.S_IWOTH else "g"
+        return shlex.join(["chmod", f"{whose}-w", str(place)])
+    by_sudo = f"let {_name(status.st_uid)} run this by sudo, or " if _is_person(status) else ""
+    return f"{by_sudo}serve from a checkout of root's, below /srv: {PAGE}"
+
+
+def _is_person(status: os.stat_result) -> bool:
+    """Tell whether somebody may log in as the owner of a file."""
+    try:
+        shell = pwd.getpwuid(status.st_uid).pw_shell
+    except KeyError:
+        return False
+    return os.path.basename(shell) not in ("nologin", "false")
 
 
 def libraries(module: Path) -> list[Path]:

@@ -7,6 +7,7 @@ import re
 import shutil
 import stat
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from pylonyard.activation.conffiles import NEW, OLD, kept_as
 from pylonyard.activation.entries import Entry
 from pylonyard.activation.sources import Release, Site
 from pylonyard.activation.tree import Tree
-from pylonyard.running import PROGRAM_PATH
-from pylonyard.server import listening
+from pylonyard.running import PROGRAM_PATH, run
+from pylonyard.server import listening, processes
 
 APACHE = "/etc/apache2"
 RUN_LEVELS_STARTED = "2345"
@@ -40,6 +41,15 @@ class Folder:
     uid: int
     gid: int
     is_folder: bool = True
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A folder that a site's account is to write into."""
+
+    folder: Folder
+    owner: str
+    is_empty: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +81,15 @@ class World:
     folders: Mapping[Path, Folder] = field(default_factory=dict)
     written: Mapping[Path, Folder] = field(default_factory=dict)
     """What the applications of embedded sites write, by path on the machine."""
+
+    groups: frozenset[str] = frozenset()
+    """Groups of the names of the sites' accounts."""
+    grounds: Mapping[Path, Ground | None] = field(default_factory=dict)
+    """What the sites' accounts write into; None: it is missing. Of the machine alone."""
+    closed: frozenset[tuple[str, Path]] = frozenset()
+    """Which account may not enter which folder, or not write into which of the ``grounds``."""
+    outdated: frozenset[str] = frozenset()
+    """Sites whose own server runs since before the current release."""
 
     def kept_as(self, name: str) -> str:
         return self.kept.get(name, name + OLD)
@@ -105,6 +124,10 @@ def look(
         accounts={name: account(tree, name) for name in {user, *(s.user for s in release.sites)}},
         apache_user=user,
         folders=dict(_folders(tree, release)),
+        groups=frozenset(site.user for site in release.sites if _has_group(site.user)),
+        grounds=dict(_grounds(release)) if tree.is_machine else {},
+        closed=frozenset(_closed(release)) if tree.is_machine else frozenset(),
+        outdated=frozenset(_outdated(release)) if tree.is_machine else frozenset(),
         written=dict(_written(tree, release)),
     )
 
@@ -190,6 +213,10 @@ def _folders(tree: Tree, release: Release) -> Iterable[tuple[Path, Folder]]:
             except OSError:
                 continue
             yield path, Folder(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+    for path in release.permitted if tree.is_machine else ():
+        with suppress(OSError):
+            status = path.lstat()
+            yield path, Folder(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, False)
 
 
 def _written(tree: Tree, release: Release) -> Iterable[tuple[Path, Folder]]:
@@ -214,3 +241,75 @@ def needed_folders(site: Site) -> list[Path]:
     """Return each folder that Apache has to pass, and those to write into."""
     inner = [site.live, site.data, site.data / "egg-cache", site.log]
     return list(dict.fromkeys(p for path in inner for p in [*reversed(path.parents), path]))
+
+
+def _grounds(release: Release) -> Iterable[tuple[Path, Ground | None]]:
+    for site in release.sites:
+        for path, _ in site.grounds:
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                yield path, None
+                continue
+            folder = Folder(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+            yield path, Ground(folder, _name(status.st_uid), _is_empty(path))
+
+
+def _is_empty(path: Path) -> bool:
+    try:
+        return not os.listdir(path)
+    except OSError:
+        return False  # Who may not know it shall not have it given away.
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _has_group(name: str) -> bool:
+    try:
+        return bool(grp.getgrnam(name))
+    except KeyError:
+        return False
+
+
+# Asked as the account: modes are not all that decides.
+_MAY_NOT = """\
+while [ $# -gt 0 ]; do
+    { [ -x "$2" ] && { [ "$1" = x ] || [ -w "$2" ]; }; } || printf '%s\\0' "$2"
+    shift 2
+done
+"""
+
+
+def _closed(release: Release) -> Iterable[tuple[str, Path]]:
+    """Yield each account with a folder that it has to use, and may not."""
+    if os.geteuid() != 0:
+        return
+    for site in release.sites:
+        if _machine_account(site.user).uid <= 0:
+            continue
+        words = []
+        for path in [*reversed(site.live.parents), site.live]:
+            words += ["x", str(path)]
+        for path, _ in site.grounds:
+            words += ["w", str(path)] if path.exists() else []
+        told = run(["sh", "-c", _MAY_NOT, "sh", *words], "sh", account=site.user)
+        yield from ((site.user, Path(path)) for path in told.split("\0") if path)
+
+
+def _outdated(release: Release) -> Iterable[str]:
+    """Yield each site whose own server was started before its release became current."""
+    current = release.folder.parent.parent / "current"
+    try:
+        since = current.lstat().st_mtime
+    except OSError:
+        return
+    for site in release.sites:
+        holders = listening.holders(listening.inodes(site.host, site.port))
+        times = [when for pid in holders if (when := processes.started(pid)) is not None]
+        if site.has_server and times and max(times) < since:
+            yield site.name
