@@ -1,20 +1,5 @@
 #!/usr/bin/env python3
-"""Make bin/buildout in this checkout, and run it.
-
-    python3 bootstrap.py [test] [--offline] [-c FILE] [SECTION:OPTION=VALUE ...]
-    python3 bootstrap.py fetch FILE-OR-REQUIREMENT ...
-
-Needs Python 3.10 or newer and nothing else.  The tools (zc.buildout and what
-the recipes use) are the wheels that profiles/tools.txt names; each is checked
-against the SHA-256 recorded there before any code of it runs, unpacked into the
-egg directory, and never installed twice.  ``--offline`` takes all from the cache.
-bin/buildout goes on with the configuration FILE that was named here last.
-
-``test`` adds what profiles/tests.txt names, installs the Debian packages that
-tests/debian-packages.txt names (when root, and where missing), makes bin/test
-and runs it; arguments that follow are pytest's.  ``fetch`` brings files into the
-cache, for runs that are offline and said what they lack.
-"""
+"""Make bin/buildout in this checkout, and run it: python3 bootstrap.py --help tells more."""
 
 import configparser
 import contextlib
@@ -51,9 +36,11 @@ from pylonyard import (  # noqa: E402
     drafts,
     progress,
     sandboxes,
+    usages,
     wheels,
 )
 from pylonyard.integrity import Verified  # noqa: E402
+from pylonyard.server.errors import interrupted  # noqa: E402
 from pylonyard.toolbox import ISOLATED, requirements  # noqa: E402
 
 
@@ -342,13 +329,33 @@ def bootstrap(arguments):
     os.execv(test, [str(test), *arguments[1:]])
 
 
+def check(arguments):
+    """Show help or version, or refuse a command line, before anything is downloaded."""
+    parser = usages.bootstrap()
+    words = [word for word in arguments if word != "--offline"]
+    if words[:1] == ["fetch"]:
+        parser.parse_args(words)
+    elif "--version" in words:
+        parser.parse_args(["--version"])
+    elif {"-h", "--help"} & set(words):
+        parser.print_help()
+        sys.exit()
+    elif words[:1] != ["test"]:
+        problem = usages.buildout_error(words, ["test", "fetch"])
+        if problem:
+            parser.error(problem)
+
+
 if __name__ == "__main__":
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(__doc__)
-    else:
-        try:
-            bootstrap(sys.argv[1:])
-        except OSError as error:
-            if error.errno not in drafts.UNWRITABLE:
-                raise
-            fail(f"cannot write {error.filename or CHECKOUT}: {error.strerror}")
+    try:
+        check(sys.argv[1:])
+        bootstrap(sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.exit(interrupted("bootstrap"))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in drafts.UNWRITABLE:
+            raise
+        fail(f"cannot write {error.filename or CHECKOUT}: {error.strerror}")

@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
 RECIPES = [
@@ -16,9 +19,15 @@ def entry_point(module: str) -> str:
     return f"{module} = pylonyard.{module}:{module.title().replace('_', '')}"
 
 
+def version() -> str:
+    """Return the version, which stands where the programs find it too."""
+    package = Path(__file__).parent / "recipes" / "pylonyard" / "__init__.py"
+    return re.findall(r'^__version__ = "(.+)"', package.read_text(encoding="utf-8"), re.M)[0]
+
+
 setup(
     name="pylonyard",
-    version="0.1.0",
+    version=version(),
     description="Buildout recipes that put PasteDeploy applications into production",
     license="MIT",
     package_dir={"": "recipes"},

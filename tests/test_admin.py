@@ -2,7 +2,7 @@ import json
 import sys
 
 import pytest
-from pylonyard import admin
+from pylonyard import admin, command_line, usages
 from pylonyard.activation import journal as journals
 from pylonyard.activation.commands import Activation
 from pylonyard.activation.entries import ABSENT
@@ -184,13 +184,49 @@ def test_first_release_has_none_before(place, capsys):
     assert current(place) == 1
 
 
-@pytest.mark.parametrize("words", [[], ["rolback"], ["rollback", "x"]])
-def test_other_words_show_the_usage(place, capsys, words):
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ([], "expected ACTION; see pylonyard --help"),
+        (["rolback"], "unknown action rolback; did you mean rollback? See pylonyard --help"),
+        (["frobnicate"], "unknown action frobnicate; see pylonyard --help"),
+        (["--versio"], "unknown option --versio; did you mean --version? See pylonyard --help"),
+        (
+            ["cache", "--claen"],
+            "unknown option --claen; did you mean --clean? See pylonyard cache --help",
+        ),
+        (["rollback", "x"], "NUMBER: expected a number, got 'x'; see pylonyard rollback --help"),
+        (["bundle"], "expected FILE; see pylonyard bundle --help"),
+        (
+            ["completion", "bsah"],
+            "unknown shell bsah; did you mean bash? See pylonyard completion --help",
+        ),
+        (
+            ["releases", "difff"],
+            "unknown action difff; did you mean diff? See pylonyard releases --help",
+        ),
+    ],
+)
+def test_other_words_are_named(place, capsys, words, line):
     with pytest.raises(SystemExit) as ended:
-        run(place, *words)
+        admin.main(str(place), str(place / "bin"), words)
 
     assert ended.value.code == 2
-    assert "usage: pylonyard " in capsys.readouterr().err
+    assert capsys.readouterr() == ("", f"pylonyard: {line}\n")
+
+
+def test_help_has_a_line_for_each_action_and_each_option():
+    def described(parser):
+        assert parser.description and parser.description.strip()
+        assert "``" not in parser.format_help()
+        for spellings, text, _ in command_line.options(parser):
+            assert text, spellings
+        for name, text, inner in command_line.actions(parser):
+            assert text, name
+            described(inner)
+
+    for parser in (admin.parser(), usages.bootstrap(), usages.site("a"), usages.httpd("a")):
+        described(parser)
 
 
 def test_rollback_waits_for_no_run_at_work(place, capsys):

@@ -164,9 +164,7 @@ def test_threads_that_read_are_shared_out_and_no_request_may_take_longer(
     site, processes, threads, reading, of_each, timeout
 ):
     numbers = {"processes": processes, "threads": threads, "reading_threads": reading}
-    (daemon,) = [
-        one for one in parse(site(**WSGI, **numbers)) if one.name == "wsgidaemonprocess"
-    ]
+    (daemon,) = [one for one in parse(site(**WSGI, **numbers)) if one.name == "wsgidaemonprocess"]
 
     assert f"threads={of_each}" in daemon.arguments
     assert f"request-timeout={timeout}" in daemon.arguments
@@ -674,9 +672,25 @@ def test_an_apache_of_another_configuration_is_not_ours(httpd, tmp_path):
     assert found == [None, own.pid]
 
 
-@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["start", "now"]])
-def test_a_wrong_command_shows_the_usage(httpd, capsys, arguments):
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ([], "demo-httpd: expected ACTION; see demo-httpd --help\n"),
+        (
+            ["statsu"],
+            "demo-httpd: unknown action statsu; did you mean status? See demo-httpd --help\n",
+        ),
+        (["start", "now"], "demo-httpd: unknown argument now; see demo-httpd start --help\n"),
+    ],
+)
+def test_a_wrong_command_is_named(httpd, capsys, arguments, line):
     assert httpd_control.main(httpd, arguments) == 2
-    assert capsys.readouterr().err == (
-        "usage: demo-httpd start|graceful|stop|restart|configtest|status\n"
-    )
+    assert capsys.readouterr() == ("", line)
+
+
+def test_help_has_each_command(httpd, capsys):
+    assert httpd_control.main(httpd, ["--help"]) == 0
+
+    told = capsys.readouterr().out
+    for command in httpd_control.COMMANDS:
+        assert f"    {command:<10} " in told

@@ -238,7 +238,7 @@ def test_help_tells_the_words(checkout):
 
     printed = subprocess.check_output(command, cwd=checkout, text=True)
 
-    assert "python3 bootstrap.py [test] [--offline]" in printed
+    assert "usage: bootstrap.py [--offline] [-c FILE]" in printed
 
 
 @pytest.mark.system

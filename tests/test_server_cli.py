@@ -1,11 +1,16 @@
 import json
 import os
+import subprocess
 import sys
+from pathlib import Path
 
+import pylonyard
 import pytest
 from pylonyard.server import cli
 from pylonyard.server.errors import ServerError
 from test_server_settings import VALUES
+
+RECIPES = str(Path(pylonyard.__file__).parent.parent)
 
 
 @pytest.fixture
@@ -38,17 +43,73 @@ def test_every_outcome_is_one_line(source, tmp_path, capsys, words, code, out, e
     assert capsys.readouterr() == (out, err.format(tmp_path))
 
 
-@pytest.mark.parametrize("words", [[], ["strat"], ["start", "now"]])
-def test_unknown_action_shows_the_usage(source, capsys, words):
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ([], "shop: expected ACTION; see shop --help\n"),
+        (["strat"], "shop: unknown action strat; did you mean start? See shop --help\n"),
+        (["foo"], "shop: unknown action foo; see shop --help\n"),
+        (["--foo"], "shop: unknown option --foo; see shop --help\n"),
+        (["start", "now"], "shop: unknown argument now; see shop start --help\n"),
+        (
+            ["status", "--jsn"],
+            "shop: unknown option --jsn; did you mean --json? See shop status --help\n",
+        ),
+    ],
+)
+def test_unknown_words_are_named(source, capsys, words, line):
     assert cli.main(source, words) == 2
-    assert capsys.readouterr() == ("", cli.HELP.format(name="shop"))
+    assert capsys.readouterr() == ("", line)
 
 
-def test_help_is_no_error(source, capsys, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["bin/shop", "--help"])
+@pytest.mark.parametrize("word", ["help", "--help", "-h"])
+def test_help_is_no_error_and_has_all_actions(source, capsys, word):
+    assert cli.main(source, [word]) == 0
 
-    assert cli.main(source) == 0
-    assert capsys.readouterr() == (cli.HELP.format(name="shop"), "")
+    told, errors = capsys.readouterr()
+    assert errors == ""
+    for action in cli.ACTIONS:
+        assert f"    {action:<11} " in told
+
+
+def test_version_is_told(source, capsys):
+    assert cli.main(source, ["--version"]) == 0
+    assert capsys.readouterr() == (f"Pylonyard {pylonyard.__version__}\n", "")
+
+
+def test_status_is_told_to_machines(source, capsys):
+    told = {"version": 1, "site": "shop", "state": "stopped", "status": 3}
+
+    assert cli.main(source, ["status", "--json"]) == 3
+    assert json.loads(capsys.readouterr().out) == {
+        **told,
+        "address": "http://127.0.0.1:8080/",
+        "process": None,
+        "text": "stopped",
+    }
+
+    source.unlink()
+    assert cli.main(source, ["status", "--json"]) == 4
+    assert json.loads(capsys.readouterr().out) == {
+        **told,
+        "state": "unknown",
+        "status": 4,
+        "address": None,
+        "process": None,
+        "text": f"cannot read {source}: No such file or directory",
+    }
+
+
+def test_one_word_needs_no_argparse():
+    """Init and cron ask for the status often."""
+    script = (
+        f"import sys; sys.path.insert(0, {RECIPES!r}); from pylonyard.server import cli; "
+        "print(cli.main('/none/shop/server.json', ['status'])); print('argparse' in sys.modules)"
+    )
+    words = [sys.executable, "-I", "-S", "-c", script]
+    told = subprocess.run(words, capture_output=True, text=True)
+
+    assert told.stdout == "4\nFalse\n"
 
 
 def test_dead_site_is_told_from_a_stopped_one(source, tmp_path, capsys):
@@ -98,7 +159,7 @@ def test_missing_settings_are_one_line(tmp_path, capsys):
         (ServerError("no", 5), 5, "shop: no\n"),
         (PermissionError(13, "Permission denied", "/x"), 4, "shop: /x: Permission denied\n"),
         (OSError(28, "No space left on device", "/x"), 1, "shop: /x: No space left on device\n"),
-        (KeyboardInterrupt(), 130, ""),
+        (KeyboardInterrupt(), 130, "shop: interrupted\n"),
     ],
 )
 def test_errors_have_a_line_and_a_status(source, capsys, error, code, err):

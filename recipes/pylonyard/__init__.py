@@ -12,3 +12,5 @@ A recipe's module is named like its entry point: start reading there.  What one
 may build on without reading further: ``recipe`` (buildout's protocol),
 ``eggs`` (zc.buildout's installer), ``running`` (other programs).
 """
+
+__version__ = "0.1.0"

@@ -1,16 +1,18 @@
 """``bin/pylonyard``: the whole sandbox, for those who operate it."""
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pylonyard import progress, release_diff, rollback_target, toolbox
+from pylonyard import completion, progress, release_diff, rollback_target, toolbox
 from pylonyard.activation.commands import Activation
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.tree import Tree
+from pylonyard.command_line import Parser, describe, required
 from pylonyard.errors import UserError
 from pylonyard.listing import list_releases
 from pylonyard.releases import NoRelease, Releases
@@ -70,16 +72,17 @@ def show_difference(sandbox: Sandbox, older: int, newer: int) -> None:
         print(line)
 
 
-def parser() -> argparse.ArgumentParser:
-    described = argparse.ArgumentParser(
-        prog="pylonyard",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    actions = described.add_subparsers(dest="action", required=True, metavar="ACTION")
+SHELLS = "bash, zsh or fish, such as: source <(bin/pylonyard completion bash)"
+
+
+def parser() -> Parser:
+    described = Parser(prog="pylonyard", description=__doc__, epilog=EXAMPLES)
+    described.add_version()
+    actions = required(described)
     listed = actions.add_parser("releases", help="list the releases; * marks the current one")
-    inner = listed.add_subparsers(dest="what", metavar="diff")
+    inner = listed.add_subparsers(
+        dest="what", metavar="[diff A B]", title="actions", parser_class=Parser
+    )
     compared = inner.add_parser("diff", help="show what differs between two, secrets masked")
     compared.add_argument("older", type=int, metavar="A")
     compared.add_argument("newer", type=int, metavar="B")
@@ -100,6 +103,7 @@ def parser() -> argparse.ArgumentParser:
     examined = actions.add_parser("doctor", help="find out what is wrong, and what to do")
     examined.add_argument("--json", action="store_true", help="for machines")
     stored = actions.add_parser("cache", help="show what the cache holds, and who uses it")
+    stored.add_argument("--json", action="store_true", help="for machines")
     stored.add_argument("--clean", action="store_true", help="remove what no kept release needs")
     stored.add_argument("--dry-run", action="store_true", help="only tell what --clean removes")
     locked = actions.add_parser("lock", help="record every file that the current release runs on")
@@ -116,8 +120,11 @@ def parser() -> argparse.ArgumentParser:
     )
     packed = actions.add_parser("bundle", help="pack what a machine without network needs")
     packed.add_argument("file", type=Path, metavar="FILE", help="such as shop.tar.gz; a new one")
+    completed = actions.add_parser("completion", help="print what has a shell complete all this")
+    completed.add_argument("shell", choices=completion.SHELLS, metavar="SHELL", help=SHELLS)
     for each in (listed, back, laid, gone, examined):
         each.add_argument("--root", default="/", metavar="DIR", help="a scratch tree, for /")
+    describe(described)
     return described
 
 
@@ -146,13 +153,15 @@ def lock(sandbox: Sandbox, words: argparse.Namespace) -> None:
         )
 
 
-def cache(sandbox: Sandbox, *, clean: bool, dry_run: bool) -> None:
+def cache(sandbox: Sandbox, words: argparse.Namespace) -> None:
     # Imported here: other actions have no need of it, and no time.
     toolbox.bring()
     from pylonyard import cache_command
 
-    if clean or dry_run:
-        cache_command.clean(sandbox.directory, tell, dry_run=dry_run)
+    if words.clean or words.dry_run:
+        cache_command.clean(sandbox.directory, tell, dry_run=words.dry_run)
+    elif words.json:
+        tell(json.dumps(cache_command.as_object(sandbox.directory), indent=2))
     else:
         cache_command.show(sandbox.directory, tell)
 
@@ -183,8 +192,14 @@ def act(sandbox: Sandbox, words: argparse.Namespace) -> int:
         ),
         "deactivate": lambda: activation.deactivate(tell),
         "bundle": lambda: bundle(sandbox, words.file),
-        "cache": lambda: cache(sandbox, clean=words.clean, dry_run=words.dry_run),
+        "cache": lambda: cache(sandbox, words),
         "lock": lambda: lock(sandbox, words),
+        "completion": lambda: print(
+            completion.text(
+                words.shell, parser(), completion.sites_of(sandbox.directory / "current")
+            ),
+            end="",
+        ),
         "doctor": lambda: examine(sandbox, activation, as_json=words.json),
     }
     if words.action not in DOING:

@@ -5,9 +5,11 @@ Standard library only, up to the moment at which the tools have been verified.
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from pylonyard import configuration, settled, toolbox
+from pylonyard.server.errors import USAGE, interrupted
 
 
 def main() -> None:
@@ -15,16 +17,37 @@ def main() -> None:
     # Other accounts serve what is made here; what is secret has a mode of its own.
     os.umask(0o022)
     try:
+        run()
+    except KeyboardInterrupt:
+        sys.exit(interrupted("buildout"))
+
+
+def run() -> None:
+    try:
         sys.argv[1:] = configuration.completed(sys.argv[1:], checkout())
     except configuration.MemoryDamaged as error:
         sys.exit(f"buildout: {error}")
     if settled.answer(sys.argv[1:], checkout()):
         return
     settled.begin()
+    check(sys.argv[1:])
     toolbox.bring()
     from pylonyard import tool
 
     tool.main()
+
+
+def check(words: Sequence[str]) -> None:
+    """Show the help, or refuse a command line in one line."""
+    # Imported here: a run with nothing to do has no use for it.
+    from pylonyard import usages
+
+    if "--help" in words:
+        print(usages.BUILDOUT, end="")
+        sys.exit()
+    if problem := usages.buildout_error(words):
+        print(f"buildout: {problem}; see bin/buildout --help", file=sys.stderr)
+        sys.exit(USAGE)
 
 
 def checkout() -> Path:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pylonyard import cache_record, drafts
 from pylonyard.cache_record import Stores, User
@@ -14,6 +15,9 @@ from pylonyard.errors import UserError
 from pylonyard.writing import files_below
 
 Tell = Callable[[str], object]
+
+FORMAT = 1
+"""The version of the object that tells machines of a cache."""
 
 APACHE = Path("/etc/apache2")
 
@@ -48,6 +52,30 @@ def show(directory: Path, tell: Tell) -> None:
     for path in found.unknown:
         tell(f"  {path}: cannot be read, so all that is here is kept")
     tell(f"not needed: {_counted(found.unused)}")
+
+
+def as_object(directory: Path) -> dict[str, Any]:
+    """Return the same as an object for machines; sizes are in bytes."""
+    found = survey(cache_record.stores_of(directory))
+    kinds = {kind: _sum(e for e in found.entries if e.kind == kind) for kind in KINDS}
+    return {
+        "version": FORMAT,
+        "cache": str(found.stores.cache),
+        "eggs": str(found.stores.eggs),
+        "kinds": kinds,
+        "users": [str(user.directory) for user in found.users],
+        "gone": [str(user.directory) for user in found.gone],
+        "unreadable": [str(path) for path in found.unknown],
+        "not-needed": {
+            **_sum(found.unused),
+            "paths": [str(_place(found.stores, entry)) for entry in found.unused],
+        },
+    }
+
+
+def _sum(entries: Iterable[Entry]) -> dict[str, int]:
+    sizes = [entry.size for entry in entries]
+    return {"entries": len(sizes), "bytes": sum(sizes)}
 
 
 def clean(directory: Path, tell: Tell, *, dry_run: bool) -> None:

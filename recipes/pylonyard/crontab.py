@@ -5,7 +5,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-USAGE = "usage: {name}-cron install|remove|show"
+from pylonyard import usages
+from pylonyard.server.errors import interrupted
+from pylonyard.server.files import settle_standard_files
 
 
 def markers(name: str) -> tuple[str, str]:
@@ -66,19 +68,21 @@ def main(name: str, block: str, arguments: Sequence[str] | None = None) -> int:
 
     :param block: the file that holds the block's lines
     """
-    words = sys.argv[1:] if arguments is None else list(arguments)
-    if words not in (["install"], ["remove"], ["show"]):
-        print(USAGE.format(name=name), file=sys.stderr)
-        return 2
+    settle_standard_files()
     try:
+        action = usages.cron(name).parse_args(arguments).action
         wanted = Path(block).read_text(encoding="utf-8")
-        old = "" if words == ["show"] else _read()
-        new = without_block(old, name) if words == ["remove"] else with_block(old, name, wanted)
-        if words == ["show"]:
+        old = "" if action == "show" else _read()
+        new = without_block(old, name) if action == "remove" else with_block(old, name, wanted)
+        if action == "show":
             print(new, end="")
         elif new != old:
             _replace(new)
     except (OSError, ValueError) as error:
         print(f"{name}-cron: {error}", file=sys.stderr)
         return 1
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    except KeyboardInterrupt:
+        return interrupted(f"{name}-cron")
     return 0

@@ -4,7 +4,6 @@ A file that a lock names, or that the recipes pin, has to have the SHA-256 recor
 there; any other that which the index states.  No code of what is brought runs.
 """
 
-import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +14,14 @@ from packaging.tags import Tag
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from pylonyard import drafts, modwsgi_source, progress, pylock, sandboxes, tags
+from pylonyard import drafts, modwsgi_source, progress, pylock, sandboxes, tags, usages
 from pylonyard.archives import SUFFIXES, identified
+from pylonyard.command_line import Parser
 from pylonyard.errors import CommandError, UserError
 from pylonyard.index_pages import Offer, Places
 from pylonyard.integrity import RefusedError, check_file
 from pylonyard.interpreters import describe, find
+from pylonyard.server.errors import interrupted
 from pylonyard.wheels import WheelError
 
 
@@ -106,29 +107,19 @@ def say(text: str) -> None:
     print(f"bootstrap: {text}", flush=True)
 
 
-def parser() -> argparse.ArgumentParser:
-    described = argparse.ArgumentParser(prog="bootstrap.py fetch", description=__doc__)
-    described.add_argument("wanted", nargs="+", metavar="FILE-OR-REQUIREMENT")
-    described.add_argument("--cache", type=Path, metavar="DIR", help="default: the checkout's")
-    described.add_argument("--index", metavar="URL")
-    described.add_argument("--find-links", action="append", default=[], metavar="PLACE")
-    described.add_argument("--lock", action="append", default=[], type=Path, metavar="FILE")
-    described.add_argument("--python", metavar="PYTHON", help="which interpreter it is for")
-    return described
-
-
 def main(cache: str, arguments: Sequence[str]) -> int:
     """Fetch what the command line says; return the exit status.
 
     :param cache: the checkout's, of its bootstrap.py
     """
-    words = parser().parse_args(arguments)
+    words = usages.fetch(Parser(prog="bootstrap.py fetch")).parse_args(arguments)
     problems = []
     try:
         python = find(words.python) if words.python else describe(sandboxes.interpreter())
         places = Places(tuple(words.find_links), words.index)
-        folder = (words.cache or Path(cache)).absolute()
-        fetcher = Fetcher(folder, places, _digests(words.lock), tags.supported(python))
+        folder = Path(words.cache or cache).absolute()
+        known = _digests([Path(name) for name in words.lock])
+        fetcher = Fetcher(folder, places, known, tags.supported(python))
     except (UserError, ValueError) as error:
         sys.exit(f"bootstrap: {error}")
     for wanted in words.wanted:
@@ -136,6 +127,8 @@ def main(cache: str, arguments: Sequence[str]) -> int:
             with progress.of(f"bootstrap: Downloading {wanted}"):
                 brought = fetcher.bring(wanted)
             say(str(brought))
+        except KeyboardInterrupt:
+            return interrupted("bootstrap")
         except (CommandError, WheelError) as error:
             problems.append(str(error))
     if problems:

@@ -19,11 +19,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pylonyard import progress
+from pylonyard import progress, usages
 from pylonyard.apache_handover import Handover
 from pylonyard.errors import CommandError
 from pylonyard.running import PROGRAM_PATH, completed, last_line
-from pylonyard.server.errors import ServerError
+from pylonyard.server.errors import ServerError, interrupted
 from pylonyard.server.files import open_plainly, settle_standard_files
 from pylonyard.server.processes import Handle
 
@@ -31,7 +31,7 @@ PATIENCE = 30.0
 """Seconds to wait for an answer, or for an end."""
 
 # Exit statuses of the Linux Standard Base.
-FAILED, USAGE, FORBIDDEN, NOT_INSTALLED, NOT_CONFIGURED, NOT_RUNNING = 1, 2, 4, 5, 6, 7
+FAILED, FORBIDDEN, NOT_INSTALLED, NOT_CONFIGURED, NOT_RUNNING = 1, 4, 5, 6, 7
 STATUS_DEAD, STATUS_STOPPED, STATUS_UNKNOWN = 1, 3, 4
 
 
@@ -64,20 +64,19 @@ def main(httpd: Httpd, arguments: Sequence[str]) -> int:
     """Carry out one command; return its exit status."""
     settle_standard_files()
     try:
-        command = COMMANDS[arguments[0]] if len(arguments) == 1 else None
-    except KeyError:
-        command = None
-    if command is None:
-        print(f"usage: {httpd.name}-httpd {'|'.join(COMMANDS)}", file=sys.stderr)
-        return USAGE
+        action = usages.httpd(httpd.name).parse_args(arguments).action
+    except SystemExit as ended:
+        return int(ended.code or 0)
     what = f"{httpd.name}-httpd: waiting for Apache"
     try:
         with progress.of(what, first_line=progress.BETWEEN_LINES):
-            return command(httpd)
+            return COMMANDS[action](httpd)
     except ControlError as error:
         failure = error
     except CommandError as error:  # without the account
         failure = ControlError(str(error))
+    except KeyboardInterrupt:
+        return interrupted(f"{httpd.name}-httpd")
     except PermissionError:
         failure = ControlError(f"only root and {httpd.user} may do that", FORBIDDEN)
     print(f"{httpd.name}-httpd: {failure}", file=sys.stderr)

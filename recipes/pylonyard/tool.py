@@ -5,8 +5,10 @@ import re
 import sys
 import urllib.request
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
+import pylonyard
 from pylonyard import late_pip
 
 with late_pip.imported_late():
@@ -68,6 +70,12 @@ def main() -> None:
     """Run zc.buildout on the command line's arguments."""
     # Where there is no room for what is told, a trace of the logging would not help.
     logging.raiseExceptions = False
+    words = sys.argv[1:]
+    if "--version" in words:
+        print(f"Pylonyard {pylonyard.__version__}, zc.buildout {version('zc.buildout')}")
+        return
+    if "--help-all" in words:
+        sys.argv[1:] = ["--help"]
     prepare()
     if not _is_verbose(sys.argv[1:]):
         # What it was about is told by the error itself.

@@ -8,10 +8,9 @@ from pylonyard import progress
 from pylonyard.server import by_apache, control, report, terminal
 from pylonyard.server.errors import (
     FAILED,
-    INTERRUPTED,
     NOT_PERMITTED,
-    USAGE,
     ServerError,
+    interrupted,
     reason,
 )
 from pylonyard.server.files import settle_standard_files
@@ -22,26 +21,6 @@ UNIMPLEMENTED = 3
 
 Action = Callable[[Settings], tuple[int, str]]
 """Returns an exit status, and the line to tell, if any."""
-
-HELP = """\
-Usage: {name} <action>
-
-  start         start the server; return once it answers
-  stop          stop it, once requests in flight are answered
-  restart       have a new one take its place, or start it (force-reload is the same)
-  try-restart   restart it if it runs
-  status        say whether it runs: exit status 0 running and answering,
-                1 dead though it was started, 3 stopped, 4 running without answering
-  ensure        start it again if it was started, but died or hangs; for cron
-  fg            run it in the foreground
-  log           show the logs, and follow them
-  shell         open the application's interactive shell
-  setup         run the application's setup-app
-
-Exit status of the others: 0 done, 1 failed, 2 no such action, 3 not supported,
-4 not permitted, 5 not installed, 6 not configured.
-"""
-
 
 def shown(action: Callable[[Settings, Callable[[], None]], str]) -> Action:
     """Return ``action`` with its progress shown."""
@@ -89,15 +68,19 @@ def main(source: str | Path, arguments: Sequence[str] | None = None) -> int:
     settle_standard_files()
     source = Path(source)
     name = source.parent.name
-    if words in (["help"], ["--help"], ["-h"]):
-        print(HELP.format(name=name), end="")
-        return 0
     if words == ["reload"]:
         return complain(name, "cannot reload, use restart", UNIMPLEMENTED)
-    if len(words) != 1 or words[0] not in ACTIONS:
-        print(HELP.format(name=name), end="", file=sys.stderr)
-        return USAGE
-    return act(source, ACTIONS[words[0]])
+    if len(words) == 1 and words[0] in ACTIONS:
+        return act(source, ACTIONS[words[0]])
+    # Imported here: init and cron give one word, and have no use for it.
+    from pylonyard import usages
+
+    try:
+        told = usages.site(name).parse_args(["--help"] if words == ["help"] else words)
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    as_json = told.action == "status" and told.json
+    return act(source, report.as_json if as_json else ACTIONS[told.action])
 
 
 def act(source: Path, action: Action) -> int:
@@ -114,9 +97,12 @@ def act(source: Path, action: Action) -> int:
         become(settings.user)
         code, line = action(settings)
         if line:
-            print(f"{name}: {line}", flush=True)
+            print(line if action is report.as_json else f"{name}: {line}", flush=True)
         return code
     except ServerError as error:
+        if action is report.as_json:
+            print(report.unknown(name, str(error)))
+            return report.UNKNOWN
         is_unknown = action is report.status and error.code > report.UNKNOWN
         return complain(name, str(error), report.UNKNOWN if is_unknown else error.code)
     except PermissionError as error:
@@ -124,7 +110,7 @@ def act(source: Path, action: Action) -> int:
     except OSError as error:
         return complain(name, reason(error), FAILED)
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return interrupted(name)
 
 
 def complain(name: str, message: str, code: int) -> int:

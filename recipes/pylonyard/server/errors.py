@@ -1,5 +1,7 @@
 """What a person can do something about: one line and an exit status."""
 
+import sys
+
 FAILED = 1
 USAGE = 2
 NOT_PERMITTED = 4
@@ -17,6 +19,12 @@ class ServerError(Exception):
     def __init__(self, message: str, code: int = FAILED) -> None:
         super().__init__(message)
         self.code = code
+
+
+def interrupted(name: str) -> int:
+    """Tell that Ctrl-C has ended a program; return its exit status."""
+    print(f"{name}: interrupted", file=sys.stderr)
+    return INTERRUPTED
 
 
 def reason(error: OSError) -> str:

@@ -1,5 +1,7 @@
 """What ``status`` says."""
 
+import json
+from collections.abc import Mapping
 from datetime import datetime
 
 from pylonyard.server import intent
@@ -9,6 +11,11 @@ from pylonyard.server.sight import answer, is_answering, look
 
 RUNNING, DEAD, STOPPED, UNKNOWN = 0, 1, 3, 4
 """As LSB numbers them. UNKNOWN is a site that runs, but does not answer."""
+
+STATES = {RUNNING: "running", DEAD: "dead", STOPPED: "stopped", UNKNOWN: "unknown"}
+
+FORMAT = 1
+"""The version of the object that tells all this to machines."""
 
 
 def status(settings: Settings) -> tuple[int, str]:
@@ -25,6 +32,24 @@ def status(settings: Settings) -> tuple[int, str]:
     if is_answering(settings):
         return RUNNING, f"{what}, {answer(settings)}"
     return UNKNOWN, f"{what}, {settings.address} does not answer"
+
+
+def as_json(settings: Settings) -> tuple[int, str]:
+    """Return the exit status, and what :func:`status` tells as a JSON object."""
+    code, text = status(settings)
+    servers = look(settings).servers
+    values = {"address": settings.address, "process": servers[0] if servers else None}
+    return code, _object(settings.name, code, text, values)
+
+
+def unknown(name: str, text: str) -> str:
+    """Return the object of a site whose state cannot be told."""
+    return _object(name, UNKNOWN, text, {"address": None, "process": None})
+
+
+def _object(name: str, code: int, text: str, values: Mapping[str, object]) -> str:
+    told = {"version": FORMAT, "site": name, "state": STATES[code], "status": code}
+    return json.dumps({**told, **values, "text": text}, indent=2)
 
 
 def since(when: float | None) -> str:

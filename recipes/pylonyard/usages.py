@@ -1,0 +1,192 @@
+"""The command lines of the programs that a sandbox has: what each takes; standard library only.
+
+``bin/pylonyard`` declares its own, in ``admin``.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from pylonyard.command_line import Parser, describe, meant, required
+
+SITE = {
+    "start": "start the server; return once it answers",
+    "stop": "stop it, once requests in flight are answered",
+    "restart": "have a new one take its place, or start it",
+    "force-reload": "the same as restart",
+    "try-restart": "restart it if it runs",
+    "status": "say whether it runs, and answers",
+    "ensure": "start it again if it was started, but died or hangs; for cron",
+    "fg": "run it in the foreground",
+    "log": "show the logs, and follow them",
+    "shell": "open the application's interactive shell",
+    "setup": "run the application's setup-app",
+}
+
+SITE_STATUSES = """\
+Exit status of status: 0 running and answering, 1 dead though it was started, 3 stopped,
+4 running without answering.  Of the others: 0 done, 1 failed, 2 no such action,
+3 not supported (reload), 4 not permitted, 5 not installed, 6 not configured.
+"""
+
+HTTPD = {
+    "start": "start Apache; return once it answers",
+    "graceful": "have it read its configuration again, and finish the requests in hand",
+    "stop": "stop it",
+    "restart": "stop and start it, if its configuration is sound",
+    "configtest": "only check its configuration",
+    "status": "say whether it runs, and answers",
+}
+
+HTTPD_STATUSES = """\
+Exit status of status: 0 running and answering, 1 dead though it was started, 3 stopped,
+4 running without answering.  Of the others: 0 done, 1 failed, 2 no such action,
+4 not permitted, 5 not installed, 6 not configured, 7 not running.
+"""
+
+CRON = {
+    "install": "write the block into your crontab, or write it anew",
+    "remove": "take it out again",
+    "show": "show the block",
+}
+
+BUILDOUT = """\
+usage: buildout [OPTION ...] [SECTION:OPTION=VALUE ...]
+
+Make a release of what the configuration describes, and have it be the current one.
+
+options:
+  -c FILE           the configuration; without it the one that this sandbox is of
+  -o                offline: all that is needed comes from the cache
+  -n, -N            look for newer distributions, or do not
+  -v, -q            tell more (-v also where an error arose), or less
+  SECTION:OPTION=VALUE
+                    set an option for this run alone, such as site:port=8081
+  --help            show this
+  --version         show the versions of Pylonyard and zc.buildout
+  --help-all        show all that zc.buildout itself takes: commands, other options
+
+What the site and the sandbox are operated with: bin/<site> --help, bin/pylonyard --help.
+"""
+
+BOOTSTRAP = """\
+Make bin/buildout in this checkout, and run it.
+
+Needs Python 3.10 or newer and nothing else.  The tools (zc.buildout and what
+the recipes use) are the wheels that profiles/tools.txt names; each is checked
+against the SHA-256 recorded there before any code of it runs, unpacked into the
+egg directory, and never installed twice.
+"""
+
+BOOTSTRAP_USAGE = """\
+bootstrap.py [--offline] [-c FILE] [SECTION:OPTION=VALUE ...]
+       bootstrap.py test [--offline] [WORD ...]
+       bootstrap.py fetch FILE-OR-REQUIREMENT ..."""
+
+
+def _simple(program: str, description: str, actions: Mapping[str, str], epilog: str = "") -> Parser:
+    """Return the parser of a program that takes one action, and nothing with it."""
+    parser = Parser(prog=program, description=description, epilog=epilog)
+    parser.add_version()
+    inner = required(parser)
+    for name, text in actions.items():
+        inner.add_parser(name, help=text)
+    describe(parser)
+    return parser
+
+
+def site(name: str) -> Parser:
+    """Return the parser of ``bin/<site>``."""
+    parser = _simple(name, f"The server of the site {name}.", SITE, SITE_STATUSES)
+    for action in parser._actions:
+        if isinstance(action.choices, dict):
+            action.choices["status"].add_argument(
+                "--json", action="store_true", help="tell it as one object, for machines"
+            )
+    return parser
+
+
+def httpd(name: str) -> Parser:
+    """Return the parser of ``bin/<site>-httpd``."""
+    description = f"The private Apache of the site {name}, to see it served without root."
+    return _simple(f"{name}-httpd", description, HTTPD, HTTPD_STATUSES)
+
+
+def cron(name: str) -> Parser:
+    """Return the parser of ``bin/<site>-cron``."""
+    return _simple(f"{name}-cron", f"The block of {name} in your own crontab.", CRON)
+
+
+def bootstrap() -> Parser:
+    """Return the parser of ``bootstrap.py``; what else it takes is ``bin/buildout``'s."""
+    parser = Parser(prog="bootstrap.py", usage=BOOTSTRAP_USAGE, description=BOOTSTRAP)
+    parser.add_version()
+    parser.add_argument("--offline", action="store_true", help="take all from the cache")
+    parser.add_argument(
+        "-c", metavar="FILE", help="the configuration; bin/buildout goes on with it"
+    )
+    inner = parser.add_subparsers(
+        dest="action", title="actions", prog="bootstrap.py", parser_class=Parser
+    )
+    text = "run the tests; words that follow are pytest's"
+    tests = inner.add_parser("test", help=text)
+    tests.add_argument("--offline", action="store_true", help="take all from the cache")
+    fetch(inner.add_parser("fetch", help="bring files into the cache, for runs that are offline"))
+    describe(parser)
+    return parser
+
+
+def fetch(parser: Parser) -> Parser:
+    """Declare what ``bootstrap.py fetch`` takes."""
+    parser.description = (
+        "Bring files, or distributions, into the cache, for runs that are offline and said\n"
+        "what they lack.  What a lock names, or the recipes pin, has to have the SHA-256\n"
+        "recorded there; anything else that which the index states."
+    )
+    parser.add_argument(
+        "wanted", nargs="+", metavar="FILE-OR-REQUIREMENT", help="such as six==1.17.0"
+    )
+    parser.add_argument("--cache", metavar="DIR", help="where to; default: the checkout's")
+    parser.add_argument("--index", metavar="URL", help="where from; default: zc.buildout's")
+    parser.add_argument(
+        "--find-links", action="append", default=[], metavar="PLACE", help="a folder, or a page"
+    )
+    parser.add_argument(
+        "--lock", action="append", default=[], metavar="FILE", help="a lock file that knows them"
+    )
+    parser.add_argument("--python", metavar="PYTHON", help="which interpreter it is for")
+    return parser
+
+
+_LETTERS = re.compile(r"-[vqhWUoOnNDA]*(c.*|t)?")
+_LONG = ("--help", "--help-all", "--version")
+_COMMANDS = ("annotate", "bootstrap", "init", "install", "query", "runsetup", "setup")
+
+
+def buildout_error(words: Sequence[str], more: Sequence[str] = ()) -> str | None:
+    """Return what is wrong with a command line of ``bin/buildout``; None if nothing is.
+
+    :param more: other words that may stand in the place of a command
+    """
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        if word in _LONG:
+            continue
+        if word.startswith("-"):
+            if word == "-" or not _LETTERS.fullmatch(word):
+                return f"unknown option {word}{meant(word, [*_LONG, '--offline'])}"
+            if word[-1] in "ct" and len(word.lstrip("-vqhWUoOnNDA")) == 1:
+                if not left:
+                    what = "a file" if word[-1] == "c" else "seconds"
+                    return f"{word}: expected {what}, got nothing"
+                if not left.pop(0).isdecimal() and word[-1] == "t":
+                    return f"{word}: expected seconds, a whole number"
+        elif "=" in word:
+            if word.partition("=")[0].count(":") > 1:
+                return f"{word}: expected SECTION:OPTION=VALUE"
+        elif word in _COMMANDS:
+            return None
+        else:
+            known = [*more, *_COMMANDS]
+            return f"unknown command {word}{meant(word, known)}"
+    return None
