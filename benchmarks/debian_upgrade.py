@@ -21,6 +21,7 @@ INSTALL = f"""
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -q
 apt-get install -yq --no-install-recommends {PACKAGES}
+service apache2 start
 """
 UPGRADE = """
 export DEBIAN_FRONTEND=noninteractive

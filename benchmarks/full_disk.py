@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
-from fresh_checkout import need
+from fresh_checkout import filled_cache, need, share_cache
 from kill_installs import UNSHARE
 from pairs_of_runs import PORTS, Sandbox, Tree, made
 
@@ -109,10 +109,8 @@ class Series:
     def __init__(self, folder: Path, dice: random.Random) -> None:
         self.folder, self.dice, self.disk = folder, dice, Disk(folder)
         (folder / "cache").mkdir()
-        dist = Path(__file__).resolve().parents[1] / "cache" / "dist"
-        shutil.copytree(dist, folder / "cache" / "dist")
-        shared = f"download-cache = {folder}/cache\neggs-directory = {folder}/cache/eggs\n"
-        (folder / "default.cfg").write_text(f"[buildout]\n{shared}")
+        shutil.copytree(filled_cache() / "dist", folder / "cache" / "dist")
+        share_cache(folder, folder / "cache")
         self.sandbox = made(folder, "sandbox")
         self.alone = {
             port: told_apart(self.sandbox, tree) for port, tree in self.sandbox.alone.items()
