@@ -177,12 +177,10 @@ def test_configuration_that_is_not_there_is_told(folder):
     assert refused({}, file=".") == line
 
 
-@pytest.mark.skipif(not os.geteuid(), reason="root reads any file")
 def test_configuration_that_cannot_be_read_is_told(folder):
-    (folder / "base.cfg").write_text("")
-    (folder / "base.cfg").chmod(0)
+    (folder / "base.cfg").mkdir()  # Nor can root read that.
 
-    line = "buildout.cfg, line 2: extends: cannot extend base.cfg: Permission denied"
+    line = "buildout.cfg, line 2: extends: cannot extend base.cfg: Is a directory"
     assert refused({"buildout.cfg": "[buildout]\nextends = base.cfg\n"}) == line
 
 

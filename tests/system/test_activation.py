@@ -11,6 +11,7 @@ import machines
 import pytest
 from machines import Machine, released
 from ports import free_port
+from series import some
 
 pytestmark = machines.NEEDED
 
@@ -184,7 +185,7 @@ def test_failed_first_request_is_put_back(serving):
     assert visit(serving) is None
 
 
-@pytest.mark.parametrize("steps", [1, 4, 6, 8, 10, 11, 12])
+@pytest.mark.parametrize("steps", some([1, 8, 12], [1, 4, 6, 8, 10, 11, 12]))
 def test_killed_activation_is_undone_by_deactivate(serving, steps):
     before = serving.snapshot()
     command = ["bin/pylonyard", "activate", "--root", str(serving.root)]
@@ -202,7 +203,7 @@ def test_killed_activation_is_undone_by_deactivate(serving, steps):
     assert visit(serving) == 200
 
 
-@pytest.mark.parametrize("steps", [1, 6, 10])
+@pytest.mark.parametrize("steps", some([6], [1, 6, 10]))
 def test_interrupted_activation_is_undone_at_once(serving, steps):
     before = serving.snapshot()
     command = ["bin/pylonyard", "activate", "--root", str(serving.root)]

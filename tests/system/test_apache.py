@@ -3,6 +3,7 @@
 import contextlib
 import getpass
 import http.client
+import itertools
 import json
 import os
 import re
@@ -28,6 +29,7 @@ from pylonyard.inifile import Ini
 from pylonyard.mod_wsgi_build import ModWsgiBuild
 from pylonyard.options import parse
 from pylonyard.production_ini import Options as IniOptions
+from series import some
 
 pytestmark = [
     pytest.mark.system,
@@ -303,9 +305,19 @@ MODES = {
 }
 
 
-@pytest.mark.parametrize("static", ["", "/static = static\n/a.b/c = static"])
-@pytest.mark.parametrize("tls", ["", "true", "false"])
-@pytest.mark.parametrize("mode", MODES)
+STATIC = "/static = static\n/a.b/c = static"
+SHOWN = [
+    ("proxy", "", ""),
+    ("balanced", "true", STATIC),
+    ("mod_wsgi", "false", STATIC),
+    ("embedded", "true", ""),
+]
+
+
+@pytest.mark.parametrize(
+    ("mode", "tls", "static"),
+    some(SHOWN, itertools.product(MODES, ["", "true", "false"], ["", STATIC])),
+)
 def test_apache_accepts_the_files_of_every_mode(
     site, python3, build, certificate, mode, tls, static
 ):
@@ -840,10 +852,20 @@ def seconds_of_a_fresh_request(port, half, number=40):
         return time.monotonic() - began
 
 
+HELD_UP = [
+    ("proxy", "headers", False),
+    ("proxy", "large body", True),
+    ("mod_wsgi", "body", False),
+    ("mod_wsgi", "headers", True),
+    ("embedded", "promised body", True),
+]
+
+
 @needs_root
-@pytest.mark.parametrize("machine", [False, True], ids=["private Apache", "machine's Apache"])
-@pytest.mark.parametrize("half", HALF_SENT)
-@pytest.mark.parametrize("mode", ["proxy", "mod_wsgi", "embedded"])
+@pytest.mark.parametrize(
+    ("mode", "half", "machine"),
+    some(HELD_UP, itertools.product(["proxy", "mod_wsgi", "embedded"], HALF_SENT, [False, True])),
+)
 def test_forty_half_sent_requests_do_not_keep_a_fresh_one_waiting(hosted, mode, machine, half):
     with contextlib.ExitStack() as stack:
         one = hosted(stack, mode, machine)
