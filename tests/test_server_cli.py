@@ -32,7 +32,13 @@ def source(tmp_path):
         (["ensure"], 0, "", ""),
         (["reload"], 3, "", "shop: cannot reload, use restart\n"),
         (["shell"], 6, "", "shop: no shell is configured\n"),
-        (["setup"], 6, "", "shop: no setup is configured\n"),
+        (
+            ["setup"],
+            6,
+            "",
+            "shop: the application has no installer (entry point of the group paste.app_install), "
+            "so there is nothing to set up\n",
+        ),
         (["start"], 5, "", "shop: cannot run {0}/paster: run bin/buildout\n"),
         (["restart"], 5, "", "shop: cannot run {0}/paster: run bin/buildout\n"),
         (["fg"], 5, "", "shop: cannot run {0}/paster: run bin/buildout\n"),

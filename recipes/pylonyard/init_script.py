@@ -26,6 +26,8 @@ variables        name = value, a line    More environment variables for it.
 log-folder       path                    For ``<site>.log``, ``<site>-server.log``.
 run-folder       path                    For locks.
 data             path                    Its working directory.
+installer        ``true`` (default),     Whether ``bin/<site> setup`` has anything to run.
+                 ``false``
 ===============  ======================  =========================================
 
 Publishes ``script`` (the live init script) and ``control`` (``bin/<site>``).
@@ -71,6 +73,7 @@ class Options:
     log_folder: Path = option(values.path)
     run_folder: Path = option(values.path)
     data: Path = option(values.path)
+    installer: bool = option(values.boolean, default="true")
 
 
 class InitScript(Recipe):
@@ -122,13 +125,18 @@ class InitScript(Recipe):
             },
             "reload": options.environment == "development",
             "shell": self._shell(),
-            "setup": [str(options.paster), "setup-app", str(options.ini)],
+            "setup": self._setup(),
             "log": str(log / f"{options.name}-server.log"),
             "application-log": str(log / f"{options.name}.log"),
             "run": str(options.run_folder),
             "data": str(options.data),
         }
         return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+    def _setup(self) -> list[str]:
+        options = self.settings
+        command = [str(options.paster), "setup-app", str(options.ini)]
+        return command if options.installer else []
 
     def _python(self) -> Path:
         return site_path(self.layout, self.settings.name, "env", "bin", "python")

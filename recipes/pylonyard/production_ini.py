@@ -45,8 +45,8 @@ setup             ``true`` (default),       Whether ``paster setup-app`` runs on
                                             egg without an installer has none to run.
 ================  ========================  ======================================
 
-Publishes ``path`` (the live file), ``setup`` and ``database`` (a digest that
-tells one database from another).
+Publishes ``path`` (the live file), ``setup``, ``installer`` (whether the application
+has one) and ``database`` (a digest that tells one database from another).
 """
 
 import hashlib
@@ -201,6 +201,7 @@ class ProductionIni(Recipe):
         return {
             "path": site_path(self.layout, self.settings.name, "production.ini"),
             "setup": str(self.settings.setup and self._has_installer()).lower(),
+            "installer": str(self._has_installer()).lower(),
             "database": self.database,
         }
 

@@ -51,7 +51,7 @@ ACTIONS: dict[str, Action] = {
     "fg": terminal.foreground,
     "log": terminal.log,
     "shell": lambda settings: terminal.configured(settings, settings.shell, "shell"),
-    "setup": lambda settings: terminal.configured(settings, settings.setup, "setup"),
+    "setup": terminal.setup,
 }
 
 

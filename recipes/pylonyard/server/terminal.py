@@ -66,6 +66,14 @@ def configured(settings: Settings, words: Sequence[str], what: str) -> NoReturn:
     become(settings, words, environment.of_terminal(settings, os.environ))
 
 
+def setup(settings: Settings) -> NoReturn:
+    """Become the application's ``paster setup-app``, which calls its installer."""
+    if not settings.setup:
+        lacks = "the application has no installer (entry point of the group paste.app_install)"
+        raise ServerError(f"{lacks}, so there is nothing to set up", NOT_CONFIGURED)
+    configured(settings, settings.setup, "setup")
+
+
 def become(settings: Settings, words: Sequence[str], variables: Mapping[str, str]) -> NoReturn:
     make_directory(settings.data)
     os.chdir(settings.data)

@@ -1,0 +1,84 @@
+"""Ctrl-C, as a terminal sends it: to all that runs there; each ends with one line."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from checkouts import ROOT
+
+pytestmark = pytest.mark.system
+
+
+@contextlib.contextmanager
+def silent_server():
+    """Listen on loopback and never answer; give the address, and what waits for a visitor."""
+    came = threading.Event()
+    visitors = []
+
+    def accept():
+        with contextlib.suppress(OSError):
+            while True:
+                visitors.append(listening.accept())
+                came.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}", came
+    for visitor, _ in visitors:
+        visitor.close()
+
+
+def interrupted(words, folder, is_at_work, **variables):
+    """Start a program, press Ctrl-C once it is at work; return status, output and errors."""
+    environment = {**os.environ, "HOME": str(folder), "BUILDOUT_HOME": str(folder), **variables}
+    process = subprocess.Popen(
+        words,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert is_at_work(process)
+    os.killpg(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    return process.returncode, output, errors
+
+
+def test_buildout_is_interrupted_in_one_line(tmp_path):
+    with silent_server() as (address, came):
+        (tmp_path / "buildout.cfg").write_text(f"[buildout]\nextends = {address}/base.cfg\n")
+
+        ended = interrupted(
+            [ROOT / "bin" / "buildout", "-c", "buildout.cfg"],
+            tmp_path,
+            lambda process: came.wait(60),
+        )
+
+    assert ended == (130, "", "buildout: interrupted\n")
+
+
+def test_bootstrap_is_interrupted_in_one_line(tmp_path):
+    for name in ("bootstrap.py", "setup.py"):
+        shutil.copy(ROOT / name, tmp_path)
+    for name in ("recipes", "profiles"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.egg-info"))
+
+    def is_at_work(process):
+        line = process.stdout.readline()
+        time.sleep(0.5)  # into the making of a virtual environment, that pip is taken from
+        return line.startswith("bootstrap: Downloading the tools into ")
+
+    ended = interrupted([sys.executable, "bootstrap.py"], tmp_path, is_at_work)
+
+    assert ended == (130, "", "bootstrap: interrupted\n")
+    assert not list((tmp_path / "cache").glob(".pylonyard-*"))
