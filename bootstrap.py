@@ -7,6 +7,7 @@ import importlib.util
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,15 @@ if sys.version_info < OLDEST_PYTHON:
         + "; run it with another interpreter, such as: python3.11 bootstrap.py"
     )
 
+
+
+def stop(number, frame):
+    """End at once: Ctrl-C may come before there is anything to clear away."""
+    os.write(2, b"bootstrap: interrupted\n")
+    os._exit(130)
+
+
+before = signal.signal(signal.SIGINT, stop)
 sys.path.insert(0, str(RECIPES))
 from pylonyard import (  # noqa: E402
     cache_record,
@@ -345,6 +355,8 @@ def check(arguments):
         if problem:
             parser.error(problem)
 
+
+signal.signal(signal.SIGINT, before)
 
 if __name__ == "__main__":
     try:

@@ -81,4 +81,4 @@ def test_bootstrap_is_interrupted_in_one_line(tmp_path):
     ended = interrupted([sys.executable, "bootstrap.py"], tmp_path, is_at_work)
 
     assert ended == (130, "", "bootstrap: interrupted\n")
-    assert not list((tmp_path / "cache").glob(".pylonyard-*"))
+    assert not list((tmp_path / "cache").glob(".draft-*"))
