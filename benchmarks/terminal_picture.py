@@ -27,7 +27,7 @@ COMMANDS = (
     "bin/simplesite start",
     "bin/simplesite status",
 )
-COLUMNS = 88
+COLUMNS = 96
 LETTER, LINE, MARGIN = 8.4, 20, 16
 """Sizes in pixels: a letter's width, a line's height, and the space around all."""
 
@@ -44,11 +44,14 @@ PICTURE = """\
 font-family="ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace" font-size="14">
 <title>{title}</title>
 <rect width="100%" height="100%" rx="8" fill="#1e2430"/>
-<g fill="#d8dee9" xml:space="preserve">
+<g fill="#d8dee9">
 {lines}
 </g>
 </svg>
 """
+NO_BREAK = "\N{NO-BREAK SPACE}"
+"""Several of them are kept, whatever draws the picture."""
+
 Span = tuple[str, str]
 """Text, and the number of its colour; empty without one."""
 
@@ -114,7 +117,7 @@ def drawn(lines: list[list[Span]]) -> str:
             fill = f' fill="{COLOURS[colour]}"' if colour else ""
             rows.append(
                 f'<text x="{left:.1f}" y="{top:.0f}" textLength="{width:.1f}"{fill}>'
-                f"{escape(text)}</text>"
+                f"{escape(text).replace(' ', NO_BREAK)}</text>"
             )
             left += width
     return PICTURE.format(
