@@ -26,8 +26,8 @@ variables        name = value, a line    More environment variables for it.
 log-folder       path                    For ``<site>.log``, ``<site>-server.log``.
 run-folder       path                    For locks.
 data             path                    Its working directory.
-installer        ``true`` (default),     Whether ``bin/<site> setup`` has anything to run.
-                 ``false``
+installer        ``true`` (default),     Whether ``bin/<site> setup`` has anything to run; the
+                 ``false``               profile takes it from ``production_ini``.
 ===============  ======================  =========================================
 
 Publishes ``script`` (the live init script) and ``control`` (``bin/<site>``).
