@@ -5,7 +5,6 @@ import configparser
 import contextlib
 import importlib.util
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -44,6 +43,7 @@ from pylonyard import (  # noqa: E402
     configuration,
     debian_packages,
     drafts,
+    headers,
     progress,
     sandboxes,
     usages,
@@ -243,9 +243,8 @@ def script(name, home, lists, statements):
 
     It starts without site: what the tools' sandbox and eggs hold runs once it is verified.
     """
-    quoted = shlex.quote(str(sandboxes.interpreter()))
-    text = f"#!/bin/sh\n'''exec' {quoted} {ISOLATED} \"$0\" \"$@\"\n' '''\n"
-    text += "\n".join([*on_path(home, lists), *statements, ""])
+    lines = headers.header_of_ours(sandboxes.interpreter(), ISOLATED)
+    text = "\n".join([*lines, *on_path(home, lists), *statements, ""])
     path = CHECKOUT / "bin" / name
     path.parent.mkdir(exist_ok=True)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
@@ -259,8 +258,7 @@ def script(name, home, lists, statements):
 def on_path(home, lists):
     """Return the statements that find the recipes, and know of the tools."""
     return [
-        "import sys",
-        f"sys.path.insert(0, {str(RECIPES)!r})",
+        *headers.finding(RECIPES, headers.IN_BIN),
         "from pylonyard import toolbox",
         f"toolbox.place({', '.join(repr(str(path)) for path in [home, *lists])})",
     ]
@@ -323,7 +321,7 @@ def bootstrap(arguments):
         "buildout",
         home,
         lists,
-        ["from pylonyard.buildout_command import main", "sys.exit(main())"],
+        ["from pylonyard.buildout_command import main", f"sys.exit(main({str(CHECKOUT)!r}))"],
     )
     if not testing:
         remember(arguments)

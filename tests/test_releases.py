@@ -191,3 +191,20 @@ def test_release_without_scripts_offers_none(releases, commands):
     link_commands(commands, releases.current)
 
     assert os.listdir(commands) == []
+
+
+def test_command_of_the_sandbox_is_a_file_that_needs_no_current_release(releases, commands):
+    with releases.draft() as folder:
+        (folder / "bin").mkdir()
+        text = "recipes = '../../../recipes'\nfrom pylonyard.admin import main\n"
+        (folder / "bin" / "pylonyard").write_text(text)
+        releases.publish(folder)
+
+    link_commands(commands, releases.current)
+
+    place = commands / "pylonyard"
+    assert place.read_text() == "recipes = '../recipes'\nfrom pylonyard.admin import main\n"
+    assert (place.is_symlink(), place.stat().st_mode & 0o777) == (False, 0o755)
+    assert occupied(commands, releases.current, ["pylonyard"]) == []
+    place.write_text("mine")
+    assert occupied(commands, releases.current, ["pylonyard"]) == ["pylonyard"]

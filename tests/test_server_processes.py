@@ -13,6 +13,7 @@ from pylonyard.server.processes import (
     Marker,
     command,
     descendants,
+    environment,
     marked,
     send,
     shown,
@@ -168,3 +169,28 @@ def test_start_and_command_of_a_process():
 
 def test_nothing_is_known_of_a_process_that_ended(tmp_path):
     assert (started(71, tmp_path), command(71, tmp_path)) == (None, "")
+
+
+def test_process_of_a_moved_sandbox_is_known_by_where_it_works(tmp_path):
+    data, marker = tmp_path / "data", Marker("PYLONYARD_SERVER", "/srv/new:shop")
+    here = Marker("PYLONYARD_SERVER", "/srv/new:shop", (data,))
+    other = Marker("PYLONYARD_SERVER", "/srv/new:blog", (data,))
+    old = tmp_path / "old"
+    old.mkdir()
+    words = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+    with subprocess.Popen(
+        words, cwd=old, env={"PYLONYARD_SERVER": "/srv/old:shop"}, stdin=subprocess.PIPE
+    ) as process:
+        wait_for_environment(process.pid)
+        assert not here.matches(process.pid)
+        old.rename(data)
+        found = [each.matches(process.pid) for each in (here, marker, other)]
+        process.stdin.close()
+
+    assert found == [True, False, False]
+
+
+def wait_for_environment(pid):
+    """Wait until ``pid`` has become its program."""
+    while b"PYLONYARD_SERVER=/srv/old:shop" not in environment(pid):
+        time.sleep(0.01)

@@ -8,7 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pylonyard import completion, progress, release_diff, rollback_target, toolbox
+from pylonyard import (
+    completion,
+    progress,
+    release_diff,
+    rollback_target,
+    toolbox,
+    whereabouts,
+)
 from pylonyard.activation.commands import Activation
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.tree import Tree
@@ -19,6 +26,10 @@ from pylonyard.releases import NoRelease, Releases
 from pylonyard.rolling_back import rollback
 from pylonyard.server.errors import INTERRUPTED, ServerError, reason
 from pylonyard.server.files import settle_standard_files
+from pylonyard.whereabouts import Astray
+
+WHERE_IT_STANDS = ("doctor", "releases")
+"""What can be done in a sandbox that was moved, or copied."""
 
 
 def tell(line: str) -> None:
@@ -128,12 +139,16 @@ def parser() -> Parser:
     return described
 
 
-def examine(sandbox: Sandbox, activation: Activation, *, as_json: bool) -> int:
+def examine(
+    sandbox: Sandbox, activation: Activation, astray: Astray | None, *, as_json: bool
+) -> int:
+    # Those of a sandbox that was moved lead to where it was.
+    lacking = "" if astray else toolbox.lacking("configupdater")
     # Imported here: other actions have no need of it, and no time.
-    toolbox.bring("configupdater")
     from pylonyard.doctor import command
 
-    return command.examine(sandbox.releases, activation, sys.stdout, as_json=as_json)
+    state = command.State(astray, lacking)
+    return command.examine(sandbox.releases, activation, sys.stdout, state, as_json=as_json)
 
 
 def lock(sandbox: Sandbox, words: argparse.Namespace) -> None:
@@ -174,7 +189,7 @@ def bundle(sandbox: Sandbox, file: Path) -> None:
     bundling.command(sandbox.directory, file.absolute(), tell)
 
 
-def act(sandbox: Sandbox, words: argparse.Namespace) -> int:
+def act(sandbox: Sandbox, words: argparse.Namespace, astray: Astray | None) -> int:
     activation = sandbox.activation(getattr(words, "root", "/"))
     actions: dict[str, Callable[[], int | None]] = {
         "releases": lambda: (
@@ -200,7 +215,7 @@ def act(sandbox: Sandbox, words: argparse.Namespace) -> int:
             ),
             end="",
         ),
-        "doctor": lambda: examine(sandbox, activation, as_json=words.json),
+        "doctor": lambda: examine(sandbox, activation, astray, as_json=words.json),
     }
     if words.action not in DOING:
         return actions[words.action]() or 0
@@ -212,8 +227,12 @@ def main(directory: str, bin_folder: str, arguments: Sequence[str] | None = None
     """Do what the command line says; return the exit status."""
     settle_standard_files()
     words = parser().parse_args(arguments)
+    astray = whereabouts.found(Path(directory), "pylonyard", sys.argv[0])
     try:
-        return act(Sandbox(Path(directory), Path(bin_folder)), words)
+        if astray and words.action not in WHERE_IT_STANDS:
+            raise ActivationError(astray.told)
+        folders = [Path(each) for each in (directory, bin_folder)]
+        return act(Sandbox(*map(astray.path, folders) if astray else folders), words, astray)
     except (ActivationError, NoRelease, ServerError, UserError) as error:
         print(f"pylonyard: {error}", file=sys.stderr)
     except BrokenPipeError:

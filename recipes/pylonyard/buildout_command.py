@@ -8,14 +8,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pylonyard import configuration, settled, toolbox
+from pylonyard import configuration, settled, toolbox, whereabouts
 from pylonyard.server.errors import USAGE, interrupted
 
 
-def main() -> None:
-    """Do what the command line asks."""
+def main(made: str = "") -> None:
+    """Do what the command line asks.
+
+    :param made: the checkout for which this command was made
+    """
     # Other accounts serve what is made here; what is secret has a mode of its own.
     os.umask(0o022)
+    if made and (astray := whereabouts.found(Path(made), "buildout", sys.argv[0])):
+        sys.exit(f"buildout: {astray.told}")
     try:
         run()
     except KeyboardInterrupt:

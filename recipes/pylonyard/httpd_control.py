@@ -16,10 +16,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pylonyard import progress, usages
+from pylonyard import progress, usages, whereabouts
 from pylonyard.apache_handover import Handover
 from pylonyard.errors import CommandError
 from pylonyard.running import PROGRAM_PATH, completed, last_line
@@ -70,7 +70,7 @@ def main(httpd: Httpd, arguments: Sequence[str]) -> int:
     what = f"{httpd.name}-httpd: waiting for Apache"
     try:
         with progress.of(what, first_line=progress.BETWEEN_LINES):
-            return COMMANDS[action](httpd)
+            return COMMANDS[action](_where_it_stands(httpd, action))
     except ControlError as error:
         failure = error
     except CommandError as error:  # without the account
@@ -81,6 +81,21 @@ def main(httpd: Httpd, arguments: Sequence[str]) -> int:
         failure = ControlError(f"only root and {httpd.user} may do that", FORBIDDEN)
     print(f"{httpd.name}-httpd: {failure}", file=sys.stderr)
     return failure.status
+
+
+def _where_it_stands(httpd: Httpd, word: str) -> Httpd:
+    """Return the Apache with its files where they are, if the sandbox was moved.
+
+    :raises ControlError: if the command cannot be carried out there
+    """
+    made, name = Path(httpd.config).parents[2], f"{httpd.name}-httpd"
+    astray = whereabouts.found(made, name, sys.argv[0])
+    if astray is None:
+        return httpd
+    if astray.is_copy or word not in ("stop", "status"):
+        raise ControlError(astray.told, STATUS_UNKNOWN if word == "status" else NOT_CONFIGURED)
+    pid_file, log = (str(astray.path(Path(name))) for name in (httpd.pid_file, httpd.log))
+    return replace(httpd, pid_file=pid_file, log=log)
 
 
 def start(httpd: Httpd) -> int:

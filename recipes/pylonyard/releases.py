@@ -15,11 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pylonyard import headers
 from pylonyard.server.errors import ServerError
 from pylonyard.server.files import read_plainly
 
 MANIFEST = "manifest.json"
 DRAFT = ".draft-"
+ALWAYS = "pylonyard"
+"""The command that ``bin/`` has as a file: it works when ``current`` leads nowhere."""
+IMPORTED = "from pylonyard.admin import main\n"
+"""By which that file is known to be ours."""
 _NUMBER = re.compile("0|[1-9][0-9]*")
 
 
@@ -136,27 +141,37 @@ def linked_commands(current: Path) -> Mapping[str, str]:
 
 
 def occupied(bin_folder: Path, current: Path, names: Iterable[str]) -> list[str]:
-    """Return the ``names`` under which ``bin/`` has what is not our link."""
+    """Return the ``names`` under which ``bin/`` has what is not ours."""
     prefix = os.path.relpath(current / "bin", bin_folder)
     places = {name: bin_folder / name for name in names}
     return [
         name
         for name, place in places.items()
-        if os.path.lexists(place)
-        and not (place.is_symlink() and os.readlink(place).startswith(f"{prefix}/"))
+        if os.path.lexists(place) and not _is_ours(place, prefix)
     ]
+
+
+def _is_ours(place: Path, prefix: str) -> bool:
+    """Whether ``bin/`` has a link into ``current`` there, or our copy of ``pylonyard``."""
+    if place.is_symlink():
+        return os.readlink(place).startswith(f"{prefix}/")
+    is_file = place.name == ALWAYS and place.is_file()
+    return is_file and IMPORTED in place.read_text(errors="replace")
 
 
 def link_commands(bin_folder: Path, current: Path) -> None:
     """Make ``bin/`` offer exactly the scripts of the current release.
 
-    Only links into ``current`` are ever replaced or removed.
+    Only what is ours is ever replaced or removed.
     """
     bin_folder.mkdir(exist_ok=True)
     prefix = os.path.relpath(current / "bin", bin_folder)
     wanted = {name: f"{prefix}/{name}" for name in linked_commands(current)}
+    if ALWAYS in wanted:
+        _copy_command(current / "bin" / ALWAYS, bin_folder)
+        del wanted[ALWAYS]
     for entry in bin_folder.iterdir():
-        if entry.is_symlink() and os.readlink(entry).startswith(f"{prefix}/"):
+        if entry.is_symlink() and _is_ours(entry, prefix):
             if wanted.get(entry.name) == os.readlink(entry):
                 del wanted[entry.name]
             elif entry.name not in wanted:
@@ -165,3 +180,15 @@ def link_commands(bin_folder: Path, current: Path) -> None:
         draft = bin_folder / f".{name}.{os.getpid()}"
         draft.symlink_to(target)
         draft.replace(bin_folder / name)
+
+
+def _copy_command(script: Path, bin_folder: Path) -> None:
+    """Have ``bin/`` hold a script itself, which finds the recipes from there as well."""
+    text = script.read_text(encoding="utf-8").replace(headers.IN_RELEASE, headers.IN_BIN)
+    place = bin_folder / script.name
+    if not place.is_symlink() and place.exists() and place.read_text(encoding="utf-8") == text:
+        return
+    draft = bin_folder / f".{script.name}.{os.getpid()}"
+    draft.write_text(text, encoding="utf-8")
+    draft.chmod(0o755)
+    draft.replace(place)

@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 import pylonyard
 from pylonyard import sandboxes, toolbox
 from pylonyard.escaping import sh
+from pylonyard.headers import IN_RELEASE, finding, header, header_of_ours
 from pylonyard.sandboxes import PTH, site_packages
 
 
@@ -35,49 +36,37 @@ def console(python: Path, target: str) -> str:
     )
 
 
-def python_script(python: Path, *statements: str, options: str = "") -> str:
+def python_script(python: Path, *statements: str) -> str:
     """Return a script of ``statements`` that ``python`` runs.
 
-    :param options: of Python
     :raises ValueError: if its path has a backslash, which Python would read
     """
-    if "\\" in str(python):
-        raise ValueError(f"expected a path without backslashes, got {str(python)!r}")
-    command = f"{sh(python)} {options}".strip()
-    header = [
-        "#!/bin/sh",
-        "# -*- coding: utf-8 -*-",  # of the path in the next line
-        f"'''exec' {command} \"$0\" \"$@\"",
-        "' '''",
-    ]
-    return "\n".join([*header, *statements, ""])
+    return "\n".join([*header(python), *statements, ""])
 
 
 def tool_script(module: str, *arguments: str, names: str = "main", tools: bool = False) -> str:
     """Return a script of this package's own: ``module.main(arguments)``.
 
-    It runs on buildout's interpreter, and finds this package where it is now.  Nothing
-    else is on its path but the standard library: what may have been tampered with is
-    not, unless the program brings it, verified.
+    It runs on buildout's interpreter, and finds this package where it is now, or else in
+    the sandbox's own folder.  Nothing else is on its path but the standard library: what
+    may have been tampered with is not, unless the program brings it, verified.
 
     :param names: what it imports of the module: ``main``, and what ``arguments`` use
     :param tools: whether it may :func:`toolbox.bring` what buildout itself runs on
     """
-    recipes = str(Path(pylonyard.__file__).parent.parent)
     home = Path(sys.executable).parent.parent
     placed = [
         "from pylonyard import toolbox",
         f"toolbox.place({str(home)!r}, {str(toolbox.TOOLS)!r})",
     ]
-    return python_script(
-        sandboxes.interpreter(),
-        "import sys",
-        f"sys.path.insert(0, {recipes!r})",
+    lines = [
+        *header_of_ours(sandboxes.interpreter(), toolbox.ISOLATED),
+        *finding(Path(pylonyard.__file__).parent.parent, IN_RELEASE),
         *(placed if tools else ()),
         f"from {module} import {names}",
         f"sys.exit(main({', '.join(arguments)}))",
-        options=toolbox.ISOLATED,
-    )
+    ]
+    return "\n".join([*lines, ""])
 
 
 def distributions(home: Path) -> dict[str, Distribution]:

@@ -54,14 +54,35 @@ def bring(*names: str) -> None:
 
     :param names: canonical names of those needed; all if not given
     """
+    if why := lacking(*names):
+        sys.exit(f"{Path(sys.argv[0]).name}: {why}; run: python3 bootstrap.py")
+
+
+def lacking(*names: str) -> str:
+    """Put tools on ``sys.path``; return why that cannot be, if so.
+
+    :param names: canonical names of those needed; all if not given
+    """
     from pylonyard.wheels import WheelError
 
+    if python := removed():
+        return f"{python}, which it was made for, was removed"
     for home, lists in _placed:
         try:
             _bring(home, lists, names)
         except (WheelError, OSError, ValueError) as error:
-            sys.exit(f"{Path(sys.argv[0]).name}: {error}; run: python3 bootstrap.py")
+            return str(error)
     _placed.clear()
+    return ""
+
+
+def removed() -> str:
+    """Return the interpreter for which this program was made, if it is no longer there."""
+    for home, _ in _placed:
+        python = home / "bin" / "python"
+        if python.is_symlink() and not python.exists():
+            return os.path.realpath(python)
+    return ""
 
 
 def _bring(home: Path, lists: Iterable[Path], names: Iterable[str]) -> None:

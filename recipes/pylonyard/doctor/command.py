@@ -1,10 +1,12 @@
 """``bin/pylonyard doctor``, whole."""
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+from pylonyard import leaving, whereabouts
 from pylonyard.activation import journal as journals
 from pylonyard.activation.commands import Activation
 from pylonyard.activation.errors import ActivationError
@@ -15,24 +17,80 @@ from pylonyard.doctor.findings import Finding, bad
 from pylonyard.doctor.subject import Subject
 from pylonyard.releases import Releases
 from pylonyard.server.errors import ServerError
+from pylonyard.server.report import STOPPED
 from pylonyard.server.settings import load
+from pylonyard.whereabouts import Astray
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """What is known of the sandbox before anything of it is looked at."""
+
+    astray: Astray | None = None
+    lacking: str = ""
+    """Why the tools, on which buildout runs, cannot be had."""
 
 
 def examine(
-    releases: Releases, activation: Activation, stream: TextIO, *, as_json: bool = False
+    releases: Releases,
+    activation: Activation,
+    stream: TextIO,
+    state: State | None = None,
+    *,
+    as_json: bool = False,
 ) -> int:
     """Tell all findings; return 1 if one is red."""
-    found = examined(releases, activation)
+    found = examined(releases, activation, state or State())
     show = showing.as_json if as_json else showing.as_lines
     return 0 if show(found, stream) else 1
 
 
-def examined(releases: Releases, activation: Activation) -> Iterator[Finding]:
-    """Yield what is found of each site of the current release."""
+def examined(
+    releases: Releases, activation: Activation, state: State | None = None
+) -> Iterator[Finding]:
+    """Yield what is found of the sandbox, and of each site of the current release."""
+    state = state or State()
+    if state.lacking:
+        yield bad("tools", state.lacking, whereabouts.how_to_make_anew(activation.sandbox))
     number = releases.current_number()
-    if number is None:
-        yield bad("release", f"{releases.current} leads to no release", "bin/buildout")
+    if state.astray:
+        yield from _astray(state.astray, releases, activation)
+    elif number is None:
+        yield _no_release(releases)
+    else:
+        yield from _of_release(releases, activation, number)
+
+
+def _no_release(releases: Releases) -> Finding:
+    numbers = releases.numbers()
+    advice = f"bin/pylonyard rollback {numbers[-1]}" if numbers else "bin/buildout"
+    return bad("release", f"{releases.current} leads to no release", advice)
+
+
+def _astray(astray: Astray, releases: Releases, activation: Activation) -> Iterator[Finding]:
+    """Yield what became of a sandbox, and whether its servers run: all else is of paths."""
+    what, _, advice = astray.told.partition(": ")
+    yield bad("sandbox", what, advice)
+    if astray.is_copy:
         return
+    with contextlib.suppress(ActivationError):
+        noted = dataclasses.replace(activation, sandbox=astray.made).noted()
+        if noted and noted.release is not None:
+            steps = "run bin/pylonyard deactivate there as root, and move it again"
+            back = f"move it back to {astray.made}, {steps}"
+            yield bad("active-files", f"/etc has files of {astray.made}, which is gone", back)
+    with contextlib.suppress(ActivationError, ServerError):
+        folder = releases.current.resolve()
+        _check_plain(folder)
+        for site in described_sites(folder):
+            if site.has_server:
+                status, said = leaving.asked(folder / "bin" / site.name, "status", site)
+                stop = "" if status == STOPPED else f"bin/{site.name} stop, if it is not to go on"
+                yield Finding("server-running", None, said, stop, site.name)
+
+
+def _of_release(releases: Releases, activation: Activation, number: int) -> Iterator[Finding]:
+    """Yield what is found of each site of a release."""
     journal, journal_problem = _journal(activation)
     try:
         _check_plain(releases.path(number))

@@ -9,11 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pylonyard.debugging import debug_problems
 from pylonyard.doctor.findings import Finding, bad, good, unknown
 from pylonyard.doctor.reach import MOST, READ, SEARCH, WRITE, Hindrance, Reach, below
 from pylonyard.doctor.subject import Subject
-from pylonyard.inifile import Ini, IniError
 from pylonyard.releases import MANIFEST, Releases
 from pylonyard.server.control import lock, wanted
 from pylonyard.server.errors import ServerError
@@ -221,6 +219,13 @@ def debug(subject: Subject) -> Iterator[Finding]:
     check, path = "debug", subject.settings.ini
     if subject.is_development:
         yield unknown(check, "this is for development")
+        return
+    try:
+        # Imported here: they run on a tool that may be lacking.
+        from pylonyard.debugging import debug_problems
+        from pylonyard.inifile import Ini, IniError
+    except ImportError as error:
+        yield unknown(check, f"could not be checked without {error.name}")
         return
     try:
         problems = debug_problems(Ini(read_plainly(path).decode()))

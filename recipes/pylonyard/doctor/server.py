@@ -83,8 +83,9 @@ def port(subject: Subject) -> Iterator[Finding]:
 
 def _holders(subject: Subject) -> list[int]:
     """Return who listens on the site's port, but for its supervisor, which keeps it for servers."""
-    found = listening.holders(listening.inodes(subject.settings.host, subject.site.port))
-    marker = supervisor_marker(subject.settings.identity)
+    settings = subject.settings
+    found = listening.holders(listening.inodes(settings.host, subject.site.port))
+    marker = supervisor_marker(settings.identity, settings.places)
     return [pid for pid in found if not _is_marked(pid, marker, subject)]
 
 
@@ -92,7 +93,8 @@ def _is_ours(pid: int, subject: Subject) -> bool:
     """Whether ``pid`` is the site's server; it may have written a title over its command line."""
     if str(subject.settings.ini) in arguments(pid):
         return True
-    return _is_marked(pid, server_marker(subject.settings.identity), subject)
+    settings = subject.settings
+    return _is_marked(pid, server_marker(settings.identity, settings.places), subject)
 
 
 def _is_marked(pid: int, marker: Marker, subject: Subject) -> bool:

@@ -33,7 +33,7 @@ def as_lines(findings: Iterable[Finding], stream: TextIO) -> bool:
         progress.clear()
         if finding.site != site:
             site = finding.site
-            stream.write(f"{site}:\n")
+            stream.write(f"{site}:\n" if site else "")
         stream.write(line(finding, coloured=progress.is_coloured(stream)) + "\n")
         stream.flush()
         red += finding.ok is False

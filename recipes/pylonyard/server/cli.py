@@ -4,10 +4,11 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pylonyard import progress
+from pylonyard import progress, whereabouts
 from pylonyard.server import by_apache, control, report, terminal
 from pylonyard.server.errors import (
     FAILED,
+    NOT_CONFIGURED,
     NOT_PERMITTED,
     ServerError,
     interrupted,
@@ -15,7 +16,8 @@ from pylonyard.server.errors import (
 )
 from pylonyard.server.files import settle_standard_files
 from pylonyard.server.privileges import become
-from pylonyard.server.settings import Settings, load
+from pylonyard.server.settings import Settings, load, relocated
+from pylonyard.whereabouts import Astray
 
 UNIMPLEMENTED = 3
 
@@ -56,6 +58,9 @@ ACTIONS: dict[str, Action] = {
 
 
 AT_A_TERMINAL = tuple(ACTIONS[name] for name in ("fg", "log", "shell", "setup"))
+WHERE_IT_STANDS = (stop, report.status, report.as_json, terminal.log)
+"""What can be done in a sandbox that was moved."""
+
 RESTARTS = (ACTIONS["restart"], ACTIONS["force-reload"])
 
 
@@ -70,8 +75,9 @@ def main(source: str | Path, arguments: Sequence[str] | None = None) -> int:
     name = source.parent.name
     if words == ["reload"]:
         return complain(name, "cannot reload, use restart", UNIMPLEMENTED)
+    astray = whereabouts.found(source.parents[2], name, sys.argv[0])
     if len(words) == 1 and words[0] in ACTIONS:
-        return act(source, ACTIONS[words[0]])
+        return act(source, ACTIONS[words[0]], astray)
     # Imported here: init and cron give one word, and have no use for it.
     from pylonyard import usages
 
@@ -80,13 +86,13 @@ def main(source: str | Path, arguments: Sequence[str] | None = None) -> int:
     except SystemExit as ended:
         return int(ended.code or 0)
     as_json = told.action == "status" and told.json
-    return act(source, report.as_json if as_json else ACTIONS[told.action])
+    return act(source, report.as_json if as_json else ACTIONS[told.action], astray)
 
 
-def act(source: Path, action: Action) -> int:
+def act(source: Path, action: Action, astray: Astray | None = None) -> int:
     name = source.parent.name
     try:
-        settings = load(source)
+        settings = settings_of(source, action, astray)
         name = settings.name
         if settings.mode != by_apache.PROXY and action in RESTARTS:
             print(f"{name}: {by_apache.restart(settings)}", flush=True)
@@ -111,6 +117,19 @@ def act(source: Path, action: Action) -> int:
         return complain(name, reason(error), FAILED)
     except KeyboardInterrupt:
         return interrupted(name)
+
+
+def settings_of(source: Path, action: Action, astray: Astray | None) -> Settings:
+    """Return the settings, with the paths that they have now if the sandbox was moved.
+
+    :raises ServerError: if the action cannot be done where the sandbox stands; nothing
+        is done with a copy, whose processes would be those of the other
+    """
+    if astray is None:
+        return load(source)
+    if astray.is_copy or action not in WHERE_IT_STANDS:
+        raise ServerError(astray.told, NOT_CONFIGURED)
+    return relocated(load(astray.path(source)), astray.path)
 
 
 def complain(name: str, message: str, code: int) -> int:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pylonyard import whereabouts
 from pylonyard.server import intent, listening
 from pylonyard.server.errors import NOT_CONFIGURED, NOT_INSTALLED, ServerError
 from pylonyard.server.halting import halt, outlast
@@ -160,7 +161,8 @@ def replace(settings: Settings, progress: Progress) -> str:
     try:
         launch(settings, progress, sockets, seen.supervisors)
     except NotServing as error:
-        if marked(supervisor_marker(settings.identity), candidates=seen.supervisors):
+        marker = supervisor_marker(settings.identity, settings.places)
+        if marked(marker, candidates=seen.supervisors):
             raise ServerError(f"was not restarted, the old server goes on: {error}") from error
         # It had to end first, for a server that cannot stand in.
         halt(settings, grace=0)
@@ -222,6 +224,10 @@ def check_installed(settings: Settings) -> None:
 
     :raises ServerError: if the application, or its configuration, is not there
     """
+    if settings.python and not os.path.exists(settings.python):
+        removed = f"{os.path.realpath(settings.python)}, which runs the site, was removed"
+        advice = whereabouts.how_to_make_anew(settings.sandbox)
+        raise ServerError(f"{removed}: {advice}", NOT_INSTALLED)
     if not os.access(settings.paster, os.X_OK):
         message = f"cannot run {settings.paster}: run bin/buildout"
         raise ServerError(message, NOT_INSTALLED)

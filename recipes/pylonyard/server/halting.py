@@ -49,7 +49,7 @@ def halt(settings: Settings, grace: float) -> None:
 
 def outlast(settings: Settings, supervisors: Sequence[int]) -> None:
     """Wait until ``supervisors``, who were told to stop, have ended; or end them."""
-    marker = supervisor_marker(settings.identity)
+    marker = supervisor_marker(settings.identity, settings.places)
 
     def left() -> list[int]:
         return marked(marker, candidates=supervisors)
@@ -67,11 +67,11 @@ def ask(settings: Settings) -> None:
     """Ask the supervisor to stop its server, or servers that have lost theirs."""
     seen = look(settings)
     for pid in seen.supervisors:
-        send(pid, signal.SIGTERM, supervisor_marker(settings.identity))
+        send(pid, signal.SIGTERM, supervisor_marker(settings.identity, settings.places))
     if not seen.supervisors:
         for pid in seen.servers:
             if parent(pid) not in seen.servers:
-                send(pid, signal.SIGINT, server_marker(settings.identity))
+                send(pid, signal.SIGINT, server_marker(settings.identity, settings.places))
 
 
 def kill(settings: Settings) -> bool:

@@ -9,6 +9,7 @@ import select
 import signal
 import time
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,10 +24,31 @@ class Marker:
 
     variable: str
     identity: str
+    """Of the sandbox and of the site in it: ``/srv/shop:shop``."""
+    places: tuple[Path, ...] = ()
+    """By which those are known that were started when the sandbox had another path."""
 
     def is_on(self, pid: int, proc: Path = PROC) -> bool:
         """Whether ``pid`` runs, and is marked; a stranger may know the mark."""
-        return os.fsencode(f"{self.variable}={self.identity}") in environment(pid, proc)
+        found = environment(pid, proc)
+        if os.fsencode(f"{self.variable}={self.identity}") in found:
+            return True
+        before = os.fsencode(f"{self.variable}=")
+        after = os.fsencode(f":{self.identity.rpartition(':')[2]}")
+        is_namesake = any(e.startswith(before) and e.endswith(after) for e in found)
+        return is_namesake and self._stands(pid, proc)
+
+    def _stands(self, pid: int, proc: Path) -> bool:
+        """Whether ``pid`` works in, or prints to, one of the places.
+
+        The kernel tells the path that a folder or an open file has now: a sandbox that was
+        moved is known by that, and a copy of it is not.
+        """
+        for name in ("cwd", "fd/1", "fd/2"):
+            with suppress(OSError):
+                if Path(os.readlink(proc / str(pid) / name)) in self.places:
+                    return True
+        return False
 
     def matches(self, pid: int, proc: Path = PROC) -> bool:
         """Whether ``pid`` runs, is marked, and belongs to the calling user.
@@ -40,8 +62,8 @@ class Marker:
 SUPERVISOR = "PYLONYARD_SUPERVISOR"
 
 
-def supervisor_marker(identity: str) -> Marker:
-    return Marker(SUPERVISOR, identity)
+def supervisor_marker(identity: str, places: tuple[Path, ...] = ()) -> Marker:
+    return Marker(SUPERVISOR, identity, places)
 
 
 def is_supervisor(pid: int, proc: Path = PROC) -> bool:
@@ -49,12 +71,12 @@ def is_supervisor(pid: int, proc: Path = PROC) -> bool:
     return any(entry.startswith(f"{SUPERVISOR}=".encode()) for entry in environment(pid, proc))
 
 
-def server_marker(identity: str) -> Marker:
-    return Marker("PYLONYARD_SERVER", identity)
+def server_marker(identity: str, places: tuple[Path, ...] = ()) -> Marker:
+    return Marker("PYLONYARD_SERVER", identity, places)
 
 
-def foreground_marker(identity: str) -> Marker:
-    return Marker("PYLONYARD_FOREGROUND", identity)
+def foreground_marker(identity: str, places: tuple[Path, ...] = ()) -> Marker:
+    return Marker("PYLONYARD_FOREGROUND", identity, places)
 
 
 def environment(pid: int, proc: Path = PROC) -> list[bytes]:

@@ -134,9 +134,26 @@ class Settings:
         return self.run / f"{self.name}.handover"
 
     @property
+    def places(self) -> tuple[Path, ...]:
+        """What only this site's processes stand in, or write, if it is in the sandbox."""
+        home = self.sandbox.resolve()
+        real = (self.log.resolve(), self.data.resolve())
+        return tuple(place for place in real if place.is_relative_to(home))
+
+    @property
     def address(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}{self.check_path}"
+
+
+def relocated(settings: Settings, place: Callable[[Path], Path]) -> Settings:
+    """Return ``settings`` with each path where ``place`` says that it is now."""
+    paths: dict[str, Any] = {
+        field.name: place(value)
+        for field in dataclasses.fields(settings)
+        if isinstance(value := getattr(settings, field.name), Path)
+    }
+    return dataclasses.replace(settings, **paths)
 
 
 def load(source: Path) -> Settings:

@@ -47,13 +47,13 @@ class Sight:
 
 
 def look(settings: Settings) -> Sight:
-    identity = settings.identity
-    supervisors = marked(supervisor_marker(identity))
+    known = (settings.identity, settings.places)
+    supervisors = marked(supervisor_marker(*known))
     return Sight(
         supervisors=tuple(supervisors),
         # A title that a server writes over its environment takes the mark away.
-        servers=tuple(marked(server_marker(identity)) or run_by(supervisors)),
-        foreground=tuple(marked(foreground_marker(identity))),
+        servers=tuple(marked(server_marker(*known)) or run_by(supervisors)),
+        foreground=tuple(marked(foreground_marker(*known))),
     )
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from pylonyard.server import answering, listening
 from pylonyard.server.handing import PATIENCE
-from pylonyard.server.processes import marked, send, supervisor_marker
+from pylonyard.server.processes import Marker, marked, send, supervisor_marker
 from pylonyard.server.saying import say
 from pylonyard.server.settings import Settings
 
@@ -44,6 +44,10 @@ class Succession:
     @property
     def is_over(self) -> bool:
         return self.were_told
+
+    @property
+    def _marker(self) -> Marker:
+        return supervisor_marker(self.settings.identity, self.settings.places)
 
     def _ask(self, host: str, port: int) -> int | None:
         name = self.settings.address.split("/")[2]
@@ -85,8 +89,7 @@ class Succession:
         """End the others; return whether they have ended."""
         if not self.were_told:
             self._end_others()
-        marker = supervisor_marker(self.settings.identity)
-        return not marked(marker, candidates=self.others)
+        return not marked(self._marker, candidates=self.others)
 
     def go_on(self) -> None:
         """End the others once whoever asked for it has let go."""
@@ -107,7 +110,7 @@ class Succession:
         self.were_told = True
         for pid in self.others:
             say(f"takes the place of process {pid}")
-            send(pid, signal.SIGTERM, supervisor_marker(self.settings.identity))
+            send(pid, signal.SIGTERM, self._marker)
 
     def tell(self, line: str) -> None:
         if self.report is not None:
