@@ -1,16 +1,26 @@
 #!/usr/bin/env python3
 """Make bin/buildout in this checkout, and run it: python3 bootstrap.py --help tells more."""
 
-import configparser
-import contextlib
-import importlib.util
 import os
-import shutil
 import signal
-import subprocess
 import sys
-import tempfile
-from pathlib import Path
+
+
+def stop(number, frame):
+    """End at once: Ctrl-C may come before there is anything to clear away."""
+    os.write(2, b"bootstrap: interrupted\n")
+    os._exit(130)
+
+
+before = signal.signal(signal.SIGINT, stop)
+
+import configparser  # noqa: E402
+import contextlib  # noqa: E402
+import importlib.util  # noqa: E402
+import shutil  # noqa: E402
+import subprocess  # noqa: E402
+import tempfile  # noqa: E402
+from pathlib import Path  # noqa: E402
 
 CHECKOUT = Path(os.path.realpath(__file__)).parent
 RECIPES = CHECKOUT / "recipes"
@@ -29,14 +39,6 @@ if sys.version_info < OLDEST_PYTHON:
     )
 
 
-
-def stop(number, frame):
-    """End at once: Ctrl-C may come before there is anything to clear away."""
-    os.write(2, b"bootstrap: interrupted\n")
-    os._exit(130)
-
-
-before = signal.signal(signal.SIGINT, stop)
 sys.path.insert(0, str(RECIPES))
 from pylonyard import (  # noqa: E402
     cache_record,

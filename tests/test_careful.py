@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import zc.buildout.easy_install
-from pylonyard import careful, tool
+from pylonyard import careful, progress, tool
 from support import Sandbox, make_store, make_wheel, undone
 from zc.buildout import UserError, buildout
 
@@ -333,3 +333,20 @@ def test_recipes_are_read_for_a_change_and_eggs_are_not(prepared, tmp_path):
     assert before[0] == egg.name
     assert careful.tree_hash(str(egg)) == before[0]
     assert careful.tree_hash(str(recipes)) != before[1]
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"), [([], True), ([("buildout", "verbosity", "-10")], False)]
+)
+def test_picked_versions_are_shown_as_a_block_to_copy_unless_q_is_given(
+    prepared, tmp_path, monkeypatch, capsys, given, shown
+):
+    monkeypatch.setattr(progress, "_is_silent", False)
+    monkeypatch.setattr(zc.buildout.easy_install.Installer, "_picked_versions", {"Shop": "1.0"})
+    monkeypatch.setattr(zc.buildout.easy_install.Installer, "_required_by", {})
+    (tmp_path / "buildout.cfg").write_text("[buildout]\nparts =\nshow-picked-versions = true\n")
+
+    careful.Buildout(str(tmp_path / "buildout.cfg"), given, False)._print_picked_versions()
+
+    block = "[versions]\nShop = 1.0\n"
+    assert capsys.readouterr().out.endswith(block) is shown

@@ -71,8 +71,8 @@ NONE = "[buildout]\nparts =\n"
             "buildout.cfg, line 6: [a] foo: set in line 4 already; keep one of them",
         ),
         (
-            f"{NONE}[a]\nfoo = 1\n[b]\nbar = 2\n[a]\nfoo =\n    3\n",
-            "buildout.cfg, line 8: [a] foo: set in line 4 already; keep one of them",
+            f"{NONE}[a]\nfoo = 1\nbar =\n    2\nfoo =\n    3\n",
+            "buildout.cfg, line 7: [a] foo: set in line 4 already; keep one of them",
         ),
         (
             "[buildout]\nextends = profiles/base.cfg\n[sites]\nport = 8081\n",
@@ -84,8 +84,7 @@ NONE = "[buildout]\nparts =\n"
         ),
         (
             f"{NONE}eggs-directry = x\n",
-            "buildout.cfg, line 3: [buildout] eggs-directry: unknown; did you mean "
-            "eggs-directory?",
+            "buildout.cfg, line 3: [buildout] eggs-directry: unknown; did you mean eggs-directory?",
         ),
         (
             "foo = 1\n",
@@ -191,9 +190,10 @@ def test_configuration_that_cannot_be_read_is_told(folder):
         "[a]\nfoo = 1\nfoo += 2\n",
         "[a]\nfoo = 1\n[a:python3]\nfoo = 2\n",
         "[a]\nfoo = 1\nfoo = 1\n",
+        "[a]\nfoo = 1\n[b]\n[a]\nfoo = 2\n",
         "[buildout]\neggs-drectory = x\n[a]\nfoo = ${buildout:eggs-drectory}\n",
     ],
-    ids=["mentioned", "added", "conditional", "same", "own"],
+    ids=["mentioned", "added", "conditional", "same", "again", "own"],
 )
 def test_what_has_a_sense_is_left_alone(folder, text):
     (folder / "buildout.cfg").write_text(NONE + text)

@@ -17,7 +17,16 @@ from typing import Any
 import zc.buildout.easy_install
 from zc.buildout import UserError, buildout
 
-from pylonyard import cache_record, complaints, config_files, drafts, installed, locking, settling
+from pylonyard import (
+    cache_record,
+    complaints,
+    config_files,
+    drafts,
+    installed,
+    locking,
+    progress,
+    settling,
+)
 from pylonyard.layout import Layout
 
 log = logging.getLogger("pylonyard")
@@ -29,7 +38,7 @@ _fetch = zc.buildout.easy_install.Installer._fetch
 
 
 @contextmanager
-def in_one_line(run: Any) -> Iterator[None]:
+def in_one_line(run: Any = None) -> Iterator[None]:
     """Tell what a user can mend in one line, not as an internal error."""
     try:
         yield
@@ -53,6 +62,23 @@ class Buildout(buildout.Buildout):
         with in_one_line(self):
             super().__init__(*words, **named)
             config_files.check(self, words[1] if len(words) > 1 else ())
+
+    def _setup_logging(self) -> None:
+        super()._setup_logging()
+        if self._is_quiet():
+            progress.silence()
+        for log in (logging.getLogger(), self._logger):
+            for handler in log.handlers:
+                handler.addFilter(_on_a_line_of_its_own)
+
+    def _is_quiet(self) -> bool:
+        return bool(self._log_level > logging.INFO)
+
+    def _print_picked_versions(self) -> None:
+        if self._is_quiet():
+            self.show_picked_versions = False
+        progress.clear()
+        super()._print_picked_versions()
 
     def install(self, args: Any) -> None:
         """Do what ``bin/buildout`` does, one run at a time."""
@@ -174,6 +200,12 @@ class Buildout(buildout.Buildout):
                 log.warning("%s is kept: it is in none of parts, bin and develop-eggs.", name)
 
 
+def _on_a_line_of_its_own(record: logging.LogRecord) -> bool:
+    """Take away what is drawn on a terminal, before a line is logged there."""
+    progress.clear()
+    return True
+
+
 def current(directory: Path) -> str:
     """Return the target of a sandbox's link to its live release; '' if there is none."""
     try:
@@ -219,7 +251,8 @@ def fetch(installer: Any, dist: Any, folder: str, cache: str | None) -> Any:
     """Bring a distribution into ``folder``, whole or not at all."""
     if cache is None or os.path.realpath(os.path.dirname(dist.location)) == cache:
         return _fetch(installer, dist, folder, cache)
-    with drafts.draft(Path(folder)) as scratch:
+    what = f"Downloading {dist.project_name} {dist.version}"
+    with drafts.draft(Path(folder)) as scratch, progress.of(what):
         found = Path(_fetch(installer, dist, str(scratch), None).location)
         if found.parent != scratch:
             # A file of find-links is not ours to move.

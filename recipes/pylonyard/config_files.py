@@ -5,6 +5,7 @@ and whose name is nearly another's goes unnoticed; and the last of two options o
 wins, without a word.
 """
 
+import bisect
 import difflib
 import os
 import re
@@ -84,7 +85,7 @@ def shown(path: Path, line: int = 0) -> str:
 
 
 def _check_lines(path: Path, lines: Sequence[str]) -> None:
-    """Refuse a line that is neither section nor option, and an option that is set twice.
+    """Refuse a section without its bracket, and an option that is set twice in one section.
 
     :raises UserError: naming the line
     """
@@ -92,11 +93,14 @@ def _check_lines(path: Path, lines: Sequence[str]) -> None:
         if line.startswith("[") and not HEADER.match(line) and "]" not in line:
             problem = f"expected [section], got {line.strip()!r}, which has no closing bracket"
             raise UserError(f"{shown(path, number)}: {problem}")
-    first: dict[tuple[str, str], tuple[int, str]] = {}
+    begun = [number for number, line in enumerate(lines, 1) if HEADER.match(line)]
+    first: dict[tuple[int, str], tuple[int, str]] = {}
     for header, name, number, value in options(lines):
         if name.endswith(("+", "-")):
             continue
-        before, other = first.setdefault((header, name), (number, value))
+        # A section that begins anew overrules what it said before on purpose.
+        block = bisect.bisect(begun, number)
+        before, other = first.setdefault((block, name), (number, value))
         if other != value:
             problem = f"[{header}] {name}: set in line {before} already; keep one of them"
             raise UserError(f"{shown(path, number)}: {problem}")

@@ -13,7 +13,7 @@ from zc.buildout import UserError
 from zc.buildout.buildout import Options
 from zc.buildout.easy_install import pkg_resources
 
-from pylonyard import missing, modwsgi_source, sought
+from pylonyard import missing, modwsgi_source, progress, sought
 from pylonyard.errors import OptionError
 from pylonyard.index_pages import Places
 from pylonyard.interpreters import Interpreter
@@ -136,7 +136,9 @@ def locations(
             check_picked=True,
         )
         _prefer(installer, projects)
-        working_set = installer.install(list(requirements))
+        # What is fetched and unpacked shows itself, once all of it takes long.
+        with progress.of(f"Installing the eggs of {section}", alone=False):
+            working_set = installer.install(list(requirements))
     except UserError as error:
         if layout.offline:
             found = _missing(buildout, requirements, projects, versions)

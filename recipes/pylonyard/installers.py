@@ -75,6 +75,7 @@ def skeleton(home: Path, requirement: str, name: str, store: Path) -> str:
             f"cannot make a config of {project}",
             directory=Path(folder),
             advice="mend its installer, or set template",
+            doing=f"Asking {project} for its configuration",
         )
         content = target.read_bytes()
     try:

@@ -62,16 +62,16 @@ class Validator:
 
 
 def load_ini(draft: Draft, path: str) -> None:
-    run([draft.python(path), "-c", _LOAD_INI, draft.folder / path], path)
+    run([draft.python(path), "-c", _LOAD_INI, draft.folder / path], path, doing=f"Checking {path}")
 
 
 def compile_script(draft: Draft, path: str) -> None:
-    run([draft.python(path), "-c", _COMPILE, draft.folder / path], path)
+    run([draft.python(path), "-c", _COMPILE, draft.folder / path], path, doing=f"Checking {path}")
 
 
 def command(*words: str) -> Callable[[Draft, str], None]:
     def check(draft: Draft, path: str) -> None:
-        run([*words, draft.folder / path], path, reason=first_error)
+        run([*words, draft.folder / path], path, reason=first_error, doing=f"Checking {path}")
 
     return check
 
@@ -79,12 +79,12 @@ def command(*words: str) -> Callable[[Draft, str], None]:
 def crontab(draft: Draft, path: str) -> None:
     # From standard input: Debian's crontab cuts a path after 99 characters.
     text = (draft.folder / path).read_text(encoding="utf-8")
-    run(["crontab", "-n", "-"], path, stdin=text, reason=first_error)
+    run(["crontab", "-n", "-"], path, stdin=text, reason=first_error, doing=f"Checking {path}")
 
 
 def logrotate(draft: Draft, path: str) -> None:
     words = ("logrotate", "--debug", "--state", "/dev/null")
-    printed = run([*words, draft.folder / path], path, reason=first_error)
+    printed = run([*words, draft.folder / path], path, reason=first_error, doing=f"Checking {path}")
     # Some releases of it, Debian 13's among them, warn of such a line, and leave it out.
     for line in printed.splitlines():
         if "unknown option" in line:
@@ -114,7 +114,12 @@ def apache(draft: Draft, path: str) -> None:
             text = text.replace(f"{draft.live}/{path}", f"{folder}/{Path(path).name}")
             text = text.replace(f"{draft.live}/", f"{draft.folder}/")
             Path(folder, Path(source).name).write_text(text, encoding="utf-8")
-        run(["apache2", "-t", "-f", Path(folder, "httpd.conf")], path, reason=first_error)
+        run(
+            ["apache2", "-t", "-f", Path(folder, "httpd.conf")],
+            path,
+            reason=first_error,
+            doing=f"Checking {path}",
+        )
         # What it lets pass, a missing script among it.
         text = Path(folder, Path(path).name).read_text(encoding="utf-8")
         if found := problems(text, defined=DEBIAN):
