@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from checkouts import Checkout
+from namespaces import UNSHARE, entering, need
 from ports import free_port
 
 NEEDED = [
@@ -52,8 +53,8 @@ class Machine:
         (etc / "apache2/sites-enabled/000-default.conf").unlink(missing_ok=True)
         with open(etc / "apache2/envvars", "a") as stream:
             stream.write(ENVVARS.format(root=root))
-        keeper = ["unshare", "-pf", "--mount-proc", "--kill-child", "sleep", "infinity"]
-        self.namespace = subprocess.Popen(keeper)
+        need(UNSHARE)
+        self.namespace = subprocess.Popen([*UNSHARE, "sleep", "infinity"])
         self.inside = self._first_child()
 
     def _first_child(self) -> str:
@@ -74,7 +75,7 @@ class Machine:
     def enter(self) -> list[str]:
         """What runs a command in the namespace, in the checkout's folder."""
         place = f"--wd={self.checkout.path}"
-        return ["nsenter", "--target", self.inside, "--pid", "--mount", place, "--"]
+        return [*entering(self.inside, "--pid", "--mount"), place, "--"]
 
     def run(self, *words: object, **more: object) -> "subprocess.CompletedProcess[str]":
         """Run a command in the namespace; what it printed is in ``stdout``, all of it."""

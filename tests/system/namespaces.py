@@ -16,6 +16,15 @@ def need(words: list[str]) -> None:
         pytest.skip(f"lacks unshare: {tried.stderr.strip()}")
 
 
+def entering(inside: str, *namespaces: str) -> list[str]:
+    """Return the words that run a command in namespaces of the process ``inside``.
+
+    With its root: in a chroot, its mount namespace alone has the root of the machine
+    around it, and what is done there would be done to that machine.
+    """
+    return ["nsenter", "--target", inside, "--root", *namespaces]
+
+
 def run_apart(
     script: str, folder: Path, environ: Mapping[str, str], timeout: float = 600
 ) -> list[str]:

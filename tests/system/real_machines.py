@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from checkouts import Checkout, copy_checkout
-from namespaces import need
+from namespaces import entering, need
 
 APART = ["unshare", "--pid", "--fork", "--mount", "--net", "--kill-child"]
 TOPS = ("etc", "var", "root", "usr/local", "lib/systemd")
@@ -89,8 +89,8 @@ class RealMachine:
 
         :param net: whether in its network too, which has no more than loopback
         """
-        place = ["--pid", "--mount", *(["--net"] if net else []), f"--wd={self.checkout.path}"]
-        enter = ["nsenter", "--target", self.inside, *place, "--"]
+        namespaces = ["--pid", "--mount", *(["--net"] if net else [])]
+        enter = [*entering(self.inside, *namespaces), f"--wd={self.checkout.path}", "--"]
         if user != "root":
             enter += ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"]
         environ = {k: v for k, v in self.checkout.environ.items() if not k.startswith("SUDO")}

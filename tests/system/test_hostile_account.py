@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import machines
 import pytest
+from namespaces import entering
 from real_machines import UID, difference, real_machine
 
 pytestmark = machines.NEEDED
@@ -76,7 +77,7 @@ class Ground:
 
     def loop(self, script):
         """Run a shell script of the account's, over and over, until the attack has ended."""
-        enter = ["nsenter", "--target", self.machine.inside, "--pid", "--mount", "--"]
+        enter = [*entering(self.machine.inside, "--pid", "--mount"), "--"]
         become = ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups"]
         words = [*enter, *become, "sh", "-c", f"cd {self.path}; while :; do {script}; done"]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
