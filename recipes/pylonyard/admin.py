@@ -25,10 +25,10 @@ from pylonyard.listing import list_releases
 from pylonyard.releases import NoRelease, Releases
 from pylonyard.rolling_back import rollback
 from pylonyard.server.errors import INTERRUPTED, ServerError, reason
-from pylonyard.server.files import settle_standard_files
+from pylonyard.server.files import finish, settle_standard_files
 from pylonyard.whereabouts import Astray
 
-WHERE_IT_STANDS = ("doctor", "releases")
+WHERE_IT_STANDS = ("completion", "doctor", "releases")
 """What can be done in a sandbox that was moved, or copied."""
 
 
@@ -226,7 +226,15 @@ def act(sandbox: Sandbox, words: argparse.Namespace, astray: Astray | None) -> i
 def main(directory: str, bin_folder: str, arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; return the exit status."""
     settle_standard_files()
-    words = parser().parse_args(arguments)
+    try:
+        words = parser().parse_args(arguments)
+    except SystemExit as ended:
+        sys.exit(finish("pylonyard", int(ended.code or 0)))
+    return finish("pylonyard", answer(directory, bin_folder, words))
+
+
+def answer(directory: str, bin_folder: str, words: argparse.Namespace) -> int:
+    """Do what was asked for; return the exit status."""
     astray = whereabouts.found(Path(directory), "pylonyard", sys.argv[0])
     try:
         if astray and words.action not in WHERE_IT_STANDS:

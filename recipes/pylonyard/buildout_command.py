@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pylonyard import configuration, settled, toolbox, whereabouts
 from pylonyard.server.errors import USAGE, interrupted
+from pylonyard.server.files import finish
 
 
 def main(made: str = "") -> None:
@@ -49,7 +50,7 @@ def check(words: Sequence[str]) -> None:
 
     if "--help" in words:
         print(usages.BUILDOUT, end="")
-        sys.exit()
+        sys.exit(finish("buildout", 0))
     if problem := usages.buildout_error(words):
         print(f"buildout: {problem}; see bin/buildout --help", file=sys.stderr)
         sys.exit(USAGE)

@@ -24,7 +24,7 @@ from pylonyard.apache_handover import Handover
 from pylonyard.errors import CommandError
 from pylonyard.running import PROGRAM_PATH, completed, last_line
 from pylonyard.server.errors import ServerError, interrupted
-from pylonyard.server.files import open_plainly, settle_standard_files
+from pylonyard.server.files import finish, open_plainly, settle_standard_files
 from pylonyard.server.processes import Handle
 
 PATIENCE = 30.0
@@ -66,7 +66,7 @@ def main(httpd: Httpd, arguments: Sequence[str]) -> int:
     try:
         action = usages.httpd(httpd.name).parse_args(arguments).action
     except SystemExit as ended:
-        return int(ended.code or 0)
+        return finish(f"{httpd.name}-httpd", int(ended.code or 0))
     what = f"{httpd.name}-httpd: waiting for Apache"
     try:
         with progress.of(what, first_line=progress.BETWEEN_LINES):

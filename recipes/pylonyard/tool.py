@@ -18,6 +18,7 @@ with late_pip.imported_late():
 from zc.buildout.buildout import SectionKey
 
 from pylonyard import careful, connections, integrity, offline_mend, sought, wheels
+from pylonyard.server.files import finish
 
 DEFAULTS = {
     # A user's ~/.buildout/default.cfg and any buildout.cfg override these.
@@ -73,7 +74,7 @@ def main() -> None:
     words = sys.argv[1:]
     if "--version" in words:
         print(f"Pylonyard {pylonyard.__version__}, zc.buildout {version('zc.buildout')}")
-        return
+        sys.exit(finish("buildout", 0))
     if "--help-all" in words:
         sys.argv[1:] = ["--help"]
     prepare()

@@ -82,3 +82,20 @@ def test_bootstrap_is_interrupted_in_one_line(tmp_path):
 
     assert ended == (130, "", "bootstrap: interrupted\n")
     assert not list((tmp_path / "cache").glob(".draft-*"))
+
+
+@pytest.mark.parametrize(
+    ("program", "words"), [("buildout", ["--help"]), ("buildout", ["--version"])]
+)
+def test_full_disk_and_closed_pipe_are_no_traceback(program, words):
+    command = [ROOT / "bin" / program, *words]
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+
+    line = f"{program}: cannot print: No space left on device\n"
+    assert (ended.returncode, ended.stderr) == (1, line)
+
+    pipe = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipe.stdout.close()
+    with pipe:
+        assert pipe.stderr.read() == ""

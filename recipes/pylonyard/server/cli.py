@@ -14,7 +14,7 @@ from pylonyard.server.errors import (
     interrupted,
     reason,
 )
-from pylonyard.server.files import settle_standard_files
+from pylonyard.server.files import finish, settle_standard_files
 from pylonyard.server.privileges import become
 from pylonyard.server.settings import Settings, load, relocated
 from pylonyard.whereabouts import Astray
@@ -23,6 +23,7 @@ UNIMPLEMENTED = 3
 
 Action = Callable[[Settings], tuple[int, str]]
 """Returns an exit status, and the line to tell, if any."""
+
 
 def shown(action: Callable[[Settings, Callable[[], None]], str]) -> Action:
     """Return ``action`` with its progress shown."""
@@ -77,16 +78,17 @@ def main(source: str | Path, arguments: Sequence[str] | None = None) -> int:
         return complain(name, "cannot reload, use restart", UNIMPLEMENTED)
     astray = whereabouts.found(source.parents[2], name, sys.argv[0])
     if len(words) == 1 and words[0] in ACTIONS:
-        return act(source, ACTIONS[words[0]], astray)
+        return finish(name, act(source, ACTIONS[words[0]], astray))
     # Imported here: init and cron give one word, and have no use for it.
     from pylonyard import usages
 
     try:
         told = usages.site(name).parse_args(["--help"] if words == ["help"] else words)
     except SystemExit as ended:
-        return int(ended.code or 0)
+        return finish(name, int(ended.code or 0))
     as_json = told.action == "status" and told.json
-    return act(source, report.as_json if as_json else ACTIONS[told.action], astray)
+    action = report.as_json if as_json else ACTIONS[told.action]
+    return finish(name, act(source, action, astray))
 
 
 def act(source: Path, action: Action, astray: Astray | None = None) -> int:

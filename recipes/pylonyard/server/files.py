@@ -21,6 +21,22 @@ def settle_standard_files() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
+def finish(name: str, code: int) -> int:
+    """Have all that was printed written; return the exit status, 1 if that cannot be.
+
+    :param name: of the program, for the line that tells
+    """
+    try:
+        sys.stdout.flush()
+        return code
+    except OSError as error:
+        # What is left would be tried again, in vain, as the process ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not code and not isinstance(error, BrokenPipeError):
+            print(f"{name}: cannot print: {error.strerror}", file=sys.stderr)
+        return code or 1
+
+
 def make_directory(path: Path) -> None:
     """Make ``path`` and its parents, readable by the owner's group, if missing."""
     path.mkdir(mode=0o750, parents=True, exist_ok=True)
