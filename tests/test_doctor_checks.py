@@ -1,5 +1,6 @@
 """Checks that need no server: each on a site that a few files make."""
 
+import io
 import os
 import shutil
 import subprocess
@@ -338,3 +339,17 @@ def test_finding_is_a_line_and_what_to_do(finding, line):
 
 def test_colour_marks_red():
     assert showing.line(Finding("disk", False, "full"), coloured=True).startswith("\x1b[31;1mFAIL")
+
+
+def test_what_was_not_checked_is_a_line_for_each_reason():
+    stream = io.StringIO()
+    why = "not activated"
+    found = [unknown("visit", why), good("disk", "free"), unknown("hello", why)]
+
+    assert showing.as_lines(found, stream)
+
+    assert stream.getvalue() == (
+        "ok    disk                free\n"
+        "-     visit               not activated (also: hello)\n"
+        "nothing is red\n"
+    )

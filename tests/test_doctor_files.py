@@ -630,3 +630,20 @@ def test_server_s_status_is_told_with_what_to_do(place):
         script.write_text(f"#!/bin/sh\necho here it is\nexit {status}\n")
         script.chmod(0o755)
         assert told(server.running(subject(place))) == expected
+
+
+def test_release_that_lays_the_same_over_etc_need_not_be_activated(place):
+    live = (place / "current").resolve()
+    older = live.with_name("7")
+    for folder in (live, older):
+        (folder / "etc").mkdir(parents=True, exist_ok=True)
+        (folder / "etc/same").write_text("for /etc")
+    for path in [*live.glob("etc/**/*"), *live.glob("*/site.json")]:
+        target = older / path.relative_to(live)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_file():
+            target.write_bytes(path.read_bytes())
+
+    assert told(etc.active(subject(place, active(place, release=7))))[0] is True
+    (older / "etc/same").write_text("another")
+    assert told(etc.active(subject(place, active(place, release=7))))[0] is False

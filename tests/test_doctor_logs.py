@@ -286,3 +286,21 @@ def test_old_error_of_a_log_without_times_is_not_looked_for(place):
     log.write_text("KeyError: 1\n" + "fine\n" * 60000)
 
     assert only(logs.server(subject(place)), "server-log").ok
+
+
+def test_errors_before_the_last_start_are_told_and_not_red(place, monkeypatch):
+    log = place / "log/shop-server.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text(f"{ago(600)} ERROR no database\n{ago(60)} pylonyard: started the server\n")
+    monkeypatch.setattr(logs, "_last_start", lambda subject: time.time() - 60)
+
+    found = next(logs.server(subject(place)))
+
+    assert found.ok is True
+    assert "no errors since; before the last start: " in found.text
+    assert found.text.endswith("ERROR no database")
+    with log.open("a") as stream:
+        stream.write(f"{ago(5)} ERROR no disk\n")
+    found = next(logs.server(subject(place)))
+    assert found.ok is False
+    assert found.text.endswith("ERROR no disk")

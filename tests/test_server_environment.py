@@ -25,6 +25,7 @@ def test_server_gets_nothing_of_the_caller_but_its_time_zone():
         "USER": account.name,
         "LOGNAME": account.name,
         "TZ": "UTC",
+        "PYTHONUNBUFFERED": "1",
         "PYLONYARD_SERVER": "/srv/shop:shop",
     }
 

@@ -122,3 +122,16 @@ def test_bad_site_is_refused(sandbox, options, message):
         sandbox.buildout(options)["site"]
 
     assert str(caught.value) == message
+
+
+def test_path_too_long_for_sockets_is_refused_before_mod_wsgi_is_built(sandbox, monkeypatch):
+    monkeypatch.setattr("pylonyard.apache_settings.LONGEST_SOCKET_PREFIX", 20)
+    options = {"site:mode": "mod_wsgi", "site:roles": "app ini wsgi vhost"}
+
+    with pytest.raises(OptionError) as caught:
+        sandbox.buildout({**options, "vhost:recipe": "pylonyard:apache_vhost"})["site"]
+
+    assert caught.value.problems == (
+        "run-folder: expected a path of at most 15 characters, which sockets need, got "
+        f"'{sandbox.directory}/var/run'; use a shorter path for the sandbox",
+    )

@@ -2,11 +2,15 @@
 
 import grp
 import math
+import os
 import re
 from pathlib import Path
 
 from pylonyard import values
 from pylonyard.apache_checks import ConfigError, parse
+
+# A socket's whole path has at most 107 bytes; mod_wsgi adds numbers.
+LONGEST_SOCKET_PREFIX = 80
 
 # Those of mod_wsgi-express: without them, and LONGEST_REQUEST, a request that hangs
 # takes its thread for good, and a process that hangs is never replaced.
@@ -140,3 +144,9 @@ def directives(text: str) -> tuple[str, ...]:
     except ConfigError as error:
         raise ValueError(f"expected whole sections, got: {error}") from None
     return tuple(lines)
+
+
+def longest_run_folder(folder: Path, name: str) -> int:
+    """Return how long the folder of a site's sockets may be, if ``folder`` is longer; else 0."""
+    longest = LONGEST_SOCKET_PREFIX - len(name) - 1
+    return longest if len(os.fsencode(folder)) > longest else 0

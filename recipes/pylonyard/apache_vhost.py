@@ -93,9 +93,6 @@ SERVED_BY = {
 
 LOGS = ("customlog", "errorlog", "forensiclog", "globallog", "transferlog")
 
-# A socket's whole path has at most 107 characters; mod_wsgi adds numbers.
-LONGEST_SOCKET_PREFIX = 80
-
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -275,9 +272,9 @@ def _contradictions(options: Options, sandbox: Path) -> Iterator[str]:
         yield f"hsts: expected 0 without ssl-certificate, got '{options.hsts}'"
     if options.name in options.disable_sites:
         yield f"disable-sites: expected other sites than this, got {options.name!r}"
-    socket = options.run_folder / options.name
-    if options.mode == "mod_wsgi" and len(str(socket)) > LONGEST_SOCKET_PREFIX:
-        longest = LONGEST_SOCKET_PREFIX - len(options.name) - 1
+    if options.mode == "mod_wsgi" and (
+        longest := settings.longest_run_folder(options.run_folder, options.name)
+    ):
         yield (
             f"run-folder: expected a path of at most {longest} characters, "
             f"which sockets need, got '{options.run_folder}'"

@@ -36,11 +36,15 @@ from typing import Any
 from zc.buildout import UserError
 
 from pylonyard import sure_folders, values
+from pylonyard.apache_settings import longest_run_folder
 from pylonyard.errors import OptionError
 from pylonyard.options import option
 from pylonyard.recipe import Recipe, site_path
 
 FIRST = "site"
+
+SOCKETS_BELOW_RUN = "${site:run}"
+"""What the profile says of where sockets are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,10 +78,28 @@ class Site(Recipe):
                 self.name,
                 [f"roles: expected sections of this buildout, got {', '.join(missing)}"],
             )
+        self._expect_short_path()
         if self.name != FIRST:
             for role in self.settings.roles:
                 copied = self._copy(self._extended(role))
                 raw[self._section(role)] = _overridden(copied, raw.get(self._section(role), {}))
+
+    def _expect_short_path(self) -> None:
+        """Refuse a path that is too long for sockets before mod_wsgi is built for it."""
+        options, section = self.settings, self._section("vhost")
+        own = self.buildout._raw.get(section, {}).get("run-folder", SOCKETS_BELOW_RUN)
+        has_sockets = options.mode == "mod_wsgi" and "vhost" in options.roles
+        if not has_sockets or own != SOCKETS_BELOW_RUN:
+            return
+        if longest := longest_run_folder(self.layout.var / "run", options.name):
+            here = self.layout.directory
+            raise OptionError(
+                section,
+                [
+                    f"run-folder: expected a path of at most {longest} characters, which sockets "
+                    f"need, got '{here}/var/run'; use a shorter path for the sandbox"
+                ],
+            )
 
     def _extended(self, role: str) -> Mapping[str, str]:
         """Return what section ``role`` says, its ``<=`` carried out."""

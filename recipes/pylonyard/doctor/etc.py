@@ -27,7 +27,7 @@ def active(subject: Subject) -> Iterator[Finding]:
         yield bad(check, "an activation was cut short", "bin/pylonyard activate")
         return
     current = subject.current.resolve().name
-    if str(journal.release) != current:
+    if str(journal.release) != current and not _is_same(subject, journal.release):
         yield bad(
             check,
             f"release {journal.release} is active, and {current} is current",
@@ -48,6 +48,20 @@ def active(subject: Subject) -> Iterator[Finding]:
             yield bad(check, f"others than root can change {name}", advice)
             return
     yield good(check, f"/etc has what release {current} has for it")
+
+
+def _is_same(subject: Subject, active: int) -> bool:
+    """Whether the live release lays over ``/etc`` what the active one does."""
+    live = subject.current.resolve()
+    laid = [_laid(folder) for folder in (live.with_name(str(active)), live)]
+    return bool(laid[0]) and laid[0] == laid[1]
+
+
+def _laid(release: Path) -> dict[str, bytes]:
+    """Return what activation goes by, of a release."""
+    places = [*release.glob("etc/**/*"), *release.glob("*/site.json")]
+    files = [path for path in places if path.is_file()]
+    return {str(path.relative_to(release)): read_plainly(path) for path in files}
 
 
 def _as_copied(subject: Subject) -> Finding | None:

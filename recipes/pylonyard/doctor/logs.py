@@ -12,7 +12,9 @@ from shlex import quote
 from pylonyard.doctor import reading
 from pylonyard.doctor.findings import Finding, bad, good, unknown
 from pylonyard.doctor.subject import Subject
+from pylonyard.server import listening
 from pylonyard.server.errors import ServerError
+from pylonyard.server.processes import is_supervisor, started
 
 LATELY = 3600
 """Seconds in which an error counts."""
@@ -125,7 +127,10 @@ def _time(line: str) -> float | None:
         return None
 
 
-def _examined(check: str, path: Path, advice: str, subject: Subject) -> Finding:
+def _examined(
+    check: str, path: Path, advice: str, subject: Subject, start: float | None = None
+) -> Finding:
+    """Tell what a log has of errors within the hour; those before ``start`` are past."""
     since = time.time() - LATELY
     try:
         text, status, is_enough = _end(path, since)
@@ -138,7 +143,13 @@ def _examined(check: str, path: Path, advice: str, subject: Subject) -> Finding:
     recent = [told for told in found if (told.when or status.st_mtime) >= since]
     rotated = path.with_name(f"{path.name}.1")
     before, is_enough_before = _rotated(rotated, since, subject)
+    past = [told for told in before + recent if start and told.when and told.when < int(start)]
+    recent = [told for told in recent if told not in past]
+    before = [told for told in before if told not in past]
     total = len(before) + len(recent)
+    if not total and past:
+        was = f"before the last start: {past[-1].line}"
+        return good(check, f"{path}: no errors since; {was}")
     if total:
         last, where = (recent[-1], path) if recent else (before[-1], rotated)
         what = advice if recent else f"tail -50 {quote(str(rotated))}"
@@ -215,5 +226,17 @@ def site(subject: Subject) -> Iterator[Finding]:
 
 def server(subject: Subject) -> Iterator[Finding]:
     advice = f"bin/{subject.name} log"
-    yield _examined("server-log", subject.settings.log, advice, subject)
-    yield _examined("application-log", subject.settings.application_log, advice, subject)
+    start = _last_start(subject)
+    yield _examined("server-log", subject.settings.log, advice, subject, start)
+    yield _examined("application-log", subject.settings.application_log, advice, subject, start)
+
+
+def _last_start(subject: Subject) -> float | None:
+    """Return when somebody started the server that listens, in seconds since 1970.
+
+    That of its supervisor: a server that ends again and again is started by that.
+    """
+    settings = subject.settings
+    holders = listening.holders(listening.inodes(settings.host, settings.port))
+    times = [started(pid) for pid in holders if is_supervisor(pid)]
+    return max((when for when in times if when is not None), default=None)

@@ -29,16 +29,31 @@ def _one_line(text: str) -> str:
 def as_lines(findings: Iterable[Finding], stream: TextIO) -> bool:
     """Write findings as they come; return whether none is red."""
     site, red = None, 0
+    grey: dict[str, list[str]] = {}
+    coloured = progress.is_coloured(stream)
     for finding in findings:
         progress.clear()
         if finding.site != site:
+            _write_grey(grey, stream, coloured=coloured)
             site = finding.site
             stream.write(f"{site}:\n" if site else "")
-        stream.write(line(finding, coloured=progress.is_coloured(stream)) + "\n")
+        if finding.ok is None and not finding.advice:
+            grey.setdefault(finding.text, []).append(finding.check)
+            continue
+        stream.write(line(finding, coloured=coloured) + "\n")
         stream.flush()
         red += finding.ok is False
+    _write_grey(grey, stream, coloured=coloured)
     stream.write(f"{red} red\n" if red else "nothing is red\n")
     return not red
+
+
+def _write_grey(grey: dict[str, list[str]], stream: TextIO, *, coloured: bool) -> None:
+    """Write what could not be checked, a line for each reason; forget it then."""
+    for why, checks in grey.items():
+        more = f" (also: {', '.join(checks[1:])})" if checks[1:] else ""
+        stream.write(line(Finding(checks[0], None, why + more), coloured=coloured) + "\n")
+    grey.clear()
 
 
 def as_json(findings: Iterable[Finding], stream: TextIO) -> bool:

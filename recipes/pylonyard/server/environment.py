@@ -34,7 +34,8 @@ def base(caller: Mapping[str, str], kept: tuple[str, ...] = ()) -> dict[str, str
 def of_server(settings: Settings, caller: Mapping[str, str], *markers: Marker) -> dict[str, str]:
     """Return the environment of the application."""
     marks = {marker.variable: marker.identity for marker in markers}
-    return {**base(caller), **settings.environment, **marks}
+    # What it prints is in the log when it happens, not when it ends.
+    return {**base(caller), "PYTHONUNBUFFERED": "1", **settings.environment, **marks}
 
 
 def of_terminal(settings: Settings, caller: Mapping[str, str]) -> dict[str, str]:

@@ -20,6 +20,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -178,6 +179,8 @@ def main():
     if sys.path and os.path.realpath(sys.path[0]) == here:
         sys.path[0] = os.path.dirname(os.path.realpath(script))
     signal.signal(signal.SIGINT, on_interrupt)
+    # Of PasteScript's, at each start; whoever reads the log can do nothing about it.
+    warnings.filterwarnings("ignore", "pkg_resources is deprecated", UserWarning)
     standing_in.prepare(os.environ)
     runpy.run_path(script, run_name="__main__")
 
