@@ -46,6 +46,7 @@ from pylonyard import (  # noqa: E402
     debian_packages,
     drafts,
     headers,
+    odd_paths,
     progress,
     sandboxes,
     usages,
@@ -308,6 +309,8 @@ def install_debian_packages(offline):
 
 
 def bootstrap(arguments):
+    if why := odd_paths.problem(CHECKOUT):
+        fail(why)
     os.umask(0o022)  # other accounts serve what is made here
     offline = "--offline" in arguments
     arguments = [a for a in arguments if a != "--offline"]
