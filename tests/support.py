@@ -65,6 +65,7 @@ show-picked-versions = false
 name = shop
 eggs = Shop
 roles = app ini init cron
+environment = development
 
 [app]
 eggs = ${{site:eggs}}

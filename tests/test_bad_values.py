@@ -21,7 +21,8 @@ NAME = (
 )
 ACCOUNT = (
     "expected an existing account, got 'nosuchaccount'; "
-    "create it with: adduser --system --group nosuchaccount"
+    "make it, as root, with: useradd --system --user-group --no-create-home "
+    "--shell /usr/sbin/nologin nosuchaccount"
 )
 FIELDS = "expected five fields separated by one space, or @hourly and the like"
 STAGES = "expected development or staging or production"
@@ -64,7 +65,10 @@ SITE = [
         "The referenced section, 'nowhere', was not defined.",
     ),
     ({"site:server-alias": "a.org b_c"}, f"[site] server-alias: {HOST}, got 'b_c'"),
-    ({"site:user": "nosuchaccount"}, f"[site] user: {ACCOUNT}"),
+    (
+        {"site:user": "nosuchaccount", "site:environment": "development"},
+        f"[site] user: {ACCOUNT}",
+    ),
     ({"site:user": "no such"}, "[site] user: expected an account name, got 'no such'"),
     ({"site:mode": "cgi"}, f"[site] mode: {MODES}, got 'cgi'"),
     ({"site:environment": "live"}, f"[site] environment: {STAGES}, got 'live'"),
@@ -422,6 +426,9 @@ def live(tmp_path_factory, store):
         sandbox = support.Sandbox(tmp_path_factory.mktemp("bad") / "sandbox", store)
         for name, content in TEMPLATES.items():
             (sandbox.directory / name).write_bytes(content)
+        # Of an account that an activation is to make.
+        own = "environment = production\nuser = shop-to-be"
+        sandbox.config = sandbox.config.replace("environment = development", own)
         sandbox.run()
         sandbox.before = sandbox.snapshot(".installed.cfg")
         yield sandbox

@@ -68,13 +68,16 @@ def test_server_takes_its_settings(artifacts, sandbox, tmp_path):
         "LANG": "C.UTF-8",
         "PATH": "/x",
     }
-    assert loaded.reload is False
+    assert loaded.reload is True
 
 
-def test_changed_code_is_reloaded_in_development(artifacts):
-    text = artifacts(environment="development")["shop/server.json"].text
+@pytest.mark.parametrize(
+    ("environment", "is_reloaded"), [("development", True), ("staging", False)]
+)
+def test_changed_code_is_reloaded_in_development(artifacts, environment, is_reloaded):
+    text = artifacts(environment=environment)["shop/server.json"].text
 
-    assert json.loads(text)["reload"] is True
+    assert json.loads(text)["reload"] is is_reloaded
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ BLOG = {
     "blog:server-name": "blog.example.org",
     "blog:port": "8090",
     "blog:eggs": "Shop",
+    "blog:environment": "development",
     "blog:roles": "cron",
 }
 # The fewest parts that make a release.
@@ -113,6 +114,7 @@ def test_unchecked_file_goes_live_where_it_is_allowed(
     options = {
         "site:roles": "app ini init",
         "site:environment": environment,
+        "site:user": "" if environment == "development" else "nosuchaccount",
         "release:unchecked": unchecked,
     }
     if not refused:
@@ -201,9 +203,44 @@ def test_application_that_cannot_be_set_up_does_not_go_live(sandbox):
 
 @pytest.mark.system
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root serves as another account")
-def test_group_of_the_account_may_read_its_ini(sandbox):
+def test_group_of_the_account_may_read_its_ini(sandbox, monkeypatch):
+    # What pytest gives is closed to it.
+    monkeypatch.setattr("pylonyard.grounds.reach_problem", lambda *_: "")
     sandbox.run({"site:user": "nobody", "site:roles": "app ini"})
 
     ini = sandbox.directory / "current" / "shop" / "production.ini"
     assert (stat.S_IMODE(ini.stat().st_mode), ini.owner()) == (0o640, "root")
     assert ini.stat().st_gid == (sandbox.directory / "var" / "log").stat().st_gid
+
+
+@pytest.mark.system
+def test_release_is_made_where_the_account_is_not_there_yet(sandbox, capsys):
+    options = {"site:user": "nosuchaccount", "site:environment": "production"}
+
+    sandbox.run(options)
+
+    ini = sandbox.directory / "current" / "shop" / "production.ini"
+    manifest = json.loads((sandbox.directory / "current" / "manifest.json").read_text())
+    assert stat.S_IMODE(ini.stat().st_mode) == 0o600
+    assert manifest["files"]["shop/production.ini"]["mode"] == "0640"
+    left = (
+        "pylonyard: shop: left for sudo bin/pylonyard activate: to make the account "
+        "nosuchaccount, which is not on this machine, to make its folders in var\n"
+    )
+    assert left in capsys.readouterr().out
+    assert not (sandbox.directory / "var" / "log").exists()
+
+    sandbox.run(options)
+
+    out = capsys.readouterr().out
+    assert "Release 1 is current; nothing has changed.\n" in out
+    assert left in out
+
+
+def test_change_is_allowed_on_the_command_line_alone(sandbox):
+    with pytest.raises(UserError) as caught:
+        sandbox.run({**SMALL, "release:change": "allow"})
+
+    assert str(caught.value) == (
+        "[release] change: expected refuse but on the command line, for a run alone, got 'allow'"
+    )

@@ -11,12 +11,13 @@ BLOG = {
     "blog:server-name": "blog.example.org",
     "blog:port": "8090",
     "blog:eggs": "Shop",
+    "blog:environment": "development",
     "blog:roles": "app ini init cron",
 }
 
 
 def test_site_publishes_where_its_files_are(sandbox):
-    site = sandbox.buildout()["site"]
+    site = sandbox.buildout({"site:environment": "staging", "site:user": "nobody"})["site"]
 
     root = sandbox.directory
     assert {key: site[key] for key in ("live", "log", "run", "data", "secrets")} == {
@@ -26,7 +27,7 @@ def test_site_publishes_where_its_files_are(sandbox):
         "data": f"{root}/var/data/shop",
         "secrets": f"{root}/var/secrets/shop",
     }
-    assert (site["mode"], site["environment"]) == ("proxy", "production")
+    assert (site["mode"], site["environment"]) == ("proxy", "staging")
     assert site["sections"] == "app ini init cron"
 
 
@@ -103,6 +104,24 @@ def test_role_that_extends_another_section_is_copied_whole(sandbox):
     assert buildout["blog-worker"]["name"] == "blog"
 
 
+def test_account_of_production_may_be_made_by_the_activation(sandbox):
+    options = {"site:environment": "production", "site:user": "nosuchaccount"}
+    recipe = sandbox.buildout(options)["site"].recipe
+
+    recipe.install()
+
+    assert not (sandbox.directory / "var").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give folders away")
+def test_empty_folders_are_given_to_another_account(sandbox):
+    sandbox.buildout()["site"].recipe.install()
+
+    sandbox.buildout({"site:user": "nobody"})["site"].recipe.install()
+
+    assert (sandbox.directory / "var/data/shop").owner() == "nobody"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -114,6 +133,17 @@ def test_role_that_extends_another_section_is_copied_whole(sandbox):
             {"site:mode": "cgi", "site:port": "x"},
             "[site] port: expected a whole number (a TCP port) from 1 to 65535, got 'x'; "
             "mode: expected proxy or mod_wsgi or embedded, got 'cgi'",
+        ),
+        (
+            {"site:user": "nosuchaccount"},
+            "[site] user: expected an existing account, got 'nosuchaccount'; make it, as root, "
+            "with: useradd --system --user-group --no-create-home --shell /usr/sbin/nologin "
+            "nosuchaccount",
+        ),
+        (
+            {"site:environment": "staging", "site:user": "root"},
+            "[site] user: expected an account of the site's own in staging, got 'root', who is "
+            "root; name one, as in: user = shop",
         ),
     ],
 )

@@ -188,12 +188,6 @@ def _last(text, message):
         (values.pairs(values.text), "A", "expected name = value, got 'A'"),
         (values.pairs(values.text), "= x", "expected name = value, got '= x'"),
         (values.pairs(values.text), "A\0 = x", f"expected {LINE}, got 'A\\x00'"),
-        (
-            values.account,
-            "nosuchaccount",
-            "expected an existing account, got 'nosuchaccount'; "
-            "create it with: adduser --system --group nosuchaccount",
-        ),
     ],
 )
 def test_refusal_is_about_what_is_wrong(convert, text, message):

@@ -64,18 +64,16 @@ Publishes ``path`` (the live site file), ``modules`` (for a2enmod), ``script``
 (the live ``dispatch.wsgi``) and ``httpd`` (the private Apache's live file).
 """
 
-import grp
 import json
 import math
-import pwd
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pylonyard import accounts, values
 from pylonyard import apache_settings as settings
-from pylonyard import values
 from pylonyard.apache_checks import DEBIAN, parse, problems
 from pylonyard.errors import OptionError
 from pylonyard.options import option
@@ -254,7 +252,7 @@ def _contradictions(options: Options, sandbox: Path) -> Iterator[str]:
         yield "backends: expected at least one host:port in mode proxy, got ''"
     if options.mode != "proxy" and options.module is None:
         yield f"module: expected the path of mod_wsgi.so in mode {options.mode}, got ''"
-    if options.mode == "mod_wsgi" and pwd.getpwnam(options.user).pw_uid == 0:
+    if options.mode == "mod_wsgi" and accounts.is_root(options.user):
         yield f"user: expected an account that mod_wsgi may use, got {options.user!r}"
     if (options.ssl_certificate is None) != (options.ssl_key is None):
         yield "ssl-certificate: expected both this and ssl-key, got only one"
@@ -294,17 +292,14 @@ def _plain(path: Path) -> Path:
 
 
 def _group(options: Options) -> str:
-    return options.group or grp.getgrgid(pwd.getpwnam(options.user).pw_gid).gr_name
+    return options.group or accounts.group(options.user)
 
 
 def _unprivileged(options: Options) -> tuple[str, str]:
     """Return the account and group of a private Apache, which must not be root's."""
-    if pwd.getpwnam(options.user).pw_uid:
+    if not accounts.is_root(options.user):
         return options.user, _group(options)
     for account in ("www-data", "nobody"):
-        try:
-            entry = pwd.getpwnam(account)
-        except KeyError:
-            continue
-        return account, grp.getgrgid(entry.pw_gid).gr_name
+        if accounts.entry(account):
+            return account, accounts.group(account)
     raise ValueError("user: expected an account other than root, got 'root'")

@@ -24,6 +24,7 @@ from pylonyard import (
     drafts,
     installed,
     locking,
+    ownership,
     progress,
     settling,
 )
@@ -84,6 +85,7 @@ class Buildout(buildout.Buildout):
         """Do what ``bin/buildout`` does, one run at a time."""
         layout = Layout.of(self)
         with in_one_line(self):
+            ownership.expect_writable(layout)
             locking.hold(layout.directory)
             drafts.use(layout.cache)
             self._current = current(layout.directory)

@@ -34,15 +34,13 @@ Publishes ``script`` (the live init script) and ``control`` (``bin/<site>``).
 ``pylonyard.server`` is what ``bin/<site>`` runs; ``server.json`` is its input.
 """
 
-import grp
 import json
-import pwd
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pylonyard import scripts, values
+from pylonyard import accounts, scripts, values
 from pylonyard.options import option
 from pylonyard.recipe import Recipe, site_path
 from pylonyard.rendering import render
@@ -94,7 +92,7 @@ class InitScript(Recipe):
             f"etc/init.d/{options.name}", render("init.d.j2", options, control=control), 0o755
         )
         logs = [options.log_folder / f"{options.name}{kind}.log" for kind in ("", "-server")]
-        group = grp.getgrgid(pwd.getpwnam(options.user).pw_gid).gr_name
+        group = accounts.group(options.user)
         try:
             rotation = render("logrotate.j2", options, logs=logs, group=group)
         except ValueError as error:

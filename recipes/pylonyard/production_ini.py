@@ -50,15 +50,13 @@ has one) and ``database`` (a digest that tells one database from another).
 """
 
 import hashlib
-import os
-import pwd
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pylonyard import installers, values
+from pylonyard import accounts, installers, values
 from pylonyard.debugging import debug_problems
 from pylonyard.errors import CommandError, OptionError
 from pylonyard.escaping import ini, ini_python2
@@ -225,7 +223,7 @@ def _anchored(config: Ini, data: Path) -> Iterator[Setting]:
 
 def _is_other(user: str) -> bool:
     """Tell whether an account other than ours, and not root's, reads the file."""
-    return os.geteuid() == 0 and pwd.getpwnam(user).pw_uid != 0
+    return not accounts.is_ours(user) and not accounts.is_root(user)
 
 
 def database_digest(config: Ini, section: str) -> str:

@@ -10,24 +10,41 @@ keep           1 to 1000, ``5``          How many releases to keep for a rollbac
 unchecked      ``refuse``, ``allow``,    What to do with a file whose validator is
                ``default`` (default)     not on this machine; ``default`` refuses it
                                          unless all sites are in development.
+change         ``refuse`` (default),     Whether a site that is active, or runs, may
+               ``allow``                 become one of another environment, mode or
+                                         account; for the command line alone.
 =============  ========================  =========================================
 
 Publishes ``current`` (the link to the live release).
 """
 
 import logging
-import pwd
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from zc.buildout import UserError
 
-from pylonyard import configuration, leaving, manifest, scripts, settled, setup_app, values
+from pylonyard import (
+    accounts,
+    changeover,
+    configuration,
+    grounds,
+    interpreters,
+    leaving,
+    manifest,
+    ownership,
+    scripts,
+    settled,
+    setup_app,
+    values,
+)
 from pylonyard.activation import note, sources
 from pylonyard.activation.errors import ActivationError
+from pylonyard.activation.note import NotedSite
 from pylonyard.activation.tree import Tree
 from pylonyard.errors import OptionError
 from pylonyard.judgement import judge
@@ -50,6 +67,16 @@ class Options:
     sites: tuple[str, ...] = option(values.listed(values.section_name))
     keep: int = option(values.whole(1, 1000, "(releases)"), default="5")
     unchecked: str = option(values.one_of("refuse", "allow", "default"), default="default")
+    change: str = option(values.one_of("refuse", "allow"), default="refuse")
+
+
+@dataclass(frozen=True)
+class Described:
+    """What is known of a site before any of its parts is."""
+
+    name: str
+    user: str
+    environment: str
 
 
 @dataclass(frozen=True)
@@ -73,6 +100,7 @@ class Release(Recipe):
         """Have buildout initialise every part of every site, in order."""
         if not self.settings.sites:
             raise OptionError(self.name, ["sites: expected at least one section, got ''"])
+        self.releases = Releases(self.layout.releases, self.layout.current)
         # What they share is found before any of their parts makes a secret.
         told = [self._options(section) for section in self.settings.sites]
         names = [site["name"] for site in told]
@@ -83,10 +111,50 @@ class Release(Recipe):
             if twice
         ]:
             raise OptionError(self.name, problems)
+        self.told: list[str] = []
+        self._expect_grounds(told)
         self.sites = [self._site(site) for site in told]
         parts = [section for site in self.sites for section in site.sections]
         self.stagings = {p: Path(self.buildout[p]["location"]) for p in parts}
-        self.releases = Releases(self.layout.releases, self.layout.current)
+
+    def _expect_grounds(self, told: list[Mapping[str, str]]) -> None:
+        """Check, before anything is made, that the run may be, and can go on to its end."""
+        wanted = {s["name"]: NotedSite(s["environment"], s["mode"], s["user"]) for s in told}
+        if self.settings.change == "refuse":
+            self.told += self._changed(wanted)
+        elif self.buildout._annotated[self.name]["change"].source != "COMMAND_LINE_VALUE":
+            place = "change: expected refuse but on the command line, for a run alone, got 'allow'"
+            raise OptionError(self.name, [place])
+        layout, environments = self.layout, {site["environment"] for site in told}
+        if environments != {"development"} and (why := ownership.root_problem(layout.directory)):
+            raise UserError(f"[{self.name}] {why}")
+        problems = []
+        for options in told:
+            site = Described(options["name"], options["user"], options["environment"])
+            needed = [layout.directory, layout.cache, layout.eggs]
+            why = grounds.reach_problem(site, needed, self._python(options))
+            if why := why or ownership.data_problem(site, layout.var):
+                problems.append(why)
+        if problems:
+            raise OptionError(self.name, [f"sites: {problem}" for problem in problems])
+
+    def _changed(self, wanted: Mapping[str, NotedSite]) -> list[str]:
+        named = configuration.named(sys.argv[1:])
+        words = f" -c {named}" if named else ""
+        try:
+            return changeover.expect_none(self.releases, self.layout.bin, wanted, words)
+        except ActivationError as error:
+            raise UserError(f"[{self.name}] {error}") from error
+
+    def _python(self, options: Mapping[str, str]) -> Path | None:
+        """Return the interpreter of a site, if it is another than ours and can be told yet."""
+        for section in options["sections"].split():
+            raw = self.buildout._raw[section]
+            command = raw.get("python", "")
+            if raw.get("recipe", "").endswith(":pylons_app") and command and "$" not in command:
+                with suppress(ValueError):
+                    return interpreters.find(command).executable
+        return None
 
     def _options(self, section: str) -> Mapping[str, str]:
         # Not buildout.get: that takes any section missing, also deeper, for this one.
@@ -107,6 +175,11 @@ class Release(Recipe):
             for key in part
             if key in ("httpd-port", "setup", "database")
         }
+        for name in sections:
+            # What an activation makes is the site's own account, and no other.
+            user = self.buildout[name].get("user") or options["user"]
+            if user != options["user"] and (problem := accounts.missing(user)):
+                raise OptionError(name, [f"user: {problem}"])
         by_apache = options["mode"] != "proxy"
         port = published["httpd-port"] if by_apache else options["port"]
         setup = setup_app.Setup(options["name"], options["user"], published.get("database", ""))
@@ -143,15 +216,39 @@ class Release(Recipe):
             before, number = number, self._released(staged)
             self._link_commands_or_return(before)
             log.info("Release %s is current.", self._named(number))
+        left = self._left(staged, number)
+        for line in [*self.told, *left]:
+            log.info("%s", line)
         self._link_commands()
         starts = [f"  bin/{site.start} start   serves it at {site.address}" for site in self.sites]
         for line in starts:
             log.info("%s", line)
         if watch := settled.watching():
-            watch.told = [UNCHANGED % self._named(number), *starts]
+            watch.told = [UNCHANGED % self._named(number), *left, *starts]
         return created
 
     update = install
+
+    def _left(self, staged: Staged, number: int) -> list[str]:
+        """Have each account read what is for it; tell what only an activation can do."""
+        folder = self.releases.path(number)
+        unread = staged.share(folder, {site.name: accounts.gid(site.user) for site in self.sites})
+        unset = {setup.site for setup in setup_app.due(folder, self.layout)}
+        return [
+            f"{site.name}: left for sudo bin/pylonyard activate: {', '.join(what)}"
+            for site in self.sites
+            if (what := list(self._left_of(site, site.name in unread, site.name in unset)))
+        ]
+
+    def _left_of(self, site: Site, is_unread: bool, is_unset: bool) -> Iterator[str]:
+        if accounts.entry(site.user) is None:
+            yield f"to make the account {site.user}, which is not on this machine"
+        elif is_unread:
+            yield f"to let {site.user} read production.ini"
+        if not all(map(Path.is_dir, ownership.written(self.layout.var, site.name))):
+            yield "to make its folders in var"
+        if is_unset:
+            yield "paster setup-app"
 
     def _is_released(self, staged: Staged, number: int) -> bool:
         """Tell whether a release holds what was staged, and its manifest is whole."""
@@ -211,18 +308,21 @@ class Release(Recipe):
     def _released(self, staged: Staged) -> int:
         try:
             with self.releases.draft() as folder:
-                staged.copy_to(folder, {s.name: pwd.getpwnam(s.user).pw_gid for s in self.sites})
+                staged.copy_to(folder)
+                staged.share(folder, {site.name: accounts.gid(site.user) for site in self.sites})
                 draft = Draft(folder, self.layout.current)
                 passed = judge(draft, staged.parts, unchecked_allowed=self._lenient())
                 for site in self.sites:
-                    if site.setup:
+                    if site.setup and accounts.can_be_taken(site.user):
                         setup_app.once(site.setup, folder, self.layout)
                 manifest.write(
                     folder,
                     staged.parts,
                     passed,
                     configuration=self._configuration(),
+                    modes=staged.modes,
                     environments=self._environments(),
+                    setup={s.name: s.setup.database for s in self.sites if s.setup},
                 )
                 number = self.releases.publish(folder)
             self.releases.prune(self.settings.keep, self._needed())

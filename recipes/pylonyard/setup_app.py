@@ -3,12 +3,14 @@
 import os
 import pwd
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from zc.buildout import UserError
 
 from pylonyard import sure_folders
+from pylonyard.activation import sources
 from pylonyard.errors import CommandError
 from pylonyard.layout import Layout
 from pylonyard.running import clean_environment, run
@@ -24,6 +26,23 @@ class Setup:
     """A digest that tells one database from another."""
 
 
+def due(release: Path, layout: Layout) -> Iterator[Setup]:
+    """Yield what is left to be set up of a release: its sites' accounts had to be there for it.
+
+    :raises ActivationError: if the descriptions of its sites are damaged
+    """
+    databases = sources.databases(release)
+    for site in sources.described_sites(release):
+        if site.name in databases:
+            setup = Setup(site.name, site.user, databases[site.name])
+            if not _done(setup, layout).exists():
+                yield setup
+
+
+def _done(setup: Setup, layout: Layout) -> Path:
+    return layout.var / "setup" / f"{setup.site}-{setup.database}"
+
+
 def once(setup: Setup, release: Path, layout: Layout) -> None:
     """Set the application up, unless it has been for this database.
 
@@ -31,7 +50,7 @@ def once(setup: Setup, release: Path, layout: Layout) -> None:
     :raises zc.buildout.UserError: if the application's ``setup_app`` fails; it
         is tried again by the next run
     """
-    done = layout.var / "setup" / f"{setup.site}-{setup.database}"
+    done = _done(setup, layout)
     if done.exists():
         return
     output = run_setup(setup, release, layout)

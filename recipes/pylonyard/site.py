@@ -26,8 +26,6 @@ which ``${site:...}`` reads ``${blog:...}``; a section ``[blog-ini]`` of the
 user's own overrides options of the copy of ``[ini]``.
 """
 
-import os
-import pwd
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -35,7 +33,7 @@ from typing import Any
 
 from zc.buildout import UserError
 
-from pylonyard import sure_folders, values
+from pylonyard import accounts, grounds, ownership, sure_folders, values
 from pylonyard.apache_settings import longest_run_folder
 from pylonyard.errors import OptionError
 from pylonyard.options import option
@@ -72,6 +70,8 @@ class Site(Recipe):
 
     def prepare(self) -> None:
         """Give a further site its own copies of the sections that deploy it."""
+        if problem := grounds.account_problem(self.settings):
+            raise OptionError(self.name, [f"user: {problem}"])
         raw = self.buildout._raw
         if missing := [role for role in self.settings.roles if role not in raw]:
             raise OptionError(
@@ -137,14 +137,18 @@ class Site(Recipe):
         }
 
     def install(self) -> Iterable[str]:
-        """Make the folders that the site writes into; no run removes them."""
-        var = self.layout.var
-        folders = {var / "log": 0o755, var / "run": 0o755}
-        folders[var / "data" / self.settings.name] = 0o750
-        for folder, mode in folders.items():
+        """Make the folders that the site writes into; no run removes them.
+
+        Those of an account that we cannot take are left to the activation.
+        """
+        user = self.settings.user
+        folders = ownership.written(self.layout.var, self.settings.name)
+        for folder, mode in folders.items() if accounts.can_be_taken(user) else ():
             try:
                 if not folder.is_dir():
-                    sure_folders.make(folder, mode, _owner(self.settings.user))
+                    sure_folders.make(folder, mode, _owner(user))
+                elif owner := _owner(user):
+                    ownership.take_over(folder, owner)
             except OSError as error:
                 problem = f"cannot make {folder}: {error.strerror}"
                 raise UserError(f"[{self.name}] {problem}") from error
@@ -155,8 +159,9 @@ class Site(Recipe):
 
 def _owner(user: str) -> tuple[int, int] | None:
     """Return whose a folder is to be, if that is not ourselves and we may give it away."""
-    entry = pwd.getpwnam(user)
-    return (entry.pw_uid, entry.pw_gid) if os.geteuid() == 0 and entry.pw_uid else None
+    entry = accounts.entry(user)
+    assert entry is not None
+    return None if accounts.is_ours(user) else (entry.pw_uid, entry.pw_gid)
 
 
 def _overridden(options: dict[str, str], own: Mapping[str, str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,12 +54,13 @@ class Staged:
             equal(source, release / path) for path, (_, source) in self.files.items()
         )
 
-    def copy_to(self, folder: Path, groups: Mapping[str, int]) -> None:
-        """Copy the files into ``folder``.
+    @property
+    def modes(self) -> dict[str, int]:
+        """The mode that each file is to have."""
+        return {path: mode_of(source) for path, (_, source) in self.files.items()}
 
-        :param groups: the group id that may read a site's files with secrets, by
-            the site's name; given to them if we are root
-        """
+    def copy_to(self, folder: Path) -> None:
+        """Copy the files into ``folder``; those for a group are its owner's alone as yet."""
         for path, (_, source) in self.files.items():
             target = folder / path
             directory(target.parent)
@@ -69,16 +71,49 @@ class Staged:
             if target.is_symlink():
                 continue
             mode = mode_of(source)
-            if mode & 0o040 and not mode & 0o004 and os.geteuid() == 0:
-                os.chown(target, -1, groups[path.partition("/")[0]])
-            target.chmod(mode)
+            target.chmod(_unshared(mode))
+
+    def share(self, folder: Path, groups: Mapping[str, int | None]) -> set[str]:
+        """Let the account of each site read what is for its group alone, in a copy.
+
+        Return the sites whose account could not be let.
+
+        :param groups: the number of each site's group, by its name; None if there is none yet
+        """
+        left = set()
+        for path, mode in self.modes.items():
+            site = path.partition("/")[0]
+            if _unshared(mode) != mode and not _shared(folder / path, mode, groups[site]):
+                left.add(site)
+        return left
+
+
+def _unshared(mode: int) -> int:
+    """Return the mode of a file until it has the group that it is for."""
+    return mode & ~0o070 if mode & 0o040 and not mode & 0o004 else mode
+
+
+def _shared(path: Path, mode: int, group: int | None) -> bool:
+    """Give a file to a group, if there is one and we may; tell whether that has it."""
+    if group is None:
+        return False
+    status = path.stat()
+    try:
+        if status.st_gid != group:
+            os.chown(path, -1, group)
+        if stat.S_IMODE(status.st_mode) != mode:
+            path.chmod(mode)
+    except PermissionError:
+        return False
+    return True
 
 
 def equal(one: Path, other: Path) -> bool:
-    """Tell whether two files, or links, are the same to a reader."""
+    """Tell whether a file, or a link, and another, its copy perhaps, hold the same."""
     try:
         if one.is_symlink() or other.is_symlink():
             return os.readlink(one) == os.readlink(other)
-        return mode_of(one) == mode_of(other) and one.read_bytes() == other.read_bytes()
+        modes = (mode_of(one), _unshared(mode_of(one)))
+        return mode_of(other) in modes and one.read_bytes() == other.read_bytes()
     except OSError:
         return False

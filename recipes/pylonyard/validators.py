@@ -4,6 +4,7 @@ A validator is a pattern of paths, the program it needs, and a function that
 raises ``CommandError`` if the program refuses the file.
 """
 
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
+from pylonyard import accounts
 from pylonyard.apache_checks import DEBIAN, problems
 from pylonyard.errors import CommandError
 from pylonyard.running import PROGRAM_PATH, first_error, run
@@ -83,12 +85,43 @@ def crontab(draft: Draft, path: str) -> None:
 
 
 def logrotate(draft: Draft, path: str) -> None:
-    words = ("logrotate", "--debug", "--state", "/dev/null")
-    printed = run([*words, draft.folder / path], path, reason=first_error, doing=f"Checking {path}")
+    """Have logrotate read a file, in a copy without ``su`` if we cannot take that account."""
+    text = (draft.folder / path).read_text(encoding="utf-8")
+    found = re.search(r"(?m)^ *su (\S+) .*\n", text)
+    if found and not accounts.can_be_taken(found[1]):
+        text = text.replace(found[0], "")
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, Path(path).name)
+        copy.write_text(text, encoding="utf-8")
+        copy.chmod(0o644)
+        words = ("logrotate", "--debug", "--state", "/dev/null")
+        try:
+            printed = run(
+                [*words, copy], path, reason=first_error, doing=f"Checking {path}"
+            )
+        except CommandError as error:
+            reason = error.reason.replace(str(copy), str(draft.folder / path))
+            raise CommandError(path, reason) from error
     # Some releases of it, Debian 13's among them, warn of such a line, and leave it out.
     for line in printed.splitlines():
         if "unknown option" in line:
             raise CommandError(path, line.strip())
+
+
+def with_accounts(text: str) -> str:
+    """Return a configuration of Apache's that names accounts which are there.
+
+    It refuses others, and what an activation is to make is not there yet.
+    """
+    other = next(filter(accounts.entry, ("www-data", "nobody")), "root")
+
+    def known(match: re.Match[str]) -> str:
+        before, user, between, _ = match.groups()
+        is_there = accounts.entry(user)
+        return match[0] if is_there else f"{before}{other}{between}{accounts.group(other)}"
+
+    text = re.sub(r"(\buser=)(\S+)( group=)(\S+)", known, text)
+    return re.sub(r"(?m)^(User )(\S+)(\nGroup )(\S+)$", known, text)
 
 
 def load_server_settings(draft: Draft, path: str) -> None:
@@ -112,7 +145,7 @@ def apache(draft: Draft, path: str) -> None:
         for source in (config, path):
             text = (draft.folder / source).read_text(encoding="utf-8")
             text = text.replace(f"{draft.live}/{path}", f"{folder}/{Path(path).name}")
-            text = text.replace(f"{draft.live}/", f"{draft.folder}/")
+            text = with_accounts(text.replace(f"{draft.live}/", f"{draft.folder}/"))
             Path(folder, Path(source).name).write_text(text, encoding="utf-8")
         run(
             ["apache2", "-t", "-f", Path(folder, "httpd.conf")],

@@ -176,21 +176,11 @@ def site_name(value: str) -> str:
 
 
 def account(value: str) -> str:
-    """Keep the name of an account of this machine; empty means the current one.
-
-    :raises ValueError: also for an account that does not exist
-    """
+    """Keep the name of an account, which need not be there yet; empty means the current one."""
     if not value:
         return _current_account()
     if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", value):
         raise refuse("an account name", value)
-    try:
-        pwd.getpwnam(value)
-    except KeyError:
-        raise ValueError(
-            f"expected an existing account, got {value!r}; "
-            f"create it with: adduser --system --group {value}"
-        ) from None
     return value
 
 

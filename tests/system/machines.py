@@ -151,5 +151,6 @@ def released(path: Path, environ: dict[str, str]) -> Iterator[tuple[Checkout, in
     checkout = Checkout(path, environ)
     port = free_port()
     words = ["vhost:listen=127.0.0.1", f"vhost:listen-port={port}", f"site:port={free_port()}"]
-    checkout.bootstrap("-c", "staging.cfg", *words)
+    # Root's own account serves in development alone.
+    checkout.bootstrap("-c", "staging.cfg", "site:environment=development", *words)
     yield checkout, port

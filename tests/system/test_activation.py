@@ -304,6 +304,7 @@ def second(machine):
     words = ["-c", "staging.cfg", "vhost:listen=127.0.0.1", "cron:schedule=*/5 * * * *"]
     server = json.loads((path / "releases/1/simplesite/server.json").read_text())
     words += [f"vhost:listen-port={machine.site_port}", f"site:port={server['port']}"]
+    words += ["site:environment=development"]
     machine.checkout.buildout(*words, "vhost:timeout=61")
     yield 2
     shutil.rmtree(path / "releases" / "2")

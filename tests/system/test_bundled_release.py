@@ -113,7 +113,7 @@ def test_another_time_umask_account_and_path_give_the_same_bundle(
     for site in (first, second):
         site.cache = public_folder / "cache"
         tracked(site)
-        site.bootstrap("-c", "staging.cfg", port)
+        site.bootstrap("-c", "staging.cfg", "site:user=www-data", port)
     one = bundled(first, first.path / "one.tar.gz")
     deeper = second.path / "deep"
     deeper.mkdir(mode=0o777)

@@ -119,7 +119,7 @@ def test_ini(checkout, tmp_path, profile):
         need_interpreter("python2.7")
     site, ground = checkout(), tmp_path / "inis"
     ground.mkdir()
-    site.bootstrap("-c", profile)
+    site.bootstrap("-c", profile, "site:environment=development")
     home = (site.path / "current" / "simplesite" / "env").resolve()
     tally = Tally(f"ini, {next(home.glob('lib/python*')).name}")
     tried = list(inis(ground, home))

@@ -16,7 +16,7 @@ ACCOUNT = "nobody"
 def reader(public_folder, public_checkout, free_port):
     """Return a checkout of another account, whose cache root has filled."""
     filled, site = public_checkout(), public_checkout()
-    filled.bootstrap(f"site:port={free_port()}", "-c", "staging.cfg")
+    filled.bootstrap(f"site:port={free_port()}", "-c", "staging.cfg", f"site:user={ACCOUNT}")
     entry = pwd.getpwnam(ACCOUNT)
     for path in [site.path, *site.path.rglob("*")]:
         os.lchown(path, entry.pw_uid, entry.pw_gid)
@@ -52,7 +52,7 @@ def test_run_that_needs_nothing_new_works_with_a_cache_that_it_cannot_write(
     first = bootstrap(reader, "-c", "staging.cfg", port)
 
     assert first.returncode == 0, first.stdout
-    assert "pylonyard: Release 1 is current." in first.stdout
+    assert "pylonyard: Release 1 of staging.cfg is current." in first.stdout
     told = (
         f"{public_folder}/cache/users cannot be written, so nobody knows there that this "
         "sandbox uses it."
@@ -82,9 +82,9 @@ def test_what_a_cache_lacks_that_cannot_be_written_is_one_line(reader, public_fo
 
 def test_cache_of_two_sandboxes_is_cleaned_of_what_neither_needs(public_checkout, free_port):
     first, second = public_checkout(), public_checkout()
-    port = f"site:port={free_port()}"
-    first.bootstrap(port, "-c", "staging.cfg")
-    second.bootstrap(port, "-c", "staging.cfg")
+    words = [f"site:port={free_port()}", f"site:user={ACCOUNT}"]
+    first.bootstrap(*words, "-c", "staging.cfg")
+    second.bootstrap(*words, "-c", "staging.cfg")
 
     shown = first.run("bin/pylonyard", "cache").stdout
     cleaned = first.run("bin/pylonyard", "cache", "--clean").stdout
@@ -94,5 +94,5 @@ def test_cache_of_two_sandboxes_is_cleaned_of_what_neither_needs(public_checkout
     assert cleaned.splitlines()[-1].startswith("removed: ")
     for site in (first, second):
         site.run("current/simplesite/bin/python", "-c", "import waitress, simplesite")
-        told = site.buildout("-o", port, "-c", "staging.cfg").stdout
+        told = site.buildout("-o", *words).stdout
         assert "nothing has changed" in told

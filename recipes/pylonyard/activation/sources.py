@@ -268,6 +268,12 @@ def described_sites(folder: Path) -> tuple[Site, ...]:
     return _all_sites(texts, folder, _environments(_described(folder)))
 
 
+def databases(folder: Path) -> Mapping[str, str]:
+    """Return a digest of the database of each site of a release that is to be set up."""
+    told = _described(folder).get("setup")
+    return {str(name): str(digest) for name, digest in told.items()} if told else {}
+
+
 def _described(folder: Path) -> Mapping[str, Any]:
     try:
         return _manifest(folder)

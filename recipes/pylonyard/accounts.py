@@ -1,0 +1,63 @@
+"""The accounts that sites run as, be they on this machine yet or not."""
+
+import grp
+import os
+import pwd
+
+MAKING = "useradd --system --user-group --no-create-home --shell /usr/sbin/nologin"
+"""The command that makes one, but for its name."""
+
+
+def entry(name: str) -> pwd.struct_passwd | None:
+    """Return what the machine says of an account; None if there is no such account."""
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        return None
+
+
+def missing(name: str) -> str:
+    """Return what is wrong with an account that has to be there and is not; '' if it is."""
+    if entry(name):
+        return ""
+    return f"expected an existing account, got {name!r}; make it, as root, with: {MAKING} {name}"
+
+
+def is_root(name: str) -> bool:
+    """Tell whether an account has root's rights, whatever it is called."""
+    found = entry(name)
+    return found is not None and found.pw_uid == 0
+
+
+def is_ours(name: str) -> bool:
+    found = entry(name)
+    return found is not None and found.pw_uid == os.geteuid()
+
+
+def can_be_taken(name: str) -> bool:
+    """Tell whether we can act as an account, and give it what it is to own."""
+    return is_ours(name) or (os.geteuid() == 0 and entry(name) is not None)
+
+
+def gid(name: str) -> int | None:
+    found = entry(name)
+    return None if found is None else found.pw_gid
+
+
+def group(name: str) -> str:
+    """Return the group of an account; of one that is to be made, the name that it will have."""
+    number = gid(name)
+    if number is None:
+        return name
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)
+
+
+def called(uid: int) -> str:
+    """Return the name of an account, or its number if it has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

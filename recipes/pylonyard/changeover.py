@@ -1,0 +1,129 @@
+"""A run that would make something else of what is active, or runs: refused, unless asked for.
+
+What counts of a site is its environment, its mode and its account.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pylonyard import leaving
+from pylonyard.activation import journal, note, sources
+from pylonyard.activation.errors import ActivationError
+from pylonyard.activation.note import NotedSite
+from pylonyard.activation.tree import Tree
+from pylonyard.releases import Releases
+
+MACHINE = Tree(Path("/"))
+
+
+OPTION_OF_RELEASE = "release:change=allow"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the sites of a release are."""
+
+    release: int
+    configuration: str
+    sites: Mapping[str, NotedSite]
+
+    def __str__(self) -> str:
+        made_from = f" of {self.configuration}" if self.configuration else ""
+        return f"release {self.release}{made_from}"
+
+
+def changes(standing: Standing, wanted: Mapping[str, NotedSite]) -> Iterator[tuple[str, str]]:
+    """Yield the sites that would become something else, and what.
+
+    One that goes while others stay is meant; if none stays, it is another configuration.
+    """
+    for name, was in standing.sites.items():
+        if name in wanted and was.differs_from(wanted[name]):
+            yield name, f"make it {wanted[name]}"
+        elif standing.sites.keys().isdisjoint(wanted):
+            yield name, "leave it out"
+
+
+def expect_none(
+    releases: Releases, bin_folder: Path, wanted: Mapping[str, NotedSite], words: str
+) -> list[str]:
+    """Check that no site that is active, or runs, becomes something else by a run.
+
+    Return what is to be told of others that do.
+
+    :param wanted: what the sites of the run are
+    :param words: what the run is called with, for the advice
+    :raises ActivationError: in one line, naming what is, what it would become, and the way
+    """
+    sandbox = releases.current.parent
+    allowing = f"bin/buildout{words} {OPTION_OF_RELEASE}"
+    standing = active(releases, sandbox)
+    if standing and (found := dict(changes(standing, wanted))):
+        kept = f"bin/buildout -c {standing.configuration}" if standing.configuration else ""
+        way = f"go on with {kept}, or, " if kept and kept not in allowing else ""
+        way += f"if it is meant: {allowing}"
+        raise ActivationError(refusal(standing, found, "is active", way))
+    number = releases.current_number()
+    here = None if number is None else current(releases, number)
+    if here is None or not (found := dict(changes(here, wanted))):
+        return []
+    if up := sorted(running(releases, here.release, bin_folder, set(found))):
+        stops = " && ".join(f"bin/{name} stop" for name in up)
+        raise ActivationError(refusal(here, found, "runs", f"stop it first: {stops}"))
+    return [f"{name} was {here.sites[name]}: this run did {what}" for name, what in found.items()]
+
+
+def refusal(standing: Standing, found: Mapping[str, str], how: str, way: str) -> str:
+    """Return the line that refuses a run, for the first of what it would change."""
+    name, what = next(iter(found.items()))
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    was = f"{name} {how} as {standing.sites[name]} ({standing})"
+    return f"{was}, and this run would {what}{more}; {way}"
+
+
+def active(releases: Releases, sandbox: Path) -> Standing | None:
+    """Return what is active of a sandbox; None if nothing is.
+
+    :raises ActivationError: if that cannot be told, or is about to change
+    """
+    noted = note.read(MACHINE, sandbox)
+    if noted is None:
+        return _active_unnoted(releases, sandbox)
+    if noted.is_unfinished:
+        raise ActivationError(
+            "an activation is at work or was cut short; first: sudo bin/pylonyard activate"
+        )
+    if noted.release is None:
+        return None
+    return Standing(noted.release, noted.configuration, noted.sites)
+
+
+def _active_unnoted(releases: Releases, sandbox: Path) -> Standing | None:
+    """Return what an older Pylonyard activated, whose journal root alone may read."""
+    try:
+        number = journal.load(MACHINE, sandbox).release
+    except PermissionError:
+        number = releases.current_number()
+    return None if number is None else current(releases, number)
+
+
+def current(releases: Releases, number: int) -> Standing | None:
+    """Return what the sites of a release are; None if nobody can tell."""
+    try:
+        made = sources.described(releases.path(number), number)
+    except ActivationError:
+        return None
+    return Standing(number, made.configuration, note.noted_sites(made.sites))
+
+
+def running(releases: Releases, number: int, bin_folder: Path, names: set[str]) -> set[str]:
+    """Return the commands of servers that run, of the sites ``names`` of the current release."""
+    sites = sources.described_sites(releases.path(number))
+    return {
+        control.name
+        for site in sites
+        if site.name in names
+        for control in (bin_folder / site.name, bin_folder / f"{site.name}-httpd")
+        if control.exists() and leaving.runs(control, site)
+    }

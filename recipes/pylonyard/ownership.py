@@ -1,0 +1,150 @@
+"""Who owns what a run, or a site, has to write: told before anything is made.
+
+A run is its checkout's owner's.  ``var/log``, ``var/run`` and ``var/data/<site>`` are
+the site's account's; all else is whose the checkout is.
+"""
+
+import os
+import shlex
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from pylonyard import accounts
+from pylonyard.activation.access import WRITE
+from pylonyard.activation.world import Account
+from pylonyard.errors import UserError
+from pylonyard.grounds import READ, Described, may, on_machine
+from pylonyard.layout import Layout
+
+
+def written(var: Path, site: str) -> Mapping[Path, int]:
+    """Return the folders that a site writes into, and the modes that they are made with."""
+    return {var / "log": 0o755, var / "run": 0o755, var / "data" / site: 0o750}
+
+
+def data_problem(site: Described, var: Path) -> str:
+    """Return what is in ``var`` that the account of a site could not write; '' if nothing is."""
+    places = list(_unwritten(on_machine(site.user), site.name, var))
+    if not places:
+        return ""
+    owners = sorted({accounts.called(place.stat().st_uid) for place in places})
+    found = f"{site.user} cannot write {_listed(places)}, of {' and '.join(owners)}"
+    giving = f"sudo chown -R {site.user}: {shlex.join(map(str, places))}"
+    if accounts.is_ours(site.user):
+        return f"{found}; what another account left there is had back with: {giving}"
+    if accounts.entry(site.user) is None:
+        return f"{found}, and is no account of this machine yet; use a checkout of its own"
+    return f"{found}; use a checkout of its own, or, if it shall go on with these: {giving}"
+
+
+def _unwritten(who: Account, name: str, var: Path) -> Iterator[Path]:
+    folders = written(var, name)
+    for folder in folders:
+        if not folder.is_dir() or is_empty(folder):
+            continue  # what is empty is given to it
+        if not may(who, folder, READ | WRITE):
+            yield folder
+        else:
+            yield from (p for p in _files(folder, name, var) if not may(who, p, READ | 0o2))
+
+
+def _files(folder: Path, name: str, var: Path) -> Iterator[Path]:
+    """Yield what a site has in a folder, links left out."""
+    shared = folder != var / "data" / name
+    names = (f"{name}.log", f"{name}-server.log", f"{name}.lock", f"{name}.wanted")
+    found = (folder / each for each in names) if shared else sorted(folder.iterdir())
+    for path in found:
+        try:
+            mode = path.lstat().st_mode
+        except OSError:
+            continue
+        if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+            yield path
+
+
+def is_empty(folder: Path) -> bool:
+    try:
+        return not os.listdir(folder)
+    except OSError:
+        return False
+
+
+def take_over(folder: Path, owner: tuple[int, int]) -> None:
+    """Give an empty folder to an account.
+
+    :raises OSError: if it is no folder
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        status = os.fstat(descriptor)
+        if status.st_uid != owner[0] and not os.listdir(descriptor):
+            os.fchown(descriptor, *owner)
+    finally:
+        os.close(descriptor)
+
+
+def expect_writable(layout: Layout) -> None:
+    """Check that a run can change what it has to, in its own sandbox.
+
+    :raises UserError: naming all that is another account's, and how to go on
+    """
+    if os.geteuid() == 0:
+        return
+    places = [place for place in _changed(layout) if _is_others(place)]
+    if not places:
+        return
+    owner, us = layout.directory.stat().st_uid, accounts.called(os.geteuid())
+    whose = sorted({accounts.called(place.stat().st_uid) for place in places})
+    found = f"{us} cannot write {_listed(places)}, of {' and '.join(whose)}"
+    if owner == os.geteuid():
+        giving = f"sudo chown -R {us}: {shlex.join(map(str, places))}"
+        raise UserError(f"{found}; what another account's run left is had back with: {giving}")
+    raise UserError(f"{found}; run this as the checkout's owner, {accounts.called(owner)}")
+
+
+def _changed(layout: Layout) -> Iterator[Path]:
+    base = layout.directory
+    yield from (base, base / ".installed.cfg", base / ".pylonyard.lock")
+    folders = [layout.parts, layout.bin, layout.releases, base / "develop-eggs"]
+    folders += [base / ".pylonyard", layout.var, layout.var / "secrets", layout.var / "setup"]
+    stores = (layout.cache, layout.eggs)
+    for top in (*folders, *(store for store in stores if store.is_relative_to(base))):
+        yield top
+        inner = _folders(top) if top != layout.var else ()
+        for folder in inner:
+            yield folder
+            if top == layout.eggs:
+                yield from _folders(folder)
+
+
+def _folders(top: Path) -> Iterable[Path]:
+    try:
+        with os.scandir(top) as entries:
+            return sorted(Path(e.path) for e in entries if e.is_dir(follow_symlinks=False))
+    except OSError:
+        return ()
+
+
+def _is_others(place: Path) -> bool:
+    try:
+        return place.lstat().st_uid != os.geteuid() and not os.access(place, os.W_OK)
+    except OSError:
+        return False
+
+
+def root_problem(directory: Path) -> str:
+    """Return why root should not make a release in a checkout; '' if it may."""
+    owner = directory.stat().st_uid
+    if os.geteuid() or not owner:
+        return ""
+    name = accounts.called(owner)
+    return (
+        f"{directory} is {name}'s, and what root makes in it, {name} could not change any more; "
+        f"run this as {name}, without sudo: only bin/pylonyard activate needs root"
+    )
+
+
+def _listed(places: list[Path]) -> str:
+    more = f" and {len(places) - 3} more" if len(places) > 3 else ""
+    return ", ".join(map(str, places[:3])) + more

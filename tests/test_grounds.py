@@ -1,0 +1,74 @@
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from pylonyard import grounds
+from pylonyard.activation.world import Account
+from pylonyard.release import Described
+
+SHOP = Account("shop", 4321, 4321, "shop", frozenset({4321}))
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A home that only its owner may enter, on a machine that knows of the account shop."""
+    monkeypatch.setattr(grounds, "on_machine", lambda user: SHOP)
+    monkeypatch.setattr(grounds.accounts, "entry", lambda name: name == "shop" or None)
+    monkeypatch.setattr(grounds.accounts, "is_ours", lambda name: False)
+    # What pytest gives is closed as well.
+    monkeypatch.setattr(grounds, "may", lambda who, path, bits: path != tmp_path / "home")
+    (tmp_path / "home" / "checkout").mkdir(parents=True)
+    return tmp_path / "home"
+
+
+def test_checkout_in_a_closed_home_is_told_and_no_home_is_opened(home):
+    site = Described("shop", "shop", "production")
+
+    assert grounds.reach_problem(site, [home / "checkout"], Path(sys.executable)) == (
+        f"shop cannot read {home}, and so nothing of {home}/checkout; keep it where every account "
+        "may read, such as /srv/shop, and make it anew there"
+    )
+    assert grounds.reach_problem(site, [home.parent], Path("/usr")) == ""
+
+
+def test_interpreter_in_a_closed_home_is_told_with_one_that_can_be_used(home, monkeypatch):
+    python = home / "python3"
+    python.symlink_to(sys.executable)
+    python = home / "bin"
+    python.mkdir()
+    site = Described("shop", "shop", "production")
+    monkeypatch.setattr(grounds, "usable", lambda who: iter([Path("/usr/bin/python3")]))
+    told = f"shop cannot read {home}, where {python} is; use another Python: "
+
+    assert grounds.reach_problem(site, [home.parent], python) == (
+        f"{told}python = /usr/bin/python3 in the application's section"
+    )
+    monkeypatch.setattr(grounds, "interpreter", lambda: python)
+    assert grounds.reach_problem(site, [home.parent], None) == (
+        f"{told}/usr/bin/python3 bootstrap.py"
+    )
+
+
+def test_account_that_is_not_there_yet_is_not_asked(home):
+    site = Described("shop", "nosuchaccount", "production")
+
+    assert grounds.reach_problem(site, [home / "checkout"], None) == ""
+
+
+def test_first_closed_folder_is_found(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "file").touch(mode=0o600)
+    (tmp_path / "link").symlink_to("a/b/file")
+    opened = [tmp_path, *tmp_path.parents]
+    modes = {path: path.stat().st_mode & 0o777 for path in opened}
+    closed = [path for path, mode in modes.items() if not mode & 0o001]
+    first = min(closed, key=lambda path: len(path.parts), default=tmp_path / "a/b/file")
+
+    assert grounds.closed(SHOP, tmp_path / "link") == first
+    assert grounds.closed(Account("root", 0, 0, "root", frozenset()), tmp_path / "link") is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the suite's own interpreter may be ours alone")
+def test_usable_interpreters_are_those_that_everybody_can_run():
+    assert all(path.is_absolute() for path in grounds.usable(SHOP))

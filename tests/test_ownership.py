@@ -1,0 +1,114 @@
+import os
+import pwd
+
+import pytest
+from pylonyard import ownership
+from pylonyard.errors import UserError
+from pylonyard.layout import Layout
+from pylonyard.release import Described
+
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+NOBODY = pwd.getpwnam("nobody").pw_uid
+US = pwd.getpwuid(os.geteuid()).pw_name
+
+
+@pytest.fixture
+def var(tmp_path):
+    for name in ("log", "run", "data/shop"):
+        (tmp_path / "var" / name).mkdir(parents=True)
+    return tmp_path / "var"
+
+
+def site(user, environment="production"):
+    return Described("shop", user, environment)
+
+
+@AS_ROOT
+def test_data_of_another_account_are_told_before_anything_is_made(var):
+    assert ownership.data_problem(site("nobody"), var) == ""
+
+    (var / "data/shop/shop.db").touch()
+
+    assert ownership.data_problem(site("root"), var) == ""
+    assert ownership.data_problem(site("nobody"), var) == (
+        f"nobody cannot write {var}/data/shop, of root; use a checkout of its own, or, if it "
+        f"shall go on with these: sudo chown -R nobody: {var}/data/shop"
+    )
+
+
+@AS_ROOT
+def test_file_that_a_run_as_root_left_is_told(var):
+    for name in ("log", "run", "data/shop"):
+        os.chown(var / name, NOBODY, -1)
+    (var / "log/other.log").touch()
+    assert ownership.data_problem(site("nobody"), var) == ""
+
+    (var / "log/shop.log").touch()
+
+    assert ownership.data_problem(site("nobody"), var) == (
+        f"nobody cannot write {var}/log/shop.log, of root; use a checkout of its own, or, if it "
+        f"shall go on with these: sudo chown -R nobody: {var}/log/shop.log"
+    )
+
+
+def test_account_that_is_not_there_owns_nothing(var):
+    (var / "data/shop/shop.db").touch()
+
+    assert ownership.data_problem(site("nosuchaccount"), var) == (
+        f"nosuchaccount cannot write {var}/data/shop, of {US}, and is no account of this machine "
+        "yet; use a checkout of its own"
+    )
+
+
+@AS_ROOT
+def test_what_root_left_in_a_checkout_is_told_with_the_way_back(tmp_path, monkeypatch):
+    for name in ("parts", "cache/dist", "cache/eggs/v5"):
+        (tmp_path / name).mkdir(parents=True)
+    for path in (tmp_path, tmp_path / "parts", tmp_path / "cache/eggs/v5"):
+        os.chown(path, NOBODY, -1)
+    layout = Layout(
+        directory=tmp_path,
+        parts=tmp_path / "parts",
+        bin=tmp_path / "bin",
+        eggs=tmp_path / "cache/eggs",
+        cache=tmp_path / "cache",
+    )
+    ownership.expect_writable(layout)
+    monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
+    monkeypatch.setattr(os, "access", lambda path, bits: path.stat().st_uid == NOBODY)
+
+    with pytest.raises(UserError) as caught:
+        ownership.expect_writable(layout)
+
+    places = [tmp_path / name for name in ("cache", "cache/dist", "cache/eggs")]
+    told = " ".join(map(str, [*places, places[-1]]))
+    assert str(caught.value).startswith(
+        f"nobody cannot write {places[0]}, {places[1]}, {places[2]} and 1 more, of root; what "
+        f"another account's run left is had back with: sudo chown -R nobody: {told}"
+    )
+
+
+@AS_ROOT
+def test_root_makes_no_release_in_a_checkout_of_anothers(tmp_path):
+    assert ownership.root_problem(tmp_path) == ""
+
+    os.chown(tmp_path, NOBODY, -1)
+
+    assert ownership.root_problem(tmp_path) == (
+        f"{tmp_path} is nobody's, and what root makes in it, nobody could not change any more; "
+        "run this as nobody, without sudo: only bin/pylonyard activate needs root"
+    )
+
+
+@AS_ROOT
+def test_only_an_empty_folder_is_taken_over(var):
+    ownership.take_over(var / "log", (NOBODY, NOBODY))
+    assert (var / "log").stat().st_uid == NOBODY
+
+    (var / "run/lock").touch()
+    ownership.take_over(var / "run", (NOBODY, NOBODY))
+    assert (var / "run").stat().st_uid == 0
+
+    (var / "link").symlink_to("run")
+    with pytest.raises(OSError, match="Not a directory"):
+        ownership.take_over(var / "link", (NOBODY, NOBODY))
