@@ -121,6 +121,7 @@ class InitScript(Recipe):
                 "PYTHON_EGG_CACHE": str(options.data / "egg-cache"),
                 **dict(options.variables),
             },
+            "deployment": options.environment,
             "reload": options.environment == "development",
             "shell": self._shell(),
             "setup": self._setup(),

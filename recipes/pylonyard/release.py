@@ -36,6 +36,7 @@ from pylonyard import (
     interpreters,
     leaving,
     manifest,
+    next_steps,
     ownership,
     scripts,
     settled,
@@ -87,8 +88,9 @@ class Site:
     user: str
     environment: str
     sections: tuple[str, ...]
-    address: str
-    start: str
+    port: int
+    """At which its own server, or its private Apache, listens."""
+    by_apache: bool
     setup: setup_app.Setup | None
 
 
@@ -188,8 +190,8 @@ class Release(Recipe):
             user=options["user"],
             environment=options["environment"],
             sections=sections,
-            address=f"http://127.0.0.1:{port}/",
-            start=f"{options['name']}-httpd" if by_apache else options["name"],
+            port=int(port),
+            by_apache=by_apache,
             setup=setup if published.get("setup") == "true" else None,
         )
 
@@ -217,28 +219,43 @@ class Release(Recipe):
             self._link_commands_or_return(before)
             log.info("Release %s is current.", self._named(number))
         left = self._left(staged, number)
-        for line in [*self.told, *left]:
+        for line in [*self.told, *left.values()]:
             log.info("%s", line)
         self._link_commands()
-        starts = [f"  bin/{site.start} start   serves it at {site.address}" for site in self.sites]
-        for line in starts:
+        served = [self._served(site, left) for site in self.sites]
+        for line in next_steps.found(self.layout.directory, number, served):
             log.info("%s", line)
         if watch := settled.watching():
-            watch.told = [UNCHANGED % self._named(number), *left, *starts]
+            watch.told = [UNCHANGED % self._named(number), *left.values()]
+            directory = str(self.layout.directory)
+            sites = [vars(each) for each in served]
+            watch.next = {"directory": directory, "release": number, "sites": sites}
         return created
 
     update = install
 
-    def _left(self, staged: Staged, number: int) -> list[str]:
+    def _left(self, staged: Staged, number: int) -> dict[str, str]:
         """Have each account read what is for it; tell what only an activation can do."""
         folder = self.releases.path(number)
         unread = staged.share(folder, {site.name: accounts.gid(site.user) for site in self.sites})
         unset = {setup.site for setup in setup_app.due(folder, self.layout)}
-        return [
-            f"{site.name}: left for sudo bin/pylonyard activate: {', '.join(what)}"
+        return {
+            site.name: f"{site.name}: left for sudo bin/pylonyard activate: {', '.join(what)}"
             for site in self.sites
             if (what := list(self._left_of(site, site.name in unread, site.name in unset)))
-        ]
+        }
+
+    def _served(self, site: Site, left: Collection[str]) -> next_steps.Served:
+        return next_steps.Served(
+            name=site.name,
+            user=site.user,
+            environment=site.environment,
+            address=f"http://127.0.0.1:{site.port}/",
+            host="127.0.0.1",
+            port=site.port,
+            by_apache=site.by_apache,
+            waits=site.name in left,
+        )
 
     def _left_of(self, site: Site, is_unread: bool, is_unset: bool) -> Iterator[str]:
         if accounts.entry(site.user) is None:

@@ -45,11 +45,22 @@ def answer(words: Sequence[str], directory: Path) -> bool:
             return False
         if memory["state"] != state(memory["paths"], memory["trees"], memory["places"]):
             return False
-        told = [f"pylonyard: {line}" for line in memory["told"]]
+        told = [f"pylonyard: {line}" for line in memory["told"] + _next(memory["next"])]
     except (OSError, ValueError, KeyError, TypeError):
         return False
     print("\n".join(told))
     return True
+
+
+def _next(memory: dict[str, Any]) -> list[str]:
+    """Return what to do next, as things are now."""
+    if not memory:
+        return []
+    from pylonyard import next_steps
+
+    served = [next_steps.Served(**each) for each in memory["sites"]]
+    directory = Path(memory["directory"])
+    return list(next_steps.found(directory, int(memory["release"]), served))
 
 
 def called(words: Sequence[str], names: Iterable[str]) -> str:
@@ -135,6 +146,8 @@ class Watch:
         self.seen: set[str] = set()
         self.variables = set(VARIABLES)
         self.told: list[str] = []
+        self.next: dict[str, object] = {}
+        """What ``next_steps`` has to know."""
         self.warned = False
 
     def hook(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -196,6 +209,7 @@ class Watch:
             "places": kinds,
             "state": state(watched, whole, kinds),
             "told": self.told,
+            "next": self.next,
         }
 
     def _is_late(self, path: str) -> bool:

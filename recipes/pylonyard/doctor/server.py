@@ -199,7 +199,7 @@ def application(subject: Subject) -> Iterator[Finding]:
 
 
 def account(subject: Subject) -> Iterator[Finding]:
-    """See that the accounts exist."""
+    """See that the account exists, and is not root's where that must not be."""
     check, user = "account", subject.site.user
     if subject.owner.uid < 0:
         yield bad(
@@ -207,5 +207,10 @@ def account(subject: Subject) -> Iterator[Finding]:
             f"there is no account {user} on this machine",
             f"adduser --system --group {user}, then bin/buildout",
         )
+    elif subject.owner.uid == 0:
+        advice = f"user = {subject.name} in its section, and run bin/buildout"
+        told = f"{user} runs it, and so does whoever breaks into it"
+        is_tried = subject.site.environment == "development"
+        yield (unknown(check, f"{told}: {advice}") if is_tried else bad(check, told, advice))
     else:
         yield good(check, f"{user} exists (number {subject.owner.uid})")

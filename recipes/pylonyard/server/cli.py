@@ -15,7 +15,7 @@ from pylonyard.server.errors import (
     reason,
 )
 from pylonyard.server.files import finish, settle_standard_files
-from pylonyard.server.privileges import become
+from pylonyard.server.privileges import become, expect_no_root
 from pylonyard.server.settings import Settings, load, relocated
 from pylonyard.whereabouts import Astray
 
@@ -58,6 +58,8 @@ ACTIONS: dict[str, Action] = {
 }
 
 
+STARTS = ("start", "restart", "force-reload", "try-restart", "ensure", "fg")
+"""What may start the server."""
 AT_A_TERMINAL = tuple(ACTIONS[name] for name in ("fg", "log", "shell", "setup"))
 WHERE_IT_STANDS = (stop, report.status, report.as_json, terminal.log)
 """What can be done in a sandbox that was moved."""
@@ -103,6 +105,10 @@ def act(source: Path, action: Action, astray: Astray | None = None) -> int:
             terminal.keep_roots(settings)
         # Before anything in the sandbox is touched: its user may have planted it.
         become(settings.user)
+        if action in map(ACTIONS.get, STARTS):
+            warning = expect_no_root(name, settings.deployment)
+            if warning and action is not ACTIONS["ensure"]:  # it would be mailed each time
+                print(f"{name}: {warning}", file=sys.stderr, flush=True)
         code, line = action(settings)
         if line:
             print(line if action is report.as_json else f"{name}: {line}", flush=True)

@@ -30,6 +30,20 @@ def gives_up_root(user: str) -> bool:
         return False
 
 
+def expect_no_root(name: str, deployment: str) -> str:
+    """Return what to warn of if we run a site as root; empty if nothing.
+
+    :raises ServerError: if it is one of staging or production
+    """
+    if os.geteuid() or not deployment:
+        return ""
+    advice = f"name an account in its section, as in user = {name}, and run bin/buildout"
+    if deployment != "development":
+        message = f"expected an account of its own in {deployment}, got root; {advice}"
+        raise ServerError(message, NOT_PERMITTED)
+    return f"warning: runs as root, and so does whoever breaks into it; {advice}"
+
+
 def become(user: str) -> Account:
     """Run as ``user`` from here on, for good; as we are if it is empty.
 

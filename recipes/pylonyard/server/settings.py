@@ -110,6 +110,8 @@ class Settings:
     umask: int = setting(octal, "022")
     open_files: int = setting(positive, 4096)
     environment: dict[str, str] = setting(variables, {})
+    deployment: str = setting(text, "")
+    """``development``, ``staging`` or ``production``; empty if an older Pylonyard made it."""
     reload: bool = setting(boolean, False)
     """Whether ``fg`` reloads changed code."""
     shell: tuple[str, ...] = setting(command, [])

@@ -1,0 +1,144 @@
+"""What to do after a run: for each site the line that works in the state at hand.
+
+The state is looked at anew each time, also by a run that has nothing else to do.
+Standard library only, and imported as it is needed: a run with nothing to do is short.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pylonyard import accounts
+from pylonyard.server import listening
+
+FOLDER = "/var/lib/pylonyard"
+"""Where activations are noted, of any sandbox."""
+
+ACTIVATE = "sudo bin/pylonyard activate"
+
+LONGEST_COMMAND = 200
+"""Characters of somebody else's command line that are passed on."""
+
+# What is seen of the server that a line would start.
+DOWN, THIS, EARLIER, FOREGROUND, TAKEN, UNSEEN = range(6)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """How a site is served once it is started, as a run has found out."""
+
+    name: str
+    user: str
+    environment: str
+    address: str
+    host: str
+    port: int
+    by_apache: bool
+    waits: bool
+    """Whether an activation has to come first."""
+
+
+def lines(
+    site: Served, seen: int, active: int | None, current: int, *, is_ours: bool, who: str = ""
+) -> Iterator[str]:
+    """Yield what to do about a site.
+
+    :param seen: what is at its port, one of the constants above
+    :param active: which release is active, if one is
+    :param is_ours: whether we may start it
+    :param who: who else has its port
+    """
+    is_for_visitors = site.environment != "development"
+    if active not in (None, current) or (active is None and (is_for_visitors or site.waits)):
+        yield told(ACTIVATE, "has this machine serve it")
+    if site.waits or (site.by_apache and active is not None):
+        return
+    command = f"{'' if is_ours else 'sudo '}bin/{site.name}{'-httpd' if site.by_apache else ''}"
+    if seen == THIS:
+        yield told(f"{command} status", f"it is served already at {site.address}")
+    elif seen == FOREGROUND:
+        yield told(f"bin/{site.name} fg", f"to be ended and begun anew at {site.address}")
+    elif seen == TAKEN:
+        yield f"  {site.name}: port {site.port} is taken by {who}: end that, or set another port"
+    else:
+        action = {DOWN: "start", EARLIER: "graceful" if site.by_apache else "restart"}
+        yield told(f"{command} {action.get(seen, 'restart')}", f"serves it at {site.address}")
+
+
+def told(command: str, what: str) -> str:
+    return f"  {command}   {what}"
+
+
+def look(directory: Path, site: Served) -> tuple[int, str]:
+    """Return what is at the port of a site, and who, if that is none of ours."""
+    if not listening.inodes(site.host, site.port):
+        return DOWN, ""
+    from pylonyard.server import sight
+    from pylonyard.server.errors import ServerError
+    from pylonyard.server.settings import load
+
+    source = directory / "current" / site.name / "server.json"
+    try:
+        settings = load(source)
+        if site.by_apache:
+            return (EARLIER, "") if _has_private(directory, site) else _stranger(site)
+        if not accounts.can_be_taken(site.user):
+            return UNSEEN, ""
+        seen = sight.look(settings)
+    except (OSError, ServerError):
+        return UNSEEN, ""
+    if seen.foreground:
+        return FOREGROUND, ""
+    if not seen.everything:
+        return _stranger(site)
+    flipped = os.lstat(directory / "current").st_mtime
+    return (THIS if seen.since and seen.since > flipped else EARLIER), ""
+
+
+def _has_private(directory: Path, site: Served) -> bool:
+    """Tell whether the site's private Apache runs."""
+    config = os.fsencode(directory / "current" / site.name / "httpd.conf")
+    return any(
+        config in Path("/proc", entry, "cmdline").read_bytes().split(b"\0")
+        for entry in os.listdir("/proc")
+        if entry.isdigit() and os.path.exists(f"/proc/{entry}/cmdline")
+    )
+
+
+def _stranger(site: Served) -> tuple[int, str]:
+    from pylonyard.server.processes import command, shown
+
+    sockets = listening.inodes(site.host, site.port)
+    for pid in listening.holders(sockets):
+        return TAKEN, f"process {pid} ({shown(command(pid), LONGEST_COMMAND)})"
+    return TAKEN, "a process of another account"
+
+
+def found(directory: Path, current: int, sites: Iterable[Served]) -> Sequence[str]:
+    """Return what to do next about the ``sites`` of the current release.
+
+    :param current: the number of that release
+    """
+    active = _active(directory)
+    made: dict[str, None] = {}
+    for site in sites:
+        seen, who = look(directory, site)
+        is_ours = accounts.can_be_taken(site.user)
+        made |= dict.fromkeys(lines(site, seen, active, current, is_ours=is_ours, who=who))
+    return list(made)
+
+
+def _active(directory: Path) -> int | None:
+    """Return which release is active, as far as everybody may know."""
+    if not os.path.exists(FOLDER):
+        return None
+    from pylonyard.activation import note
+    from pylonyard.activation.errors import ActivationError
+    from pylonyard.activation.tree import Tree
+
+    try:
+        noted = note.read(Tree(Path("/")), directory)
+    except (ActivationError, OSError):
+        return None
+    return noted.release if noted else None

@@ -1,0 +1,119 @@
+import contextlib
+import os
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pylonyard import next_steps
+from pylonyard.next_steps import DOWN, EARLIER, FOREGROUND, TAKEN, THIS, UNSEEN, Served
+
+TRIED = Served(
+    name="shop",
+    user="jim",
+    environment="development",
+    address="http://127.0.0.1:8080/",
+    host="127.0.0.1",
+    port=8080,
+    by_apache=False,
+    waits=False,
+)
+LIVE = replace(TRIED, environment="production", user="shop")
+BY_APACHE = replace(LIVE, by_apache=True)
+ACTIVATE = "  sudo bin/pylonyard activate   has this machine serve it"
+
+
+@pytest.mark.parametrize(
+    ("site", "seen", "active", "is_ours", "told"),
+    [
+        (TRIED, DOWN, None, True, ["  bin/shop start   serves it at http://127.0.0.1:8080/"]),
+        (TRIED, EARLIER, None, True, ["  bin/shop restart   serves it at http://127.0.0.1:8080/"]),
+        (
+            TRIED,
+            THIS,
+            None,
+            True,
+            ["  bin/shop status   it is served already at http://127.0.0.1:8080/"],
+        ),
+        (
+            TRIED,
+            FOREGROUND,
+            None,
+            True,
+            ["  bin/shop fg   to be ended and begun anew at http://127.0.0.1:8080/"],
+        ),
+        (
+            TRIED,
+            TAKEN,
+            None,
+            True,
+            ["  shop: port 8080 is taken by process 7 (x): end that, or set another port"],
+        ),
+        (
+            LIVE,
+            DOWN,
+            None,
+            False,
+            [ACTIVATE, "  sudo bin/shop start   serves it at http://127.0.0.1:8080/"],
+        ),
+        (
+            LIVE,
+            UNSEEN,
+            1,
+            False,
+            [ACTIVATE, "  sudo bin/shop restart   serves it at http://127.0.0.1:8080/"],
+        ),
+        (LIVE, THIS, 2, True, ["  bin/shop status   it is served already at " + LIVE.address]),
+        (replace(LIVE, waits=True), DOWN, None, False, [ACTIVATE]),
+        (
+            BY_APACHE,
+            DOWN,
+            None,
+            True,
+            [ACTIVATE, "  bin/shop-httpd start   serves it at http://127.0.0.1:8080/"],
+        ),
+        (
+            replace(BY_APACHE, environment="development"),
+            EARLIER,
+            None,
+            True,
+            ["  bin/shop-httpd graceful   serves it at http://127.0.0.1:8080/"],
+        ),
+        (BY_APACHE, DOWN, 1, True, [ACTIVATE]),
+        (BY_APACHE, DOWN, 2, True, []),
+    ],
+)
+def test_line_is_the_one_that_works_as_things_are(site, seen, active, is_ours, told):
+    who = "process 7 (x)"
+
+    assert list(next_steps.lines(site, seen, active, 2, is_ours=is_ours, who=who)) == told
+
+
+def test_several_sites_are_activated_by_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(next_steps, "look", lambda *_: (DOWN, ""))
+    sites = [replace(LIVE, waits=True), replace(LIVE, name="blog", waits=True)]
+
+    assert next_steps.found(tmp_path, 1, sites) == [ACTIVATE]
+
+
+def test_other_program_at_the_port_is_named(tmp_path):
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as other:
+        site = replace(BY_APACHE, port=other.getsockname()[1])
+        seen, who = next_steps.look(Path("/nowhere"), site)
+        assert (seen, who) == (UNSEEN, "")
+
+        (tmp_path / "current/shop").mkdir(parents=True)
+        keys = ("paster", "ini", "log", "application-log", "run", "data")
+        pairs = ", ".join(f'"{key}": "/x"' for key in keys)
+        text = f'{{"name": "shop", "sandbox": "/x", "port": 1, {pairs}}}'
+        (tmp_path / "current/shop/server.json").write_text(text)
+        seen, who = next_steps.look(tmp_path, site)
+
+    assert (seen, who.partition(" (")[0]) == (TAKEN, f"process {os.getpid()}")
+
+
+def test_free_port_is_free():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+
+    assert next_steps.look(Path("/nowhere"), replace(TRIED, port=port)) == (DOWN, "")
