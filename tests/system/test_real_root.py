@@ -183,7 +183,7 @@ def test_server_that_ran_before_goes_on_when_one_at_another_port_cannot_start(pr
 
     said = proxy.pylonyard("activate", check=False)
 
-    assert said.splitlines()[-2:] == [
+    assert _steps(said)[-2:] == [
         "/etc/init.d/simplesite start",
         "pylonyard: /etc/init.d/simplesite start: /etc/init.d/simplesite start: simplesite: runs, "
         "but http://127.0.0.1:8090/ did not answer in 1 s: try restart; all is as it was before",
@@ -274,6 +274,9 @@ def modes(machine):
         *sorted((path / "var").rglob("*")),
         path / "releases/2/simplesite/production.ini",
     ]:
+        # SQLite has these while somebody has the database open, and after a kill.
+        if place.name.endswith(("-shm", "-wal")):
+            continue
         status = place.lstat()
         found[str(place.relative_to(path))] = (
             oct(stat.S_IMODE(status.st_mode)),
