@@ -56,13 +56,8 @@ ACTIVATE = "  sudo bin/pylonyard activate   has this machine serve it"
             False,
             [ACTIVATE, "  sudo bin/shop start   serves it at http://127.0.0.1:8080/"],
         ),
-        (
-            LIVE,
-            UNSEEN,
-            1,
-            False,
-            [ACTIVATE, "  sudo bin/shop restart   serves it at http://127.0.0.1:8080/"],
-        ),
+        (LIVE, UNSEEN, 1, False, [ACTIVATE]),
+        (LIVE, EARLIER, 1, True, [ACTIVATE]),
         (LIVE, THIS, 2, True, ["  bin/shop status   it is served already at " + LIVE.address]),
         (replace(LIVE, waits=True), DOWN, None, False, [ACTIVATE]),
         (

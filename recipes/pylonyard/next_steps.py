@@ -50,9 +50,11 @@ def lines(
     :param who: who else has its port
     """
     is_for_visitors = site.environment != "development"
-    if active not in (None, current) or (active is None and (is_for_visitors or site.waits)):
+    is_outdated = active not in (None, current)
+    if is_outdated or (active is None and (is_for_visitors or site.waits)):
         yield told(ACTIVATE, "has this machine serve it")
-    if site.waits or (site.by_apache and active is not None):
+    # An activation starts the site's own server, or restarts it, by itself.
+    if site.waits or is_outdated or (site.by_apache and active is not None):
         return
     command = f"{'' if is_ours else 'sudo '}bin/{site.name}{'-httpd' if site.by_apache else ''}"
     if seen == THIS:
