@@ -272,7 +272,9 @@ apt-get clean
 
 
 def _debootstrap(suite: str, target: Path, source: str) -> None:
-    command = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}"]
+    # Killed with all that it started and mounted, should somebody end us.
+    command = ["unshare", "-mpf", "--kill-child", "--mount-proc"]
+    command += ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}"]
     made = subprocess.run([*command, suite, str(target), source], capture_output=True, text=True)
     if made.returncode:
         last = (made.stdout + made.stderr).strip().splitlines()[-1:]
