@@ -166,6 +166,15 @@ def test_file_with_secrets_that_is_the_accounts_own_is_left():
     assert planned(seen) == []
 
 
+def test_application_is_set_up_when_its_account_and_folders_are_there():
+    missing = dict.fromkeys((LOG, RUN, DATA))
+    seen = world(NOBODY, grounds=missing, to_set_up=frozenset({"shop"}))
+
+    last = planned(seen)[-1]
+
+    assert last == f"sudo -u shop {LIVE}/bin/paster setup-app {LIVE}/production.ini"
+
+
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 
 

@@ -30,6 +30,12 @@ class Layout:
             offline=base.get("offline") == "true",
         )
 
+    @classmethod
+    def below(cls, directory: Path) -> "Layout":
+        """Return that of a sandbox, as nobody changed it: for what is always in one place."""
+        cache = directory / "cache"
+        return cls(directory, directory / "parts", directory / "bin", cache / "eggs", cache)
+
     @property
     def dist(self) -> Path:
         """Downloaded wheels and source distributions."""

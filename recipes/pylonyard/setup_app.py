@@ -7,11 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from zc.buildout import UserError
-
 from pylonyard import sure_folders
 from pylonyard.activation import sources
-from pylonyard.errors import CommandError
+from pylonyard.errors import CommandError, UserError
 from pylonyard.layout import Layout
 from pylonyard.running import clean_environment, run
 
@@ -40,14 +38,14 @@ def due(release: Path, layout: Layout) -> Iterator[Setup]:
 
 
 def _done(setup: Setup, layout: Layout) -> Path:
-    return layout.var / "setup" / f"{setup.site}-{setup.database}"
+    return sources.setup_record(layout.directory, setup.site, setup.database)
 
 
 def once(setup: Setup, release: Path, layout: Layout) -> None:
     """Set the application up, unless it has been for this database.
 
     :param release: whose ini and scripts to use; it need not be live
-    :raises zc.buildout.UserError: if the application's ``setup_app`` fails; it
+    :raises UserError: if the application's ``setup_app`` fails; it
         is tried again by the next run
     """
     done = _done(setup, layout)

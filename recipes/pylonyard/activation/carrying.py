@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
 
+from pylonyard import setup_app
 from pylonyard.activation import journal as journals
 from pylonyard.activation import ownership
 from pylonyard.activation.conffiles import kept_as
@@ -33,6 +34,7 @@ from pylonyard.activation.steps import (
     Reload,
     Restore,
     Serve,
+    SetUp,
     Share,
     Step,
     Test,
@@ -40,7 +42,8 @@ from pylonyard.activation.steps import (
 )
 from pylonyard.activation.tree import Tree, draft_of
 from pylonyard.activation.world import APACHE, with_needed
-from pylonyard.errors import CommandError
+from pylonyard.errors import CommandError, UserError
+from pylonyard.layout import Layout
 from pylonyard.running import clean_environment, first_error, run
 
 Say = Callable[[str], None]
@@ -194,6 +197,8 @@ class Carrier:
                 self.left.append(f"the account {step.user} stays")
             case Own() | Permit():
                 ownership.settle(step)
+            case SetUp():
+                self._set_up(step)
             case Share():
                 share(self.tree, step)
             case Serve():
@@ -204,6 +209,15 @@ class Carrier:
                 self.httpd.reload()
             case Ask():
                 self.httpd.ask(step)
+
+    def _set_up(self, step: SetUp) -> None:
+        layout = Layout.below(self.sandbox)
+        try:
+            for setup in setup_app.due(step.release, layout):
+                if setup.site == step.site:
+                    setup_app.once(setup, step.release, layout)
+        except UserError as error:
+            raise ActivationError(str(error)) from error
 
     def _tool(self, words: tuple[str, ...]) -> None:
         paths = [str(self.tree.path(word)) if word.startswith("/etc/") else word for word in words]

@@ -11,7 +11,7 @@ from pathlib import Path
 from pylonyard.activation.access import SEARCH, WRITE, bits_of
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.sources import Release, Site
-from pylonyard.activation.steps import MakeAccount, Own, Permit, Step
+from pylonyard.activation.steps import MakeAccount, Own, Permit, SetUp, Step
 from pylonyard.activation.trust import PAGE
 from pylonyard.activation.world import Account, Folder, World
 
@@ -35,6 +35,9 @@ def steps(release: Release, world: World) -> Iterator[Step]:
                 done.add(path)
     for path, (user, mode) in release.permitted.items():
         yield from _permitted(path, user, mode, world)
+    for site in release.sites:
+        if site.name in world.to_set_up:
+            yield SetUp(site.name, site.user, release.folder)
 
 
 PRESUMED = 0xFFFFFFFE

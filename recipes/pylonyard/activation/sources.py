@@ -268,6 +268,11 @@ def described_sites(folder: Path) -> tuple[Site, ...]:
     return _all_sites(texts, folder, _environments(_described(folder)))
 
 
+def setup_record(sandbox: Path, site: str, database: str) -> Path:
+    """Return the file that is there once a site has been set up in a database."""
+    return sandbox / "var" / "setup" / f"{site}-{database}"
+
+
 def databases(folder: Path) -> Mapping[str, str]:
     """Return a digest of the database of each site of a release that is to be set up."""
     told = _described(folder).get("setup")

@@ -255,5 +255,21 @@ class Ask:
         return shlex.join(["curl", "--include", *words, "--header", header, url])
 
 
-Ground = MakeAccount | Own | Permit
+@dataclass(frozen=True)
+class SetUp:
+    """Have a site's application set itself up in its database, as its account; once."""
+
+    site: str
+    user: str
+    release: Path
+    watched: tuple[str, ...] = ()
+
+    @property
+    def command(self) -> str:
+        folder = self.release / self.site
+        words = [folder / "bin" / "paster", "setup-app", folder / "production.ini"]
+        return shlex.join(["sudo", "-u", self.user, *map(str, words)])
+
+
+Ground = MakeAccount | Own | Permit | SetUp
 Step = Ground | Lay | Keep | Restore | Tool | Join | Grant | Share | Serve | Test | Reload | Ask

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pylonyard.activation.conffiles import NEW, OLD, kept_as
 from pylonyard.activation.entries import Entry
-from pylonyard.activation.sources import Release, Site
+from pylonyard.activation.sources import Release, Site, databases, setup_record
 from pylonyard.activation.tree import Tree
 from pylonyard.running import PROGRAM_PATH, run
 from pylonyard.server import listening, processes
@@ -88,6 +88,8 @@ class World:
     """What the sites' accounts write into; None: it is missing. Of the machine alone."""
     closed: frozenset[tuple[str, Path]] = frozenset()
     """Which account may not enter which folder, or not write into which of the ``grounds``."""
+    to_set_up: frozenset[str] = frozenset()
+    """Sites whose application has not been set up in its database."""
     outdated: frozenset[str] = frozenset()
     """Sites whose own server runs since before the current release."""
 
@@ -127,6 +129,7 @@ def look(
         groups=frozenset(site.user for site in release.sites if _has_group(site.user)),
         grounds=dict(_grounds(release)) if tree.is_machine else {},
         closed=frozenset(_closed(release)) if tree.is_machine else frozenset(),
+        to_set_up=frozenset(_to_set_up(release)) if tree.is_machine else frozenset(),
         outdated=frozenset(_outdated(release)) if tree.is_machine else frozenset(),
         written=dict(_written(tree, release)),
     )
@@ -299,6 +302,16 @@ def _closed(release: Release) -> Iterable[tuple[str, Path]]:
             words += ["w", str(path)] if path.exists() else []
         told = run(["sh", "-c", _MAY_NOT, "sh", *words], "sh", account=site.user)
         yield from ((site.user, Path(path)) for path in told.split("\0") if path)
+
+
+def _to_set_up(release: Release) -> Iterable[str]:
+    for name, database in databases(release.folder).items():
+        try:
+            is_done = setup_record(release.folder.parent.parent, name, database).exists()
+        except OSError:
+            continue  # Root alone may know.
+        if not is_done:
+            yield name
 
 
 def _outdated(release: Release) -> Iterable[str]:
