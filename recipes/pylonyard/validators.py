@@ -4,6 +4,7 @@ A validator is a pattern of paths, the program it needs, and a function that
 raises ``CommandError`` if the program refuses the file.
 """
 
+import os
 import re
 import shutil
 import tempfile
@@ -124,6 +125,19 @@ def with_accounts(text: str) -> str:
     return re.sub(r"(?m)^(User )(\S+)(\nGroup )(\S+)$", known, text)
 
 
+def with_folders(text: str, other: str) -> str:
+    """Return a configuration of Apache's whose own folders are there, be they ``other``.
+
+    What an account is to own, and an activation makes with it, is not there yet.
+    """
+    named = re.findall(r'(?m)^(?:ServerRoot|ErrorLog) "?(/[^"\n]+?)"?$', text)
+    for path in named:
+        folder = path if not path.endswith(".log") else os.path.dirname(path)
+        if not os.path.isdir(folder):
+            text = text.replace(f"{folder}/", f"{other}/").replace(folder, other)
+    return text
+
+
 def load_server_settings(draft: Draft, path: str) -> None:
     from pylonyard.server.errors import ServerError
     from pylonyard.server.settings import load
@@ -146,6 +160,7 @@ def apache(draft: Draft, path: str) -> None:
             text = (draft.folder / source).read_text(encoding="utf-8")
             text = text.replace(f"{draft.live}/{path}", f"{folder}/{Path(path).name}")
             text = with_accounts(text.replace(f"{draft.live}/", f"{draft.folder}/"))
+            text = with_folders(text, folder)
             Path(folder, Path(source).name).write_text(text, encoding="utf-8")
         run(
             ["apache2", "-t", "-f", Path(folder, "httpd.conf")],
