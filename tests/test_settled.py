@@ -64,11 +64,15 @@ def test_what_a_site_writes_while_it_serves_is_no_reason_for_a_run(watch, tmp_pa
     log.parent.mkdir(parents=True)
     log.write_text("started")
     watch.named([log])
+    watch.hook("os.listdir", (str(log.parent),))
+    watch.hook("open", (f"/proc/{os.getpid()}/stat", "r", 0))
     memory = watch.memory([], [tmp_path / "parts"], [tmp_path / "parts"], [log.parent])
     (tmp_path / ".pylonyard").mkdir()
     (tmp_path / settled.MEMORY).write_text(json.dumps(memory))
+    assert not [path for path in memory["paths"] if path.startswith("/proc/")]
 
     log.write_text("started, and asked")
+    (log.parent / "shop-server.log").touch()
     assert settled.answer([], tmp_path)
 
     log.unlink()

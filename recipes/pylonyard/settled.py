@@ -163,6 +163,8 @@ class Watch:
             name = os.fsdecode(path)
             if event == "subprocess.Popen" and "/" not in name:
                 return  # Looked for in folders that are watched.
+            if name.startswith("/proc/"):
+                return  # What runs is looked at anew by each run.
             self.seen.add(os.path.abspath(name))
 
     def named(self, values: Iterable[object]) -> None:
@@ -195,7 +197,7 @@ class Watch:
         paths = {source for path in self.seen if (source := _source(path))}
         paths = {path for path in paths if not path.startswith(inside)}
         writing = tuple(f"{folder}/" for folder in map(os.fspath, served))
-        places = {path for path in paths if path.startswith(writing)}
+        places = {path for path in paths if f"{path}/".startswith(writing)}
         paths -= places
         written = tuple(f"{path}/" for path in map(os.fspath, ours))
         if any(self._is_late(path) for path in paths if not f"{path}/".startswith(written)):
