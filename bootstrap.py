@@ -53,7 +53,8 @@ from pylonyard import (  # noqa: E402
     wheels,
 )
 from pylonyard.integrity import Verified  # noqa: E402
-from pylonyard.server.errors import interrupted  # noqa: E402
+from pylonyard.server import limits  # noqa: E402
+from pylonyard.server.errors import interrupted, reason  # noqa: E402
 from pylonyard.toolbox import ISOLATED, requirements  # noqa: E402
 
 
@@ -370,7 +371,10 @@ if __name__ == "__main__":
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except OSError as error:
-        if error.errno not in drafts.UNWRITABLE:
+    except Exception as error:
+        line = limits.told(error)
+        if isinstance(error, OSError) and error.errno in drafts.UNWRITABLE:
+            line = f"cannot write {reason(error, CHECKOUT)}"
+        if not line:
             raise
-        fail(f"cannot write {error.filename or CHECKOUT}: {error.strerror}")
+        fail(line)

@@ -137,7 +137,7 @@ def test_what_killed_runs_left_in_the_stores_is_removed(installed_once):
     assert [path for path in left if path.parent.exists()] == []
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EFBIG])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS])
 def test_place_that_cannot_be_written_is_one_line(number):
     with pytest.raises(UserError) as caught, careful.in_one_line():
         raise OSError(number, "No way", "/a/file")

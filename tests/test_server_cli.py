@@ -1,4 +1,3 @@
-import errno
 import json
 import os
 import subprocess
@@ -8,7 +7,7 @@ from pathlib import Path
 import pylonyard
 import pytest
 from pylonyard.server import cli
-from pylonyard.server.errors import ServerError, reason
+from pylonyard.server.errors import ServerError
 from test_server_settings import VALUES
 
 RECIPES = str(Path(pylonyard.__file__).parent.parent)
@@ -175,10 +174,3 @@ def test_errors_have_a_line_and_a_status(source, capsys, error, code, err):
 
     assert cli.act(source, action) == code
     assert capsys.readouterr() == ("", err)
-
-
-def test_limit_that_was_reached_is_named_with_its_value():
-    told = reason(OSError(errno.EAGAIN, "Resource temporarily unavailable"))
-
-    assert told.startswith("Resource temporarily unavailable (limit of processes, ulimit -u: ")
-    assert reason(OSError(errno.EACCES, "Permission denied")) == "Permission denied"

@@ -24,6 +24,7 @@ from pylonyard.errors import UserError
 from pylonyard.listing import list_releases
 from pylonyard.releases import NoRelease, Releases
 from pylonyard.rolling_back import rollback
+from pylonyard.server import limits
 from pylonyard.server.errors import INTERRUPTED, ServerError, reason
 from pylonyard.server.files import finish, settle_standard_files
 from pylonyard.whereabouts import Astray
@@ -250,4 +251,8 @@ def answer(directory: str, bin_folder: str, words: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("pylonyard: interrupted", file=sys.stderr)
         return INTERRUPTED
+    except Exception as error:
+        if not (line := limits.told(error)):
+            raise
+        print(f"pylonyard: {line}", file=sys.stderr)
     return 1

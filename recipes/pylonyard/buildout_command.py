@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pylonyard import configuration, settled, toolbox, whereabouts
+from pylonyard.server import limits
 from pylonyard.server.errors import USAGE, interrupted
 from pylonyard.server.files import finish
 
@@ -26,6 +27,10 @@ def main(made: str = "") -> None:
         run()
     except KeyboardInterrupt:
         sys.exit(interrupted("buildout"))
+    except Exception as error:
+        if line := limits.told(error):
+            sys.exit(f"buildout: {line}")
+        raise
 
 
 def run() -> None:

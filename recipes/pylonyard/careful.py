@@ -29,6 +29,8 @@ from pylonyard import (
     settling,
 )
 from pylonyard.layout import Layout
+from pylonyard.server import limits
+from pylonyard.server.errors import reason
 
 log = logging.getLogger("pylonyard")
 
@@ -44,10 +46,9 @@ def in_one_line(run: Any = None) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        line = complaints.told(error, run)
-        if line is None and isinstance(error, OSError) and error.errno in drafts.UNWRITABLE:
-            where = error.filename or os.getcwd()
-            line = f"cannot write {where}: {error.strerror}; mend that, and run again"
+        line = complaints.told(error, run) or limits.told(error) or None
+        if isinstance(error, OSError) and error.errno in drafts.UNWRITABLE:
+            line = f"cannot write {reason(error, os.getcwd())}; mend that, and run again"
         if line is None or (isinstance(error, UserError) and str(error) == line):
             raise
         raise UserError(line) from error

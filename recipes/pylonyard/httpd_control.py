@@ -23,8 +23,9 @@ from pylonyard import progress, usages, whereabouts
 from pylonyard.apache_handover import Handover
 from pylonyard.errors import CommandError
 from pylonyard.running import PROGRAM_PATH, completed, last_line
+from pylonyard.server import limits
 from pylonyard.server.errors import ServerError, interrupted
-from pylonyard.server.files import finish, open_plainly, settle_standard_files
+from pylonyard.server.files import finish, open_plainly, read_plainly, settle_standard_files
 from pylonyard.server.processes import Handle
 
 PATIENCE = 30.0
@@ -79,6 +80,10 @@ def main(httpd: Httpd, arguments: Sequence[str]) -> int:
         return interrupted(f"{httpd.name}-httpd")
     except PermissionError:
         failure = ControlError(f"only root and {httpd.user} may do that", FORBIDDEN)
+    except Exception as error:
+        if not (line := limits.told(error)):
+            raise
+        failure = ControlError(line)
     print(f"{httpd.name}-httpd: {failure}", file=sys.stderr)
     return failure.status
 
@@ -107,7 +112,7 @@ def start(httpd: Httpd) -> int:
         _expect_free(port)
     output = _apache(httpd, "-k", "start")
     if output.returncode:
-        raise ControlError(last_line(output.stdout) or "cannot start", FAILED)
+        raise ControlError(last_line(output.stdout) or f"cannot start{_limit(httpd)}", FAILED)
     _await_answer(httpd)
     return _say(httpd, f"answers on {_addresses(httpd)}")
 
@@ -240,10 +245,20 @@ def _await_answer(httpd: Httpd) -> None:
     end = time.monotonic() + PATIENCE
     while not all(answers(httpd, port) for port in httpd.ports):
         if time.monotonic() > end:
-            raise ControlError(f"gave no answer within {PATIENCE:g} s; see {httpd.log}")
+            told = f"gave no answer within {PATIENCE:g} s{_limit(httpd)}"
+            raise ControlError(f"{told}; see {httpd.log}")
         time.sleep(0.05)
     if running(httpd) is None:
         raise ControlError(f"has ended, and another program answers; see {httpd.log}")
+
+
+def _limit(httpd: Httpd) -> str:
+    """Return the limit that Apache's log tells of at its end; "" if it tells of none."""
+    try:
+        lines = read_plainly(Path(httpd.log)).decode(errors="replace").splitlines()[-10:]
+    except (OSError, ServerError):
+        return ""
+    return next((found for line in lines if (found := limits.said(line)[len(line) :])), "")
 
 
 def _expect_free(port: int) -> None:

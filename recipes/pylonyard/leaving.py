@@ -12,7 +12,7 @@ from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.sources import Site
 from pylonyard.errors import CommandError
 from pylonyard.running import as_account
-from pylonyard.server import listening
+from pylonyard.server import limits, listening
 from pylonyard.server.report import RUNNING, UNKNOWN
 
 
@@ -67,5 +67,5 @@ def asked(control: Path, action: str, site: Site) -> tuple[int, str]:
             **as_account(site.user),
         )
     except (CommandError, OSError) as error:  # without the account, or the program
-        return 1, f"{control} {action}: {error}"
+        return 1, f"{control} {action}: {limits.told(error) or error}"
     return finished.returncode, (finished.stdout + finished.stderr).strip()

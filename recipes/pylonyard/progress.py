@@ -123,7 +123,10 @@ class Step:
                 self._waited_since = min(self._waited_since, step._waited_since)
             _steps.append(self)
         if self._thread:
-            self._thread.start()
+            try:
+                self._thread.start()
+            except RuntimeError:  # a limit of threads; the work itself may need none
+                self._thread = None
         return self
 
     def __exit__(

@@ -10,6 +10,7 @@ from pylonyard import locking, settled
 from pylonyard.errors import OptionError
 from pylonyard.layout import Layout
 from pylonyard.options import parse
+from pylonyard.server.errors import reason
 from pylonyard.writing import Artifact, Link, stage
 
 
@@ -60,8 +61,8 @@ class Recipe:
         try:
             stage(self.location, self.files)
         except OSError as error:
-            where = error.filename or self.location
-            raise UserError(f"[{self.name}] cannot write {where}: {error.strerror}") from error
+            where = reason(error, self.location)
+            raise UserError(f"[{self.name}] cannot write {where}") from error
         # What is not there would have buildout install the part anew in each run.
         return [str(self.location)] if self.files else []
 

@@ -52,6 +52,7 @@ from pylonyard.judgement import judge
 from pylonyard.options import option
 from pylonyard.recipe import Recipe
 from pylonyard.releases import Releases, link_commands, occupied
+from pylonyard.server.errors import reason
 from pylonyard.staged import Staged
 from pylonyard.validators import Draft
 from pylonyard.writing import Artifact, Link
@@ -300,8 +301,8 @@ class Release(Recipe):
         try:
             link_commands(self.layout.bin, self.layout.current)
         except OSError as error:
-            where = error.filename or self.layout.bin
-            raise UserError(f"[{self.name}] cannot write {where}: {error.strerror}") from error
+            where = reason(error, self.layout.bin)
+            raise UserError(f"[{self.name}] cannot write {where}") from error
 
     def _staged(self) -> Staged:
         staged = Staged.collected({**self.stagings, self.name: self.location})
@@ -344,8 +345,8 @@ class Release(Recipe):
                 number = self.releases.publish(folder)
             self.releases.prune(self.settings.keep, self._needed())
         except OSError as error:
-            where = error.filename or self.layout.releases
-            raise UserError(f"[{self.name}] cannot write {where}: {error.strerror}") from error
+            where = reason(error, self.layout.releases)
+            raise UserError(f"[{self.name}] cannot write {where}") from error
         return number
 
     def _needed(self) -> Collection[int]:

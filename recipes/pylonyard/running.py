@@ -12,6 +12,7 @@ from typing import Any
 
 from pylonyard import progress
 from pylonyard.errors import CommandError
+from pylonyard.server import limits
 
 PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -60,7 +61,8 @@ def run(
     except OSError as error:
         # The program, or the directory.
         where = error.filename or command[0]
-        raise CommandError(what, f"{where}: {error.strerror}", advice) from error
+        why = f"{error.strerror}{limits.named(error.errno)}"
+        raise CommandError(what, f"{where}: {why}", advice) from error
     if finished.returncode:
         told = (reason or last_line)(finished.stdout)
         raise CommandError(what, told or f"exit status {finished.returncode}", advice)

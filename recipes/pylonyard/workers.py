@@ -11,6 +11,7 @@ import os
 import struct
 import termios
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -62,7 +63,9 @@ def _shared(
     collects = gc.isenabled()
     gc.disable()  # It would walk through all that this process has, in each of them.
     try:
-        children.extend(_fork(work, taken()) for _ in range(hands - 1))
+        with suppress(OSError):  # a limit of processes, or of memory: the fewer do it all
+            for _ in range(hands - 1):
+                children.append(_fork(work, taken()))
         for item in taken():
             told(len(items) - _waiting(numbers))
             work(item)

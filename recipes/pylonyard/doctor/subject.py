@@ -17,6 +17,7 @@ from pylonyard.activation.tree import Tree
 from pylonyard.activation.world import APACHE, Account, account, apache_user
 from pylonyard.release_diff import known_secrets
 from pylonyard.running import clean_environment, completed
+from pylonyard.server import limits
 from pylonyard.server.errors import ServerError
 from pylonyard.server.files import read_plainly
 from pylonyard.server.settings import Settings
@@ -147,7 +148,7 @@ class Subject:
         except subprocess.TimeoutExpired:
             return 127, f"took longer than {timeout:g} s"
         except (OSError, subprocess.SubprocessError) as error:
-            return 127, str(getattr(error, "strerror", None) or error)
+            return 127, limits.told(error) or str(getattr(error, "strerror", None) or error)
         return finished.returncode, finished.stdout
 
     def apache(self, *arguments: str) -> str:

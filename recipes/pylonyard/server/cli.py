@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pylonyard import progress, whereabouts
-from pylonyard.server import by_apache, control, report, terminal
+from pylonyard.server import by_apache, control, limits, report, terminal
 from pylonyard.server.errors import (
     FAILED,
     NOT_CONFIGURED,
@@ -125,6 +125,10 @@ def act(source: Path, action: Action, astray: Astray | None = None) -> int:
         return complain(name, reason(error), FAILED)
     except KeyboardInterrupt:
         return interrupted(name)
+    except Exception as error:
+        if line := limits.told(error):
+            return complain(name, line, FAILED)
+        raise
 
 
 def settings_of(source: Path, action: Action, astray: Astray | None) -> Settings:

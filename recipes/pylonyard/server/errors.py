@@ -1,8 +1,9 @@
 """What a person can do something about: one line and an exit status."""
 
-import errno
-import resource
 import sys
+from pathlib import Path
+
+from pylonyard.server import limits
 
 FAILED = 1
 USAGE = 2
@@ -10,15 +11,6 @@ NOT_PERMITTED = 4
 NOT_INSTALLED = 5
 NOT_CONFIGURED = 6
 INTERRUPTED = 130
-
-
-LIMITS = {
-    errno.EAGAIN: ("processes, ulimit -u", resource.RLIMIT_NPROC),
-    errno.EMFILE: ("open files, ulimit -n", resource.RLIMIT_NOFILE),
-    errno.ENOMEM: ("memory, ulimit -v", resource.RLIMIT_AS),
-    errno.EFBIG: ("the size of a file, ulimit -f", resource.RLIMIT_FSIZE),
-}
-"""By the error of a system call: the limit that it tells of."""
 
 
 class ServerError(Exception):
@@ -38,17 +30,11 @@ def interrupted(name: str) -> int:
     return INTERRUPTED
 
 
-def reason(error: OSError) -> str:
-    """Return ``error`` as "path: why", as far as it says so."""
-    why = (error.strerror or str(error)) + _limit(error.errno)
-    return f"{error.filename}: {why}" if error.filename else why
+def reason(error: OSError, place: str | Path = "") -> str:
+    """Return ``error`` as "path: why", and the limit that was reached, if one was.
 
-
-def _limit(number: int | None) -> str:
-    """Return which limit of this process was reached, if an error tells of one."""
-    if number not in LIMITS:
-        return ""
-    what, kind = LIMITS[number]
-    value = resource.getrlimit(kind)[0]
-    most = "none" if value == resource.RLIM_INFINITY else str(value)
-    return f" (limit of {what}: {most}; the machine, or a container, may have a lower one)"
+    :param place: the path, if the error names none
+    """
+    why = (error.strerror or str(error)) + limits.named(error.errno)
+    where = error.filename or place
+    return f"{where}: {why}" if where else why

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from pylonyard.server import environment, sight
+from pylonyard.server import environment, limits, sight
 from pylonyard.server.errors import ServerError
 from pylonyard.server.files import make_directory, open_log
 from pylonyard.server.halting import end
@@ -27,6 +27,8 @@ RAISED = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt|Warning)\b"
 
 MOST_READ = 65536
 """Bytes of the log's end that are looked at."""
+
+NOTHING = "it printed nothing"
 
 LONGEST = 300
 """Characters of somebody else's message that are passed on."""
@@ -128,7 +130,8 @@ def why(log: Path, before: int) -> str:
         start = before if before <= size else 0  # it may have been rotated
         stream.seek(max(start, size - MOST_READ))
         lines = stream.read().decode(errors="replace").splitlines()
-    return f"{telling(lines)}, see {log}"
+    told = telling(lines) if any(map(str.strip, lines)) else NOTHING + limits.of_size(size)
+    return f"{limits.said(told)}, see {log}"
 
 
 def telling(lines: Iterable[str]) -> str:
@@ -136,5 +139,5 @@ def telling(lines: Iterable[str]) -> str:
     said = [line.rstrip() for line in lines if line.strip()]
     theirs = [line for line in said if f" {PREFIX} " not in line]
     raised = [line for line in theirs if RAISED.match(line)]
-    best = (raised or theirs or said or ["it printed nothing"])[-1]
+    best = (raised or theirs or said or [NOTHING])[-1]
     return shown(best.strip(), LONGEST)

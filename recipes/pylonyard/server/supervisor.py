@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pylonyard.server import environment, listening, sight
 from pylonyard.server.child import Child
-from pylonyard.server.errors import ServerError
+from pylonyard.server.errors import ServerError, reason
 from pylonyard.server.handing import SIGNAL, Offer
 from pylonyard.server.processes import (
     children,
@@ -80,7 +80,7 @@ class Supervisor:
             except OSError as error:  # no memory for a process, a folder that is away
                 if not self.served:
                     raise
-                say(f"the server could not be started: {error}")
+                say(f"the server could not be started: {reason(error)}")
             else:
                 if status is None:
                     break
@@ -252,10 +252,11 @@ def main(words: Sequence[str] | None = None) -> int:
         finally:
             supervisor.offer.close()
     except (Refused, ServerError, OSError) as error:
-        say(f"cannot go on: {error}")
+        why = reason(error) if isinstance(error, OSError) else str(error)
+        say(f"cannot go on: {why}")
         if report:
             with suppress(OSError):
-                report.send(f"{error}\n".encode())
+                report.send(f"{why}\n".encode())
         kill_children()
         return 1
 
