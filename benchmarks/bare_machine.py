@@ -24,6 +24,7 @@ if it had to be skipped, saying what is lacking.
 
 import argparse
 import contextlib
+import dataclasses
 import re
 import shlex
 import subprocess
@@ -173,7 +174,8 @@ def _expect_nothing_in_etc(reader: Reader) -> None:
 
 def server(reader: Reader) -> None:
     """Do what the page "On a real server" says, as root; the site is in ``/srv``."""
-    reader = Reader(reader.debian, "root")
+    # What is printed is looked at, so that it is shown afterwards.
+    reader = Reader(dataclasses.replace(reader.debian, shows=False), "root")
     reader.debian.clone("/usr/src/simplesite")
     # What the page takes for granted: a repository, and that the name leads here.
     address = next(re.finditer(r"https://\S+", SERVER.read_text(encoding="utf-8")))[0]
@@ -185,10 +187,20 @@ def server(reader: Reader) -> None:
         if block.file:
             reader.write(block.file, block.text)
         elif block.kind in pages.TYPED:
-            _expect_of(reader, block, reader.type(block.lines))
+            if "Updating the application" in block.headings and "git pull" in block.lines:
+                reader.debian.type(CHANGE, folder="/usr/src/simplesite")
+            print(block.lines, said := reader.type(block.lines), sep="", flush=True)
+            _expect_of(reader, block, said)
             # A shell stays where it went.
             for folder in re.findall(r"(?m)^cd (\S+)$", block.lines):
                 reader.folder = folder
+
+
+CHANGE = """
+sed -i 's/^\\[vhost\\]$/&\\ntimeout = 61/' profiles/base.cfg
+git -c user.name=nobody -c user.email=nobody@localhost commit --all --quiet --message Change
+"""
+"""What somebody changes in the repository of the site, so that an update brings something."""
 
 
 def _expect_of(reader: Reader, block: pages.Block, said: str) -> None:
@@ -202,6 +214,8 @@ def _expect_of(reader: Reader, block: pages.Block, said: str) -> None:
         owner = reader.debian.type("stat -c %U:%a /srv/simplesite/var/data/simplesite").stdout
         if owner != "simplesite:750\n":
             raise Failed(f"var/data/simplesite: expected simplesite:750, got {owner}")
+    if "rollback" in block.lines and "Release 1 is current, and active." not in said:
+        raise Failed(f"rollback: expected to go to release 1, got {said!r}")
     if "deactivate" in block.lines:
         _expect_nothing_in_etc(reader)
 
