@@ -619,6 +619,9 @@ def test_state_that_we_may_not_ask_for_is_not_red(place, monkeypatch):
 def test_server_s_status_is_told_with_what_to_do(place):
     script = place / "current/bin/shop"
     script.parent.mkdir()
+    site = subject(place)
+    site.settings.log.parent.mkdir(parents=True, exist_ok=True)
+    site.settings.log.touch()
     said = {
         0: (True, "here it is"),
         1: (False, "here it is"),
@@ -630,6 +633,22 @@ def test_server_s_status_is_told_with_what_to_do(place):
         script.write_text(f"#!/bin/sh\necho here it is\nexit {status}\n")
         script.chmod(0o755)
         assert told(server.running(subject(place))) == expected
+
+
+@pytest.mark.parametrize(
+    ("environment", "advice"),
+    [("development", "bin/shop start"), ("production", "sudo bin/pylonyard activate")],
+)
+def test_site_that_was_never_started_is_not_red_and_has_a_next_step(place, environment, advice):
+    script = place / "current/bin/shop"
+    script.parent.mkdir()
+    script.write_text("#!/bin/sh\necho stopped\nexit 3\n")
+    script.chmod(0o755)
+
+    (found,) = server.running(subject(place, environment=environment))
+
+    assert (found.ok, found.text) == (None, "stopped: it was never started")
+    assert found.advice == advice
 
 
 def test_release_that_lays_the_same_over_etc_need_not_be_activated(place):

@@ -70,7 +70,7 @@ def where(place):
 
 WORKS = "a Hello World works here: "
 APPLICATION = (True, f"{WORKS}the fault is in the application, or its data")
-STOPPED = (True, f"{WORKS}it is not the sandbox; see the other red lines")
+STOPPED = (True, f"{WORKS}it is not the sandbox; see the other lines")
 
 
 def test_hello_world_that_works_blames_an_application_that_is_there(failing):

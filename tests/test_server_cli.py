@@ -118,6 +118,22 @@ def test_one_word_needs_no_argparse():
     assert told.stdout == "4\nFalse\n"
 
 
+def test_what_was_done_is_no_failure_where_it_cannot_be_printed(source):
+    code = (
+        f"import sys; sys.path.insert(0, {RECIPES!r}); from pylonyard.server import cli; "
+        "sys.exit(cli.main(sys.argv[1], sys.argv[2:]))"
+    )
+    ended = {}
+    for words in (("stop",), ("status",), ("status", "--json"), ("--help",)):
+        with open("/dev/full", "w") as full:
+            command = [sys.executable, "-I", "-c", code, source, *words]
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+        ended[words] = done.returncode
+        assert done.stderr in ("", "shop: cannot print: No space left on device\n")
+
+    assert list(ended.values()) == [0, 3, 3, 1]
+
+
 def test_dead_site_is_told_from_a_stopped_one(source, tmp_path, capsys):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "shop.wanted").write_text("up\n")

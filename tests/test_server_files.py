@@ -1,3 +1,4 @@
+import errno
 import os
 import stat
 import subprocess
@@ -24,6 +25,32 @@ def test_intent_is_what_was_said_last(tmp_path):
     intent.record(path, intent.DOWN)
     assert intent.is_wanted(path) is False
     assert os.listdir(path.parent) == ["shop.wanted"]
+
+
+def test_note_that_is_right_is_not_written_again(tmp_path, monkeypatch):
+    path = tmp_path / "shop.wanted"
+    intent.record(path, intent.UP)
+    before = path.stat()
+
+    intent.record(path, intent.UP)
+
+    assert os.path.samestat(path.stat(), before)
+
+
+@pytest.mark.parametrize("words", [(intent.UP, intent.DOWN), (intent.DOWN, intent.UP)])
+def test_note_is_written_over_where_the_disk_is_full(tmp_path, monkeypatch, words):
+    def refuse(**named):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "shop.wanted"
+    intent.record(path, words[0])
+    monkeypatch.setattr(intent.tempfile, "mkstemp", refuse)
+
+    intent.record(path, words[1])
+
+    assert intent.said(path) == words[1]
+    with pytest.raises(OSError, match="No space left"):
+        intent.record(tmp_path / "none.wanted", intent.UP)
 
 
 @pytest.mark.parametrize("garbage", [b"", b"-1", b"up up", b"\xff" * 100])

@@ -112,7 +112,12 @@ def parser() -> Parser:
     laid.add_argument("--dry-run", action="store_true", help="only tell each step")
     laid.add_argument("--force-new", action="store_true", help="replace edited files; keep them")
     gone = actions.add_parser("deactivate", help="undo exactly what activate did (as root)")
-    examined = actions.add_parser("doctor", help="find out what is wrong, and what to do")
+    examined = actions.add_parser(
+        "doctor",
+        help="find out what is wrong, and what to do",
+        epilog="Exit status: 0 if nothing is red, 1 if something is, or the doctor could not look, "
+        "2 for a command line that it does not know, 130 after Ctrl-C.",
+    )
     examined.add_argument("--json", action="store_true", help="for machines")
     stored = actions.add_parser("cache", help="show what the cache holds, and who uses it")
     stored.add_argument("--json", action="store_true", help="for machines")

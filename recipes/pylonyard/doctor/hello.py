@@ -101,7 +101,7 @@ def hello(subject: Subject) -> Iterator[Finding]:
     else:
         yield good(
             check,
-            "a Hello World works here: it is not the sandbox; see the other red lines",
+            "a Hello World works here: it is not the sandbox; see the other lines",
         )
 
 

@@ -14,6 +14,7 @@ from pylonyard.doctor.logs import masked
 from pylonyard.doctor.subject import Subject
 from pylonyard.server import listening
 from pylonyard.server.answering import reachable
+from pylonyard.server.control import wanted
 from pylonyard.server.processes import (
     Marker,
     arguments,
@@ -43,13 +44,33 @@ def running(subject: Subject) -> Iterator[Finding]:
     if status == RUNNING:
         yield good(check, told)
     elif status == STOPPED:
-        yield bad(check, f"{told}: somebody stopped it", f"bin/{script} start")
+        yield _stopped(subject, script, told)
     elif status == DEAD:
         yield bad(check, told, f"bin/{script} start")
     elif status == SILENT:
         yield bad(check, told, again)
     else:
         yield bad(check, f"bin/{script} status: {told}", "bin/buildout, then look again")
+
+
+def _stopped(subject: Subject, script: str, told: str) -> Finding:
+    check, start = "server-running", f"bin/{script} start"
+    if _was_started(subject):
+        return bad(check, f"{told}: somebody stopped it", start)
+    told = f"{told}: it was never started"
+    if subject.is_laid:
+        return bad(check, told, start)
+    is_tried = subject.site.environment == "development"
+    return Finding(check, None, told, start if is_tried else "sudo bin/pylonyard activate")
+
+
+def _was_started(subject: Subject) -> bool:
+    """Whether the site ever ran, as far as its log, or the note of what is wanted, tells."""
+    log = subject.settings.log
+    traces = (log, log.with_name(f"{subject.name}-httpd.log"), wanted(subject.settings))
+    folders = {path.parent for path in traces if path.parent.exists()}
+    may_look = all(os.access(folder, os.X_OK) for folder in folders)
+    return not may_look or any(map(os.path.lexists, traces))
 
 
 def port(subject: Subject) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ from pylonyard.server.errors import (
     interrupted,
     reason,
 )
-from pylonyard.server.files import finish, settle_standard_files
+from pylonyard.server.files import finish, settle_standard_files, tell_done
 from pylonyard.server.privileges import become, expect_no_root
 from pylonyard.server.settings import Settings, load, relocated
 from pylonyard.whereabouts import Astray
@@ -99,7 +99,7 @@ def act(source: Path, action: Action, astray: Astray | None = None) -> int:
         settings = settings_of(source, action, astray)
         name = settings.name
         if settings.mode != by_apache.PROXY and action in RESTARTS:
-            print(f"{name}: {by_apache.restart(settings)}", flush=True)
+            tell_done(name, f"{name}: {by_apache.restart(settings)}")
             return 0
         if action in AT_A_TERMINAL:
             terminal.keep_roots(settings)
@@ -111,7 +111,7 @@ def act(source: Path, action: Action, astray: Astray | None = None) -> int:
                 print(f"{name}: {warning}", file=sys.stderr, flush=True)
         code, line = action(settings)
         if line:
-            print(line if action is report.as_json else f"{name}: {line}", flush=True)
+            tell_done(name, line if action is report.as_json else f"{name}: {line}")
         return code
     except ServerError as error:
         if action is report.as_json:

@@ -30,11 +30,23 @@ def finish(name: str, code: int) -> int:
         sys.stdout.flush()
         return code
     except OSError as error:
-        # What is left would be tried again, in vain, as the process ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not code and not isinstance(error, BrokenPipeError):
-            print(f"{name}: cannot print: {error.strerror}", file=sys.stderr)
+        _lose_output(name, error, is_told=not code)
         return code or 1
+
+
+def tell_done(name: str, line: str) -> None:
+    """Print a line about what is done already, which is no failure if that cannot be."""
+    try:
+        print(line, flush=True)
+    except OSError as error:
+        _lose_output(name, error)
+
+
+def _lose_output(name: str, error: OSError, *, is_told: bool = True) -> None:
+    # What is left would be tried again, in vain, as the process ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if is_told and not isinstance(error, BrokenPipeError):
+        print(f"{name}: cannot print: {error.strerror}", file=sys.stderr)
 
 
 def make_directory(path: Path) -> None:
@@ -78,6 +90,14 @@ def not_plain(path: Path) -> ServerError:
 
 
 def open_log(path: Path) -> int:
-    """Return a descriptor that appends, also after the file was truncated."""
+    """Return a descriptor that appends, also after the file was truncated.
+
+    On a disk that the kernel lets nobody write, a site is better served without its log.
+    """
     make_directory(path.parent)
-    return open_plainly(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+    try:
+        return open_plainly(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        return os.open(os.devnull, os.O_WRONLY)

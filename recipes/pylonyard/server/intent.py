@@ -1,5 +1,6 @@
 """Whether somebody wants the site up: what ``start`` and ``stop`` last said."""
 
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -9,9 +10,26 @@ from pylonyard.server.files import make_directory, open_plainly
 
 UP, DOWN = "up", "down"
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 def record(path: Path, intent: str) -> None:
-    """Write ``intent``; a link planted at ``path`` is replaced, not followed."""
+    """Write ``intent``, unless it is said there; a link planted at ``path`` is replaced.
+
+    On a full disk the note is written over: that needs no new space.
+    """
+    before = said(path)
+    if before == intent:
+        return
+    try:
+        _replace(path, intent)
+    except OSError as error:
+        if error.errno not in FULL or before not in (UP, DOWN):
+            raise
+        _write_over(path, intent)
+
+
+def _replace(path: Path, intent: str) -> None:
     if path.is_dir() and not path.is_symlink():
         raise ServerError(f"{path} is a directory, not a file: remove it")
     make_directory(path.parent)
@@ -25,6 +43,15 @@ def record(path: Path, intent: str) -> None:
         raise
 
 
+def _write_over(path: Path, intent: str) -> None:
+    descriptor = open_plainly(path, os.O_WRONLY, 0)
+    try:
+        # White space takes the place of what remains of a longer word.
+        os.write(descriptor, f"{intent}\n".ljust(len(DOWN) + 1).encode("ascii"))
+    finally:
+        os.close(descriptor)
+
+
 def withdraw(path: Path) -> None:
     """Have nobody want the site up; on a full disk, a file can still be removed."""
     try:
@@ -35,11 +62,16 @@ def withdraw(path: Path) -> None:
 
 def is_wanted(path: Path) -> bool:
     """Whether ``start`` was said last; anything unclear means no."""
+    return said(path) == UP
+
+
+def said(path: Path) -> str:
+    """Return what was said last; "" if that is unclear."""
     try:
         descriptor = open_plainly(path, os.O_RDONLY, 0)
     except (OSError, ServerError):
-        return False
+        return ""
     try:
-        return os.read(descriptor, 16).strip() == UP.encode()
+        return os.read(descriptor, 16).decode("ascii", "replace").strip()
     finally:
         os.close(descriptor)

@@ -1,9 +1,11 @@
 """A new supervisor, and what it says if its server does not come up."""
 
+import errno
 import os
 import re
 import select
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -58,7 +60,8 @@ def launch(
     ours, theirs = socket.socketpair()
     with ours:
         try:
-            size = os.fstat(log).st_size
+            status = os.fstat(log)
+            size = status.st_size if stat.S_ISREG(status.st_mode) else None
             supervisor = spawn(settings, log, sockets, after, theirs)
         finally:
             os.close(log)
@@ -76,13 +79,13 @@ def launch(
 def await_report(
     settings: Settings,
     report: socket.socket,
-    size: int,
+    size: int | None,
     patience: float,
     progress: Callable[[], None],
 ) -> None:
     """Wait for the supervisor to say that its server serves the site.
 
-    :param size: of the log before, in bytes
+    :param size: of the log before, in bytes; None if it cannot be written
     """
     deadline = time.monotonic() + patience
     while not select.select([report], [], [], sight.PAUSE)[0]:
@@ -123,8 +126,10 @@ def spawn(
     )
 
 
-def why(log: Path, before: int) -> str:
+def why(log: Path, before: int | None) -> str:
     """Return in one line what was logged since the log had ``before`` bytes."""
+    if before is None:
+        return f"it is not known why, as {log} cannot be written: {os.strerror(errno.EROFS)}"
     with open(log, "rb") as stream:
         size = os.fstat(stream.fileno()).st_size
         start = before if before <= size else 0  # it may have been rotated
