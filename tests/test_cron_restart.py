@@ -121,3 +121,13 @@ def test_other_recipient_is_refused(text):
         mail_recipient(text)
 
     assert str(caught.value) == f"expected an e-mail address or an account, got {text!r}"
+
+
+@pytest.mark.parametrize("text", ["a~b@example.org", "_mail", "+a@example.org"])
+def test_recipient_that_cron_of_debian_13_takes_for_unsafe_is_refused(text):
+    with pytest.raises(ValueError) as caught:
+        mail_recipient(text)
+
+    assert str(caught.value) == (
+        f"expected letters, digits and @!:%+=/.,_- alone, as cron does, got {text!r}"
+    )
