@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 
 import pytest
 from namespaces import run_apart
@@ -26,6 +27,15 @@ kill -9 $(ours); sleep 1
 say status-when-killed $init status
 say ensure-when-killed $init ensure
 say status-when-brought-back $init status
+# The machine's Pythons, as an upgrade may take them away; in this namespace alone.
+pythons() { readlink -e "$PYTHON" /usr/bin/python3* /usr/local/bin/python3* | sort -u; }
+for each in $(pythons); do mount --bind /dev/null "$each"; done
+say status-without-python $init status
+say start-without-python $init start
+say stop-without-python $init stop
+echo "lines $($init ensure 2>&1 | grep -c 'was removed, and there is no other Python of at least 3.10')"
+echo "still there $(ours | wc -l)"
+for each in $(pythons); do umount "$each"; done
 say stop-when-running $init stop
 say status-after-stop $init status
 say ensure-after-stop $init ensure
@@ -41,7 +51,7 @@ def test_the_init_script_answers_as_the_standard_says(public_checkout, free_port
     site = public_checkout()
     site.bootstrap("-c", "staging.cfg", f"site:port={free_port()}", "site:user=www-data")
 
-    lines = run_apart(LSB, site.path, site.environ)
+    lines = run_apart(LSB, site.path, {**site.environ, "PYTHON": sys.executable})
 
     assert lines == [
         "status-when-stopped 3",
@@ -55,6 +65,11 @@ def test_the_init_script_answers_as_the_standard_says(public_checkout, free_port
         "status-when-killed 1",
         "ensure-when-killed 0",
         "status-when-brought-back 0",
+        "status-without-python 4",
+        "start-without-python 5",
+        "stop-without-python 5",
+        "lines 1",
+        "still there 2",
         "stop-when-running 0",
         "status-after-stop 3",
         "ensure-after-stop 0",
