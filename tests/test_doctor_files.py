@@ -403,6 +403,23 @@ def test_folder_above_the_data_is_opened_by_itself(place):
     assert only(files.data(site), "data-writable").ok
 
 
+@needs_root
+def test_home_is_never_opened(place, monkeypatch):
+    env = place / "releases/1/shop/env"
+    home = place / "home"
+    home.mkdir(mode=0o700)
+    env.rename(home / "env")
+    env.symlink_to(home / "env")
+    monkeypatch.setattr("pylonyard.accounts.is_home", lambda path: path == home)
+
+    found = only(files.code(subject(place, user="nobody")), "code-readable")
+
+    assert (found.text, found.advice) == (
+        f"nobody cannot enter {home}",
+        "keep it where every account may read, such as below /srv: docs/on-a-real-server.rst",
+    )
+
+
 @pytest.fixture
 def kept(place):
     """A site whose folders are those of ``nobody``."""

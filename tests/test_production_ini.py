@@ -150,3 +150,42 @@ def test_same_section_gives_the_same_text(ini):
 
 def test_skeleton_of_the_support_is_what_tests_say():
     assert Ini(SHOP_INI).get("server:main", "port") == "5000"
+
+
+OPEN_URL = "postgresql://shop:hunter2@db/shop"
+IN_URL = (
+    "database-url: expected no password as it is, which .installed.cfg would show to anybody; put "
+    "it into a file of your own and declare that: secrets = database-password = file:PATH, with "
+    "<secret:database-password:url> in its place (docs/secrets.rst)"
+)
+
+
+@pytest.mark.parametrize("environment", ["staging", "production"])
+def test_password_in_a_url_is_refused(ini, environment):
+    with pytest.raises(UserError) as caught:
+        ini(database_url=OPEN_URL, environment=environment)
+
+    assert str(caught.value) == f"[ini] {IN_URL}"
+
+
+def test_password_in_a_url_is_warned_of_in_development(ini, caplog):
+    config = read(ini(database_url=OPEN_URL, environment="development").text)
+
+    assert config["app:main"]["sqlalchemy.url"] == OPEN_URL
+    assert [record.getMessage() for record in caplog.records] == [f"[ini] {IN_URL}"]
+
+
+def test_secret_of_a_template_is_warned_of(ini, caplog, tmp_path):
+    template = tmp_path / "old.ini"
+    template.write_text(f"{SHOP_INI}api_key = hunter2\nother.password = hunter2\n")
+    section = Ini(template.read_text()).sections()[-1]
+
+    secret = "<secret:app_instance_secret>"
+    ini(template=str(template), settings=f"[{section}]\nother.password = {secret}")
+
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        f"[ini] template {template}: [{section}] api_key: expected no secret as it is, which "
+        "others may read; put it into a file of your own and declare that: secrets = api-key = "
+        "file:PATH, with <secret:api-key> in its place (docs/secrets.rst)"
+    )

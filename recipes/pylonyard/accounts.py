@@ -3,6 +3,7 @@
 import grp
 import os
 import pwd
+from pathlib import Path
 
 MAKING = "useradd --system --user-group --no-create-home --shell /usr/sbin/nologin"
 """The command that makes one, but for its name."""
@@ -61,3 +62,8 @@ def called(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return str(uid)
+
+
+def is_home(path: Path) -> bool:
+    """Tell whether a folder is the home of any account of this machine."""
+    return str(path) in {os.path.realpath(each.pw_dir) for each in pwd.getpwall()}

@@ -50,17 +50,18 @@ has one) and ``database`` (a digest that tells one database from another).
 """
 
 import hashlib
+import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pylonyard import accounts, installers, values
+from pylonyard import accounts, installers, plain_secrets, values
 from pylonyard.debugging import debug_problems
 from pylonyard.errors import CommandError, OptionError
 from pylonyard.escaping import ini, ini_python2
-from pylonyard.ini_settings import application_section, apply_options, spelled
+from pylonyard.ini_settings import DATABASE_KEYS, application_section, apply_options, spelled
 from pylonyard.inifile import Ini, IniError, Setting, fragment, overlay
 from pylonyard.options import option
 from pylonyard.pylons_app import requirement
@@ -68,6 +69,8 @@ from pylonyard.recipe import Recipe, site_path
 from pylonyard.sandboxes import site_packages
 from pylonyard.secret_store import Origin, SecretError, SecretStore, origin
 from pylonyard.writing import Artifact
+
+log = logging.getLogger(__name__)
 
 ALWAYS = {
     "app_instance_uuid": Origin("uuid"),
@@ -139,6 +142,7 @@ class ProductionIni(Recipe):
             raise OptionError(
                 self.name, [f"debug: expected false in {options.environment}, got true"]
             )
+        self._expect_no_plain_secrets()
         config = self._laid_over(self._skeleton())
         self.database = database_digest(config, application_section(config, options.section))
         try:
@@ -146,6 +150,29 @@ class ProductionIni(Recipe):
             self.text = store.fill(str(config), config.spell)
         except SecretError as error:
             raise OptionError(self.name, [f"secrets: {error}"]) from error
+
+    def _expect_no_plain_secrets(self) -> None:
+        """Check that no secret stands where others may read it; in development, warn."""
+        options = self.settings
+        problems = [
+            *plain_secrets.in_settings(options.settings, "settings"),
+            *plain_secrets.in_open_files(options.secrets),
+        ]
+        if plain_secrets.has_password(options.database_url or ""):
+            problems.insert(0, plain_secrets.in_url("database-url"))
+        if problems and options.environment != "development":
+            raise OptionError(self.name, problems)
+        for problem in problems:
+            log.warning("[%s] %s", self.name, problem)
+
+    def _warn_of_template(self, config: Ini) -> None:
+        """Warn of secrets in the template, which has them since long, unless they are replaced."""
+        given = {(each.section, each.key) for each in self.settings.settings}
+        left = [s for s in config.settings() if (s.section, s.key) not in given]
+        if self.settings.database_url:
+            left = [s for s in left if s.key not in DATABASE_KEYS]
+        for problem in plain_secrets.in_settings(left, f"template {self.settings.template}"):
+            log.warning("[%s] %s", self.name, problem)
 
     def _skeleton(self) -> str:
         options = self.settings
@@ -173,6 +200,8 @@ class ProductionIni(Recipe):
             raise OptionError(self.name, [f"{self._origin()}: {error}"]) from error
         except ValueError as error:
             raise OptionError(self.name, [str(error)]) from error
+        if options.template:
+            self._warn_of_template(config)
         if options.environment != "development" and (problems := debug_problems(config)):
             raise OptionError(self.name, problems)
         return config

@@ -75,6 +75,7 @@ def inis(ground, home):
         folder.mkdir()
         (folder / "shop.ini").write_text(TEMPLATE)
         (folder / "kept").write_text("secret")
+        (folder / "kept").chmod(0o600)
         options = SECTION | {"home": str(home), "log-file": f"{folder}/log", "data": "/data"}
         options["template"] = f"{folder}/shop.ini"
         options |= {"secrets": f"kept = file:{folder}/kept", "secrets-folder": f"{folder}/secrets"}

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from pylonyard import accounts
 from pylonyard.activation import access, ground
 from pylonyard.activation.conffiles import NEW, Decision, decide
 from pylonyard.activation.entries import ABSENT
@@ -119,8 +120,8 @@ def _access(release: Release, world: World, notes: list[str]) -> Iterator[Step]:
 
 def _hindered(need: access.Need, release: Release, world: World) -> str:
     told = f"{need.path}: {world.apache_user} may not use it"
-    # What is not of the sandbox may be somebody's home.
     is_ours = need.path.is_relative_to(release.folder.parent.parent)
+    is_ours = is_ours and not accounts.is_home(need.path)
     return f"{told}; {'chmod o+x it' if is_ours else f'serve from below /srv: {PAGE}'}"
 
 

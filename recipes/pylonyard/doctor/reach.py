@@ -8,12 +8,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pylonyard import accounts
 from pylonyard.activation.access import bits_of
 from pylonyard.activation.world import Account, Folder
 
 READ, WRITE, SEARCH = 4, 2, 1
 MOST = 20000
 """Files that are looked at, of the code or of one folder of the data."""
+
+PAGE = "docs/on-a-real-server.rst"
 
 Skip = Callable[[Path], bool]
 
@@ -98,7 +101,12 @@ class Reach:
             yield found
 
     def opening(self, path: Path, letters: str, options: str = "") -> str:
-        """Return the command that gives ``who`` the bits ``letters`` of ``path``."""
+        """Return the command that gives ``who`` the bits ``letters`` of ``path``.
+
+        Of a home it is none: that stays closed.
+        """
+        if accounts.is_home(path):
+            return f"keep it where every account may read, such as below /srv: {PAGE}"
         return f"chmod {options}{self.class_of(path.stat())}+{letters} {shlex.quote(str(path))}"
 
     def class_of(self, status: os.stat_result) -> str:
