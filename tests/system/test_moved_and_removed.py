@@ -25,7 +25,8 @@ def made(tmp_path_factory, clean_environ, free_port):
     site, port = Checkout(folder / "before", clean_environ, str(python)), free_port()
     site.path.mkdir()
     copy_checkout(site.path)
-    site.bootstrap(f"site:port={port}")
+    # Without its log, the server of a sandbox that was moved does not end by itself.
+    site.bootstrap(f"site:port={port}", "init:stop-timeout=2")
     yield site, port, python
     site.stop_all()
 

@@ -996,9 +996,12 @@ def caller_hands_nothing_on(paster):
 
 
 @scenario
-def log_can_be_truncated_under_the_server(paster):
+def log_has_its_lines_when_they_happen_and_can_be_truncated(paster):
     site = Site(paster)
     site.start()
+    told = site.log.read_text()
+    assert told.index("started the server") < told.index("Starting server in PID")
+    assert "pkg_resources" not in told
 
     os.truncate(site.log, 0)
     site.do("stop")
