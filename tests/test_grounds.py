@@ -33,20 +33,28 @@ def test_checkout_in_a_closed_home_is_told_and_no_home_is_opened(home):
 
 
 def test_interpreter_in_a_closed_home_is_told_with_one_that_can_be_used(home, monkeypatch):
-    python = home / "python3"
-    python.symlink_to(sys.executable)
-    python = home / "bin"
-    python.mkdir()
+    python, other = home / "python3", home / "python2.7"
+    for path in (python, other):
+        path.symlink_to(sys.executable)
     site = Described("shop", "shop", "production")
     monkeypatch.setattr(grounds, "usable", lambda who: iter([Path("/usr/bin/python3")]))
-    told = f"shop cannot read {home}, where {python} is; use another Python: "
+    there = {"python3": "/usr/bin/python3"}
+    monkeypatch.setattr(grounds.shutil, "which", lambda name, path: there.get(name))
+    monkeypatch.setattr(grounds, "closed", lambda who, path: home if home in path.parents else None)
+    told = "shop cannot read {}, where {} is; use another Python: {}"
 
-    assert grounds.reach_problem(site, [home.parent], python) == (
-        f"{told}python = /usr/bin/python3 in the application's section"
+    assert grounds.reach_problem(site, [home.parent], python) == told.format(
+        home, python, "python = /usr/bin/python3 in the application's section"
+    )
+    assert grounds.reach_problem(site, [home.parent], other) == told.format(
+        home,
+        other,
+        "install python2.7 where every account may read, below /usr/local say, and name it as "
+        "python in the application's section",
     )
     monkeypatch.setattr(grounds, "interpreter", lambda: python)
-    assert grounds.reach_problem(site, [home.parent], None) == (
-        f"{told}/usr/bin/python3 bootstrap.py"
+    assert grounds.reach_problem(site, [home.parent], None) == told.format(
+        home, python, "/usr/bin/python3 bootstrap.py"
     )
 
 

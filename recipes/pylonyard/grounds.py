@@ -94,11 +94,24 @@ def _interpreter_problem(who: Account, python: Path | None) -> str:
     library = Path(os.__file__).parent
     for place in [used] if python else [used, library]:
         if folder := closed(who, place):
-            other = next(usable(who), None)
-            command = f"{other or 'PYTHON'} bootstrap.py" if python is None else ""
-            remedy = command or f"python = {other or 'ANOTHER'} in the application's section"
-            return f"{who.name} cannot read {folder}, where {used} is; use another Python: {remedy}"
+            return (
+                f"{who.name} cannot read {folder}, where {used} is; use another Python: "
+                f"{_other_interpreter(who, python)}"
+            )
     return ""
+
+
+def _other_interpreter(who: Account, python: Path | None) -> str:
+    """Return how to use one that an account can read, of the same version if one was chosen."""
+    if python is None:
+        return f"{next(usable(who), None) or 'PYTHON'} bootstrap.py"
+    same = shutil.which(python.name, path=PROGRAM_PATH)
+    if same and not closed(who, Path(same)):
+        return f"python = {same} in the application's section"
+    return (
+        f"install {python.name} where every account may read, below /usr/local say, and name it "
+        "as python in the application's section"
+    )
 
 
 def usable(who: Account) -> Iterator[Path]:

@@ -332,7 +332,7 @@ def test_rollback_takes_everything_back(serving, request):
     listed = serving.pylonyard("releases").stdout.splitlines()
     assert listed[0].startswith("*    1  ")
     assert listed[0].endswith("current, active")
-    assert ["staging" in line for line in listed] == [True, True]
+    assert ["development" in line for line in listed] == [True, True]
     noted = json.loads(next(serving.path("/var/lib/pylonyard").glob("*/note.json")).read_text())
     assert (noted["release"], noted["configuration"]) == (1, "staging.cfg")
     assert [each["release"] for each in noted["history"]] == [1, 2, 1]
