@@ -44,21 +44,29 @@ def tested(command: str, words: list[str], folder: Path) -> bool:
     checkout = folder / Path(command).name / str(time.time_ns())
     checkout.mkdir(parents=True)
     copy_checkout(checkout)
+    version = subprocess.run([command, "--version"], capture_output=True, text=True).stdout.strip()
+    print(f"{version}:", flush=True)
     began = time.monotonic()
-    finished = subprocess.run(
+    status, last = shown(
         [command, "bootstrap.py", "test", "-m", "not system", "-q", *words],
         cwd=checkout,
         env={**os.environ, "BUILDOUT_HOME": str(folder)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
     )
-    version = subprocess.run([command, "--version"], capture_output=True, text=True).stdout
-    last = (finished.stdout.strip().splitlines() or [""])[-1]
-    print(f"{version.strip()}: {last.strip('= ')}; {time.monotonic() - began:.0f} s in all")
-    if finished.returncode:
-        print(finished.stdout[-6000:])
-    return finished.returncode == 0
+    print(f"{version}: {last.strip('= ')}; {time.monotonic() - began:.0f} s in all", flush=True)
+    return status == 0
+
+
+def shown(command: list[str], *, cwd: Path, env: dict[str, str]) -> tuple[int, str]:
+    """Run a command, and pass on each line as it comes; return its exit status and last line."""
+    last = ""
+    with subprocess.Popen(
+        command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(f"  {line}", end="", flush=True)
+            last = line.strip() or last
+    return process.returncode, last
 
 
 def main() -> int:
