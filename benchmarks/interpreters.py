@@ -70,7 +70,9 @@ def shown(command: list[str], *, cwd: Path, env: dict[str, str]) -> tuple[int, s
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--python", action="append", default=[], help="default: all there are")
     options, words = parser.parse_known_args()
     with tempfile.TemporaryDirectory(prefix="interpreters-") as name:

@@ -7,6 +7,7 @@ These are series (an activation that is killed after each of its steps) and whol
 (each mode with each way to send half a request).
 """
 
+import argparse
 import os
 import sys
 
@@ -14,6 +15,10 @@ from fresh_checkout import ROOT
 
 
 def main() -> None:
+    described = argparse.RawDescriptionHelpFormatter
+    _, more = argparse.ArgumentParser(
+        description=__doc__, formatter_class=described
+    ).parse_known_args()
     files = [
         str(path.relative_to(ROOT))
         for path in sorted((ROOT / "tests").rglob("test_*.py"))
@@ -22,7 +27,7 @@ def main() -> None:
     os.chdir(ROOT)
     words = [sys.executable, "bootstrap.py", "test", *files]
     os.environ["PYLONYARD_SERIES"] = "all"
-    os.execv(sys.executable, [*words, *sys.argv[1:]])
+    os.execv(sys.executable, [*words, *more])
 
 
 if __name__ == "__main__":

@@ -108,7 +108,10 @@ def test_change_of_what_neither_runs_nor_is_active_is_told(releases, monkeypatch
     places = (releases, releases.folder.parent / "bin")
 
     assert changeover.expect_none(*places, {"shop": LIVE}, "") == [
-        "shop was development, proxy, account jim: this run did make it production, mod_wsgi, "
-        "account shop"
+        "shop is production, mod_wsgi, account shop in this release; it was development, proxy, "
+        "account jim"
+    ]
+    assert changeover.expect_none(*places, {"blog": TRIED}, "") == [
+        "shop (development, proxy, account jim) is not in this release any more"
     ]
     assert changeover.expect_none(*places, {"shop": TRIED}, "") == []

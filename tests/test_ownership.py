@@ -32,7 +32,7 @@ def test_data_of_another_account_are_told_before_anything_is_made(var):
     assert ownership.data_problem(site("root"), var) == ""
     assert ownership.data_problem(site("nobody"), var) == (
         f"nobody cannot write {var}/data/shop, of root; use a checkout of its own, or, if it "
-        f"shall go on with these: sudo chown -R nobody: {var}/data/shop"
+        f"shall go on with these: sudo chown -Rh nobody: {var}/data/shop"
     )
 
 
@@ -47,7 +47,7 @@ def test_file_that_a_run_as_root_left_is_told(var):
 
     assert ownership.data_problem(site("nobody"), var) == (
         f"nobody cannot write {var}/log/shop.log, of root; use a checkout of its own, or, if it "
-        f"shall go on with these: sudo chown -R nobody: {var}/log/shop.log"
+        f"shall go on with these: sudo chown -Rh nobody: {var}/log/shop.log"
     )
 
 
@@ -84,7 +84,7 @@ def test_what_root_left_in_a_checkout_is_told_with_the_way_back(tmp_path, monkey
     told = " ".join(map(str, [*places, places[-1]]))
     assert str(caught.value).startswith(
         f"nobody cannot write {places[0]}, {places[1]}, {places[2]} and 1 more, of root; what "
-        f"another account's run left is had back with: sudo chown -R nobody: {told}"
+        f"another account's run left is had back with: sudo chown -Rh nobody: {told}"
     )
 
 

@@ -71,7 +71,14 @@ def expect_none(
     if up := sorted(running(releases, here.release, bin_folder, set(found))):
         stops = " && ".join(f"bin/{name} stop" for name in up)
         raise ActivationError(refusal(here, found, "runs", f"stop it first: {stops}"))
-    return [f"{name} was {here.sites[name]}: this run did {what}" for name, what in found.items()]
+    return [_told(name, here.sites[name], wanted.get(name)) for name in found]
+
+
+def _told(name: str, was: NotedSite, becomes: NotedSite | None) -> str:
+    """Return the line that tells of a change that is allowed, since nothing serves."""
+    if becomes is None:
+        return f"{name} ({was}) is not in this release any more"
+    return f"{name} is {becomes} in this release; it was {was}"
 
 
 def refusal(standing: Standing, found: Mapping[str, str], how: str, way: str) -> str:

@@ -1,6 +1,7 @@
 """zc.buildout's installer: the only module that talks to it."""
 
 import contextlib
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -143,7 +144,7 @@ def locations(
         if layout.offline:
             found = _missing(buildout, requirements, projects, versions)
             raise_missing(buildout, section, found, Places.of(buildout, links, index))
-        reason = " ".join(str(error).split())
+        reason = _unpinned(str(error)) or " ".join(str(error).split())
         if isinstance(error, zc.buildout.easy_install.MissingDistribution):
             reason = sought.told(error, buildout, Places.of(buildout, links, index))
         raise OptionError(section, [f"eggs: {reason}"]) from error
@@ -152,6 +153,18 @@ def locations(
         sorted(working_set, key=lambda dist: dist.key), str(layout.eggs), developed
     )
     return list(dict.fromkeys(Path(dist.location) for dist in ordered))
+
+
+def _unpinned(told: str) -> str:
+    """Return what zc.buildout says of a distribution that has no pin, in one plain line."""
+    found = re.search(r"^Picked: (\S+) = (\S+)", told)
+    if not found:
+        return ""
+    name, version = found.groups()
+    return (
+        f"{name} has no pin, and allow-picked-versions is false; the newest that fits is "
+        f"{version}: write {name} = {version} below [versions] of your configuration"
+    )
 
 
 def _missing(

@@ -30,7 +30,7 @@ def data_problem(site: Described, var: Path) -> str:
         return ""
     owners = sorted({accounts.called(place.stat().st_uid) for place in places})
     found = f"{site.user} cannot write {_listed(places)}, of {' and '.join(owners)}"
-    giving = f"sudo chown -R {site.user}: {shlex.join(map(str, places))}"
+    giving = f"sudo chown -Rh {site.user}: {shlex.join(map(str, places))}"
     if accounts.is_ours(site.user):
         return f"{found}; what another account left there is had back with: {giving}"
     if accounts.entry(site.user) is None:
@@ -98,7 +98,7 @@ def expect_writable(layout: Layout) -> None:
     whose = sorted({accounts.called(place.stat().st_uid) for place in places})
     found = f"{us} cannot write {_listed(places)}, of {' and '.join(whose)}"
     if owner == os.geteuid():
-        giving = f"sudo chown -R {us}: {shlex.join(map(str, places))}"
+        giving = f"sudo chown -Rh {us}: {shlex.join(map(str, places))}"
         raise UserError(f"{found}; what another account's run left is had back with: {giving}")
     raise UserError(f"{found}; run this as the checkout's owner, {accounts.called(owner)}")
 

@@ -303,9 +303,8 @@ def test_pin_that_cannot_be_had_on_another_python_is_named(starter):
 
 def test_missing_pin_is_named_where_none_may_be_picked(starter):
     assert refusal(starter, "-c", "loose.cfg") == (
-        "Error: [app] eggs: Picked: six = 1.17.0 The `six` egg does not have a version pin and "
-        "`allow-picked-versions = false`. To resolve this, add six = 1.17.0 to the [versions] "
-        "section, OR set `allow-picked-versions = true`."
+        "Error: [app] eggs: six has no pin, and allow-picked-versions is false; the newest that "
+        "fits is 1.17.0: write six = 1.17.0 below [versions] of your configuration"
     )
 
 

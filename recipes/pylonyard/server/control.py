@@ -157,7 +157,7 @@ def replace(settings: Settings, progress: Progress) -> str:
     if not sockets:
         halt(settings, settings.stop_timeout)
         told = "re" + bring_up(settings, progress)
-        return told + GAP if seen.supervisors and is_wrapped(settings) else told
+        return told + GAP if seen.supervisors else told
     try:
         launch(settings, progress, sockets, seen.supervisors)
     except NotServing as error:
