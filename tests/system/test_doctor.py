@@ -313,12 +313,14 @@ def init_script_was_removed(machine):
     (machine.root / "etc/init.d/simplesite").unlink()
 
 
-@fault("active-files", "ini")
+@fault("active-files", "ini", "release-intact")
 def another_release_is_current(machine):
     path = machine.checkout.path
     shutil.copytree(release(machine), path / "releases/2", symlinks=True)
     (path / "current").unlink()
     (path / "current").symlink_to("releases/2")
+    # One that lays the same over /etc would do as well.
+    edit(release(machine) / "etc/cron.d/simplesite", "*/2", "*/3")
 
 
 @fault("release-intact")
@@ -346,6 +348,8 @@ def current_leads_nowhere(machine):
 @fault("debug", "ini", "release-intact")
 def debug_is_on(machine):
     edit(release(machine) / "simplesite/production.ini", "debug = false", "debug = true")
+    # As it is outside development.
+    edit(release(machine) / "simplesite/server.json", '"reload": true', '"reload": false')
 
 
 @fault("ini-private", "release-intact")

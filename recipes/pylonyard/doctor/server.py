@@ -60,7 +60,7 @@ def _stopped(subject: Subject, script: str, told: str) -> Finding:
     told = f"{told}: it was never started"
     if subject.is_laid:
         return bad(check, told, start)
-    is_tried = subject.site.environment == "development"
+    is_tried = "development" in (subject.site.environment, subject.settings.deployment)
     return Finding(check, None, told, start if is_tried else "sudo bin/pylonyard activate")
 
 
@@ -231,7 +231,7 @@ def account(subject: Subject) -> Iterator[Finding]:
     elif subject.owner.uid == 0:
         advice = f"user = {subject.name} in its section, and run bin/buildout"
         told = f"{user} runs it, and so does whoever breaks into it"
-        is_tried = subject.site.environment == "development"
+        is_tried = "development" in (subject.site.environment, subject.settings.deployment)
         yield (unknown(check, f"{told}: {advice}") if is_tried else bad(check, told, advice))
     else:
         yield good(check, f"{user} exists (number {subject.owner.uid})")
