@@ -1,7 +1,6 @@
 import contextlib
 import os
 import socket
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,8 +17,8 @@ TRIED = Served(
     by_apache=False,
     waits=False,
 )
-LIVE = replace(TRIED, environment="production", user="shop")
-BY_APACHE = replace(LIVE, by_apache=True)
+LIVE = TRIED._replace(environment="production", user="shop")
+BY_APACHE = LIVE._replace(by_apache=True)
 ACTIVATE = "  sudo bin/pylonyard activate   has this machine serve it"
 
 
@@ -59,7 +58,7 @@ ACTIVATE = "  sudo bin/pylonyard activate   has this machine serve it"
         (LIVE, UNSEEN, 1, False, [ACTIVATE]),
         (LIVE, EARLIER, 1, True, [ACTIVATE]),
         (LIVE, THIS, 2, True, ["  bin/shop status   it is served already at " + LIVE.address]),
-        (replace(LIVE, waits=True), DOWN, None, False, [ACTIVATE]),
+        (LIVE._replace(waits=True), DOWN, None, False, [ACTIVATE]),
         (
             BY_APACHE,
             DOWN,
@@ -68,7 +67,7 @@ ACTIVATE = "  sudo bin/pylonyard activate   has this machine serve it"
             [ACTIVATE, "  bin/shop-httpd start   serves it at http://127.0.0.1:8080/"],
         ),
         (
-            replace(BY_APACHE, environment="development"),
+            BY_APACHE._replace(environment="development"),
             EARLIER,
             None,
             True,
@@ -86,14 +85,14 @@ def test_line_is_the_one_that_works_as_things_are(site, seen, active, is_ours, t
 
 def test_several_sites_are_activated_by_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(next_steps, "look", lambda *_: (DOWN, ""))
-    sites = [replace(LIVE, waits=True), replace(LIVE, name="blog", waits=True)]
+    sites = [LIVE._replace(waits=True), LIVE._replace(name="blog", waits=True)]
 
     assert next_steps.found(tmp_path, 1, sites) == [ACTIVATE]
 
 
 def test_other_program_at_the_port_is_named(tmp_path):
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as other:
-        site = replace(BY_APACHE, port=other.getsockname()[1])
+        site = BY_APACHE._replace(port=other.getsockname()[1])
         seen, who = next_steps.look(Path("/nowhere"), site)
         assert (seen, who) == (UNSEEN, "")
 
@@ -111,4 +110,4 @@ def test_free_port_is_free():
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
 
-    assert next_steps.look(Path("/nowhere"), replace(TRIED, port=port)) == (DOWN, "")
+    assert next_steps.look(Path("/nowhere"), TRIED._replace(port=port)) == (DOWN, "")

@@ -9,9 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pylonyard import configuration, settled, toolbox, whereabouts
-from pylonyard.server import limits
-from pylonyard.server.errors import USAGE, interrupted
-from pylonyard.server.files import finish
 
 
 def main(made: str = "") -> None:
@@ -23,11 +20,16 @@ def main(made: str = "") -> None:
     os.umask(0o022)
     if made and (astray := whereabouts.found(Path(made), "buildout", sys.argv[0])):
         sys.exit(f"buildout: {astray.told}")
+    # What a run with nothing to do has no use for is imported where it is needed.
     try:
         run()
     except KeyboardInterrupt:
+        from pylonyard.server.errors import interrupted
+
         sys.exit(interrupted("buildout"))
     except Exception as error:
+        from pylonyard.server import limits
+
         if line := limits.told(error):
             sys.exit(f"buildout: {line}")
         raise
@@ -50,8 +52,9 @@ def run() -> None:
 
 def check(words: Sequence[str]) -> None:
     """Show the help, or refuse a command line in one line."""
-    # Imported here: a run with nothing to do has no use for it.
     from pylonyard import usages
+    from pylonyard.server.errors import USAGE
+    from pylonyard.server.files import finish
 
     if "--help" in words:
         print(usages.BUILDOUT, end="")

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
-from pylonyard import progress, workers
+from pylonyard import workers
 
 FEW = 20
 """So many files are compiled while another process starts."""
@@ -27,6 +27,8 @@ def make(trees: Iterable[Path]) -> None:
     with warnings.catch_warnings():
         # A source's odd escapes are its authors' concern.
         warnings.simplefilter("ignore")
+        from pylonyard import progress  # a run with nothing to do compiles nothing
+
         with progress.of("Compiling", len(sources), unit="files", alone=False) as step:
             workers.share(_compile, sources, few=FEW, told=step.at)
 

@@ -4,13 +4,13 @@ The state is looked at anew each time, also by a run that has nothing else to do
 Standard library only, and imported as it is needed: a run with nothing to do is short.
 """
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from pylonyard import accounts
-from pylonyard.server import listening
 
 FOLDER = "/var/lib/pylonyard"
 """Where activations are noted, of any sandbox."""
@@ -24,8 +24,7 @@ LONGEST_COMMAND = 200
 DOWN, THIS, EARLIER, FOREGROUND, TAKEN, UNSEEN = range(6)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Served:
+class Served(NamedTuple):
     """How a site is served once it is started, as a run has found out."""
 
     name: str
@@ -74,14 +73,16 @@ def told(command: str, what: str) -> str:
 
 def look(directory: Path, site: Served) -> tuple[int, str]:
     """Return what is at the port of a site, and who, if that is none of ours."""
-    if not listening.inodes(site.host, site.port):
+    if not _is_any_listening(site.port):
         return DOWN, ""
-    from pylonyard.server import sight
+    from pylonyard.server import listening, sight
     from pylonyard.server.errors import ServerError
     from pylonyard.server.settings import load
 
     source = directory / "current" / site.name / "server.json"
     try:
+        if not listening.inodes(site.host, site.port):
+            return DOWN, ""
         settings = load(source)
         if site.by_apache:
             return (EARLIER, "") if _has_private(directory, site) else _stranger(site)
@@ -98,6 +99,21 @@ def look(directory: Path, site: Served) -> tuple[int, str]:
     return (THIS if seen.since and seen.since > flipped else EARLIER), ""
 
 
+def _is_any_listening(port: int) -> bool:
+    """Tell whether anybody listens on a port, at whatever address.
+
+    Read without what it takes to compare addresses: a run with nothing to do is short.
+    """
+    wanted = f":{port:04X}"
+    for table in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError):
+            lines = Path("/proc/net", table).read_text().splitlines()[1:]
+            fields = (line.split()[1:4] for line in lines)
+            if any(own.endswith(wanted) and state == "0A" for own, _, state in fields):
+                return True
+    return False
+
+
 def _has_private(directory: Path, site: Served) -> bool:
     """Tell whether the site's private Apache runs."""
     config = os.fsencode(directory / "current" / site.name / "httpd.conf")
@@ -109,6 +125,7 @@ def _has_private(directory: Path, site: Served) -> bool:
 
 
 def _stranger(site: Served) -> tuple[int, str]:
+    from pylonyard.server import listening
     from pylonyard.server.processes import command, shown
 
     sockets = listening.inodes(site.host, site.port)

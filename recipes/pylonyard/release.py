@@ -229,7 +229,7 @@ class Release(Recipe):
         if watch := settled.watching():
             watch.told = [UNCHANGED % self._named(number), *left.values()]
             directory = str(self.layout.directory)
-            sites = [vars(each) for each in served]
+            sites = [each._asdict() for each in served]
             watch.next = {"directory": directory, "release": number, "sites": sites}
         return created
 

@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
-from pylonyard import bytecode, drafts, progress, workers
+from pylonyard import bytecode, drafts, workers
 
 
 class WheelError(Exception):
@@ -79,6 +79,8 @@ def install_all(wanted: Mapping[Path, Collection[str]], eggs: Path) -> list[Path
             extract(wheel, folder / egg_name(wheel), wanted[wheel])
 
         largest_first = sorted(wanted, key=_size, reverse=True)
+        from pylonyard import progress  # a run with nothing to do unpacks nothing
+
         with progress.of("Unpacking", len(wanted), unit="wheels", alone=False) as step:
             workers.share(extract_one, largest_first, told=step.at)
         names = {wheel: egg_name(wheel) for wheel in wanted}

@@ -5,16 +5,12 @@ Every path in a release is that of the folder in which it was made.  Standard li
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from shlex import quote
-
-from pylonyard.server.errors import ServerError
-from pylonyard.server.files import read_plainly
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Astray:
+
+class Astray(NamedTuple):
     """A sandbox that is not where it was made."""
 
     made: Path
@@ -53,6 +49,8 @@ def how_to_make_anew(sandbox: Path) -> str:
     """Return the command that has everything in a sandbox be as it is to be where it stands."""
     if not (sandbox / "bootstrap.py").exists():
         return f"make its bin/buildout anew in {sandbox}, as at first, and run it"
+    from shlex import quote
+
     configuration = _configuration(sandbox)
     words = f" -c {quote(configuration)}" if configuration != "buildout.cfg" else ""
     return f"run there: python3 bootstrap.py{words}"
@@ -60,6 +58,10 @@ def how_to_make_anew(sandbox: Path) -> str:
 
 def _configuration(sandbox: Path) -> str:
     """Return the file that the current release is of."""
+    # Imported here: most sandboxes are where they were made.
+    from pylonyard.server.errors import ServerError
+    from pylonyard.server.files import read_plainly
+
     try:
         said = json.loads(read_plainly(sandbox / "current" / "manifest.json"))
         return str(said["configuration"])
