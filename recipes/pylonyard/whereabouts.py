@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 
-
 class Astray(NamedTuple):
     """A sandbox that is not where it was made."""
 

@@ -97,7 +97,8 @@ def test_unpacked_without_network_it_ends_in_the_same_release(checkout, tmp_path
     environ = {"HOME": str(home), "PATH": site.environ["PATH"], "PYENV_ROOT": pyenv}
     other = Checkout(elsewhere / "simplesite", environ)
     other.cache = other.path / "cache"
-    other.run(*ALONE, f"ip link set lo up; {site.python} bootstrap.py --offline {shlex.join(words)}")
+    offline = f"{site.python} bootstrap.py --offline {shlex.join(words)}"
+    other.run(*ALONE, f"ip link set lo up; {offline}")
 
     assert released(other) == released(site)
     with tarfile.open(file) as archive:
