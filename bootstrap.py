@@ -347,6 +347,8 @@ def check(arguments):
     """Show help or version, or refuse a command line, before anything is downloaded."""
     parser = usages.bootstrap()
     words = [word for word in arguments if word != "--offline"]
+    if words[:1] == ["test"]:
+        return  # what follows is pytest's
     if words[:1] == ["fetch"]:
         parser.parse_args(words)
     elif "--version" in words:
@@ -354,10 +356,8 @@ def check(arguments):
     elif {"-h", "--help"} & set(words):
         parser.print_help()
         sys.exit()
-    elif words[:1] != ["test"]:
-        problem = usages.buildout_error(words, ["test", "fetch"])
-        if problem:
-            parser.error(problem)
+    elif problem := usages.buildout_error(words, ["test", "fetch"]):
+        parser.error(problem)
 
 
 signal.signal(signal.SIGINT, before)

@@ -125,7 +125,8 @@ def deployed(
     else:
         shutil.copytree(APPS / case.site, checkout.path / "src" / case.site)
     site = Deployed(case, checkout, python, free_port())
-    checkout.bootstrap(*site.options)
+    # It would go on with the one that began the application.
+    checkout.bootstrap("-c", "buildout.cfg", *site.options)
     checkout.control(case.site, "start")
     yield site
     checkout.stop_all()
@@ -290,7 +291,10 @@ def test_missing_interpreter_is_named(starter):
 
 def test_pin_that_cannot_be_had_is_named(starter):
     told = refusal(starter, "pyramid-2:venusian=99.9")
-    assert told.startswith("Error: [app] eggs: cannot have venusian==99.9, which pyramid needs: there is only venusian ")
+    assert told.startswith(
+        "Error: [app] eggs: cannot have venusian==99.9, which pyramid needs: "
+        "there is only venusian "
+    )
 
 
 def test_pin_that_cannot_be_had_on_another_python_is_named(starter):

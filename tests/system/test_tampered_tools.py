@@ -211,6 +211,15 @@ def target(tools, script):
     )
 
 
+def refusal(script, told):
+    """Return why a script refuses its tools; the doctor finds that, and goes on without."""
+    if script == "pylonyard doctor":
+        (line,) = [each for each in told.splitlines() if each.startswith("FAIL  tools ")]
+        return line.removeprefix("FAIL  tools").strip()
+    (line,) = told.splitlines()
+    return line.removeprefix(f"{Path(BRINGING[script][0]).name}: ")
+
+
 @pytest.mark.parametrize("script", BRINGING)
 @pytest.mark.parametrize("tamper", OF_EGGS, ids=lambda tamper: tamper.__name__)
 def test_tampered_egg_of_the_tools_is_refused_before_it_runs(tools, script, tamper):
@@ -222,9 +231,8 @@ def test_tampered_egg_of_the_tools_is_refused_before_it_runs(tools, script, tamp
     assert "Traceback" not in ended.stdout
     if named:
         assert ended.returncode == 1, ended.stdout
-        (line,) = ended.stdout.splitlines()
-        assert line.startswith(f"{Path(BRINGING[script][0]).name}: {named}: expected "), line
-        assert line.endswith("; run: python3 bootstrap.py")
+        assert refusal(script, ended.stdout).startswith(f"{named}: expected ")
+        assert "run: python3 bootstrap.py" in ended.stdout or script == "pylonyard doctor"
     else:
         assert "set aside" not in ended.stdout
 
@@ -238,8 +246,7 @@ def test_tampered_sandbox_of_the_tools_is_refused_before_it_runs(tools, script, 
 
     assert not tools.mark.exists(), "it ran"
     assert ended.returncode == 1, ended.stdout
-    (line,) = ended.stdout.splitlines()
-    assert line.startswith(f"{Path(BRINGING[script][0]).name}: {named}: expected "), line
+    assert refusal(script, ended.stdout).startswith(f"{named}: expected ")
 
 
 @pytest.mark.parametrize("script", NEEDING_NONE)
@@ -271,7 +278,7 @@ def runs_by_itself(tamper):
 
 @pytest.mark.parametrize(
     "tamper",
-    filter(runs_by_itself, [*OF_EGGS, *OF_SANDBOX]),
+    [case for case in [*OF_EGGS, *OF_SANDBOX] if runs_by_itself(case)],
     ids=lambda tamper: tamper.__name__,
 )
 def test_unverified_it_would_have_run(tools, tamper):
@@ -321,9 +328,10 @@ def test_account_that_may_only_read_the_cache_is_told_as_well(public_checkout, t
     told = site.run(*doctor, check=False).stdout
 
     assert "account" in examined
-    assert told == (
-        f"pylonyard: {path}: expected what ConfigUpdater-3.2-py2.py3-none-any.whl holds, got "
-        "other content; it stays, as we may not move it; run: python3 bootstrap.py\n"
+    assert refusal("pylonyard doctor", told).startswith(
+        f"{path}: expected what ConfigUpdater-3.2-py2.py3-none-any.whl holds, got "
+        "other content; it stays, as we may not move it"
     )
+    assert "it ran" not in told
     assert site.bootstrap("--offline", check=False).returncode == 1
     assert "it ran" not in site.bootstrap("--offline").stdout, "root has put a good one there"
