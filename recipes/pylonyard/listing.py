@@ -9,6 +9,9 @@ from pylonyard import release_diff
 from pylonyard.activation.commands import Activation
 from pylonyard.activation.errors import ActivationError
 
+FORMAT = 1
+"""Of the object that is printed for machines."""
+
 
 @dataclass(frozen=True)
 class Listed:
@@ -51,7 +54,12 @@ def list_releases(activation: Activation, *, as_json: bool = False) -> None:
     active, note = _active(activation)
     listed = list(_listed(activation, active))
     if as_json:
-        values = {"releases": [each.to_json() for each in listed], "active": active, "note": note}
+        values = {
+            "version": FORMAT,
+            "releases": [each.to_json() for each in listed],
+            "active": active,
+            "note": note,
+        }
         print(json.dumps(values, indent=1))
         return
     for each in listed:

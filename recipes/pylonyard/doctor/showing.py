@@ -7,6 +7,9 @@ from typing import TextIO
 from pylonyard import progress
 from pylonyard.doctor.findings import Finding
 
+FORMAT = 1
+"""Of the object that is written for machines."""
+
 MARKS = {True: "ok", False: "FAIL", None: "-"}
 COLOURS = {True: "\x1b[32m", False: "\x1b[31;1m", None: "\x1b[2m"}
 PLAIN = "\x1b[0m"
@@ -60,6 +63,6 @@ def as_json(findings: Iterable[Finding], stream: TextIO) -> bool:
     """Write all findings as one object; return whether none is red."""
     found = list(findings)
     healthy = all(finding.ok is not False for finding in found)
-    content = {"ok": healthy, "findings": [finding.to_json() for finding in found]}
+    content = {"version": FORMAT, "ok": healthy, "findings": [finding.to_json() for finding in found]}
     stream.write(json.dumps(content, indent=1) + "\n")
     return healthy
