@@ -7,12 +7,10 @@ import time
 
 import pytest
 import zc.buildout.buildout
+import zc.buildout.configparser
 from pylonyard import careful, config_files, sought
 from support import make_wheel, served, undone
 from zc.buildout import UserError, easy_install
-
-# zc.buildout leaves a file open that it cannot parse.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 @pytest.fixture(autouse=True)
@@ -22,6 +20,7 @@ def folder(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.chdir(folder)
     monkeypatch.setattr(zc.buildout.buildout, "_open", config_files.opened)
+    monkeypatch.setattr(zc.buildout.configparser, "parse", config_files.parsed)
     monkeypatch.setattr(config_files, "_read", {})
     for name in ("scan_all", "not_found_in_index"):
         monkeypatch.setattr(easy_install.AllowHostsPackageIndex, name, getattr(sought, name))

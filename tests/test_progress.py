@@ -170,6 +170,7 @@ def test_closed_standard_error_is_no_matter():
 
 def test_bytes_are_told_in_megabytes(monkeypatch, capfd):
     monkeypatch.setattr(progress, "PATIENCE", 0)
+    monkeypatch.setattr(progress, "_is_silent", False)
     monkeypatch.setattr(progress, "_last_line", float("-inf"))
 
     with progress.of("Downloading", 12_500_000, unit="bytes", alone=False) as step:

@@ -223,11 +223,10 @@ def act(sandbox: Sandbox, words: argparse.Namespace, astray: Astray | None) -> i
         ),
         "doctor": lambda: examine(sandbox, activation, astray, as_json=words.json),
     }
-    if getattr(words, "json", False):
-        progress.silence()  # whoever reads both streams as one gets one object
     if words.action not in DOING:
         return actions[words.action]() or 0
-    with progress.of(DOING[words.action]):
+    # Whoever reads both streams as one gets one object.
+    with progress.hidden() if getattr(words, "json", False) else progress.of(DOING[words.action]):
         return actions[words.action]() or 0
 
 

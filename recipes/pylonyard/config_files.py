@@ -11,11 +11,11 @@ import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from zc.buildout import UserError, buildout
+from zc.buildout import UserError, buildout, configparser
 
-_open = buildout._open
+_open, _parse = buildout._open, configparser.parse
 
 HEADER = re.compile(r"\[\s*([^\s\[\]:{}]+)\s*(:[^\]]*)?\]")
 OPTION = re.compile(r"([^\s{}\[\]=:#;][^{}\[\]=:]*?)\s*=(?!>)")
@@ -58,6 +58,15 @@ def opened(base: str, name: str, seen: list[str], *words: Any) -> Any:
     _read[path] = text.splitlines()
     _check_lines(path, _read[path])
     return _open(base, name, seen, *words)
+
+
+def parsed(stream: TextIO, *words: Any) -> Any:
+    """Parse a configuration file as zc.buildout does, which leaves it open if that fails."""
+    try:
+        return _parse(stream, *words)
+    except BaseException:
+        stream.close()
+        raise
 
 
 def _extends(seen: Sequence[str], name: str) -> str:
@@ -190,3 +199,4 @@ def prepare() -> None:
     """Have zc.buildout read its files through this."""
     _read.clear()
     buildout._open = opened
+    configparser.parse = parsed

@@ -63,6 +63,7 @@ def as_json(findings: Iterable[Finding], stream: TextIO) -> bool:
     """Write all findings as one object; return whether none is red."""
     found = list(findings)
     healthy = all(finding.ok is not False for finding in found)
-    content = {"version": FORMAT, "ok": healthy, "findings": [finding.to_json() for finding in found]}
+    told = [finding.to_json() for finding in found]
+    content = {"version": FORMAT, "ok": healthy, "findings": told}
     stream.write(json.dumps(content, indent=1) + "\n")
     return healthy
