@@ -13,7 +13,6 @@ import json
 import marshal
 import os
 import re
-import stat
 import sys
 import tempfile
 import time
@@ -22,6 +21,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from pylonyard import bytecode, drafts, wheels
+from pylonyard.settled import signature
 from pylonyard.wheels import WheelError, egg_name, sha256
 
 
@@ -67,25 +67,6 @@ def check_file(path: Path, digests: Collection[str], cache: Path) -> str:
         wanted = " or ".join(sorted(digests)) if len(digests) < 3 else "one of those recorded"
         raise RefusedError(path, f"SHA-256 {wanted}", digest, set_aside(path, cache))
     return digest
-
-
-def signature(tree: Path) -> str:
-    """Return a digest of the names and the states of all that ``tree`` holds.
-
-    Nobody but root can change a file and have its ``ctime`` look unchanged.
-    """
-    held = hashlib.sha256()
-    folders = [os.fspath(tree)]
-    while folders:
-        with os.scandir(folders.pop()) as listed:
-            entries = sorted(listed, key=lambda entry: entry.name)
-        for entry in entries:
-            s = entry.stat(follow_symlinks=False)
-            if stat.S_ISDIR(s.st_mode):
-                folders.append(entry.path)
-            state = (entry.path, s.st_mode, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino)
-            held.update(repr(state).encode(errors="surrogateescape"))
-    return held.hexdigest()
 
 
 def difference(wheel: Path, egg: Path) -> tuple[Path, str, str] | None:

@@ -11,7 +11,6 @@ Standard library only.
 
 import hashlib
 import json
-import logging
 import os
 import stat
 import sys
@@ -130,12 +129,29 @@ def _is_fleeting(name: str) -> bool:
 
 
 def _tree(tree: str) -> str:
-    from pylonyard.integrity import signature
-
     try:
         return signature(Path(tree))
     except OSError:
         return _MISSING
+
+
+def signature(tree: Path) -> str:
+    """Return a digest of the names and the states of all that ``tree`` holds.
+
+    Nobody but root can change a file and have its ``ctime`` look unchanged.
+    """
+    held = hashlib.sha256()
+    folders = [os.fspath(tree)]
+    while folders:
+        with os.scandir(folders.pop()) as listed:
+            entries = sorted(listed, key=lambda entry: entry.name)
+        for entry in entries:
+            s = entry.stat(follow_symlinks=False)
+            if stat.S_ISDIR(s.st_mode):
+                folders.append(entry.path)
+            state = (entry.path, s.st_mode, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino)
+            held.update(repr(state).encode(errors="surrogateescape"))
+    return held.hexdigest()
 
 
 class Watch:
@@ -248,15 +264,16 @@ _watches: list[Watch] = []
 """That of this process, if it is a run that :func:`begin` began."""
 
 
-class _Warned(logging.Handler):
-    """Notes that there was a warning: the next run should give it again."""
+def _note_warnings(watch: Watch) -> None:
+    """Note if there is a warning: the next run should give it again."""
+    # Imported here: a run with nothing to do has no use for it.
+    import logging
 
-    def __init__(self, watch: Watch) -> None:
-        super().__init__(logging.WARNING)
-        self.watch = watch
+    class Warned(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            watch.warned = True
 
-    def emit(self, record: logging.LogRecord) -> None:
-        self.watch.warned = True
+    logging.getLogger().addHandler(Warned(logging.WARNING))
 
 
 def begin() -> None:
@@ -264,7 +281,7 @@ def begin() -> None:
     watch = Watch()
     _watches.append(watch)
     sys.addaudithook(watch.hook)
-    logging.getLogger().addHandler(_Warned(watch))
+    _note_warnings(watch)
 
 
 def watching() -> Watch | None:
