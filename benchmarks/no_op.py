@@ -2,15 +2,21 @@
 """How long a run with nothing to do takes, as a multiple of zc.buildout's own floor.
 
     python3 benchmarks/no_op.py [--repeat 5] [--sites 1 50 200]
+    python3 benchmarks/no_op.py --against COMMIT [--repeat 20]
 
 The floor is ``buildout -N`` with no parts, zc.buildout's own, as pip installs it.  A
 side ``touched`` is a run after ``touch measured.cfg``: nothing differs, but the run
 has to find that out part by part.  All sides run in turns, so that a busy machine
 slows all of them alike; medians are compared.
+
+With ``--against`` the sides are this checkout and an earlier commit of it: a run with
+nothing to do, and ``bin/<site> status``; processor time, which a busy machine changes
+least, and time.
 """
 
 import argparse
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -19,14 +25,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from fresh_checkout import copy_checkout, filled_cache, share_cache
+from fresh_checkout import ROOT, copy_checkout, filled_cache, share_cache
 
 FLOOR = "[buildout]\nparts =\n"
 
 
 def config(sites: int) -> str:
     """Return a buildout of the default site, or of ``sites`` sites like it."""
-    lines = ["[buildout]", "extends = staging.cfg", "[ini]", "setup = false"]
+    lines = ["[buildout]", "extends = buildout.cfg", "[ini]", "setup = false"]
     if sites > 1:
         lines += ["[release]", "unchecked = allow", "sites ="]
         lines += [f"    s{number}" for number in range(sites)]
@@ -84,15 +90,66 @@ def prepared(folder: Path, name: str, text: str, cache: Path) -> Path:
     return checkout
 
 
+SPARED = 2
+"""Runs after which one has nothing to do, and knows it."""
+
+
+def deployed(folder: Path, commit: str, cache: Path) -> Path:
+    """Return a checkout of a commit, or of this checkout as it is (""), with its release."""
+    checkout = folder / (commit or "here")
+    if commit:
+        clone = ["git", "clone", "-q", "--no-checkout", ROOT, checkout]
+        subprocess.run(clone, check=True)
+        subprocess.run(["git", "checkout", "-q", commit], cwd=checkout, check=True)
+    else:
+        copy_checkout(checkout)
+    home = folder / "home"
+    home.mkdir(exist_ok=True)
+    share_cache(home, cache)
+    os.environ["BUILDOUT_HOME"] = str(home)
+    commands: list[list[str]] = [[sys.executable, "bootstrap.py"], *[["bin/buildout"]] * SPARED]
+    for command in commands:
+        subprocess.run(command, cwd=checkout, check=True, stdout=subprocess.DEVNULL)
+    return checkout
+
+
+def spent(checkout: Path, command: str) -> tuple[float, float]:
+    """Return the seconds of processor time, and of time, that a command takes."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run(command.split(), cwd=checkout, stdout=subprocess.DEVNULL)
+    taken = time.perf_counter() - began
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, taken
+
+
+def compare(commit: str, pairs: int, cache: Path) -> None:
+    """Print what the commands of here and of a commit take, and their ratio."""
+    print(f"{'command':>24}  {'':>9}  {'here':>8}  {'before':>8}  {'ratio':>5}")
+    with tempfile.TemporaryDirectory(prefix="no-op-") as name:
+        sides = [deployed(Path(name), each, cache) for each in ("", commit)]
+        for command in ("bin/buildout", "bin/simplesite status"):
+            figures = [[spent(side, command) for side in sides] for _ in range(pairs)]
+            for index, kind in enumerate(("processor", "time")):
+                here, before = (
+                    statistics.median(pair[side][index] for pair in figures) for side in (0, 1)
+                )
+                told = f"{here:8.4f}  {before:8.4f}  {here / before:5.2f}"
+                print(f"{command:>24}  {kind:>9}  {told}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--repeat", type=int, default=5, help="runs of each side")
+    parser.add_argument("--repeat", type=int, help="runs of each side; default: 5, or 20 pairs")
+    parser.add_argument("--against", metavar="COMMIT", help="an earlier commit, to compare with")
     parser.add_argument("--sites", type=int, nargs="+", default=[1, 50, 200], help="of a side")
     parser.add_argument("--cache", type=Path, help="wheels and eggs; default: that of the checkout")
     options = parser.parse_args()
     cache = options.cache or filled_cache()
+    if options.against:
+        compare(options.against, options.repeat or 20, cache)
+        return
     with tempfile.TemporaryDirectory(prefix="no-op-") as name:
         folder, command = Path(name), ("bin/buildout", "-c", "measured.cfg")
         sides = {"floor": stock(folder, cache / "dist")}
@@ -102,7 +159,7 @@ def main() -> None:
             sides[f"{sites} touched"] = Side(checkout, command, touched=True)
         for side in sides.values():
             side.seconds()
-        medians = measure(sides, options.repeat)
+        medians = measure(sides, options.repeat or 5)
     print(f"{'side':>12}  {'seconds':>8}  {'of the floor':>12}")
     for side, median in medians.items():
         print(f"{side:>12}  {median:8.2f}  {median / medians['floor']:12.2f}")
