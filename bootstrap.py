@@ -290,6 +290,26 @@ def remember(words):
     configuration.remember(CHECKOUT, named)
 
 
+def build_documentation(cache, lists, offline):
+    """Become the process that builds the documentation, as HTML; a warning is an error."""
+    lists = [*lists, CHECKOUT / "profiles" / "docs.txt"]
+    home = tools(cache, lists, offline)
+    pages = CHECKOUT / "docs"
+    built = CHECKOUT / "docs-html"
+    words = ["-W", "--keep-going", "-q", "-b", "html", "-d", built / ".doctrees", pages, built]
+    statements = [
+        *on_path(home, lists),
+        "toolbox.bring()",
+        "from sphinx.cmd.build import main",
+        f"status = main({[str(word) for word in words]!r})",
+        f"print('bootstrap: cannot build the documentation' if status else {str(built)!r}"
+        " + '/index.html')",
+        "sys.exit(status)",
+    ]
+    python = str(sandboxes.interpreter())
+    os.execv(python, [python, *ISOLATED.split(), "-c", "\n".join(statements)])
+
+
 def say(message):
     print(f"bootstrap: {message}", flush=True)
 
@@ -329,6 +349,8 @@ def bootstrap(arguments):
         lists,
         ["from pylonyard.buildout_command import main", f"sys.exit(main({str(CHECKOUT)!r}))"],
     )
+    if arguments[:1] == ["docs"]:
+        build_documentation(cache, lists, offline)
     if not testing:
         remember(arguments)
         os.execv(buildout, [str(buildout), *(["-o"] if offline else []), *arguments])
@@ -349,14 +371,14 @@ def check(arguments):
     words = [word for word in arguments if word != "--offline"]
     if words[:1] == ["test"]:
         return  # what follows is pytest's
-    if words[:1] == ["fetch"]:
+    if words[:1] in (["fetch"], ["docs"]):
         parser.parse_args(words)
     elif "--version" in words:
         parser.parse_args(["--version"])
     elif {"-h", "--help"} & set(words):
         parser.print_help()
         sys.exit()
-    elif problem := usages.buildout_error(words, ["test", "fetch"]):
+    elif problem := usages.buildout_error(words, ["test", "fetch", "docs"]):
         parser.error(problem)
 
 
