@@ -180,7 +180,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files
 
 @needs_root
 def test_folder_is_made_and_given(tmp_path):
-    settle(Own(tmp_path / "data/shop", "nobody", 0o750, make=True))
+    settle(Own(tmp_path / "data/shop", "nobody", "nogroup", 0o750, make=True))
 
     status = (tmp_path / "data/shop").stat()
     assert (status.st_uid, status.st_mode & 0o7777) == (65534, 0o750)
@@ -192,7 +192,7 @@ def test_folder_in_which_something_appears_is_not_given(tmp_path):
     (tmp_path / "file").touch()
 
     with pytest.raises(ActivationError, match="expected an empty folder"):
-        settle(Own(tmp_path, "nobody", 0o750, make=False))
+        settle(Own(tmp_path, "nobody", "nogroup", 0o750, make=False))
 
     assert tmp_path.stat().st_uid == 0
 

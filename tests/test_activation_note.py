@@ -209,7 +209,7 @@ def test_note_that_others_may_write_is_not_believed(tree, sandbox):
 
     assert distrusted(tree, sandbox) == (
         f"{place(tree, sandbox)}: expected a file of root's that nobody else may write, "
-        "got mode 0664; look who made it, remove it, and run bin/pylonyard activate as root"
+        "got mode 0664; see who made it, move it elsewhere, and run bin/pylonyard activate as root"
     )
 
 

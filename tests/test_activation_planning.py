@@ -226,7 +226,7 @@ def test_file_of_another_sandbox_is_not_taken():
 
     assert str(caught.value) == (
         "/etc/init.d/shop: the sandbox /srv/other has laid it; "
-        "rename this site, or: sudo /srv/other/bin/pylonyard deactivate"
+        "rename this site, or, to end that one: sudo /srv/other/bin/pylonyard deactivate"
     )
 
 

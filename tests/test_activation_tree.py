@@ -46,7 +46,17 @@ def test_link_is_replaced_not_followed(tree, tmp_path):
     assert tree.read("/etc/shop") == OURS
 
 
-@pytest.mark.parametrize(("made", "found"), [("link", "a link"), ("file", "a file")])
+@pytest.mark.parametrize(
+    ("made", "found"),
+    [
+        (
+            "link",
+            "a link, through which root does not write; if it is meant, put a folder of root's "
+            "there, and mount --bind on it what the link leads to",
+        ),
+        ("file", "a file; see what it is, and move it elsewhere"),
+    ],
+)
 def test_way_that_is_no_folder_is_refused(tree, made, found):
     place = tree.path("/etc/cron.d")
     place.symlink_to("/tmp") if made == "link" else place.touch()
@@ -55,7 +65,7 @@ def test_way_that_is_no_folder_is_refused(tree, made, found):
         tree.put("/etc/cron.d/shop", OURS)
 
     assert str(caught.value) == (
-        f"{place}: expected a folder, got {found}; remove it, or make it a folder of root's"
+        f"{place}: expected a folder, got {found}"
     )
 
 
@@ -68,7 +78,8 @@ def test_folder_that_everybody_writes_is_refused(tree):
         tree.put("/etc/cron.d/shop", OURS)
 
     assert str(caught.value) == (
-        f"{place}: everybody may write into it, and root would write there; chmod o-w {place}"
+        f"{place}: everybody may write into it, and root would write there; "
+        f"see what is in it, then: chmod o-w {place}"
     )
 
 

@@ -145,7 +145,7 @@ def test_file_that_is_there_is_kept(sandbox, tmp_path):
     file.write_text("mine")
 
     assert refused(sandbox, file) == (
-        f"{file}: expected no such file yet, got one; remove it, or name another"
+        f"{file}: expected no such file yet, got one; name another, or move it elsewhere"
     )
     assert file.read_text() == "mine"
 

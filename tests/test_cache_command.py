@@ -141,7 +141,7 @@ def test_record_that_does_not_tell_keeps_all(sandbox, stores, later, text):
 
     assert str(caught.value) == (
         f"{foreign}: expected the record of a sandbox, got something else; "
-        "remove it if no sandbox uses the cache"
+        "see what it is, and move it elsewhere if no sandbox uses the cache"
     )
     assert left(stores) == before
 

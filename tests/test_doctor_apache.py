@@ -112,7 +112,7 @@ def test_apache_that_asks_elsewhere_is_to_be_reloaded(place, monkeypatch, answer
     [
         (None, {}, "see apache-running and apache-config"),
         (7, {"application": False}, "see server-running and application"),
-        (7, {"application": True}, "see apache-config, then: service apache2 restart"),
+        (7, {"application": True}, f"see apache-config, then: {apache.RESTART}"),
     ],
 )
 def test_why_apache_does_not_answer_is_where_it_shows(
@@ -212,7 +212,7 @@ def test_host_that_answers_before_ours_is_red(place, monkeypatch, places, rival)
         (
             False,
             f"{file} answers for shop.example.org before shop.conf does",
-            f"a2dissite a, or give it another {rival}",
+            f"give it another {rival}, or, if nobody needs it: a2dissite a && {apache.RELOAD}",
         )
         if rival
         else (True, "shop.example.org is served by shop.conf", "")

@@ -83,7 +83,7 @@ def test_code_that_the_account_cannot_read_is_red(place):
     assert (found.ok, found.text, found.advice) == (
         False,
         f"nobody cannot read {folder}",
-        f"chmod -R o+rX {folder}",
+        f"find {folder} -name '.?*' -prune -o ! -type l -exec chmod o+rX {{}} +",
     )
 
 
@@ -311,7 +311,7 @@ def test_folder_that_root_must_not_trust_is_red_by_the_name_of_the_check(place, 
 
     assert (found.check, found.ok) == ("apache-running", False)
     assert "/etc/apache2" in found.text
-    assert found.advice.startswith("chmod o-w ")
+    assert found.advice.startswith("see what is in it, then: chmod o-w ")
 
 
 def test_each_check_is_in_the_table_by_the_name_of_its_line(place):

@@ -69,8 +69,8 @@ def test_journal_that_is_a_pipe_is_red(place, examined):
         (
             "active-files",
             False,
-            f"{place}{name}: journal.json: expected a regular file",
-            "remove it",
+            f"{place}{name}: expected a regular file",
+            "see what it is, and move it elsewhere",
         )
     ]
 
@@ -98,7 +98,8 @@ def test_description_that_is_a_pipe_is_red(place, examined, name):
         (
             "release",
             False,
-            f"{place}/releases/1/shop/{name} is not a regular file, as it has to be: remove it",
+            f"{place}/releases/1/shop/{name} is not a regular file, as it has to be: "
+            "see what it is, and move it elsewhere",
             "bin/pylonyard rollback",
         )
     ]

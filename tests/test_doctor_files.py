@@ -140,7 +140,7 @@ def test_active_file_that_others_can_change_is_red(place):
     (found,) = etc.active(subject(place, active(place, VHOST)))
 
     assert (found.ok, found.text) == (False, f"others than root can change {VHOST}")
-    assert found.advice.endswith(f"chown root:root {place}{VHOST} && chmod go-w {place}{VHOST}")
+    assert found.advice == "bin/pylonyard activate"
 
 
 def test_copy_in_place_of_the_link_of_a_site_is_red(place):
@@ -151,7 +151,8 @@ def test_copy_in_place_of_the_link_of_a_site_is_red(place):
 
     assert (found.ok, found.advice) == (
         False,
-        "remove it, then: a2ensite shop, reload Apache",
+        "mv --backup=numbered /etc/apache2/sites-enabled/shop.conf "
+        f"/etc/apache2/sites-available/shop.conf.copy && a2ensite shop && {apache.RELOAD}",
     )
 
 
@@ -168,6 +169,24 @@ def test_entry_that_cron_ignores_is_red(place):
     )
     Path(f"{place}{CRON}").unlink()
     assert told(etc.cron(site)) == (False, f"{CRON} is missing")
+
+
+@needs_root
+def test_what_another_wrote_for_cron_is_replaced_not_given_to_root(place):
+    put(place, CRON)
+    site = subject(place, active(place, CRON))
+    entry = Path(f"{place}{CRON}")
+    os.chown(entry, 65534, 65534)
+    (found,) = etc.cron(site)
+    assert found.advice == "bin/pylonyard activate"
+
+    entry.write_text("* * * * * root sh /tmp/theirs\n")
+    (found,) = etc.cron(site)
+    assert found.advice == "bin/pylonyard activate --force-new"
+    entry.unlink()
+    entry.symlink_to("/etc/shadow")
+    (found,) = etc.cron(site)
+    assert found.advice == "bin/pylonyard activate --force-new"
 
 
 def test_script_that_does_not_start_with_the_machine_is_red(place):
@@ -275,14 +294,17 @@ def egg(place):
     return place / "eggs/shop.egg"
 
 
+WHOLE = "-name '.?*' -prune -o ! -type l -exec chmod o+rX {} +"
+
+
 @needs_root
 @pytest.mark.parametrize(
     ("name", "what", "mends"),
     [
-        ("shop/pay.py", "read", "chmod o+r"),
-        ("shop", "read", "chmod -R o+rX"),
-        ("", "read", "chmod -R o+rX"),
-        ("..", "enter", "chmod o+x"),
+        ("shop/pay.py", "read", "chmod o+r PATH"),
+        ("shop", "read", f"find PATH {WHOLE}"),
+        ("", "read", f"find PATH {WHOLE}"),
+        ("..", "enter", "chmod o+x PATH"),
     ],
 )
 def test_egg_that_the_account_cannot_read_is_red(place, egg, name, what, mends):
@@ -291,9 +313,18 @@ def test_egg_that_the_account_cannot_read_is_red(place, egg, name, what, mends):
     spoilt = (egg / name).resolve()
     spoilt.chmod(0o700 if spoilt.is_dir() else 0o600)
 
+    hidden, elsewhere = egg / "shop/.env", place / "elsewhere"
+    for private in (hidden, elsewhere):
+        private.touch(mode=0o600)
+    (egg / "shop/link").symlink_to(elsewhere)
+
     (found,) = files.code(site)
 
-    assert (found.text, found.advice) == (f"nobody cannot {what} {spoilt}", f"{mends} {spoilt}")
+    told_so = (f"nobody cannot {what} {spoilt}", mends.replace("PATH", str(spoilt)))
+    assert (found.text, found.advice) == told_so
+    subprocess.run(found.advice, shell=True, check=True)
+    assert told(files.code(site)) == (True, "nobody can read the code and the ini")
+    assert [path.stat().st_mode & 0o777 for path in (hidden, elsewhere)] == [0o600, 0o600]
 
 
 def test_egg_that_is_missing_is_made_again(place, egg):
@@ -453,11 +484,30 @@ def test_what_root_has_left_is_red(place, kept, name, mode, check, given):
 
     verb = "read" if "egg-cache" in name else "write"
     assert (found.check, found.text) == (check, f"nobody cannot {verb} {place / name}")
-    options = "-R " if given.startswith("data") else ""
+    options, more = ("-R ", "  # if all in it is the site's") if given[:4] == "data" else ("", "")
     whose = f"nobody:{kept().owner.group} {place / given}"
-    assert found.advice == (f"chown {options}{whose} && chmod {options}u+rwX {place / given}")
+    give = f"chown {options}-h {whose} && chmod {options}u+rwX {place / given}"
+    assert found.advice == give + more
     subprocess.run(found.advice, shell=True, check=True)
     assert not [found for found in files.data(kept()) if found.ok is not True]
+
+
+@needs_root
+def test_link_that_the_account_could_plant_is_not_followed_by_advice(place, kept):
+    secret, log = place / "secret", place / "log/shop-server.log"
+    secret.touch(mode=0o600)
+    log.symlink_to(secret)
+
+    (found,) = (found for found in files.data(kept()) if found.ok is not True)
+
+    assert found.advice == f"ls -l {log}; move it elsewhere"
+    log.unlink()
+    log.touch(mode=0o600)
+    (found,) = (found for found in files.data(kept()) if found.ok is not True)
+    log.unlink()
+    log.symlink_to(secret)  # before the advice is typed
+    subprocess.run(found.advice, shell=True, check=True)
+    assert (secret.stat().st_uid, secret.stat().st_mode & 0o777) == (0, 0o600)
 
 
 @needs_root
@@ -498,7 +548,7 @@ def test_log_that_apache_itself_writes_is_to_be_shared(place, kept):
     log = place / "log/shop.log"
     assert (found.text, found.advice) == (
         f"www-data cannot write {log}",
-        f"chown nobody:{site.owner.group} {log} && chmod u+rwX {log} && bin/pylonyard activate",
+        f"chown -h nobody:{site.owner.group} {log} && chmod u+rwX {log} && bin/pylonyard activate",
     )
 
 

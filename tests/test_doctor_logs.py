@@ -70,7 +70,7 @@ def test_log_that_is_none_is_red_and_not_read(place, plant):
     assert (found.ok, found.text, found.advice) == (
         False,
         f"{log} is not a regular file",
-        f"ls -l {log}; remove it, and restart what logs there",
+        f"ls -l {log}; move it elsewhere, and restart what logs there",
     )
 
 

@@ -85,7 +85,7 @@ def test_damaged_wheel_is_one_line(locate, tmp_path):
     wheel = write_wheel(tmp_path / "Bad-1.0-py3-none-any.whl", {f"{info}/METADATA": "x"}, info)
     wheel.write_bytes(wheel.read_bytes().replace(b"sha256=", b"sha256=A"))
 
-    with pytest.raises(OptionError, match=r"\[app\] eggs: .*damaged: .* remove it"):
+    with pytest.raises(OptionError, match=r"\[app\] eggs: .*damaged: .* move it elsewhere"):
         locate("Bad", links=[str(tmp_path)])
 
 

@@ -46,7 +46,10 @@ ACTIVATE = "  sudo bin/pylonyard activate   has this machine serve it"
             TAKEN,
             None,
             True,
-            ["  shop: port 8080 is taken by process 7 (x): end that, or set another port"],
+            [
+                "  shop: port 8080 is taken by process 7 (x): set another port in [site], "
+                "or end that if it is yours"
+            ],
         ),
         (
             LIVE,

@@ -1,5 +1,6 @@
 import os
 import pwd
+import subprocess
 
 import pytest
 from pylonyard import ownership
@@ -81,11 +82,39 @@ def test_what_root_left_in_a_checkout_is_told_with_the_way_back(tmp_path, monkey
         ownership.expect_writable(layout)
 
     places = [tmp_path / name for name in ("cache", "cache/dist", "cache/eggs")]
-    told = " ".join(map(str, [*places, places[-1]]))
     assert str(caught.value).startswith(
-        f"nobody cannot write {places[0]}, {places[1]}, {places[2]} and 1 more, of root; what "
-        f"another account's run left is had back with: sudo chown -Rh nobody: {told}"
+        f"nobody cannot write {places[0]} and 3 more, of root; what another account's run left "
+        f"is had back with: sudo chown -Rh nobody {' '.join(map(str, places))}"
     )
+
+
+@AS_ROOT
+def test_way_back_leaves_what_is_the_sites(var, monkeypatch):
+    """Typed as it is told: what stands in a folder of several owners stays theirs."""
+    layout = Layout(
+        directory=var.parent,
+        parts=var.parent / "parts",
+        bin=var.parent / "bin",
+        eggs=var.parent / "cache/eggs",
+        cache=var.parent / "cache",
+    )
+    (var / "secrets").mkdir()
+    os.chown(var.parent, NOBODY, -1)
+    site_log = var / "log/shop.log"
+    site_log.touch()
+    os.chown(site_log, 4321, 4321)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "geteuid", lambda: NOBODY)
+        patched.setattr(os, "access", lambda path, bits: path.stat().st_uid == NOBODY)
+        with pytest.raises(UserError) as caught:
+            ownership.expect_writable(layout)
+
+    command = str(caught.value).partition("had back with: ")[2]
+
+    assert command == f"sudo chown -h nobody {var} && sudo chown -Rh nobody {var}/secrets"
+    subprocess.run(command.replace("sudo ", ""), shell=True, check=True)
+    owners = [path.stat().st_uid for path in (var, var / "secrets", var / "log", site_log)]
+    assert owners == [NOBODY, NOBODY, 0, 4321]
 
 
 @AS_ROOT

@@ -168,7 +168,7 @@ def test_file_of_somebody_elses_in_bin_is_left_alone(sandbox):
 
     assert str(caught.value) == (
         f"[release] {theirs}: expected none, or a link of ours, "
-        "but there is a file of somebody else's; remove it"
+        "but there is a file of somebody else's; see what it is, and move it elsewhere"
     )
     assert theirs.read_text() == "theirs"
     assert releases(sandbox) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pylonyard
 import pytest
 from pylonyard.server import intent
-from pylonyard.server.errors import ServerError
+from pylonyard.server.errors import LOOK_FIRST, ServerError
 from pylonyard.server.files import open_log
 from pylonyard.server.locking import BusyError, exclusive
 
@@ -82,7 +82,7 @@ def test_lock_and_log_have_to_be_plain_files(tmp_path, plant):
         os.mkfifo(path)
     else:
         path.mkdir()
-    refused = f"{path} is not a regular file, as it has to be: remove it"
+    refused = f"{path} is not a regular file, as it has to be: {LOOK_FIRST}"
 
     with pytest.raises(ServerError) as lock, exclusive(path, 0):
         pass

@@ -56,7 +56,8 @@ def test_damaged_wheel_is_one_line(tmp_path):
         tool.unpack_wheel(str(wheel), str(tmp_path / "egg"))
 
     assert str(caught.value) == (
-        f"{wheel}: damaged: File is not a zip file; remove it, and run this again"
+        f"{wheel}: damaged: File is not a zip file; see what it is, and move it "
+        "elsewhere, and run this again"
     )
 
 

@@ -43,7 +43,8 @@ def command(directory: Path, file: Path, tell: Callable[[str], object]) -> None:
     if not file.name.endswith((".tar.gz", ".tgz")):
         raise UserError(f"{file}: expected a name that ends in .tar.gz, got {file.name!r}")
     if os.path.lexists(file):
-        raise UserError(f"{file}: expected no such file yet, got one; remove it, or name another")
+        how = "name another, or move it elsewhere"
+        raise UserError(f"{file}: expected no such file yet, got one; {how}")
     applications = bundle_cache.applications(directory)
     cached = bundle_cache.files(directory, applications)
     locks = sorted({each.lock.path for each in applications})
@@ -112,8 +113,8 @@ def _of_cache(cached: Mapping[Path, set[str]], folder: str) -> Iterator[Member]:
         yield Member(f"{folder}/{path.name}", content)
     if differing:
         raise UserError(
-            f"expected files as the lock has them, got others: {', '.join(differing)}; remove "
-            "them, and run this again"
+            f"expected files as the lock has them, got others: {', '.join(differing)}; move "
+            "them elsewhere, and run this again"
         )
 
 

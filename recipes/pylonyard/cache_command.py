@@ -96,7 +96,7 @@ def clean(directory: Path, tell: Tell, *, dry_run: bool) -> None:
         if found.unknown:
             raise UserError(
                 f"{found.unknown[0]}: expected the record of a sandbox, got something else; "
-                "remove it if no sandbox uses the cache"
+                "see what it is, and move it elsewhere if no sandbox uses the cache"
             )
         for entry in found.unused:
             tell(f"{'would remove' if dry_run else 'removing'} {_place(stores, entry)}")

@@ -30,7 +30,7 @@ from pylonyard import (
 )
 from pylonyard.layout import Layout
 from pylonyard.server import limits
-from pylonyard.server.errors import reason
+from pylonyard.server.errors import LOOK_FIRST, reason
 
 log = logging.getLogger("pylonyard")
 
@@ -240,7 +240,7 @@ def make_egg(dist: Any, destination: str) -> Any:
                 raise
     found = zc.buildout.easy_install._get_matching_dist_in_location(dist, str(place))
     if found is None:
-        raise UserError(f"{place} has no distribution for {dist}; remove it, and run this again")
+        raise UserError(f"{place} has no distribution for {dist}; {LOOK_FIRST}, and run this again")
     found.precedence = zc.buildout.easy_install.pkg_resources.EGG_DIST
     return found
 

@@ -29,6 +29,7 @@ from pylonyard.index_pages import Offer, Places
 from pylonyard.interpreters import Interpreter, describe
 from pylonyard.lock_conditions import Conditional, conditionals
 from pylonyard.pylock import Locked
+from pylonyard.server.errors import LOOK_FIRST
 from pylonyard.virtualenvs import VIRTUALENV
 from pylonyard.wheels import sha256
 from pylonyard.writing import write
@@ -211,7 +212,7 @@ class _Locking:
             if files.setdefault(path.name, digest) != digest:
                 raise UserError(
                     f"{path}: expected SHA-256 {files[path.name]}, as the index has it, "
-                    f"got {digest}; remove it"
+                    f"got {digest}; {LOOK_FIRST}"
                 )
         return files
 

@@ -61,7 +61,8 @@ def lines(
     elif seen == FOREGROUND:
         yield told(f"bin/{site.name} fg", f"to be ended and begun anew at {site.address}")
     elif seen == TAKEN:
-        yield f"  {site.name}: port {site.port} is taken by {who}: end that, or set another port"
+        how = "set another port in [site], or end that if it is yours"
+        yield f"  {site.name}: port {site.port} is taken by {who}: {how}"
     else:
         action = {DOWN: "start", EARLIER: "graceful" if site.by_apache else "restart"}
         yield told(f"{command} {action.get(seen, 'restart')}", f"serves it at {site.address}")

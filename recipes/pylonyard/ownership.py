@@ -7,7 +7,7 @@ the site's account's; all else is whose the checkout is.
 import os
 import shlex
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from pylonyard import accounts
@@ -28,9 +28,8 @@ def data_problem(site: Described, var: Path) -> str:
     places = list(_unwritten(on_machine(site.user), site.name, var))
     if not places:
         return ""
-    owners = sorted({accounts.called(place.stat().st_uid) for place in places})
-    found = f"{site.user} cannot write {_listed(places)}, of {' and '.join(owners)}"
-    giving = f"sudo chown -Rh {site.user}: {shlex.join(map(str, places))}"
+    found = f"{site.user} cannot write {_counted(places)}"
+    giving = _giving(f"{site.user}:", places, shared=(var / "log", var / "run"))
     if accounts.is_ours(site.user):
         return f"{found}; what another account left there is had back with: {giving}"
     if accounts.entry(site.user) is None:
@@ -95,10 +94,10 @@ def expect_writable(layout: Layout) -> None:
     if not places:
         return
     owner, us = layout.directory.stat().st_uid, accounts.called(os.geteuid())
-    whose = sorted({accounts.called(place.stat().st_uid) for place in places})
-    found = f"{us} cannot write {_listed(places)}, of {' and '.join(whose)}"
+    found = f"{us} cannot write {_counted(places)}"
     if owner == os.geteuid():
-        giving = f"sudo chown -Rh {us}: {shlex.join(map(str, places))}"
+        # Groups stay: files with secrets have that of a site's account.
+        giving = _giving(us, places, shared=(layout.var,))
         raise UserError(f"{found}; what another account's run left is had back with: {giving}")
     raise UserError(f"{found}; run this as the checkout's owner, {accounts.called(owner)}")
 
@@ -145,6 +144,21 @@ def root_problem(directory: Path) -> str:
     )
 
 
-def _listed(places: list[Path]) -> str:
-    more = f" and {len(places) - 3} more" if len(places) > 3 else ""
-    return ", ".join(map(str, places[:3])) + more
+def _counted(places: list[Path]) -> str:
+    """Return what is another's in few words: the command beside it names all of it."""
+    owners = " and ".join(sorted({accounts.called(place.lstat().st_uid) for place in places}))
+    more = f" and {len(places) - 1} more" if len(places) > 1 else ""
+    return f"{places[0]}{more}, of {owners}"
+
+
+def _giving(owner: str, places: list[Path], shared: Collection[Path]) -> str:
+    """Return the command that gives places away.
+
+    :param shared: folders that have what is others' in them, which stays theirs
+    """
+    alone = [place for place in places if place in shared]
+    whole = [place for place in places if place not in shared]
+    commands = [(f"chown -h {owner}", alone), (f"chown -Rh {owner}", whole)]
+    return " && ".join(
+        f"sudo {command} {shlex.join(map(str, given))}" for command, given in commands if given
+    )

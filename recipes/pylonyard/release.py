@@ -52,7 +52,7 @@ from pylonyard.judgement import judge
 from pylonyard.options import option
 from pylonyard.recipe import Recipe
 from pylonyard.releases import Releases, link_commands, occupied
-from pylonyard.server.errors import reason
+from pylonyard.server.errors import LOOK_FIRST, reason
 from pylonyard.staged import Staged
 from pylonyard.validators import Draft
 from pylonyard.writing import Artifact, Link
@@ -309,7 +309,7 @@ class Release(Recipe):
         if taken := occupied(self.layout.bin, self.layout.current, staged.commands):
             raise UserError(
                 f"[{self.name}] {self.layout.bin / taken[0]}: expected none, or a link of ours, "
-                "but there is a file of somebody else's; remove it"
+                f"but there is a file of somebody else's; {LOOK_FIRST}"
             )
         return staged
 

@@ -114,7 +114,7 @@ class SecretStore:
         if not kept or (cut and cut.fullmatch(kept)):
             raise SecretError(
                 f"{name}: expected a whole secret in {self._folder / name}, got {len(kept)} "
-                "characters; write one there, or remove the file to have one made"
+                "characters; write one there, or move the file elsewhere to have one made"
             )
         return kept
 

@@ -18,6 +18,7 @@ with late_pip.imported_late():
 from zc.buildout.buildout import SectionKey
 
 from pylonyard import careful, connections, integrity, offline_mend, sought, wheels
+from pylonyard.server.errors import LOOK_FIRST
 from pylonyard.server.files import finish
 
 DEFAULTS = {
@@ -37,7 +38,9 @@ def unpack_wheel(wheel: str, destination: str) -> None:
         _check_lock(Path(wheel))
         wheels.unpack(Path(wheel), Path(destination))
     except wheels.WheelError as error:
-        raise zc.buildout.UserError(f"{error}; remove it, and run this again") from error
+        is_aside = isinstance(error, integrity.RefusedError) and error.aside
+        what = "run this again" if is_aside else f"{LOOK_FIRST}, and run this again"
+        raise zc.buildout.UserError(f"{error}; {what}") from error
 
 
 def _check_lock(wheel: Path) -> None:

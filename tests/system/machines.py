@@ -113,6 +113,16 @@ class Machine:
             f"APACHE_STATE_DIRECTORY={self.root}/var/lib/apache2 {' '.join(words)}"
         )
 
+    def type(self, line: str) -> None:
+        """Type a line of advice as it stands, on a machine that is the whole one to it."""
+        etc = f"{self.root}/etc/apache2"
+        # What goes by ``/`` elsewhere is told of the tree here.
+        line = line.replace("bin/pylonyard activate", f"bin/pylonyard activate --root {self.root}")
+        line = line.replace("service apache2 reload", "apache2ctl graceful")
+        line = line.replace("service apache2 restart", "apache2ctl restart")
+        state = f"APACHE_STATE_DIRECTORY={self.root}/var/lib/apache2"
+        self.sh(f"export APACHE_CONFDIR={etc} {state}\n{line}")
+
     def httpd(self, action: str) -> None:
         self.sh(f"APACHE_CONFDIR={self.root}/etc/apache2 apache2ctl {action}")
         pid_file = self.root / "run/apache2.pid"

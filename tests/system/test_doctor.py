@@ -501,6 +501,35 @@ def test_fault_is_named_by_its_check(machine, name):
     assert findings[check]["advice"]
 
 
+TYPED = (
+    site_is_not_enabled,
+    virtual_host_was_edited,
+    cron_ignores_the_entry,
+    clock_was_set_back,
+)
+
+
+def test_advice_mends_what_it_is_given_for_and_nothing_else(machine):
+    """Each command as it is told, typed by somebody who does not look."""
+    (machine.root / "etc/cron.d/other").write_text("# another's\n")
+    (machine.root / "etc/apache2/conf-available/other.conf").write_text("# another's\n")
+    for make in TYPED:
+        before = _but_ours(machine.snapshot())
+        make(machine)
+        check = FAULTS[make.__name__][1]
+        advice = diagnosis(machine)[check]["advice"]
+
+        machine.type(advice)
+
+        assert check not in red(diagnosis(machine)), (make.__name__, advice)
+        assert _but_ours(machine.snapshot()) == before, (make.__name__, advice)
+
+
+def _but_ours(snapshot):
+    """Return what no advice on this site may change: all of ``/etc`` that has not its name."""
+    return {n: s for n, s in snapshot.items() if n.startswith("etc/") and "simplesite" not in n}
+
+
 def test_fault_of_the_application_is_told_from_one_of_the_server(machine):
     application_fails(machine)
 

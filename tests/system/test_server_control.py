@@ -28,6 +28,7 @@ from load import get, kept, unharmed
 from namespaces import need
 from ports import free_port
 from pylonyard.server.control import GAP
+from pylonyard.server.errors import LOOK_FIRST
 from pylonyard.server.processes import marked, server_marker, supervisor_marker
 
 pytestmark = pytest.mark.system
@@ -954,12 +955,12 @@ def files_in_run_are_never_believed(paster):
 
     (run / "shop.lock").unlink()
     (run / "shop.lock").symlink_to(victim)
-    refused = f"shop: {run}/shop.lock is not a regular file, as it has to be: remove it"
+    refused = f"shop: {run}/shop.lock is not a regular file, as it has to be: {LOOK_FIRST}"
     assert site.do("start") == (1, refused)
     (run / "shop.lock").unlink()
     site.log.unlink()
     site.log.symlink_to(victim)
-    refused = f"shop: {site.log} is not a regular file, as it has to be: remove it"
+    refused = f"shop: {site.log} is not a regular file, as it has to be: {LOOK_FIRST}"
     assert site.do("start") == (1, refused)
     assert victim.read_text() == "precious"
     assert site.nothing_runs()

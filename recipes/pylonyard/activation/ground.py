@@ -4,6 +4,7 @@ A release can be made where the account is missing, or by who may give nothing a
 What is left to do then is planned here; what would take another's data away is refused.
 """
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -79,13 +80,14 @@ def _expect_open(site: Site, world: World) -> None:
 
 def _owned(site: Site, path: Path, mode: int, release: Release, world: World) -> Iterator[Step]:
     if _is_to_be_given(site, path, release, world):
-        yield Own(path, site.user, mode, make=world.grounds[path] is None)
+        owner = world.accounts[site.user]
+        yield Own(path, owner.name, owner.group, mode, make=world.grounds[path] is None)
     elif not _is_usable(site, path, release, world):
         raise ActivationError(
             f"{path}: expected a folder that {site.user}, who runs {site.name}, may write into, "
             f"got one of {_owner(path, world)} with something in it; if it is this site's: "
-            f"chown -Rh {site.user}: {path}; if it is of another use of this checkout, make "
-            f"one for production below /srv: {PAGE}"
+            f"chown -Rh {site.user}: {shlex.quote(str(path))}; if it is of another use of this "
+            f"checkout, make one for production below /srv: {PAGE}"
         )
 
 

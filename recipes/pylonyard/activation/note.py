@@ -168,7 +168,7 @@ def read(tree: Tree, sandbox: Path) -> Note | None:
     if why := _not_roots(entry, tree):
         raise ActivationError(
             f"{place}: expected a file of root's that nobody else may write, got {why}; "
-            "look who made it, remove it, and run bin/pylonyard activate as root"
+            "see who made it, move it elsewhere, and run bin/pylonyard activate as root"
         )
     try:
         return Note.from_json(json.loads(entry.content))

@@ -1,5 +1,6 @@
 """From a release and the state of the machine to a plan; pure."""
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,9 +81,10 @@ def _expect_unclaimed(release: Release, claimed: Mapping[str, str]) -> None:
         # What loads a module is not a site's, and one serves all.
         if source.name in claimed and not source.name.startswith(f"{APACHE}/mods-available/"):
             sandbox = claimed[source.name]
+            end = f"sudo {shlex.quote(f'{sandbox}/bin/pylonyard')} deactivate"
             raise ActivationError(
-                f"{source.name}: the sandbox {sandbox} has laid it; "
-                f"rename this site, or: sudo {sandbox}/bin/pylonyard deactivate"
+                f"{source.name}: the sandbox {sandbox} has laid it; rename this site, or, to "
+                f"end that one: {end}"
             )
 
 

@@ -172,6 +172,7 @@ class Own:
 
     path: Path
     user: str
+    group: str
     mode: int
     make: bool
     """Whether it is missing."""
@@ -180,7 +181,7 @@ class Own:
     @property
     def command(self) -> str:
         if self.make:
-            words = ["install", "-d", "-o", self.user, "-g", self.user, "-m", f"{self.mode:04o}"]
+            words = ["install", "-d", "-o", self.user, "-g", self.group, "-m", f"{self.mode:04o}"]
         else:
             words = ["chown", f"{self.user}:"]
         return shlex.join([*words, str(self.path)])

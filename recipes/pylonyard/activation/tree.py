@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pylonyard.activation.entries import ABSENT, Entry
 from pylonyard.activation.errors import ActivationError
+from pylonyard.server.errors import LOOK_FIRST
 
 _DRAFT = ".pylonyard-draft"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -62,10 +63,8 @@ class Tree:
             inner = os.open(part, _FOLDER, dir_fd=folder)
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.ENOTDIR):
-                found = "a link" if _is_link(folder, part) else "a file"
                 raise ActivationError(
-                    f"{self.path(way)}: expected a folder, got {found}; "
-                    "remove it, or make it a folder of root's"
+                    f"{self.path(way)}: expected a folder, got {_instead(folder, part)}"
                 ) from None
             raise
         problem, remedy = _foreign(os.fstat(inner))
@@ -73,7 +72,8 @@ class Tree:
             os.close(inner)
             place = shlex.quote(str(self.path(way)))
             raise ActivationError(
-                f"{self.path(way)}: {problem}, and root would write there; {remedy} {place}"
+                f"{self.path(way)}: {problem}, and root would write there; see what is in it, "
+                f"then: {remedy} {place}"
             )
         return inner
 
@@ -103,7 +103,7 @@ class Tree:
     def _replace(self, at: int, name: str, entry: Entry) -> None:
         last = os.path.basename(name)
         if _read(at, last).kind == "folder":
-            raise ActivationError(f"{self.path(name)}: expected a file, got a folder; remove it")
+            raise ActivationError(f"{self.path(name)}: expected a file, got a folder; {LOOK_FIRST}")
         draft = os.path.basename(draft_of(name))
         with contextlib.suppress(FileNotFoundError):
             os.unlink(draft, dir_fd=at)  # of a run that was killed
@@ -163,8 +163,14 @@ def is_draft(name: str) -> bool:
     return name.endswith(_DRAFT)
 
 
-def _is_link(folder: int, name: str) -> bool:
-    return stat.S_ISLNK(os.lstat(name, dir_fd=folder).st_mode)
+def _instead(folder: int, name: str) -> str:
+    """Return what is in a folder's place, and what to do about it."""
+    if stat.S_ISLNK(os.lstat(name, dir_fd=folder).st_mode):
+        return (
+            "a link, through which root does not write; if it is meant, put a folder of "
+            "root's there, and mount --bind on it what the link leads to"
+        )
+    return f"a file; {LOOK_FIRST}"
 
 
 def _foreign(status: os.stat_result) -> tuple[str, str]:
@@ -197,7 +203,8 @@ def _read(folder: int, name: str) -> Entry:
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with open(os.open(name, flags, dir_fd=folder), "rb") as stream:
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-            raise ActivationError(f"{name}: expected a regular file; remove it")
+            place = os.path.join(os.readlink(f"/proc/self/fd/{folder}"), name)
+            raise ActivationError(f"{place}: expected a regular file; {LOOK_FIRST}")
         return Entry("file", mode, status.st_uid, status.st_gid, stream.read())
 
 

@@ -8,12 +8,16 @@ from pathlib import Path
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.httpd import request
 from pylonyard.activation.world import APACHE
+from pylonyard.doctor.etc import LAY_ANEW
 from pylonyard.doctor.findings import Finding, bad, good, unknown
 from pylonyard.doctor.subject import Subject
 from pylonyard.doctor.virtual_hosts import VirtualHost, virtual_hosts
 from pylonyard.running import PROGRAM_PATH
 
 NOT_LAID = "the site is not activated"
+RELOAD = "apache2ctl configtest && service apache2 reload"
+RESTART = "apache2ctl configtest && service apache2 restart"
+"""Apache that is told to restart with a bad configuration serves nobody any more."""
 
 
 def running(subject: Subject) -> Iterator[Finding]:
@@ -37,7 +41,7 @@ def config(subject: Subject) -> Iterator[Finding]:
         yield bad(
             check,
             f"Apache refuses its configuration: {error}",
-            "mend that line, or lay ours again: bin/pylonyard activate --force-new",
+            f"mend that line; if it is of this site: {LAY_ANEW}",
         )
     else:
         yield good(check, "Apache accepts its whole configuration")
@@ -51,12 +55,13 @@ def enabled(subject: Subject) -> Iterator[Finding]:
     link = f"{APACHE}/sites-enabled/{name}.conf"
     entry = subject.tree.read(link)
     if entry.kind == "absent":
-        yield bad(check, f"the site {name} is not enabled", f"a2ensite {name}, reload Apache")
+        yield bad(check, f"the site {name} is not enabled", f"a2ensite {name} && {RELOAD}")
     elif not subject.tree.path(link).exists():
         yield bad(check, f"the link of site {name} leads nowhere", "bin/pylonyard activate")
     elif entry.kind != "link":
         what = f"{link} is a copy, which no change of the site reaches"
-        yield bad(check, what, f"remove it, then: a2ensite {name}, reload Apache")
+        aside = f"mv --backup=numbered {link} {APACHE}/sites-available/{name}.conf.copy"
+        yield bad(check, what, f"{aside} && a2ensite {name} && {RELOAD}")
     else:
         yield good(check, f"the site {name} is enabled")
 
@@ -70,7 +75,7 @@ def modules(subject: Subject) -> Iterator[Finding]:
     missing = [name for name in subject.site.modules if f"{name}.load" not in names]
     if missing:
         words = " ".join(missing)
-        yield bad(check, f"not enabled: {words}", f"a2enmod {words}, restart Apache")
+        yield bad(check, f"not enabled: {words}", f"a2enmod {words} && {RESTART}")
     else:
         yield good(check, "all modules that the site needs are enabled")
 
@@ -88,7 +93,8 @@ def shadowed(subject: Subject) -> Iterator[Finding]:
         yield bad(
             check,
             f"{rival.file} answers for {site.server_name} before {site.name}.conf does",
-            f"a2dissite {rival.file.stem}, or give it another {rival.by(site.server_name)}",
+            f"give it another {rival.by(site.server_name)}, or, if nobody needs it: "
+            f"a2dissite {rival.file.stem} && {RELOAD}",
         )
     elif not answering:
         yield bad(
@@ -141,7 +147,7 @@ def _visited(subject: Subject, address: str, port: int, secure: bool) -> Finding
     backend = status in (502, 503, 504) and site.has_server
     if backend and subject.answers.get("application"):
         # Apache asks elsewhere: it still has files of an earlier release.
-        what = "apache2ctl configtest && service apache2 reload"
+        what = RELOAD
     else:
         what = f"bin/{site.name} start" if backend else f"see site-log; bin/{site.name} log"
     return bad(check, f"{where} answers {status}", what)
@@ -154,7 +160,7 @@ def _how_to_be_answered(subject: Subject) -> str:
         return "see apache-running and apache-config"
     if subject.answers.get("application") is False:
         return "see server-running and application"
-    return "see apache-config, then: service apache2 restart"
+    return f"see apache-config, then: {RESTART}"
 
 
 def loaded(subject: Subject) -> Iterator[Finding]:
@@ -166,7 +172,7 @@ def loaded(subject: Subject) -> Iterator[Finding]:
     if not listed:
         yield unknown(check, "Apache tells nothing of its modules")
     elif "wsgi_module" not in listed:
-        yield bad(check, "Apache does not load mod_wsgi", "a2enmod wsgi, restart Apache")
+        yield bad(check, "Apache does not load mod_wsgi", f"a2enmod wsgi && {RESTART}")
     else:
         yield good(check, "Apache loads mod_wsgi")
 
@@ -190,13 +196,13 @@ def linked(subject: Subject) -> Iterator[Finding]:
         yield bad(
             check,
             f"{module} is for Python {versions[0]}, the sandbox for {wanted}",
-            "lay the right wsgi.load: bin/pylonyard activate --force-new",
+            f"if no other site needs that one: {LAY_ANEW}",
         )
     elif not versions and module != subject.site.module:
         yield bad(
             check,
             f"Apache loads {module}, the release has {subject.site.module}",
-            "bin/pylonyard activate --force-new",
+            f"if no other site needs that one: {LAY_ANEW}",
         )
     else:
         yield good(check, f"mod_wsgi and the sandbox are both for Python {wanted}")

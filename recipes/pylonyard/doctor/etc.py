@@ -5,11 +5,14 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from pylonyard.activation.entries import ABSENT
+from pylonyard.activation.entries import ABSENT, Entry
 from pylonyard.activation.world import RUN_LEVELS_STARTED, registered
 from pylonyard.doctor.findings import Finding, bad, good, unknown
 from pylonyard.doctor.subject import Subject
 from pylonyard.server.files import read_plainly
+
+ACTIVATE = "bin/pylonyard activate"
+LAY_ANEW = f"{ACTIVATE} --force-new"
 
 
 def active(subject: Subject) -> Iterator[Finding]:
@@ -17,21 +20,21 @@ def active(subject: Subject) -> Iterator[Finding]:
     check, journal = "active-files", subject.journal
     if subject.journal_problem:
         what, _, advice = subject.journal_problem.partition("; ")
-        yield bad(check, what, advice or "move it away, and activate again")
+        yield bad(check, what, advice or f"move it elsewhere, then: {ACTIVATE}")
         return
     if journal is None or journal.release is None:
         why = "only root may know" if journal is None else "no release was activated"
         yield _as_copied(subject) or unknown(check, why)
         return
     if journal.is_cut_short:
-        yield bad(check, "an activation was cut short", "bin/pylonyard activate")
+        yield bad(check, "an activation was cut short", ACTIVATE)
         return
     current = subject.current.resolve().name
     if str(journal.release) != current and not _is_same(subject, journal.release):
         yield bad(
             check,
             f"release {journal.release} is active, and {current} is current",
-            "bin/pylonyard activate",
+            ACTIVATE,
         )
         return
     for name, digest in journal.laid.items():
@@ -40,12 +43,10 @@ def active(subject: Subject) -> Iterator[Finding]:
         entry = subject.tree.read(name)
         if entry.digest != digest:
             what = "is missing" if entry == ABSENT else "was edited"
-            yield bad(check, f"{name} {what}", "bin/pylonyard activate --force-new keeps both")
+            yield bad(check, f"{name} {what}", f"{LAY_ANEW}  # keeps what is there")
             return
         if entry.mode & 0o022 or entry.uid not in (0, os.geteuid()):
-            place = shlex.quote(str(subject.tree.path(name)))
-            advice = f"look what it says, then: chown root:root {place} && chmod go-w {place}"
-            yield bad(check, f"others than root can change {name}", advice)
+            yield bad(check, f"others than root can change {name}", ACTIVATE)
             return
     yield good(check, f"/etc has what release {current} has for it")
 
@@ -92,16 +93,18 @@ def cron(subject: Subject) -> Iterator[Finding]:
         return
     entry = subject.tree.read(name)
     if entry == ABSENT:
-        yield bad(check, f"{name} is missing", "bin/pylonyard activate --force-new")
-    elif entry.uid or entry.mode & 0o022 or not entry.content.endswith(b"\n"):
-        place = shlex.quote(name)
-        yield bad(
-            check,
-            f"cron ignores {name}: expected a file of root's that others cannot write",
-            f"chown root:root {place} && chmod 0644 {place}",
-        )
+        yield bad(check, f"{name} is missing", LAY_ANEW)
+    elif not _is_read(entry):
+        what = f"cron ignores {name}: expected a file of root's that others cannot write"
+        yield bad(check, what, ACTIVATE if entry.digest == journal.laid[name] else LAY_ANEW)
     else:
         yield good(check, f"cron reads {name}")
+
+
+def _is_read(entry: Entry) -> bool:
+    """Tell whether cron reads a file; what others wrote is not to become root's."""
+    is_roots = entry.kind == "file" and not entry.uid and not entry.mode & 0o022
+    return is_roots and entry.content.endswith(b"\n")
 
 
 def init(subject: Subject) -> Iterator[Finding]:
@@ -111,7 +114,7 @@ def init(subject: Subject) -> Iterator[Finding]:
     if not subject.site.has_server or journal is None or name not in journal.laid:
         yield unknown(check, "no script was activated, or we may not know")
     elif not subject.tree.read(name).mode & 0o100:
-        yield bad(check, f"{name} is missing, or cannot be run", "bin/pylonyard activate")
+        yield bad(check, f"{name} is missing, or cannot be run", ACTIVATE)
     elif subject.name not in registered(subject.tree):
         levels = f"no run level of {RUN_LEVELS_STARTED} starts it"
         yield bad(check, levels, f"update-rc.d {shlex.quote(subject.name)} defaults")

@@ -163,7 +163,9 @@ def _unwritten(place: Place, reach: Reach, subject: Subject) -> Iterator[Hindran
     for path in place.files:
         with contextlib.suppress(FileNotFoundError):
             if not reach.may(path, READ | WRITE):
-                yield Hindrance(f"write {path}", _given(path, subject))
+                look = f"ls -l {shlex.quote(str(path))}; move it elsewhere"
+                advice = look if path.is_symlink() else _given(path, subject)
+                yield Hindrance(f"write {path}", advice)
     if place.inner is not None:
         skip = lambda path: path in place.skip or path.name == LOST  # noqa: E731
         for path, verb in reach.unwritten_below(real, place.inner, skip):
@@ -171,11 +173,16 @@ def _unwritten(place: Place, reach: Reach, subject: Subject) -> Iterator[Hindran
 
 
 def _given(path: Path, subject: Subject, options: str = "") -> str:
-    """Return the command that has ``path`` belong to those who write it."""
+    """Return the command that has ``path`` belong to those who write it.
+
+    Where a link has come in its place meanwhile, what that leads to stays whose it is.
+    """
     owner, place = subject.owner, shlex.quote(str(path))
     whose = shlex.quote(f"{owner.name}:{owner.group}")
-    give = f"chown {options}{whose} {place} && chmod {options}u+rwX {place}"
-    return give if subject.runner == owner else f"{give} && bin/pylonyard activate"
+    give = f"chown {options}-h {whose} {place} && chmod {options}u+rwX {place}"
+    if subject.runner != owner:
+        give += " && bin/pylonyard activate"
+    return f"{give}  # if all in it is the site's" if options else give
 
 
 def _mount_point(folder: Path) -> Path:

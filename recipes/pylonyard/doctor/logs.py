@@ -135,8 +135,8 @@ def _examined(
     try:
         text, status, is_enough = _end(path, since)
     except ServerError:
-        remove = f"ls -l {quote(str(path))}; remove it, and restart what logs there"
-        return bad(check, f"{path} is not a regular file", remove)
+        look = f"ls -l {quote(str(path))}; move it elsewhere, and restart what logs there"
+        return bad(check, f"{path} is not a regular file", look)
     except OSError:
         return unknown(check, f"{path}: there is none, or we may not read it")
     found = errors(text, subject.secrets)

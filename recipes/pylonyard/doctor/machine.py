@@ -40,8 +40,8 @@ def disk(subject: Subject) -> Iterator[Finding]:
             return
         if found.f_files and found.f_favail < LEAST_INODES:
             what = f"{found.f_favail} more files can be made in {folder}"
-            count = f"find {quote(str(folder))} -xdev | wc -l; remove old sessions"
-            yield bad(check, what, count)
+            most = "-printf '%h\\n' | sort | uniq -c | sort -n | tail"
+            yield bad(check, what, f"find {quote(str(folder))} -xdev {most}")
             return
         least = min(free, least) if least is not None else free
     if least is None:

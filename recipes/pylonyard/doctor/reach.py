@@ -72,8 +72,8 @@ class Reach:
         for path, status in self._below(top, skip):
             is_folder = stat.S_ISDIR(status.st_mode)
             if not self.may(path, READ | SEARCH if is_folder else READ, status):
-                options = ("rX", "-R ") if is_folder else ("r", "")
-                yield Hindrance(f"read {path}", self.opening(path, *options))
+                letters = "rX" if is_folder else "r"
+                yield Hindrance(f"read {path}", self.opening(path, letters, whole=is_folder))
 
     def unwritten_below(self, top: Path, bits: int, skip: Skip) -> Iterator[tuple[Path, str]]:
         """Yield what is below ``top`` and cannot be written, or read, and which of these.
@@ -100,14 +100,20 @@ class Reach:
             self.left -= 1
             yield found
 
-    def opening(self, path: Path, letters: str, options: str = "") -> str:
+    def opening(self, path: Path, letters: str, *, whole: bool = False) -> str:
         """Return the command that gives ``who`` the bits ``letters`` of ``path``.
 
         Of a home it is none: that stays closed.
+
+        :param whole: whether of all that is in it as well
         """
         if accounts.is_home(path):
             return f"keep it where every account may read, such as below /srv: {PAGE}"
-        return f"chmod {options}{self.class_of(path.stat())}+{letters} {shlex.quote(str(path))}"
+        mode, place = f"{self.class_of(path.stat())}+{letters}", shlex.quote(str(path))
+        if not whole:
+            return f"chmod {mode} {place}"
+        # Hidden files may have secrets, and a link leads anywhere.
+        return f"find {place} -name '.?*' -prune -o ! -type l -exec chmod {mode} {{}} +"
 
     def class_of(self, status: os.stat_result) -> str:
         """Return whose bits count for ``who``: ``u``, ``g`` or ``o``."""

@@ -96,7 +96,7 @@ def port(subject: Subject) -> Iterator[Finding]:
         yield bad(
             check,
             f"port {site.port} is held by {_shown(strangers[0], subject)}",
-            f"stop it, then: bin/{site.name} restart",
+            f"set another port in [site], or end that if it is yours; bin/{site.name} restart",
         )
     else:
         yield good(check, f"ini, init script and Apache agree on port {site.port}")
@@ -148,7 +148,7 @@ def ini(subject: Subject) -> Iterator[Finding]:
         yield bad(
             check,
             f"port {subject.site.port} serves {words[0]}, not {wanted}",
-            f"stop that server, then: bin/{subject.name} restart",
+            f"end that server if it is yours, then: bin/{subject.name} restart",
         )
         return
     since = min(started(pid) or time.time() for pid in holders)
@@ -156,7 +156,7 @@ def ini(subject: Subject) -> Iterator[Finding]:
     for path, changed, what in _changes(subject):
         if changed > time.time() + 1:
             why = f"{path} is dated in the future: the clock was set back"
-            yield bad(check, why, shlex.join(["touch", "-h", str(path)]))
+            yield bad(check, why, f"{shlex.join(['touch', '-h', str(path)])} && {again}")
             return
         if since < changed - 1:
             yield bad(check, f"the server was started before {what}: it serves an older ini", again)
@@ -186,8 +186,8 @@ def private(subject: Subject) -> Iterator[Finding]:
         yield bad(
             check,
             f"port {number} answers on {others[0]}: anybody may pass Apache by",
-            "set host = 127.0.0.1 in [server:main], run bin/buildout and restart; till then, "
-            f"iptables -A INPUT -p tcp --dport {number} ! -i lo -j DROP",
+            "set host = 127.0.0.1 in [server:main], run bin/buildout, and: "
+            f"bin/{subject.name} restart",
         )
     else:
         yield good(check, f"port {number} answers this machine alone")

@@ -12,6 +12,9 @@ NOT_INSTALLED = 5
 NOT_CONFIGURED = 6
 INTERRUPTED = 130
 
+LOOK_FIRST = "see what it is, and move it elsewhere"
+"""Advice on what is in the way, and may be somebody's."""
+
 
 class ServerError(Exception):
     """An action that failed for a reason worth one line.

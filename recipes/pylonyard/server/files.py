@@ -7,7 +7,7 @@ import stat
 import sys
 from pathlib import Path
 
-from pylonyard.server.errors import ServerError
+from pylonyard.server.errors import LOOK_FIRST, ServerError
 
 
 def settle_standard_files() -> None:
@@ -86,7 +86,7 @@ def read_plainly(path: Path) -> bytes:
 
 
 def not_plain(path: Path) -> ServerError:
-    return ServerError(f"{path} is not a regular file, as it has to be: remove it")
+    return ServerError(f"{path} is not a regular file, as it has to be: {LOOK_FIRST}")
 
 
 def open_log(path: Path) -> int:

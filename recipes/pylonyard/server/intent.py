@@ -5,7 +5,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from pylonyard.server.errors import ServerError
+from pylonyard.server.errors import LOOK_FIRST, ServerError
 from pylonyard.server.files import make_directory, open_plainly
 
 UP, DOWN = "up", "down"
@@ -31,7 +31,7 @@ def record(path: Path, intent: str) -> None:
 
 def _replace(path: Path, intent: str) -> None:
     if path.is_dir() and not path.is_symlink():
-        raise ServerError(f"{path} is a directory, not a file: remove it")
+        raise ServerError(f"{path} is a directory, not a file: {LOOK_FIRST}")
     make_directory(path.parent)
     descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
