@@ -48,14 +48,15 @@ from pylonyard import (  # noqa: E402
     headers,
     odd_paths,
     progress,
+    releases,
     sandboxes,
+    toolbox,
     usages,
     wheels,
 )
 from pylonyard.integrity import Verified  # noqa: E402
 from pylonyard.server import limits  # noqa: E402
 from pylonyard.server.errors import interrupted, reason  # noqa: E402
-from pylonyard.toolbox import ISOLATED, requirements  # noqa: E402
 
 
 class Cache:
@@ -101,7 +102,7 @@ def cached(cache, pins, usable):
 def cached_pip(cache):
     """Return the wheel of pip that is in the cache, if it is the recorded one."""
     for wheel in sorted(cache.dist.glob("pip-*-py3-none-any.whl")):
-        for _, _, digests in requirements(CHECKOUT / "profiles" / "tools.txt"):
+        for _, _, digests in toolbox.requirements(CHECKOUT / "profiles" / "tools.txt"):
             if wheels.sha256(wheel) in digests:
                 return wheel
     return None
@@ -119,7 +120,7 @@ def pip_command(cache):
         yield [sys.executable, f"{wheel}/pip"]
         return
     if not importlib.util.find_spec("ensurepip"):
-        fail(without_ensurepip())
+        fail(debian_packages.instead_of_ensurepip())
     with drafts.draft(cache.root) as folder:
         with progress.of("bootstrap: Getting pip"):
             made = subprocess.run(
@@ -129,16 +130,6 @@ def pip_command(cache):
             reason = [line for line in (made.stdout + made.stderr).splitlines() if line.strip()]
             fail(f"cannot make a virtual environment: {reason[-1] if reason else 'venv failed'}")
         yield [str(folder / "bin" / "python"), "-m", "pip"]
-
-
-def without_ensurepip():
-    """Return what to do about an interpreter that has no ensurepip."""
-    version = "{}.{}".format(*sys.version_info)
-    lacks = f"{sys.executable} has no ensurepip (a part of Python that installs pip)"
-    if sys.base_prefix == "/usr" and shutil.which("apt-get"):
-        # python3-venv is for the default python3 alone; this name is right for each of them.
-        return f"{lacks}; install it as root with: apt-get install python{version}-venv"
-    return f"{lacks}; run bootstrap.py with another interpreter of Python 3.10 or newer"
 
 
 def usable_wheels(pip_wheel):
@@ -184,7 +175,7 @@ def download_by_pip(cache, lists):
     command += ["--require-hashes", "--dest", str(cache.dist)]
     for path in lists:
         command += ["--requirement", str(path)]
-    wanted = sum(1 for path in lists for _ in requirements(path))
+    wanted = sum(1 for path in lists for _ in toolbox.requirements(path))
     with pip_command(cache) as pip:
         status, errors = followed([*pip, *command], wanted)
     if status:
@@ -212,7 +203,7 @@ def followed(command, wanted):
 
 def tools(cache, lists, offline):
     """Return a sandbox that holds every wheel of ``lists``."""
-    pins = [pin for path in lists for pin in requirements(path)]
+    pins = [pin for path in lists for pin in toolbox.requirements(path)]
     found, missing = cached(cache, pins, usable_wheels(cached_pip(cache)))
     if missing and not offline:
         lacking = [(n, v, digests) for n, v, digests in pins if f"{n}=={v}" in missing]
@@ -247,7 +238,7 @@ def script(name, home, lists, statements):
 
     It starts without site: what the tools' sandbox and eggs hold runs once it is verified.
     """
-    lines = headers.header_of_ours(sandboxes.interpreter(), ISOLATED)
+    lines = headers.header_of_ours(sandboxes.interpreter(), toolbox.ISOLATED)
     text = "\n".join([*lines, *on_path(home, lists), *statements, ""])
     path = CHECKOUT / "bin" / name
     path.parent.mkdir(exist_ok=True)
@@ -259,12 +250,18 @@ def script(name, home, lists, statements):
     return path
 
 
+def admin(home, lists):
+    """Write bin/pylonyard, unless a run did: its doctor tells why there is no release."""
+    folder = CHECKOUT / "bin"
+    if not os.path.lexists(folder / releases.ALWAYS):
+        script(releases.ALWAYS, home, lists, releases.statements(CHECKOUT, folder))
+
+
 def on_path(home, lists):
     """Return the statements that find the recipes, and know of the tools."""
     return [
         *headers.finding(RECIPES, headers.IN_BIN),
-        "from pylonyard import toolbox",
-        f"toolbox.place({', '.join(repr(str(path)) for path in [home, *lists])})",
+        *toolbox.placing(home, *lists),
     ]
 
 
@@ -277,7 +274,7 @@ def fetch(home, lists, words):
         f"sys.exit(main({str(home.parent.parent)!r}, sys.argv[1:]))",
     ]
     python = str(sandboxes.interpreter())
-    os.execv(python, [python, *ISOLATED.split(), "-c", "\n".join(statements), *words])
+    os.execv(python, [python, *toolbox.ISOLATED.split(), "-c", "\n".join(statements), *words])
 
 
 def remember(words):
@@ -307,7 +304,7 @@ def build_documentation(cache, lists, offline):
         "sys.exit(status)",
     ]
     python = str(sandboxes.interpreter())
-    os.execv(python, [python, *ISOLATED.split(), "-c", "\n".join(statements)])
+    os.execv(python, [python, *toolbox.ISOLATED.split(), "-c", "\n".join(statements)])
 
 
 def say(message):
@@ -351,6 +348,7 @@ def bootstrap(arguments):
     )
     if arguments[:1] == ["docs"]:
         build_documentation(cache, lists, offline)
+    admin(home, lists)
     if not testing:
         remember(arguments)
         os.execv(buildout, [str(buildout), *(["-o"] if offline else []), *arguments])

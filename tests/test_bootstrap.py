@@ -69,7 +69,7 @@ def test_requirements_are_read_with_their_digests(bootstrap, tmp_path):
         "b-c==2 --hash=sha256:cc # d\n"
     )
 
-    assert list(bootstrap.requirements(path)) == [
+    assert list(bootstrap.toolbox.requirements(path)) == [
         ("a", "1.0", {"aa", "bb"}),
         ("b-c", "2", {"cc"}),
     ]
@@ -77,7 +77,7 @@ def test_requirements_are_read_with_their_digests(bootstrap, tmp_path):
 
 @pytest.mark.parametrize("name", ["tools.txt", "tests.txt", "docs.txt"])
 def test_every_tool_is_pinned_with_a_digest(bootstrap, name):
-    for _, version, digests in bootstrap.requirements(CHECKOUT / "profiles" / name):
+    for _, version, digests in bootstrap.toolbox.requirements(CHECKOUT / "profiles" / name):
         assert version
         assert digests
         assert all(len(digest) == 64 for digest in digests)
@@ -88,7 +88,7 @@ def test_tools_are_those_of_the_versions_profile(bootstrap):
     profile.read(CHECKOUT / "profiles" / "versions.cfg")
     pinned = {name.replace(".", "-").lower(): v for name, v in profile["versions"].items()}
 
-    for name, version, _ in bootstrap.requirements(CHECKOUT / "profiles" / "tools.txt"):
+    for name, version, _ in bootstrap.toolbox.requirements(CHECKOUT / "profiles" / "tools.txt"):
         assert pinned.get(name, version) == version, name
 
 

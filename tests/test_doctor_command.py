@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 
 import pytest
+from pylonyard import last_run
 from pylonyard.activation import journal as journals
 from pylonyard.activation.commands import Activation
 from pylonyard.activation.tree import Tree
@@ -46,6 +48,42 @@ def test_damaged_journal_is_red(place, examined, text):
             "move it away, and activate again",
         )
     ]
+
+
+def test_first_run_that_failed_is_told_until_one_goes_well(place, examined):
+    shutil.rmtree(place / "releases")
+    (place / "current").unlink()
+    assert examined() == [("release", False, "there is none yet", "bin/buildout")]
+
+    last_run.note(place, "[app] eggs: cannot have Nosuch")
+
+    assert examined() == [
+        (
+            "release",
+            False,
+            "there is none: bin/buildout failed: [app] eggs: cannot have Nosuch",
+            "mend that, then: bin/buildout",
+        )
+    ]
+    last_run.forget(place)
+    assert examined() == [("release", False, "there is none yet", "bin/buildout")]
+
+
+def test_run_that_failed_beside_a_release_is_told_and_not_red(place, examined):
+    last_run.note(place, "[app] eggs: cannot have Nosuch")
+
+    check, ok, text, advice = examined()[0]
+
+    assert (check, ok, advice) == ("last-run", None, "mend that, then: bin/buildout")
+    assert text.endswith(", and changed nothing: [app] eggs: cannot have Nosuch")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 2, "text": "x", "when": "y"}'])
+def test_note_of_a_failure_that_cannot_be_read_is_none(place, text):
+    last_run.note(place, "x")
+    (place / last_run.PLACE).write_text(text)
+
+    assert last_run.failure(place) is None
 
 
 def test_journal_with_texts_for_lists_is_red(place, examined):

@@ -23,6 +23,7 @@ from pylonyard import (
     config_files,
     drafts,
     installed,
+    last_run,
     locking,
     ownership,
     progress,
@@ -91,6 +92,7 @@ class Buildout(buildout.Buildout):
             drafts.use(layout.cache)
             self._current = current(layout.directory)
             super().install(args)
+        last_run.forget(layout.directory)
         try:
             self._keep_copy()
             sweep(layout)

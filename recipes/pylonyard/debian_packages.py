@@ -2,12 +2,24 @@
 
 import contextlib
 import os
+import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterable
 
 from pylonyard import progress
 from pylonyard.progress import Step
+
+
+def instead_of_ensurepip() -> str:
+    """Return what to do about an interpreter that has no ensurepip."""
+    version = "{}.{}".format(*sys.version_info)
+    lacks = f"{sys.executable} has no ensurepip (a part of Python that installs pip)"
+    if sys.base_prefix == "/usr" and shutil.which("apt-get"):
+        # python3-venv is for the default python3 alone; this name is right for each of them.
+        return f"{lacks}; install it as root with: apt-get install python{version}-venv"
+    return f"{lacks}; run bootstrap.py with another interpreter of Python 3.10 or newer"
 
 
 def missing(text: str) -> list[str]:

@@ -64,6 +64,8 @@ def list_releases(activation: Activation, *, as_json: bool = False) -> None:
         return
     for each in listed:
         print(each)
+    if not listed:
+        print("there is no release yet; bin/pylonyard doctor says why")
     if note:
         print(note)
 

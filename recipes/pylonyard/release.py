@@ -51,7 +51,7 @@ from pylonyard.errors import OptionError
 from pylonyard.judgement import judge
 from pylonyard.options import option
 from pylonyard.recipe import Recipe
-from pylonyard.releases import Releases, link_commands, occupied
+from pylonyard.releases import ALWAYS, Releases, link_commands, occupied
 from pylonyard.server.errors import LOOK_FIRST, reason
 from pylonyard.staged import Staged
 from pylonyard.validators import Draft
@@ -200,7 +200,7 @@ class Release(Recipe):
         layout = self.layout
         words = [repr(str(path)) for path in (layout.directory, layout.bin)]
         yield Artifact(
-            "bin/pylonyard", scripts.tool_script("pylonyard.admin", *words, tools=True), 0o755
+            f"bin/{ALWAYS}", scripts.tool_script("pylonyard.admin", *words, tools=True), 0o755
         )
 
     def published(self) -> Mapping[str, Any]:

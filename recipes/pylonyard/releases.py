@@ -28,6 +28,11 @@ IMPORTED = "from pylonyard.admin import main\n"
 _NUMBER = re.compile("0|[1-9][0-9]*")
 
 
+def statements(directory: Path, bin_folder: Path) -> list[str]:
+    """Return what that command does, as a release has it: before there is one, too."""
+    return [IMPORTED.strip(), f"sys.exit(main({str(directory)!r}, {str(bin_folder)!r}))"]
+
+
 class NoRelease(Exception):
     """There is no such release."""
 

@@ -55,10 +55,7 @@ def tool_script(module: str, *arguments: str, names: str = "main", tools: bool =
     :param tools: whether it may :func:`toolbox.bring` what buildout itself runs on
     """
     home = Path(sys.executable).parent.parent
-    placed = [
-        "from pylonyard import toolbox",
-        f"toolbox.place({str(home)!r}, {str(toolbox.TOOLS)!r})",
-    ]
+    placed = toolbox.placing(home, toolbox.TOOLS)
     lines = [
         *header_of_ours(sandboxes.interpreter(), toolbox.ISOLATED),
         *finding(Path(pylonyard.__file__).parent.parent, IN_RELEASE),

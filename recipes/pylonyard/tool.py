@@ -4,7 +4,7 @@ import logging
 import re
 import sys
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,7 +17,7 @@ with late_pip.imported_late():
 
 from zc.buildout.buildout import SectionKey
 
-from pylonyard import careful, connections, integrity, offline_mend, sought, wheels
+from pylonyard import careful, connections, integrity, last_run, offline_mend, sought, wheels
 from pylonyard.server.errors import LOOK_FIRST
 from pylonyard.server.files import finish
 
@@ -70,6 +70,17 @@ def _is_verbose(words: Sequence[str]) -> bool:
     return any(re.fullmatch("-[A-Za-z]*v[A-Za-z]*", word) for word in words)
 
 
+def _noting(tell: Callable[[], None]) -> Callable[[], None]:
+    """Return what zc.buildout is to call for an error: it is noted for the doctor, too."""
+
+    def doing() -> None:
+        error = sys.exc_info()[1]
+        last_run.note(Path(sys.argv[0]).resolve().parent.parent, str(error))
+        tell()
+
+    return doing
+
+
 def main() -> None:
     """Run zc.buildout on the command line's arguments."""
     # Where there is no room for what is told, a trace of the logging would not help.
@@ -81,7 +92,8 @@ def main() -> None:
     if "--help-all" in words:
         sys.argv[1:] = ["--help"]
     prepare()
-    if not _is_verbose(sys.argv[1:]):
+    zc.buildout.buildout._doing = _noting(
         # What it was about is told by the error itself.
-        zc.buildout.buildout._doing = lambda: None
+        zc.buildout.buildout._doing if _is_verbose(sys.argv[1:]) else lambda: None
+    )
     zc.buildout.buildout.main(sys.argv[1:])

@@ -47,6 +47,12 @@ def place(home: str, *lists: str) -> None:
     sys.executable = os.path.join(home, "bin", "python")
 
 
+def placing(home: str | Path, *lists: str | Path) -> list[str]:
+    """Return the statements of a script that :func:`place` its tools."""
+    words = ", ".join(repr(str(path)) for path in (home, *lists))
+    return ["from pylonyard import toolbox", f"toolbox.place({words})"]
+
+
 def bring(*names: str) -> None:
     """Put tools on ``sys.path``, or end this process with one line.
 

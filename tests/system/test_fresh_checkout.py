@@ -36,9 +36,16 @@ def state(folder: Path) -> dict[str, tuple[object, ...]]:
 
 def test_the_first_command_ends_in_a_site_that_serves(checkout, free_port):
     site, port = checkout(), free_port()
+    assert site.bootstrap("init:start-timeout=none", check=False).returncode == 1
+    early = (site.path / "bin/pylonyard").read_text()
+    said = site.run("bin/pylonyard", "doctor", check=False).stdout
+    assert "there is none: bin/buildout failed: [init] start-timeout: expected" in said
+    assert said.splitlines()[-2].endswith("-> mend that, then: bin/buildout")
 
     told = site.bootstrap(f"site:port={port}").stdout
 
+    assert (site.path / "bin/pylonyard").read_text() == early
+    assert "last-run" not in site.run("bin/pylonyard", "doctor", check=False).stdout
     assert told.splitlines()[-2:] == [
         "pylonyard: Release 1 is current.",
         f"pylonyard:   bin/simplesite start   serves it at http://127.0.0.1:{port}/",

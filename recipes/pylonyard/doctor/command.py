@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from pylonyard import leaving, whereabouts
+from pylonyard import last_run, leaving, whereabouts
 from pylonyard.activation import journal as journals
 from pylonyard.activation.commands import Activation
 from pylonyard.activation.errors import ActivationError
@@ -20,6 +20,8 @@ from pylonyard.server.errors import ServerError
 from pylonyard.server.report import STOPPED
 from pylonyard.server.settings import load
 from pylonyard.whereabouts import Astray
+
+AGAIN = "mend that, then: bin/buildout"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,15 +58,21 @@ def examined(
     if state.astray:
         yield from _astray(state.astray, releases, activation)
     elif number is None:
-        yield _no_release(releases)
+        yield _no_release(releases, last_run.failure(activation.sandbox))
     else:
+        if failed := last_run.failure(activation.sandbox):
+            told = f"bin/buildout failed at {failed.when}, and changed nothing: {failed.text}"
+            yield Finding("last-run", None, told, AGAIN)
         yield from _of_release(releases, activation, number)
 
 
-def _no_release(releases: Releases) -> Finding:
-    numbers = releases.numbers()
-    advice = f"bin/pylonyard rollback {numbers[-1]}" if numbers else "bin/buildout"
-    return bad("release", f"{releases.current} leads to no release", advice)
+def _no_release(releases: Releases, failed: last_run.Failure | None) -> Finding:
+    if numbers := releases.numbers():
+        advice = f"bin/pylonyard rollback {numbers[-1]}"
+        return bad("release", f"{releases.current} leads to no release", advice)
+    if failed:
+        return bad("release", f"there is none: bin/buildout failed: {failed.text}", AGAIN)
+    return bad("release", "there is none yet", "bin/buildout")
 
 
 def _astray(astray: Astray, releases: Releases, activation: Activation) -> Iterator[Finding]:
