@@ -41,6 +41,9 @@ RELEASES = {12: "bookworm", 13: "trixie"}
 PACKAGES = ("python3", "python3-venv", "git", "curl")
 """What README says that a machine needs; minbase has the rest."""
 
+ARCHIVES = "/var/cache/apt/archives"
+HURRY = "force-unsafe-io\npath-exclude=/usr/share/doc/*\npath-exclude=/usr/share/man/*\n"
+
 USER = "somebody"
 FOLDER = ROOT / ".pytest_cache" / "bare-debian"
 MIRROR = "http://deb.debian.org/debian"
@@ -220,6 +223,25 @@ class Debian:
         words = ["git", "-c", "init.defaultBranch=main", "clone", "--quiet"]
         self.type(shlex.join([*words, "/usr/src/pylonyard.bundle", target]), user)
         return target
+
+    def hurry(self, archives: Path) -> None:
+        """Have apt-get take no longer than it must: nothing here outlives the machine.
+
+        :param archives: where the packages are that :meth:`keep_archives` kept
+        """
+        self.path("/etc/dpkg/dpkg.cfg.d/hurry").write_text(HURRY)
+        self.path("/usr/bin/mandb").unlink(missing_ok=True)
+        if archives.is_dir():
+            shutil.copytree(archives, self.path(ARCHIVES), dirs_exist_ok=True)
+
+    def keep_archives(self, archives: Path) -> None:
+        """Keep the packages that were downloaded, for the next machine."""
+        archives.mkdir(parents=True, exist_ok=True)
+        for package in self.path(ARCHIVES).glob("*.deb"):
+            if not (archives / package.name).exists():
+                draft = archives / f".{package.name}.{os.getpid()}"
+                shutil.copyfile(package, draft)
+                draft.rename(archives / package.name)
 
     def let_services_start(self) -> None:
         """Let apt-get start the services that it installs, by their init scripts."""

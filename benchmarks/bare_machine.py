@@ -16,7 +16,8 @@ install ("Debian: ...") is installed first.  Parts:
     own         "Your own application": each that README shows
     apache      "Under Apache", by proxy and with mod_wsgi; the private Apache answers 200
     activate    the same two on port 80: activate --dry-run, activate, deactivate
-    server      the page "On a real server", from its first line to its last, as root
+    server      the page "On a real server", from its first line to its last, as root, with the
+                Flask application of "Your own application"
 
 Needs root, debootstrap and slirp4netns.  Exits with 0 if all went well, 1 if not, and 77
 if it had to be skipped, saying what is lacking.
@@ -40,6 +41,7 @@ from fresh_checkout import ROOT
 
 README = ROOT / "README.md"
 SERVER = ROOT / "docs" / "on-a-real-server.rst"
+OWN = ROOT / "docs" / "your-own-application.rst"
 SKIPPED = 77
 
 
@@ -163,61 +165,82 @@ def _on_port_80(reader: Reader) -> None:
     _expect_nothing_in_etc(reader)
 
 
-def _expect_nothing_in_etc(reader: Reader) -> None:
+def _expect_nothing_in_etc(reader: Reader, site: str = "simplesite") -> None:
     left = [
-        *reader.debian.path("/etc").glob("*/simplesite"),
-        *reader.debian.path("/etc/apache2").glob("*/simplesite.conf"),
+        *reader.debian.path("/etc").glob(f"*/{site}"),
+        *reader.debian.path("/etc/apache2").glob(f"*/{site}.conf"),
     ]
     if left:
         raise Failed(f"deactivate: expected nothing of the site in /etc, got: {left}")
 
 
-def server(reader: Reader) -> None:
-    """Do what the page "On a real server" says, as root; the site is in ``/srv``."""
+def server(reader: Reader, wheels: str = "") -> None:
+    """Do what the page "On a real server" says, as root; the site is in ``/srv``.
+
+    :param wheels: a folder of the machine whose files need not be downloaded again
+    """
     # What is printed is looked at, so that it is shown afterwards.
     reader = Reader(dataclasses.replace(reader.debian, shows=False), "root")
-    reader.debian.clone("/usr/src/simplesite")
-    # What the page takes for granted: a repository, and that the name leads here.
-    address = next(re.finditer(r"https://\S+", SERVER.read_text(encoding="utf-8")))[0]
-    reader.type(f"git config --global url./usr/src/simplesite.insteadOf {address}")
-    with reader.debian.path("/etc/hosts").open("a") as hosts:
-        hosts.write("127.0.0.1 www.example.org\n")
-    reader.debian.let_services_start()
+    _take_for_granted(reader)
     for block in pages.blocks(SERVER):
         if block.file:
             reader.write(block.file, block.text)
         elif block.kind in pages.TYPED:
             if "Updating the application" in block.headings and "git pull" in block.lines:
-                reader.debian.type(CHANGE, folder="/usr/src/simplesite")
-            print(block.lines, said := reader.type(block.lines), sep="", flush=True)
+                reader.debian.type(CHANGE, folder=REPOSITORY)
+            began = time.monotonic()
+            said = reader.type(block.lines)
+            took = f"({time.monotonic() - began:.1f} s)"
+            print(block.lines, said, took, sep="", flush=True)
             _expect_of(reader, block, said)
             # A shell stays where it went.
             for folder in re.findall(r"(?m)^cd (\S+)$", block.lines):
                 reader.folder = folder
+            if wheels and "git clone" in block.lines:
+                reader.type(f"mkdir cache && cp -r {wheels} cache/dist")
 
 
-CHANGE = """
-sed -i 's/^\\[vhost\\]$/&\\ntimeout = 61/' profiles/base.cfg
-git -c user.name=nobody -c user.email=nobody@localhost commit --all --quiet --message Change
+REPOSITORY = "/usr/src/hello"
+COMMIT = """
+git add --all
+git -c user.name=nobody -c user.email=nobody@localhost commit --quiet --message Change
 """
+CHANGE = f"sed -i 's/Good morning/Good evening/' src/hello/hello.py{COMMIT}"
 """What somebody changes in the repository of the site, so that an update brings something."""
+
+
+def _take_for_granted(reader: Reader) -> None:
+    """Make what the page does not speak of: a repository, and that the name leads here."""
+    reader.folder = reader.debian.clone(REPOSITORY)
+    for block in pages.blocks(OWN, "Flask"):
+        if block.file:
+            reader.write(block.file, block.text)
+    reader.type(COMMIT)
+    address = next(re.finditer(r"https://\S+", SERVER.read_text(encoding="utf-8")))[0]
+    reader.type(f"git config --global url.{REPOSITORY}.insteadOf {address}")
+    with reader.debian.path("/etc/hosts").open("a") as hosts:
+        hosts.write("127.0.0.1 www.example.org\n")
+    reader.debian.let_services_start()
 
 
 def _expect_of(reader: Reader, block: pages.Block, said: str) -> None:
     """Fail unless the page's promises hold after a block."""
     last = said.strip().rpartition("\n")[2]
     if block.lines.endswith("bin/pylonyard activate\n"):
-        wanted = "# simplesite: open http://www.example.org/ (visited just now: it answers 200)"
+        wanted = "# hello: open http://www.example.org/ (visited just now: it answers 200)"
         if last != wanted:
             raise Failed(f"activate: expected its last line to be {wanted!r}, got {last!r}")
-        reader.expect("http://127.0.0.1/", "www.example.org")
-        owner = reader.debian.type("stat -c %U:%a /srv/simplesite/var/data/simplesite").stdout
-        if owner != "simplesite:750\n":
-            raise Failed(f"var/data/simplesite: expected simplesite:750, got {owner}")
+        evening = "The first release" not in block.headings
+        page = reader.debian.visit("http://127.0.0.1/", "www.example.org")[1]
+        if f"Good {'evening' if evening else 'morning'}. Visits" not in page:
+            raise Failed(f"activate: expected the page of this release, got {page!r}")
+        owner = reader.debian.type("stat -c %U:%a /srv/hello/var/data/hello").stdout
+        if owner != "hello:750\n":
+            raise Failed(f"var/data/hello: expected hello:750, got {owner}")
     if "rollback" in block.lines and "Release 1 is current, and active." not in said:
         raise Failed(f"rollback: expected to go to release 1, got {said!r}")
     if "deactivate" in block.lines:
-        _expect_nothing_in_etc(reader)
+        _expect_nothing_in_etc(reader, "hello")
 
 
 PARTS: dict[str, Callable[[Reader], None]] = {

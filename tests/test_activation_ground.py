@@ -172,7 +172,7 @@ def test_application_is_set_up_when_its_account_and_folders_are_there():
 
     last = planned(seen)[-1]
 
-    assert last == f"sudo -u shop {LIVE}/bin/paster setup-app {LIVE}/production.ini"
+    assert last == f"runuser -u shop -- {LIVE}/bin/paster setup-app {LIVE}/production.ini"
 
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")

@@ -2,6 +2,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from pylonyard import accounts
 from pylonyard.activation.conffiles import NEW
 from pylonyard.activation.effects import Effects
 from pylonyard.activation.entries import ABSENT, Entry
@@ -226,7 +227,8 @@ def test_file_of_another_sandbox_is_not_taken():
 
     assert str(caught.value) == (
         "/etc/init.d/shop: the sandbox /srv/other has laid it; "
-        "rename this site, or, to end that one: sudo /srv/other/bin/pylonyard deactivate"
+        "rename this site, or, to end that one: "
+        + accounts.by_root("/srv/other/bin/pylonyard deactivate")
     )
 
 
@@ -308,10 +310,10 @@ def test_embedded_mode_opens_data_egg_cache_and_log_to_apache():
 
     assert commands(made)[:5] == [
         "usermod -a -G shop www-data",
-        "sudo -u shop chmod 2770 /srv/shop/var/data/shop",
-        "sudo -u shop mkdir --mode=2770 /srv/shop/var/data/shop/egg-cache",
-        "sudo -u shop chmod 2775 /srv/shop/var/log",
-        "sudo -u shop chmod -R g+rwX /srv/shop/var/log/shop.log",
+        "runuser -u shop -- chmod 2770 /srv/shop/var/data/shop",
+        "runuser -u shop -- mkdir --mode=2770 /srv/shop/var/data/shop/egg-cache",
+        "runuser -u shop -- chmod 2775 /srv/shop/var/log",
+        "runuser -u shop -- chmod -R g+rwX /srv/shop/var/log/shop.log",
     ]
     assert made.notes == ("shop: Apache runs it, so its init script and cron entry are left out",)
 
@@ -332,7 +334,7 @@ def test_embedded_mode_shares_what_the_account_has_in_its_data():
 
     (shared,) = [step for step in plan(release, seen).steps if isinstance(step, Share)]
 
-    assert shared.command == f"sudo -u shop chmod -R g+rwX {data}"
+    assert shared.command == f"runuser -u shop -- chmod -R g+rwX {data}"
     assert shared.modes == (
         (data / "shop.db", 0o644, 0o664),
         (data / "sessions", 0o700, 0o2770),
@@ -356,7 +358,7 @@ def test_daemon_mode_needs_but_the_way_to_the_script():
 
     assert commands(plan(release, seen))[:2] == [
         "usermod -a -G shop www-data",
-        "sudo -u shop chmod 0710 /srv/shop",
+        "runuser -u shop -- chmod 0710 /srv/shop",
     ]
 
 

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from pylonyard import changeover
+from pylonyard import accounts, changeover
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.note import Note, NotedSite
 from pylonyard.changeover import Standing, changes
@@ -87,7 +87,8 @@ def test_nothing_changes_while_an_activation_is_at_work(releases, monkeypatch):
     noted(monkeypatch, release=1, is_unfinished=True)
 
     assert refusal(releases, LIVE) == (
-        "an activation is at work or was cut short; first: sudo bin/pylonyard activate"
+        "an activation is at work or was cut short; first: "
+        + accounts.by_root("bin/pylonyard activate")
     )
 
 

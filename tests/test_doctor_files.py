@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from pylonyard import manifest
+from pylonyard import accounts, manifest
 from pylonyard.activation.entries import Entry
 from pylonyard.activation.journal import Journal
 from pylonyard.activation.tree import Tree
@@ -704,7 +704,7 @@ def test_server_s_status_is_told_with_what_to_do(place):
 
 @pytest.mark.parametrize(
     ("environment", "advice"),
-    [("development", "bin/shop start"), ("production", "sudo bin/pylonyard activate")],
+    [("development", "bin/shop start"), ("production", accounts.by_root("bin/pylonyard activate"))],
 )
 def test_site_that_was_never_started_is_not_red_and_has_a_next_step(place, environment, advice):
     script = place / "current/bin/shop"

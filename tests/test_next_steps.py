@@ -4,7 +4,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from pylonyard import next_steps
+from pylonyard import accounts, next_steps
 from pylonyard.next_steps import DOWN, EARLIER, FOREGROUND, TAKEN, THIS, UNSEEN, Served
 
 TRIED = Served(
@@ -19,7 +19,7 @@ TRIED = Served(
 )
 LIVE = TRIED._replace(environment="production", user="shop")
 BY_APACHE = LIVE._replace(by_apache=True)
-ACTIVATE = "  sudo bin/pylonyard activate   has this machine serve it"
+ACTIVATE = f"  {accounts.by_root('bin/pylonyard activate')}   has this machine serve it"
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ ACTIVATE = "  sudo bin/pylonyard activate   has this machine serve it"
             DOWN,
             None,
             False,
-            [ACTIVATE, "  sudo bin/shop start   serves it at http://127.0.0.1:8080/"],
+            [ACTIVATE, f"  {accounts.by_root('bin/shop start')}   serves it at http://127.0.0.1:8080/"],
         ),
         (LIVE, UNSEEN, 1, False, [ACTIVATE]),
         (LIVE, EARLIER, 1, True, [ACTIVATE]),

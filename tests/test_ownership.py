@@ -33,7 +33,7 @@ def test_data_of_another_account_are_told_before_anything_is_made(var):
     assert ownership.data_problem(site("root"), var) == ""
     assert ownership.data_problem(site("nobody"), var) == (
         f"nobody cannot write {var}/data/shop, of root; use a checkout of its own, or, if it "
-        f"shall go on with these: sudo chown -Rh nobody: {var}/data/shop"
+        f"shall go on with these: chown -Rh nobody: {var}/data/shop"
     )
 
 
@@ -48,7 +48,7 @@ def test_file_that_a_run_as_root_left_is_told(var):
 
     assert ownership.data_problem(site("nobody"), var) == (
         f"nobody cannot write {var}/log/shop.log, of root; use a checkout of its own, or, if it "
-        f"shall go on with these: sudo chown -Rh nobody: {var}/log/shop.log"
+        f"shall go on with these: chown -Rh nobody: {var}/log/shop.log"
     )
 
 

@@ -3,6 +3,7 @@ import os
 import stat
 
 import pytest
+from pylonyard import accounts
 from pylonyard.errors import ArtifactError
 from support import make_wheel
 from zc.buildout import UserError
@@ -223,8 +224,9 @@ def test_release_is_made_where_the_account_is_not_there_yet(sandbox, capsys):
     manifest = json.loads((sandbox.directory / "current" / "manifest.json").read_text())
     assert stat.S_IMODE(ini.stat().st_mode) == 0o600
     assert manifest["files"]["shop/production.ini"]["mode"] == "0640"
+    activate = accounts.by_root("bin/pylonyard activate")
     left = (
-        "pylonyard: shop: left for sudo bin/pylonyard activate: to make the account "
+        f"pylonyard: shop: left for {activate}: to make the account "
         "nosuchaccount, which is not on this machine, to make its folders in var\n"
     )
     assert left in capsys.readouterr().out

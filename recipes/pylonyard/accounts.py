@@ -56,6 +56,11 @@ def group(name: str) -> str:
         return str(number)
 
 
+def by_root(command: str) -> str:
+    """Return what to type so that root does something: a machine of root's may lack sudo."""
+    return command if os.geteuid() == 0 else f"sudo {command}"
+
+
 def called(uid: int) -> str:
     """Return the name of an account, or its number if it has none."""
     try:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pylonyard import leaving
+from pylonyard import accounts, leaving
 from pylonyard.activation import journal, note, sources
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.note import NotedSite
@@ -99,7 +99,8 @@ def active(releases: Releases, sandbox: Path) -> Standing | None:
         return _active_unnoted(releases, sandbox)
     if noted.is_unfinished:
         raise ActivationError(
-            "an activation is at work or was cut short; first: sudo bin/pylonyard activate"
+            "an activation is at work or was cut short; first: "
+            + accounts.by_root("bin/pylonyard activate")
         )
     if noted.release is None:
         return None

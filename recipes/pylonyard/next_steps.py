@@ -15,8 +15,6 @@ from pylonyard import accounts
 FOLDER = "/var/lib/pylonyard"
 """Where activations are noted, of any sandbox."""
 
-ACTIVATE = "sudo bin/pylonyard activate"
-
 LONGEST_COMMAND = 200
 """Characters of somebody else's command line that are passed on."""
 
@@ -51,11 +49,12 @@ def lines(
     is_for_visitors = site.environment != "development"
     is_outdated = active not in (None, current)
     if is_outdated or (active is None and (is_for_visitors or site.waits)):
-        yield told(ACTIVATE, "has this machine serve it")
+        yield told(accounts.by_root("bin/pylonyard activate"), "has this machine serve it")
     # An activation starts the site's own server, or restarts it, by itself.
     if site.waits or is_outdated or (site.by_apache and active is not None):
         return
-    command = f"{'' if is_ours else 'sudo '}bin/{site.name}{'-httpd' if site.by_apache else ''}"
+    command = f"bin/{site.name}{'-httpd' if site.by_apache else ''}"
+    command = command if is_ours else accounts.by_root(command)
     if seen == THIS:
         yield told(f"{command} status", f"it is served already at {site.address}")
     elif seen == FOREGROUND:

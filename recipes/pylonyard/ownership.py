@@ -160,5 +160,7 @@ def _giving(owner: str, places: list[Path], shared: Collection[Path]) -> str:
     whole = [place for place in places if place not in shared]
     commands = [(f"chown -h {owner}", alone), (f"chown -Rh {owner}", whole)]
     return " && ".join(
-        f"sudo {command} {shlex.join(map(str, given))}" for command, given in commands if given
+        accounts.by_root(f"{command} {shlex.join(map(str, given))}")
+        for command, given in commands
+        if given
     )

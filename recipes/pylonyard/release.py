@@ -240,8 +240,9 @@ class Release(Recipe):
         folder = self.releases.path(number)
         unread = staged.share(folder, {site.name: accounts.gid(site.user) for site in self.sites})
         unset = {setup.site for setup in setup_app.due(folder, self.layout)}
+        activation = accounts.by_root("bin/pylonyard activate")
         return {
-            site.name: f"{site.name}: left for sudo bin/pylonyard activate: {', '.join(what)}"
+            site.name: f"{site.name}: left for {activation}: {', '.join(what)}"
             for site in self.sites
             if (what := list(self._left_of(site, site.name in unread, site.name in unset)))
         }

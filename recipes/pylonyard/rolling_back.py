@@ -4,7 +4,7 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from pylonyard import leaving, locking, rollback_target
+from pylonyard import accounts, leaving, locking, rollback_target
 from pylonyard.activation import sources, trust
 from pylonyard.activation.carrying import Say
 from pylonyard.activation.commands import Activation
@@ -136,7 +136,7 @@ def _moved(folders: list[Path], sites: Iterable[Site]) -> list[Site]:
 def _is_to_be_laid(activation: Activation, say: Say) -> bool:
     """Whether a release is laid over ``/etc``, so that the current one is to be."""
     if not activation.is_allowed:
-        say("If one was active: sudo bin/pylonyard activate")
+        say(f"If one was active: {accounts.by_root('bin/pylonyard activate')}")
         return False
     return activation.recorded() is not None
 

@@ -45,3 +45,12 @@ def test_the_first_command_ends_in_a_site_that_answers(reader):
 
 def test_one_s_own_application_is_served_as_readme_shows(reader):
     bare_machine.own(reader)
+
+
+def test_a_bare_machine_becomes_a_production_server_as_documented(reader):
+    archives = bare_debian.FOLDER / "archives-13"
+    reader.debian.hurry(archives)
+
+    bare_machine.server(reader, wheels="/home/somebody/first/cache/dist")
+
+    reader.debian.keep_archives(archives)

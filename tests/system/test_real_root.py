@@ -295,7 +295,8 @@ def test_embedded_application_reads_its_ini_and_writes_its_data(changing):
     said = change(2)
 
     assert "usermod -a -G simplesite www-data" in said.splitlines()
-    assert f"sudo -u simplesite chmod -R g+rwX {path}/var/data/simplesite" in said.splitlines()
+    shared = f"runuser -u simplesite -- chmod -R g+rwX {path}/var/data/simplesite"
+    assert shared in said.splitlines()
     assert machine.visit() == "200", machine.path(
         "/var/log/apache2/simplesite-error.log"
     ).read_text()

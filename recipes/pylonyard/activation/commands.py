@@ -127,15 +127,16 @@ class Activation:
             carrier = self.carrier(say)
             self.recover(carrier)
             made = self.plan(release, force_new=force_new)
+            is_another = carrier.journal.release != release.number
             for note in made.notes:
                 carrier.say(f"# {note}")
             carrier.take(made.steps, self._logs(release))
             laid = {s.name: s.entry.digest for s in release.files}
-            if made.steps or carrier.journal.release != release.number:
+            if made.steps or is_another:
                 noted = self._noted(carrier.journal, release)
                 carrier.finish(release.number, laid, note=noted, **self._needs(release))
             self._close(carrier, release)
-        what = "is active now" if made.steps else "is active; there is nothing to do"
+        what = "is active now" if made.steps or is_another else "is active; there is nothing to do"
         carrier.say(f"# release {release.number} {what}")
         if self.tree.is_machine or carrier.httpd.pid:
             for line in chain.from_iterable(map(address.told, self._visible(release))):

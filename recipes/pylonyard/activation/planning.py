@@ -81,7 +81,7 @@ def _expect_unclaimed(release: Release, claimed: Mapping[str, str]) -> None:
         # What loads a module is not a site's, and one serves all.
         if source.name in claimed and not source.name.startswith(f"{APACHE}/mods-available/"):
             sandbox = claimed[source.name]
-            end = f"sudo {shlex.quote(f'{sandbox}/bin/pylonyard')} deactivate"
+            end = accounts.by_root(f"{shlex.quote(f'{sandbox}/bin/pylonyard')} deactivate")
             raise ActivationError(
                 f"{source.name}: the sandbox {sandbox} has laid it; rename this site, or, to "
                 f"end that one: {end}"

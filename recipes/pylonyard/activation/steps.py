@@ -124,7 +124,7 @@ class Grant:
 
     @property
     def command(self) -> str:
-        return shlex.join(["sudo", "-u", self.user, *self.words])
+        return shlex.join(["runuser", "-u", self.user, "--", *self.words])
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class Share:
 
     @property
     def command(self) -> str:
-        words = ["sudo", "-u", self.user, "chmod", "-R", "g+rwX", str(self.top)]
+        words = ["runuser", "-u", self.user, "--", "chmod", "-R", "g+rwX", str(self.top)]
         return shlex.join(words)
 
 
@@ -269,7 +269,7 @@ class SetUp:
     def command(self) -> str:
         folder = self.release / self.site
         words = [folder / "bin" / "paster", "setup-app", folder / "production.ini"]
-        return shlex.join(["sudo", "-u", self.user, *map(str, words)])
+        return shlex.join(["runuser", "-u", self.user, "--", *map(str, words)])
 
 
 Ground = MakeAccount | Own | Permit | SetUp

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from pylonyard import accounts
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.httpd import request
 from pylonyard.doctor.findings import Finding, bad, good, unknown
@@ -61,7 +62,8 @@ def _stopped(subject: Subject, script: str, told: str) -> Finding:
     if subject.is_laid:
         return bad(check, told, start)
     is_tried = "development" in (subject.site.environment, subject.settings.deployment)
-    return Finding(check, None, told, start if is_tried else "sudo bin/pylonyard activate")
+    activate = accounts.by_root("bin/pylonyard activate")
+    return Finding(check, None, told, start if is_tried else activate)
 
 
 def _was_started(subject: Subject) -> bool:
