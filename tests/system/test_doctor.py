@@ -1,6 +1,7 @@
 """Each seeded fault, on a scratch machine that serves the site, is named by its check."""
 
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -42,28 +43,65 @@ def machine(served):
     but = shutil.ignore_patterns("*.handover")
     data = shutil.copytree(path / "var", path / "kept-var", symlinks=True, ignore=but)
     journals = shutil.copytree(served.root / "var", served.root / "kept-var", symlinks=True)
+    before = _served(served)
     yield served
     _put_back(kept, served.root / "etc")
     _put_back(journals, served.root / "var")
     served.run("sh", "-c", f"umount {path}/var/data/simplesite 2>/dev/null; true")
-    (path / "current").unlink()
-    (path / "current").symlink_to("releases/1")
-    served.run("bin/simplesite", "stop")
     for pid in _strangers(served):
         served.run("kill", "-9", pid)
+    for name in ("error.log", "simplesite-error.log"):
+        (served.root / "log" / name).write_text("")
+    served.bin = "bin/pylonyard"
+    if _served(served) == before:
+        _put_logs_back(data, path / "var")
+    else:
+        _serve_anew(served, data)
+    served.httpd("graceful" if (served.root / "run/apache2.pid").exists() else "start")
+    # What it is told before that, it may miss.
+    served.sh(
+        f"for i in $(seq 200); do grep -q 'resuming normal' {served.root}/log/error.log && exit; "
+        "sleep 0.1; done; exit 1"
+    )
+
+
+def _served(machine):
+    """Return what the site's server is, and goes by: if it is the same, so is the site."""
+    path = machine.checkout.path
+    told = machine.run("bin/simplesite", "status", "--json").stdout
+    link = (os.readlink(path / "current"), (path / "current").lstat().st_mtime_ns)
+    return told, link, _states(path / "releases"), _states(path / "var")
+
+
+def _states(tree):
+    """Return what tells one state of a tree from another; of logs, only whether they are these."""
+    found = {}
+    for path in tree.rglob("*"):
+        status = path.lstat()
+        own = (status.st_mode, status.st_uid, status.st_gid, status.st_ino)
+        is_log = "log" in path.relative_to(tree).parts[:1]
+        found[path] = own if is_log else (*own, status.st_size, status.st_mtime_ns)
+    return found
+
+
+def _put_logs_back(kept, place):
+    """Have logs say what they said; who writes to them has them open."""
+    for log in (kept / "log").iterdir():
+        (place / "log" / log.name).write_bytes(log.read_bytes())
+    shutil.rmtree(kept)
+
+
+def _serve_anew(machine, data):
+    path = machine.checkout.path
+    (path / "current").unlink()
+    (path / "current").symlink_to("releases/1")
+    machine.run("bin/simplesite", "stop")
     _put_back(data, path / "var")
     shutil.rmtree(path / "releases")
     (path / "releases").mkdir()
     shutil.copytree(path / "kept", path / "releases/1", symlinks=True)
-    for name in ("error.log", "simplesite-error.log"):
-        (served.root / "log" / name).write_text("")
-    served.bin = "bin/pylonyard"
-    started = served.run("bin/simplesite", "start")
+    started = machine.run("bin/simplesite", "start")
     assert started.returncode == 0, started.stdout
-    if not (served.root / "run/apache2.pid").exists():
-        served.httpd("start")
-    else:
-        served.httpd("graceful")
 
 
 def _put_back(kept, place):
@@ -193,7 +231,11 @@ def apache_was_not_reloaded_after_a_change_of_the_port(machine):
     port = json.loads((release(machine) / "simplesite/server.json").read_text())["port"]
     edit(machine.root / CONF, f":{port}", ":9")
     machine.httpd("graceful")
-    time.sleep(1)
+    machine.sh(
+        f"for i in $(seq 200); do curl -s -o /dev/null -w '%{{http_code}}' "
+        f"-H 'Host: staging.example.org' 127.0.0.1:{machine.site_port} | grep -q 503 && exit; "
+        "sleep 0.1; done; exit 1"
+    )
     (machine.root / CONF).write_text(content)
 
 
