@@ -346,7 +346,25 @@ def test_picked_versions_are_shown_as_a_block_to_copy_unless_q_is_given(
     monkeypatch.setattr(zc.buildout.easy_install.Installer, "_required_by", {})
     (tmp_path / "buildout.cfg").write_text("[buildout]\nparts =\nshow-picked-versions = true\n")
 
-    careful.Buildout(str(tmp_path / "buildout.cfg"), given, False)._print_picked_versions()
+    run = careful.Buildout(str(tmp_path / "buildout.cfg"), given, False)
+    run.say_last("what comes next")
+    run.install([])
 
-    block = "[versions]\nShop = 1.0\n"
-    assert capsys.readouterr().out.endswith(block) is shown
+    out, last = capsys.readouterr().out, "pylonyard: what comes next\n"
+    assert out.endswith(f"[versions]\nShop = 1.0\n{last}" if shown else "")
+    assert ("Shop = 1.0" in out) is shown
+
+
+def test_part_that_is_made_anew_is_not_told_to_be_uninstalled(installed_once, capsys):
+    capsys.readouterr()
+    run(installed_once, {"site:port": "8091"})
+    out = capsys.readouterr().out
+    assert "Installing ini." in out
+    assert "Uninstalling" not in out
+
+    (installed_once.directory / "buildout.cfg").write_text(
+        "[buildout]\nparts =\nshow-picked-versions = false\n"
+    )
+    careful.Buildout(str(installed_once.directory / "buildout.cfg"), [], False).install([])
+
+    assert "Uninstalling release." in capsys.readouterr().out

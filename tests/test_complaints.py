@@ -22,6 +22,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(zc.buildout.buildout, "_open", config_files.opened)
     monkeypatch.setattr(zc.buildout.configparser, "parse", config_files.parsed)
     monkeypatch.setattr(config_files, "_read", {})
+    monkeypatch.setattr(config_files, "_overruled", [])
     for name in ("scan_all", "not_found_in_index"):
         monkeypatch.setattr(easy_install.AllowHostsPackageIndex, name, getattr(sought, name))
     with undone():
@@ -198,6 +199,17 @@ def test_what_has_a_sense_is_left_alone(folder, text):
     (folder / "buildout.cfg").write_text(NONE + text)
 
     careful.Buildout(os.path.abspath("buildout.cfg"), [], False)
+
+
+def test_section_that_begins_anew_and_overrules_is_warned_of(folder, caplog):
+    (folder / "buildout.cfg").write_text(f"{NONE}[a]\nfoo = 1\nbar = 2\n[b]\n[a]\nfoo = 3\n")
+
+    careful.Buildout(os.path.abspath("buildout.cfg"), [], False)
+
+    assert [record.message for record in caplog.records] == [
+        "buildout.cfg, line 8: [a] foo: set in line 4 already, and the last one counts; better "
+        "keep one of them."
+    ]
 
 
 @pytest.fixture

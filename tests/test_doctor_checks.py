@@ -341,12 +341,30 @@ def test_colour_marks_red():
     assert showing.line(Finding("disk", False, "full"), coloured=True).startswith("\x1b[31;1mFAIL")
 
 
+def test_only_what_needs_somebody_has_a_line():
+    stream = io.StringIO()
+    advised = Finding("server-running", None, "never started", "bin/shop start")
+    found = [good("visit", "200"), unknown("hello", "no"), good("port", "8080"), advised]
+
+    assert showing.as_lines(found, stream)
+    assert not showing.as_lines([bad("disk", "full", "du"), good("port", "8080")], stream)
+
+    assert stream.getvalue() == (
+        "-     server-running      never started\n"
+        "                          -> bin/shop start\n"
+        "nothing is red; 2 ok, 1 not checked (--all shows each, and why)\n"
+        "FAIL  disk                full\n"
+        "                          -> du\n"
+        "1 red; 1 ok (--all shows each, and why)\n"
+    )
+
+
 def test_what_was_not_checked_is_a_line_for_each_reason():
     stream = io.StringIO()
     why = "not activated"
     found = [unknown("visit", why), good("disk", "free"), unknown("hello", why)]
 
-    assert showing.as_lines(found, stream)
+    assert showing.as_lines(found, stream, whole=True)
 
     assert stream.getvalue() == (
         "ok    disk                free\n"

@@ -17,11 +17,14 @@ def manifest(**files):
 def test_changes_are_told_in_one_line():
     found = changes(manifest(a="1", b="1", c="1"), manifest(b="2", c="1", d="1"))
 
-    assert str(found) == "changed: b; new: d; gone: a"
+    assert str(found) == "1 changed: b; 1 new: d; 1 gone: a"
 
 
 def test_long_lists_are_cut():
-    assert str(changes({}, manifest(a="", b="", c="", d="", e=""))) == "new: a, b, c and 2 more"
+    paths = ("shop/bin/paster", "shop/bin/python", "shop/production.ini", "etc/init.d/shop")
+    assert str(changes({}, manifest(**dict.fromkeys(paths, "")))) == (
+        "4 new: shop, production.ini, ..."
+    )
 
 
 def test_damaged_manifest_is_no_obstacle():

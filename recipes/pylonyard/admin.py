@@ -119,6 +119,9 @@ def parser() -> Parser:
         "2 for a command line that it does not know, 130 after Ctrl-C.",
     )
     examined.add_argument("--json", action="store_true", help="for machines")
+    examined.add_argument(
+        "-v", "--all", action="store_true", help="a line for what is well, and not checked, too"
+    )
     stored = actions.add_parser("cache", help="show what the cache holds, and who uses it")
     stored.add_argument("--json", action="store_true", help="for machines")
     stored.add_argument("--clean", action="store_true", help="remove what no kept release needs")
@@ -146,7 +149,7 @@ def parser() -> Parser:
 
 
 def examine(
-    sandbox: Sandbox, activation: Activation, astray: Astray | None, *, as_json: bool
+    sandbox: Sandbox, activation: Activation, astray: Astray | None, words: argparse.Namespace
 ) -> int:
     # Those of a sandbox that was moved lead to where it was.
     lacking = "" if astray else toolbox.lacking("configupdater")
@@ -154,7 +157,9 @@ def examine(
     from pylonyard.doctor import command
 
     state = command.State(astray, lacking)
-    return command.examine(sandbox.releases, activation, sys.stdout, state, as_json=as_json)
+    return command.examine(
+        sandbox.releases, activation, sys.stdout, state, as_json=words.json, whole=words.all
+    )
 
 
 def lock(sandbox: Sandbox, words: argparse.Namespace) -> None:
@@ -221,7 +226,7 @@ def act(sandbox: Sandbox, words: argparse.Namespace, astray: Astray | None) -> i
             ),
             end="",
         ),
-        "doctor": lambda: examine(sandbox, activation, astray, as_json=words.json),
+        "doctor": lambda: examine(sandbox, activation, astray, words),
     }
     if words.action not in DOING:
         return actions[words.action]() or 0

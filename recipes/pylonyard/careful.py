@@ -62,6 +62,7 @@ class Buildout(buildout.Buildout):
     _current = ""
 
     def __init__(self, *words: Any, **named: Any) -> None:
+        self._last: list[str] = []
         with in_one_line(self):
             super().__init__(*words, **named)
             config_files.check(self, words[1] if len(words) > 1 else ())
@@ -83,6 +84,20 @@ class Buildout(buildout.Buildout):
         progress.clear()
         super()._print_picked_versions()
 
+    def say_last(self, line: str) -> None:
+        """Have a line be told when all else has been."""
+        self._last.append(line)
+
+    def _uninstall_part(self, part: str, options: Any) -> None:
+        """Tell of a part that is gone; that one is made anew is told as it is installed."""
+        level = self._logger.level
+        if part in self._parts and self._log_level >= logging.INFO:
+            self._logger.setLevel(logging.WARNING)
+        try:
+            super()._uninstall_part(part, options)
+        finally:
+            self._logger.setLevel(level)
+
     def install(self, args: Any) -> None:
         """Do what ``bin/buildout`` does, one run at a time."""
         layout = Layout.of(self)
@@ -92,6 +107,8 @@ class Buildout(buildout.Buildout):
             drafts.use(layout.cache)
             self._current = current(layout.directory)
             super().install(args)
+        for line in self._last:
+            log.info("%s", line)
         last_run.forget(layout.directory)
         try:
             self._keep_copy()

@@ -5,7 +5,7 @@ text once can use it in any sandbox that has the same sites.
 """
 
 import argparse
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +42,8 @@ def text(shell: str, own: argparse.ArgumentParser, sites: Iterable[str]) -> str:
         parsers[f"{name}-httpd"] = usages.httpd(name)
         parsers[f"{name}-cron"] = usages.cron(name)
     tree = [each for name, parser in parsers.items() for each in _tree((name,), parser)]
-    return {"bash": _bash, "zsh": _zsh, "fish": _fish}[shell](tree, list(parsers))
+    tree.append(_buildout())
+    return {"bash": _bash, "zsh": _zsh, "fish": _fish}[shell](tree, [*parsers, "buildout"])
 
 
 def sites_of(release: Path) -> list[str]:
@@ -65,20 +66,40 @@ def _tree(path: tuple[str, ...], parser: argparse.ArgumentParser) -> Iterator[Wo
         yield from _tree((*path, name), below)
 
 
-def _bash(tree: Iterable[Words], programs: Iterable[str]) -> str:
+def _buildout() -> Words:
+    """Return what may follow ``bin/buildout``, whose options are zc.buildout's to read."""
+    words = {
+        spelling.partition(" ")[0]: text
+        for spelled, text in usages.BUILDOUT_OPTIONS.items()
+        for spelling in spelled.split(", ")
+        if spelling.startswith("-")
+    }
+    return Words(("buildout",), words, ("-c",))
+
+
+def _table(tree: Iterable[Words], told: Callable[[Words], str]) -> str:
+    """Return the shell function that knows what may follow the words that it is given.
+
+    :param told: the assignment of these, in the language of the shell
+    """
     known = "\n".join(
-        f"        {sh(' '.join(each.path))}) words={sh(' '.join(each.words))};"
-        f" files={sh(' '.join(each.files))};;"
+        f"        {sh(' '.join(each.path))}) {told(each)}; files={sh(' '.join(each.files))};;"
         for each in tree
     )
     return f"""\
-# Completion of Pylonyard's programs for bash: source <(bin/pylonyard completion bash)
 _pylonyard_known() {{
     case "$1" in
 {known}
         *) return 1;;
     esac
-}}
+}}"""
+
+
+def _bash(tree: Iterable[Words], programs: Iterable[str]) -> str:
+    table = _table(tree, lambda each: f"words={sh(' '.join(each.words))}")
+    return f"""\
+# Completion of Pylonyard's programs for bash: source <(bin/pylonyard completion bash)
+{table}
 _pylonyard() {{
     local words files path="${{COMP_WORDS[0]##*/}}" word here=${{COMP_WORDS[COMP_CWORD]}} number
     for ((number = 1; number < COMP_CWORD; number++)); do
@@ -93,25 +114,28 @@ _pylonyard() {{
         mapfile -t COMPREPLY < <(compgen -W "$words" -- "$here")
     fi
 }}
+_pylonyard_python() {{
+    if [[ ${{COMP_CWORD}} -gt 1 && ${{COMP_WORDS[1]##*/}} == bootstrap.py ]]; then
+        COMP_WORDS=("${{COMP_WORDS[@]:1}}")
+        COMP_CWORD=$((COMP_CWORD - 1))
+        _pylonyard
+    elif declare -F _python > /dev/null; then
+        _python "$@"
+    fi
+}}
 complete -o bashdefault -o default -F _pylonyard {" ".join(map(sh, programs))}
+# What else there is for python3 is read before, and asked for all other files.
+declare -F _completion_loader > /dev/null && _completion_loader python3
+complete -o bashdefault -o default -F _pylonyard_python python3
 """
 
 
 def _zsh(tree: Iterable[Words], programs: Iterable[str]) -> str:
-    known = "\n".join(
-        f"        {sh(' '.join(each.path))}) choices=({_described(each.words)});"
-        f" files={sh(' '.join(each.files))};;"
-        for each in tree
-    )
+    table = _table(tree, lambda each: f"choices=({_described(each.words)})")
     return f"""\
 #compdef {" ".join(programs)}
 # Completion of Pylonyard's programs for zsh: source <(bin/pylonyard completion zsh)
-_pylonyard_known() {{
-    case "$1" in
-{known}
-        *) return 1;;
-    esac
-}}
+{table}
 _pylonyard() {{
     local place="${{words[1]:t}}" word number files
     local -a choices
@@ -126,7 +150,19 @@ _pylonyard() {{
         _describe word choices || _files
     fi
 }}
+_pylonyard_python() {{
+    if [[ CURRENT -gt 2 && "${{words[2]:t}}" == bootstrap.py ]]; then
+        shift words
+        (( CURRENT-- ))
+        _pylonyard
+    elif whence -w _python > /dev/null; then
+        _python
+    else
+        _default
+    fi
+}}
 compdef _pylonyard {" ".join(map(sh, programs))}
+compdef _pylonyard_python python3
 """
 
 
@@ -144,6 +180,9 @@ def _fish(tree: Iterable[Words], programs: Iterable[str]) -> str:
         "function __pylonyard_at",
         f"    set -l known {known}",
         "    set -l typed (commandline -opc)",
+        '    if string match -q "*python3" -- $typed[1]; and test (count $typed) -gt 1',
+        "        set -e typed[1]",
+        "    end",
         '    set -l path (string replace -r ".*/" "" -- $typed[1])',
         "    for word in $typed[2..-1]",
         '        contains -- "$path $word" $known; and set path "$path $word"',
@@ -152,10 +191,14 @@ def _fish(tree: Iterable[Words], programs: Iterable[str]) -> str:
         "end",
     ]
     for each in each_known:
-        program = f"complete -c {sh(each.path[0])} -n {sh('__pylonyard_at ' + ' '.join(each.path))}"
+        at = sh(f"__pylonyard_at {' '.join(each.path)}")
+        commands = [each.path[0], *(["python3"] if each.path[0] == "bootstrap.py" else [])]
         for word, help_text in each.words.items():
             told = f" -d {sh(' '.join(help_text.split()))}" if help_text else ""
-            lines.append(f"{program} {_spelled(word, word in each.files)}{told}")
+            lines += (
+                f"complete -c {sh(name)} -n {at} {_spelled(word, word in each.files)}{told}"
+                for name in commands
+            )
     return "\n".join([*lines, ""])
 
 

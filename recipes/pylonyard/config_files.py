@@ -7,6 +7,7 @@ wins, without a word.
 
 import bisect
 import difflib
+import logging
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
@@ -15,12 +16,17 @@ from typing import Any, TextIO
 
 from zc.buildout import UserError, buildout, configparser
 
+log = logging.getLogger("pylonyard")
+
 _open, _parse = buildout._open, configparser.parse
 
 HEADER = re.compile(r"\[\s*([^\s\[\]:{}]+)\s*(:[^\]]*)?\]")
 OPTION = re.compile(r"([^\s{}\[\]=:#;][^{}\[\]=:]*?)\s*=(?!>)")
 NEAR = 0.75
 """How alike two names are, from 0 to 1, if one may be meant by the other."""
+
+_overruled: list[str] = []
+"""What to warn of once lines can be told."""
 
 _read: dict[Path, list[str]] = {}
 """The lines of the files that were read, those first that overrule others."""
@@ -103,16 +109,18 @@ def _check_lines(path: Path, lines: Sequence[str]) -> None:
             problem = f"expected [section], got {line.strip()!r}, which has no closing bracket"
             raise UserError(f"{shown(path, number)}: {problem}")
     begun = [number for number, line in enumerate(lines, 1) if HEADER.match(line)]
-    first: dict[tuple[int, str], tuple[int, str]] = {}
+    first: dict[tuple[str, str], tuple[int, str]] = {}
     for header, name, number, value in options(lines):
         if name.endswith(("+", "-")):
             continue
-        # A section that begins anew overrules what it said before on purpose.
-        block = bisect.bisect(begun, number)
-        before, other = first.setdefault((block, name), (number, value))
-        if other != value:
-            problem = f"[{header}] {name}: set in line {before} already; keep one of them"
-            raise UserError(f"{shown(path, number)}: {problem}")
+        before, other = first.setdefault((header, name), (number, value))
+        if other == value:
+            continue
+        twice = f"{shown(path, number)}: [{header}] {name}: set in line {before} already"
+        if bisect.bisect(begun, number) == bisect.bisect(begun, before):
+            raise UserError(f"{twice}; keep one of them")
+        # Somebody may overrule on purpose, by a section that begins anew.
+        _overruled.append(f"{twice}, and the last one counts; better keep one of them")
 
 
 def options(lines: Iterable[str]) -> Iterator[tuple[str, str, int, str]]:
@@ -155,6 +163,8 @@ def check(run: Any, given: Iterable[tuple[str, str, str]]) -> None:
     :param given: section, option and value of each of the command line's
     :raises UserError: naming where it stands, and what is meant
     """
+    for line in _overruled:
+        log.warning("%s.", line)
     raw: Mapping[str, Mapping[str, str]] = run._raw
     written = {s for s in raw if any(_is_written(k) for k in run._annotated[s].values())}
     extended = bool(raw["buildout"].get("extensions", "").split())
@@ -198,5 +208,6 @@ def _is_mentioned(name: str, raw: Mapping[str, Mapping[str, str]]) -> bool:
 def prepare() -> None:
     """Have zc.buildout read its files through this."""
     _read.clear()
+    _overruled.clear()
     buildout._open = opened
     configparser.parse = parsed

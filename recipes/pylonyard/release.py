@@ -225,7 +225,8 @@ class Release(Recipe):
         self._link_commands()
         served = [self._served(site, left) for site in self.sites]
         for line in next_steps.found(self.layout.directory, number, served):
-            log.info("%s", line)
+            # After what buildout itself prints at the end, if it is ours.
+            getattr(self.buildout, "say_last", log.info)(line)
         if watch := settled.watching():
             watch.told = [UNCHANGED % self._named(number), *left.values()]
             directory = str(self.layout.directory)

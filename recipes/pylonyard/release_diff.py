@@ -49,14 +49,15 @@ class Changes:
     changed: tuple[str, ...]
 
     def __str__(self) -> str:
-        """Return all of them as a line, long lists cut."""
+        """Return how many there are as a short line, with the names of a few."""
         parts = (("changed", self.changed), ("new", self.added), ("gone", self.removed))
-        return "; ".join(f"{what}: {_some(paths)}" for what, paths in parts if paths)
+        return "; ".join(f"{len(paths)} {what}: {_some(paths)}" for what, paths in parts if paths)
 
 
 def _some(paths: tuple[str, ...]) -> str:
-    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
-    return ", ".join(paths[:3]) + more
+    """Return two names at most; of commands, which tell little, last."""
+    names = [path.rpartition("/")[2] for path in sorted(paths, key=lambda path: "bin/" in path)]
+    return ", ".join([*names[:2], *(["..."] if len(names) > 2 else [])])
 
 
 def changes(older: Mapping[str, Any], newer: Mapping[str, Any]) -> Changes:

@@ -22,11 +22,13 @@ SITE = {
     "setup": "run the application's setup-app",
 }
 
-SITE_STATUSES = """\
+_STATUSES = """\
 Exit status of status: 0 running and answering, 1 dead though it was started, 3 stopped,
 4 running without answering.  Of the others: 0 done, 1 failed, 2 no such action,
-3 not supported (reload), 4 not permitted, 5 not installed, 6 not configured.
+{}4 not permitted, 5 not installed, 6 not configured{}.
 """
+SITE_STATUSES = _STATUSES.format("3 not supported (reload), ", "")
+HTTPD_STATUSES = _STATUSES.format("", ", 7 not running")
 
 HTTPD = {
     "start": "start Apache; return once it answers",
@@ -37,33 +39,38 @@ HTTPD = {
     "status": "say whether it runs, and answers",
 }
 
-HTTPD_STATUSES = """\
-Exit status of status: 0 running and answering, 1 dead though it was started, 3 stopped,
-4 running without answering.  Of the others: 0 done, 1 failed, 2 no such action,
-4 not permitted, 5 not installed, 6 not configured, 7 not running.
-"""
-
 CRON = {
     "install": "write the block into your crontab, or write it anew",
     "remove": "take it out again",
     "show": "show the block",
 }
 
-BUILDOUT = """\
+BUILDOUT_OPTIONS = {
+    "-c FILE": "the configuration; without it the one that this sandbox is of",
+    "-o": "offline: all that is needed comes from the cache",
+    "-n, -N": "look for newer distributions, or do not",
+    "-v, -q": "tell more (-v also where an error arose), or less",
+    "SECTION:OPTION=VALUE": "set an option for this run alone, such as site:port=8081",
+    "--help": "show this",
+    "--version": "show the versions of Pylonyard and zc.buildout",
+    "--help-all": "show all that zc.buildout itself takes: commands, other options",
+}
+
+
+def _columns(options: Mapping[str, str]) -> str:
+    return "\n".join(
+        f"  {spelled:<18}{text}" if len(spelled) < 18 else f"  {spelled}\n{'':20}{text}"
+        for spelled, text in options.items()
+    )
+
+
+BUILDOUT = f"""\
 usage: buildout [OPTION ...] [SECTION:OPTION=VALUE ...]
 
 Make a release of what the configuration describes, and have it be the current one.
 
 options:
-  -c FILE           the configuration; without it the one that this sandbox is of
-  -o                offline: all that is needed comes from the cache
-  -n, -N            look for newer distributions, or do not
-  -v, -q            tell more (-v also where an error arose), or less
-  SECTION:OPTION=VALUE
-                    set an option for this run alone, such as site:port=8081
-  --help            show this
-  --version         show the versions of Pylonyard and zc.buildout
-  --help-all        show all that zc.buildout itself takes: commands, other options
+{_columns(BUILDOUT_OPTIONS)}
 
 What the site and the sandbox are operated with: bin/<site> --help, bin/pylonyard --help.
 """

@@ -337,7 +337,7 @@ def test_rollback_takes_everything_back(serving, request):
     noted = json.loads(next(serving.path("/var/lib/pylonyard").glob("*/note.json")).read_text())
     assert (noted["release"], noted["configuration"]) == (1, "staging.cfg")
     assert [each["release"] for each in noted["history"]] == [1, 2, 1]
-    assert "changed: " in listed[1]
+    assert " 2 changed: " in listed[1]
 
 
 def test_rollback_itself_takes_a_moment(machine, second):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -524,6 +525,11 @@ def test_good_certificate_is_green(machine):
 
 def test_healthy_site_has_no_red_line(machine):
     finished = machine.pylonyard("doctor")
+    last = finished.stdout.splitlines()[-1]
+    assert re.fullmatch(r"nothing is red; \d+ ok, \d+ not checked \(--all .*", last), last
+    assert "  visit " not in finished.stdout
+
+    finished = machine.pylonyard("doctor", "--all")
 
     assert finished.returncode == 0, finished.stdout
     assert finished.stdout.splitlines()[-1] == "nothing is red"

@@ -40,11 +40,16 @@ def examine(
     state: State | None = None,
     *,
     as_json: bool = False,
+    whole: bool = False,
 ) -> int:
-    """Tell all findings; return 1 if one is red."""
+    """Tell what is found; return 1 if something is red.
+
+    :param whole: whether each finding has a line; as JSON all are there anyway
+    """
     found = examined(releases, activation, state or State())
-    show = showing.as_json if as_json else showing.as_lines
-    return 0 if show(found, stream) else 1
+    if as_json:
+        return 0 if showing.as_json(found, stream) else 1
+    return 0 if showing.as_lines(found, stream, whole=whole) else 1
 
 
 def examined(

@@ -1,7 +1,8 @@
 """Findings as lines for people, or as JSON for machines."""
 
 import json
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import TextIO
 
 from pylonyard import progress
@@ -29,9 +30,12 @@ def _one_line(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
-def as_lines(findings: Iterable[Finding], stream: TextIO) -> bool:
-    """Write findings as they come; return whether none is red."""
-    site, red = None, 0
+def as_lines(findings: Iterable[Finding], stream: TextIO, *, whole: bool = False) -> bool:
+    """Write findings as they come; return whether none is red.
+
+    :param whole: whether those that nobody has to do anything about have lines, too
+    """
+    site, red, folded = None, 0, Counter[bool | None]()
     grey: dict[str, list[str]] = {}
     coloured = progress.is_coloured(stream)
     for finding in findings:
@@ -40,15 +44,25 @@ def as_lines(findings: Iterable[Finding], stream: TextIO) -> bool:
             _write_grey(grey, stream, coloured=coloured)
             site = finding.site
             stream.write(f"{site}:\n" if site else "")
-        if finding.ok is None and not finding.advice:
+        is_quiet = finding.ok is not False and not finding.advice
+        if is_quiet and not whole:
+            folded[finding.ok] += 1
+        elif is_quiet and finding.ok is None:
             grey.setdefault(finding.text, []).append(finding.check)
-            continue
-        stream.write(line(finding, coloured=coloured) + "\n")
-        stream.flush()
+        else:
+            stream.write(line(finding, coloured=coloured) + "\n")
+            stream.flush()
         red += finding.ok is False
     _write_grey(grey, stream, coloured=coloured)
-    stream.write(f"{red} red\n" if red else "nothing is red\n")
+    stream.write((f"{red} red" if red else "nothing is red") + _told(folded) + "\n")
     return not red
+
+
+def _told(folded: Mapping[bool | None, int]) -> str:
+    """Return how many findings have no line, and how to see them."""
+    told = [f"{folded[True]} ok"] if folded.get(True) else []
+    told += [f"{folded[None]} not checked"] if folded.get(None) else []
+    return f"; {', '.join(told)} (--all shows each, and why)" if told else ""
 
 
 def _write_grey(grey: dict[str, list[str]], stream: TextIO, *, coloured: bool) -> None:
