@@ -71,7 +71,31 @@ def test_change_of_what_is_active_is_refused(releases, monkeypatch):
     assert refusal(releases, TRIED, " -c buildout.cfg") == (
         "shop is active as production, mod_wsgi, account shop (release 1 of production.cfg), and "
         "this run would make it development, proxy, account jim; go on with bin/buildout -c "
-        "production.cfg, or, if it is meant: bin/buildout -c buildout.cfg release:change=allow"
+        "production.cfg, or, if it is meant, first: sudo bin/pylonyard deactivate"
+    )
+
+
+def test_other_configuration_of_the_same_account_has_two_ways(releases, monkeypatch):
+    noted(monkeypatch, release=1, configuration="production.cfg")
+
+    assert refusal(releases, MODE, " -c staging.cfg").endswith(
+        "; go on with bin/buildout -c production.cfg, or, if it is meant: bin/buildout -c "
+        "staging.cfg release:change=allow"
+    )
+
+
+def test_account_of_what_is_active_stays_be_another_meant(releases, monkeypatch):
+    noted(monkeypatch, release=1)
+    changeover.expect_account_kept(releases, {"shop": MODE, "blog": TRIED})
+    other = NotedSite("production", "mod_wsgi", "other")
+
+    with pytest.raises(ActivationError) as caught:
+        changeover.expect_account_kept(releases, {"shop": other})
+
+    assert str(caught.value) == (
+        "shop is active as production, mod_wsgi, account shop (release 1), and this run would make "
+        "it production, mod_wsgi, account other; if it is meant, first: sudo bin/pylonyard "
+        "deactivate"
     )
 
 
@@ -113,6 +137,7 @@ def test_change_of_what_neither_runs_nor_is_active_is_told(releases, monkeypatch
         "account jim"
     ]
     assert changeover.expect_none(*places, {"blog": TRIED}, "") == [
-        "shop (development, proxy, account jim) is not in this release any more"
+        "shop (development, proxy, account jim) is not in this release any more; its data and "
+        "secrets stay in var/data/shop and var/secrets/shop"
     ]
     assert changeover.expect_none(*places, {"shop": TRIED}, "") == []

@@ -1,4 +1,5 @@
 import os
+import shutil
 
 import pytest
 from pylonyard.releases import NoRelease, Releases, link_commands, occupied
@@ -208,3 +209,13 @@ def test_command_of_the_sandbox_is_a_file_that_needs_no_current_release(releases
     assert occupied(commands, releases.current, ["pylonyard"]) == []
     place.write_text("mine")
     assert occupied(commands, releases.current, ["pylonyard"]) == ["pylonyard"]
+
+
+def test_number_of_a_release_that_was_removed_by_hand_is_given_to_no_other(releases):
+    for expected in (1, 2):
+        assert made(releases) == expected
+    shutil.rmtree(releases.path(2))
+
+    assert made(releases) == 3
+    with releases.draft() as folder:
+        assert releases.publish(folder, used={7, 5}) == 8

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 from pylonyard import rollback_target
@@ -102,8 +103,8 @@ def test_release_that_was_removed_since_is_passed_over(sandbox):
     place.releases.prune(5)
 
     assert none_earlier(place) == (
-        "no earlier release was ever active for production; to go to one that never was: "
-        "bin/pylonyard rollback 7"
+        "no earlier release was active for production since the first activation; to go to one "
+        "that was not: bin/pylonyard rollback 7"
     )
 
 
@@ -111,8 +112,8 @@ def test_first_that_is_active_has_none_before(sandbox):
     place = sandbox(PRODUCTION, PRODUCTION, active=[2])
 
     assert none_earlier(place) == (
-        "no earlier release was ever active for production; to go to one that never was: "
-        "bin/pylonyard rollback 1"
+        "no earlier release was active for production since the first activation; to go to one "
+        "that was not: bin/pylonyard rollback 1"
     )
 
 
@@ -144,9 +145,17 @@ def test_number_over_a_change_is_refused_and_names_both(sandbox):
 
     assert refused(place, 1) == (
         "shop is production, mod_wsgi, account shop (release 2), and release 1 has it as "
-        "development, proxy, account me; to change that on purpose: "
-        "bin/pylonyard rollback 1 --change-environment"
+        "development, proxy, account me; to change that on purpose, first: sudo bin/pylonyard "
+        "deactivate"
     )
+
+
+def test_account_of_what_is_active_stays_be_another_meant(sandbox):
+    place = sandbox(DEVELOPMENT, STAGING, PRODUCTION, active=[3])
+    rollback_target.expect_alike(place, Standing.of(place), 2, may_change=True)
+
+    with pytest.raises(ActivationError, match="first: sudo bin/pylonyard deactivate"):
+        rollback_target.expect_alike(place, Standing.of(place), 1, may_change=True)
 
 
 @pytest.mark.parametrize(
@@ -174,3 +183,10 @@ def test_number_without_a_change_is_let_through(sandbox, other):
     place = sandbox(other, PRODUCTION, active=[2])
 
     rollback_target.expect_alike(place, Standing.of(place), 1)
+
+
+def test_release_that_was_removed_by_hand_is_gone_back_from(sandbox):
+    place = sandbox(PRODUCTION, PRODUCTION, active=[1, 2])
+    shutil.rmtree(place.releases.path(2))
+
+    assert earlier(place) == 1

@@ -19,6 +19,8 @@ MACHINE = Tree(Path("/"))
 
 OPTION_OF_RELEASE = "release:change=allow"
 
+MEANT_FIRST = "if it is meant, first: sudo bin/pylonyard deactivate"
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -56,13 +58,13 @@ def expect_none(
     :param words: what the run is called with, for the advice
     :raises ActivationError: in one line, naming what is, what it would become, and the way
     """
-    sandbox = releases.current.parent
-    allowing = f"bin/buildout{words} {OPTION_OF_RELEASE}"
-    standing = active(releases, sandbox)
+    standing = active(releases, releases.current.parent)
     if standing and (found := dict(changes(standing, wanted))):
-        kept = f"bin/buildout -c {standing.configuration}" if standing.configuration else ""
-        way = f"go on with {kept}, or, " if kept and kept not in allowing else ""
-        way += f"if it is meant: {allowing}"
+        way = f"if it is meant: bin/buildout{words} {OPTION_OF_RELEASE}"
+        if new_accounts(standing, wanted):
+            way = MEANT_FIRST
+        if standing.configuration and f" -c {standing.configuration}" != words:
+            way = f"go on with bin/buildout -c {standing.configuration}, or, {way}"
         raise ActivationError(refusal(standing, found, "is active", way))
     number = releases.current_number()
     here = None if number is None else current(releases, number)
@@ -74,10 +76,33 @@ def expect_none(
     return [_told(name, here.sites[name], wanted.get(name)) for name in found]
 
 
+def new_accounts(standing: Standing, wanted: Mapping[str, NotedSite]) -> dict[str, str]:
+    """Return the sites that would get another account, and what they would become.
+
+    Not be it on purpose while they are active: what serves goes on to write its data.
+    """
+    return {
+        name: f"make it {wanted[name]}"
+        for name, was in standing.sites.items()
+        if name in wanted and was.is_of_another(wanted[name])
+    }
+
+
+def expect_account_kept(releases: Releases, wanted: Mapping[str, NotedSite]) -> None:
+    """Check that no site that is active gets another account.
+
+    :raises ActivationError: in one line, naming both, and the way
+    """
+    standing = active(releases, releases.current.parent)
+    if standing and (found := new_accounts(standing, wanted)):
+        raise ActivationError(refusal(standing, found, "is active", MEANT_FIRST))
+
+
 def _told(name: str, was: NotedSite, becomes: NotedSite | None) -> str:
     """Return the line that tells of a change that is allowed, since nothing serves."""
     if becomes is None:
-        return f"{name} ({was}) is not in this release any more"
+        kept = f"its data and secrets stay in var/data/{name} and var/secrets/{name}"
+        return f"{name} ({was}) is not in this release any more; {kept}"
     return f"{name} is {becomes} in this release; it was {was}"
 
 

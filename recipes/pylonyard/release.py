@@ -123,11 +123,12 @@ class Release(Recipe):
     def _expect_grounds(self, told: list[Mapping[str, str]]) -> None:
         """Check, before anything is made, that the run may be, and can go on to its end."""
         wanted = {s["name"]: NotedSite(s["environment"], s["mode"], s["user"]) for s in told}
-        if self.settings.change == "refuse":
-            self.told += self._changed(wanted)
-        elif self.buildout._annotated[self.name]["change"].source != "COMMAND_LINE_VALUE":
+        is_meant = self.settings.change == "allow"
+        source = self.buildout._annotated[self.name]["change"].source if is_meant else ""
+        if is_meant and source != "COMMAND_LINE_VALUE":
             place = "change: expected refuse but on the command line, for a run alone, got 'allow'"
             raise OptionError(self.name, [place])
+        self.told += self._changed(wanted, is_meant=is_meant)
         layout, environments = self.layout, {site["environment"] for site in told}
         if environments != {"development"} and (why := ownership.root_problem(layout.directory)):
             raise UserError(f"[{self.name}] {why}")
@@ -141,10 +142,13 @@ class Release(Recipe):
         if problems:
             raise OptionError(self.name, [f"sites: {problem}" for problem in problems])
 
-    def _changed(self, wanted: Mapping[str, NotedSite]) -> list[str]:
+    def _changed(self, wanted: Mapping[str, NotedSite], *, is_meant: bool) -> list[str]:
         named = configuration.named(sys.argv[1:])
         words = f" -c {named}" if named else ""
         try:
+            if is_meant:
+                changeover.expect_account_kept(self.releases, wanted)
+                return []
             return changeover.expect_none(self.releases, self.layout.bin, wanted, words)
         except ActivationError as error:
             raise UserError(f"[{self.name}] {error}") from error
@@ -344,7 +348,7 @@ class Release(Recipe):
                     environments=self._environments(),
                     setup={s.name: s.setup.database for s in self.sites if s.setup},
                 )
-                number = self.releases.publish(folder)
+                number = self.releases.publish(folder, self._known())
             self.releases.prune(self.settings.keep, self._needed())
         except OSError as error:
             where = reason(error, self.layout.releases)
@@ -354,11 +358,21 @@ class Release(Recipe):
     def _needed(self) -> Collection[int]:
         """Return the releases that stay: what is active, and what a rollback goes to."""
         try:
-            noted = note.read(Tree(Path("/")), self.layout.directory)
+            noted = self._noted()
         except (ActivationError, OSError):
             # Whoever may not know which it is shall not remove it.
             return self.releases.numbers()
         return noted.needed if noted else ()
+
+    def _known(self) -> Collection[int]:
+        """Return the releases that are noted as active once: none may have their numbers."""
+        with suppress(ActivationError, OSError):
+            noted = self._noted()
+            return {each.release for each in noted.history} if noted else ()
+        return ()
+
+    def _noted(self) -> note.Note | None:
+        return note.read(Tree(Path("/")), self.layout.directory)
 
     def _lenient(self) -> bool:
         """Tell whether a file may go live unchecked."""

@@ -52,12 +52,16 @@ class Releases:
         return sorted(int(name) for name in names if _NUMBER.fullmatch(name))
 
     def current_number(self) -> int | None:
+        number = self.linked_number()
+        return number if number is not None and self.path(number).is_dir() else None
+
+    def linked_number(self) -> int | None:
+        """Return the release that ``current`` leads to, be it gone."""
         try:
             name = Path(os.readlink(self.current)).name
         except OSError:
             return None
-        is_number = _NUMBER.fullmatch(name) and (self.folder / name).is_dir()
-        return int(name) if is_number else None
+        return int(name) if _NUMBER.fullmatch(name) else None
 
     def path(self, number: int) -> Path:
         return self.folder / str(number)
@@ -95,10 +99,13 @@ class Releases:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def publish(self, draft: Path) -> int:
-        """Make the draft the newest release and ``current``; return its number."""
+    def publish(self, draft: Path, used: Collection[int] = ()) -> int:
+        """Make the draft the newest release and ``current``; return its number.
+
+        :param used: numbers that are known of releases which may be gone
+        """
         os.sync()
-        number = max(self.numbers(), default=0) + 1
+        number = max([*self.numbers(), *used, self.linked_number() or 0]) + 1
         draft.rename(self.path(number))
         self.flip(number)
         return number

@@ -43,7 +43,8 @@ def earlier(activation: Activation, standing: Standing) -> int:
     :raises NoRelease: if there is none
     """
     releases, note = activation.releases, standing.note
-    before = [n for n in releases.numbers() if n < (releases.current_number() or 0)]
+    current = releases.linked_number()
+    before = [n for n in releases.numbers() if current is None or n < current]
     if not before:
         raise NoRelease("there is no earlier release to return to")
     active = {
@@ -58,25 +59,30 @@ def earlier(activation: Activation, standing: Standing) -> int:
         raise NoRelease(f"there is no earlier release for {_told(standing.sites)} to return to")
     if note is not None and note.is_whole:
         raise NoRelease(
-            f"no earlier release was ever active for {_told(standing.sites)}; to go to one "
-            f"that never was: bin/pylonyard rollback {made[-1]}"
+            f"no earlier release was active for {_told(standing.sites)} since the first "
+            f"activation; to go to one that was not: bin/pylonyard rollback {made[-1]}"
         )
     return made[-1]
 
 
-def expect_alike(activation: Activation, standing: Standing, number: int) -> None:
+def expect_alike(
+    activation: Activation, standing: Standing, number: int, *, may_change: bool = False
+) -> None:
     """Check that a release makes of each site what it is.
 
+    :param may_change: whether that is meant; the account of what is active stays all the same
     :raises ActivationError: naming both, and how it is done on purpose
     """
     target = _sites(activation, number)
     for name in sorted(target.keys() & standing.sites.keys()):
         here, there = standing.sites[name], target[name]
-        if here.differs_from(there):
+        command = f"bin/pylonyard rollback {number} {ON_PURPOSE}"
+        is_kept = standing.note is not None and here.is_of_another(there)
+        way = ", first: sudo bin/pylonyard deactivate" if is_kept else f": {command}"
+        if is_kept or (here.differs_from(there) and not may_change):
             raise ActivationError(
                 f"{name} is {here} (release {standing.release}), and release {number} has it as "
-                f"{there}; to change that on purpose: "
-                f"bin/pylonyard rollback {number} {ON_PURPOSE}"
+                f"{there}; to change that on purpose{way}"
             )
 
 

@@ -43,8 +43,8 @@ def rollback(
     if os.geteuid() == 0:
         _expect_trust([activation.sandbox, releases.folder, bin_folder], folders)
     sites = _whole(folders[1], number).sites
-    if wanted is not None and not may_change:
-        rollback_target.expect_alike(activation, standing, number)
+    if wanted is not None:
+        rollback_target.expect_alike(activation, standing, number, may_change=may_change)
     # A scratch tree has no servers: those that run are the machine's.
     offered = os.listdir(folders[1] / "bin")
     going = leaving.commands(folders[0], offered) if activation.tree.is_machine else {}

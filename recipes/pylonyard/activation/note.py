@@ -45,6 +45,10 @@ class NotedSite:
         pairs = ((vars(self)[name], vars(other)[name]) for name in vars(self))
         return any(one != two and bool(one) and bool(two) for one, two in pairs)
 
+    def is_of_another(self, other: "NotedSite") -> bool:
+        """Tell whether its account is another; what is not known is no difference."""
+        return bool(self.account and other.account) and self.account != other.account
+
     def __str__(self) -> str:
         told = [self.environment or "an unknown environment", self.mode or "without Apache"]
         return ", ".join([*told, f"account {self.account}"])
