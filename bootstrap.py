@@ -41,6 +41,7 @@ if sys.version_info < OLDEST_PYTHON:
 
 sys.path.insert(0, str(RECIPES))
 from pylonyard import (  # noqa: E402
+    accounts,
     cache_record,
     configuration,
     debian_packages,
@@ -394,7 +395,8 @@ if __name__ == "__main__":
     except Exception as error:
         line = limits.told(error)
         if isinstance(error, OSError) and error.errno in drafts.UNWRITABLE:
-            line = f"cannot write {reason(error, CHECKOUT)}"
+            way = accounts.way_back(error)
+            line = f"cannot write {reason(error, CHECKOUT)}{'; ' if way else ''}{way}"
         if not line:
             raise
         fail(line)

@@ -32,8 +32,9 @@ def test_data_of_another_account_are_told_before_anything_is_made(var):
 
     assert ownership.data_problem(site("root"), var) == ""
     assert ownership.data_problem(site("nobody"), var) == (
-        f"nobody cannot write {var}/data/shop, of root; use a checkout of its own, or, if it "
-        f"shall go on with these: chown -Rh nobody: {var}/data/shop"
+        f"nobody cannot write {var}/data/shop, of root; use a checkout of its own below /srv: "
+        f"docs/on-a-real-server.rst, or, if it shall go on with these: chown -Rh nobody: "
+        f"{var}/data/shop"
     )
 
 
@@ -47,8 +48,9 @@ def test_file_that_a_run_as_root_left_is_told(var):
     (var / "log/shop.log").touch()
 
     assert ownership.data_problem(site("nobody"), var) == (
-        f"nobody cannot write {var}/log/shop.log, of root; use a checkout of its own, or, if it "
-        f"shall go on with these: chown -Rh nobody: {var}/log/shop.log"
+        f"nobody cannot write {var}/log/shop.log, of root; use a checkout of its own below /srv: "
+        f"docs/on-a-real-server.rst, or, if it shall go on with these: chown -Rh nobody: "
+        f"{var}/log/shop.log"
     )
 
 
@@ -57,7 +59,7 @@ def test_account_that_is_not_there_owns_nothing(var):
 
     assert ownership.data_problem(site("nosuchaccount"), var) == (
         f"nosuchaccount cannot write {var}/data/shop, of {US}, and is no account of this machine "
-        "yet; use a checkout of its own"
+        "yet; use a checkout of its own below /srv: docs/on-a-real-server.rst"
     )
 
 

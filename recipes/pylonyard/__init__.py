@@ -13,4 +13,11 @@ may build on without reading further: ``recipe`` (buildout's protocol),
 ``eggs`` (zc.buildout's installer), ``running`` (other programs).
 """
 
+import os
+import sys
+
+if os.geteuid() == 0 and os.stat(__file__).st_uid != 0:
+    # What root leaves in another's checkout, its owner could not remove.
+    sys.dont_write_bytecode = True
+
 __version__ = "0.1.0"

@@ -1,8 +1,10 @@
 """The accounts that sites run as, be they on this machine yet or not."""
 
+import errno
 import grp
 import os
 import pwd
+import shlex
 from pathlib import Path
 
 MAKING = "useradd --system --user-group --no-create-home --shell /usr/sbin/nologin"
@@ -67,6 +69,32 @@ def called(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return str(uid)
+
+
+def way_back(error: OSError) -> str:
+    """Return how we have back what another account left in a place of ours; '' if it is not so.
+
+    What is in ``var`` may be a site's, and is to stay so.
+    """
+    us, name = os.geteuid(), error.filename
+    if us == 0 or error.errno not in (errno.EACCES, errno.EPERM) or not isinstance(name, str):
+        return ""
+    theirs = None
+    for place in (Path(os.path.abspath(name)), *Path(os.path.abspath(name)).parents):
+        owner = _owner(place)
+        if owner == us and theirs:
+            # Groups stay: files with secrets have that of a site's account.
+            giving = by_root(shlex.join(["chown", "-Rh", called(us), str(theirs)]))
+            return f"what {called(_owner(theirs) or 0)} left there is had back with: {giving}"
+        theirs = place if owner not in (None, us) and place.name != "var" else None
+    return ""
+
+
+def _owner(path: Path) -> int | None:
+    try:
+        return path.lstat().st_uid
+    except OSError:
+        return None
 
 
 def is_home(path: Path) -> bool:

@@ -18,6 +18,7 @@ import zc.buildout.easy_install
 from zc.buildout import UserError, buildout
 
 from pylonyard import (
+    accounts,
     cache_record,
     complaints,
     config_files,
@@ -49,7 +50,8 @@ def in_one_line(run: Any = None) -> Iterator[None]:
     except Exception as error:
         line = complaints.told(error, run) or limits.told(error) or None
         if isinstance(error, OSError) and error.errno in drafts.UNWRITABLE:
-            line = f"cannot write {reason(error, os.getcwd())}; mend that, and run again"
+            way = accounts.way_back(error) or "mend that, and run again"
+            line = f"cannot write {reason(error, os.getcwd())}; {way}"
         if line is None or (isinstance(error, UserError) and str(error) == line):
             raise
         raise UserError(line) from error

@@ -12,10 +12,13 @@ from pathlib import Path
 
 from pylonyard import accounts
 from pylonyard.activation.access import WRITE
+from pylonyard.activation.trust import PAGE
 from pylonyard.activation.world import Account
 from pylonyard.errors import UserError
 from pylonyard.grounds import READ, Described, may, on_machine
 from pylonyard.layout import Layout
+
+OWN_CHECKOUT = f"use a checkout of its own below /srv: {PAGE}"
 
 
 def written(var: Path, site: str) -> Mapping[Path, int]:
@@ -33,8 +36,8 @@ def data_problem(site: Described, var: Path) -> str:
     if accounts.is_ours(site.user):
         return f"{found}; what another account left there is had back with: {giving}"
     if accounts.entry(site.user) is None:
-        return f"{found}, and is no account of this machine yet; use a checkout of its own"
-    return f"{found}; use a checkout of its own, or, if it shall go on with these: {giving}"
+        return f"{found}, and is no account of this machine yet; {OWN_CHECKOUT}"
+    return f"{found}; {OWN_CHECKOUT}, or, if it shall go on with these: {giving}"
 
 
 def _unwritten(who: Account, name: str, var: Path) -> Iterator[Path]:
@@ -52,14 +55,21 @@ def _files(folder: Path, name: str, var: Path) -> Iterator[Path]:
     """Yield what a site has in a folder, links left out."""
     shared = folder != var / "data" / name
     names = (f"{name}.log", f"{name}-server.log", f"{name}.lock", f"{name}.wanted")
-    found = (folder / each for each in names) if shared else sorted(folder.iterdir())
-    for path in found:
+    for path in (folder / each for each in names) if shared else _entries(folder):
         try:
             mode = path.lstat().st_mode
         except OSError:
             continue
         if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
             yield path
+
+
+def _entries(folder: Path) -> list[Path]:
+    """Return what is in a folder; nothing if we may not look."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
 
 
 def is_empty(folder: Path) -> bool:
