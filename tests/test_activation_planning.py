@@ -8,6 +8,7 @@ from pylonyard.activation.effects import Effects
 from pylonyard.activation.entries import ABSENT, Entry
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.planning import plan
+from pylonyard.activation.servers import Servers
 from pylonyard.activation.sources import Release, Site, Source
 from pylonyard.activation.steps import Serve, Share
 from pylonyard.activation.tree import Tree
@@ -92,9 +93,9 @@ def test_plan_is_what_a_person_would_type():
         "a2ensite shop",
         "update-rc.d shop defaults",
         "sh -n /etc/init.d/shop",
+        "apache2ctl configtest",
         "/etc/init.d/shop start",
         "install -o root -g root -m 0644 /srv/shop/releases/3/etc/cron.d/shop /etc/cron.d/shop",
-        "apache2ctl configtest",
         "apache2ctl graceful",
         "curl --include --header 'Host: shop.example.org' http://127.0.0.1:80/",
     ]
@@ -179,9 +180,40 @@ def test_apache_that_does_not_run_is_started():
 def test_scratch_tree_starts_no_server():
     made = plan(Release(3, RELEASE, (site(),), FILES), world(root=Path("/x"), runs_apache=False))
 
-    assert commands(made)[-1] == "apache2ctl configtest"
+    assert "apache2ctl configtest" in commands(made)
     assert "/etc/init.d/shop start" not in commands(made)
     assert made.notes == ("the Apache of /x does not run, so nothing is reloaded",)
+
+
+@pytest.mark.parametrize(
+    ("running", "servers", "served"),
+    [
+        (set(), Servers(), ["/etc/init.d/shop start"]),
+        (set(), Servers(moved={"shop"}), ["/etc/init.d/shop restart"]),
+        ({"shop"}, Servers(outdated={"shop"}), ["/etc/init.d/shop try-restart"]),
+        ({"shop"}, Servers(), []),
+    ],
+)
+def test_server_is_brought_to_where_the_release_has_it(running, servers, served):
+    seen = world(running=frozenset(running), servers=servers)
+
+    made = commands(plan(Release(3, RELEASE, (site(),), FILES), seen))
+
+    assert [line for line in made if line.startswith("/etc/init.d/shop ")] == served
+    configtest = made.index("apache2ctl configtest")
+    assert all(configtest < made.index(line) < made.index("apache2ctl graceful") for line in served)
+
+
+def test_port_of_somebody_else_is_not_given_to_visitors():
+    seen = world(running=frozenset({"shop"}), servers=Servers(taken={"shop": "process 7 (x)"}))
+
+    with pytest.raises(ActivationError) as caught:
+        plan(Release(3, RELEASE, (site(),), FILES), seen)
+
+    assert str(caught.value) == (
+        "shop: port 8080 is taken by process 7 (x): end that, or set another port in [site] and "
+        "run bin/buildout"
+    )
 
 
 def test_changed_cron_entry_reloads_nothing():

@@ -1,6 +1,10 @@
 import contextlib
+import json
 import os
+import pwd
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -93,20 +97,45 @@ def test_several_sites_are_activated_by_one_line(tmp_path, monkeypatch):
     assert next_steps.found(tmp_path, 1, sites) == [ACTIVATE]
 
 
+def described(sandbox):
+    """Write the description of the site's server."""
+    (sandbox / "current/shop").mkdir(parents=True)
+    values = dict.fromkeys(("paster", "ini", "log", "application-log", "run", "data"), "/x")
+    values |= {"name": "shop", "sandbox": str(sandbox), "port": 1}
+    (sandbox / "current/shop/server.json").write_text(json.dumps(values))
+
+
 def test_other_program_at_the_port_is_named(tmp_path):
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as other:
         site = BY_APACHE._replace(port=other.getsockname()[1])
         seen, who = next_steps.look(Path("/nowhere"), site)
         assert (seen, who) == (UNSEEN, "")
 
-        (tmp_path / "current/shop").mkdir(parents=True)
-        keys = ("paster", "ini", "log", "application-log", "run", "data")
-        pairs = ", ".join(f'"{key}": "/x"' for key in keys)
-        text = f'{{"name": "shop", "sandbox": "/x", "port": 1, {pairs}}}'
-        (tmp_path / "current/shop/server.json").write_text(text)
+        described(tmp_path)
         seen, who = next_steps.look(tmp_path, site)
 
     assert (seen, who.partition(" (")[0]) == (TAKEN, f"process {os.getpid()}")
+
+
+def test_site_that_runs_at_its_port_of_before_is_restarted(tmp_path):
+    known = f"{tmp_path}:shop"
+    marks = {"PYLONYARD_SUPERVISOR": known, "PYLONYARD_FOREGROUND": known}
+    account = pwd.getpwuid(os.geteuid()).pw_name
+    site = TRIED._replace(port=1, user=account)
+    described(tmp_path)
+    for mark, seen in zip(marks, (EARLIER, FOREGROUND), strict=True):
+        with subprocess.Popen(["sleep", "60"], env={mark: known}) as server:
+            assert next_steps.look(tmp_path, site) == (seen, "")
+            server.kill()
+
+
+def test_private_apache_at_its_port_of_before_reads_its_files_again(tmp_path):
+    site = BY_APACHE._replace(port=1)
+    described(tmp_path)
+    config = tmp_path / "current/shop/httpd.conf"
+    words = [sys.executable, "-c", "input()", config]
+    with subprocess.Popen(words, stdin=subprocess.PIPE):
+        assert next_steps.look(tmp_path, site) == (EARLIER, "")
 
 
 def test_free_port_is_free():

@@ -26,7 +26,7 @@ from pylonyard.running import PROGRAM_PATH, completed, last_line
 from pylonyard.server import limits
 from pylonyard.server.errors import ServerError, interrupted
 from pylonyard.server.files import finish, open_plainly, read_plainly, settle_standard_files
-from pylonyard.server.processes import Handle
+from pylonyard.server.processes import Handle, started
 
 PATIENCE = 30.0
 """Seconds to wait for an answer, or for an end."""
@@ -105,7 +105,8 @@ def _where_it_stands(httpd: Httpd, word: str) -> Httpd:
 
 def start(httpd: Httpd) -> int:
     """Start it, unless it runs; return once it answers."""
-    if running(httpd):
+    if pid := running(httpd):
+        _expect_served(httpd, pid)
         return _say(httpd, "is running already")
     _check(httpd)
     for port in httpd.ports:
@@ -115,6 +116,15 @@ def start(httpd: Httpd) -> int:
         raise ControlError(last_line(output.stdout) or f"cannot start{_limit(httpd)}", FAILED)
     _await_answer(httpd)
     return _say(httpd, f"answers on {_addresses(httpd)}")
+
+
+def _expect_served(httpd: Httpd, pid: int) -> None:
+    """Check that an Apache that runs has not kept the ports of an earlier release."""
+    silent = [port for port in httpd.ports if not answers(httpd, port)]
+    begun, release = started(pid), Path(httpd.config).parents[1]
+    if silent and begun and release.is_symlink() and begun < release.lstat().st_mtime:
+        told = f"runs as it was set up before, not on 127.0.0.1:{silent[0]}"
+        raise ControlError(f"{told}: bin/{httpd.name}-httpd graceful")
 
 
 def stop(httpd: Httpd) -> int:

@@ -73,7 +73,7 @@ def told(command: str, what: str) -> str:
 
 def look(directory: Path, site: Served) -> tuple[int, str]:
     """Return what is at the port of a site, and who, if that is none of ours."""
-    if not _is_any_listening(site.port):
+    if not _is_any_listening(site.port) and not _has_any(directory, site):
         return DOWN, ""
     from pylonyard.server import listening, sight
     from pylonyard.server.errors import ServerError
@@ -81,20 +81,24 @@ def look(directory: Path, site: Served) -> tuple[int, str]:
 
     source = directory / "current" / site.name / "server.json"
     try:
-        if not listening.inodes(site.host, site.port):
-            return DOWN, ""
         settings = load(source)
-        if site.by_apache:
-            return (EARLIER, "") if _has_private(directory, site) else _stranger(site)
-        if not accounts.can_be_taken(site.user):
+        if site.by_apache and _has_private(directory, site):
+            return EARLIER, ""
+        if not site.by_apache and not accounts.can_be_taken(site.user):
             return UNSEEN, ""
-        seen = sight.look(settings)
+        sockets = listening.inodes(site.host, site.port)
+        if site.by_apache:
+            return _stranger(site) if sockets else (DOWN, "")
+        account = accounts.entry(site.user)
+        seen = sight.look(settings, account.pw_uid if account else None)
     except (OSError, ServerError):
         return UNSEEN, ""
     if seen.foreground:
         return FOREGROUND, ""
-    if not seen.everything:
+    if sockets and not sight.holds(seen, sockets):
         return _stranger(site)
+    if not seen.everything:
+        return DOWN, ""
     flipped = os.lstat(directory / "current").st_mtime
     return (THIS if seen.since and seen.since > flipped else EARLIER), ""
 
@@ -114,14 +118,29 @@ def _is_any_listening(port: int) -> bool:
     return False
 
 
+def _has_any(directory: Path, site: Served) -> bool:
+    """Tell whether a server of the site may run, be it at a port that it had before.
+
+    Read without what it takes to tell for sure: a run with nothing to do is short.
+    """
+    if site.by_apache:
+        return _has_private(directory, site)
+    known = os.fsencode(f"={os.path.realpath(directory)}:{site.name}\0")
+    return any(known in environment for environment in _each("environ"))
+
+
+def _each(name: str) -> Iterator[bytes]:
+    """Yield a file of each process that may be looked at."""
+    for entry in os.listdir("/proc"):
+        with contextlib.suppress(OSError):
+            if entry.isdigit():
+                yield Path("/proc", entry, name).read_bytes()
+
+
 def _has_private(directory: Path, site: Served) -> bool:
     """Tell whether the site's private Apache runs."""
     config = os.fsencode(directory / "current" / site.name / "httpd.conf")
-    return any(
-        config in Path("/proc", entry, "cmdline").read_bytes().split(b"\0")
-        for entry in os.listdir("/proc")
-        if entry.isdigit() and os.path.exists(f"/proc/{entry}/cmdline")
-    )
+    return any(config in words.split(b"\0") for words in _each("cmdline"))
 
 
 def _stranger(site: Served) -> tuple[int, str]:
@@ -139,7 +158,7 @@ def found(directory: Path, current: int, sites: Iterable[Served]) -> Sequence[st
 
     :param current: the number of that release
     """
-    active = _active(directory)
+    active = active_release(directory)
     made: dict[str, None] = {}
     for site in sites:
         seen, who = look(directory, site)
@@ -148,7 +167,7 @@ def found(directory: Path, current: int, sites: Iterable[Served]) -> Sequence[st
     return list(made)
 
 
-def _active(directory: Path) -> int | None:
+def active_release(directory: Path) -> int | None:
     """Return which release is active, as far as everybody may know."""
     if not os.path.exists(FOLDER):
         return None

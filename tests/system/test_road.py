@@ -1,6 +1,7 @@
 """From development to production and back in one checkout, with real runs and activations."""
 
 import os
+import re
 
 import machines
 import pytest
@@ -8,46 +9,191 @@ from real_machines import difference, real_machine
 
 pytestmark = machines.NEEDED
 
+PRODUCTION = ("-c", "production.cfg")
+
 
 @pytest.fixture(scope="module")
-def machine(public_folder, clean_environ):
-    """A machine on which ``production.cfg`` is active."""
+def bare(public_folder, clean_environ):
+    """A machine with a release of ``production.cfg``, by proxy, that nobody serves yet."""
     environ = {**clean_environ, "BUILDOUT_HOME": str(public_folder / "home")}
     with real_machine(public_folder, environ, "site:mode=proxy") as made:
-        made.run("service", "apache2", "start")
-        made.pylonyard("activate")
+        # Who follows a line as root is root already.
+        made.path("/usr/local/bin/sudo").write_text('#!/bin/sh\nexec "$@"\n')
+        made.path("/usr/local/bin/sudo").chmod(0o755)
         yield made
-        made.pylonyard("deactivate")
-        made.run("service", "apache2", "stop")
+
+
+@pytest.fixture(scope="module")
+def machine(bare):
+    """The machine, on which ``production.cfg`` is active."""
+    bare.run("service", "apache2", "start")
+    bare.run("bin/buildout", *PRODUCTION, "site:mode=proxy", "site:port=8080")
+    bare.pylonyard("activate")
+    yield bare
+    bare.pylonyard("deactivate")
+    bare.run("service", "apache2", "stop")
+
+
+def released(machine, *words):
+    """Run buildout for production; return the lines that it ends with."""
+    said = machine.run("bin/buildout", *PRODUCTION, *words).stdout
+    return [line for line in said.splitlines() if line.startswith("pylonyard:   ")]
+
+
+def typed(machine, line):
+    """Type the command of a line that tells what to do next."""
+    command = re.split(r"  +", line.removeprefix("pylonyard:").strip())[0]
+    return machine.run("sh", "-c", command).stdout
+
+
+def stopped_first(machine, *words):
+    """Have a run be refused for what runs; type what it says."""
+    refused = machine.run("bin/buildout", *PRODUCTION, *words, check=False)
+    assert refused.returncode == 1
+    last = refused.stdout.splitlines()[-1]
+    assert " runs as production, " in last
+    machine.run("sh", "-c", last.partition("; stop it first: ")[2])
+
+
+def answers(machine, port):
+    """Return the status that a server, or a private Apache, answers at a port."""
+    url = f"http://127.0.0.1:{port}/"
+    command = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-m", "20"]
+    return machine.run(*command, "-H", "Host: www.example.org", url, check=False).stdout
+
+
+def test_last_line_brings_a_site_that_runs_to_its_new_port_or_mode(bare):
+    proxy = ("site:mode=proxy", "site:port=8080")
+    typed(bare, released(bare, *proxy)[-1])
+    assert answers(bare, 8080) == "200"
+
+    line = released(bare, "site:mode=proxy", "site:port=8081")[-1]
+    refused = bare.run("bin/simplesite", "start", check=False)
+    assert "runs at http://127.0.0.1:8080/ still, not at http://127.0.0.1:8081/" in refused.stdout
+    typed(bare, line)
+    assert (answers(bare, 8080), answers(bare, 8081)) == ("000", "200")
+
+    mod_wsgi = ("site:mode=mod_wsgi", "vhost:httpd-port=8082")
+    stopped_first(bare, *mod_wsgi)
+    typed(bare, released(bare, *mod_wsgi)[-1])
+    assert answers(bare, 8082) == "200"
+
+    line = released(bare, "site:mode=mod_wsgi", "vhost:httpd-port=8083")[-1]
+    refused = bare.run("bin/simplesite-httpd", "start", check=False)
+    assert "not on 127.0.0.1:8083: bin/simplesite-httpd graceful" in refused.stdout
+    typed(bare, line)
+    assert answers(bare, 8083) == "200"
+
+    stopped_first(bare, *proxy)
+    assert answers(bare, 8083) == "000"
 
 
 def test_development_does_not_take_the_place_of_what_is_active(machine):
     before, sandbox = machine.snapshot(), machine.checkout.path
+    current = os.readlink(sandbox / "current")
+    made = sorted(each.name for each in (sandbox / "releases").glob("[0-9]*"))
 
-    refused = machine.run("bin/buildout", "-c", "buildout.cfg", net=False, check=False)
+    refused = machine.run("bin/buildout", "-c", "buildout.cfg", check=False)
 
     assert refused.returncode == 1
     (line,) = [x for x in refused.stdout.splitlines() if "is active as" in x]
     assert "simplesite is active as production" in line
-    assert "(release 1 of production.cfg), and this run would make it development" in line
+    assert "of production.cfg), and this run would make it development" in line
     assert line.endswith(
-        "; go on with bin/buildout -c production.cfg, or, if it is meant: "
-        "bin/buildout -c buildout.cfg release:change=allow"
+        "; go on with bin/buildout -c production.cfg, or, if it is meant, first: "
+        "sudo bin/pylonyard deactivate"
     )
-    assert os.readlink(sandbox / "current") == "releases/1"
-    assert [each.name for each in (sandbox / "releases").glob("[0-9]*")] == ["1"]
+    assert os.readlink(sandbox / "current") == current
+    assert sorted(each.name for each in (sandbox / "releases").glob("[0-9]*")) == made
     assert difference(before, machine.snapshot()) == ""
     assert machine.visit() == "200"
 
 
 def test_root_is_no_account_of_a_site_for_visitors(machine):
-    words = ["bin/buildout", "-c", "production.cfg", "site:port=8080", "site:user=root"]
+    current = os.readlink(machine.checkout.path / "current")
 
-    refused = machine.run(*words, net=False, check=False)
+    refused = machine.run("bin/buildout", *PRODUCTION, "site:user=root", check=False)
 
     assert refused.returncode == 1
     assert refused.stdout.splitlines()[-1].endswith(
         "user: expected an account of the site's own in production, got 'root', who is root; "
         "name one, as in: user = simplesite"
     )
-    assert os.readlink(machine.checkout.path / "current") == "releases/1"
+    assert os.readlink(machine.checkout.path / "current") == current
+
+
+@pytest.fixture
+def closed(machine):
+    """The machine; its checkout is below a folder that root alone may enter."""
+    folder = machine.checkout.path.parent
+    folder.chmod(0o700)
+    yield folder
+    folder.chmod(0o755)
+
+
+def test_checkout_that_the_account_cannot_reach_is_refused(machine, closed):
+    words = ["site:mode=proxy", "site:port=8080"]
+
+    refused = machine.run("bin/buildout", *PRODUCTION, *words, check=False)
+
+    assert refused.returncode == 1
+    assert (
+        f"sites: simplesite cannot read {closed}, and so nothing of {closed}/box; keep it where "
+        "every account may read, such as /srv/simplesite, and make it anew there"
+    ) in refused.stdout.splitlines()[-1]
+
+
+def test_interpreter_that_the_account_cannot_reach_is_refused(machine):
+    place = machine.checkout.path.parent / "python"
+    machine.run("sh", "-c", f"mkdir -m 700 {place} && cp /usr/bin/python3 {place}")
+    words = ["site:mode=proxy", "site:port=8080", f"app:python={place}/python3"]
+
+    refused = machine.run("bin/buildout", *PRODUCTION, *words, check=False)
+
+    assert refused.returncode == 1
+    assert refused.stdout.splitlines()[-1].endswith(
+        f"sites: simplesite cannot read {place}, where {place}/python3 is; use another Python: "
+        "python = /usr/bin/python3 in the application's section"
+    )
+
+
+def test_port_of_what_is_active_moves_with_the_activation_that_is_told(machine):
+    words = ("site:mode=proxy", "site:port=8081")
+
+    (line,) = released(machine, *words)
+    refused = machine.run("bin/simplesite", "start", check=False)
+    assert refused.stdout.endswith("not at http://127.0.0.1:8081/: sudo bin/pylonyard activate\n")
+    assert machine.visit() == "200"
+    typed(machine, line)
+
+    assert (machine.visit(), answers(machine, 8080), answers(machine, 8081)) == ("200", "000", "200")
+    said = machine.run("bin/buildout", *PRODUCTION, *words).stdout.splitlines()[-1]
+    assert said.endswith("status   it is served already at http://127.0.0.1:8081/")
+
+
+def test_environment_is_changed_on_purpose_and_back(machine):
+    words = ["-c", "staging.cfg", "site:user=simplesite", "site:port=8081"]
+    refused = machine.run("bin/buildout", *words, check=False)
+    assert refused.stdout.splitlines()[-1].endswith("release:change=allow")
+
+    said = machine.run("bin/buildout", *words, "release:change=allow").stdout
+    typed(machine, said.splitlines()[-1])
+
+    listed = machine.pylonyard("releases").splitlines()
+    assert "staging" in next(line for line in listed if "current, active" in line)
+    staging = ["-H", "Host: staging.example.org"]
+    assert machine.run("curl", "-sf", *staging, "http://127.0.0.1/").stdout
+    production = [line.split()[0] for line in listed if " production " in line][-1]
+    machine.pylonyard("rollback", production, "--change-environment")
+    assert machine.visit() == "200"
+
+
+def test_account_of_what_is_active_is_not_changed_be_it_on_purpose(machine):
+    words = ["site:mode=proxy", "site:port=8081", "site:user=www-data", "release:change=allow"]
+
+    refused = machine.run("bin/buildout", *PRODUCTION, *words, check=False)
+
+    assert refused.returncode == 1
+    last = refused.stdout.splitlines()[-1]
+    assert last.endswith("; if it is meant, first: sudo bin/pylonyard deactivate")
+    assert machine.visit() == "200"

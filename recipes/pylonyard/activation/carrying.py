@@ -48,6 +48,9 @@ from pylonyard.running import clean_environment, first_error, run
 
 Say = Callable[[str], None]
 
+MOVED = "listens at its new address; bin/pylonyard rollback takes it back"
+"""What is told of a server that no undoing moves: it is the current release that it goes by."""
+
 
 def unfailing(say: Say) -> Say:
     """Return what tells as ``say`` does, but decides nothing if nobody listens any more."""
@@ -203,6 +206,8 @@ class Carrier:
                 share(self.tree, step)
             case Serve():
                 self._serve(step.site, step.action)
+                if step.action == "restart":
+                    self.left.append(f"{step.site} {MOVED}")
             case Test():
                 self.httpd.test()
             case Reload():

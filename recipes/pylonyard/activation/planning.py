@@ -70,8 +70,12 @@ def plan(
     cron = [step for step in files if "/cron.d/" in step.watched[0]]
     changes = [*first, *(step for step in files if step not in cron)]
     changes += [*_enabled(release, world), *_registered(release, world)]
-    starting = [*_judged(files, world), *_started(release, world), *cron]
+    starting = [*_started(release, world), *cron]
     last = list(_taken_up(release, world, notes)) if any(map(_is_apache, changes)) else []
+    # What moves to another address is seen to come to no harm in Apache before it does.
+    tests = [step for step in last if isinstance(step, Test)]
+    changes += [*_judged(files, world), *tests]
+    last = [step for step in last if step not in tests]
     notes += _modes(release)
     return Plan((*grounded, *changes, *starting, *last), tuple(notes))
 
@@ -266,9 +270,16 @@ def _started(release: Release, world: World) -> Iterator[Step]:
     for site in release.sites:
         if not site.has_server or world.root != Path("/"):
             continue
-        if site.name not in world.running:
+        if site.name in world.servers.taken:
+            raise ActivationError(
+                f"{site.name}: port {site.port} is taken by {world.servers.taken[site.name]}: "
+                "end that, or set another port in [site] and run bin/buildout"
+            )
+        if site.name in world.servers.moved:
+            yield Serve(site.name, "restart")
+        elif site.name not in world.running:
             yield Serve(site.name, "start")
-        elif site.name in world.outdated:
+        elif site.name in world.servers.outdated:
             yield Serve(site.name, "try-restart")
 
 

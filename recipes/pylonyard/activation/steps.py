@@ -204,7 +204,10 @@ class Permit:
 
 @dataclass(frozen=True)
 class Serve:
-    """Start or stop a site's own server, by the init script that root owns."""
+    """Start, stop or restart a site's own server, by the init script that root owns.
+
+    ``restart``: it listens at another address afterwards.
+    """
 
     site: str
     action: str

@@ -11,12 +11,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pylonyard.activation import servers
 from pylonyard.activation.conffiles import NEW, OLD, kept_as
 from pylonyard.activation.entries import Entry
+from pylonyard.activation.servers import Servers
 from pylonyard.activation.sources import Release, Site, databases, setup_record
 from pylonyard.activation.tree import Tree
 from pylonyard.running import PROGRAM_PATH, run
-from pylonyard.server import listening, processes
+from pylonyard.server import listening
 
 APACHE = "/etc/apache2"
 RUN_LEVELS_STARTED = "2345"
@@ -75,7 +77,7 @@ class World:
     registered: frozenset[str] = frozenset()
     """Sites whose init script is in the run levels, be it disabled."""
     running: frozenset[str] = frozenset()
-    """Sites at whose own server's address somebody listens."""
+    """Sites at whose own server's address somebody listens, whoever that is."""
     accounts: Mapping[str, Account] = field(default_factory=dict)
     apache_user: str = "www-data"
     folders: Mapping[Path, Folder] = field(default_factory=dict)
@@ -90,8 +92,8 @@ class World:
     """Which account may not enter which folder, or not write into which of the ``grounds``."""
     to_set_up: frozenset[str] = frozenset()
     """Sites whose application has not been set up in its database."""
-    outdated: frozenset[str] = frozenset()
-    """Sites whose own server runs since before the current release."""
+    servers: Servers = field(default_factory=Servers)
+    """What root can tell of the sites' own servers; of the machine alone."""
 
     def kept_as(self, name: str) -> str:
         return self.kept.get(name, name + OLD)
@@ -130,9 +132,14 @@ def look(
         grounds=dict(_grounds(release)) if tree.is_machine else {},
         closed=frozenset(_closed(release)) if tree.is_machine else frozenset(),
         to_set_up=frozenset(_to_set_up(release)) if tree.is_machine else frozenset(),
-        outdated=frozenset(_outdated(release)) if tree.is_machine else frozenset(),
+        servers=servers.look(release) if _is_roots(tree) else Servers(),
         written=dict(_written(tree, release)),
     )
+
+
+def _is_roots(tree: Tree) -> bool:
+    """Tell whether we are root on the machine itself, and so may see all that runs."""
+    return tree.is_machine and os.geteuid() == 0
 
 
 def _stems(names: Iterable[str], suffix: str) -> frozenset[str]:
@@ -312,17 +319,3 @@ def _to_set_up(release: Release) -> Iterable[str]:
             continue  # Root alone may know.
         if not is_done:
             yield name
-
-
-def _outdated(release: Release) -> Iterable[str]:
-    """Yield each site whose own server was started before its release became current."""
-    current = release.folder.parent.parent / "current"
-    try:
-        since = current.lstat().st_mtime
-    except OSError:
-        return
-    for site in release.sites:
-        holders = listening.holders(listening.inodes(site.host, site.port))
-        times = [when for pid in holders if (when := processes.started(pid)) is not None]
-        if site.has_server and times and max(times) < since:
-            yield site.name

@@ -1,6 +1,7 @@
 """The table of all checks, in the order in which a person would look."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 from pylonyard.activation.errors import ActivationError
 from pylonyard.doctor import apache, etc, files, hello, logs, machine, server
@@ -41,12 +42,20 @@ CHECKS: Mapping[str, Check] = {
 }
 """By the name of the first line of each."""
 
+WAITING = ("server-running", "port", "ini", "site-enabled", "modules", "virtual-host")
+"""What an activation puts right where the live release is not active yet.
+
+What Apache and a server have to agree on, neither is to change without the other.
+"""
+
 
 def findings(subject: Subject) -> Iterator[Finding]:
     """Yield what every check finds; one that fails itself is told, not raised."""
     for name, check in CHECKS.items():
         try:
-            yield from check(subject)
+            for found in check(subject):
+                is_due = found.ok is False and found.check in WAITING and etc.is_behind(subject)
+                yield replace(found, advice="bin/pylonyard activate") if is_due else found
         except ActivationError as error:
             # A place that root must not trust; the line says what to do about it.
             what, _, advice = str(error).partition("; ")

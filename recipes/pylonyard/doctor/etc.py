@@ -30,7 +30,7 @@ def active(subject: Subject) -> Iterator[Finding]:
         yield bad(check, "an activation was cut short", ACTIVATE)
         return
     current = subject.current.resolve().name
-    if str(journal.release) != current and not _is_same(subject, journal.release):
+    if is_behind(subject):
         yield bad(
             check,
             f"release {journal.release} is active, and {current} is current",
@@ -49,6 +49,14 @@ def active(subject: Subject) -> Iterator[Finding]:
             yield bad(check, f"others than root can change {name}", ACTIVATE)
             return
     yield good(check, f"/etc has what release {current} has for it")
+
+
+def is_behind(subject: Subject) -> bool:
+    """Whether what is active is another release than the live one, and not the same as it."""
+    active = subject.journal.release if subject.journal else None
+    if active is None or str(active) == subject.current.resolve().name:
+        return False
+    return not _is_same(subject, active)
 
 
 def _is_same(subject: Subject, active: int) -> bool:

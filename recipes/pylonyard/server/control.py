@@ -19,9 +19,10 @@ from pylonyard.server.serving import is_wrapped
 from pylonyard.server.settings import Settings
 from pylonyard.server.sight import (
     Sight,
+    address_before,
     answer,
     is_answering,
-    is_answering_elsewhere,
+    is_outdated,
     look,
     stranger,
     wait_until,
@@ -111,6 +112,10 @@ def bring_up(settings: Settings, progress: Progress) -> str:
     seen = look(settings)
     refuse_foreground(seen)
     if seen.supervisors:
+        if is_outdated(settings, seen) and (before := address_before(settings, seen)):
+            raise ServerError(
+                f"runs at {before} still, not at {settings.address}: {moving(settings)}"
+            )
         return wait_for(settings, progress)
     if seen.servers:  # their supervisor was killed
         halt(settings, settings.stop_timeout)
@@ -126,6 +131,16 @@ def bring_up(settings: Settings, progress: Progress) -> str:
         halt(settings, grace=0)
         raise
     return f"started, {answer(settings)}"
+
+
+def moving(settings: Settings) -> str:
+    """Return the command that has a server serve at the address of a new release."""
+    # Imported here: init and cron have no use for it.
+    from pylonyard import next_steps
+
+    # Where Apache asks it, the two have to move together.
+    is_active = next_steps.active_release(settings.source.parents[2]) is not None
+    return next_steps.ACTIVATE if is_active else f"bin/{settings.name} restart"
 
 
 def is_up(settings: Settings) -> bool:
@@ -192,7 +207,7 @@ def revive(settings: Settings) -> str:
     seen = look(settings)
     if seen.foreground or is_healthy(settings, seen):
         return ""
-    if is_answering_elsewhere(settings, seen):
+    if address_before(settings, seen):
         return ""  # a new release has another port, and is not served yet
     check_installed(settings)
     halt(settings, grace=0)  # what hangs would not use any

@@ -50,13 +50,14 @@ class Marker:
                     return True
         return False
 
-    def matches(self, pid: int, proc: Path = PROC) -> bool:
-        """Whether ``pid`` runs, is marked, and belongs to the calling user.
+    def matches(self, pid: int, proc: Path = PROC, account: int | None = None) -> bool:
+        """Whether ``pid`` runs, is marked, and belongs to an account; by default, the caller's.
 
         Only root can read a stranger's environment: that it is marked, too, would
         mean no more than that the stranger knows the mark.
         """
-        return self.is_on(pid, proc) and owner(pid, proc) == os.getuid()
+        whose = os.getuid() if account is None else account
+        return self.is_on(pid, proc) and owner(pid, proc) == whose
 
 
 SUPERVISOR = "PYLONYARD_SUPERVISOR"
@@ -99,11 +100,17 @@ def pids(proc: Path = PROC) -> list[int]:
 
 
 def marked(
-    marker: Marker, proc: Path = PROC, candidates: Iterable[int] | None = None
+    marker: Marker,
+    proc: Path = PROC,
+    candidates: Iterable[int] | None = None,
+    account: int | None = None,
 ) -> list[int]:
-    """Return the processes, of ``candidates``, that carry ``marker``, but the calling one."""
+    """Return the processes, of ``candidates``, that carry ``marker``, but the calling one.
+
+    :param account: whose; by default, the caller's
+    """
     us, looked_at = os.getpid(), pids(proc) if candidates is None else candidates
-    return [pid for pid in looked_at if pid != us and marker.matches(pid, proc)]
+    return [pid for pid in looked_at if pid != us and marker.matches(pid, proc, account)]
 
 
 def status(pid: int, proc: Path = PROC) -> dict[str, str]:

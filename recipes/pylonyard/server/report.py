@@ -7,7 +7,7 @@ from datetime import datetime
 from pylonyard.server import intent
 from pylonyard.server.control import wanted
 from pylonyard.server.settings import Settings
-from pylonyard.server.sight import answer, is_answering, look
+from pylonyard.server.sight import address_before, answer, is_answering, look
 
 RUNNING, DEAD, STOPPED, UNKNOWN = 0, 1, 3, 4
 """As LSB numbers them. UNKNOWN is a site that runs, but does not answer."""
@@ -31,6 +31,8 @@ def status(settings: Settings) -> tuple[int, str]:
     what = f"running, process {seen.servers[0]}{where}{since(seen.since)}"
     if is_answering(settings):
         return RUNNING, f"{what}, {answer(settings)}"
+    if before := address_before(settings, seen):
+        return UNKNOWN, f"{what}, at {before} still, not at {settings.address}"
     return UNKNOWN, f"{what}, {settings.address} does not answer"
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pylonyard.server import answering, listening
 from pylonyard.server.processes import (
@@ -46,14 +46,19 @@ class Sight:
         return min((when for when in times if when is not None), default=None)
 
 
-def look(settings: Settings) -> Sight:
+def look(settings: Settings, account: int | None = None) -> Sight:
+    """Return what runs of a site.
+
+    :param account: the number of who runs it, for root; by default, the caller's
+    """
     known = (settings.identity, settings.places)
-    supervisors = marked(supervisor_marker(*known))
+    supervisors = marked(supervisor_marker(*known), account=account)
+    servers = marked(server_marker(*known), account=account)
     return Sight(
         supervisors=tuple(supervisors),
         # A title that a server writes over its environment takes the mark away.
-        servers=tuple(marked(server_marker(*known)) or run_by(supervisors)),
-        foreground=tuple(marked(foreground_marker(*known))),
+        servers=tuple(servers or run_by(supervisors)),
+        foreground=tuple(marked(foreground_marker(*known), account=account)),
     )
 
 
@@ -72,6 +77,12 @@ def is_listening(settings: Settings) -> bool:
     return bool(listening.holders(sockets, known))
 
 
+def holds(seen: Sight, sockets: set[int]) -> bool:
+    """Whether a site has one of ``sockets``, be it that its supervisor alone has."""
+    known = [*seen.everything, *descendants(list(seen.everything))]
+    return bool(listening.holders(sockets, known))
+
+
 def is_answering(settings: Settings) -> bool:
     """Whether our own server, and no other, answers before it counts as hanging."""
     return is_listening(settings) and answering.answers(
@@ -79,17 +90,30 @@ def is_answering(settings: Settings) -> bool:
     )
 
 
-def is_answering_elsewhere(settings: Settings, seen: Sight) -> bool:
-    """Whether a server answers at another address, which it had before a new release.
+def address_before(settings: Settings, seen: Sight) -> str:
+    """Return the other address at which a server answers, which it had before a new release.
 
     Its supervisor mostly holds that as well: no port that the application opened besides.
+    Empty if there is none.
     """
     if is_listening(settings):
-        return False
+        return ""
     servers = [*seen.servers, *descendants(list(seen.servers))]
     ours = listening.of_processes(seen.supervisors) or listening.of_processes(servers)
-    path, timeout = settings.check_path, settings.hang_timeout
-    return any(answering.answers(str(one.address), one.port, path, timeout) for one in ours)
+    for one in ours:
+        place = replace(settings, host=str(one.address), port=one.port)
+        if answering.answers(place.host, place.port, place.check_path, place.hang_timeout):
+            return place.address
+    return ""
+
+
+def is_outdated(settings: Settings, seen: Sight) -> bool:
+    """Whether what runs was started before the current release became so."""
+    try:
+        flipped = settings.source.parents[1].lstat().st_mtime
+    except OSError:
+        return False
+    return seen.since is not None and seen.since < flipped
 
 
 def answer(settings: Settings) -> str:
