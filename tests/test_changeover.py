@@ -71,7 +71,8 @@ def test_change_of_what_is_active_is_refused(releases, monkeypatch):
     assert refusal(releases, TRIED, " -c buildout.cfg") == (
         "shop is active as production, mod_wsgi, account shop (release 1 of production.cfg), and "
         "this run would make it development, proxy, account jim; go on with bin/buildout -c "
-        "production.cfg, or, if it is meant, first: sudo bin/pylonyard deactivate"
+        "production.cfg, or, if it is meant, first: "
+        + accounts.by_root("bin/pylonyard deactivate")
     )
 
 
@@ -94,8 +95,8 @@ def test_account_of_what_is_active_stays_be_another_meant(releases, monkeypatch)
 
     assert str(caught.value) == (
         "shop is active as production, mod_wsgi, account shop (release 1), and this run would make "
-        "it production, mod_wsgi, account other; if it is meant, first: sudo bin/pylonyard "
-        "deactivate"
+        "it production, mod_wsgi, account other; if it is meant, first: "
+        + accounts.by_root("bin/pylonyard deactivate")
     )
 
 

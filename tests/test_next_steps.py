@@ -123,6 +123,7 @@ def test_site_that_runs_at_its_port_of_before_is_restarted(tmp_path):
     account = pwd.getpwuid(os.geteuid()).pw_name
     site = TRIED._replace(port=1, user=account)
     described(tmp_path)
+    os.utime(tmp_path / "current", (2**33, 2**33))
     for mark, seen in zip(marks, (EARLIER, FOREGROUND), strict=True):
         with subprocess.Popen(["sleep", "60"], env={mark: known}) as server:
             assert next_steps.look(tmp_path, site) == (seen, "")

@@ -82,7 +82,9 @@ def way_back(error: OSError) -> str:
     theirs = None
     for place in (Path(os.path.abspath(name)), *Path(os.path.abspath(name)).parents):
         owner = _owner(place)
-        if owner == us and theirs:
+        if owner == us:
+            if theirs is None:
+                break
             # Groups stay: files with secrets have that of a site's account.
             giving = by_root(shlex.join(["chown", "-Rh", called(us), str(theirs)]))
             return f"what {called(_owner(theirs) or 0)} left there is had back with: {giving}"

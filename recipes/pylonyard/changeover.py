@@ -18,8 +18,7 @@ MACHINE = Tree(Path("/"))
 
 
 OPTION_OF_RELEASE = "release:change=allow"
-
-MEANT_FIRST = "if it is meant, first: sudo bin/pylonyard deactivate"
+DEACTIVATE = "bin/pylonyard deactivate"
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def expect_none(
     if standing and (found := dict(changes(standing, wanted))):
         way = f"if it is meant: bin/buildout{words} {OPTION_OF_RELEASE}"
         if new_accounts(standing, wanted):
-            way = MEANT_FIRST
+            way = _way_to_another_account()
         if standing.configuration and f" -c {standing.configuration}" != words:
             way = f"go on with bin/buildout -c {standing.configuration}, or, {way}"
         raise ActivationError(refusal(standing, found, "is active", way))
@@ -95,7 +94,11 @@ def expect_account_kept(releases: Releases, wanted: Mapping[str, NotedSite]) -> 
     """
     standing = active(releases, releases.current.parent)
     if standing and (found := new_accounts(standing, wanted)):
-        raise ActivationError(refusal(standing, found, "is active", MEANT_FIRST))
+        raise ActivationError(refusal(standing, found, "is active", _way_to_another_account()))
+
+
+def _way_to_another_account() -> str:
+    return f"if it is meant, first: {accounts.by_root(DEACTIVATE)}"
 
 
 def _told(name: str, was: NotedSite, becomes: NotedSite | None) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pylonyard import accounts
 from pylonyard.activation import sources
 from pylonyard.activation.commands import Activation
 from pylonyard.activation.errors import ActivationError
@@ -78,7 +79,8 @@ def expect_alike(
         here, there = standing.sites[name], target[name]
         command = f"bin/pylonyard rollback {number} {ON_PURPOSE}"
         is_kept = standing.note is not None and here.is_of_another(there)
-        way = ", first: sudo bin/pylonyard deactivate" if is_kept else f": {command}"
+        first = accounts.by_root("bin/pylonyard deactivate")
+        way = f", first: {first}" if is_kept else f": {command}"
         if is_kept or (here.differs_from(there) and not may_change):
             raise ActivationError(
                 f"{name} is {here} (release {standing.release}), and release {number} has it as "

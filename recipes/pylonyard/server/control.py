@@ -140,7 +140,7 @@ def moving(settings: Settings) -> str:
 
     # Where Apache asks it, the two have to move together.
     is_active = next_steps.active_release(settings.source.parents[2]) is not None
-    return next_steps.ACTIVATE if is_active else f"bin/{settings.name} restart"
+    return "as root: bin/pylonyard activate" if is_active else f"bin/{settings.name} restart"
 
 
 def is_up(settings: Settings) -> bool:
