@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 from pylonyard import accounts
+from pylonyard.activation import steps as kinds
 from pylonyard.activation.conffiles import NEW
 from pylonyard.activation.effects import Effects
 from pylonyard.activation.entries import ABSENT, Entry
@@ -10,7 +11,7 @@ from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.planning import plan
 from pylonyard.activation.servers import Servers
 from pylonyard.activation.sources import Release, Site, Source
-from pylonyard.activation.steps import Serve, Share
+from pylonyard.activation.steps import Name, Serve, Share
 from pylonyard.activation.tree import Tree
 from pylonyard.activation.world import Account, Folder, World
 
@@ -183,6 +184,25 @@ def test_scratch_tree_starts_no_server():
     assert "apache2ctl configtest" in commands(made)
     assert "/etc/init.d/shop start" not in commands(made)
     assert made.notes == ("the Apache of /x does not run, so nothing is reloaded",)
+
+
+@pytest.mark.parametrize(
+    ("enabled", "served_as", "is_new"),
+    [
+        ({"shop"}, b"    ServerName shop.example.org\n", False),
+        ({"shop"}, b"    ServerName old.example.org\n", True),
+        (set(), b"    ServerName shop.example.org\n", True),
+    ],
+)
+def test_name_is_new_where_apache_has_not_served_by_it(enabled, served_as, is_new):
+    there = {VHOST.name: Entry("file", 0o644, 0, 0, served_as)}
+    seen = world(enabled_sites=frozenset(enabled))
+    seen = dataclasses.replace(seen, entries={**seen.entries, **there})
+
+    steps = plan(Release(3, RELEASE, (site(),), FILES), seen, force_new=True).steps
+
+    (test,) = [step for step in steps if isinstance(step, kinds.Test)]
+    assert test.names == (Name("shop", "shop.example.org", is_new),)
 
 
 @pytest.mark.parametrize(

@@ -210,6 +210,8 @@ class Carrier:
                     self.left.append(f"{step.site} {MOVED}")
             case Test():
                 self.httpd.test()
+                if step.names:
+                    self.httpd.expect_names(step.names)
             case Reload():
                 self.httpd.reload()
             case Ask():

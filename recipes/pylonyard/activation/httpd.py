@@ -8,15 +8,16 @@ import ssl
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from pylonyard.activation.errors import ActivationError
-from pylonyard.activation.steps import Ask
+from pylonyard.activation.steps import Ask, Name
 from pylonyard.activation.tree import Tree
+from pylonyard.activation.virtual_hosts import rival, virtual_hosts
 from pylonyard.activation.world import APACHE
 from pylonyard.apache_handover import Handover
 from pylonyard.errors import CommandError
@@ -125,6 +126,20 @@ class Httpd:
 
     def test(self) -> None:
         self.apache("-t")
+
+    def expect_names(self, names: Iterable[Name]) -> None:
+        """Check that no other virtual host has the visitors of a site.
+
+        :raises ActivationError: naming its file, and the ways out
+        """
+        hosts = virtual_hosts(self.apache("-S"))
+        for one in names:
+            if found := rival(hosts, one.name, f"{one.site}.conf", is_new=one.is_new):
+                raise ActivationError(
+                    f"{found.file} has {one.name} as well, and Apache serves one of the two alone: "
+                    f"give {one.site} another server-name in [site], or have the other disabled "
+                    f"while this is active: disable-sites = {found.file.stem} in [vhost]"
+                )
 
     def reload(self) -> None:
         """Have Apache read its configuration again, or start; return once it serves by it.

@@ -1,5 +1,6 @@
 """From a release and the state of the machine to a plan; pure."""
 
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from pylonyard.activation.steps import (
     Join,
     Keep,
     Lay,
+    Name,
     Reload,
     Restore,
     Serve,
@@ -283,10 +285,21 @@ def _started(release: Release, world: World) -> Iterator[Step]:
             yield Serve(site.name, "try-restart")
 
 
+def _names(release: Release, world: World) -> Iterator[Name]:
+    for site in release.sites:
+        vhost = world.entries.get(f"{APACHE}/sites-available/{site.name}.conf", ABSENT)
+        was_there = re.search(
+            rf"^\s*ServerName\s+{re.escape(site.server_name)}\s*$".encode(), vhost.content, re.M
+        )
+        if site.mode:
+            is_new = site.name not in world.enabled_sites or was_there is None
+            yield Name(site.name, site.server_name, is_new)
+
+
 def _taken_up(release: Release, world: World, notes: list[str]) -> Iterator[Step]:
     if not world.has_apache:
         return
-    yield Test()
+    yield Test(tuple(_names(release, world)))
     if world.root != Path("/") and not world.runs_apache:
         notes.append(f"the Apache of {world.root} does not run, so nothing is reloaded")
         return

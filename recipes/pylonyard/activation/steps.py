@@ -219,9 +219,20 @@ class Serve:
 
 
 @dataclass(frozen=True)
-class Test:
-    """Have Apache read its whole configuration."""
+class Name:
+    """What visitors type for a site."""
 
+    site: str
+    name: str
+    is_new: bool
+    """Whether Apache has not served the site by it before."""
+
+
+@dataclass(frozen=True)
+class Test:
+    """Have Apache read its whole configuration; ``names`` are to be nobody else's in it."""
+
+    names: tuple[Name, ...] = ()
     watched: tuple[str, ...] = ()
     command = "apache2ctl configtest"
 

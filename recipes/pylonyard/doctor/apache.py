@@ -2,16 +2,16 @@
 
 import re
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.httpd import request
+from pylonyard.activation.virtual_hosts import first_elsewhere, virtual_hosts
 from pylonyard.activation.world import APACHE
 from pylonyard.doctor.etc import LAY_ANEW
 from pylonyard.doctor.findings import Finding, bad, good, unknown
 from pylonyard.doctor.subject import Subject
-from pylonyard.doctor.virtual_hosts import VirtualHost, virtual_hosts
 from pylonyard.running import PROGRAM_PATH
 
 NOT_LAID = "the site is not activated"
@@ -88,8 +88,7 @@ def shadowed(subject: Subject) -> Iterator[Finding]:
         yield unknown(check, "Apache tells nothing of it" if subject.is_laid else NOT_LAID)
         return
     answering = [host for host in virtual_hosts(listed) if host.answers_for(site.server_name)]
-    rival = _rival(answering, f"{site.name}.conf")
-    if rival:
+    if rival := first_elsewhere(answering, f"{site.name}.conf"):
         yield bad(
             check,
             f"{rival.file} answers for {site.server_name} before {site.name}.conf does",
@@ -104,19 +103,6 @@ def shadowed(subject: Subject) -> Iterator[Finding]:
         )
     else:
         yield good(check, f"{site.server_name} is served by {site.name}.conf")
-
-
-def _rival(answering: Sequence[VirtualHost], ours: str) -> VirtualHost | None:
-    """Return who else answers first at an address and port where ours would."""
-    places = {host.place for host in answering if host.file.name == ours}
-    # Who has a port at one address is asked there before those that have it at all.
-    shared = {port for address, port in places if address == "*"}
-    firsts = {host.place: host for host in reversed(answering)}
-    for place, first in firsts.items():
-        is_where_ours_is = not places or place in places or place[1] in shared
-        if is_where_ours_is and first.file.name != ours:
-            return first
-    return None
 
 
 def visit(subject: Subject) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 import fnmatch
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,3 +48,33 @@ def virtual_hosts(listed: str) -> list[VirtualHost]:
         elif hosts and (match := _ALIAS.fullmatch(line)):
             hosts[-1].aliases.append(match[1])
     return hosts
+
+
+def first_elsewhere(answering: Sequence[VirtualHost], ours: str) -> VirtualHost | None:
+    """Return who else answers first at an address and port where the file ``ours`` would."""
+    places = {host.place for host in answering if host.file.name == ours}
+    # Who has a port at one address is asked there before those that have it at all.
+    shared = {port for address, port in places if address == "*"}
+    firsts = {host.place: host for host in reversed(answering)}
+    for place, first in firsts.items():
+        is_where_ours_is = not places or place in places or place[1] in shared
+        if is_where_ours_is and first.file.name != ours:
+            return first
+    return None
+
+
+def rival(
+    hosts: Sequence[VirtualHost], name: str, ours: str, *, is_new: bool
+) -> VirtualHost | None:
+    """Return the host of another file that takes visitors of ``name`` from ``ours``.
+
+    :param is_new: whether that is a new name of ours; then as well who loses them to it
+    """
+    answering = [host for host in hosts if host.answers_for(name)]
+    places = {host.place for host in answering if host.file.name == ours}
+    if not places:
+        return None
+    if found := first_elsewhere(answering, ours):
+        return found
+    others = (host for host in answering if host.file.name != ours and host.place in places)
+    return next((host for host in others if is_new and host.by(name) == "ServerName"), None)
