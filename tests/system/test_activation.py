@@ -11,6 +11,7 @@ import machines
 import pytest
 from machines import Machine, released
 from ports import free_port
+from pylonyard.activation.note import folder_of
 from series import some
 
 pytestmark = machines.NEEDED
@@ -218,6 +219,46 @@ def test_interrupted_activation_is_undone_at_once(serving, steps):
     assert said.endswith(" 130\n")
     assert serving.snapshot() == before
     assert visit(serving) is None
+
+
+KILLED_BETWEEN = """
+import os, subprocess, sys
+journal, *command = sys.argv[1:]
+os.nice(-10)
+activation = subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=lambda: os.nice(10))
+while activation.poll() is None:
+    try:
+        with open(journal, "rb") as stream:
+            if b'"release": 1,' in stream.read():
+                break
+    except FileNotFoundError:
+        pass
+activation.kill()
+activation.wait()
+"""
+
+
+def test_kill_between_the_journal_and_the_note_of_it_is_mended(machine):
+    before = machine.snapshot()
+    folder = machine.path(folder_of(machine.checkout.path))
+    command = ["bin/pylonyard", "activate", "--root", machine.root]
+
+    def noted():
+        return json.loads((folder / "note.json").read_text())
+
+    for _ in range(20):
+        machine.run("python3", "-c", KILLED_BETWEEN, folder / "journal.json", *command)
+        if noted()["unfinished"]:
+            break
+        machine.deactivate()
+    assert json.loads((folder / "journal.json").read_text())["release"] == 1
+    assert (noted()["release"], noted()["unfinished"]) == (None, True)
+
+    machine.activate()
+
+    assert (noted()["release"], noted()["unfinished"]) == (1, False)
+    machine.deactivate()
+    assert machine.snapshot() == before
 
 
 def test_link_planted_in_the_target_is_not_followed(machine, tmp_path):

@@ -1,13 +1,19 @@
 """From development to production and back in one checkout, with real runs and activations."""
 
+import copy
 import os
+import shutil
 
 import machines
 import pytest
+from checkouts import Checkout, copy_checkout
 from next_lines import PRODUCTION, answers, released, typed
-from real_machines import difference, real_machine
+from real_machines import UID, difference, real_machine
 
 pytestmark = machines.NEEDED
+
+JIM = UID + 1
+BY_SUDO = {"SUDO_UID": str(JIM)}
 
 @pytest.fixture(scope="module")
 def bare(public_folder, clean_environ):
@@ -39,6 +45,51 @@ def test_last_line_brings_a_site_that_runs_to_its_new_port(bare):
 
     assert (answers(bare, 8080), answers(bare, 8081)) == ("000", "200")
     bare.run("bin/simplesite", "stop")
+
+
+@pytest.fixture
+def his(bare, public_folder):
+    """The machine as an ordinary user sees it, who tried development in a checkout of his own."""
+    home = bare.checkout.path.parent / "jim"
+    site = home / "site"
+    site.mkdir(parents=True)
+    copy_checkout(site)
+    shutil.copytree(public_folder / "cache/dist", site / "cache/dist")
+    bare.run("useradd", "--uid", JIM, "--user-group", "--home-dir", home, "jim")
+    bare.run("chown", "-R", "jim:", home)
+    environ = {**bare.checkout.environ, "HOME": str(home), "BUILDOUT_HOME": str(home)}
+    made = copy.copy(bare)
+    made.checkout = Checkout(site, environ, python=bare.checkout.python)
+    made.run(made.checkout.python, "bootstrap.py", "site:port=8086", user="jim", net=False)
+    made.run("bin/simplesite", "start", user="jim")
+    made.run("bin/simplesite", "stop", user="jim")
+    yield made
+    made.run("bin/pylonyard", "deactivate", **BY_SUDO)
+    made.run("service", "apache2", "stop")
+
+
+def test_user_goes_from_a_try_to_production_by_what_is_told(his):
+    words = ["bin/buildout", *PRODUCTION, "site:mode=proxy", "site:port=8086"]
+    releases = his.checkout.path / "releases"
+
+    said = his.run(*words, user="jim", check=False).stdout.splitlines()[-1]
+    assert "sites: simplesite cannot write " in said
+    assert "; use a checkout of its own below /srv: docs/on-a-real-server.rst, or, " in said
+    assert os.listdir(releases) == ["1"]
+    for _ in range(2):  # the folders, and then what is in them
+        for command in said.partition(" go on with these: ")[2].split(" && "):
+            his.run("sh", "-c", command.removeprefix("sudo "))
+        said = his.run(*words, user="jim", check=False).stdout.splitlines()[-1]
+    assert said.startswith("pylonyard:   sudo bin/pylonyard activate ")
+
+    refused = his.run("bin/pylonyard", "activate", check=False)
+    assert "let jim run this by sudo, or serve from a checkout of root's" in refused.stdout
+    his.run("service", "apache2", "start")
+    his.run("bin/pylonyard", "activate", **BY_SUDO)
+
+    assert his.visit() == "200"
+    assert "nothing has changed" in his.run(*words, user="jim").stdout
+    assert his.run("find", ".", "-type", "d", "-user", "root").stdout == ""
 
 
 def test_development_does_not_take_the_place_of_what_is_active(machine):
