@@ -211,7 +211,7 @@ def test_file_that_is_not_the_locked_one_is_named(sandbox, tmp_path):
 
     assert refused(sandbox, tmp_path / "shop.tar.gz") == (
         f"expected files as the lock has them, got others: {wheel} has SHA-256 {sha256(wheel)}; "
-        "remove them, and run this again"
+        "move them elsewhere, and run this again"
     )
 
 

@@ -62,12 +62,28 @@ class NothingActive(Activation):
         return None
 
 
+class Laid(Activation):
+    """Of a machine that root has laid release 2 over, as its note tells."""
+
+    is_allowed = False
+
+    def recorded(self):
+        return 2
+
+
+class Unknown(Laid):
+    """Of one with a journal that root alone may read."""
+
+    def recorded(self):
+        raise PermissionError
+
+
 def back(place, root=Path("/"), kind=NothingActive):
     """Roll back from release 2 to 1; return the status, and what was said."""
     releases = Releases(place / "releases", place / "current")
     said = []
     status = rollback(kind(place, releases, Tree(root)), place / "bin", None, said.append)
-    return status, [line for line in said if not line.startswith("If one was active")]
+    return status, said
 
 
 def state(place):
@@ -318,3 +334,19 @@ def test_command_that_cannot_start_is_told(place):
     assert said[-1] == (
         f"{place}/bin/shop try-restart: [Errno 13] Permission denied: '{place}/bin/shop'"
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (Laid, "Release 2 is active still; to have this one be: sudo bin/pylonyard activate"),
+        (Unknown, "If one was active: sudo bin/pylonyard activate"),
+    ],
+)
+def test_who_may_not_activate_is_told_what_is_left_to_do(place, monkeypatch, kind, told):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+
+    status, said = back(place, kind=kind)
+
+    assert status == 0
+    assert told in said

@@ -34,6 +34,16 @@ def test_second_run_has_nothing_to_do_and_says_so(watch, tmp_path, capsys):
     assert capsys.readouterr().out == "pylonyard: Release 1 is current; nothing has changed.\n"
 
 
+def test_what_is_remembered_is_no_change_of_the_folder_that_has_it(watch, tmp_path):
+    # Who looks for files of other accounts lists it before it is written.
+    (tmp_path / ".pylonyard").mkdir()
+    time.sleep(settled.LATELY * 3 / 1e9)
+    watch.hook("os.scandir", (str(tmp_path / ".pylonyard"),))
+    remember(watch, tmp_path)
+
+    assert settled.answer([], tmp_path)
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -135,10 +135,16 @@ def _moved(folders: list[Path], sites: Iterable[Site]) -> list[Site]:
 
 def _is_to_be_laid(activation: Activation, say: Say) -> bool:
     """Whether a release is laid over ``/etc``, so that the current one is to be."""
-    if not activation.is_allowed:
-        say(f"If one was active: {accounts.by_root('bin/pylonyard activate')}")
+    again = accounts.by_root("bin/pylonyard activate")
+    try:
+        active = activation.recorded()
+    except PermissionError:
+        say(f"If one was active: {again}")
         return False
-    return activation.recorded() is not None
+    if active is None or activation.is_allowed:
+        return active is not None
+    say(f"Release {active} is active still; to have this one be: {again}")
+    return False
 
 
 def _expect_restart(control: Path, site: Site, say: Say) -> None:

@@ -129,7 +129,7 @@ def _kind(path: str) -> object:
 
 def _is_fleeting(name: str) -> bool:
     """Tell whether a file of this name comes and goes, and nothing goes by it."""
-    return name == "__pycache__" or name.startswith(".")
+    return name in ("__pycache__", MEMORY.name) or name.startswith(".")
 
 
 def _tree(tree: str) -> str:

@@ -20,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from checkouts import ROOT
 from interpreters_for_all import reachable, readable_by_all
 from ports import free_port
 from pylonyard import escaping, writing
@@ -988,6 +989,9 @@ def test_an_ordinary_account_runs_the_private_apache(site, interpreter3, monkeyp
         one = site(backends=f"127.0.0.1:{port}")
         one.release()
         script = one.root / "current" / "bin" / "demo-httpd"
+        # The checkout may be where nobody else can read it.
+        shutil.copytree(ROOT / "recipes" / "pylonyard", one.root / "recipes" / "pylonyard")
+        script.write_text(script.read_text().replace(f"{ROOT}/recipes", f"{one.root}/recipes"))
         words = ["/usr/bin/setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", script]
 
         environment = {"LD_LIBRARY_PATH": str(interpreter3.parent.parent / "lib")}

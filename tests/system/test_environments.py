@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import pytest
 from checkouts import fetch
@@ -89,6 +90,7 @@ def test_a_second_site_is_a_few_more_lines(checkout, free_port):
     assert secrets[0] != secrets[1]
 
 
+@pytest.mark.skipif(not shutil.which("apache2", path="/usr/sbin"), reason="lacks apache2")
 def test_a_site_that_is_no_longer_named_leaves_with_its_command(checkout, free_port):
     site = checkout()
     config = TWO_SITES.format(first=free_port(), second=free_port())
