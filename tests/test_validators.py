@@ -1,3 +1,4 @@
+import getpass
 import shutil
 import sys
 
@@ -87,9 +88,23 @@ def test_bad_file_is_refused_in_the_words_of_its_program(draft, path, text, mess
     assert str(caught.value) == message.format(draft.folder)
 
 
-@pytest.mark.skipif(
+needs_logrotate = pytest.mark.skipif(
     not shutil.which("logrotate", path=PROGRAM_PATH), reason="logrotate is not on this machine"
 )
+
+
+@needs_logrotate
+def test_logrotate_takes_no_group_that_this_process_is_not_in(draft, monkeypatch):
+    text = f'"/var/log/x"\n{{\n    su {getpass.getuser()} no-such-group\n    missingok\n}}\n'
+    with pytest.raises(CommandError, match="no-such-group"):
+        judged(draft, "etc/logrotate.d/shop", text)
+
+    monkeypatch.setattr("os.geteuid", lambda: 1)
+    monkeypatch.setattr("os.getegid", lambda: 1)  # as after newgrp
+    judged(draft, "etc/logrotate.d/shop", text)
+
+
+@needs_logrotate
 def test_logrotate_refuses_what_it_does_not_know(draft):
     with pytest.raises(CommandError, match=r": .*unknown option 'weakly'"):
         judged(draft, "etc/logrotate.d/shop", '"/var/log/x"\n{\n    missingok\n    weakly\n}\n')

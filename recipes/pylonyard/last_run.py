@@ -43,10 +43,13 @@ def forget(directory: Path) -> None:
 
 def failure(directory: Path) -> Failure | None:
     """Return how the last run failed; None if it did not, or nobody knows."""
+    from pylonyard.server.errors import ServerError
+    from pylonyard.server.files import read_plainly
+
     try:
-        values = json.loads((directory / PLACE).read_text(encoding="utf-8"))
+        values = json.loads(read_plainly(directory / PLACE))
         if int(values["version"]) > VERSION:
             return None
         return Failure(str(values["text"]), str(values["when"]))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ServerError, ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -86,10 +86,14 @@ def crontab(draft: Draft, path: str) -> None:
 
 
 def logrotate(draft: Draft, path: str) -> None:
-    """Have logrotate read a file, in a copy without ``su`` if we cannot take that account."""
+    """Have logrotate read a file, in a copy without ``su`` if we cannot take that account.
+
+    Nor can it take its group where ours is another, as after ``newgrp``.
+    """
     text = (draft.folder / path).read_text(encoding="utf-8")
     found = re.search(r"(?m)^ *su (\S+) .*\n", text)
-    if found and not accounts.can_be_taken(found[1]):
+    can_switch = os.geteuid() == 0 or os.getegid() == (found and accounts.gid(found[1]))
+    if found and not (can_switch and accounts.can_be_taken(found[1])):
         text = text.replace(found[0], "")
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, Path(path).name)
