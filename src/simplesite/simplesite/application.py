@@ -10,7 +10,7 @@ from pyramid.config import Configurator
 from pyramid.session import SignedCookieSessionFactory
 from pyramid.static import QueryStringConstantCacheBuster
 
-from simplesite import database, errormail, layout, responses, routes
+from simplesite import database, errormail, forms, layout, responses, routes
 from simplesite.security import SitePolicy
 from simplesite.settings import SiteSettings, read_settings
 
@@ -43,6 +43,7 @@ def make_application(conf: Mapping[str, str], own_values: Mapping[str, Any]) -> 
     _include_security(config, site)
     config.include(layout)
     config.include(responses)
+    config.include(forms)
     _include_static(config, site)
     config.include(routes)
     config.scan("simplesite.views")

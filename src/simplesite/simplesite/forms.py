@@ -1,8 +1,15 @@
 """Forms: what somebody entered, and what is wrong with it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
+from pyramid.config import Configurator
 from pyramid.request import Request
+from pyramid.tweens import EXCVIEW
+
+
+class UnreadableForm(ValueError):
+    """What was sent is no form: not the site's error."""
 
 
 class Form:
@@ -54,3 +61,21 @@ def tidy(value: object) -> str:
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     kept = "".join(character for character in text if character >= " " or character in "\n\t")
     return kept.strip("\n").rstrip()
+
+
+def includeme(config: Configurator) -> None:
+    """Read each form before any view does."""
+    config.add_tween("simplesite.forms.reading_tween", under=EXCVIEW)
+
+
+def reading_tween(handler: Callable[[Request], Any], registry: Any) -> Callable[[Request], Any]:
+    """Return a handler that refuses what is no form; ``registry`` is not needed."""
+
+    def handle(request: Request) -> Any:
+        try:
+            request.POST  # noqa: B018  read here, so that its errors are known for what they are
+        except (ValueError, LookupError, DeprecationWarning) as error:
+            raise UnreadableForm(str(error)) from error
+        return handler(request)
+
+    return handle

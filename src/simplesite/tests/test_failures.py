@@ -91,3 +91,20 @@ def test_site_without_database_says_so(open_site, tmp_path: Path):
     browser = open_site(**{"sqlalchemy.url": url})
     assert "not ready" in browser.get("/healthz", status=503)
     assert "Something went wrong" in browser.get("/", status=500)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "multipart/form-data",
+        "multipart/form-data; boundary=\u00ff",
+        "application/x-www-form-urlencoded; charset=utf-16",
+        "application/x-www-form-urlencoded; charset=none-such",
+    ],
+)
+@pytest.mark.parametrize("path", ["/sign-in", "/no-such-page"])
+def test_what_is_no_form_is_the_sender_s_error(visitor, caplog, path, kind):
+    page = visitor.post(path, b"text=x", headers={"Content-Type": kind}, status=400)
+
+    assert "This cannot be read" in page
+    assert not caplog.records
