@@ -8,7 +8,7 @@ from pyramid.request import Request
 from pyramid.tweens import EXCVIEW
 
 
-class UnreadableForm(ValueError):
+class UnreadableFormError(ValueError):
     """What was sent is no form: not the site's error."""
 
 
@@ -75,7 +75,7 @@ def reading_tween(handler: Callable[[Request], Any], registry: Any) -> Callable[
         try:
             request.POST  # noqa: B018  read here, so that its errors are known for what they are
         except (ValueError, LookupError, DeprecationWarning) as error:
-            raise UnreadableForm(str(error)) from error
+            raise UnreadableFormError(str(error)) from error
         return handler(request)
 
     return handle

@@ -13,7 +13,7 @@ from pyramid.view import (
     notfound_view_config,
 )
 
-from simplesite.forms import UnreadableForm, tidy
+from simplesite.forms import UnreadableFormError, tidy
 from simplesite.views.pages import Values
 
 TEMPLATE = "simplesite:templates/problem.jinja2"
@@ -63,7 +63,7 @@ def show_foreign_post(request: Request) -> Values:
 
 
 @exception_view_config(UnicodeDecodeError, renderer=TEMPLATE)
-@exception_view_config(UnreadableForm, renderer=TEMPLATE)
+@exception_view_config(UnreadableFormError, renderer=TEMPLATE)
 def show_unreadable(request: Request) -> Values:
     """Refuse an address or a form that is no text."""
     request.response.status_int = 400
