@@ -237,6 +237,10 @@ def _expect_of(reader: Reader, block: pages.Block, said: str) -> None:
         owner = reader.debian.type("stat -c %U:%a /srv/hello/var/data/hello").stdout
         if owner != "hello:750\n":
             raise Failed(f"var/data/hello: expected hello:750, got {owner}")
+    if "bootstrap.py -c" in block.lines and "activate" not in (
+        advised := reader.type("bin/pylonyard doctor")
+    ):
+        raise Failed(f"doctor: expected the activation as the next step, got {advised!r}")
     if "rollback" in block.lines and "Release 1 is current, and active." not in said:
         raise Failed(f"rollback: expected to go to release 1, got {said!r}")
     if "deactivate" in block.lines:

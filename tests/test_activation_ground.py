@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from pylonyard.activation import ground
 from pylonyard.activation.errors import ActivationError
+from pylonyard.activation.giving import settle
 from pylonyard.activation.ground import PRESUMED
-from pylonyard.activation.ownership import settle
 from pylonyard.activation.sources import Release, Site
 from pylonyard.activation.steps import Own, Permit
 from pylonyard.activation.world import Account, Folder, Ground, World

@@ -4,9 +4,10 @@ import subprocess
 import sys
 
 import pytest
+from pylonyard.activation import FOLDER
 from pylonyard.activation.entries import ABSENT
 from pylonyard.activation.errors import ActivationError
-from pylonyard.activation.journal import FOLDER, Journal, exclusive, save
+from pylonyard.activation.journal import Journal, exclusive, save
 from pylonyard.activation.tree import Tree
 
 AT_WORK = "another activation is at work on this machine; wait until it has finished"

@@ -351,7 +351,7 @@ def test_picked_versions_are_shown_as_a_block_to_copy_unless_q_is_given(
     run.install([])
 
     out, last = capsys.readouterr().out, "pylonyard: what comes next\n"
-    assert out.endswith(f"[versions]\nShop = 1.0\n{last}" if shown else "")
+    assert out.endswith(f"[versions]\nShop = 1.0\n\n{last}" if shown else "")
     assert ("Shop = 1.0" in out) is shown
 
 

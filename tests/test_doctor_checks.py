@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from pylonyard import accounts
 from pylonyard.activation.entries import Entry
 from pylonyard.activation.journal import Journal
 from pylonyard.activation.sources import Site
@@ -185,13 +186,19 @@ def test_data_that_is_mounted_read_only_is_red(place, monkeypatch):
 def test_account_that_is_missing_is_red(place):
     from pylonyard.doctor import server
 
-    (finding,) = server.account(subject(place, user="no-such-account"))
+    user, told = "no-such-account", "there is no account no-such-account"
+    (gone,) = server.account(subject(place, user=user, environment="development"))
+    (waits,) = server.account(subject(place, user=user, environment="production"))
+    (unasked,) = server.running(subject(place, user=user, environment="production"))
 
-    assert (finding.ok, finding.text, finding.advice) == (
-        False,
-        "there is no account no-such-account on this machine",
-        "adduser --system --group no-such-account, then bin/buildout",
+    assert (gone.ok, gone.text) == (False, f"{told} on this machine")
+    assert gone.advice == f"{accounts.MAKING} {user} && bin/buildout"
+    assert (waits.ok, waits.text, waits.advice) == (
+        None,
+        f"{told} on this machine yet; the activation makes it",
+        accounts.by_root("bin/pylonyard activate"),
     )
+    assert (unasked.ok, unasked.text) == (None, f"{told} to run it")
 
 
 def test_debugger_is_red(place):

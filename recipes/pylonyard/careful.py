@@ -62,9 +62,11 @@ class Buildout(buildout.Buildout):
 
     _recorded_parts: list[str] | None = None
     _current = ""
+    show_picked_versions: Any
 
     def __init__(self, *words: Any, **named: Any) -> None:
         self._last: list[str] = []
+        self._file = os.path.basename(words[0] if words else "buildout.cfg")
         with in_one_line(self):
             super().__init__(*words, **named)
             config_files.check(self, words[1] if len(words) > 1 else ())
@@ -81,9 +83,15 @@ class Buildout(buildout.Buildout):
         return bool(self._log_level > logging.INFO)
 
     def _print_picked_versions(self) -> None:
-        if self._is_quiet():
-            self.show_picked_versions = False
+        """Print what nothing pins as lines to copy, and write them where buildout is to."""
         progress.clear()
+        picked = sorted(set(zc.buildout.easy_install.get_picked_versions()[0]))
+        if picked and self.show_picked_versions and not self._is_quiet():
+            print("Nothing says which version these are to be, so the newest was taken. To stay")
+            print(f"with these, copy this into {self._file}, or below its [versions]:")
+            print("\n[versions]")
+            print("".join(f"{name} = {version}\n" for name, version in picked))
+        self.show_picked_versions = False
         super()._print_picked_versions()
 
     def say_last(self, line: str) -> None:

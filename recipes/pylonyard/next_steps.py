@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pylonyard import accounts
-
-FOLDER = "/var/lib/pylonyard"
-"""Where activations are noted, of any sandbox."""
+from pylonyard.activation import FOLDER
 
 LONGEST_COMMAND = 200
 """Characters of somebody else's command line that are passed on."""
@@ -73,7 +71,8 @@ def told(command: str, what: str) -> str:
 
 def look(directory: Path, site: Served) -> tuple[int, str]:
     """Return what is at the port of a site, and who, if that is none of ours."""
-    if not _is_any_listening(site.port) and not _has_any(directory, site):
+    listed = list(_listed(site.port))
+    if not listed and not _has_any(directory, site):
         return DOWN, ""
     from pylonyard.server import listening, sight
     from pylonyard.server.errors import ServerError
@@ -86,9 +85,9 @@ def look(directory: Path, site: Served) -> tuple[int, str]:
             return EARLIER, ""
         if not site.by_apache and not accounts.can_be_taken(site.user):
             return UNSEEN, ""
-        sockets = listening.inodes(site.host, site.port)
+        sockets = listening.at(listening.parsed(listed), site.host, site.port)
         if site.by_apache:
-            return _stranger(site) if sockets else (DOWN, "")
+            return _stranger(sockets) if sockets else (DOWN, "")
         account = accounts.entry(site.user)
         seen = sight.look(settings, account.pw_uid if account else None)
     except (OSError, ServerError):
@@ -96,26 +95,25 @@ def look(directory: Path, site: Served) -> tuple[int, str]:
     if seen.foreground:
         return FOREGROUND, ""
     if sockets and not sight.holds(seen, sockets):
-        return _stranger(site)
+        return _stranger(sockets)
     if not seen.everything:
         return DOWN, ""
     flipped = os.lstat(directory / "current").st_mtime
     return (THIS if seen.since and seen.since > flipped else EARLIER), ""
 
 
-def _is_any_listening(port: int) -> bool:
-    """Tell whether anybody listens on a port, at whatever address.
+def _listed(port: int) -> Iterator[str]:
+    """Yield the kernel's lines of whoever listens on a port, at whatever address.
 
     Read without what it takes to compare addresses: a run with nothing to do is short.
     """
     wanted = f":{port:04X}"
     for table in ("tcp", "tcp6"):
         with contextlib.suppress(OSError):
-            lines = Path("/proc/net", table).read_text().splitlines()[1:]
-            fields = (line.split()[1:4] for line in lines)
-            if any(own.endswith(wanted) and state == "0A" for own, _, state in fields):
-                return True
-    return False
+            for line in Path("/proc/net", table).read_text().splitlines()[1:]:
+                own, _, state = line.split()[1:4]
+                if own.endswith(wanted) and state == "0A":
+                    yield line
 
 
 def _has_any(directory: Path, site: Served) -> bool:
@@ -143,11 +141,10 @@ def _has_private(directory: Path, site: Served) -> bool:
     return any(config in words.split(b"\0") for words in _each("cmdline"))
 
 
-def _stranger(site: Served) -> tuple[int, str]:
+def _stranger(sockets: set[int]) -> tuple[int, str]:
     from pylonyard.server import listening
     from pylonyard.server.processes import command, shown
 
-    sockets = listening.inodes(site.host, site.port)
     for pid in listening.holders(sockets):
         return TAKEN, f"process {pid} ({shown(command(pid), LONGEST_COMMAND)})"
     return TAKEN, "a process of another account"

@@ -8,3 +8,6 @@ The path of the data, one module a step::
     Plan           --carrying-------> machine  (each step journalled before it is taken)
     its journal    --repair.of_ours-> Changes  (what it can have done if it was killed; pure)
 """
+
+FOLDER = "/var/lib/pylonyard"
+"""Where root notes what it did, of any sandbox."""

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from pylonyard import setup_app
+from pylonyard.activation import giving
 from pylonyard.activation import journal as journals
-from pylonyard.activation import ownership
 from pylonyard.activation.conffiles import kept_as
 from pylonyard.activation.effects import Effects
 from pylonyard.activation.entries import ABSENT, Change, Changes, Entry, difference
@@ -199,7 +199,7 @@ class Carrier:
                 self._run(shlex.split(step.command))
                 self.left.append(f"the account {step.user} stays")
             case Own() | Permit():
-                ownership.settle(step)
+                giving.settle(step)
             case SetUp():
                 self._set_up(step)
             case Share():

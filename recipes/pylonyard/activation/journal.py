@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pylonyard.activation import FOLDER
 from pylonyard.activation.effects import Effects
 from pylonyard.activation.entries import ABSENT, Entry
 from pylonyard.activation.errors import ActivationError
-from pylonyard.activation.note import FOLDER, NAME, NewerNote, Note, folder_of, follow
+from pylonyard.activation.note import NAME, NewerNote, Note, folder_of, follow
 from pylonyard.activation.tree import Tree, draft_of
 
 

@@ -12,12 +12,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pylonyard.activation import FOLDER
 from pylonyard.activation.entries import ABSENT, Entry
 from pylonyard.activation.errors import ActivationError
 from pylonyard.activation.sources import Site
 from pylonyard.activation.tree import Tree
-
-FOLDER = "/var/lib/pylonyard"
 
 NAME = "note.json"
 

@@ -111,7 +111,7 @@ def visit(subject: Subject) -> Iterator[Finding]:
     address, places = subject.front
     if not places:
         yield unknown(check, f"{subject.current / site.name / 'httpd.conf'} cannot be read")
-    elif site.has_server and not subject.is_laid:
+    elif (site.has_server or subject.owner.uid < 0) and not subject.is_laid:
         yield unknown(check, NOT_LAID)
     else:
         found = [_visited(subject, address, port, secure) for port, secure in places]

@@ -26,6 +26,7 @@ from pylonyard.server.processes import (
     supervisor_marker,
 )
 
+ACTIVATE = "bin/pylonyard activate"
 RUNNING, DEAD, STOPPED, SILENT = 0, 1, 3, 4
 
 
@@ -37,6 +38,9 @@ def running(subject: Subject) -> Iterator[Finding]:
         return
     if site.has_server and not subject.may_act:
         yield unknown(check, f"could not be checked: only root and {site.user} may ask for it")
+        return
+    if subject.owner.uid < 0:
+        yield unknown(check, f"there is no account {site.user} to run it")
         return
     script = site.name if site.has_server else f"{site.name}-httpd"
     status, output = subject.run([subject.current / "bin" / script, "status"])
@@ -56,14 +60,19 @@ def running(subject: Subject) -> Iterator[Finding]:
 
 def _stopped(subject: Subject, script: str, told: str) -> Finding:
     check, start = "server-running", f"bin/{script} start"
+    if _waits(subject):
+        start = accounts.by_root(ACTIVATE)
     if _was_started(subject):
         return bad(check, f"{told}: somebody stopped it", start)
     told = f"{told}: it was never started"
     if subject.is_laid:
         return bad(check, told, start)
-    is_tried = "development" in (subject.site.environment, subject.settings.deployment)
-    activate = accounts.by_root("bin/pylonyard activate")
-    return Finding(check, None, told, start if is_tried else activate)
+    return Finding(check, None, told, start)
+
+
+def _waits(subject: Subject) -> bool:
+    """Whether a site is for visitors, and waits for an activation."""
+    return not (subject.is_laid or subject.is_tried)
 
 
 def _was_started(subject: Subject) -> bool:
@@ -224,16 +233,17 @@ def application(subject: Subject) -> Iterator[Finding]:
 def account(subject: Subject) -> Iterator[Finding]:
     """See that the account exists, and is not root's where that must not be."""
     check, user = "account", subject.site.user
-    if subject.owner.uid < 0:
-        yield bad(
-            check,
-            f"there is no account {user} on this machine",
-            f"adduser --system --group {user}, then bin/buildout",
-        )
+    if subject.owner.uid < 0 and _waits(subject):
+        told = f"there is no account {user} on this machine yet; the activation makes it"
+        yield Finding(check, None, told, accounts.by_root(ACTIVATE))
+    elif subject.owner.uid < 0:
+        advice = f"{accounts.MAKING} {user} && bin/buildout"
+        yield bad(check, f"there is no account {user} on this machine", advice)
     elif subject.owner.uid == 0:
         advice = f"user = {subject.name} in its section, and run bin/buildout"
         told = f"{user} runs it, and so does whoever breaks into it"
-        is_tried = "development" in (subject.site.environment, subject.settings.deployment)
-        yield (unknown(check, f"{told}: {advice}") if is_tried else bad(check, told, advice))
+        yield (
+            unknown(check, f"{told}: {advice}") if subject.is_tried else bad(check, told, advice)
+        )
     else:
         yield good(check, f"{user} exists (number {subject.owner.uid})")

@@ -81,6 +81,11 @@ class Subject:
         return [(int(port), scheme == "https") for port, scheme in found]
 
     @property
+    def is_tried(self) -> bool:
+        """Whether it is for whoever writes it, as an older release may not say of itself."""
+        return "development" in (self.site.environment, self.settings.deployment)
+
+    @property
     def is_development(self) -> bool:
         return self.settings.reload
 

@@ -50,11 +50,16 @@ def listeners(proc: Path = PROC) -> Iterator[Listener]:
             lines = (proc / "net" / table).read_text().splitlines()[1:]
         except FileNotFoundError:
             continue  # a kernel without IPv6
-        for line in lines:
-            fields = line.split()
-            if fields[3] == LISTEN:
-                address, _, port = fields[1].partition(":")
-                yield Listener(decode(address), int(port, 16), int(fields[9]))
+        yield from parsed(lines)
+
+
+def parsed(lines: Iterable[str]) -> Iterator[Listener]:
+    """Yield those of the kernel's lines that are of sockets which listen."""
+    for line in lines:
+        fields = line.split()
+        if fields[3] == LISTEN:
+            address, _, port = fields[1].partition(":")
+            yield Listener(decode(address), int(port, 16), int(fields[9]))
 
 
 def decode(digits: str) -> Address:
@@ -74,8 +79,13 @@ def overlaps(listener: Listener, wanted: set[Address], port: int) -> bool:
 
 def inodes(host: str, port: int, proc: Path = PROC) -> set[int]:
     """Return the sockets that listen on ``host`` and ``port``."""
+    return at(listeners(proc), host, port)
+
+
+def at(found: Iterable[Listener], host: str, port: int) -> set[int]:
+    """Return the sockets of those that listen on ``host`` and ``port``."""
     wanted = addresses(host)
-    return {listener.inode for listener in listeners(proc) if overlaps(listener, wanted, port)}
+    return {listener.inode for listener in found if overlaps(listener, wanted, port)}
 
 
 def of_processes(candidates: Iterable[int], proc: Path = PROC) -> list[Listener]:
