@@ -231,8 +231,8 @@ def test_port_of_somebody_else_is_not_given_to_visitors():
         plan(Release(3, RELEASE, (site(),), FILES), seen)
 
     assert str(caught.value) == (
-        "shop: port 8080 is taken by process 7 (x): end that, or set another port in [site] and "
-        "run bin/buildout"
+        "shop: port 8080 is taken by process 7 (x): set another port in [site] and run "
+        "bin/buildout, or end that if it is yours"
     )
 
 

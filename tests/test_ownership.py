@@ -143,3 +143,14 @@ def test_only_an_empty_folder_is_taken_over(var):
     (var / "link").symlink_to("run")
     with pytest.raises(OSError, match="Not a directory"):
         ownership.take_over(var / "link", (NOBODY, NOBODY))
+
+
+@AS_ROOT
+def test_root_in_another_s_checkout_is_told_how_its_owner_has_it_back(tmp_path):
+    assert ownership.root_warning(tmp_path) == ""
+    os.chown(tmp_path, NOBODY, -1)
+
+    assert ownership.root_warning(tmp_path) == (
+        f"{tmp_path} is nobody's, who has back what root has made in it with: "
+        f"chown -Rh --from=root nobody {tmp_path}"
+    )

@@ -142,12 +142,24 @@ def _is_others(place: Path) -> bool:
         return False
 
 
+def _other_owner(directory: Path) -> str:
+    """Return whose a checkout is in which we are root; '' if it is root's, or we are not."""
+    owner = directory.stat().st_uid
+    return accounts.called(owner) if owner and not os.geteuid() else ""
+
+
+def root_warning(directory: Path) -> str:
+    """Return what comes of a run of root's that may be in another's checkout; '' if nothing."""
+    if not (name := _other_owner(directory)):
+        return ""
+    giving = shlex.join(["chown", "-Rh", "--from=root", name, str(directory)])
+    return f"{directory} is {name}'s, who has back what root has made in it with: {giving}"
+
+
 def root_problem(directory: Path) -> str:
     """Return why root should not make a release in a checkout; '' if it may."""
-    owner = directory.stat().st_uid
-    if os.geteuid() or not owner:
+    if not (name := _other_owner(directory)):
         return ""
-    name = accounts.called(owner)
     return (
         f"{directory} is {name}'s, and what root makes in it, {name} could not change any more; "
         f"run this as {name}, without sudo: only bin/pylonyard activate needs root"

@@ -130,6 +130,8 @@ class Release(Recipe):
             raise OptionError(self.name, [place])
         self.told += self._changed(wanted, is_meant=is_meant)
         layout, environments = self.layout, {site["environment"] for site in told}
+        if warning := ownership.root_warning(layout.directory):
+            self.told.append(warning)
         if environments != {"development"} and (why := ownership.root_problem(layout.directory)):
             raise UserError(f"[{self.name}] {why}")
         problems = []

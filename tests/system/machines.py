@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -152,15 +153,20 @@ class Machine:
 
 
 @contextlib.contextmanager
-def released(path: Path, environ: dict[str, str]) -> Iterator[tuple[Checkout, int]]:
-    """Give a checkout with a release for Apache, and the port that Apache gives it."""
+def released(path: Path, environ: dict[str, str], *own: str) -> Iterator[tuple[Checkout, int]]:
+    """Give a checkout with a release for Apache, and the port that Apache gives it.
+
+    :param own: words for ``bin/buildout`` besides, such as an account that can enter ``path``
+    """
     from checkouts import copy_checkout
 
     path.mkdir(parents=True)
     copy_checkout(path)
-    checkout = Checkout(path, environ)
+    path.chmod(0o755)
+    python = "/usr/bin/python3" if own else sys.executable
+    checkout = Checkout(path, environ, python=python)
     port = free_port()
     words = ["vhost:listen=127.0.0.1", f"vhost:listen-port={port}", f"site:port={free_port()}"]
     # Root's own account serves in development alone.
-    checkout.bootstrap("-c", "staging.cfg", "site:environment=development", *words)
+    checkout.bootstrap("-c", "staging.cfg", *(own or ("site:environment=development",)), *words)
     yield checkout, port

@@ -18,11 +18,13 @@ pytestmark = machines.NEEDED
 
 VHOST = "/etc/apache2/sites-available/simplesite.conf"
 CRON = "/etc/cron.d/simplesite"
+ACCOUNT = "site:user=www-data"
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory, clean_environ):
-    with released(tmp_path_factory.mktemp("activation") / "box", clean_environ) as made:
+def site(public_folder, clean_environ):
+    environ = {**clean_environ, "BUILDOUT_HOME": str(public_folder / "home")}
+    with released(public_folder / "activation", environ, ACCOUNT) as made:
         yield made
 
 
@@ -294,7 +296,7 @@ def release(site):
     """The release's folder, a copy of which is put back after the test."""
     folder = site[0].path / "releases" / "1"
     kept = site[0].path / "kept"
-    shutil.copytree(folder, kept, symlinks=True)
+    subprocess.run(["cp", "-a", folder, kept], check=True)
     yield folder
     shutil.rmtree(folder)
     kept.rename(folder)
@@ -346,7 +348,7 @@ def second(machine):
     words = ["-c", "staging.cfg", "vhost:listen=127.0.0.1", "cron:schedule=*/5 * * * *"]
     server = json.loads((path / "releases/1/simplesite/server.json").read_text())
     words += [f"vhost:listen-port={machine.site_port}", f"site:port={server['port']}"]
-    words += ["site:environment=development"]
+    words += [ACCOUNT]
     machine.checkout.buildout(*words, "vhost:timeout=61")
     yield 2
     shutil.rmtree(path / "releases" / "2")
@@ -374,7 +376,7 @@ def test_rollback_takes_everything_back(serving, request):
     listed = serving.pylonyard("releases").stdout.splitlines()
     assert listed[0].startswith("*    1  ")
     assert listed[0].endswith("current, active")
-    assert ["development" in line for line in listed] == [True, True]
+    assert ["staging" in line for line in listed] == [True, True]
     noted = json.loads(next(serving.path("/var/lib/pylonyard").glob("*/note.json")).read_text())
     assert (noted["release"], noted["configuration"]) == (1, "staging.cfg")
     assert [each["release"] for each in noted["history"]] == [1, 2, 1]

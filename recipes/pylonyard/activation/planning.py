@@ -275,7 +275,7 @@ def _started(release: Release, world: World) -> Iterator[Step]:
         if site.name in world.servers.taken:
             raise ActivationError(
                 f"{site.name}: port {site.port} is taken by {world.servers.taken[site.name]}: "
-                "end that, or set another port in [site] and run bin/buildout"
+                "set another port in [site] and run bin/buildout, or end that if it is yours"
             )
         if site.name in world.servers.moved:
             yield Serve(site.name, "restart")
