@@ -34,6 +34,13 @@ def test_second_run_has_nothing_to_do_and_says_so(watch, tmp_path, capsys):
     assert capsys.readouterr().out == "pylonyard: Release 1 is current; nothing has changed.\n"
 
 
+def test_processes_come_and_go(watch, tmp_path):
+    watch.hook("os.listdir", ("/proc",))
+    watch.hook("open", (f"/proc/{os.getpid()}/stat", "r", 0))
+
+    assert "/proc" not in " ".join(remember(watch, tmp_path)["paths"])
+
+
 def test_what_is_remembered_is_no_change_of_the_folder_that_has_it(watch, tmp_path):
     # Who looks for files of other accounts lists it before it is written.
     (tmp_path / ".pylonyard").mkdir()

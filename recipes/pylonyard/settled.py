@@ -183,7 +183,7 @@ class Watch:
             name = os.fsdecode(path)
             if event == "subprocess.Popen" and "/" not in name:
                 return  # Looked for in folders that are watched.
-            if name.startswith("/proc/"):
+            if f"{name}/".startswith("/proc/"):
                 return  # What runs is looked at anew by each run.
             self.seen.add(os.path.abspath(name))
 

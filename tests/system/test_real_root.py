@@ -241,13 +241,12 @@ def test_server_that_a_person_had_stopped_stays_so(changing):
 
 
 @contextlib.contextmanager
-def outshone(machine):
-    """Have Apache answer 503 for the site, by a virtual host that comes before its own."""
-    first = machine.path("/etc/apache2/sites-enabled/000-first.conf")
-    lines = ["<VirtualHost *:80>", "ServerName www.example.org", "Redirect 503 /"]
-    first.write_text("\n".join([*lines, "</VirtualHost>\n"]))
+def out_of_service(machine):
+    """Have Apache answer 503 for all of its sites."""
+    whole = machine.path("/etc/apache2/conf-enabled/out-of-service.conf")
+    whole.write_text('<Location "/">\n    Redirect 503\n</Location>\n')
     yield
-    first.unlink()
+    whole.unlink()
     machine.run("service", "apache2", "reload")
 
 
@@ -258,7 +257,7 @@ def test_mod_wsgi_goes_on_when_the_change_to_a_server_fails(changing):
     assert machine.owners("(wsgi:simplesite") == {"simplesite"}
     before = machine.snapshot()
 
-    with outshone(machine):
+    with out_of_service(machine):
         said = change(3)
 
     assert "/etc/init.d/simplesite start" in said
