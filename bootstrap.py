@@ -14,13 +14,13 @@ def stop(number, frame):
 
 before = signal.signal(signal.SIGINT, stop)
 
-import configparser  # noqa: E402
-import contextlib  # noqa: E402
-import importlib.util  # noqa: E402
-import shutil  # noqa: E402
-import subprocess  # noqa: E402
-import tempfile  # noqa: E402
-from pathlib import Path  # noqa: E402
+import configparser
+import contextlib
+import importlib.util
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
 
 CHECKOUT = Path(os.path.realpath(__file__)).parent
 RECIPES = CHECKOUT / "recipes"
@@ -40,24 +40,15 @@ if sys.version_info < OLDEST_PYTHON:
 
 
 sys.path.insert(0, str(RECIPES))
-from pylonyard import (  # noqa: E402
-    accounts,
-    cache_record,
-    configuration,
-    debian_packages,
-    drafts,
-    headers,
-    odd_paths,
-    progress,
-    releases,
-    sandboxes,
-    toolbox,
-    usages,
-    wheels,
-)
-from pylonyard.integrity import Verified  # noqa: E402
-from pylonyard.server import limits  # noqa: E402
-from pylonyard.server.errors import interrupted, reason  # noqa: E402
+from pylonyard.commands import debian_packages
+from pylonyard.config import configuration, layout, script_headers
+from pylonyard.environments import cache_usage, eggs_venv
+from pylonyard.environments import tools as toolbox
+from pylonyard.packages import interpreters, wheels
+from pylonyard.packages.integrity import Verified
+from pylonyard.releases import store
+from pylonyard.system import accounts, atomic, command_line, errors, progress
+from pylonyard.system.errors import interrupted, reason
 
 
 class Cache:
@@ -122,7 +113,7 @@ def pip_command(cache):
         return
     if not importlib.util.find_spec("ensurepip"):
         fail(debian_packages.instead_of_ensurepip())
-    with drafts.draft(cache.root) as folder:
+    with atomic.draft(cache.root) as folder:
         with progress.of("bootstrap: Getting pip"):
             made = subprocess.run(
                 [sys.executable, "-m", "venv", str(folder)], capture_output=True, text=True
@@ -160,12 +151,13 @@ def usable_wheels(pip_wheel):
 
 def download(cache, lists, pins):
     """Bring the wheels of ``pins`` into the cache; by pip, if the index takes more than asking."""
-    from pylonyard import tool_wheels  # Its imports take long, and mostly nothing is missing.
+    # Its imports take long, and mostly nothing is missing.
+    from pylonyard.packages import downloads
 
     cache.dist.mkdir(parents=True, exist_ok=True)
     say(f"Downloading the tools into {cache.dist}")
     with progress.of("bootstrap: Downloading", len(pins), unit="wheels") as step:
-        tool_wheels.bring(pins, cache.dist, lambda name: step.at(step.done + 1, name))
+        downloads.bring(pins, cache.dist, lambda name: step.at(step.done + 1, name))
     if cached(cache, pins, usable_wheels(cached_pip(cache)))[1]:
         download_by_pip(cache, lists)
 
@@ -218,7 +210,7 @@ def tools(cache, lists, offline):
     try:
         verified = Verified(cache.root)
         eggs = verified.install_all(dict(found), cache.eggs)
-        return sandboxes.make(cache.sandboxes, eggs)
+        return eggs_venv.make(cache.sandboxes, eggs)
     except wheels.WheelError as error:
         fail(f"{error}; run this again")
 
@@ -239,7 +231,7 @@ def script(name, home, lists, statements):
 
     It starts without site: what the tools' sandbox and eggs hold runs once it is verified.
     """
-    lines = headers.header_of_ours(sandboxes.interpreter(), toolbox.ISOLATED)
+    lines = script_headers.header_of_ours(interpreters.interpreter(), script_headers.ISOLATED)
     text = "\n".join([*lines, *on_path(home, lists), *statements, ""])
     path = CHECKOUT / "bin" / name
     path.parent.mkdir(exist_ok=True)
@@ -254,14 +246,14 @@ def script(name, home, lists, statements):
 def admin(home, lists):
     """Write bin/pylonyard, unless a run did: its doctor tells why there is no release."""
     folder = CHECKOUT / "bin"
-    if not os.path.lexists(folder / releases.ALWAYS):
-        script(releases.ALWAYS, home, lists, releases.statements(CHECKOUT, folder))
+    if not os.path.lexists(folder / store.ALWAYS):
+        script(store.ALWAYS, home, lists, store.statements(CHECKOUT, folder))
 
 
 def on_path(home, lists):
     """Return the statements that find the recipes, and know of the tools."""
     return [
-        *headers.finding(RECIPES, headers.IN_BIN),
+        *script_headers.finding(RECIPES, script_headers.IN_BIN),
         *toolbox.placing(home, *lists),
     ]
 
@@ -270,12 +262,14 @@ def fetch(home, lists, words):
     """Become the process that brings what ``words`` name into the cache."""
     statements = [
         *on_path(home, lists),
-        "toolbox.bring()",
-        "from pylonyard.fetching import main",
+        "tools.bring()",
+        "from pylonyard.commands.fetch import main",
         f"sys.exit(main({str(home.parent.parent)!r}, sys.argv[1:]))",
     ]
-    python = str(sandboxes.interpreter())
-    os.execv(python, [python, *toolbox.ISOLATED.split(), "-c", "\n".join(statements), *words])
+    python = str(interpreters.interpreter())
+    os.execv(
+        python, [python, *script_headers.ISOLATED.split(), "-c", "\n".join(statements), *words]
+    )
 
 
 def remember(words):
@@ -297,15 +291,15 @@ def build_documentation(cache, lists, offline):
     words = ["-W", "--keep-going", "-q", "-b", "html", "-d", built / ".doctrees", pages, built]
     statements = [
         *on_path(home, lists),
-        "toolbox.bring()",
+        "tools.bring()",
         "from sphinx.cmd.build import main",
         f"status = main({[str(word) for word in words]!r})",
         f"print('bootstrap: cannot build the documentation' if status else {str(built)!r}"
         " + '/index.html')",
         "sys.exit(status)",
     ]
-    python = str(sandboxes.interpreter())
-    os.execv(python, [python, *toolbox.ISOLATED.split(), "-c", "\n".join(statements)])
+    python = str(interpreters.interpreter())
+    os.execv(python, [python, *script_headers.ISOLATED.split(), "-c", "\n".join(statements)])
 
 
 def say(message):
@@ -328,14 +322,14 @@ def install_debian_packages(offline):
 
 
 def bootstrap(arguments):
-    if why := odd_paths.problem(CHECKOUT):
+    if why := layout.path_problem(CHECKOUT):
         fail(why)
     os.umask(0o022)  # other accounts serve what is made here
     offline = "--offline" in arguments
     arguments = [a for a in arguments if a != "--offline"]
     testing = arguments[:1] == ["test"]
     cache = Cache()
-    drafts.use(cache.root)
+    atomic.use(cache.root)
     lists = [CHECKOUT / "profiles" / "tools.txt"]
     home = tools(cache, lists, offline)
     if arguments[:1] == ["fetch"]:
@@ -345,7 +339,7 @@ def bootstrap(arguments):
         "buildout",
         home,
         lists,
-        ["from pylonyard.buildout_command import main", f"sys.exit(main({str(CHECKOUT)!r}))"],
+        ["from pylonyard.buildout.main import main", f"sys.exit(main({str(CHECKOUT)!r}))"],
     )
     if arguments[:1] == ["docs"]:
         build_documentation(cache, lists, offline)
@@ -357,16 +351,16 @@ def bootstrap(arguments):
     lists.append(CHECKOUT / "profiles" / "tests.txt")
     home = tools(cache, lists, offline)
     test = script(
-        "test", home, lists, ["toolbox.bring()", "import pytest", "sys.exit(pytest.main())"]
+        "test", home, lists, ["tools.bring()", "import pytest", "sys.exit(pytest.main())"]
     )
-    cache_record.introduce(CHECKOUT, cache_record.Stores(cache.root, cache.eggs))
+    cache_usage.introduce(CHECKOUT, cache_usage.Stores(cache.root, cache.eggs))
     os.chdir(CHECKOUT)
     os.execv(test, [str(test), *arguments[1:]])
 
 
 def check(arguments):
     """Show help or version, or refuse a command line, before anything is downloaded."""
-    parser = usages.bootstrap()
+    parser = command_line.bootstrap()
     words = [word for word in arguments if word != "--offline"]
     if words[:1] == ["test"]:
         return  # what follows is pytest's
@@ -377,7 +371,7 @@ def check(arguments):
     elif {"-h", "--help"} & set(words):
         parser.print_help()
         sys.exit()
-    elif problem := usages.buildout_error(words, ["test", "fetch", "docs"]):
+    elif problem := command_line.buildout_error(words, ["test", "fetch", "docs"]):
         parser.error(problem)
 
 
@@ -393,8 +387,8 @@ if __name__ == "__main__":
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
-        line = limits.told(error)
-        if isinstance(error, OSError) and error.errno in drafts.UNWRITABLE:
+        line = errors.limit_reached(error)
+        if isinstance(error, OSError) and error.errno in atomic.UNWRITABLE:
             way = accounts.way_back(error)
             line = f"cannot write {reason(error, CHECKOUT)}{'; ' if way else ''}{way}"
         if not line:

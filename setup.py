@@ -16,7 +16,7 @@ RECIPES = [
 
 
 def entry_point(module: str) -> str:
-    return f"{module} = pylonyard.{module}:{module.title().replace('_', '')}"
+    return f"{module} = pylonyard.recipes.{module}:{module.title().replace('_', '')}"
 
 
 def version() -> str:
@@ -32,7 +32,7 @@ setup(
     license="MIT",
     package_dir={"": "recipes"},
     packages=find_packages("recipes"),
-    package_data={"pylonyard": ["templates/*.j2"]},
+    package_data={"pylonyard.recipes": ["*.j2"], "pylonyard.webservers.apache": ["*.j2"]},
     python_requires=">=3.10",
     install_requires=[
         "ConfigUpdater",

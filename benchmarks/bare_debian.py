@@ -35,7 +35,7 @@ from pathlib import Path
 from fresh_checkout import ROOT, copy_checkout
 
 sys.path.insert(0, str(ROOT / "recipes"))
-from pylonyard import drafts
+from pylonyard.system import atomic
 
 RELEASES = {12: "bookworm", 13: "trixie"}
 PACKAGES = ("python3", "python3-venv", "git", "curl")
@@ -276,7 +276,7 @@ def base(release: int, folder: Path = FOLDER, source: str = "") -> Path:
         fcntl.flock(turn, fcntl.LOCK_EX)
         if not target.exists():
             print(f"debootstrap: Debian {release} from {source} into {target}", flush=True)
-            with drafts.draft(folder / "drafts") as draft:
+            with atomic.draft(folder / "drafts") as draft:
                 _debootstrap(RELEASES[release], draft / "root", source)
                 (draft / "root").rename(target)
     return target
@@ -318,7 +318,7 @@ def machine(
     need()
     lower = base(release, folder, source)
     with contextlib.ExitStack() as ending:
-        own = ending.enter_context(drafts.draft(folder / "drafts"))
+        own = ending.enter_context(atomic.draft(folder / "drafts"))
         own.chmod(0o755)
         for name in ("upper", "work", "root"):
             (own / name).mkdir(mode=0o755)

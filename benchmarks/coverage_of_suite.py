@@ -88,7 +88,7 @@ for name in "execv", "execve", "_exit":
 subprocess.Popen = Popen
 """
 
-STARTING = ("__init__.py", "server/gentle.py")
+STARTING = ("__init__.py", "server/shim/gentle.py")
 """What an interpreter runs first: whatever imports the package, and a script of it."""
 
 STARTED = '__import__("runpy").run_path("{folder}/start.py", {{"caller": globals()}})\n'

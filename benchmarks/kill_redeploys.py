@@ -39,7 +39,7 @@ from fresh_checkout import ROOT, copy_checkout, filled_cache, need, share_cache
 sys.path[:0] = [str(ROOT / "tests" / "system"), str(ROOT / "recipes")]
 
 from load import Load, get  # noqa: E402
-from pylonyard.server.processes import marked, server_marker, supervisor_marker  # noqa: E402
+from pylonyard.system.processes import marked, server_marker, supervisor_marker  # noqa: E402
 
 UNSHARE = ["unshare", "--pid", "--fork", "--mount", "--mount-proc", "--kill-child"]
 REDEPLOY = '$IN_BUILDOUT bin/buildout -o "$@" && $IN_RESTART bin/simplesite restart'

@@ -19,7 +19,8 @@ from typing import Any
 
 import zc.buildout.buildout
 import zc.buildout.easy_install
-from pylonyard import locking, tool
+from pylonyard.buildout import driver
+from pylonyard.system import locks
 from zc.buildout._vendor import pkg_resources
 from zc.buildout.buildout import Buildout, SectionKey
 
@@ -223,8 +224,8 @@ def undone() -> Iterator[None]:
         )
     ]
     # As bin/buildout has it; zc.buildout's own starts pip for each wheel.
-    zc.buildout.easy_install.UNPACKERS[".whl"] = tool.unpack_wheel
-    held = set(locking._held)
+    zc.buildout.easy_install.UNPACKERS[".whl"] = driver.unpack_wheel
+    held = set(locks._held)
     try:
         yield
     finally:
@@ -234,5 +235,5 @@ def undone() -> Iterator[None]:
             setattr(owner, name, value)
         for log, log.handlers, level, log.propagate in before:
             log.setLevel(level)
-        for directory in set(locking._held) - held:
-            os.close(locking._held.pop(directory))
+        for directory in set(locks._held) - held:
+            os.close(locks._held.pop(directory))

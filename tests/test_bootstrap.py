@@ -8,7 +8,7 @@ from pathlib import Path
 
 import packaging
 import pytest
-from pylonyard.wheels import sha256
+from pylonyard.packages.wheels import sha256
 from support import CHECKOUT, make_wheel
 
 RUN = [sys.executable, "-E", "bootstrap.py", "--offline"]
@@ -297,6 +297,5 @@ def test_packages_are_told_where_they_cannot_be_installed(bootstrap, checkout, c
     bootstrap.install_debian_packages(offline=True)
 
     assert capsys.readouterr().out == (
-        "bootstrap: tests that need these Debian packages will be skipped: "
-        "no-such-package-at-all\n"
+        "bootstrap: tests that need these Debian packages will be skipped: no-such-package-at-all\n"
     )

@@ -4,19 +4,21 @@ import json
 import os
 
 import pytest
-from pylonyard import cache_record, careful, integrity, locking, manifest, settled
 from pylonyard.activation import journal as journals
-from pylonyard.activation import sources
 from pylonyard.activation.effects import Effects
-from pylonyard.activation.entries import ABSENT, Change, Entry
-from pylonyard.activation.errors import ActivationError
-from pylonyard.activation.tree import Tree
-from pylonyard.cache_record import Stores
-from pylonyard.releases import MANIFEST, Releases
-from pylonyard.secret_store import Origin, SecretError, SecretStore
-from pylonyard.server import intent
-from pylonyard.server.errors import ServerError
+from pylonyard.buildout import safe_buildout, up_to_date
+from pylonyard.config.secret_store import Origin, SecretError, SecretStore
+from pylonyard.environments import cache_usage
+from pylonyard.environments.cache_usage import Stores
+from pylonyard.packages import integrity
+from pylonyard.releases import contents as sources
+from pylonyard.releases import staging
+from pylonyard.releases.store import MANIFEST, Releases
+from pylonyard.server import status
 from pylonyard.server.settings import load
+from pylonyard.system import inputs, locks
+from pylonyard.system.errors import ActivationError, ServerError
+from pylonyard.system.rootfs import ABSENT, Change, Entry, Tree
 from support import Sandbox, make_store, undone
 from zc.buildout import UserError
 
@@ -63,7 +65,7 @@ def release(tmp_path):
     folder = tmp_path / "releases" / "1"
     folder.mkdir(parents=True)
     (folder / "file").write_text("text")
-    manifest.write(folder, {"file": "part"}, {"file": ["judge"]})
+    staging.write_manifest(folder, {"file": "part"}, {"file": ["judge"]})
     return folder
 
 
@@ -84,19 +86,19 @@ def test_manifest(release, tmp_path):
 def test_what_a_cache_knows_of_its_users(tmp_path):
     sandbox, stores = tmp_path / "sandbox", Stores(tmp_path / "cache", tmp_path / "eggs")
     (sandbox / ".pylonyard").mkdir(parents=True)
-    assert cache_record.keep(sandbox, stores, {"shop": "1.0"})
-    (record,) = (tmp_path / "cache" / cache_record.USERS).iterdir()
-    whole = cache_record.users(stores.cache)
+    assert cache_usage.keep(sandbox, stores, {"shop": "1.0"})
+    (record,) = (tmp_path / "cache" / cache_usage.USERS).iterdir()
+    whole = cache_usage.users(stores.cache)
     default = Stores(sandbox / "cache", sandbox / "cache/eggs")
 
     for _ in cuts(record):
         # What is unknown keeps everybody's files from being removed.
-        assert cache_record.users(stores.cache) in (whole, ([], [record]))
-    for _ in cuts(sandbox / ".pylonyard" / cache_record.CACHE):
-        assert cache_record.stores_of(sandbox) in (stores, default)
+        assert cache_usage.users(stores.cache) in (whole, ([], [record]))
+    for _ in cuts(sandbox / ".pylonyard" / cache_usage.CACHE):
+        assert cache_usage.stores_of(sandbox) in (stores, default)
     record.write_bytes(record.read_bytes()[:-9])
-    assert cache_record.keep(sandbox, stores, {"shop": "1.0"})
-    assert cache_record.users(stores.cache) == whole
+    assert cache_usage.keep(sandbox, stores, {"shop": "1.0"})
+    assert cache_usage.users(stores.cache) == whole
 
 
 def test_what_was_verified(tmp_path):
@@ -130,13 +132,13 @@ def test_secret_of_a_persons_own_is_taken(tmp_path, kept):
     assert SecretStore(tmp_path, {"key": Origin("generate")}).value("key") == kept.strip()
 
 
-@pytest.mark.parametrize("wanted", [intent.UP, intent.DOWN])
+@pytest.mark.parametrize("wanted", [status.UP, status.DOWN])
 def test_whether_a_site_is_wanted(tmp_path, wanted):
     path = tmp_path / "intent"
-    intent.record(path, wanted)
+    status.record(path, wanted)
 
     for length in cuts(path):
-        assert intent.is_wanted(path) == (wanted == intent.UP and length == len(intent.UP))
+        assert status.is_wanted(path) == (wanted == status.UP and length == len(status.UP))
 
 
 def test_server_json(tmp_path):
@@ -150,13 +152,13 @@ def test_server_json(tmp_path):
 
 
 def test_memory_of_the_last_run(tmp_path):
-    path = tmp_path / settled.MEMORY
+    path = tmp_path / inputs.MEMORY
     path.parent.mkdir()
-    content = {"called": settled.called([], []), "variables": [], "paths": [], "trees": []}
-    path.write_text(json.dumps({**content, "state": settled.state([], []), "told": ["x"]}))
+    content = {"called": inputs.called([], []), "variables": [], "paths": [], "trees": []}
+    path.write_text(json.dumps({**content, "state": inputs.state([], []), "told": ["x"]}))
 
     for _ in cuts(path):
-        assert not settled.answer([], tmp_path)
+        assert not up_to_date.answer([], tmp_path)
 
 
 def test_lock(tmp_path):
@@ -165,7 +167,7 @@ def test_lock(tmp_path):
 
     for _ in cuts(path):
         with undone():
-            locking.hold(tmp_path)
+            locks.hold(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -185,10 +187,10 @@ def run(sandbox):
     """Do what ``bin/buildout`` does; return the line of an error."""
     with undone():
         os.chdir(sandbox.directory)
-        careful.prepare()
+        safe_buildout.prepare()
         sandbox.buildout()
         try:
-            made = careful.Buildout(str(sandbox.directory / "buildout.cfg"), [], False)
+            made = safe_buildout.Buildout(str(sandbox.directory / "buildout.cfg"), [], False)
             made.install([])
         except UserError as error:
             return str(error)

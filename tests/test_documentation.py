@@ -30,7 +30,7 @@ def recipes() -> list[str]:
 
 
 def module(recipe: str) -> Any:
-    return importlib.import_module(f"pylonyard.{recipe}")
+    return importlib.import_module(f"pylonyard.recipes.{recipe}")
 
 
 def page(recipe: str) -> str:
@@ -129,7 +129,7 @@ def test_a_recipe_s_page_names_exactly_the_options_that_are_required(recipe):
 @pytest.mark.parametrize("recipe", recipes())
 def test_a_recipe_s_page_names_all_that_the_recipe_publishes(recipe):
     text = page(recipe).partition("It publishes")[2].partition("An example")[0]
-    source = (CHECKOUT / "recipes" / "pylonyard" / f"{recipe}.py").read_text()
+    source = (CHECKOUT / "recipes" / "pylonyard" / "recipes" / f"{recipe}.py").read_text()
 
     assert published_names(source) <= set(re.findall(r"``([^`]+)``", text))
 
@@ -187,7 +187,13 @@ def test_a_page_names_only_files_of_the_repository_that_exist(path):
         path.read_text(),
     )
     own = {"default.cfg", "installed.cfg"}
-    roots = [CHECKOUT, CHECKOUT / "profiles", CHECKOUT / "recipes" / "pylonyard", path.parent]
+    roots = [
+        CHECKOUT,
+        CHECKOUT / "profiles",
+        CHECKOUT / "recipes" / "pylonyard",
+        CHECKOUT / "tests" / "unit",
+        path.parent,
+    ]
     missing = {
         name
         for name in named

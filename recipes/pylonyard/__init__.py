@@ -2,15 +2,18 @@
 
 The path of the data, one module a step::
 
-    buildout section --options.parse-->   Options         (typed, frozen)
-    Options          --<recipe module>--> Artifact, Link  (pure)
-    Artifact, Link   --writing.stage-->   parts/<part>/   (what this run rendered)
-    parts/*          --release-->         releases/<n>/   (whole, checked by the real programs)
-    releases/<n>     --releases.flip-->   current         (one rename: this is live)
+    buildout section --config.options.parse--> Options         (typed, frozen)
+    Options          --recipes.<recipe>------> Artifact, Link  (pure)
+    Artifact, Link   --system.atomic.stage---> parts/<part>/   (what this run rendered)
+    parts/*          --recipes.release-------> releases/<n>/   (whole, checked by real programs)
+    releases/<n>     --releases.store.flip---> current         (one rename: this is live)
 
 A recipe's module is named like its entry point: start reading there.  What one
-may build on without reading further: ``recipe`` (buildout's protocol),
-``eggs`` (zc.buildout's installer), ``running`` (other programs).
+may build on without reading further: ``recipes.base`` (buildout's protocol),
+``packages.zc_installer`` (zc.buildout's installer), ``system.subprocesses`` (other programs).
+
+A folder is a room; CONTRIBUTING.md says what each is for.  Modules outside the rooms are
+kept for scripts and records that were made before there were rooms.
 """
 
 import os

@@ -15,7 +15,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
-from pylonyard.recipe import Recipe
+from pylonyard.recipes.base import Recipe
 from zc.buildout import UserError
 
 COUNT = int(os.environ.get("PYLONYARD_VALUES", "200"))

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from pylonyard.interpreters import find
+from pylonyard.packages.interpreters import find
 
 
 def need_interpreter(command: str) -> None:

@@ -11,7 +11,7 @@ import machines
 import pytest
 from machines import Machine, released
 from ports import free_port
-from pylonyard.activation.note import folder_of
+from pylonyard.releases.active_note import folder_of
 from series import some
 
 pytestmark = machines.NEEDED
@@ -130,9 +130,7 @@ def test_edited_file_is_never_lost(machine):
     assert vhost.read_text() == "# mine\n" + ours
 
     old = f"{VHOST}.pylonyard-old.disabled"
-    assert f"# {VHOST}: edited here; yours is kept as {old}" in machine.activate(
-        "--force-new"
-    )
+    assert f"# {VHOST}: edited here; yours is kept as {old}" in machine.activate("--force-new")
     assert vhost.read_text() == ours
     assert machine.path(old).read_text() == "# mine\n" + ours
 

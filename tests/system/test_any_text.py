@@ -3,8 +3,9 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_escaping import CHECKS
-from test_inifile import read_back_or_refused
+
+from tests.unit.config.test_ini import read_back_or_refused
+from tests.unit.config.test_quoting import CHECKS
 
 pytestmark = pytest.mark.system
 

@@ -23,13 +23,14 @@ import pytest
 from checkouts import ROOT
 from interpreters_for_all import reachable, readable_by_all
 from ports import free_port
-from pylonyard import escaping, writing
-from pylonyard.apache_vhost import ApacheVhost
-from pylonyard.ini_settings import apply_options
-from pylonyard.inifile import Ini
-from pylonyard.mod_wsgi_build import ModWsgiBuild
-from pylonyard.options import parse
-from pylonyard.production_ini import Options as IniOptions
+from pylonyard.config import quoting
+from pylonyard.config.ini import Ini
+from pylonyard.config.options import parse
+from pylonyard.recipes.apache_vhost import ApacheVhost
+from pylonyard.recipes.ini_options import Options as IniOptions
+from pylonyard.recipes.ini_options import apply_options
+from pylonyard.recipes.mod_wsgi_build import ModWsgiBuild
+from pylonyard.system import atomic
 from series import some
 
 pytestmark = [
@@ -183,15 +184,15 @@ class Site:
         recipe = ApacheVhost(buildout(self.root), "vhost", dict(self.options))
         self.number += 1
         release = self.root / "releases" / str(self.number)
-        writing.stage(release, recipe.files)
+        atomic.stage(release, recipe.files)
         if self.home:
-            writing.link(release / "demo" / "env", str(self.home))
+            atomic.link(release / "demo" / "env", str(self.home))
             ini = (
                 "[app:main]\npaste.app_factory = tinyapp:make\n"
-                f"greeting = {greeting}\ndata = {escaping.ini(self.root)}/var/data/demo\n"
+                f"greeting = {greeting}\ndata = {quoting.ini(self.root)}/var/data/demo\n"
             )
-            writing.write(release / "demo" / "production.ini", ini.encode(), 0o644)
-        writing.link(self.root / "current", f"releases/{self.number}")
+            atomic.write(release / "demo" / "production.ini", ini.encode(), 0o644)
+        atomic.link(self.root / "current", f"releases/{self.number}")
         return recipe
 
     def control(self, command):
@@ -353,7 +354,7 @@ def test_the_machines_apache_serves_the_same_file(site, python3, build, ground, 
         # Embedded, the application is run by Apache's own account.
         (one.root / "var" / "data" / "demo").chmod(0o777)
         recipe = one.release()
-        writing.write(one.root / "wsgi.load", built.files[0].text.encode())
+        atomic.write(one.root / "wsgi.load", built.files[0].text.encode())
         machine = Machine(one, ground)
         with machine.running(recipe.published()["modules"].split()):
             status, headers, body = one.request("/page")
@@ -796,7 +797,7 @@ def hosted(request, site):
         one.options["listen-port"] = str(one.port)
         (one.root / "var" / "data" / "demo").chmod(0o777)
         recipe = one.release()
-        writing.write(one.root / "wsgi.load", build(python3).files[0].text.encode())
+        atomic.write(one.root / "wsgi.load", build(python3).files[0].text.encode())
         own = Machine(one, request.getfixturevalue("ground"))
         stack.enter_context(own.running(recipe.published()["modules"].split()))
         return one
@@ -984,7 +985,7 @@ def test_the_private_apache_is_not_roots(site):
 
 @needs_root
 def test_an_ordinary_account_runs_the_private_apache(site, interpreter3, monkeypatch):
-    monkeypatch.setattr("pylonyard.sandboxes.interpreter", lambda: interpreter3)
+    monkeypatch.setattr("pylonyard.packages.interpreters.interpreter", lambda: interpreter3)
     with backend() as port:
         one = site(backends=f"127.0.0.1:{port}")
         one.release()

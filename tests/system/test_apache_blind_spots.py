@@ -6,8 +6,8 @@ import shutil
 import subprocess
 
 import pytest
-from pylonyard.apache_checks import problems
-from pylonyard.running import PROGRAM_PATH
+from pylonyard.system.subprocesses import PROGRAM_PATH
+from pylonyard.webservers.apache.config_lint import problems
 
 pytestmark = pytest.mark.system
 

@@ -37,8 +37,8 @@ MaxRequestWorkers 20000
 # Two reloads, one upon the other: the second comes while the first is being taken up.
 RELOADING = """
 import http.client, os, pathlib, sys, time
-from pylonyard.activation.httpd import Httpd
-from pylonyard.activation.tree import Tree
+from pylonyard.activation.host.apache import Httpd
+from pylonyard.system.rootfs import Tree
 
 root, port = pathlib.Path(sys.argv[1]), int(sys.argv[2])
 config = root / "etc/apache2/apache2.conf"

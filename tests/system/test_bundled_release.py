@@ -12,7 +12,7 @@ import pytest
 from checkouts import CACHE, Checkout
 from interpreters_for_all import need_interpreter
 from namespaces import need
-from pylonyard.wheels import sha256
+from pylonyard.packages.wheels import sha256
 
 pytestmark = pytest.mark.system
 

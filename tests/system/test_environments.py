@@ -130,5 +130,5 @@ def test_fifty_sites_are_one_release(checkout):
     assert all(manifest["files"][name]["passed"] == ["PasteDeploy"] for name in inis)
     # A plain run goes on with it, from another folder as well.
     assert "Release 1 of fifty.cfg is current; nothing has changed." in site.buildout().stdout
-    told = site.run("sh", "-c", "cd / && exec \"$OLDPWD/bin/buildout\"").stdout
+    told = site.run("sh", "-c", 'cd / && exec "$OLDPWD/bin/buildout"').stdout
     assert "Release 1 of fifty.cfg is current; nothing has changed." in told

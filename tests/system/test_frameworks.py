@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from checkouts import CACHE, ROOT, Checkout, copy_checkout, fetch
-from pylonyard import interpreters, sandboxes
+from pylonyard.packages import interpreters
 from support import make_wheel
 
 pytestmark = pytest.mark.system
@@ -85,7 +85,7 @@ def other_python(commands: tuple[str, ...]) -> str:
             found = interpreters.find(command)
         except ValueError:
             continue
-        if found.executable != sandboxes.interpreter():
+        if found.executable != interpreters.interpreter():
             return command
     pytest.skip(f"needs {' or '.join(commands)}")
 

@@ -53,9 +53,7 @@ def test_the_first_command_ends_in_a_site_that_serves(checkout, free_port):
     ]
     *warned, started = site.control("simplesite", "start").splitlines()
     assert len(warned) == (os.geteuid() == 0), warned
-    assert started == (
-        f"simplesite: started, http://127.0.0.1:{port}/ answers"
-    )
+    assert started == (f"simplesite: started, http://127.0.0.1:{port}/ answers")
     status, page = fetch(f"http://127.0.0.1:{port}/")
     assert status == 200
     assert "<title>SimpleSite</title>" in page
@@ -169,7 +167,7 @@ def test_a_second_run_at_the_same_time_is_told_who_is_at_work(checkout, free_por
     site.bootstrap(f"site:port={free_port()}")
     script = (
         "import sys; sys.path.insert(0, 'recipes'); from pathlib import Path;"
-        "from pylonyard import locking; locking.hold(Path.cwd());"
+        "from pylonyard.system import locks; locks.hold(Path.cwd());"
         "print('held', flush=True); sys.stdin.read()"
     )
     holder = subprocess.Popen(

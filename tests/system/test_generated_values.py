@@ -14,12 +14,12 @@ from checkouts import fetch
 from generated import Tally, batches, below, files_of, made, values
 from interpreters_for_all import need_interpreter
 from namespaces import run_apart
-from pylonyard.apache_vhost import SERVED_BY, ApacheVhost
-from pylonyard.cron_restart import CronRestart
-from pylonyard.crontab import with_block
-from pylonyard.init_script import InitScript
-from pylonyard.production_ini import ProductionIni
-from pylonyard.running import PROGRAM_PATH, first_error, run
+from pylonyard.recipes.apache_vhost import SERVED_BY, ApacheVhost
+from pylonyard.recipes.cron_restart import CronRestart
+from pylonyard.recipes.init_script import InitScript
+from pylonyard.recipes.production_ini import ProductionIni
+from pylonyard.system.subprocesses import PROGRAM_PATH, first_error, run
+from pylonyard.watchers.cron import with_block
 
 pytestmark = pytest.mark.system
 

@@ -15,6 +15,7 @@ pytestmark = machines.NEEDED
 JIM = UID + 1
 BY_SUDO = {"SUDO_UID": str(JIM)}
 
+
 @pytest.fixture(scope="module")
 def bare(public_folder, clean_environ):
     """A machine with a release of ``production.cfg``, by proxy, that nobody serves yet."""

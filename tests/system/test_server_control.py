@@ -28,8 +28,8 @@ from load import get, kept, unharmed
 from namespaces import need
 from ports import free_port
 from pylonyard.server.control import GAP
-from pylonyard.server.errors import LOOK_FIRST
-from pylonyard.server.processes import marked, server_marker, supervisor_marker
+from pylonyard.system.errors import LOOK_FIRST
+from pylonyard.system.processes import marked, server_marker, supervisor_marker
 
 pytestmark = pytest.mark.system
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from checkouts import CACHE, Checkout, copy_checkout
-from pylonyard.sandboxes import site_packages
+from pylonyard.environments.eggs_venv import site_packages
 
 pytestmark = pytest.mark.system
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import support
 from packaging.utils import canonicalize_name
-from pylonyard import pylock
-from pylonyard.wheels import sha256
+from pylonyard.packages.lock import pylock
+from pylonyard.packages.wheels import sha256
 
 pytestmark = pytest.mark.system
 
@@ -162,7 +162,7 @@ def whole(request, tmp_path_factory, served):
     script.parent.mkdir()
     script.write_text(
         f"#!/bin/sh\nexec '{sys.executable}' -c \"import sys; sys.path[0:0] = ['{RECIPES}']; "
-        'from pylonyard.tool import main; main()"\n'
+        'from pylonyard.buildout.driver import main; main()"\n'
     )
     script.chmod(0o755)
     site.reset()

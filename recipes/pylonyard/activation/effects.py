@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pylonyard.activation.conffiles import is_kept
-from pylonyard.activation.entries import Change, Changes, Entry, merged
+from pylonyard.activation.host.conffiles import is_kept
 from pylonyard.activation.steps import ACCOUNTS, Grant, Join, Serve, Share, Step, Tool
+from pylonyard.system.rootfs import Change, Changes, Entry, merged
 
 
 @dataclass(frozen=True)

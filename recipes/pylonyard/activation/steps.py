@@ -7,8 +7,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from pylonyard.activation.entries import Entry
-from pylonyard.activation.sources import Site
+from pylonyard.releases.contents import Site
+from pylonyard.system.rootfs import Entry
 
 
 @dataclass(frozen=True)

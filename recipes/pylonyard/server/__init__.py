@@ -3,12 +3,11 @@
 What calls what, one noun a module::
 
     cli ---> control ---> supervisor (a process of its own) ---> paster serve
-                |             |                                  in gentle, standing_in
+                |             |                                  in shim.gentle, shim.standing_in
                 |             +-- child: the server, and what it says
-                |             +-- succession: beside another supervisor, then for it
-                |             +-- handing: its sockets, for whoever succeeds it
-                +-- locking, intent, report
-                +-- sight ---> processes, listening, answering
+                |             +-- takeover: beside another supervisor, then for it
+                |             +-- sockets: handed to whoever succeeds it
+                +-- status ---> system.processes, system.listeners
 
 A restart starts a second supervisor, with the sockets of the first. Its server listens
 elsewhere until it answers; then it is given the sockets, and the first one ends.

@@ -1,12 +1,15 @@
 """``bin/<site> <action>``, for people, init and cron alike."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pylonyard import progress, whereabouts
-from pylonyard.server import by_apache, control, limits, report, terminal
-from pylonyard.server.errors import (
+from pylonyard.server import control, foreground, status
+from pylonyard.server.environment import become, expect_no_root
+from pylonyard.server.settings import Settings, load, relocated
+from pylonyard.system import errors, progress, relocation
+from pylonyard.system.errors import (
     FAILED,
     NOT_CONFIGURED,
     NOT_PERMITTED,
@@ -14,10 +17,8 @@ from pylonyard.server.errors import (
     interrupted,
     reason,
 )
-from pylonyard.server.files import finish, settle_standard_files, tell_done
-from pylonyard.server.privileges import become, expect_no_root
-from pylonyard.server.settings import Settings, load, relocated
-from pylonyard.whereabouts import Astray
+from pylonyard.system.relocation import Astray
+from pylonyard.system.safe_files import finish, settle_standard_files, tell_done
 
 UNIMPLEMENTED = 3
 
@@ -49,19 +50,19 @@ ACTIONS: dict[str, Action] = {
     "restart": shown(control.restart),
     "force-reload": shown(control.restart),
     "try-restart": shown(control.try_restart),
-    "status": report.status,
+    "status": status.status,
     "ensure": lambda settings: (0, control.ensure(settings)),
-    "fg": terminal.foreground,
-    "log": terminal.log,
-    "shell": lambda settings: terminal.configured(settings, settings.shell, "shell"),
-    "setup": terminal.setup,
+    "fg": foreground.foreground,
+    "log": foreground.log,
+    "shell": lambda settings: foreground.configured(settings, settings.shell, "shell"),
+    "setup": foreground.setup,
 }
 
 
 STARTS = ("start", "restart", "force-reload", "try-restart", "ensure", "fg")
 """What may start the server."""
 AT_A_TERMINAL = tuple(ACTIONS[name] for name in ("fg", "log", "shell", "setup"))
-WHERE_IT_STANDS = (stop, report.status, report.as_json, terminal.log)
+WHERE_IT_STANDS = (stop, status.status, status.as_json, foreground.log)
 """What can be done in a sandbox that was moved."""
 
 RESTARTS = (ACTIONS["restart"], ACTIONS["force-reload"])
@@ -78,18 +79,18 @@ def main(source: str | Path, arguments: Sequence[str] | None = None) -> int:
     name = source.parent.name
     if words == ["reload"]:
         return complain(name, "cannot reload, use restart", UNIMPLEMENTED)
-    astray = whereabouts.found(source.parents[2], name, sys.argv[0])
+    astray = relocation.found(source.parents[2], name, sys.argv[0])
     if len(words) == 1 and words[0] in ACTIONS:
         return finish(name, act(source, ACTIONS[words[0]], astray))
     # Imported here: init and cron give one word, and have no use for it.
-    from pylonyard import usages
+    from pylonyard.system import command_line
 
     try:
-        told = usages.site(name).parse_args(["--help"] if words == ["help"] else words)
+        told = command_line.site(name).parse_args(["--help"] if words == ["help"] else words)
     except SystemExit as ended:
         return finish(name, int(ended.code or 0))
     as_json = told.action == "status" and told.json
-    action = report.as_json if as_json else ACTIONS[told.action]
+    action = status.as_json if as_json else ACTIONS[told.action]
     return finish(name, act(source, action, astray))
 
 
@@ -98,11 +99,11 @@ def act(source: Path, action: Action, astray: Astray | None = None) -> int:
     try:
         settings = settings_of(source, action, astray)
         name = settings.name
-        if settings.mode != by_apache.PROXY and action in RESTARTS:
-            tell_done(name, f"{name}: {by_apache.restart(settings)}")
+        if settings.mode != PROXY and action in RESTARTS:
+            tell_done(name, f"{name}: {restart_by_apache(settings)}")
             return 0
         if action in AT_A_TERMINAL:
-            terminal.keep_roots(settings)
+            foreground.keep_roots(settings)
         # Before anything in the sandbox is touched: its user may have planted it.
         become(settings.user)
         if action in map(ACTIONS.get, STARTS):
@@ -111,14 +112,14 @@ def act(source: Path, action: Action, astray: Astray | None = None) -> int:
                 print(f"{name}: {warning}", file=sys.stderr, flush=True)
         code, line = action(settings)
         if line:
-            tell_done(name, line if action is report.as_json else f"{name}: {line}")
+            tell_done(name, line if action is status.as_json else f"{name}: {line}")
         return code
     except ServerError as error:
-        if action is report.as_json:
-            print(report.unknown(name, str(error)))
-            return report.UNKNOWN
-        is_unknown = action is report.status and error.code > report.UNKNOWN
-        return complain(name, str(error), report.UNKNOWN if is_unknown else error.code)
+        if action is status.as_json:
+            print(status.unknown(name, str(error)))
+            return status.UNKNOWN
+        is_unknown = action is status.status and error.code > status.UNKNOWN
+        return complain(name, str(error), status.UNKNOWN if is_unknown else error.code)
     except PermissionError as error:
         return complain(name, reason(error), NOT_PERMITTED)
     except OSError as error:
@@ -126,7 +127,7 @@ def act(source: Path, action: Action, astray: Astray | None = None) -> int:
     except KeyboardInterrupt:
         return interrupted(name)
     except Exception as error:
-        if line := limits.told(error):
+        if line := errors.limit_reached(error):
             return complain(name, line, FAILED)
         raise
 
@@ -147,3 +148,29 @@ def settings_of(source: Path, action: Action, astray: Astray | None) -> Settings
 def complain(name: str, message: str, code: int) -> int:
     print(f"{name}: {message}", file=sys.stderr)
     return code
+
+
+# Sites that Apache itself runs: what ``restart`` means for them.
+
+
+PROXY, DAEMON = "proxy", "mod_wsgi"
+
+
+def restart_by_apache(settings: Settings) -> str:
+    """Have mod_wsgi load the site again, by a new time of its script.
+
+    Whoever owns the release may do this, for a site of any account. Nothing is written,
+    and no link followed at the end.
+
+    :raises ServerError: if only Apache as a whole can do that, or somebody else may
+    """
+    if settings.mode != DAEMON:
+        message = "runs in Apache's own processes: apache2ctl graceful loads it again"
+        raise ServerError(message, NOT_CONFIGURED)
+    script = settings.source.parent / "dispatch.wsgi"
+    try:
+        os.utime(script, follow_symlinks=False)
+    except PermissionError as error:
+        message = f"only the owner of {script} may have it loaded again"
+        raise ServerError(message, NOT_PERMITTED) from error
+    return "mod_wsgi loads it again at the next request"

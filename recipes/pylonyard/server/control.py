@@ -7,17 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pylonyard import whereabouts
-from pylonyard.server import intent, listening
-from pylonyard.server.errors import NOT_CONFIGURED, NOT_INSTALLED, ServerError
-from pylonyard.server.halting import halt, outlast
-from pylonyard.server.handing import received
-from pylonyard.server.launching import NotServing, launch
-from pylonyard.server.locking import BusyError, exclusive
-from pylonyard.server.processes import marked, started, supervisor_marker
-from pylonyard.server.serving import is_wrapped
+from pylonyard.server import status
+from pylonyard.server.child import is_wrapped
+from pylonyard.server.launch import NotServing, launch
 from pylonyard.server.settings import Settings
-from pylonyard.server.sight import (
+from pylonyard.server.sockets import bound, close, fit, received
+from pylonyard.server.status import (
     Sight,
     address_before,
     answer,
@@ -26,8 +21,13 @@ from pylonyard.server.sight import (
     look,
     stranger,
     wait_until,
+    wanted,
 )
-from pylonyard.server.sockets import bound, close, fit
+from pylonyard.server.stop import halt, outlast
+from pylonyard.system import listeners, relocation
+from pylonyard.system.errors import NOT_CONFIGURED, NOT_INSTALLED, ServerError
+from pylonyard.system.locks import BusyError, exclusive
+from pylonyard.system.processes import marked, started, supervisor_marker
 
 Progress = Callable[[], None]
 
@@ -44,10 +44,10 @@ def start(settings: Settings, progress: Progress = quiet) -> str:
     :raises ServerError: if it does not; nothing that was started is left then
     """
     check_installed(settings)
-    if intent.is_wanted(wanted(settings)) and is_up(settings):
+    if status.is_wanted(wanted(settings)) and is_up(settings):
         return f"already running, {answer(settings)}"
     with exclusive(lock(settings), patience(settings)):
-        intent.record(wanted(settings), intent.UP)
+        status.record(wanted(settings), status.UP)
         return bring_up(settings, progress)
 
 
@@ -59,7 +59,7 @@ def stop(settings: Settings) -> str:
     with exclusive(lock(settings), patience(settings)):
         cannot_last = ""
         try:
-            intent.withdraw(wanted(settings))
+            status.withdraw(wanted(settings))
         except OSError as error:
             if error.errno != errno.EROFS:
                 raise
@@ -80,7 +80,7 @@ def restart(settings: Settings, progress: Progress = quiet) -> str:
     """
     check_installed(settings)
     with exclusive(lock(settings), patience(settings)):
-        intent.record(wanted(settings), intent.UP)
+        status.record(wanted(settings), status.UP)
         return replace(settings, progress)
 
 
@@ -98,12 +98,12 @@ def ensure(settings: Settings) -> str:
 
     If somebody else is starting or stopping it, that is left to them.
     """
-    if not intent.is_wanted(wanted(settings)):
+    if not status.is_wanted(wanted(settings)):
         return ""
     try:
         with exclusive(lock(settings), wait=0):
             # It may have been stopped between the first look and the lock.
-            return revive(settings) if intent.is_wanted(wanted(settings)) else ""
+            return revive(settings) if status.is_wanted(wanted(settings)) else ""
     except BusyError:
         return ""
 
@@ -136,7 +136,7 @@ def bring_up(settings: Settings, progress: Progress) -> str:
 def moving(settings: Settings) -> str:
     """Return the command that has a server serve at the address of a new release."""
     # Imported here: init and cron have no use for it.
-    from pylonyard import next_steps
+    from pylonyard.releases import next_steps
 
     # Where Apache asks it, the two have to move together.
     is_active = next_steps.active_release(settings.source.parents[2]) is not None
@@ -197,9 +197,9 @@ def sockets_of(settings: Settings, supervisors: Sequence[int]) -> list[socket.so
             return found
         if found:  # host or port have changed
             close(found)
-            taken = listening.inodes(settings.host, settings.port)
+            taken = listeners.inodes(settings.host, settings.port)
             # 0.0.0.0 and 127.0.0.1 cannot both have a port.
-            return [] if listening.holders(taken, supervisors) else bound(settings)
+            return [] if listeners.holders(taken, supervisors) else bound(settings)
     return []
 
 
@@ -241,7 +241,7 @@ def check_installed(settings: Settings) -> None:
     """
     if settings.python and not os.path.exists(settings.python):
         removed = f"{os.path.realpath(settings.python)}, which runs the site, was removed"
-        advice = whereabouts.how_to_make_anew(settings.sandbox)
+        advice = relocation.how_to_make_anew(settings.sandbox)
         raise ServerError(f"{removed}: {advice}", NOT_INSTALLED)
     if not os.access(settings.paster, os.X_OK):
         message = f"cannot run {settings.paster}: run bin/buildout"
@@ -258,7 +258,3 @@ def patience(settings: Settings) -> int:
 
 def lock(settings: Settings) -> Path:
     return settings.run / f"{settings.name}.lock"
-
-
-def wanted(settings: Settings) -> Path:
-    return settings.run / f"{settings.name}.wanted"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pylonyard.server.errors import NOT_CONFIGURED, ServerError
+from pylonyard.system.errors import NOT_CONFIGURED, ServerError
 
 
 def text(value: object) -> str:

@@ -14,21 +14,22 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from pylonyard.server import environment, listening, sight
+from pylonyard.server import environment
+from pylonyard.server import status as sight
 from pylonyard.server.child import Child
-from pylonyard.server.errors import ServerError, reason
-from pylonyard.server.handing import SIGNAL, Offer
-from pylonyard.server.processes import (
+from pylonyard.server.log import say
+from pylonyard.server.settings import Settings, load
+from pylonyard.server.sockets import SIGNAL, Offer, close, refuse
+from pylonyard.server.takeover import Refused, Succession
+from pylonyard.system import listeners
+from pylonyard.system.errors import ServerError, reason
+from pylonyard.system.processes import (
     children,
     descendants,
     is_supervisor,
     marked,
     supervisor_marker,
 )
-from pylonyard.server.saying import say
-from pylonyard.server.settings import Settings, load
-from pylonyard.server.sockets import close, refuse
-from pylonyard.server.succession import Refused, Succession
 
 STOP = {signal.SIGTERM, signal.SIGINT}
 WAITED_FOR = {*STOP, SIGNAL, signal.SIGCHLD, signal.SIGHUP}
@@ -144,8 +145,8 @@ class Supervisor:
     def is_on_its_own(self, server: Child) -> bool:
         """Whether it went past what stands around ``bind``, as with gevent's sockets."""
         kept = {os.fstat(one.fileno()).st_ino for one in self.sockets}
-        found = listening.inodes(self.settings.host, self.settings.port) - kept
-        return bool(listening.holders(found, [server.pid, *descendants([server.pid])]))
+        found = listeners.inodes(self.settings.host, self.settings.port) - kept
+        return bool(listeners.holders(found, [server.pid, *descendants([server.pid])]))
 
     def pause(self, failures: int) -> None:
         """Wait before the next server; let visitors wait as well if it is not for long."""

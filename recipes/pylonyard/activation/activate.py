@@ -1,0 +1,377 @@
+"""``activate`` and ``deactivate``, whole."""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from pylonyard.activation import journal as journals
+from pylonyard.activation import permissions
+from pylonyard.activation.apply import (
+    Carrier,
+    Say,
+    init_files,
+    now,
+    spared_links,
+    undo_files,
+    undo_servers,
+    undo_stops,
+    unfailing,
+)
+from pylonyard.activation.effects import Effects
+from pylonyard.activation.host import apache, facts, trust
+from pylonyard.activation.host.apache import Httpd, Logs
+from pylonyard.activation.journal import Journal
+from pylonyard.activation.permissions import undo_modes
+from pylonyard.activation.plan import Plan, plan
+from pylonyard.activation.steps import ACCOUNT_FILES
+from pylonyard.releases import active_note as notes
+from pylonyard.releases import contents
+from pylonyard.releases.active_note import Note
+from pylonyard.releases.store import Releases
+from pylonyard.system import rootfs
+from pylonyard.system.errors import ActivationError
+from pylonyard.system.rootfs import ABSENT, Tree
+from pylonyard.system.user_errors import CommandError
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A sandbox, and the tree over which its current release is laid."""
+
+    sandbox: Path
+    releases: Releases
+    tree: Tree
+
+    @property
+    def is_allowed(self) -> bool:
+        return os.geteuid() == 0 or not self.tree.is_machine
+
+    def recorded(self) -> int | None:
+        """Return which release is active.
+
+        :raises ActivationError: if the journal is damaged
+        :raises PermissionError: if there is one, which is root's alone to read, without a note
+        """
+        try:
+            return journals.load(self.tree, self.sandbox).release
+        except PermissionError:
+            if (note := self.noted()) is None or note.is_unfinished:
+                raise
+            return note.release
+
+    def noted(self) -> Note | None:
+        """Return what is active, as far as everybody may know; None if nothing ever was.
+
+        :raises ActivationError: if the note of it is not to be believed
+        """
+        return notes.read(self.tree, self.sandbox)
+
+    def release(self) -> contents.Release:
+        """Return the current release, if nobody else could have altered it."""
+        number = self.releases.current_number()
+        if number is None:
+            raise ActivationError(f"{self.releases.current}: expected a release; run bin/buildout")
+        folder = self.releases.path(number)
+        believed = trust.trusted()
+        trust.check([folder, folder / "manifest.json", *_used(folder)], believed)
+        release = contents.read(folder, number)
+        trust.check([source.path for source in release.files], believed)
+        trust.check(_opened(release.sites), believed)
+        return release
+
+    def plan(self, release: contents.Release, *, force_new: bool = False) -> Plan:
+        journal = journals.load(self.tree, self.sandbox)
+        originals = {name: change.before for name, change in journal.ours.files.items()}
+        seen = facts.look(
+            self.tree,
+            release,
+            journal.laid,
+            originals,
+            runs_apache=Httpd(self.tree).pid is not None,
+        )
+        others = journals.others(self.tree, self.sandbox)
+        claimed = claimed_files(others.values())
+        return plan(release, seen, force_new=force_new, claimed=claimed)
+
+    def dry_run(self, say: Say, *, force_new: bool = False) -> None:
+        """Tell what ``activate`` would do; change nothing.
+
+        :raises ActivationError: if ``activate`` would, or if only root can tell
+        """
+        release = self.release()
+        try:
+            journal = journals.load(self.tree, self.sandbox)
+            left = self._left_over(journal.ours, release)
+            made = self.plan(release, force_new=force_new)
+        except PermissionError as error:
+            raise ActivationError(
+                f"only root may read what is active here: sudo {sys.argv[0]} activate --dry-run"
+            ) from error
+        if journal.is_cut_short:
+            say("# an activation was cut short: its steps are undone first")
+        for line in told(self.tree, made):
+            say(line)
+        for line in permissions.left_over_told(left):
+            say(line)
+        if not made.steps:
+            say(f"# release {release.number} is active; there is nothing to do")
+
+    def activate(self, say: Say, *, force_new: bool = False) -> None:
+        """Have the machine serve the current release, or leave it as it is.
+
+        :raises ActivationError: telling why, and that all is as it was before
+        """
+        self.expect_allowed("activate")
+        release = self.release()
+        with journals.exclusive(self.tree):
+            carrier = self.carrier(say)
+            self.recover(carrier)
+            made = self.plan(release, force_new=force_new)
+            is_another = carrier.journal.release != release.number
+            for note in made.notes:
+                carrier.say(f"# {note}")
+            carrier.take(made.steps, self._logs(release))
+            laid = {s.name: s.entry.digest for s in release.files}
+            if made.steps or is_another:
+                noted = self._noted(carrier.journal, release)
+                carrier.finish(release.number, laid, note=noted, **self._needs(release))
+            self._close(carrier, release)
+        what = "is active now" if made.steps or is_another else "is active; there is nothing to do"
+        carrier.say(f"# release {release.number} {what}")
+        if self.tree.is_machine or carrier.httpd.pid:
+            for line in chain.from_iterable(map(apache.address_told, self._visible(release))):
+                carrier.say(f"# {line}")
+
+    def _visible(self, release: contents.Release) -> Iterator[contents.Site]:
+        """Yield the sites, as visitors find them where there is no Apache, too."""
+        has_apache = self.tree.read(f"{facts.APACHE}/apache2.conf") != ABSENT
+        for site in release.sites:
+            yield site if has_apache else replace(site, mode="")
+
+    def deactivate(self, say: Say) -> None:
+        """Make the machine what it was before the first activation."""
+        self.expect_allowed("deactivate")
+        with journals.exclusive(self.tree):
+            carrier = self.carrier(say)
+            self.recover(carrier)
+            journal = carrier.journal
+            if journal.release is None:
+                say("# no release of this sandbox is active; there is nothing to do")
+                return
+            self._take_away(carrier, journal.ours)
+        for account in sorted({s.account for s in (journal.note or Note()).sites.values()}):
+            carrier.say(f"# the account {account} stays, with all that is its own in var")
+        carrier.say(f"# release {journal.release} is not active any more")
+
+    def _left_over(self, ours: Effects, release: contents.Release) -> Effects:
+        return permissions.left_over(ours, release.sites, self._needs(release)["members"])
+
+    def _close(self, carrier: Carrier, release: contents.Release) -> None:
+        """Take back what an earlier release needed open; the release is active already."""
+        left = self._left_over(carrier.journal.ours, release)
+        if not left:
+            return
+        others = journals.others(self.tree, self.sandbox)
+        ours, parts = divided(left, others)
+        for line in permissions.left_over_told(ours):
+            carrier.say(line)
+        try:
+            undo_files(carrier, replace(ours, modes={}))
+            undo_modes(self.tree, ours, carrier.leave)
+        except (ActivationError, CommandError, OSError) as error:
+            carrier.say(f"# {error}")
+        else:
+            hand_over(self.tree, others, parts)
+            carrier.note(ours=without(carrier.journal.ours, left))
+
+    def _needs(self, release: contents.Release) -> dict[str, tuple[Any, ...]]:
+        """Return what has to stay while the release is active, whoever brought it about."""
+        sites = [site for site in release.sites if not site.has_server]
+        apache = facts.apache_user(self.tree)
+        members = [(apache, rootfs.account(self.tree, site.user).group) for site in sites]
+        folders = [str(need.path) for site in sites for need in permissions.needs(site)]
+        modules = [module for site in release.sites for module in site.modules]
+        return {
+            "members": tuple(dict.fromkeys(members)),
+            "folders": tuple(dict.fromkeys(folders)),
+            "modules": tuple(dict.fromkeys(modules)),
+        }
+
+    def _take_away(self, carrier: Carrier, everything: Effects) -> None:
+        others = journals.others(self.tree, self.sandbox)
+        ours, parts = divided(everything, others)
+        for name in parts:
+            carrier.say(f"# {others[name].sandbox} needs some of it, which stays until that goes")
+        carrier.note(pending=self.tree.snapshot(ours.files))
+        try:
+            undo_files(carrier, ours, init_files(ours))
+            self._reload(carrier)
+        except (ActivationError, CommandError, OSError) as error:
+            carrier.give_up(str(error), "it stays active")
+        except KeyboardInterrupt:
+            carrier.interrupted()
+            raise
+        undo_servers(carrier, ours)
+        undo_files(carrier, ours)
+        undo_modes(self.tree, ours, carrier.leave)
+        undo_stops(carrier, ours)
+        hand_over(self.tree, others, parts)
+        carrier.note(**vars(Journal(carrier.journal.sandbox)))
+
+    def _reload(self, carrier: Carrier) -> None:
+        """Have Apache go on without what was taken away.
+
+        :raises ActivationError: if it does not
+        """
+        httpd = carrier.httpd
+        if not httpd.pid:
+            return
+        carrier.say("apache2ctl graceful")
+        try:
+            httpd.test()
+            carrier.note(reloaded="reload")
+            httpd.reload()
+        except (ActivationError, CommandError, OSError) as error:
+            is_refused = not carrier.journal.reloaded
+            what = "refuses its configuration" if is_refused else "does not reload"
+            raise ActivationError(f"without it, Apache {what}: {error}") from error
+
+    def carrier(self, say: Say) -> Carrier:
+        journal = journals.load(self.tree, self.sandbox)
+        return Carrier(self.tree, self.sandbox, journal, unfailing(say))
+
+    def recover(self, carrier: Carrier) -> None:
+        """Undo what an activation left that was killed."""
+        if carrier.journal.is_cut_short:
+            carrier.say("# an activation was cut short: its steps are undone")
+            carrier.put_back(was_killed=True)
+        if carrier.journal.note is None and carrier.journal.release is not None:
+            carrier.note(note=self._noted_late(carrier.journal))
+        journals.settle_note(self.tree, self.sandbox, carrier.journal)
+
+    def _noted(self, journal: Journal, release: contents.Release) -> Note:
+        """Return what everybody may know once ``release`` is active."""
+        before = journal.note or Note(sandbox=journal.sandbox)
+        return before.then(
+            Note(
+                sandbox=journal.sandbox,
+                release=release.number,
+                since=now(),
+                configuration=release.configuration,
+                sites=notes.noted_sites(release.sites),
+            )
+        )
+
+    def _noted_late(self, journal: Journal) -> Note | None:
+        """Return the same of what an older Pylonyard activated, if its release is there."""
+        assert journal.release is not None
+        folder = self.releases.path(journal.release)
+        try:
+            release = contents.described(folder, journal.release)
+        except ActivationError:
+            return None
+        noted = self._noted(journal, release)
+        history = tuple(replace(each, since=journal.since) for each in noted.history)
+        return replace(noted, since=journal.since, history=history, is_whole=False)
+
+    def expect_allowed(self, action: str) -> None:
+        if not self.is_allowed:
+            raise ActivationError(f"only root may do this: sudo {sys.argv[0]} {action}")
+
+    def _logs(self, release: contents.Release) -> Logs:
+        httpd = Httpd(self.tree)
+        own = [httpd.site_log(site.name) for site in release.sites if site.mode]
+        return Logs.now([httpd.error_log, *own])
+
+
+def _used(folder: Path) -> Iterator[Path]:
+    """Yield what root runs to read a release: this very program."""
+    yield folder / "bin" / "pylonyard"
+    yield from trust.imported(Path(__file__).parent.parent)
+    yield Path(sys.executable)
+
+
+def _opened(sites: Iterable[contents.Site]) -> Iterator[Path]:
+    """Yield what root's Apache opens before it gives up root's rights."""
+    for site in sites:
+        for path in (site.module, site.ssl_certificate, site.ssl_key):
+            # What is missing, Apache tells itself.
+            if path is not None and path.exists():
+                yield path
+        if site.module is not None and site.module.exists():
+            yield from trust.libraries(site.module)
+
+
+def told(tree: Tree, made: Plan) -> Iterator[str]:
+    """Yield the lines of ``--dry-run``."""
+    if not tree.is_machine and made.steps:
+        pairs = Httpd(tree).tools.items()
+        yield "# " + " ".join(["below", str(tree.root), "with", *(f"{n}={v}" for n, v in pairs)])
+    yield from (f"# {note}" for note in made.notes)
+    yield from (step.command for step in made.steps)
+
+
+# Sandboxes beside one another on a machine: what one takes away, another may need.
+
+
+def claimed_files(others: Iterable[Journal]) -> dict[str, str]:
+    """Return each file that another sandbox's active release laid, with the sandbox."""
+    # One that is gone from the disk can take nothing away, and shall not be waited for.
+    return {name: other.sandbox for other in others if _exists(other) for name in other.laid}
+
+
+def _exists(other: Journal) -> bool:
+    return Path(other.sandbox).is_dir()
+
+
+def divided(ours: Effects, others: Mapping[str, Journal]) -> tuple[Effects, dict[str, Effects]]:
+    """Return what of ``ours`` nobody else needs, and for each of ``others`` what it needs."""
+    parts = {}
+    for name, other in others.items():
+        if part := _needed(ours, other):
+            parts[name] = part
+            ours = without(ours, part)
+    return ours, parts
+
+
+def _needed(ours: Effects, other: Journal) -> Effects:
+    named = {*other.laid, *spared_links(frozenset(other.modules))} & set(ours.files)
+    folders = {str(parent) for name in named for parent in Path(name).parents}
+    return Effects(
+        {name: change for name, change in ours.files.items() if name in named | folders},
+        tuple(pair for pair in ours.members if pair in other.members),
+        {path: modes for path, modes in ours.modes.items() if path in other.folders},
+    )
+
+
+def without(ours: Effects, part: Effects) -> Effects:
+    """Return ``ours`` but for the files, memberships and modes of a part of it."""
+    files = {name: change for name, change in ours.files.items() if name not in part.files}
+    rest = replace(
+        ours,
+        files=files,
+        members=tuple(pair for pair in ours.members if pair not in part.members),
+        modes={path: modes for path, modes in ours.modes.items() if path not in part.modes},
+    )
+    return _by_name(rest) if part.members else rest
+
+
+def _by_name(effects: Effects) -> Effects:
+    """Have each membership undone by itself: the files of accounts show those of several."""
+    kept = {name: c for name, c in effects.files.items() if name not in ACCOUNT_FILES}
+    return replace(effects, files=kept)
+
+
+def hand_over(tree: Tree, others: Mapping[str, Journal], parts: Mapping[str, Effects]) -> None:
+    """Have ``others`` undo, once they are deactivated, what they needed until then."""
+    for name, part in parts.items():
+        theirs = part.then(others[name].ours)
+        ours = _by_name(theirs) if part.members else theirs
+        # What is there may differ from what they would have laid; nobody has edited it.
+        there = {n: part.files[n].after.digest for n in others[name].laid if n in part.files}
+        changed = replace(others[name], ours=ours, laid={**others[name].laid, **there})
+        journals.save_as(tree, name, changed)

@@ -1,0 +1,387 @@
+"""Taking the steps of a plan, each written down first, and undoing them."""
+
+import os
+import re
+import shlex
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NoReturn
+
+from pylonyard.activation import journal as journals
+from pylonyard.activation import site_account
+from pylonyard.activation.effects import Effects
+from pylonyard.activation.host.apache import Httpd, Logs
+from pylonyard.activation.host.conffiles import kept_as
+from pylonyard.activation.host.facts import APACHE, with_needed
+from pylonyard.activation.journal import Journal, of_ours, of_tool
+from pylonyard.activation.permissions import share, undo_modes
+from pylonyard.activation.steps import (
+    ACCOUNTS,
+    Ask,
+    Grant,
+    Join,
+    Keep,
+    Lay,
+    MakeAccount,
+    Own,
+    Permit,
+    Reload,
+    Restore,
+    Serve,
+    SetUp,
+    Share,
+    Step,
+    Test,
+    Tool,
+)
+from pylonyard.config.layout import Layout
+from pylonyard.releases import setup_app
+from pylonyard.system.errors import ActivationError
+from pylonyard.system.rootfs import ABSENT, Change, Changes, Entry, Tree, difference, draft_of
+from pylonyard.system.subprocesses import clean_environment, first_error, run
+from pylonyard.system.user_errors import CommandError, UserError
+
+Say = Callable[[str], None]
+
+MOVED = "listens at its new address; bin/pylonyard rollback takes it back"
+"""What is told of a server that no undoing moves: it is the current release that it goes by."""
+
+
+def unfailing(say: Say) -> Say:
+    """Return what tells as ``say`` does, but decides nothing if nobody listens any more."""
+
+    def said(line: str) -> None:
+        try:
+            say(line)
+        except OSError:
+            # What is told later, and Python at its end, shall not fail at it either.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    return said
+
+
+def now() -> str:
+    """Return the time, as journals tell it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+@dataclass
+class Carrier:
+    """Carries out steps on ``tree``; ``journal`` is always what is on the disk."""
+
+    tree: Tree
+    sandbox: Path
+    journal: Journal
+    say: Say
+    left: list[str] = field(default_factory=list)
+    """What could not be undone, and did not hinder the rest."""
+
+    @property
+    def httpd(self) -> Httpd:
+        return Httpd(self.tree)
+
+    def note(self, **changes: object) -> None:
+        """Change the journal, on the disk first."""
+        changed = replace(self.journal, **changes)  # type: ignore[arg-type]
+        journals.save(self.tree, self.sandbox, changed)
+        self.journal = changed
+
+    def take(self, steps: tuple[Step, ...], logs: Logs) -> None:
+        """Take all ``steps``, or none.
+
+        :raises ActivationError: telling why, once all is as it was before
+        """
+        for step in steps:
+            try:
+                self._one(step)
+            except (ActivationError, CommandError, OSError) as error:
+                told = logs.told() if isinstance(step, Reload | Ask) else ""
+                why = f"{step.command}: {error}" + (f" ({told})" if told else "")
+                self.give_up(why)
+            except KeyboardInterrupt:
+                self.interrupted()
+                raise
+
+    def give_up(self, why: str, state: str = "all is as it was before") -> NoReturn:
+        """Undo the steps of a run, and tell why, and the ``state`` that it ended in.
+
+        :raises ActivationError: always
+        """
+        self._put_back_after(why)
+        rest = f", but for this: {'; '.join(self.left)}" if self.left else ""
+        raise ActivationError(f"{why}; {state}{rest}")
+
+    def interrupted(self) -> None:
+        """Undo the steps of a run that a person has interrupted.
+
+        :raises ActivationError: if they cannot be
+        """
+        self.say("# interrupted: its steps are undone")
+        self._put_back_after("interrupted")
+
+    def _put_back_after(self, why: str) -> None:
+        try:
+            self.put_back()
+        except (ActivationError, CommandError, OSError) as error:
+            raise ActivationError(f"{why}; and it cannot be undone: {error}") from error
+        except KeyboardInterrupt:
+            self.say("# interrupted, and half undone: bin/pylonyard activate, or deactivate")
+            raise
+
+    def leave(self, problem: str) -> None:
+        """Tell what cannot be undone, and go on."""
+        self.left.append(problem)
+        self.say(f"# {problem}")
+
+    def _one(self, step: Step) -> None:
+        watched = [*step.watched, *map(draft_of, step.watched)]
+        before = self.tree.snapshot(watched)
+        if isinstance(step, Reload):
+            self.note(reloaded="reload" if step.running else "start")
+        else:
+            state = self._state(step)
+            run = self.journal.run.with_step(step, state).with_intended(_intended(step, before))
+            self.note(pending=before, run=replace(run, at_work=self._at_work(step)))
+        self._apply(step)
+        after = self.tree.snapshot([*watched, *before])
+        run = self.journal.run
+        run = run.with_files(of_tool(run, difference(before, after)))
+        self.note(pending=None, run=replace(run, at_work=()))
+
+    def _at_work(self, step: Step) -> tuple[str, ...]:
+        """Return the sites or modules whose links a step makes or removes."""
+        if not isinstance(step, Tool):
+            return ()
+        enables = step.words[0] == "a2enmod"
+        return with_needed(self.tree, step.names) if enables else step.names
+
+    def _state(self, step: Step) -> int | None:
+        """Return what an undoing has to know: a folder's mode; of a server, 1 if it runs."""
+        if isinstance(step, Grant):
+            place = self.tree.path(str(step.path))
+            return place.stat().st_mode & 0o7777 if place.is_dir() else None
+        if isinstance(step, Serve):
+            return self._runs(step.site)
+        return None
+
+    def _runs(self, site: str) -> int | None:
+        if not self.tree.is_machine:
+            return None
+        # 4: it runs, but does not answer, or where the release before this had it do so.
+        words = ["sh", "-c", '"$0" status || [ $? -eq 4 ]', f"/etc/init.d/{site}"]
+        try:
+            run(words, f"/etc/init.d/{site} status")
+        except CommandError:
+            return None
+        return 1
+
+    def _apply(self, step: Step) -> None:
+        self.say(step.command)
+        match step:
+            case Lay() | Restore():
+                self.tree.put(step.name, step.entry)
+            case Keep():
+                self.tree.put(step.place, self.tree.read(step.name))
+                self.tree.put(step.name, ABSENT)
+            case Tool():
+                self._tool(step.words)
+            case Join():
+                self._run(["usermod", *self._root("--prefix"), "-a", "-G", step.group, step.user])
+            case Grant():
+                words = [*step.words[:-1], str(self.tree.path(str(step.path)))]
+                run(words, step.words[0], account=step.user)
+            case MakeAccount():
+                self._run(shlex.split(step.command))
+                self.left.append(f"the account {step.user} stays")
+            case Own() | Permit():
+                site_account.settle_ownership(step)
+            case SetUp():
+                self._set_up(step)
+            case Share():
+                share(self.tree, step)
+            case Serve():
+                self._serve(step.site, step.action)
+                if step.action == "restart":
+                    self.left.append(f"{step.site} {MOVED}")
+            case Test():
+                self.httpd.test()
+                if step.names:
+                    self.httpd.expect_names(step.names)
+            case Reload():
+                self.httpd.reload()
+            case Ask():
+                self.httpd.ask(step)
+
+    def _set_up(self, step: SetUp) -> None:
+        layout = Layout.below(self.sandbox)
+        try:
+            for setup in setup_app.due(step.release, layout):
+                if setup.site == step.site:
+                    setup_app.once(setup, step.release, layout)
+        except UserError as error:
+            raise ActivationError(str(error)) from error
+
+    def _tool(self, words: tuple[str, ...]) -> None:
+        paths = [str(self.tree.path(word)) if word.startswith("/etc/") else word for word in words]
+        self._run(paths)
+
+    def _run(self, words: list[str]) -> None:
+        environment = clean_environment(self.httpd.tools)
+        run(words, words[0], environment=environment, reason=first_error)
+
+    def _root(self, option: str) -> list[str]:
+        return [] if self.tree.is_machine else [option, str(self.tree.root)]
+
+    def _serve(self, site: str, action: str) -> None:
+        if self.tree.is_machine:
+            run([f"/etc/init.d/{site}", action], f"/etc/init.d/{site} {action}")
+
+    def _expect_reload(self) -> None:
+        """Have Apache reload if it may have done so without a site that stays active."""
+        run = self.journal.run
+        if not run and not run.at_work and self.httpd.pid:
+            self.note(reloaded="reload")
+
+    def finish(self, release: int, laid: Mapping[str, str], **needs: object) -> None:
+        """Make what was done in this run what is active."""
+        if not self.journal.is_cut_short:
+            # The note of what is active shall not be taken for sure while it is behind.
+            self.note(pending={})
+        self.note(
+            release=release,
+            since=now(),
+            ours=self.journal.ours.then(self.journal.run).without_kept(),
+            laid=dict(laid),
+            **needs,
+            run=Effects(),
+            pending=None,
+            reloaded="",
+        )
+
+    def put_back(self, *, was_killed: bool = False) -> None:
+        """Undo the steps of a run that failed, or was cut short.
+
+        :param was_killed: some time ago, in which others may have changed something
+        """
+        if self.journal.pending is not None:
+            after = self.tree.snapshot([*self.journal.pending])
+            if was_killed:
+                changes: Changes = of_ours(self.journal, after)
+                self._expect_reload()
+            else:
+                changes = of_tool(self.journal.run, difference(self.journal.pending, after))
+            self.note(run=self.journal.run.with_files(changes), pending=None)
+        undo(self, self.journal.run)
+        if self.journal.reloaded == "start":
+            self.httpd.stop()
+        elif self.journal.reloaded and (not was_killed or self.tree.is_machine or self.httpd.pid):
+            self.httpd.reload()
+        self.note(run=Effects(), reloaded="")
+
+
+def _intended(step: Step, before: Mapping[str, Entry]) -> Changes:
+    """Return what a step changes, as far as that is known before it does."""
+    after: dict[str, Entry] = {}
+    if isinstance(step, Lay | Restore):
+        after = {step.name: step.entry}
+    elif isinstance(step, Keep):
+        after = {step.name: ABSENT, step.place: before.get(step.name, ABSENT)}
+    return {name: Change(before.get(name, ABSENT), entry) for name, entry in after.items()}
+
+
+def undo(carrier: Carrier, effects: Effects) -> None:
+    """Make the machine what it was before ``effects``; what others changed since stays."""
+    undo_servers(carrier, effects)
+    undo_files(carrier, effects)
+    undo_modes(carrier.tree, effects, carrier.leave)
+    undo_stops(carrier, effects)
+
+
+def undo_servers(carrier: Carrier, effects: Effects) -> None:
+    for site in effects.started:
+        try:
+            carrier._serve(site, "stop")
+        except CommandError as error:
+            # Its account can hinder that, and shall not hinder the rest.
+            carrier.leave(str(error))
+
+
+def undo_stops(carrier: Carrier, effects: Effects) -> None:
+    """Start again what ran, if its init script is there as well."""
+    for site in effects.stopped:
+        if carrier.tree.read(f"/etc/init.d/{site}").kind == "file":
+            carrier.say(f"/etc/init.d/{site} start")
+            try:
+                carrier._serve(site, "start")
+            except CommandError as error:
+                # Apache is still to be reloaded, and the next activation can mend it.
+                carrier.leave(str(error))
+
+
+def undo_files(carrier: Carrier, effects: Effects, spared: frozenset[str] = frozenset()) -> None:
+    """Undo what changed in ``/etc``.
+
+    :param spared: paths that others need, and that are left as they are
+    """
+    files = dict(effects.files)
+    if effects.members:
+        _forget_members(carrier, effects)
+        files = {name: c for name, c in files.items() if name not in ACCOUNTS}
+    for name in _removed_first(files):
+        if name not in spared:
+            _undo_file(carrier, name, files[name])
+
+
+def init_files(effects: Effects) -> frozenset[str]:
+    """Return what starts and stops servers, which is to go once they have been stopped."""
+    return frozenset(name for name in effects.files if re.match(r"/etc/(init|rc.)\.d/", name))
+
+
+def _removed_first(files: Mapping[str, Change]) -> list[str]:
+    """Return the paths: what is to go, inner ones first; then what is to come."""
+    gone = [name for name, change in files.items() if change.before == ABSENT]
+    return [*sorted(gone, reverse=True), *sorted(set(files) - set(gone))]
+
+
+def _undo_file(carrier: Carrier, name: str, change: Change) -> None:
+    tree, now = carrier.tree, carrier.tree.read(name)
+    if now == change.before:
+        return
+    if now == change.after or now.kind == change.after.kind == "folder":
+        tree.put(name, change.before)
+    elif now.kind == "file":
+        place = kept_as(name, now, tree.read)
+        carrier.say(f"# {name}: edited here; yours is kept as {place}")
+        tree.put(place, now)
+        tree.put(name, change.before)
+    elif now == ABSENT and change.before.kind == "file":
+        tree.put(name, change.before)
+    else:
+        carrier.say(f"# {name}: changed here since, and left so")
+
+
+def _forget_members(carrier: Carrier, effects: Effects) -> None:
+    tree = carrier.tree
+    changes = {name: c for name, c in effects.files.items() if name in ACCOUNTS}
+    if "/etc/group" in changes and all(tree.read(n) == c.after for n, c in changes.items()):
+        for name, change in changes.items():
+            tree.put(name, change.before)
+    for user, group in effects.members:
+        if _is_member(tree.read("/etc/group"), user, group):
+            carrier.say(f"gpasswd --delete {user} {group}")
+            carrier._run(["gpasswd", *carrier._root("--root"), "--delete", user, group])
+
+
+def _is_member(groups: Entry, user: str, group: str) -> bool:
+    lines = (line.split(":") for line in groups.content.decode(errors="replace").splitlines())
+    return any(line[0] == group and user in line[-1].split(",") for line in lines)
+
+
+def spared_links(modules: frozenset[str]) -> frozenset[str]:
+    """Return what enables ``modules``, with Debian's record of it."""
+    enabled = {f"{APACHE}/mods-enabled/{m}{end}" for m in modules for end in (".load", ".conf")}
+    record = {f"/var/lib/apache2/module/enabled_by_admin/{name}" for name in modules}
+    return frozenset(enabled | record)

@@ -1,0 +1,54 @@
+"""What becomes of a file in ``/etc``, decided as dpkg decides for conffiles."""
+
+import re
+from collections.abc import Callable
+from enum import Enum
+from itertools import chain, count
+
+from pylonyard.system.rootfs import ABSENT, Entry
+
+_UNREAD = ".disabled"
+"""An end of names that no program reads: among those of logrotate's taboo list."""
+
+NEW = f".pylonyard-new{_UNREAD}"
+"""Ours, beside a file of theirs."""
+
+_OLD = ".pylonyard-old"
+OLD = f"{_OLD}{_UNREAD}"
+"""Theirs, where ours had to take its place."""
+
+
+def kept_as(name: str, theirs: Entry, read: Callable[[str], Entry]) -> str:
+    """Return where ``theirs`` is kept, so that nothing that was kept before is lost."""
+    more = (f"{name}{_OLD}.{number}{_UNREAD}" for number in count(1))
+    places = chain([name + OLD], more)
+    return next(place for place in places if read(place) in (ABSENT, theirs))
+
+
+def is_kept(name: str) -> bool:
+    return re.search(rf"{re.escape(_OLD)}(\.\d+)?{re.escape(_UNREAD)}$", name) is not None
+
+
+class Decision(Enum):
+    """What to do with one file."""
+
+    SAME = "it is as it should be"
+    INSTALL = "it is missing, or as we left it"
+    KEEP = "it was edited, and the release has nothing new"
+    CONFLICT = "it was edited, and the release has another"
+    GONE = "it was removed"
+
+
+def decide(now: Entry, laid: str | None, wanted: Entry, *, may_be_gone: bool) -> Decision:
+    """Return what to do with a file.
+
+    :param laid: SHA-256 of what we put there last; None if we never did
+    :param may_be_gone: whether a file that somebody removed stays removed
+    """
+    if now == wanted:
+        return Decision.SAME
+    if now.kind == "absent":
+        return Decision.GONE if laid and may_be_gone else Decision.INSTALL
+    if now.kind == "file" and now.digest in (laid, wanted.digest):
+        return Decision.INSTALL
+    return Decision.KEEP if laid == wanted.digest else Decision.CONFLICT

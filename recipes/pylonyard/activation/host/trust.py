@@ -1,0 +1,204 @@
+"""Whose files root may believe: nobody's who could not become root anyway."""
+
+import errno
+import grp
+import importlib.machinery
+import os
+import pwd
+import re
+import shlex
+import stat
+import struct
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pylonyard.config.layout import PAGE
+from pylonyard.system.errors import ActivationError
+from pylonyard.system.subprocesses import PROGRAM_PATH
+
+# Who may write to a file besides its owner, by its POSIX access control list.
+#
+# Where a file has such a list, the group bits of its mode are the list's mask: they tell
+# what the named accounts and groups have at most, not what the file's own group has. The
+# layout of the attribute is the kernel's (``linux/posix_acl_xattr.h``).
+
+
+ATTRIBUTE = "system.posix_acl_access"
+VERSION = 2
+USER, GROUP_OBJECT, GROUP, MASK = 0x02, 0x04, 0x08, 0x10
+WRITE = 0x02
+
+
+@dataclass(frozen=True)
+class Writers:
+    """Who may write: numbers of accounts and groups, and whether the file's own group."""
+
+    users: frozenset[int]
+    groups: frozenset[int]
+    own_group: bool
+
+
+def writers(path: Path) -> Writers | None:
+    """Return who the access control list of ``path`` lets write; None without a list.
+
+    :raises OSError: if it cannot be read
+    :raises ValueError: if it is not as this kernel writes it
+    """
+    try:
+        content = os.getxattr(path, ATTRIBUTE, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in (errno.ENODATA, errno.ENOTSUP):
+            return None
+        raise
+    return parsed_access_list(content)
+
+
+def parsed_access_list(content: bytes) -> Writers:
+    """Return what the attribute's ``content`` grants.
+
+    :raises ValueError: if it is of another version, or cut short
+    """
+    if len(content) % 8 != 4 or struct.unpack_from("<I", content)[0] != VERSION:
+        raise ValueError(f"expected an access control list of version {VERSION}")
+    entries = list(_entries(content))
+    mask = next((rights for tag, rights, _ in entries if tag == MASK), WRITE)
+    able = [(tag, number) for tag, rights, number in entries if rights & mask & WRITE]
+    return Writers(
+        users=frozenset(number for tag, number in able if tag == USER),
+        groups=frozenset(number for tag, number in able if tag == GROUP),
+        own_group=any(tag == GROUP_OBJECT for tag, _ in able),
+    )
+
+
+def _entries(content: bytes) -> Iterator[tuple[int, int, int]]:
+    yield from struct.iter_unpack("<HHI", content[4:])
+
+
+BYTECODE = "__pycache__"
+
+
+def trusted(environ: Mapping[str, str] = os.environ) -> frozenset[int]:
+    """Return root, ourselves, and who called us through sudo."""
+    caller = environ.get("SUDO_UID", "")
+    return frozenset({0, os.geteuid(), *([int(caller)] if caller.isdigit() else [])})
+
+
+def check(paths: Iterable[Path], believed: frozenset[int]) -> None:
+    """Check that nobody but ``believed`` accounts can change ``paths``.
+
+    :raises ActivationError: naming the first path that others can change, or that is missing
+    """
+    known: set[Path] = set()
+    for path in paths:
+        for place in _way(path, known):
+            try:
+                status = place.lstat()
+            except OSError as error:
+                raise ActivationError(f"{place}: {error.strerror}") from error
+            if stat.S_ISLNK(status.st_mode):
+                # Who may change a link is who may write into its folder, which
+                # was looked at; but its owner can, in no other way, matter.
+                continue
+            if why := _alterable(place, status, believed):
+                remedy = _remedy(place, status, believed)
+                raise ActivationError(f"{place}: {why} could change what root is to use; {remedy}")
+
+
+def imported(package: Path) -> Iterator[Path]:
+    """Yield all of a package that Python would run: sources, and bytecode with its folders."""
+    suffixes = tuple(importlib.machinery.all_suffixes())
+    for path in package.rglob("*"):
+        if path.name == BYTECODE or path.name.endswith(suffixes):
+            yield path
+
+
+def _remedy(place: Path, status: os.stat_result, believed: frozenset[int]) -> str:
+    """Return what to do, that harms nobody who does it: it may be somebody's home."""
+    # Whose bytecode it was, has written what it does: Python makes it anew.
+    if BYTECODE in (place.name, place.parent.name):
+        return shlex.join(["rm", "-r", str(place if place.name == BYTECODE else place.parent)])
+    if place.suffix in importlib.machinery.BYTECODE_SUFFIXES:
+        return shlex.join(["rm", str(place)])
+    if status.st_uid in believed:
+        whose = "o" if status.st_mode & stat.S_IWOTH else "g"
+        return shlex.join(["chmod", f"{whose}-w", str(place)])
+    by_sudo = f"let {_name(status.st_uid)} run this by sudo, or " if _is_person(status) else ""
+    return f"{by_sudo}serve from a checkout of root's, below /srv: {PAGE}"
+
+
+def _is_person(status: os.stat_result) -> bool:
+    """Tell whether somebody may log in as the owner of a file."""
+    try:
+        shell = pwd.getpwuid(status.st_uid).pw_shell
+    except KeyError:
+        return False
+    return os.path.basename(shell) not in ("nologin", "false")
+
+
+def libraries(module: Path) -> list[Path]:
+    """Return the libraries that a program loads with ``module``, itself believed."""
+    environment = {"PATH": PROGRAM_PATH, "LC_ALL": "C"}
+    words = ["ldd", str(module)]
+    listed = os.fsdecode(subprocess.run(words, env=environment, capture_output=True).stdout)
+    return [Path(path) for path in re.findall(r"=> (/\S+) \(0x", listed)]
+
+
+def _way(path: Path, known: set[Path]) -> Iterator[Path]:
+    """Yield each folder on the way to ``path``, links on it followed, and itself."""
+    for place in [*reversed(path.parents), path]:
+        if place in known:
+            continue
+        known.add(place)
+        yield place
+        if place.is_symlink():
+            yield from _way(place.parent / os.readlink(place), known)
+
+
+def _alterable(place: Path, status: os.stat_result, believed: frozenset[int]) -> str:
+    """Tell who else can change what stands at ``place``; '' if nobody can."""
+    if status.st_uid not in believed:
+        return f"its owner {_name(status.st_uid)}"
+    if stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX:
+        return ""  # as /tmp: nobody can rename what is another's
+    if status.st_mode & stat.S_IWOTH:
+        return "everybody"
+    if not status.st_mode & stat.S_IWGRP:
+        return ""
+    try:
+        listed = writers(place)
+    except (OSError, ValueError) as error:
+        return f"whoever its access control list names ({error})"
+    return _alterable_by_group(status, listed, believed)
+
+
+def _alterable_by_group(
+    status: os.stat_result, listed: Writers | None, believed: frozenset[int]
+) -> str:
+    """Tell who may write where the mode's group bits say that somebody may."""
+    if listed and (users := listed.users - believed):
+        return f"{_name(min(users))}, whom its access control list names,"
+    groups = set(listed.groups) if listed else set()
+    if listed is None or listed.own_group:
+        groups.add(status.st_gid)
+    others = sorted(gid for gid in groups if not _is_own_group(gid, believed))
+    return f"its group (number {others[0]})" if others else ""
+
+
+def _is_own_group(gid: int, believed: frozenset[int]) -> bool:
+    """Tell whether a group is that of a believed account alone, as Debian makes them."""
+    if gid == 0:
+        return True
+    try:
+        group = grp.getgrgid(gid)
+    except KeyError:
+        return False
+    return gid in believed and group.gr_name == _name(gid) and not group.gr_mem
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

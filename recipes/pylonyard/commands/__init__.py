@@ -1,0 +1,1 @@
+"""``bin/pylonyard`` and the like: one module an action."""

@@ -1,0 +1,338 @@
+"""``bin/pylonyard bundle``: a checkout and all that it needs offline, in one archive.
+
+The same checkout, lock and interpreter give the same archive, byte for byte: its
+members are in order, and have no owner, no times and none but two modes.
+"""
+
+import gzip
+import hashlib
+import io
+import os
+import stat
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from packaging.requirements import Requirement
+
+from pylonyard.buildout import installed_cfg
+from pylonyard.config import configuration
+from pylonyard.config.layout import Layout
+from pylonyard.environments import cache_usage, tools
+from pylonyard.packages import interpreters
+from pylonyard.packages.index import Places
+from pylonyard.packages.interpreters import Interpreter, describe, find
+from pylonyard.packages.lock import pylock
+from pylonyard.packages.lock.files import Target
+from pylonyard.packages.lock.pylock import Lock
+from pylonyard.packages.missing import Missing, Shelf, options
+from pylonyard.releases.store import Releases
+from pylonyard.system.subprocesses import clean_environment, run
+from pylonyard.system.user_errors import UserError
+
+TIME = 315619200
+"""1980-01-02, in seconds since the epoch: a zip file, as a wheel is one, knows none before."""
+LEVEL = 6
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file of an archive, or a symbolic link."""
+
+    name: str
+    content: bytes | str
+    """A text is the target of a link."""
+    mode: int = 0o644
+
+
+def command(directory: Path, file: Path, tell: Callable[[str], object]) -> None:
+    """Write the bundle of the sandbox ``directory``.
+
+    :raises UserError: if ``file`` is there, or something that belongs into it is not
+    """
+    if not file.name.endswith((".tar.gz", ".tgz")):
+        raise UserError(f"{file}: expected a name that ends in .tar.gz, got {file.name!r}")
+    if os.path.lexists(file):
+        how = "name another, or move it elsewhere"
+        raise UserError(f"{file}: expected no such file yet, got one; {how}")
+    applications = bundled_applications(directory)
+    cached = cached_files(directory, applications)
+    locks = sorted({each.lock.path for each in applications})
+    stores = cache_usage.stores_of(directory)
+    tracked = checkout_files(directory, locks, {stores.cache, stores.eggs})
+    top = applications[0].site
+    members = [*_of_checkout(directory, tracked, top), *_of_cache(cached, f"{top}/cache/dist")]
+    if (made_from := _configuration(directory)) in tracked and made_from != configuration.USUAL:
+        memory = configuration.text(made_from).encode()
+        members.append(Member(f"{top}/{configuration.MEMORY}", memory))
+    with _whole(file) as stream:
+        write(stream, members)
+    named = " and ".join(path.relative_to(directory).as_posix() for path in locks)
+    tell(
+        f"{file} holds {len(tracked)} files of the checkout, and {len(cached)} of the cache that "
+        f"{named} names, {file.stat().st_size / 1e6:.1f} MB."
+    )
+    tell(f"Elsewhere: tar -xf {file.name} && cd {top} && python3 bootstrap.py --offline")
+
+
+def _configuration(directory: Path) -> str:
+    """Return what the last run was of: what is unpacked goes on with that."""
+    releases = Releases(directory / "releases", directory / "current")
+    number = releases.current_number()
+    told = "" if number is None else releases.manifest(number).get("configuration")
+    return str(told or configuration.USUAL)
+
+
+def write(stream: IO[bytes], members: Iterable[Member]) -> None:
+    """Write an archive whose bytes depend on ``members`` alone."""
+    with (
+        gzip.GzipFile("", "wb", LEVEL, stream, mtime=0) as packed,
+        tarfile.open(mode="w|", fileobj=packed, format=tarfile.PAX_FORMAT) as archive,
+    ):
+        for member in sorted(members, key=lambda each: each.name):
+            described = tarfile.TarInfo(member.name)
+            described.mtime, described.mode = TIME, member.mode
+            if isinstance(member.content, str):
+                described.type, described.linkname = tarfile.SYMTYPE, member.content
+                archive.addfile(described)
+            else:
+                described.size = len(member.content)
+                archive.addfile(described, io.BytesIO(member.content))
+
+
+def _of_checkout(directory: Path, names: Iterable[str], top: str) -> Iterator[Member]:
+    for name in names:
+        path = directory / name
+        if path.is_symlink():
+            yield Member(f"{top}/{name}", os.readlink(path), 0o777)
+        else:
+            is_program = path.stat().st_mode & 0o100
+            yield Member(f"{top}/{name}", path.read_bytes(), 0o755 if is_program else 0o644)
+
+
+def _of_cache(cached: Mapping[Path, set[str]], folder: str) -> Iterator[Member]:
+    """Yield the files of the cache, verified.
+
+    :raises UserError: naming all that are not what was recorded of them
+    """
+    differing = []
+    for path, digests in cached.items():
+        content = path.read_bytes()
+        if (digest := hashlib.sha256(content).hexdigest()) not in digests:
+            differing.append(f"{path} has SHA-256 {digest}")
+        yield Member(f"{folder}/{path.name}", content)
+    if differing:
+        raise UserError(
+            f"expected files as the lock has them, got others: {', '.join(differing)}; move "
+            "them elsewhere, and run this again"
+        )
+
+
+@contextmanager
+def _whole(file: Path) -> Iterator[IO[bytes]]:
+    """Give a stream whose content becomes ``file`` at the end, if nothing fails.
+
+    :raises OSError: naming ``file``, if it cannot be written
+    """
+    draft = None
+    try:
+        descriptor, draft = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+        with open(descriptor, "wb") as stream:
+            yield stream
+            os.fchmod(stream.fileno(), 0o644)
+        os.replace(draft, file)
+    except BaseException as error:
+        if draft:
+            os.unlink(draft)
+        if isinstance(error, OSError):
+            error.filename = str(file)
+        raise
+
+
+# The files of a checkout that a bundle holds: what git tracks, or all but what runs make.
+
+
+MADE = frozenset(
+    {
+        ".git",
+        ".installed.cfg",
+        ".pylonyard",
+        ".pylonyard.lock",
+        "cache",
+        "current",
+        "develop-eggs",
+        "eggs",
+        "parts",
+        "releases",
+        "var",
+    }
+)
+"""What stands at the top of a sandbox and is no part of its checkout."""
+_MADE_ANYWHERE = frozenset({"__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache"})
+
+
+def checkout_files(directory: Path, locks: Iterable[Path], but: Iterable[Path]) -> list[str]:
+    """Return the files of the checkout, relative to it, in order.
+
+    :param locks: those that the bundle is made from, tracked or not
+    :param but: folders that stay out as well
+    :raises UserError: if one is for its owner's eyes alone, as a secret would be
+    """
+    left_out = {*but, *(directory / name for name in MADE)} - {directory, *directory.parents}
+    named = _tracked(directory) if (directory / ".git").exists() else _walked(directory, left_out)
+    paths = [*locks, *(directory / name for name in named)]
+    found = {
+        path.relative_to(directory).as_posix()
+        for path in paths
+        if _is_file(path) and not {path, *path.parents} & left_out
+    }
+    _refuse_private(directory, found)
+    return sorted(found)
+
+
+def _tracked(directory: Path) -> Iterable[str]:
+    # What a configuration of git's would start has no business here.
+    words = ["git", "-c", f"safe.directory={directory}", "-c", "core.fsmonitor=false"]
+    words += ["ls-files", "-z", "--recurse-submodules"]
+    told = run(
+        words,
+        f"cannot ask git what {directory} holds",
+        environment=clean_environment(),
+        directory=directory,
+        advice="apt-get install git",
+    )
+    return filter(None, told.split("\0"))
+
+
+def _walked(directory: Path, left_out: set[Path]) -> Iterator[str]:
+    # What these hold is made by bootstrap.py and by each run.
+    left_out = {*left_out, directory / "bin"}
+    for folder, folders, names in os.walk(directory):
+        here = Path(folder)
+        folders[:] = [name for name in folders if _is_source(name) and here / name not in left_out]
+        links = [name for name in os.listdir(here) if (here / name).is_symlink()]
+        for name in {*names, *links}:
+            if not name.endswith(".pyc"):
+                yield (here / name).relative_to(directory).as_posix()
+
+
+def _is_source(folder: str) -> bool:
+    return folder not in _MADE_ANYWHERE and not folder.endswith(".egg-info")
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_symlink() or path.is_file()
+
+
+def _refuse_private(directory: Path, names: Iterable[str]) -> None:
+    """Refuse what others may not read, unless the account's umask has it so for all files."""
+    if not _is_shown(directory / "bootstrap.py"):
+        return
+    private = sorted(name for name in names if not _is_shown(directory / name))
+    if private:
+        raise UserError(
+            f"{', '.join(private)}: expected files that others may read, since nothing secret goes "
+            "into a bundle, got mode 0600; move them out of the checkout, or: chmod go+r"
+        )
+
+
+def _is_shown(path: Path) -> bool:
+    try:
+        return bool(path.lstat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
+    except FileNotFoundError:
+        return False
+
+
+# Which files of the cache a bundle holds: those that the locks of the last run name.
+
+
+RECIPE = "pylonyard:pylons_app"
+
+
+@dataclass(frozen=True)
+class Application:
+    """A section that installs an application, as the last run had it."""
+
+    site: str
+    lock: Lock
+    target: Target
+    places: Places
+
+
+def bundled_applications(directory: Path) -> list[Application]:
+    """Return the applications of the last run.
+
+    :raises UserError: if there was none, or one has no lock in the checkout
+    """
+    try:
+        text = (directory / ".installed.cfg").read_text(encoding="utf-8")
+        sections = installed_cfg.parsed(text)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{directory}: expected a sandbox in which bin/buildout has run, got none: {error}"
+        ) from error
+    found = [
+        _application(directory, name, section)
+        for name, section in sections.items()
+        if section.get("recipe") == RECIPE
+    ]
+    if not found:
+        raise UserError(f"{directory}: expected a part with {RECIPE}, got none")
+    return found
+
+
+def _application(directory: Path, name: str, section: Mapping[str, str]) -> Application:
+    stated = section.get("lock", "")
+    path = directory / (stated or "profiles/pylock.toml")
+    if not stated or not path.is_file():
+        command = "bin/pylonyard lock" + (f" --file {stated}" if stated else "")
+        naming = "" if stated else f", name it in [{name}] as lock = profiles/pylock.toml"
+        raise UserError(
+            f"[{name}] lock: expected a lock, got none; make one: {command}{naming}, and run "
+            "bin/buildout again"
+        )
+    if not path.resolve().is_relative_to(directory.resolve()):
+        raise UserError(f"[{name}] lock: expected a file of the checkout, got {stated}")
+    try:
+        base = find(section["python"]) if section.get("python") else _own()
+        lock = pylock.read(path)
+    except (ValueError, pylock.LockError) as error:
+        raise UserError(f"[{name}] {error}") from error
+    target = Target.of(base, section.get("without-setup-requires", "").split())
+    places = Places(tuple(section.get("find-links", "").split()), section.get("index") or None)
+    return Application(section["name"], lock, target, places)
+
+
+def _own() -> Interpreter:
+    return describe(interpreters.interpreter())
+
+
+def cached_files(directory: Path, found: Sequence[Application]) -> dict[Path, set[str]]:
+    """Return the files of the cache that a run of ``found`` takes, with their SHA-256 digests.
+
+    :raises UserError: naming all that are missing, and the command that fetches them
+    """
+    stores = cache_usage.stores_of(directory)
+    layout = Layout(directory, directory / "parts", directory / "bin", stores.eggs, stores.cache)
+    own = Target.of(_own())
+    wanted: dict[str, set[str]] = {}
+    for application in found:
+        for target in (own, application.target):
+            for package, name in target.files(application.lock):
+                wanted.setdefault(name, set()).add(package.files[name])
+    lacking = Missing({n: None for n in sorted(wanted) if not (layout.dist / n).exists()})
+    for name, version, digests in tools.requirements(directory / "profiles" / "tools.txt"):
+        if any(held & digests and file.endswith(".whl") for file, held in wanted.items()):
+            continue
+        if place := Shelf(layout.dist, own.tags).find(Requirement(name), version):
+            wanted[place.name] = digests
+        else:
+            lacking.surely[f"{name}=={version}"] = None
+    if lacking:
+        words = [word for each in found for word in options(layout, each.places, each.lock.path)]
+        raise UserError(lacking.told(layout, list(dict.fromkeys(words))))
+    return {layout.dist / name: digests for name, digests in sorted(wanted.items())}

@@ -1,0 +1,191 @@
+"""``bin/pylonyard cache``: what a cache holds, who uses it, what nobody needs."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pylonyard.environments import cache_usage
+from pylonyard.environments.cache_usage import KINDS, Entry, Needs, Stores, User, named, unused
+from pylonyard.system import atomic
+from pylonyard.system.atomic import files_below
+from pylonyard.system.user_errors import UserError
+
+Tell = Callable[[str], object]
+
+FORMAT = 1
+"""The version of the object that tells machines of a cache."""
+
+APACHE = Path("/etc/apache2")
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What was found in a cache."""
+
+    stores: Stores
+    entries: tuple[Entry, ...]
+    users: tuple[User, ...]
+    gone: tuple[User, ...]
+    """Those whose directory is there no more."""
+    unknown: tuple[Path, ...]
+    """Records that do not tell whose they are; while there are any, all is needed."""
+    unused: tuple[Entry, ...]
+
+
+def show(directory: Path, tell: Tell) -> None:
+    """Tell what the cache of a sandbox holds, and who uses it."""
+    found = survey(cache_usage.stores_of(directory))
+    tell(f"{found.stores.cache}")
+    for kind, title in KINDS.items():
+        tell(f"  {title:<20} {_counted(e for e in found.entries if e.kind == kind)}")
+    if not _is_inside(found.stores):
+        tell(f"  {found.stores.eggs} is shared by others as well; no egg of it is ever removed")
+    tell("used by" if found.users or found.gone else "used by nobody")
+    for user in found.users:
+        tell(f"  {user.directory}")
+    if found.gone:
+        tell(f"  and {len(found.gone)} whose directory is gone, which count no more")
+    for path in found.unknown:
+        tell(f"  {path}: cannot be read, so all that is here is kept")
+    tell(f"not needed: {_counted(found.unused)}")
+
+
+def as_object(directory: Path) -> dict[str, Any]:
+    """Return the same as an object for machines; sizes are in bytes."""
+    found = survey(cache_usage.stores_of(directory))
+    kinds = {kind: _sum(e for e in found.entries if e.kind == kind) for kind in KINDS}
+    return {
+        "version": FORMAT,
+        "cache": str(found.stores.cache),
+        "eggs": str(found.stores.eggs),
+        "kinds": kinds,
+        "users": [str(user.directory) for user in found.users],
+        "gone": [str(user.directory) for user in found.gone],
+        "unreadable": [str(path) for path in found.unknown],
+        "not-needed": {
+            **_sum(found.unused),
+            "paths": [str(_place(found.stores, entry)) for entry in found.unused],
+        },
+    }
+
+
+def _sum(entries: Iterable[Entry]) -> dict[str, int]:
+    sizes = [entry.size for entry in entries]
+    return {"entries": len(sizes), "bytes": sum(sizes)}
+
+
+def clean(directory: Path, tell: Tell, *, dry_run: bool) -> None:
+    """Remove what no kept release of any sandbox that uses the cache needs.
+
+    :param dry_run: whether to tell only
+    :raises UserError: if a run is at work, a record cannot be read, or the cache
+        cannot be written
+    """
+    stores = cache_usage.stores_of(directory)
+    with atomic.alone(stores.cache) as is_alone:
+        if not is_alone and not dry_run:
+            raise UserError(
+                f"{stores.cache}: expected that no run uses it and that it can be written, got "
+                "otherwise; try again when bin/buildout has ended"
+            )
+        found = survey(stores)
+        if found.unknown:
+            raise UserError(
+                f"{found.unknown[0]}: expected the record of a sandbox, got something else; "
+                "see what it is, and move it elsewhere if no sandbox uses the cache"
+            )
+        for entry in found.unused:
+            tell(f"{'would remove' if dry_run else 'removing'} {_place(stores, entry)}")
+            if not dry_run:
+                _remove(_place(stores, entry))
+        if not dry_run:
+            _forget(found)
+        tell(f"{'to be removed' if dry_run else 'removed'}: {_counted(found.unused)}")
+
+
+def survey(stores: Stores, now: float | None = None) -> Survey:
+    """Return what is in a cache, and what of it nobody needs.
+
+    :param now: in seconds since the epoch; default: the time that it is
+    """
+    entries = tuple(listed(stores))
+    known, unknown = cache_usage.users(stores.cache)
+    gone = tuple(user for user in known if cache_usage.is_gone(user))
+    users = tuple(user for user in known if user not in gone)
+    needs = Needs(names=named(_machine_texts()))
+    for user in users:
+        needs |= cache_usage.needed_by(user, stores)
+    free = [] if unknown else unused(entries, needs, time.time() if now is None else now)
+    removable = (entry for entry in free if entry.kind != "eggs" or _is_inside(stores))
+    return Survey(stores, entries, users, gone, tuple(unknown), tuple(removable))
+
+
+def listed(stores: Stores) -> Iterator[Entry]:
+    """Yield the entries of a cache."""
+    for kind in KINDS:
+        for path in _entries(stores, kind):
+            status = path.lstat()
+            changed = max(status.st_mtime, status.st_ctime)
+            name = path.relative_to(_root(stores, kind)).as_posix()
+            yield Entry(kind, name, size(path), changed)
+
+
+def _root(stores: Stores, kind: str) -> Path:
+    # Egg directories of other interpreters stand beside this one's.
+    return stores.eggs.parent if kind == "eggs" else stores.cache / kind
+
+
+def _entries(stores: Stores, kind: str) -> list[Path]:
+    root = _root(stores, kind)
+    found = root.glob("*/*") if kind == "eggs" else root.glob("*")
+    # What begins with a dot is a lock, or the draft of a run.
+    return sorted(path for path in found if not path.name.startswith("."))
+
+
+def _place(stores: Stores, entry: Entry) -> Path:
+    return _root(stores, entry.kind) / entry.name
+
+
+def _is_inside(stores: Stores) -> bool:
+    """Tell whether the eggs are those of this cache alone."""
+    return stores.cache in stores.eggs.parents
+
+
+def size(path: Path) -> int:
+    """Return how many bytes a file, or all that a folder holds, takes."""
+    if path.is_symlink() or not path.is_dir():
+        return path.lstat().st_size
+    return sum(inner.lstat().st_size for inner in files_below(path))
+
+
+def _machine_texts() -> Iterator[str]:
+    """Yield what Apache loads: a module may be of a release that is kept no more."""
+    for path in APACHE.glob("mods-available/*.load"):
+        try:
+            yield path.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+
+
+def _remove(path: Path) -> None:
+    """Remove an entry; a kill leaves it whole, or a draft that the next run sweeps."""
+    try:
+        doomed = Path(tempfile.mkdtemp(prefix=atomic.PREFIX, dir=path.parent))
+        path.rename(doomed / path.name)
+    except OSError as error:
+        raise UserError(f"cannot remove {path}: {error.strerror}; run this as its owner") from error
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _forget(found: Survey) -> None:
+    for user in found.gone:
+        cache_usage.forget(found.stores.cache, user)
+
+
+def _counted(entries: Iterable[Entry]) -> str:
+    found: Sequence[Entry] = list(entries)
+    return f"{len(found):>5}  {sum(entry.size for entry in found) / 1e6:>8.1f} MB"

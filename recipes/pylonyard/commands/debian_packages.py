@@ -1,0 +1,78 @@
+"""Debian packages that are missing, and apt-get, which installs them; standard library only."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+
+from pylonyard.system import progress
+from pylonyard.system.progress import Step
+
+
+def instead_of_ensurepip() -> str:
+    """Return what to do about an interpreter that has no ensurepip."""
+    version = "{}.{}".format(*sys.version_info)
+    lacks = f"{sys.executable} has no ensurepip (a part of Python that installs pip)"
+    if sys.base_prefix == "/usr" and shutil.which("apt-get"):
+        # python3-venv is for the default python3 alone; this name is right for each of them.
+        return f"{lacks}; install it as root with: apt-get install python{version}-venv"
+    return f"{lacks}; run bootstrap.py with another interpreter of Python 3.10 or newer"
+
+
+def missing(text: str) -> list[str]:
+    """Return those of the packages that ``text`` names which are not installed, in order."""
+    names = text.split()
+    query = ["dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status}\\n"]
+    listed = subprocess.run([*query, *names], capture_output=True, text=True).stdout
+    states = (line.split() for line in listed.splitlines())
+    return sorted(set(names) - {state[0] for state in states if state[1:] == ["installed"]})
+
+
+def install(names: Iterable[str]) -> str:
+    """Install packages, as root; return why that cannot be, or ''."""
+    # Lists that cannot be read anew may serve: what is missing then is told below.
+    _apt_get("Reading the lists of packages", ["update"])
+    return _apt_get("Installing packages", ["install", "-y", "--no-install-recommends", *names])
+
+
+def _apt_get(what: str, words: Iterable[str]) -> str:
+    """Run apt-get, and show what it tells of its progress; return why it failed, or ''."""
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+    states, end = os.pipe()
+    command = ["apt-get", "-q", "-o", f"APT::Status-Fd={end}", *words]
+    with tempfile.TemporaryFile("w+", errors="replace") as told:
+        try:
+            apt = subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=told,
+                stderr=told,
+                pass_fds=[end],
+            )
+        finally:
+            os.close(end)
+        with apt, progress.of(what, 100, unit="%") as step, open(states, errors="replace") as lines:
+            for line in lines:
+                show(step, line)
+        told.seek(0)
+        return _reason(told) if apt.returncode else ""
+
+
+def show(step: Step, state: str) -> None:
+    """Show a state as apt-get writes it: kind, package, percentage and text, with colons.
+
+    What is downloaded counts to 100, and then what is installed of it.
+    """
+    with contextlib.suppress(ValueError):  # of another kind: a question, say
+        _, _, percentage, text = state.split(":", 3)
+        step.at(int(float(percentage)), text.strip())
+
+
+def _reason(lines: Iterable[str]) -> str:
+    told = [line.strip() for line in lines if line.strip()]
+    errors = [line.removeprefix("E: ") for line in told if line.startswith("E: ")]
+    return (errors or told[-1:] or ["it does not say why"])[0]

@@ -1,0 +1,210 @@
+"""``bin/pylonyard doctor``, whole, with the table of all checks."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TextIO
+
+from pylonyard.activation import journal as journals
+from pylonyard.activation.activate import Activation
+from pylonyard.buildout import last_run
+from pylonyard.commands.doctor import apache, files, hello_world, logs, machine, server
+from pylonyard.commands.doctor import findings as showing
+from pylonyard.commands.doctor.context import Subject
+from pylonyard.commands.doctor.findings import Finding, bad, unknown
+from pylonyard.releases import orphaned_servers
+from pylonyard.releases.contents import described_sites
+from pylonyard.releases.store import Releases
+from pylonyard.server.settings import load
+from pylonyard.server.status import STOPPED
+from pylonyard.system import relocation, safe_files
+from pylonyard.system.errors import ActivationError, ServerError
+from pylonyard.system.relocation import Astray
+
+AGAIN = "mend that, then: bin/buildout"
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """What is known of the sandbox before anything of it is looked at."""
+
+    astray: Astray | None = None
+    lacking: str = ""
+    """Why the tools, on which buildout runs, cannot be had."""
+
+
+def examine(
+    releases: Releases,
+    activation: Activation,
+    stream: TextIO,
+    state: State | None = None,
+    *,
+    as_json: bool = False,
+    whole: bool = False,
+) -> int:
+    """Tell what is found; return 1 if something is red.
+
+    :param whole: whether each finding has a line; as JSON all are there anyway
+    """
+    found = examined(releases, activation, state or State())
+    if as_json:
+        return 0 if showing.as_json(found, stream) else 1
+    return 0 if showing.as_lines(found, stream, whole=whole) else 1
+
+
+def examined(
+    releases: Releases, activation: Activation, state: State | None = None
+) -> Iterator[Finding]:
+    """Yield what is found of the sandbox, and of each site of the current release."""
+    state = state or State()
+    if state.lacking:
+        yield bad("tools", state.lacking, relocation.how_to_make_anew(activation.sandbox))
+    number = releases.current_number()
+    if state.astray:
+        yield from _astray(state.astray, releases, activation)
+    elif number is None:
+        yield _no_release(releases, last_run.failure(activation.sandbox))
+    else:
+        if failed := last_run.failure(activation.sandbox):
+            told = f"bin/buildout failed at {failed.when}, and changed nothing: {failed.text}"
+            yield Finding("last-run", None, told, AGAIN)
+        yield from _of_release(releases, activation, number)
+
+
+def _no_release(releases: Releases, failed: last_run.Failure | None) -> Finding:
+    if numbers := releases.numbers():
+        advice = f"bin/pylonyard rollback {numbers[-1]}"
+        return bad("release", f"{releases.current} leads to no release", advice)
+    if failed:
+        return bad("release", f"there is none: bin/buildout failed: {failed.text}", AGAIN)
+    return bad("release", "there is none yet", "bin/buildout")
+
+
+def _astray(astray: Astray, releases: Releases, activation: Activation) -> Iterator[Finding]:
+    """Yield what became of a sandbox, and whether its servers run: all else is of paths."""
+    what, _, advice = astray.told.partition(": ")
+    yield bad("sandbox", what, advice)
+    if astray.is_copy:
+        return
+    with contextlib.suppress(ActivationError):
+        noted = dataclasses.replace(activation, sandbox=astray.made).noted()
+        if noted and noted.release is not None:
+            steps = "run bin/pylonyard deactivate there as root, and move it again"
+            back = f"move it back to {astray.made}, {steps}"
+            yield bad("active-files", f"/etc has files of {astray.made}, which is gone", back)
+    with contextlib.suppress(ActivationError, ServerError):
+        folder = releases.current.resolve()
+        _check_plain(folder)
+        for site in described_sites(folder):
+            if site.has_server:
+                status, said = orphaned_servers.asked(folder / "bin" / site.name, "status", site)
+                stop = "" if status == STOPPED else f"bin/{site.name} stop, if it is not to go on"
+                yield Finding("server-running", None, said, stop, site.name)
+
+
+def _of_release(releases: Releases, activation: Activation, number: int) -> Iterator[Finding]:
+    """Yield what is found of each site of a release."""
+    journal, journal_problem = _journal(activation)
+    try:
+        _check_plain(releases.path(number))
+        sites = described_sites(releases.path(number))
+    except (ActivationError, ServerError) as error:
+        yield bad("release", str(error), "bin/pylonyard rollback")
+        return
+    if not sites:
+        yield bad("release", f"release {number} has no site", "bin/buildout")
+    for site in sites:
+        try:
+            settings = load(releases.current / site.name / "server.json")
+        except ServerError as error:
+            yield Finding("release", False, str(error), "bin/pylonyard rollback", site.name)
+            continue
+        subject = Subject(
+            site, settings, releases.current, activation.tree, journal, journal_problem
+        )
+        for finding in findings(subject):
+            yield dataclasses.replace(finding, site=site.name)
+
+
+def _check_plain(release: Path) -> None:
+    """See that the descriptions of the sites can be read without waiting for ever.
+
+    :raises ServerError: if one is a pipe, say
+    """
+    for name in ("server.json", "site.json"):
+        for path in release.glob(f"*/{name}"):
+            safe_files.check_plain(path)
+
+
+def _journal(activation: Activation) -> tuple[journals.Journal | None, str]:
+    """Return the journal if it can be read, and what is wrong with it if it is damaged."""
+    place = activation.tree.path(journals.name_of(activation.sandbox))
+    try:
+        return journals.load(activation.tree, activation.sandbox), ""
+    except PermissionError:
+        return None, ""
+    except ActivationError as error:
+        return None, f"{place}: {str(error).removeprefix(f'{place}: ')}"
+    except Exception as error:  # whatever its text leads to
+        return None, f"{place}: expected a journal of activations, got {error!r}"
+
+
+# The table of all checks, in the order in which a person would look.
+
+
+Check = Callable[[Subject], Iterator[Finding]]
+
+CHECKS: Mapping[str, Check] = {
+    "account": server.account,
+    "server-running": server.running,
+    "port": server.port,
+    "ini": server.ini,
+    "backend-private": server.private,
+    "application": server.application,
+    "apache-running": apache.running,
+    "apache-config": apache.config,
+    "site-enabled": apache.enabled,
+    "modules": apache.modules,
+    "virtual-host": apache.shadowed,
+    "mod_wsgi": apache.loaded,
+    "mod_wsgi-python": apache.linked,
+    "visit": apache.visit,
+    "hello": hello_world.hello,
+    "apache-log": logs.apache,
+    "site-log": logs.site,
+    "server-log": logs.server,
+    "code-readable": files.code,
+    "data-writable": files.data,
+    "ini-private": files.ini_private,
+    "debug": files.debug,
+    "release-intact": files.intact,
+    "active-files": machine.active,
+    "init-script": machine.init,
+    "cron-entry": machine.cron,
+    "disk": machine.disk,
+    "certificate": machine.certificate,
+}
+"""By the name of the first line of each."""
+
+WAITING = ("server-running", "port", "ini", "site-enabled", "modules", "virtual-host")
+"""What an activation puts right where the live release is not active yet.
+
+What Apache and a server have to agree on, neither is to change without the other.
+"""
+
+
+def findings(subject: Subject) -> Iterator[Finding]:
+    """Yield what every check finds; one that fails itself is told, not raised."""
+    for name, check in CHECKS.items():
+        try:
+            for found in check(subject):
+                is_due = found.ok is False and found.check in WAITING and machine.is_behind(subject)
+                yield replace(found, advice="bin/pylonyard activate") if is_due else found
+        except ActivationError as error:
+            # A place that root must not trust; the line says what to do about it.
+            what, _, advice = str(error).partition("; ")
+            yield bad(name, what, advice)
+        except Exception as error:  # a night call needs the other checks
+            yield unknown(name, f"could not be checked: {error!r}")

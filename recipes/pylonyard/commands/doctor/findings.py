@@ -1,0 +1,113 @@
+"""What a check found."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, TextIO
+
+from pylonyard.system import progress
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's; ``ok`` is None for what could not be checked."""
+
+    check: str
+    ok: bool | None
+    text: str
+    advice: str = ""
+    site: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def good(check: str, text: str) -> Finding:
+    return Finding(check, True, text)
+
+
+def bad(check: str, text: str, advice: str) -> Finding:
+    return Finding(check, False, text, advice)
+
+
+def unknown(check: str, why: str) -> Finding:
+    return Finding(check, None, why)
+
+
+# Findings as lines for people, or as JSON for machines.
+
+
+FORMAT = 1
+"""Of the object that is written for machines."""
+
+MARKS = {True: "ok", False: "FAIL", None: "-"}
+COLOURS = {True: "\x1b[32m", False: "\x1b[31;1m", None: "\x1b[2m"}
+PLAIN = "\x1b[0m"
+
+
+def line(finding: Finding, *, coloured: bool = False) -> str:
+    """Return a finding as a line, and what to do as another."""
+    mark = f"{MARKS[finding.ok]:<4}"
+    if coloured:
+        mark = f"{COLOURS[finding.ok]}{mark}{PLAIN}"
+    text = f"{mark}  {finding.check:<19} {_one_line(finding.text)}"
+    return f"{text}\n      {'':<19} -> {finding.advice}" if finding.advice else text
+
+
+def _one_line(text: str) -> str:
+    """Return ``text`` without what would move a terminal's cursor."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def as_lines(findings: Iterable[Finding], stream: TextIO, *, whole: bool = False) -> bool:
+    """Write findings as they come; return whether none is red.
+
+    :param whole: whether those that nobody has to do anything about have lines, too
+    """
+    site, red, folded = None, 0, Counter[bool | None]()
+    grey: dict[str, list[str]] = {}
+    coloured = progress.is_coloured(stream)
+    for finding in findings:
+        progress.clear()
+        if finding.site != site:
+            _write_grey(grey, stream, coloured=coloured)
+            site = finding.site
+            stream.write(f"{site}:\n" if site else "")
+        is_quiet = finding.ok is not False and not finding.advice
+        if is_quiet and not whole:
+            folded[finding.ok] += 1
+        elif is_quiet and finding.ok is None:
+            grey.setdefault(finding.text, []).append(finding.check)
+        else:
+            stream.write(line(finding, coloured=coloured) + "\n")
+            stream.flush()
+        red += finding.ok is False
+    _write_grey(grey, stream, coloured=coloured)
+    stream.write((f"{red} red" if red else "nothing is red") + _told(folded) + "\n")
+    return not red
+
+
+def _told(folded: Mapping[bool | None, int]) -> str:
+    """Return how many findings have no line, and how to see them."""
+    told = [f"{folded[True]} ok"] if folded.get(True) else []
+    told += [f"{folded[None]} not checked"] if folded.get(None) else []
+    return f"; {', '.join(told)} (--all shows each, and why)" if told else ""
+
+
+def _write_grey(grey: dict[str, list[str]], stream: TextIO, *, coloured: bool) -> None:
+    """Write what could not be checked, a line for each reason; forget it then."""
+    for why, checks in grey.items():
+        more = f" (also: {', '.join(checks[1:])})" if checks[1:] else ""
+        stream.write(line(Finding(checks[0], None, why + more), coloured=coloured) + "\n")
+    grey.clear()
+
+
+def as_json(findings: Iterable[Finding], stream: TextIO) -> bool:
+    """Write all findings as one object; return whether none is red."""
+    found = list(findings)
+    healthy = all(finding.ok is not False for finding in found)
+    told = [finding.to_json() for finding in found]
+    content = {"version": FORMAT, "ok": healthy, "findings": told}
+    stream.write(json.dumps(content, indent=1) + "\n")
+    return healthy

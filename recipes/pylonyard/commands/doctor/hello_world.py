@@ -1,0 +1,253 @@
+"""A Hello World where the application fails: if it works, the fault is not the server's."""
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pylonyard.activation.host.apache import request
+from pylonyard.commands.doctor.context import Subject
+from pylonyard.commands.doctor.findings import Finding, bad, good, unknown
+from pylonyard.config.quoting import apache as quoted
+from pylonyard.system import listeners, safe_files
+from pylonyard.system.errors import ActivationError, ServerError
+from pylonyard.system.subprocesses import PROGRAM_PATH, as_account, clean_environment
+
+PATIENCE = 15.0
+"""Seconds until a Hello World has to answer."""
+
+LONGEST = 8192
+"""Bytes at the end of a log that are read."""
+
+HELLO = """\
+def application(environ, start_response):
+    output = b'Hello World!'
+    start_response('200 OK', [('Content-type', 'text/plain'),
+                              ('Content-Length', str(len(output)))])
+    return [output]
+
+
+def factory(global_conf, **options):
+    return application
+"""
+
+INI = """\
+[app:main]
+paste.app_factory = hello:factory
+
+[server:main]
+use = {server}
+host = 127.0.0.1
+port = {port}
+"""
+
+HTTPD = """\
+ServerRoot {folder}
+ServerName localhost
+PidFile {folder}/run/pid
+Mutex file:{folder}/run default
+ErrorLog {folder}/run/error.log
+LoadModule mpm_worker_module {modules}/mod_mpm_worker.so
+LoadModule authz_core_module {modules}/mod_authz_core.so
+LoadModule wsgi_module {module}
+<IfModule !unixd_module>
+    LoadModule unixd_module {modules}/mod_unixd.so
+</IfModule>
+StartServers 1
+Listen 127.0.0.1:{port}
+WSGISocketPrefix {folder}/run/wsgi
+WSGIDaemonProcess hello processes=1 threads=1 home={folder} python-home={home}
+WSGIScriptAlias / {folder}/hello.wsgi process-group=hello application-group=%{{GLOBAL}}
+<Directory {folder}>
+    Require all granted
+</Directory>
+"""
+
+
+def hello(subject: Subject) -> Iterator[Finding]:
+    """Serve a Hello World as the application is served, if that does not answer."""
+    check = "hello"
+    if all(subject.answers.values()):
+        why = "the application itself answers" if subject.answers else "nothing asked has failed"
+        yield unknown(check, f"not needed: {why}")
+        return
+    if subject.owner.uid < 0:
+        yield unknown(check, f"there is no account {subject.site.user} to run it")
+        return
+    try:
+        with _ending_in_order(), _folder(subject) as folder:
+            why = _tried(subject, folder)
+    except OSError as error:
+        yield unknown(check, f"{error.filename}: {error.strerror}")
+        return
+    if why:
+        yield bad(
+            check,
+            f"a Hello World fails as well: {why}",
+            "the fault is in the server or the sandbox, not in the application: bin/buildout",
+        )
+    elif _listens(subject):
+        yield good(check, "a Hello World works here: the fault is in the application, or its data")
+    else:
+        yield good(
+            check,
+            "a Hello World works here: it is not the sandbox; see the other lines",
+        )
+
+
+def _listens(subject: Subject) -> bool:
+    """Tell whether what has failed to answer was there to be asked: not stopped, say."""
+    if subject.site.has_server:
+        host, ports = subject.settings.host, [subject.settings.port]
+    else:
+        host, places = subject.front
+        ports = [port for port, _ in places]
+    try:
+        return bool(ports) and all(listeners.inodes(host, port) for port in ports)
+    except ServerError:
+        return False
+
+
+@contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """Turn a signal that would end us into an exception: nothing of ours is to be left."""
+
+    def leave(number: int, frame: object) -> None:
+        for each in before:
+            # Another would cut the clean-up short.
+            signal.signal(each, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    ending = (signal.SIGTERM, signal.SIGHUP)
+    before = [number for number in ending if signal.getsignal(number) == signal.SIG_DFL]
+    for number in before:
+        signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number in before:
+            signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
+def _folder(subject: Subject) -> Iterator[Path]:
+    """Give a folder of our own; the account may write into ``run`` in it, and nowhere else."""
+    folder = Path(tempfile.mkdtemp(prefix="hello-", dir="/tmp"))
+    try:
+        folder.chmod(0o755)
+        (folder / "run").mkdir()
+        if os.geteuid() == 0:
+            entry = pwd.getpwnam(subject.site.user)
+            os.chown(folder / "run", entry.pw_uid, entry.pw_gid)
+        for name in ("hello.py", "hello.wsgi"):
+            (folder / name).write_text(HELLO, encoding="utf-8")
+        yield folder
+    finally:
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder in which the account may have made others, thousands deep.
+
+    Python's own function would call itself for each.
+    """
+    words = ["rm", "-rf", "--one-file-system", "--", os.fspath(folder)]
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        subprocess.run(words, env={"PATH": PROGRAM_PATH}, capture_output=True, timeout=60)
+
+
+def _tried(subject: Subject, folder: Path) -> str:
+    """Return why a Hello World does not work; empty if it does."""
+    port = _free_port()
+    if subject.site.has_server:
+        words = _with_paster(subject, folder, port)
+    else:
+        words = _with_apache(subject, folder, port)
+    log = folder / "output.log"
+    log.touch()
+    environment = clean_environment({"PYTHONPATH": str(folder), "HOME": str(folder / "run")})
+    with open(log, "wb") as stream:
+        try:
+            process = subprocess.Popen(
+                # It ends with us, even if we are killed.
+                ["setpriv", "--pdeathsig", "TERM", *(os.fspath(word) for word in words)],
+                env=environment,
+                cwd=folder / "run",
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                **{"start_new_session": True, **as_account(subject.site.user)},
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            return f"{words[0]}: {getattr(error, 'strerror', None) or error}"
+    try:
+        return "" if _answered(process, port) else _last(folder) or "it does not answer"
+    finally:
+        _end(process)
+
+
+def _with_paster(subject: Subject, folder: Path, port: int) -> list[str | Path]:
+    server = "egg:Paste#http"
+    if subject.ini is not None:
+        server = subject.ini.get("server:main", "use", fallback=server)
+    (folder / "hello.ini").write_text(INI.format(server=server, port=port), encoding="utf-8")
+    return [subject.settings.paster, "serve", folder / "hello.ini"]
+
+
+def _with_apache(subject: Subject, folder: Path, port: int) -> list[str | Path]:
+    text = HTTPD.format(
+        folder=folder,
+        port=port,
+        modules="/usr/lib/apache2/modules",
+        module=quoted(subject.site.module or "mod_wsgi.so"),
+        home=quoted(subject.current / subject.name / "env"),
+    )
+    (folder / "httpd.conf").write_text(text, encoding="utf-8")
+    program = shutil.which("apache2", path=PROGRAM_PATH) or "apache2"
+    return [program, "-D", "FOREGROUND", "-f", folder / "httpd.conf"]
+
+
+def _answered(process: "subprocess.Popen[bytes]", port: int) -> bool:
+    """Return whether there was a Hello World to be had."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(ActivationError):
+            return request("127.0.0.1", port, "localhost", timeout=5) == 200
+        time.sleep(0.1)
+    return False
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _last(folder: Path) -> str:
+    """Return the last line that the server, or Apache, has written."""
+    told = ""
+    for name in ("output.log", "run/error.log"):
+        # The account may have put a link there, or a pipe, or a name of another's file.
+        with contextlib.suppress(OSError, ServerError):
+            text, status = safe_files.end(folder / name, LONGEST)
+            lines = [line.strip() for line in text.replace("\0", "").splitlines()]
+            if status.st_nlink == 1 and any(lines):
+                told = [line for line in lines if line][-1]
+    return told[:200]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,241 @@
+"""What the logs of Apache, of the site and of its server tell of errors, lately."""
+
+import os
+import re
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from shlex import quote
+
+from pylonyard.commands.doctor.context import Subject
+from pylonyard.commands.doctor.findings import Finding, bad, good, unknown
+from pylonyard.system import listeners, safe_files
+from pylonyard.system.errors import ServerError
+from pylonyard.system.processes import is_supervisor, started
+
+LATELY = 3600
+"""Seconds in which an error counts."""
+
+LONGEST = 262144
+"""Bytes at the end of a log that are read."""
+
+FARTHEST = 8_000_000
+"""Those that are read if what has been lately is more."""
+
+LONGEST_LINE = 2000
+"""Characters of a line that are looked through for secrets."""
+
+SHOWN = 200
+"""Characters of a line that are shown."""
+
+MASK = "<masked>"
+
+# What an application prints, mod_wsgi logs as an error of its own.
+_ERROR = re.compile(
+    r"\[(?:(?!wsgi:error)[a-z0-9_]+:)?(?:error|crit|alert|emerg)\]|\bWSGI\d{4}:|\b(?:ERROR|CRITICAL|FATAL)\b"
+    r"|^Traceback |^[\w.]*(?:Error|Exception)\b"
+)
+# A child that got SIGTERM, and what any visitor can ask for: a path that leads out of the
+# root, an URI that is none, a method that is none. Apache refuses these itself.
+_HARMLESS = re.compile(
+    r"AH00558|caught SIG|client denied by server configuration|^AH(?:10244|00126|00135): "
+)
+_APACHE_TIME = re.compile(r"^\[\w{3} (\w{3} [ \d]\d \d\d:\d\d:\d\d)(?:\.\d+)? (\d{4})\]")
+_ISO_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)")
+_PREFIX = re.compile(r"^\[[^\]]*\] (\[[^\]]*\] )*")
+# Of what an account wrote: each repetition before a value is bounded, or it would take minutes.
+_NAMED = (
+    r"(?:pass(?:word|wd|wort|phrase|code)|pwd|secret|token|credential|(?:api|access|private)[\s_-]?key"
+    # Of a file of that name, line and error are to be read.
+    r"|session_?id)(?:(?!\.py\b)\S){0,40}?|(?<![a-z])(?:pass|pw)(?![a-z])[\"'\\]{0,2}"
+)
+_HEADER = r"(?:authori[sz]ation|cookie)[\w-]{0,40}[\"'\\]{0,2}"
+_IS = r"(?:\s{0,4}[=:]>?|(?<=[\"'])\s{0,4},(?=\s{0,4}[bru]?[\"']))\s{0,4}"
+# A quoted value ends with a quote that nothing of it follows, or not at all.
+_QUOTED = r"[bru]?(?:\"(?:\\.|[^\\])*?\"|'(?:\\.|[^\\])*?')(?=[\s,;:&)}\]]|$)|[bru]?\\?[\"'].*"
+_NEXT = r"[,;]\s{1,4}[\w.\"'\\-]{1,60}\s{0,4}[=:]"
+_SECRET = re.compile(
+    rf"(?i)((?:{_HEADER}){_IS})(?:{_QUOTED}|.+)"
+    rf"|((?:{_NAMED}){_IS})(?:{_QUOTED}|.+?(?={_NEXT}|$))"
+    r"|(\bbearer\s{1,4})\S+"
+    r"|(?<=://)(?:[^/\s]+@|[^\s:/@]*:[^\s]*@)"
+)
+
+
+@dataclass(frozen=True)
+class Told:
+    """An error in a log; ``when`` in seconds since 1970, None if it does not say."""
+
+    raw: str
+    when: float | None
+    secrets: tuple[str, ...] = ()
+
+    @property
+    def line(self) -> str:
+        """The line as it may be shown: short, and without what looks like a secret."""
+        return masked(self.raw, self.secrets)
+
+
+def errors(text: str, secrets: tuple[str, ...] = ()) -> list[Told]:
+    """Return the errors in the text of a log; of a traceback, its last line.
+
+    :param secrets: what is not told, wherever it stands
+    """
+    found, when, traced = [], None, False
+    # A log that was truncated while it was written to begins with NULs.
+    for line in text.replace("\0", "").splitlines():
+        when = _time(line) or when
+        bare = _PREFIX.sub("", line)
+        if "Traceback (most recent call last)" in line:
+            traced = True
+        elif traced and bare.strip() and not bare.startswith((" ", "\t")):
+            found.append(Told(bare, when, secrets))
+            traced = False
+        elif (
+            not traced
+            and (_ERROR.search(line) or _ERROR.search(bare))
+            and not _HARMLESS.search(bare)
+        ):
+            found.append(Told(bare, when, secrets))
+    return found
+
+
+def masked(line: str, secrets: Iterable[str]) -> str:
+    """Return a line as it may be shown: short, and without what looks like a secret."""
+    shown = line.strip()
+    if len(shown) > LONGEST_LINE:
+        # Of a secret that is cut through, the half would no longer look like one.
+        shown = shown[:LONGEST_LINE].rpartition(" ")[0] or "(a line without a space)"
+    for secret in secrets:
+        shown = shown.replace(secret, MASK)
+    return _SECRET.sub(lambda m: (m[1] or m[2] or m[3] or "") + MASK, shown)[:SHOWN]
+
+
+def _time(line: str) -> float | None:
+    try:
+        if match := _APACHE_TIME.search(line):
+            when = datetime.strptime(f"{match[1]} {match[2]}", "%b %d %H:%M:%S %Y")
+        elif match := _ISO_TIME.search(line[:80]):
+            when = datetime.fromisoformat(f"{match[1]} {match[2]}")
+        else:
+            return None
+        return when.timestamp()
+    except ValueError:
+        return None
+
+
+def _examined(
+    check: str, path: Path, advice: str, subject: Subject, start: float | None = None
+) -> Finding:
+    """Tell what a log has of errors within the hour; those before ``start`` are past."""
+    since = time.time() - LATELY
+    try:
+        text, status, is_enough = _end(path, since)
+    except ServerError:
+        look = f"ls -l {quote(str(path))}; move it elsewhere, and restart what logs there"
+        return bad(check, f"{path} is not a regular file", look)
+    except OSError:
+        return unknown(check, f"{path}: there is none, or we may not read it")
+    found = errors(text, subject.secrets)
+    recent = [told for told in found if (told.when or status.st_mtime) >= since]
+    rotated = path.with_name(f"{path.name}.1")
+    before, is_enough_before = _rotated(rotated, since, subject)
+    past = [told for told in before + recent if start and told.when and told.when < int(start)]
+    recent = [told for told in recent if told not in past]
+    before = [told for told in before if told not in past]
+    total = len(before) + len(recent)
+    if not total and past:
+        was = f"before the last start: {past[-1].line}"
+        return good(check, f"{path}: no errors since; {was}")
+    if total:
+        last, where = (recent[-1], path) if recent else (before[-1], rotated)
+        what = advice if recent else f"tail -50 {quote(str(rotated))}"
+        more = f" (the last of {total} within the hour)" if total > 1 else ""
+        return bad(check, f"{where}: {last.line}{more}", what)
+    if is_enough and is_enough_before:
+        return good(check, f"{path}: no errors within the hour")
+    return good(check, f"{path}: no errors in its last {FARTHEST // 1_000_000} MB")
+
+
+def _rotated(path: Path, since: float, subject: Subject) -> tuple[list[Told], bool]:
+    """Return the late errors of a log that logrotate has put aside, and whether that is all.
+
+    Those that do not say when they were may be as old as the log.
+    """
+    try:
+        if path.lstat().st_mtime < since:
+            return [], True
+        text, _, is_enough = _end(path, since)
+    except (OSError, ServerError):
+        return [], True
+    found = errors(text, subject.secrets)
+    return [told for told in found if told.when is not None and told.when >= since], is_enough
+
+
+def _end(path: Path, since: float) -> tuple[str, os.stat_result, bool]:
+    """Return the end of a log, what it is, and whether that goes back to ``since``.
+
+    :raises ServerError: if it is no regular file
+    :raises OSError: if it cannot be read
+    """
+    text, status = safe_files.end(path, LONGEST)
+    if _goes_back(text, status.st_size <= LONGEST, since):
+        return text, status, True
+    text, status = safe_files.end(path, FARTHEST)
+    return text, status, _goes_back(text, status.st_size <= FARTHEST, since)
+
+
+def _goes_back(text: str, is_whole: bool, since: float) -> bool:
+    """Tell whether a log that tells its times is there from ``since`` on."""
+    if is_whole:
+        return True
+    # Of a line that is cut through, the time may be another's.
+    _, _, lines = text.partition("\n")
+    first = next((when for line in lines.splitlines() if (when := _time(line))), None)
+    # One without times is not read on: all in it would be of now.
+    return first is None or first < since
+
+
+def apache(subject: Subject) -> Iterator[Finding]:
+    """Read the log of Apache as a whole: the machine's, or the site's private one."""
+    if subject.is_by_private_apache:
+        path = subject.site.log / f"{subject.name}-httpd.log"
+    elif subject.is_laid:
+        # A link in root's folder is of root's making.
+        path = subject.httpd.error_log.resolve()
+    else:
+        yield unknown("apache-log", "the site is not activated")
+        return
+    yield _examined("apache-log", path, f"tail -50 {quote(str(path))}", subject)
+
+
+def site(subject: Subject) -> Iterator[Finding]:
+    """Read the log of the site's virtual host."""
+    if subject.is_by_private_apache:
+        path = subject.site.log / f"{subject.name}-error.log"
+    elif subject.is_laid:
+        path = subject.httpd.site_log(subject.name).resolve()
+    else:
+        yield unknown("site-log", "the site is not activated")
+        return
+    yield _examined("site-log", path, f"tail -50 {quote(str(path))}", subject)
+
+
+def server(subject: Subject) -> Iterator[Finding]:
+    advice = f"bin/{subject.name} log"
+    start = _last_start(subject)
+    yield _examined("server-log", subject.settings.log, advice, subject, start)
+    yield _examined("application-log", subject.settings.application_log, advice, subject, start)
+
+
+def _last_start(subject: Subject) -> float | None:
+    """Return when somebody started the server that listens, in seconds since 1970.
+
+    That of its supervisor: a server that ends again and again is started by that.
+    """
+    settings = subject.settings
+    holders = listeners.holders(listeners.inodes(settings.host, settings.port))
+    times = [started(pid) for pid in holders if is_supervisor(pid)]
+    return max((when for when in times if when is not None), default=None)

@@ -1,0 +1,357 @@
+"""The disk's room, the certificate's time, and what was laid over ``/etc``."""
+
+import os
+import re
+import shlex
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from shlex import quote
+
+from pylonyard.activation.host.facts import RUN_LEVELS_STARTED, registered
+from pylonyard.commands.doctor.context import Subject
+from pylonyard.commands.doctor.findings import Finding, bad, good, unknown
+from pylonyard.system.errors import ServerError
+from pylonyard.system.rootfs import ABSENT, Entry
+from pylonyard.system.safe_files import read_plainly
+from pylonyard.system.subprocesses import PROGRAM_PATH
+from pylonyard.system.user_errors import CommandError
+
+# Certificates and their keys, as ``openssl`` reads them, or as a server shows them.
+
+
+PATIENCE = 20.0
+"""Seconds that ``openssl`` is given."""
+
+SHAKING_HANDS = 5.0
+"""Seconds that a server is given to show its certificate."""
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What a certificate says; ``begins`` and ``ends`` as ``openssl`` writes them."""
+
+    der: bytes
+    begins: str
+    ends: str
+    is_for_name: bool
+
+
+def parse_certificate(content: bytes, name: str) -> Certificate | None:
+    """Return the first certificate of ``content``; None if there is none.
+
+    :param name: of the server that has it
+    :raises CommandError: if ``openssl`` cannot be asked
+    """
+    output = openssl("x509", "-noout", "-dates", "-checkhost", name, content=content).decode()
+    dates = dict(re.findall(r"(notBefore|notAfter)=(.+)", output))
+    if len(dates) != 2:
+        return None
+    der = openssl("x509", "-outform", "DER", content=content)
+    return Certificate(der, dates["notBefore"], dates["notAfter"], "does NOT match" not in output)
+
+
+def served_certificate(address: str, port: int, name: str) -> bytes | None:
+    """Return the certificate, as DER, that a server shows to who asks for ``name``, if any."""
+    context = ssl._create_unverified_context()
+    try:
+        with (
+            socket.create_connection((address, port), SHAKING_HANDS) as connection,
+            context.wrap_socket(connection, server_hostname=name) as secured,
+        ):
+            return secured.getpeercert(binary_form=True)
+    except (OSError, ValueError):
+        return None
+
+
+def fits(certificate: bytes, key: bytes) -> bool:
+    """Tell whether ``key`` is that of ``certificate``, unless it cannot be read.
+
+    :raises CommandError: if ``openssl`` cannot be asked
+    """
+    # Without a password, it would ask the terminal for that of a locked key.
+    of_key = openssl("pkey", "-pubout", "-passin", "pass:", content=key)
+    of_certificate = openssl("x509", "-noout", "-pubkey", content=certificate)
+    return of_key == of_certificate or not of_key
+
+
+def seconds(date: str) -> float:
+    """Return a date of a certificate in seconds since 1970."""
+    moment = datetime.strptime(date.strip(), "%b %d %H:%M:%S %Y GMT")
+    return moment.replace(tzinfo=timezone.utc).timestamp()
+
+
+def openssl(*words: str, content: bytes) -> bytes:
+    """Return what ``openssl`` prints of ``content``; nothing if it refuses that.
+
+    :raises CommandError: if it is missing, or takes too long
+    """
+    environment = {"PATH": PROGRAM_PATH}
+    try:
+        return subprocess.run(
+            ["openssl", *words],
+            input=content,
+            env=environment,
+            capture_output=True,
+            timeout=PATIENCE,
+        ).stdout
+    except OSError as error:
+        raise CommandError("openssl", str(error.strerror)) from error
+    except subprocess.TimeoutExpired as error:
+        raise CommandError("openssl", f"took longer than {PATIENCE:g} s") from error
+
+
+LEAST_SHARE = 0.03
+LEAST_BYTES = 50_000_000
+"""A disk is full with less than both of these free."""
+
+LEAST_INODES = 500
+NOTICE_DAYS = 14
+"""A certificate that expires within these is red."""
+
+
+def disk(subject: Subject) -> Iterator[Finding]:
+    """See that there is room for data, logs, releases and temporary files."""
+    check, least = "disk", None
+    for folder in _written(subject):
+        try:
+            found = os.statvfs(folder)
+        except OSError:
+            continue
+        free = found.f_bavail * found.f_frsize
+        share = found.f_bavail / found.f_blocks if found.f_blocks else 1.0
+        if free < LEAST_BYTES and share < LEAST_SHARE:
+            what = f"{free // 1_000_000} MB are free for {folder}"
+            yield bad(check, what, f"du -xh --max-depth=2 {quote(str(folder))} | sort -h | tail")
+            return
+        if found.f_files and found.f_favail < LEAST_INODES:
+            what = f"{found.f_favail} more files can be made in {folder}"
+            most = "-printf '%h\\n' | sort | uniq -c | sort -n | tail"
+            yield bad(check, what, f"find {quote(str(folder))} -xdev {most}")
+            return
+        least = min(free, least) if least is not None else free
+    if least is None:
+        yield unknown(check, "the folders are not there")
+    else:
+        yield good(check, f"at least {least // 1_000_000} MB are free")
+
+
+def _written(subject: Subject) -> Iterator[Path]:
+    """Yield the folders that fill up, or that a site cannot do without."""
+    settings = subject.settings
+    yield from (settings.data, settings.log.parent, settings.run)
+    yield subject.current.parent / "releases"
+    if subject.is_laid:
+        yield subject.httpd.log_folder
+    yield Path("/tmp")
+
+
+def certificate(subject: Subject) -> Iterator[Finding]:
+    """See that browsers accept the certificate's dates and name, and that Apache serves it."""
+    check, path = "certificate", subject.site.ssl_certificate
+    if path is None:
+        yield unknown(check, "the site has none")
+        return
+    none = bad(check, f"{path}: expected a certificate", "see ssl-certificate in [vhost]")
+    try:
+        content = read_plainly(path)
+        found = parse_certificate(content, subject.site.server_name)
+        if found is None:
+            yield none
+        else:
+            problems = (
+                _out_of_date(subject, path, found),
+                _of_another_key(subject, content),
+                _not_served(subject, found),
+            )
+            yield next(filter(None, problems), _valid(path, found))
+    except PermissionError:
+        yield unknown(check, f"could not be checked: we may not read {path}")
+    except CommandError as error:
+        yield unknown(check, f"could not be checked: {error}")
+    except (OSError, ServerError):
+        yield none
+
+
+def _valid(path: Path, found: Certificate) -> Finding:
+    return good("certificate", f"{path} is valid for {_days(found):.0f} days more")
+
+
+def _days(found: Certificate) -> float:
+    """Return how many days are left."""
+    return (seconds(found.ends) - time.time()) / 86400
+
+
+def _out_of_date(subject: Subject, path: Path, found: Certificate) -> Finding | None:
+    check, days = "certificate", _days(found)
+    renew = "renew it, then: service apache2 reload"
+    if days < 0:
+        return bad(check, f"{path} has expired {-days:.0f} days ago", renew)
+    if seconds(found.begins) > time.time():
+        return bad(check, f"{path} is not valid before {found.begins}", "date; is it right?")
+    if not found.is_for_name:
+        return bad(check, f"{path} is not for {subject.site.server_name}", renew)
+    if days < NOTICE_DAYS:
+        return bad(check, f"{path} expires in {days:.0f} days", renew)
+    return None
+
+
+def _of_another_key(subject: Subject, content: bytes) -> Finding | None:
+    """Compare the public key of a certificate with that of the key, if we may read it."""
+    path = subject.site.ssl_key
+    try:
+        if path is None or fits(content, read_plainly(path)):
+            return None
+    except (OSError, ServerError):
+        return None  # Apache refuses a configuration without it
+    return bad(
+        "certificate",
+        f"{path}: the key is not that of the certificate",
+        "put the right one there, then: service apache2 reload",
+    )
+
+
+def _not_served(subject: Subject, found: Certificate) -> Finding | None:
+    """Compare a certificate with the one that Apache has read, if it listens."""
+    site = subject.site
+    if not (subject.is_laid and site.ssl_port):
+        return None
+    der = served_certificate(site.listen_address, site.ssl_port, site.server_name)
+    if der is None or der == found.der:
+        return None
+    pem = ssl.DER_cert_to_PEM_cert(der).encode()
+    served = parse_certificate(pem, site.server_name)
+    if served is None:
+        return None
+    return bad(
+        "certificate",
+        f"Apache still serves the certificate that expires on {served.ends}",
+        "service apache2 reload",
+    )
+
+
+# Whether what was laid over ``/etc`` is as released, and takes effect.
+
+
+ACTIVATE = "bin/pylonyard activate"
+LAY_ANEW = f"{ACTIVATE} --force-new"
+
+
+def active(subject: Subject) -> Iterator[Finding]:
+    """See that ``/etc`` has what the live release has for it."""
+    check, journal = "active-files", subject.journal
+    if subject.journal_problem:
+        what, _, advice = subject.journal_problem.partition("; ")
+        yield bad(check, what, advice or f"move it elsewhere, then: {ACTIVATE}")
+        return
+    if journal is None or journal.release is None:
+        why = "only root may know" if journal is None else "no release was activated"
+        yield _as_copied(subject) or unknown(check, why)
+        return
+    if journal.is_cut_short:
+        yield bad(check, "an activation was cut short", ACTIVATE)
+        return
+    current = subject.current.resolve().name
+    if is_behind(subject):
+        yield bad(
+            check,
+            f"release {journal.release} is active, and {current} is current",
+            ACTIVATE,
+        )
+        return
+    for name, digest in journal.laid.items():
+        if Path(name).stem not in (subject.name, "wsgi"):
+            continue
+        entry = subject.tree.read(name)
+        if entry.digest != digest:
+            what = "is missing" if entry == ABSENT else "was edited"
+            yield bad(check, f"{name} {what}", f"{LAY_ANEW}  # keeps what is there")
+            return
+        if entry.mode & 0o022 or entry.uid not in (0, os.geteuid()):
+            yield bad(check, f"others than root can change {name}", ACTIVATE)
+            return
+    yield good(check, f"/etc has what release {current} has for it")
+
+
+def is_behind(subject: Subject) -> bool:
+    """Whether what is active is another release than the live one, and not the same as it."""
+    active = subject.journal.release if subject.journal else None
+    if active is None or str(active) == subject.current.resolve().name:
+        return False
+    return not _is_same(subject, active)
+
+
+def _is_same(subject: Subject, active: int) -> bool:
+    """Whether the live release lays over ``/etc`` what the active one does."""
+    live = subject.current.resolve()
+    laid = [_laid(folder) for folder in (live.with_name(str(active)), live)]
+    return bool(laid[0]) and laid[0] == laid[1]
+
+
+def _laid(release: Path) -> dict[str, bytes]:
+    """Return what activation goes by, of a release."""
+    places = [*release.glob("etc/**/*"), *release.glob("*/site.json")]
+    files = [path for path in places if path.is_file()]
+    return {str(path.relative_to(release)): read_plainly(path) for path in files}
+
+
+def _as_copied(subject: Subject) -> Finding | None:
+    """Compare what somebody copied to ``/etc`` by hand with the live release."""
+    if not subject.is_laid:
+        return None
+    released = subject.current / "etc"
+    found = 0
+    for path in sorted(path for path in released.rglob("*") if path.stem == subject.name):
+        name = f"/etc/{path.relative_to(released)}"
+        entry = subject.tree.read(name)
+        if entry.kind != "file":
+            continue
+        found += 1
+        if entry.content != read_plainly(path):
+            again = shlex.join(["cp", str(path), str(subject.tree.path(name))])
+            return bad("active-files", f"{name} is not what the current release has", again)
+    text = f"{found} files were copied to /etc, all as released"
+    return good("active-files", text) if found else None
+
+
+def cron(subject: Subject) -> Iterator[Finding]:
+    """See that cron does not ignore the entry."""
+    check, name = "cron-entry", f"/etc/cron.d/{subject.name}"
+    journal = subject.journal
+    if not subject.site.has_server or journal is None or name not in journal.laid:
+        yield unknown(check, "no entry was activated, or we may not know")
+        return
+    entry = subject.tree.read(name)
+    if entry == ABSENT:
+        yield bad(check, f"{name} is missing", LAY_ANEW)
+    elif not _is_read(entry):
+        what = f"cron ignores {name}: expected a file of root's that others cannot write"
+        yield bad(check, what, ACTIVATE if entry.digest == journal.laid[name] else LAY_ANEW)
+    else:
+        yield good(check, f"cron reads {name}")
+
+
+def _is_read(entry: Entry) -> bool:
+    """Tell whether cron reads a file; what others wrote is not to become root's."""
+    is_roots = entry.kind == "file" and not entry.uid and not entry.mode & 0o022
+    return is_roots and entry.content.endswith(b"\n")
+
+
+def init(subject: Subject) -> Iterator[Finding]:
+    """See that the site comes up with the machine."""
+    check, name = "init-script", f"/etc/init.d/{subject.name}"
+    journal = subject.journal
+    if not subject.site.has_server or journal is None or name not in journal.laid:
+        yield unknown(check, "no script was activated, or we may not know")
+    elif not subject.tree.read(name).mode & 0o100:
+        yield bad(check, f"{name} is missing, or cannot be run", ACTIVATE)
+    elif subject.name not in registered(subject.tree):
+        levels = f"no run level of {RUN_LEVELS_STARTED} starts it"
+        yield bad(check, levels, f"update-rc.d {shlex.quote(subject.name)} defaults")
+    else:
+        yield good(check, f"{name} is started with the machine")

@@ -1,0 +1,248 @@
+"""Whether the site's own server is up, on its port, from its ini, for Apache alone."""
+
+import os
+import shlex
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from pylonyard.activation.host.apache import request
+from pylonyard.commands.doctor.context import Subject
+from pylonyard.commands.doctor.findings import Finding, bad, good, unknown
+from pylonyard.commands.doctor.logs import masked
+from pylonyard.server.status import wanted
+from pylonyard.system import accounts, listeners
+from pylonyard.system.errors import ActivationError
+from pylonyard.system.listeners import reachable
+from pylonyard.system.processes import (
+    Marker,
+    arguments,
+    command,
+    owner,
+    server_marker,
+    started,
+    supervisor_marker,
+)
+
+ACTIVATE = "bin/pylonyard activate"
+RUNNING, DEAD, STOPPED, SILENT = 0, 1, 3, 4
+
+
+def running(subject: Subject) -> Iterator[Finding]:
+    """Ask ``bin/<site> status``, or that of the private Apache."""
+    check, site = "server-running", subject.site
+    if not site.has_server and subject.is_laid:
+        yield unknown(check, "Apache runs the application")
+        return
+    if site.has_server and not subject.may_act:
+        yield unknown(check, f"could not be checked: only root and {site.user} may ask for it")
+        return
+    if subject.owner.uid < 0:
+        yield unknown(check, f"there is no account {site.user} to run it")
+        return
+    script = site.name if site.has_server else f"{site.name}-httpd"
+    status, output = subject.run([subject.current / "bin" / script, "status"])
+    told = output.strip().splitlines()[-1] if output.strip() else f"exit status {status}"
+    again = f"bin/{script} restart; bin/{site.name} log tells more"
+    if status == RUNNING:
+        yield good(check, told)
+    elif status == STOPPED:
+        yield _stopped(subject, script, told)
+    elif status == DEAD:
+        yield bad(check, told, f"bin/{script} start")
+    elif status == SILENT:
+        yield bad(check, told, again)
+    else:
+        yield bad(check, f"bin/{script} status: {told}", "bin/buildout, then look again")
+
+
+def _stopped(subject: Subject, script: str, told: str) -> Finding:
+    check, start = "server-running", f"bin/{script} start"
+    if _waits(subject):
+        start = accounts.by_root(ACTIVATE)
+    if _was_started(subject):
+        return bad(check, f"{told}: somebody stopped it", start)
+    told = f"{told}: it was never started"
+    if subject.is_laid:
+        return bad(check, told, start)
+    return Finding(check, None, told, start)
+
+
+def _waits(subject: Subject) -> bool:
+    """Whether a site is for visitors, and waits for an activation."""
+    return not (subject.is_laid or subject.is_tried)
+
+
+def _was_started(subject: Subject) -> bool:
+    """Whether the site ever ran, as far as its log, or the note of what is wanted, tells."""
+    log = subject.settings.log
+    traces = (log, log.with_name(f"{subject.name}-httpd.log"), wanted(subject.settings))
+    folders = {path.parent for path in traces if path.parent.exists()}
+    may_look = all(os.access(folder, os.X_OK) for folder in folders)
+    return not may_look or any(map(os.path.lexists, traces))
+
+
+def port(subject: Subject) -> Iterator[Finding]:
+    """Compare the ports that the ini, the init script and Apache go by; see who has it."""
+    check, site = "port", subject.site
+    if not site.has_server:
+        yield unknown(check, "no server of its own in this mode")
+        return
+    if subject.ini is None:
+        yield unknown(check, f"{subject.settings.ini} cannot be read")
+        return
+    said = subject.ini.get("server:main", "port", fallback="").strip()
+    if said != str(site.port):
+        yield bad(
+            check,
+            f"the ini says port {said or 'nothing'}, the init script and Apache {site.port}",
+            "set port in [site] alone, and run bin/buildout",
+        )
+        return
+    holders = _holders(subject)
+    strangers = [pid for pid in holders if not _is_ours(pid, subject)]
+    if strangers and not _inis(holders):
+        yield bad(
+            check,
+            f"port {site.port} is held by {_shown(strangers[0], subject)}",
+            f"set another port in [site], or end that if it is yours; bin/{site.name} restart",
+        )
+    else:
+        yield good(check, f"ini, init script and Apache agree on port {site.port}")
+
+
+def _holders(subject: Subject) -> list[int]:
+    """Return who listens on the site's port, but for its supervisor, which keeps it for servers."""
+    settings = subject.settings
+    found = listeners.holders(listeners.inodes(settings.host, subject.site.port))
+    marker = supervisor_marker(settings.identity, settings.places)
+    return [pid for pid in found if not _is_marked(pid, marker, subject)]
+
+
+def _is_ours(pid: int, subject: Subject) -> bool:
+    """Whether ``pid`` is the site's server; it may have written a title over its command line."""
+    if str(subject.settings.ini) in arguments(pid):
+        return True
+    settings = subject.settings
+    return _is_marked(pid, server_marker(settings.identity, settings.places), subject)
+
+
+def _is_marked(pid: int, marker: Marker, subject: Subject) -> bool:
+    """Whether ``pid`` is the site's own: the mark alone, a stranger may know."""
+    return marker.is_on(pid) and owner(pid) in (subject.owner.uid, os.getuid())
+
+
+def _shown(pid: int, subject: Subject) -> str:
+    return f"process {pid} ({masked(command(pid), subject.secrets)[:80]})"
+
+
+def _inis(processes: list[int]) -> list[str]:
+    """Return the configurations that servers among ``processes`` were started with."""
+    servers = [words for pid in processes if "serve" in (words := arguments(pid))]
+    return [word for words in servers for word in words if word.endswith(".ini")]
+
+
+def ini(subject: Subject) -> Iterator[Finding]:
+    """See that what listens was started with the live ini, as it is now."""
+    check, wanted = "ini", str(subject.settings.ini)
+    holders = _holders(subject) if subject.site.has_server else []
+    if not holders:
+        yield unknown(check, "no server of its own listens, or we may not see whose it is")
+        return
+    words = _inis(holders)
+    if not words:
+        yield unknown(check, f"{_shown(holders[0], subject)} listens, and names no ini")
+        return
+    if wanted not in words:
+        yield bad(
+            check,
+            f"port {subject.site.port} serves {words[0]}, not {wanted}",
+            f"end that server if it is yours, then: bin/{subject.name} restart",
+        )
+        return
+    since = min(started(pid) or time.time() for pid in holders)
+    again = f"bin/{subject.name} restart"
+    for path, changed, what in _changes(subject):
+        if changed > time.time() + 1:
+            why = f"{path} is dated in the future: the clock was set back"
+            yield bad(check, why, f"{shlex.join(['touch', '-h', str(path)])} && {again}")
+            return
+        if since < changed - 1:
+            yield bad(check, f"the server was started before {what}: it serves an older ini", again)
+            return
+    yield good(check, f"{wanted} is served")
+
+
+def _changes(subject: Subject) -> Iterator[tuple[Path, float, str]]:
+    """Yield what makes another ini live: the link, the file; and when, since 1970."""
+    yield subject.current, subject.current.lstat().st_mtime, "the current release"
+    file = subject.settings.ini
+    with suppress(OSError):
+        yield file, file.stat().st_mtime, "the ini was changed"
+
+
+def private(subject: Subject) -> Iterator[Finding]:
+    """See that only this machine reaches the backend."""
+    check, number = "backend-private", subject.site.port
+    if not subject.site.has_server:
+        yield unknown(check, "no server of its own in this mode")
+        return
+    found = [s.address for s in listeners.listeners() if s.port == number]
+    if not found:
+        yield unknown(check, f"nobody listens on port {number}")
+        return
+    if others := [a for a in found if not a.is_loopback]:
+        yield bad(
+            check,
+            f"port {number} answers on {others[0]}: anybody may pass Apache by",
+            "set host = 127.0.0.1 in [server:main], run bin/buildout, and: "
+            f"bin/{subject.name} restart",
+        )
+    else:
+        yield good(check, f"port {number} answers this machine alone")
+
+
+def application(subject: Subject) -> Iterator[Finding]:
+    """Ask the application itself, past Apache if it can be."""
+    check, settings = "application", subject.settings
+    if not subject.site.has_server:
+        yield unknown(check, "see visit: Apache runs it")
+        return
+    place = f"{settings.host}:{settings.port}"
+    try:
+        host = subject.site.server_name
+        address = reachable(settings.host)
+        status = request(address, settings.port, host, path=settings.check_path, timeout=10)
+    except ActivationError as error:
+        subject.answers[check] = False
+        yield unknown(check, f"{error}")
+        return
+    subject.answers[check] = status < 500
+    if status < 500:
+        yield good(check, f"{place}{settings.check_path} answers {status}")
+    else:
+        yield bad(
+            check,
+            f"{place}{settings.check_path} answers {status}",
+            f"read the last traceback: bin/{subject.name} log",
+        )
+
+
+def account(subject: Subject) -> Iterator[Finding]:
+    """See that the account exists, and is not root's where that must not be."""
+    check, user = "account", subject.site.user
+    if subject.owner.uid < 0 and _waits(subject):
+        told = f"there is no account {user} on this machine yet; the activation makes it"
+        yield Finding(check, None, told, accounts.by_root(ACTIVATE))
+    elif subject.owner.uid < 0:
+        advice = f"{accounts.MAKING} {user} && bin/buildout"
+        yield bad(check, f"there is no account {user} on this machine", advice)
+    elif subject.owner.uid == 0:
+        advice = f"user = {subject.name} in its section, and run bin/buildout"
+        told = f"{user} runs it, and so does whoever breaks into it"
+        yield (
+            unknown(check, f"{told}: {advice}") if subject.is_tried else bad(check, told, advice)
+        )
+    else:
+        yield good(check, f"{user} exists (number {subject.owner.uid})")

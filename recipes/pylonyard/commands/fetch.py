@@ -1,0 +1,138 @@
+"""``python3 bootstrap.py fetch``: bring named files, or distributions, into the cache.
+
+A file that a lock names, or that the recipes pin, has to have the SHA-256 recorded
+there; any other that which the index states.  No code of what is brought runs.
+"""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.tags import Tag
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from pylonyard.packages import interpreters, metadata, mod_wsgi_sources
+from pylonyard.packages.index import Offer, Places
+from pylonyard.packages.integrity import RefusedError, check_file
+from pylonyard.packages.interpreters import describe, find
+from pylonyard.packages.lock import pylock
+from pylonyard.packages.metadata import SUFFIXES, identified
+from pylonyard.packages.wheels import WheelError
+from pylonyard.system import atomic, command_line, progress
+from pylonyard.system.command_line import Parser
+from pylonyard.system.errors import interrupted
+from pylonyard.system.user_errors import CommandError, UserError
+
+
+@dataclass(frozen=True)
+class Fetcher:
+    """Brings files into a cache."""
+
+    cache: Path
+    places: Places
+    known: Mapping[str, set[str]]
+    """The SHA-256 digests that files of these names may have."""
+    tags: Mapping[Tag, int]
+    """Of the interpreter that is to use them, with their ranks."""
+
+    def bring(self, wanted: str) -> Path:
+        """Return the file of the cache that is called ``wanted``, or meets it as a requirement.
+
+        :raises CommandError: if it cannot be had
+        :raises WheelError: if it is not what was recorded of it
+        """
+        offer = self._named(wanted) if wanted.endswith(SUFFIXES) else self._best(wanted)
+        digests = self.known.get(offer.name) or ({offer.sha256} if offer.sha256 else set())
+        place = self.cache / "dist" / offer.name
+        if place.exists():
+            try:
+                self._check(place, digests)
+                return place
+            except RefusedError as error:
+                say(str(error))
+        with atomic.draft(place.parent) as folder:
+            brought = self.places.download(offer, folder)
+            self._check(brought, digests)
+            return brought.replace(place)
+
+    def _check(self, file: Path, digests: set[str]) -> None:
+        if digests:
+            check_file(file, digests, self.cache)
+
+    def _named(self, name: str) -> Offer:
+        found = identified(name)
+        for offer in self.places.offers(found.name) if found else ():
+            if offer.name == name:
+                return offer
+        raise _nowhere(name)
+
+    def _best(self, text: str) -> Offer:
+        try:
+            wanted = Requirement(text)
+        except InvalidRequirement:
+            raise CommandError(f"cannot have {text!r}", "expected name==version") from None
+        ranked = sorted(self._ranked(wanted), key=lambda each: each[0])
+        if not ranked:
+            raise _nowhere(text)
+        return ranked[-1][1]
+
+    def _ranked(self, wanted: Requirement) -> Iterator[tuple[tuple[Version, int], Offer]]:
+        """Yield what meets a requirement, with a rank: new ones first, then wheels that fit."""
+        name = canonicalize_name(wanted.name)
+        for offer in self.places.offers(name):
+            found = identified(offer.name)
+            if not found or found.name != name or not wanted.specifier.contains(found.version):
+                continue
+            if found.tags is None:
+                yield (Version(found.version), -len(self.tags)), offer
+            elif fitting := found.tags & self.tags.keys():
+                yield (Version(found.version), -min(self.tags[tag] for tag in fitting)), offer
+
+
+def _nowhere(wanted: str) -> CommandError:
+    return CommandError(f"cannot have {wanted}", "neither find-links nor the index has it")
+
+
+def _digests(locks: Sequence[Path]) -> dict[str, set[str]]:
+    known = {mod_wsgi_sources.filename(s): {s.sha256} for s in mod_wsgi_sources.SOURCES}
+    for path in locks:
+        for package in pylock.read(path).packages:
+            for name, digest in package.files.items():
+                known.setdefault(name, set()).add(digest)
+    return known
+
+
+def say(text: str) -> None:
+    print(f"bootstrap: {text}", flush=True)
+
+
+def main(cache: str, arguments: Sequence[str]) -> int:
+    """Fetch what the command line says; return the exit status.
+
+    :param cache: the checkout's, of its bootstrap.py
+    """
+    words = command_line.fetch(Parser(prog="bootstrap.py fetch")).parse_args(arguments)
+    problems = []
+    try:
+        python = find(words.python) if words.python else describe(interpreters.interpreter())
+        places = Places(tuple(words.find_links), words.index)
+        folder = Path(words.cache or cache).absolute()
+        known = _digests([Path(name) for name in words.lock])
+        fetcher = Fetcher(folder, places, known, metadata.supported(python))
+    except (UserError, ValueError) as error:
+        sys.exit(f"bootstrap: {error}")
+    for wanted in words.wanted:
+        try:
+            with progress.of(f"bootstrap: Downloading {wanted}"):
+                brought = fetcher.bring(wanted)
+            say(str(brought))
+        except KeyboardInterrupt:
+            return interrupted("bootstrap")
+        except (CommandError, WheelError) as error:
+            problems.append(str(error))
+    if problems:
+        sys.exit(f"bootstrap: {'; '.join(problems)}")
+    return 0

@@ -1,0 +1,331 @@
+"""``bin/pylonyard lock``: the files of all that the current release runs on, for review.
+
+An index names the SHA-256 of every file of a version, so a lock made here serves
+other interpreters and platforms too.  What is in the download cache has to agree.
+"""
+
+import os
+import sysconfig
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import Distribution
+from pathlib import Path
+
+from packaging.markers import Marker
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.tags import Tag
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    NormalizedName,
+    canonicalize_name,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
+from packaging.version import InvalidVersion, Version
+
+from pylonyard.environments import cache_usage, scripts
+from pylonyard.environments import tools as toolbox
+from pylonyard.environments.tools import VIRTUALENV
+from pylonyard.packages import interpreters, metadata, mod_wsgi_sources
+from pylonyard.packages.index import Offer, Places
+from pylonyard.packages.interpreters import Interpreter, describe
+from pylonyard.packages.lock import pylock
+from pylonyard.packages.lock.pylock import Locked
+from pylonyard.packages.wheels import sha256
+from pylonyard.system.atomic import write
+from pylonyard.system.errors import LOOK_FIRST
+from pylonyard.system.user_errors import CommandError, UserError
+
+# What is required only where another interpreter runs: to be locked, though not installed here.
+
+
+MINORS = range(10, 16)
+"""The releases of Python 3 that the recipes may run on."""
+
+
+@dataclass
+class Conditional:
+    """A distribution that is not required here."""
+
+    name: str
+    specifiers: list[Requirement] = field(default_factory=list)
+    markers: dict[str, None] = field(default_factory=dict)
+
+    @property
+    def marker(self) -> str:
+        """Where it is required."""
+        texts = list(self.markers)
+        return texts[0] if len(texts) == 1 else " or ".join(f"({text})" for text in texts)
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.marker})"
+
+    def accepts(self, version: str) -> bool:
+        return all(each.specifier.contains(version, prereleases=True) for each in self.specifiers)
+
+    def version_of(self, known: Iterable[tuple[str, str]]) -> str | None:
+        """Return the version of the first that meets all requirements: name, version."""
+        for name, version in known:
+            if name == self.name and self.accepts(version):
+                return version
+        return None
+
+
+def conditionals(
+    distributions: Iterable[Distribution], environment: Mapping[str, str]
+) -> dict[str, Conditional]:
+    """Return what some Python requires and this one does not, by canonical name.
+
+    :param environment: what markers are about here, as ``python_version``
+    """
+    found: dict[str, Conditional] = {}
+    for distribution in distributions:
+        for requirement in _requirements(distribution):
+            marker = requirement.marker
+            if marker and not _holds(marker, environment) and _holds_elsewhere(marker, environment):
+                name = canonicalize_name(requirement.name)
+                each = found.setdefault(name, Conditional(name))
+                each.specifiers.append(requirement)
+                each.markers[str(marker).replace('"', "'")] = None
+    return found
+
+
+def _requirements(distribution: Distribution) -> Iterator[Requirement]:
+    for text in distribution.requires or ():
+        try:
+            yield Requirement(text)
+        except InvalidRequirement:
+            continue  # As nobody writes any more: of Python 2, which has no other series.
+
+
+def _holds(marker: Marker, environment: Mapping[str, str]) -> bool:
+    return marker.evaluate({**environment, "extra": ""})
+
+
+def _holds_elsewhere(marker: Marker, environment: Mapping[str, str]) -> bool:
+    for minor in MINORS:
+        full = f"3.{minor}.0"
+        other = {"python_version": f"3.{minor}", "python_full_version": full}
+        if _holds(marker, {**environment, **other, "implementation_version": full}):
+            return True
+    return False
+
+
+TOOLS = "python_version >= '3.10'"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A distribution to lock, and the interpreter that uses it."""
+
+    name: NormalizedName
+    version: str
+    interpreter: Interpreter
+    marker: str | None = None
+    is_local: bool = False
+    """Whether it may have been made here, so that no index needs to have it."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a lock has, and what it lacks."""
+
+    number: int
+    """Of distributions."""
+    lacking: tuple[str, ...]
+    """What other interpreters require, at no version that is known here."""
+
+
+def command(directory: Path, file: Path, also: Iterable[str], places: Places | None) -> Written:
+    """Write the lock of the sandbox ``directory``.
+
+    What only other releases of Python require is locked as well, at the version that
+    ``also``, the lock that was there before, or a pin has.
+
+    :param places: where to ask for digests; None to know but the download cache's own
+    :param also: distributions, ``name==version``, that only other interpreters need
+    :raises UserError: if there is no release, or a file that is missing or differs
+    """
+    homes = sorted({link.resolve() for link in (directory / "current").glob("*/env")})
+    if not homes:
+        raise UserError(f"{directory}: expected a release with an application, got none")
+    cache = homes[0].parent.parent
+    stated = [_pin(text) for text in also]
+    elsewhere = _elsewhere(homes)
+    wanted = list(_wanted(homes, directory, [pin for pin in stated if pin[0] not in elsewhere]))
+    known = [*stated, *_versions(file), *cache_usage.recorded_pins(directory, cache)]
+    for each in elsewhere.values():
+        if version := each.version_of(known):
+            wanted.append(
+                Wanted(
+                    name=canonicalize_name(each.name),
+                    version=version,
+                    interpreter=describe(interpreters.interpreter()),
+                    marker=each.marker,
+                    is_local=places is None,
+                )
+            )
+    locking = _Locking(cache, places)
+    packages = [found for each in wanted if (found := locking.locked(each))]
+    packages += _module_sources(wanted)
+    lacking = elsewhere.keys() - {package.name for package in packages}
+    # Where the files are by default: a shared cache is of one machine, a lock of all.
+    folder = os.path.relpath(directory / "cache" / "dist", file.parent)
+    write(file, pylock.text(packages, folder).encode())
+    return Written(len(packages), tuple(str(elsewhere[name]) for name in sorted(lacking)))
+
+
+def _wanted(
+    homes: Iterable[Path], directory: Path, also: Iterable[tuple[str, str]]
+) -> Iterator[Wanted]:
+    own = describe(interpreters.interpreter())
+    used: dict[tuple[str, str], Wanted] = {}
+    for home in homes:
+        for each in _installed(home, own):
+            used.setdefault((each.name, each.version), each)
+    foreign = any(each.interpreter != own for each in used.values())
+    listed = directory / "profiles" / "tools.txt"
+    tools = [(n, v) for n, v, _ in toolbox.requirements(listed)] if listed.exists() else []
+    if any(each.interpreter.series < (3, 6) for each in used.values()):
+        tools += [_pin(text) for text in VIRTUALENV]
+    for name, version in [*tools, *also]:
+        each = Wanted(
+            name=canonicalize_name(name),
+            version=version,
+            interpreter=own,
+            marker=TOOLS if foreign else None,
+        )
+        used.setdefault((each.name, each.version), each)
+    yield from used.values()
+
+
+def _elsewhere(homes: Iterable[Path]) -> dict[str, Conditional]:
+    """Return what is required where another Python runs, and is not installed here."""
+    own = describe(interpreters.interpreter())
+    found: dict[str, Distribution] = {}
+    for home in homes:
+        if describe(home / "bin" / "python").executable == own.executable:
+            found.update(scripts.distributions(home))
+    there = conditionals(found.values(), metadata.environment(own))
+    return {name: each for name, each in there.items() if name not in found}
+
+
+def _versions(file: Path) -> list[tuple[str, str]]:
+    """Return what a lock that is to be written anew has had."""
+    try:
+        return [(package.name, package.version) for package in pylock.read(file).packages]
+    except pylock.LockError:
+        return []
+
+
+def _pin(text: str) -> tuple[str, str]:
+    name, _, version = text.partition("==")
+    if not version:
+        raise UserError(f"expected a distribution such as legacy-cgi==2.6.4, got {text!r}")
+    return canonicalize_name(Requirement(name).name), version
+
+
+def _installed(home: Path, own: Interpreter) -> Iterator[Wanted]:
+    interpreter = describe(home / "bin" / "python")
+    is_own = interpreter.executable == own.executable
+    projects = home.parent.parent / "projects"
+    for name, found in scripts.distributions(home).items():
+        place = Path(str(found.locate_file("")))
+        if not place.is_relative_to(projects):
+            yield Wanted(
+                name=canonicalize_name(name),
+                version=found.version,
+                interpreter=own if is_own else interpreter,
+                marker=None if is_own else "python_version == '{}.{}'".format(*interpreter.series),
+                # Of a source tree, or of metadata alone; pip does not tell of either.
+                is_local=not is_own,
+            )
+
+
+@dataclass(frozen=True)
+class _Locking:
+    """The finding of files for distributions."""
+
+    cache: Path
+    places: Places | None
+
+    def _offers(self, wanted: Wanted) -> list[Offer]:
+        try:
+            return list(self.places.offers(wanted.name)) if self.places else []
+        except CommandError as error:
+            raise UserError(f"{error}; without an index: bin/pylonyard lock --offline") from error
+
+    def locked(self, wanted: Wanted) -> Locked | None:
+        """Return what a lock says of a distribution; None if no index has to have it."""
+        files = self._files(wanted)
+        if not files:
+            if wanted.is_local:
+                return None
+            raise UserError(
+                f"{wanted.name} {wanted.version}: expected a file of it in {self.cache}/dist, "
+                "or in the index with a SHA-256, got none"
+            )
+        wheels = {name: digest for name, digest in files.items() if name.endswith(".whl")}
+        sources = sorted((name, files[name]) for name in files.keys() - wheels.keys())
+        return Locked(
+            name=wanted.name,
+            version=wanted.version,
+            wheels=wheels,
+            sdist=sources[-1] if sources else None,
+            marker=wanted.marker,
+            used=_used(wanted, wheels, sources),
+        )
+
+    def _files(self, wanted: Wanted) -> dict[str, str]:
+        offers = [] if self.places is None else self._offers(wanted)
+        offered = {each.name: each.sha256 for each in offers if each.sha256}
+        files = {name: digest for name, digest in offered.items() if _is_of(name, wanted)}
+        for path in (self.cache / "dist").iterdir():
+            if not _is_of(path.name, wanted):
+                continue
+            if path.name not in files and files:
+                continue  # Built here, of a source that is locked.
+            digest = sha256(path)
+            if files.setdefault(path.name, digest) != digest:
+                raise UserError(
+                    f"{path}: expected SHA-256 {files[path.name]}, as the index has it, "
+                    f"got {digest}; {LOOK_FIRST}"
+                )
+        return files
+
+
+def _is_of(name: str, wanted: Wanted) -> bool:
+    """Tell whether a file is called as one of the distribution's is."""
+    try:
+        if name.endswith(".whl"):
+            project, version = parse_wheel_filename(name)[:2]
+        else:
+            project, version = parse_sdist_filename(name)
+    except (InvalidWheelFilename, InvalidSdistFilename, InvalidVersion):
+        return False
+    return project == wanted.name and version == Version(wanted.version)
+
+
+def _used(
+    wanted: Wanted, wheels: Mapping[str, str], sources: list[tuple[str, str]]
+) -> dict[str, str]:
+    supported: Mapping[Tag, int] = metadata.supported(wanted.interpreter)
+    best = Locked(name=wanted.name, version=wanted.version, wheels=wheels).wheel_for(supported)
+    return {
+        "file": best or (sources[-1][0] if sources else ""),
+        "interpreter": metadata.short_name(wanted.interpreter),
+        "platform": sysconfig.get_platform(),
+    }
+
+
+def _module_sources(wanted: Iterable[Wanted]) -> Iterator[Locked]:
+    """Yield the source of mod_wsgi for each interpreter that applications run on."""
+    series = {each.interpreter.series for each in wanted if each.marker != TOOLS}
+    for source in {mod_wsgi_sources.choose(each) for each in series}:
+        yield Locked(
+            name=canonicalize_name(mod_wsgi_sources.PROJECT),
+            version=source.version,
+            wheels={},
+            sdist=(mod_wsgi_sources.filename(source), source.sha256),
+        )

@@ -1,0 +1,264 @@
+"""``bin/pylonyard``: the whole sandbox, for those who operate it."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pylonyard.activation.activate import Activation
+from pylonyard.commands import completion
+from pylonyard.commands import rollback as rollback_target
+from pylonyard.commands.releases import list_releases
+from pylonyard.commands.rollback import rollback
+from pylonyard.environments import tools
+from pylonyard.releases import diff
+from pylonyard.releases.store import NoRelease, Releases
+from pylonyard.system import errors, progress, relocation
+from pylonyard.system.command_line import Parser, describe, required
+from pylonyard.system.errors import INTERRUPTED, ActivationError, ServerError, reason
+from pylonyard.system.relocation import Astray
+from pylonyard.system.rootfs import Tree
+from pylonyard.system.safe_files import finish, settle_standard_files
+from pylonyard.system.user_errors import UserError
+
+WHERE_IT_STANDS = ("completion", "doctor", "releases")
+"""What can be done in a sandbox that was moved, or copied."""
+
+
+def tell(line: str) -> None:
+    progress.clear()
+    print(line, flush=True)
+
+
+DOING = {
+    "rollback": "pylonyard: rolling back",
+    "activate": "pylonyard: activating",
+    "deactivate": "pylonyard: deactivating",
+    "doctor": "pylonyard: looking",
+    "cache": "pylonyard: looking through the cache",
+    "lock": "pylonyard: asking the index",
+    "bundle": "pylonyard: packing",
+}
+"""What is shown while an action takes long."""
+
+EXAMPLES = """\
+examples:
+  sudo bin/pylonyard activate --dry-run    what would be done to the machine
+  bin/pylonyard doctor                     what is wrong, and what to do
+  bin/pylonyard rollback                   back to the release before
+"""
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """The sandbox that the command line is about."""
+
+    directory: Path
+    bin: Path
+
+    @property
+    def releases(self) -> Releases:
+        return Releases(self.directory / "releases", self.directory / "current")
+
+    def activation(self, root: str) -> Activation:
+        return Activation(self.directory, self.releases, Tree(Path(root).resolve()))
+
+
+def show_difference(sandbox: Sandbox, older: int, newer: int) -> None:
+    """Print what differs between two releases.
+
+    :raises NoRelease: if there is none of a number
+    """
+    releases = sandbox.releases
+    for number in (older, newer):
+        releases.existing(number)
+    for line in diff.told(releases, older, newer, sandbox.directory / "var" / "secrets"):
+        print(line)
+
+
+SHELLS = "bash, zsh or fish, such as: source <(bin/pylonyard completion bash)"
+
+
+def parser() -> Parser:
+    described = Parser(prog="pylonyard", description=__doc__, epilog=EXAMPLES)
+    described.add_version()
+    actions = required(described)
+    listed = actions.add_parser("releases", help="list the releases; * marks the current one")
+    inner = listed.add_subparsers(
+        dest="what", metavar="[diff A B]", title="actions", parser_class=Parser
+    )
+    compared = inner.add_parser("diff", help="show what differs between two, secrets masked")
+    compared.add_argument("older", type=int, metavar="A")
+    compared.add_argument("newer", type=int, metavar="B")
+    listed.add_argument("--json", action="store_true", help="for machines")
+    back = actions.add_parser(
+        "rollback", help="return to the last release that was active, or to NUMBER"
+    )
+    back.add_argument("number", nargs="?", type=int, metavar="NUMBER")
+    back.add_argument(
+        rollback_target.ON_PURPOSE,
+        action="store_true",
+        help="although environment, mode or account of a site become others",
+    )
+    laid = actions.add_parser("activate", help="lay the current release over /etc (as root)")
+    laid.add_argument("--dry-run", action="store_true", help="only tell each step")
+    laid.add_argument("--force-new", action="store_true", help="replace edited files; keep them")
+    gone = actions.add_parser("deactivate", help="undo exactly what activate did (as root)")
+    examined = actions.add_parser(
+        "doctor",
+        help="find out what is wrong, and what to do",
+        epilog="Exit status: 0 if nothing is red, 1 if something is, or the doctor could not look, "
+        "2 for a command line that it does not know, 130 after Ctrl-C.",
+    )
+    examined.add_argument("--json", action="store_true", help="for machines")
+    examined.add_argument(
+        "-v", "--all", action="store_true", help="a line for what is well, and not checked, too"
+    )
+    stored = actions.add_parser("cache", help="show what the cache holds, and who uses it")
+    stored.add_argument("--json", action="store_true", help="for machines")
+    stored.add_argument("--clean", action="store_true", help="remove what no kept release needs")
+    stored.add_argument("--dry-run", action="store_true", help="only tell what --clean removes")
+    locked = actions.add_parser("lock", help="record every file that the current release runs on")
+    locked.add_argument("--file", type=Path, metavar="FILE", help="default: profiles/pylock.toml")
+    locked.add_argument("--offline", action="store_true", help="this machine's files alone")
+    locked.add_argument("--index", metavar="URL", help="whose SHA-256 digests to record")
+    locked.add_argument(
+        "--with",
+        dest="also",
+        action="append",
+        default=[],
+        metavar="NAME==VERSION",
+        help="a distribution that only other interpreters need",
+    )
+    packed = actions.add_parser("bundle", help="pack what a machine without network needs")
+    packed.add_argument("file", type=Path, metavar="FILE", help="such as shop.tar.gz; a new one")
+    completed = actions.add_parser("completion", help="print what has a shell complete all this")
+    completed.add_argument("shell", choices=completion.SHELLS, metavar="SHELL", help=SHELLS)
+    for each in (listed, back, laid, gone, examined):
+        each.add_argument("--root", default="/", metavar="DIR", help="a scratch tree, for /")
+    describe(described)
+    return described
+
+
+def examine(
+    sandbox: Sandbox, activation: Activation, astray: Astray | None, words: argparse.Namespace
+) -> int:
+    # Those of a sandbox that was moved lead to where it was.
+    lacking = "" if astray else tools.lacking("configupdater")
+    # Imported here: other actions have no need of it, and no time.
+    from pylonyard.commands.doctor import command
+
+    state = command.State(astray, lacking)
+    return command.examine(
+        sandbox.releases, activation, sys.stdout, state, as_json=words.json, whole=words.all
+    )
+
+
+def lock(sandbox: Sandbox, words: argparse.Namespace) -> None:
+    # Imported here: other actions have no need of it, and no time.
+    tools.bring()
+    from pylonyard.commands import lock as lock_command
+    from pylonyard.packages.index import Places
+
+    file = sandbox.directory / (words.file or "profiles/pylock.toml")
+    places = None if words.offline else Places(index=words.index)
+    written = lock_command.command(sandbox.directory, file, words.also, places)
+    print(f"{file} locks {written.number} distributions; review it, and commit it.")
+    if written.lacking:
+        print(
+            f"It lacks what another Python would need: {', '.join(written.lacking)}; to have that "
+            "as well, add --with NAME==VERSION for each."
+        )
+
+
+def cache(sandbox: Sandbox, words: argparse.Namespace) -> None:
+    # Imported here: other actions have no need of it, and no time.
+    tools.bring()
+    from pylonyard.commands import cache as cache_command
+
+    if words.clean or words.dry_run:
+        cache_command.clean(sandbox.directory, tell, dry_run=words.dry_run)
+    elif words.json:
+        tell(json.dumps(cache_command.as_object(sandbox.directory), indent=2))
+    else:
+        cache_command.show(sandbox.directory, tell)
+
+
+def bundle(sandbox: Sandbox, file: Path) -> None:
+    # Imported here: other actions have no need of it, and no time.
+    tools.bring()
+    from pylonyard.commands import bundle as bundling
+
+    bundling.command(sandbox.directory, file.absolute(), tell)
+
+
+def act(sandbox: Sandbox, words: argparse.Namespace, astray: Astray | None) -> int:
+    activation = sandbox.activation(getattr(words, "root", "/"))
+    actions: dict[str, Callable[[], int | None]] = {
+        "releases": lambda: (
+            show_difference(sandbox, words.older, words.newer)
+            if words.what
+            else list_releases(activation, as_json=words.json)
+        ),
+        "rollback": lambda: rollback(
+            activation, sandbox.bin, words.number, tell, may_change=words.change_environment
+        ),
+        "activate": lambda: (
+            activation.dry_run(tell, force_new=words.force_new)
+            if words.dry_run
+            else activation.activate(tell, force_new=words.force_new)
+        ),
+        "deactivate": lambda: activation.deactivate(tell),
+        "bundle": lambda: bundle(sandbox, words.file),
+        "cache": lambda: cache(sandbox, words),
+        "lock": lambda: lock(sandbox, words),
+        "completion": lambda: print(
+            completion.text(
+                words.shell, parser(), completion.sites_of(sandbox.directory / "current")
+            ),
+            end="",
+        ),
+        "doctor": lambda: examine(sandbox, activation, astray, words),
+    }
+    if words.action not in DOING:
+        return actions[words.action]() or 0
+    # Whoever reads both streams as one gets one object.
+    with progress.hidden() if getattr(words, "json", False) else progress.of(DOING[words.action]):
+        return actions[words.action]() or 0
+
+
+def main(directory: str, bin_folder: str, arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says; return the exit status."""
+    settle_standard_files()
+    try:
+        words = parser().parse_args(arguments)
+    except SystemExit as ended:
+        sys.exit(finish("pylonyard", int(ended.code or 0)))
+    return finish("pylonyard", answer(directory, bin_folder, words))
+
+
+def answer(directory: str, bin_folder: str, words: argparse.Namespace) -> int:
+    """Do what was asked for; return the exit status."""
+    astray = relocation.found(Path(directory), "pylonyard", sys.argv[0])
+    try:
+        if astray and words.action not in WHERE_IT_STANDS:
+            raise ActivationError(astray.told)
+        folders = [Path(each) for each in (directory, bin_folder)]
+        return act(Sandbox(*map(astray.path, folders) if astray else folders), words, astray)
+    except (ActivationError, NoRelease, ServerError, UserError) as error:
+        print(f"pylonyard: {error}", file=sys.stderr)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        print(f"pylonyard: {reason(error)}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("pylonyard: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        if not (line := errors.limit_reached(error)):
+            raise
+        print(f"pylonyard: {line}", file=sys.stderr)
+    return 1

@@ -1,0 +1,101 @@
+"""``bin/pylonyard releases``: each release, what it is and what it changed."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pylonyard.activation.activate import Activation
+from pylonyard.releases import diff
+from pylonyard.system.errors import ActivationError
+
+FORMAT = 1
+"""Of the object that is printed for machines."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One release; ``environments`` by site, as far as its manifest tells."""
+
+    number: int
+    made: str
+    configuration: str
+    environments: Mapping[str, str]
+    is_current: bool
+    is_active: bool
+    changes: diff.Changes | None
+    """From the release before; None for the first, or where a manifest is damaged."""
+
+    def __str__(self) -> str:
+        states = (("current", self.is_current), ("active", self.is_active))
+        state = ", ".join(name for name, holds in states if holds)
+        told = ", ".join(sorted(set(self.environments.values())))
+        mark, made = "*" if self.is_current else " ", self.made or "manifest damaged"
+        changed = str(self.changes) if self.changes else ""
+        return f"{mark} {self.number:>4}  {made:<20}  {told:<11}  {state:<15}  {changed}".rstrip()
+
+    def to_json(self) -> dict[str, Any]:
+        changed = self.changes
+        return {
+            "release": self.number,
+            "made": self.made or None,
+            "configuration": self.configuration or None,
+            "environments": dict(self.environments),
+            "current": self.is_current,
+            "active": self.is_active,
+            "changes": None
+            if changed is None
+            else {key: list(paths) for key, paths in vars(changed).items()},
+        }
+
+
+def list_releases(activation: Activation, *, as_json: bool = False) -> None:
+    """Print each release: when it was made, what it is, what it changed."""
+    active, note = _active(activation)
+    listed = list(_listed(activation, active))
+    if as_json:
+        values = {
+            "version": FORMAT,
+            "releases": [each.to_json() for each in listed],
+            "active": active,
+            "note": note,
+        }
+        print(json.dumps(values, indent=1))
+        return
+    for each in listed:
+        print(each)
+    if not listed:
+        print("there is no release yet; bin/pylonyard doctor says why")
+    if note:
+        print(note)
+
+
+def _listed(activation: Activation, active: int | None) -> Iterator[Listed]:
+    releases = activation.releases
+    current = releases.current_number()
+    earlier = None
+    for number in releases.numbers():
+        manifest = releases.manifest(number)
+        environments = manifest.get("environments")
+        yield Listed(
+            number=number,
+            made=str(manifest.get("made", "")),
+            configuration=str(manifest.get("configuration", "")),
+            environments=environments if isinstance(environments, dict) else {},
+            is_current=number == current,
+            is_active=number == active,
+            changes=diff.changes(earlier, manifest) if earlier else None,
+        )
+        earlier = manifest or earlier
+
+
+def _active(activation: Activation) -> tuple[int | None, str]:
+    """Return which release is active, and what no line of a release can say of that."""
+    try:
+        number = activation.recorded()
+    except PermissionError:
+        return None, "active: not known without root"
+    except (ActivationError, OSError) as error:
+        return None, f"active: not known: {error}"
+    is_gone = number is not None and not activation.releases.path(number).is_dir()
+    return number, f"release {number} is active, and was removed since" if is_gone else ""

@@ -1,0 +1,308 @@
+"""Back to an earlier release: what is current, what is active, and what serves."""
+
+import os
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pylonyard.activation.activate import Activation
+from pylonyard.activation.apply import Say
+from pylonyard.activation.host import trust
+from pylonyard.releases import contents, orphaned_servers
+from pylonyard.releases.active_note import Note, NotedSite, noted_sites
+from pylonyard.releases.contents import Site
+from pylonyard.releases.store import NoRelease, Releases, link_commands
+from pylonyard.server.status import STOPPED
+from pylonyard.system import accounts, locks
+from pylonyard.system.errors import ActivationError
+from pylonyard.system.safe_files import read_plainly
+from pylonyard.system.subprocesses import last_line
+
+
+def rollback(
+    activation: Activation,
+    bin_folder: Path,
+    wanted: int | None,
+    say: Say,
+    *,
+    may_change: bool = False,
+) -> int:
+    """Make ``wanted`` the current release, what serves included.
+
+    By default the last one before that was active in this environment.  Return 1 if a
+    server goes on as it was, because it could not be restarted.
+
+    :param may_change: whether environment, mode and account of a site may become others
+    :raises NoRelease: if there is none such
+    :raises ActivationError: if it is damaged, or cannot be laid over ``/etc``; all is
+        as it was before
+    """
+    releases = activation.releases
+    locks.hold(activation.sandbox)
+    before = releases.current_number()
+    standing = Standing.of(activation)
+    number = earlier(activation, standing) if wanted is None else wanted
+    folders = [releases.existing(each) for each in (before or number, number)]
+    if os.geteuid() == 0:
+        _expect_trust([activation.sandbox, releases.folder, bin_folder], folders)
+    sites = _whole(folders[1], number).sites
+    if wanted is not None:
+        expect_alike(activation, standing, number, may_change=may_change)
+    # A scratch tree has no servers: those that run are the machine's.
+    offered = os.listdir(folders[1] / "bin")
+    going = orphaned_servers.commands(folders[0], offered) if activation.tree.is_machine else {}
+    moved = _moved(folders, sites) if activation.tree.is_machine else []
+    stopped: list[Path] = []
+    restarted: list[Site] = []
+    try:
+        _stop(bin_folder, going, stopped, say)
+        _flip(releases, bin_folder, number)
+        if is_laid := _is_to_be_laid(activation, say):
+            # Apache is going to ask where they listen from then on.
+            for site in moved:
+                restarted.append(site)
+                _expect_restart(bin_folder / site.name, site, say)
+            activation.activate(say)
+    except BaseException:
+        if before is not None:
+            _flip(releases, bin_folder, before)
+            for control in stopped:
+                _call(control, "start", going[control.name], say)
+            for site in restarted:
+                _call(bin_folder / site.name, "try-restart", site, say)
+        raise
+    say(f"Release {number} is current{', and active' if is_laid else ''}.")
+    if not activation.tree.is_machine:
+        return 0
+    return _serve_again(bin_folder, folders, sites, restarted, say)
+
+
+def _flip(releases: Releases, bin_folder: Path, number: int) -> None:
+    releases.flip(number)
+    link_commands(bin_folder, releases.current)
+
+
+def _expect_trust(places: list[Path], releases: list[Path]) -> None:
+    """Check that nobody else chooses where root writes, and what is run as which account."""
+    for folder in releases:
+        places += [folder, folder / "bin", *folder.glob("*/server.json")]
+    trust.check(filter(os.path.exists, places), trust.trusted())
+
+
+def _whole(folder: Path, number: int) -> contents.Release:
+    """Return the release to return to.
+
+    :raises ActivationError: if it is damaged
+    """
+    try:
+        return contents.read(folder, number)
+    except ActivationError as error:
+        why = str(error).partition("; ")[0]
+        raise ActivationError(
+            f"release {number} is damaged: {why}: run bin/buildout, or roll back to another"
+        ) from error
+
+
+def _stop(bin_folder: Path, going: Mapping[str, Site], stopped: list[Path], say: Say) -> None:
+    """Stop what nothing could stop afterwards; add the commands of what ran to ``stopped``.
+
+    :raises ActivationError: if one cannot be stopped
+    """
+    for name, site in going.items():
+        control = bin_folder / name
+        if not control.exists() or orphaned_servers.asked(control, "status", site)[0] == STOPPED:
+            continue
+        status, said = orphaned_servers.asked(control, "stop", site)
+        if status != 0:
+            raise ActivationError(
+                f"{last_line(said)}; stop it first, since the release to return to has no {name}"
+            )
+        say(said)
+        stopped.append(control)
+
+
+def _moved(folders: list[Path], sites: Iterable[Site]) -> list[Site]:
+    """Return the ``sites`` whose server listened elsewhere in the release before."""
+    try:
+        before = {site.name: site for site in contents.described_sites(folders[0])}
+    except ActivationError:
+        return []
+    return [
+        site
+        for site in sites
+        if site.has_server
+        and (old := before.get(site.name))
+        and (old.host, old.port) != (site.host, site.port)
+    ]
+
+
+def _is_to_be_laid(activation: Activation, say: Say) -> bool:
+    """Whether a release is laid over ``/etc``, so that the current one is to be."""
+    again = accounts.by_root("bin/pylonyard activate")
+    try:
+        active = activation.recorded()
+    except PermissionError:
+        say(f"If one was active: {again}")
+        return False
+    if active is None or activation.is_allowed:
+        return active is not None
+    say(f"Release {active} is active still; to have this one be: {again}")
+    return False
+
+
+def _expect_restart(control: Path, site: Site, say: Say) -> None:
+    """Restart the server of a site, if it runs.
+
+    :raises ActivationError: if it cannot be
+    """
+    status, said = orphaned_servers.asked(control, "try-restart", site)
+    if status != 0:
+        raise ActivationError(last_line(said))
+    say(said)
+
+
+def _serve_again(
+    bin_folder: Path,
+    folders: list[Path],
+    sites: Iterable[Site],
+    restarted: Collection[Site],
+    say: Say,
+) -> int:
+    """Restart each server that runs, and was not; return 1 if one could not be.
+
+    Its own Apache reads its files again if they have changed: mod_wsgi gives its
+    processes little time then, while a new release alone takes the place of the old.
+    """
+    failures = 0
+    for site in sites:
+        is_due = site.has_server and site not in restarted
+        if is_due and (control := bin_folder / site.name).exists():
+            failures += _call(control, "try-restart", site, say) != 0
+        control = bin_folder / f"{site.name}-httpd"
+        if control.exists() and _apache_differs(folders, site):
+            _call(control, "graceful", site, say)
+    return min(failures, 1)
+
+
+def _call(control: Path, action: str, site: Site, say: Say) -> int:
+    status, said = orphaned_servers.asked(control, action, site)
+    if status == 0 or action != "graceful":
+        say(said)
+    return status
+
+
+def _apache_differs(folders: list[Path], site: Site) -> bool:
+    names = (
+        f"etc/apache2/sites-available/{site.name}.conf",
+        "etc/apache2/mods-available/wsgi.load",
+        f"{site.name}/httpd.conf",
+    )
+    texts = [
+        [read_plainly(path) if (path := folder / name).is_file() else b"" for name in names]
+        for folder in folders
+    ]
+    return texts[0] != texts[1]
+
+
+# Which release a rollback goes to: environments, modes and accounts are told apart.
+
+
+Sites = Mapping[str, NotedSite]
+
+ON_PURPOSE = "--change-environment"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the sandbox is: that of what is active; where nothing is, of the current release."""
+
+    release: int | None
+    sites: Sites
+    note: Note | None
+
+    @classmethod
+    def of(cls, activation: Activation) -> "Standing":
+        """Return that of a sandbox.
+
+        :raises ActivationError: if the note of what is active is not to be believed
+        """
+        note = activation.noted()
+        if note is not None and note.release is not None:
+            return cls(note.release, note.sites, note)
+        current = activation.releases.current_number()
+        return cls(current, {} if current is None else _sites(activation, current), None)
+
+
+def earlier(activation: Activation, standing: Standing) -> int:
+    """Return the last release before the current one that was active in this environment.
+
+    Where nothing ever was active, or nobody wrote down what, the last one made for it.
+
+    :raises NoRelease: if there is none
+    """
+    releases, note = activation.releases, standing.note
+    current = releases.linked_number()
+    before = [n for n in releases.numbers() if current is None or n < current]
+    if not before:
+        raise NoRelease("there is no earlier release to return to")
+    active = {
+        each.release
+        for each in (note.history if note else ())
+        if _is_alike(each.environments, standing.sites)
+    }
+    if was_active := [number for number in before if number in active]:
+        return was_active[-1]
+    made = [n for n in before if _is_alike(_environments(_sites(activation, n)), standing.sites)]
+    if not made:
+        raise NoRelease(f"there is no earlier release for {_told(standing.sites)} to return to")
+    if note is not None and note.is_whole:
+        raise NoRelease(
+            f"no earlier release was active for {_told(standing.sites)} since the first "
+            f"activation; to go to one that was not: bin/pylonyard rollback {made[-1]}"
+        )
+    return made[-1]
+
+
+def expect_alike(
+    activation: Activation, standing: Standing, number: int, *, may_change: bool = False
+) -> None:
+    """Check that a release makes of each site what it is.
+
+    :param may_change: whether that is meant; the account of what is active stays all the same
+    :raises ActivationError: naming both, and how it is done on purpose
+    """
+    target = _sites(activation, number)
+    for name in sorted(target.keys() & standing.sites.keys()):
+        here, there = standing.sites[name], target[name]
+        command = f"bin/pylonyard rollback {number} {ON_PURPOSE}"
+        is_kept = standing.note is not None and here.is_of_another(there)
+        first = accounts.by_root("bin/pylonyard deactivate")
+        way = f", first: {first}" if is_kept else f": {command}"
+        if is_kept or (here.differs_from(there) and not may_change):
+            raise ActivationError(
+                f"{name} is {here} (release {standing.release}), and release {number} has it as "
+                f"{there}; to change that on purpose{way}"
+            )
+
+
+def _sites(activation: Activation, number: int) -> Sites:
+    try:
+        return noted_sites(contents.described_sites(activation.releases.path(number)))
+    except ActivationError:
+        return {}
+
+
+def _environments(sites: Sites) -> Mapping[str, str]:
+    return {name: site.environment for name, site in sites.items()}
+
+
+def _is_alike(environments: Mapping[str, str], sites: Sites) -> bool:
+    """Tell whether each site has its environment, as far as that is known."""
+    both = environments.keys() & sites.keys()
+    pairs = ((environments[name], sites[name].environment) for name in both)
+    return all(one == other or not one or not other for one, other in pairs)
+
+
+def _told(sites: Sites) -> str:
+    environments = dict.fromkeys(site.environment for site in sites.values())
+    return ", ".join(filter(None, environments)) or "this environment"

@@ -1,0 +1,118 @@
+"""Which configuration a sandbox is of: the one that ``bootstrap.py -c`` named last.
+
+A plain ``bin/buildout`` goes on with it, so that a production sandbox does not become
+a development one unawares.  Standard library only.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+MEMORY = Path(".pylonyard", "sandbox.json")
+
+VERSION = 1
+"""Of what the memory says; a reader takes this one and older ones."""
+
+USUAL = "buildout.cfg"
+"""What a sandbox is of that remembers nothing."""
+
+_SWITCHES = "vqhWUoOnNDA"
+"""Those of zc.buildout that may stand together, before ``c`` or ``t`` and its value."""
+
+
+class MemoryDamaged(ValueError):
+    """Nobody knows which configuration it is."""
+
+
+def named(words: Sequence[str]) -> str | None:
+    """Return the configuration that a command line of zc.buildout's names, if it does."""
+    found = None
+    left = list(words)
+    while left and (left[0].startswith("-") or "=" in left[0]):
+        word = left.pop(0)
+        switch = word.lstrip("-").lstrip(_SWITCHES) if word.startswith("-") else ""
+        if switch[:1] in ("c", "t") and not word.startswith("--"):
+            value = switch[1:] or (left.pop(0) if left else "")
+            found = value if switch[0] == "c" else found
+    return found
+
+
+def remembered(directory: Path) -> str:
+    """Return the configuration of a sandbox, as from its folder.
+
+    :raises MemoryDamaged: if it cannot be told
+    """
+    place = directory / MEMORY
+    try:
+        values = json.loads(place.read_text(encoding="utf-8"))
+        version, told = int(values["version"]), str(values["configuration"])
+    except FileNotFoundError:
+        return USUAL
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "damaged text"
+        raise MemoryDamaged(_unreadable(place, why)) from error
+    if version > VERSION or not told:
+        raise MemoryDamaged(_unreadable(place, f"version {version}, of a newer Pylonyard"))
+    return told
+
+
+def _unreadable(place: Path, got: str) -> str:
+    return (
+        f"{place}: expected which configuration this sandbox is of, got {got}; "
+        "say it once: python3 bootstrap.py -c FILE"
+    )
+
+
+def remember(directory: Path, name: str) -> None:
+    """Have plain runs of a sandbox go on with a configuration.
+
+    :param name: as from the current folder; an address is kept as it is
+    :raises OSError: if it cannot be written
+    """
+    place, told = directory / MEMORY, seen_from(directory, name)
+    if told == USUAL:
+        place.unlink(missing_ok=True)
+        return
+    place.parent.mkdir(exist_ok=True)
+    draft = place.with_name(f".{place.name}.{os.getpid()}")
+    draft.write_text(text(told), encoding="utf-8")
+    draft.replace(place)
+
+
+def text(told: str) -> str:
+    """Return what the memory of a configuration holds."""
+    return json.dumps({"version": VERSION, "configuration": told}) + "\n"
+
+
+def seen_from(directory: Path, name: str) -> str:
+    """Return a configuration as from the folder of a sandbox: absolute, if it is outside."""
+    if "://" in name:
+        return name
+    folder, last = os.path.split(os.path.abspath(name))
+    path, base = Path(os.path.realpath(folder), last), Path(os.path.realpath(directory))
+    return os.fspath(path.relative_to(base) if path.is_relative_to(base) else path)
+
+
+def completed(words: Sequence[str], directory: Path) -> list[str]:
+    """Return a command line of ``bin/buildout`` that names its configuration, if it has to.
+
+    :param directory: the sandbox whose command it is
+    :raises MemoryDamaged: if nobody knows which configuration it is
+    """
+    if named(words) is not None:
+        return list(words)
+    told = remembered(directory)
+    is_there = os.path.realpath(os.curdir) == os.path.realpath(directory)
+    if told == USUAL and (is_there or os.path.exists(USUAL)):
+        return list(words)
+    return ["-c", told if is_there or "://" in told else str(directory / told), *words]
+
+
+def of_run(words: Sequence[str], directory: Path) -> str:
+    """Return the configuration of the run that ``words`` began, as from its sandbox."""
+    return seen_from(directory, named(words) or USUAL)
+
+
+FOLDER = "/var/lib/pylonyard"
+"""Where root notes what it did, of any sandbox."""

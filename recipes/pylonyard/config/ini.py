@@ -1,0 +1,163 @@
+"""Ini files as PasteDeploy reads them: changed with comments and order kept, and checked."""
+
+import ast
+import configparser
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from configupdater import ConfigUpdater
+
+from pylonyard.config.quoting import ini
+
+Sections = Mapping[str, Mapping[str, str]]
+TRUE_WORDS = frozenset({"true", "yes", "on", "y", "t", "1"})
+
+
+class IniError(ValueError):
+    """A text is not an ini file."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One ``key = value`` of a section; the value as it stands in the file."""
+
+    section: str
+    key: str
+    value: str
+
+
+class Ini:
+    """An ini file, to be read and changed."""
+
+    def __init__(self, text: str, spell: Callable[..., str] = ini) -> None:
+        """Read ``text``; ``spell`` is the escaper for the Python that will read it."""
+        self.spell = spell
+        # Strict: of a key that comes twice, only one would be seen and changed.
+        self._file = ConfigUpdater(strict=True, allow_no_value=False)
+        self._file.optionxform = str  # type: ignore[assignment,method-assign]
+        try:
+            self._file.read_string(text)
+        except configparser.Error as error:
+            raise IniError(_reason(error)) from error
+
+    def __str__(self) -> str:
+        return str(self._file)
+
+    def sections(self) -> list[str]:
+        return self._file.sections()
+
+    def get(self, section: str, key: str) -> str | None:
+        if not self._file.has_option(section, key):
+            return None
+        return self._file.get(section, key).value or ""
+
+    def settings(self) -> Iterator[Setting]:
+        for section in self.sections():
+            for key, option in self._file[section].items():
+                yield Setting(section, key, option.value or "")
+
+    def set(self, section: str, key: str, value: str) -> None:
+        """Set a key to a value as it is to stand in the file; a new key comes last."""
+        if not self._file.has_section(section):
+            self._add_section(section)
+        options = list(self._file[section].items())
+        if key not in self._file[section] and options:
+            options[-1][1].add_after.option(key, "")
+        else:
+            self._file.set(section, key, "")
+        first, *more = value.split("\n")
+        if more:
+            lines = [first, *more] if first else more
+            self._file[section][key].set_values(lines, prepend_newline=not first)
+        else:
+            self._file[section][key].value = value
+
+    def set_text(self, section: str, key: str, value: object) -> None:
+        """Set a key so that PasteDeploy reads ``value``."""
+        self.set(section, key, self.spell(value))
+
+    def remove(self, section: str, key: str) -> None:
+        if self._file.has_option(section, key):
+            self._file.remove_option(section, key)
+
+    def _add_section(self, section: str) -> None:
+        if sections := self.sections():
+            self._file[sections[-1]].add_after.space(1).section(section)
+        else:
+            self._file.add_section(section)
+
+
+def _reason(error: configparser.Error) -> str:
+    """Return the message without the name of a file that is none."""
+    text = re.sub(r"(While reading from |file: )?'<(string|\?+)>',?", "", str(error))
+    text = re.sub(r"(?m)(?<=\]: )(['\"]).*\1$", _quoted_once, text)
+    return " ".join(text.split()).replace("\\n'", "'")
+
+
+def _quoted_once(found: re.Match[str]) -> str:
+    """Return what ConfigUpdater has quoted; Python 3.13 has quoted that again."""
+    held = str(ast.literal_eval(found[0]))
+    return held if held[:1] in {"'", '"'} and held[:1] == held[-1:] else found[0]
+
+
+def fragment(text: str) -> list[Setting]:
+    """Return the settings of an ini fragment, in order.
+
+    :raises IniError: if it is not one, or a setting has no section
+    """
+    return list(Ini(text).settings())
+
+
+def overlay(base: Ini, settings: Iterable[Setting]) -> None:
+    for setting in settings:
+        base.set(setting.section, setting.key, setting.value)
+
+
+def is_true(value: str) -> bool:
+    """Tell whether PasteDeploy's ``asbool`` takes ``value`` for true."""
+    return value.strip().lower() in TRUE_WORDS
+
+
+# What must not be served to strangers: debuggers that run code or show secrets.
+
+
+_DEBUG_KEYS = re.compile(r"(set )?(debug|pyramid\.debug_all|trace_errors\.enable)")
+# Paste#evalerror runs code from a POST even where debug is false.
+_DEBUGGERS = re.compile(
+    r"(egg:)?(Paste#evalerror|Paste#printdebug|Paste#debug\S*|WebError#evalerror"
+    r"|(call:)?(paste|weberror)\.evalexception\S*"
+    r"|pyramid_debugtoolbar\S*|tgext\.debugbar\S*)",
+    re.IGNORECASE,
+)
+
+
+def debug_problems(config: Ini) -> list[str]:
+    """Return a message for each setting that starts a debugger."""
+    return [
+        problem
+        for setting in config.settings()
+        if (problem := _problem(setting, _interpolated(config, setting)))
+    ]
+
+
+def _interpolated(config: Ini, setting: Setting) -> str:
+    """Return the value with ``%(name)s`` of its section, or of [DEFAULT], filled in."""
+
+    def value(match: re.Match[str]) -> str:
+        found = config.get(setting.section, match.group(1))
+        return (config.get("DEFAULT", match.group(1)) if found is None else found) or ""
+
+    return re.sub(r"%\((.+?)\)s", value, setting.value)
+
+
+def _problem(setting: Setting, read: str) -> str:
+    where = f"[{setting.section}] {setting.key}"
+    # To Python 2 a comment ends the value.
+    value = re.split(r"\s;", read)[0]
+    if _DEBUG_KEYS.fullmatch(setting.key) and is_true(value):
+        return f"{where}: expected false outside development, got {setting.value!r}"
+    for word in re.split(r"[\s,]+", read):
+        if _DEBUGGERS.fullmatch(word):
+            return f"{where}: expected no debugger outside development, got {word!r}"
+    return ""

@@ -1,0 +1,100 @@
+"""Where things are in a sandbox."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The folders of one sandbox; docs/sandbox.rst has the map."""
+
+    directory: Path
+    parts: Path
+    bin: Path
+    eggs: Path
+    cache: Path
+    offline: bool = False
+
+    @classmethod
+    def of(cls, buildout: Mapping[str, Any]) -> "Layout":
+        base = buildout["buildout"]
+        directory = Path(base["directory"])
+        return cls(
+            directory=directory,
+            parts=Path(base["parts-directory"]),
+            bin=Path(base["bin-directory"]),
+            eggs=Path(base["eggs-directory"]),
+            cache=directory / (base.get("download-cache") or "cache"),
+            offline=base.get("offline") == "true",
+        )
+
+    @classmethod
+    def below(cls, directory: Path) -> "Layout":
+        """Return that of a sandbox, as nobody changed it: for what is always in one place."""
+        cache = directory / "cache"
+        return cls(directory, directory / "parts", directory / "bin", cache / "eggs", cache)
+
+    @property
+    def dist(self) -> Path:
+        """Downloaded wheels and source distributions."""
+        return self.cache / "dist"
+
+    @property
+    def sandboxes(self) -> Path:
+        """Isolated environments, each named by what it holds."""
+        return self.cache / "sandboxes"
+
+    @property
+    def projects(self) -> Path:
+        """Source trees of a checkout, built, each named by what it holds."""
+        return self.cache / "projects"
+
+    @property
+    def releases(self) -> Path:
+        return self.directory / "releases"
+
+    @property
+    def current(self) -> Path:
+        """The link to the release that is live; artifacts refer through it."""
+        return self.directory / "current"
+
+    @property
+    def var(self) -> Path:
+        """What applications write; no run deletes it."""
+        return self.directory / "var"
+
+
+# Paths that a sandbox cannot have, since one of its files could not hold them.
+#
+# Standard library only: it is asked before anything is made.
+
+
+REASONS = {
+    "%": "PasteDeploy reads it as the start of a name",
+    "#": "PasteDeploy takes it for the end of a path",
+    "${": "zc.buildout and Apache read it as the start of a name",
+    "{": "logrotate cannot hold it",
+    "}": "logrotate cannot hold it",
+    '"': "logrotate cannot hold it",
+    "*": "Apache takes it for a pattern",
+    "?": "Apache takes it for a pattern",
+    "[": "Apache takes it for a pattern",
+    "]": "Apache takes it for a pattern",
+    "\\": "Python and the shell read it as the start of a character",
+}
+
+
+def path_problem(folder: Path) -> str:
+    """Return why a sandbox cannot be in ``folder``, in one line; empty if it can."""
+    path = str(folder)
+    odd = {c: "no configuration can hold it" for c in path if not c.isprintable()}
+    for what, why in {**odd, **REASONS}.items():
+        if what in path:
+            return f"the path {path!r} has {what!r}, and {why}; move the folder to another path"
+    return ""
+
+
+PAGE = "docs/on-a-real-server.rst"
+"""Where it is written how a checkout for production is made."""

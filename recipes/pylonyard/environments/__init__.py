@@ -1,0 +1,1 @@
+"""Isolated environments of applications and tools, and the scripts that start them."""

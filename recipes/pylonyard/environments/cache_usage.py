@@ -1,0 +1,347 @@
+"""Who uses a cache, and what of it is in use: each sandbox records itself after a run."""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pylonyard.system.atomic import files_below, write
+
+# What of a cache is in use: which entries the texts of sandboxes name.
+#
+# An entry counts as used as soon as anything in a sandbox that may need it mentions
+# it, so that nothing is ever removed on a guess.  Pure, but for the standard library.
+
+
+GRACE = 3600.0
+"""What is younger is kept, in seconds: a run may be about to use it."""
+
+KINDS: Mapping[str, str] = {
+    "dist": "wheels and sources",
+    "eggs": "eggs",
+    "sandboxes": "sandboxes",
+    "projects": "projects",
+    "mod_wsgi": "mod_wsgi builds",
+    "configs": "configs",
+}
+
+_DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{20}(?![0-9a-f])")
+_EGG = re.compile(r"[^/\s'\"\\]+\.egg(?![\w.-])")
+_ARCHIVE = re.compile(r"(?P<stem>.+?)(\.whl|\.tar\.gz|\.tgz|\.tar\.bz2|\.zip)")
+
+Pin = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file or folder at the top of a store of the cache."""
+
+    kind: str
+    """A key of ``KINDS``."""
+    name: str
+    size: int = field(default=0, compare=False)
+    """In bytes, with all that is in it."""
+    changed: float = field(default=0.0, compare=False)
+    """In seconds since the epoch."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a sandbox, or several, may need of a cache."""
+
+    names: frozenset[str] = frozenset()
+    """Digests of 20 digits, and names of eggs."""
+    pins: frozenset[Pin] = frozenset()
+    """Distributions, to be installed again: canonical name, version."""
+
+    def __or__(self, other: "Needs") -> "Needs":
+        return Needs(self.names | other.names, self.pins | other.pins)
+
+    def to_json(self) -> dict[str, object]:
+        return {"names": sorted(self.names), "pins": [list(pin) for pin in sorted(self.pins)]}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, object]) -> "Needs":
+        """Return what :meth:`to_json` gave.
+
+        :raises ValueError: if it is something else
+        """
+        names, pins = content.get("names"), content.get("pins")
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError("names: expected a list of texts")
+        if not isinstance(pins, list) or not all(_is_pin(pin) for pin in pins):
+            raise ValueError("pins: expected a list of names with versions")
+        return cls(frozenset(names), frozenset((name, version) for name, version in pins))
+
+
+def _is_pin(pin: object) -> bool:
+    return isinstance(pin, list) and len(pin) == 2 and all(isinstance(word, str) for word in pin)
+
+
+def canonical(name: str) -> str:
+    """Return the canonical name of a project."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def named(texts: Iterable[str]) -> frozenset[str]:
+    """Return every name that may be one of an entry."""
+    return frozenset(
+        match for text in texts for pattern in (_DIGEST, _EGG) for match in pattern.findall(text)
+    )
+
+
+def pins_of(names: Iterable[str]) -> frozenset[Pin]:
+    """Return the distributions that eggs of ``names`` were made of."""
+    words = (name.split("-") for name in names if name.endswith(".egg"))
+    return frozenset((canonical(word[0]), word[1]) for word in words if word[1:])
+
+
+def is_used(entry: Entry, needs: Needs) -> bool:
+    """Tell whether ``entry`` may be needed by a sandbox that has ``needs``."""
+    if entry.kind == "eggs":
+        return entry.name.rpartition("/")[2] in needs.names
+    if entry.kind == "configs":
+        return entry.name.partition("-")[0] in needs.names
+    if entry.kind == "projects":
+        return entry.name.rpartition("-")[2] in needs.names
+    if entry.kind == "dist":
+        return _is_wanted(entry.name, needs.pins)
+    return entry.name in needs.names
+
+
+def _is_wanted(archive: str, pins: frozenset[Pin]) -> bool:
+    """Tell whether ``pins`` has an archive's distribution; yes if that does not show."""
+    stem = _ARCHIVE.fullmatch(archive)
+    if not stem:
+        return True
+    if archive.endswith(".whl"):
+        name, version = stem["stem"].split("-")[:2] if "-" in archive else ("", "")
+        return not version or (canonical(name), version) in pins
+    # Where the name of an sdist ends is not to be seen: shop-2-1.0.tar.gz
+    words = stem["stem"].split("-")
+    splits = [("-".join(words[:n]), "-".join(words[n:])) for n in range(1, len(words))]
+    return not splits or any((canonical(name), version) in pins for name, version in splits)
+
+
+def unused(entries: Iterable[Entry], needs: Needs, now: float) -> list[Entry]:
+    """Return the entries that nobody needs, and that are not young.
+
+    :param now: in seconds since the epoch
+    """
+    return [entry for entry in entries if not is_used(entry, needs) and now - entry.changed > GRACE]
+
+
+USERS = "users"
+CACHE = "cache.json"
+LARGEST = 1 << 22  # bytes of a file that may name an entry of the cache
+
+
+@dataclass(frozen=True)
+class Stores:
+    """The cache of a sandbox, and its egg directory."""
+
+    cache: Path
+    eggs: Path
+
+
+@dataclass(frozen=True)
+class User:
+    """A sandbox that uses a cache."""
+
+    directory: Path
+    recorded: Needs
+
+
+def keep(directory: Path, stores: Stores, pins: Mapping[str, str]) -> bool:
+    """Record in the cache what a sandbox needs; return whether that could be done.
+
+    :param pins: the versions that the sandbox pins
+    """
+    where = {"cache": str(stores.cache), "eggs": str(stores.eggs)}
+    write(directory / ".pylonyard" / CACHE, (json.dumps(where) + "\n").encode())
+    place, state = _place(stores.cache, directory), _state(directory, pins)
+    if _is_of(place, state):
+        return True
+    wanted = Needs(pins=frozenset((canonical(n), v) for n, v in pins.items()))
+    found = needs(directory, stores) | wanted | Needs(pins=_listed(directory))
+    content = {"directory": str(directory), "state": state, **found.to_json()}
+    try:
+        write(place, (json.dumps(content, indent=1) + "\n").encode())
+    except OSError:
+        return False
+    return True
+
+
+def introduce(directory: Path, stores: Stores) -> None:
+    """Record a sandbox that has not run buildout yet, such as a checkout that runs tests."""
+    if not _place(stores.cache, directory).exists():
+        keep(directory, stores, {})
+
+
+def _state(directory: Path, pins: Mapping[str, str]) -> str:
+    """Return a digest that changes when what a sandbox needs may have changed."""
+    held = hashlib.sha256(repr(sorted(pins.items())).encode())
+    releases = directory / "releases"
+    folders = sorted(releases.iterdir()) if releases.is_dir() else []
+    statuses = [(path.name, path.stat().st_ino, path.stat().st_mtime_ns) for path in folders]
+    held.update(repr(statuses).encode())
+    scripts = sorted(p for p in (directory / "bin").glob("*") if not p.is_symlink())
+    for path in (directory / ".installed.cfg", *scripts):
+        held.update(_text(path).encode())
+    return held.hexdigest()
+
+
+def _is_of(place: Path, state: str) -> bool:
+    """Tell whether a record was made of ``state``."""
+    try:
+        return bool(json.loads(_read(place))["state"] == state)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _place(cache: Path, directory: Path) -> Path:
+    digest = hashlib.sha256(os.fsencode(directory)).hexdigest()[:20]
+    return cache / USERS / f"{digest}.json"
+
+
+def stores_of(directory: Path) -> Stores:
+    """Return the stores of a sandbox, as its last run had them."""
+    try:
+        where = json.loads((directory / ".pylonyard" / CACHE).read_text(encoding="utf-8"))
+        return Stores(Path(where["cache"]), Path(where["eggs"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return Stores(directory / "cache", directory / "cache" / "eggs")
+
+
+def users(cache: Path) -> tuple[list[User], list[Path]]:
+    """Return who uses ``cache``, and the records that do not tell."""
+    known, unknown = [], []
+    folder = cache / USERS
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.name.startswith("."):
+            continue  # A draft of a run at work, or killed.
+        try:
+            content = json.loads(_read(path))
+            known.append(User(_directory(content), Needs.from_json(content)))
+        except (OSError, ValueError):
+            unknown.append(path)
+    return known, unknown
+
+
+def _directory(content: object) -> Path:
+    directory = content.get("directory") if isinstance(content, dict) else None
+    if not isinstance(directory, str) or not directory.startswith("/"):
+        raise ValueError(f"directory: expected a path, got {directory!r}")
+    return Path(directory)
+
+
+def _read(path: Path) -> str:
+    """Return the text of a regular file, which others may have put there."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, encoding="utf-8") as stream:
+        status = os.fstat(stream.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
+            raise ValueError("expected a small file")
+        return stream.read()
+
+
+def recorded_pins(directory: Path, cache: Path) -> list[Pin]:
+    """Return the versions that a sandbox was recorded to need: canonical name, version."""
+    return [
+        pin for user in users(cache)[0] if user.directory == directory for pin in user.recorded.pins
+    ]
+
+
+def is_gone(user: User) -> bool:
+    """Tell whether a user's directory is there no more; no if that cannot be seen."""
+    try:
+        user.directory.lstat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def forget(cache: Path, user: User) -> None:
+    """Remove the record of a user that is gone; of another account's, if we may."""
+    with contextlib.suppress(OSError):
+        _place(cache, user.directory).unlink(missing_ok=True)
+
+
+def needed_by(user: User, stores: Stores) -> Needs:
+    """Return what a user needs now; what was recorded as well, if it cannot be read."""
+    try:
+        return needs(user.directory, stores) | Needs(pins=user.recorded.pins)
+    except (OSError, ValueError):
+        return user.recorded
+
+
+FOLDERS = ("bin", "parts", "releases")
+"""Where the files of a sandbox are that may need something of the cache."""
+
+
+def needs(directory: Path, stores: Stores, folders: Iterable[str] = FOLDERS) -> Needs:
+    """Return what the releases, the parts and the tools of a sandbox need.
+
+    :param folders: those of them that matter
+    :raises OSError: if something of it cannot be read
+    """
+    names = named(_texts(directory, folders))
+    pins: frozenset[Pin] = frozenset()
+    for home in sorted(names):
+        packages = list((stores.cache / "sandboxes" / home).glob("lib/python*/site-packages"))
+        for folder in packages:
+            names |= named(_text(path) for path in folder.glob("*.pth"))
+            pins |= _installed(folder)
+        if packages and (stores.cache / "sandboxes" / home / "complete").exists():
+            pins |= _makers()
+    return Needs(names, pins | pins_of(names))
+
+
+def _texts(directory: Path, folders: Iterable[str]) -> Iterator[str]:
+    """Yield what the files of a sandbox say, and where its links lead."""
+    yield _text(directory / ".installed.cfg")
+    for folder in folders:
+        for path in files_below(directory / folder):
+            yield os.readlink(path) if path.is_symlink() else _text(path)
+        if (directory / folder).is_dir():
+            os.listdir(directory / folder)  # os.walk says nothing of what it cannot read.
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > LARGEST:
+            return ""
+        return path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
+
+
+def _installed(packages: Path) -> frozenset[Pin]:
+    """Return what pip installed into a folder."""
+    found = (path.name.split("-")[:2] for path in packages.glob("*-*.dist-info"))
+    return frozenset(
+        (canonical(name), version.removesuffix(".dist-info")) for name, version in found
+    )
+
+
+def _makers() -> frozenset[Pin]:
+    """Return the tools that make a sandbox of another interpreter."""
+    from pylonyard.environments.tools import VIRTUALENV
+
+    pairs = (text.split("==") for text in VIRTUALENV)
+    return frozenset((canonical(name), version) for name, version in pairs)
+
+
+def _listed(directory: Path) -> frozenset[Pin]:
+    """Return what the requirements files of a checkout pin, for ``bootstrap.py``."""
+    from pylonyard.environments.tools import requirements
+
+    paths: Iterable[Path] = (directory / "profiles").glob("*.txt")
+    return frozenset((canonical(n), v) for path in paths for n, v, _ in requirements(path))

@@ -1,0 +1,149 @@
+"""Isolated environments, each immutable and named by what it holds.
+
+A sandbox is a virtual environment (PEP 405) whose ``site-packages`` holds one
+``.pth`` file: the egg directories, in order.  Nothing of the machine's own
+``site-packages`` is visible in it.  Standard library only: ``bootstrap.py``
+imports this before anything is installed.
+"""
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pylonyard.packages.integrity import RefusedError, can_set_aside, set_aside
+from pylonyard.packages.interpreters import interpreter
+from pylonyard.packages.wheels import WheelError, publish
+from pylonyard.system import atomic
+
+PTH = "pylonyard.pth"
+
+
+def site_packages(home: Path) -> Path:
+    """Return the folder that a program other than ``home``'s own Python adds.
+
+    :raises ValueError: if ``home`` is no sandbox
+    """
+    folders = list(home.glob("lib/python*/site-packages"))
+    if len(folders) != 1:
+        raise ValueError(f"home: expected a sandbox, got {str(home)!r}")
+    return folders[0]
+
+
+def make(store: Path, locations: Sequence[Path]) -> Path:
+    """Return the sandbox of this interpreter that sees exactly ``locations``.
+
+    :param store: where sandboxes are kept, usually ``cache/sandboxes``
+    :param locations: egg directories, in the order of ``sys.path``
+    :raises RefusedError: naming a file of the sandbox that is not as it was made; it
+        has been set aside, and a good one is in its place
+    """
+    lines = list(_path_lines(locations))
+    home = store / _name(lines)
+    found = _difference(home, lines) if home.is_dir() else None
+    if home.is_dir() and not found:
+        return home
+    if found and not can_set_aside(home, store.parent):
+        raise RefusedError(*found, None)
+    with atomic.draft(store) as folder:
+        draft = folder / home.name
+        lay_out(draft, interpreter(), sys.version_info[:2])
+        (site_packages(draft) / PTH).write_text("\n".join([*lines, ""]), encoding="utf-8")
+        draft.chmod(0o755)
+        aside = set_aside(home, store.parent) if found else None
+        publish(draft, home)
+    if found:
+        raise RefusedError(*found, aside)
+    return home
+
+
+def eggs_of(home: Path) -> list[Path]:
+    """Return the egg directories that a sandbox of this interpreter sees, in order.
+
+    :raises RefusedError: naming a file that is not as it was made; the sandbox has
+        been set aside
+    :raises WheelError: if there is no such sandbox
+    """
+    pth = home / _packages() / PTH
+    if not pth.is_file():
+        raise WheelError(f"{pth}: expected a sandbox, got none")
+    eggs = [Path(line) for line in pth.read_text(encoding="utf-8").splitlines()]
+    if home.name != _name([str(egg) for egg in eggs]):
+        expected = f"the lines that {home.name} stands for"
+        raise RefusedError(pth, expected, "others", set_aside(home, home.parent.parent))
+    make(home.parent, eggs)
+    return eggs
+
+
+def _packages() -> str:
+    return "lib/python{}.{}/site-packages".format(*sys.version_info)
+
+
+def _difference(home: Path, lines: Sequence[str]) -> tuple[Path, str, str] | None:
+    """Return the first file of a sandbox that is not as it was made: file, expected, got."""
+    expected = _entries(interpreter(), sys.version_info[:2])
+    expected[f"{_packages()}/{PTH}"] = "\n".join([*lines, ""])
+    for folder, folders, names in os.walk(home):
+        for name in sorted([*names, *folders]):
+            path = Path(folder, name)
+            wanted = expected.pop(path.relative_to(home).as_posix(), None)
+            if wanted is None and (path.is_symlink() or not path.is_dir()):
+                return path, "no such file", "one"
+            if wanted is not None and _held(path) != wanted:
+                return path, "what it was made with", "other content"
+    return (home / min(expected), "a file", "none") if expected else None
+
+
+def _held(path: Path) -> str | Path | None:
+    """Return what a file of a sandbox holds, or where a link leads."""
+    if path.is_symlink():
+        return Path(os.readlink(path))
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
+
+
+def _path_lines(locations: Iterable[Path]) -> Iterable[str]:
+    """Yield the lines of a ``.pth`` file, those of nested ``.pth`` files after."""
+    for location in locations:
+        yield str(location)
+        # Python reads .pth files in site-packages only; an editable project
+        # speaks through one, so its lines are taken along.
+        if not location.name.endswith(".egg"):
+            for nested in sorted(location.glob("*.pth")):
+                yield from nested.read_text(encoding="utf-8").splitlines()
+
+
+def _name(lines: list[str]) -> str:
+    held = [str(interpreter()), sys.version_info[:2], lines]
+    return hashlib.sha256(json.dumps(held).encode()).hexdigest()[:20]
+
+
+def lay_out(home: Path, base: Path, version: Sequence[int]) -> None:
+    """Make a virtual environment as of PEP 405, with nothing installed.
+
+    :param base: the interpreter, outside any virtual environment
+    :param version: of that interpreter; what is given of it is written down
+    """
+    for name, held in _entries(base, version).items():
+        path = home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(held, Path):
+            path.symlink_to(held)
+        else:
+            path.write_text(held, encoding="utf-8")
+    (home / "lib" / "python{}.{}".format(*version) / "site-packages").mkdir(parents=True)
+
+
+def _entries(base: Path, version: Sequence[int]) -> dict[str, str | Path]:
+    """Return what a virtual environment has: for each path a text, or where a link leads."""
+    return {
+        "bin/python": base,
+        "bin/python3": Path("python"),
+        "bin/python{}.{}".format(*version): Path("python"),
+        "pyvenv.cfg": (
+            f"home = {base.parent}\n"
+            "include-system-site-packages = false\n"
+            f"version = {'.'.join(map(str, version))}\n"
+        ),
+    }

@@ -1,0 +1,254 @@
+"""Sandboxes of other interpreters in which nothing is that a lock does not name.
+
+pip sees one private folder, which holds verified copies alone, and no index.
+What is locked as a source is built of the verified source; the wheel is kept, and
+known again by its SHA-256.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from importlib.metadata import Distribution
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.version import Version
+
+from pylonyard.config.layout import Layout
+from pylonyard.environments import pip_venv
+from pylonyard.environments.eggs_venv import site_packages
+from pylonyard.environments.pip_venv import COMPLETE, Build, Contents
+from pylonyard.environments.tools import VIRTUALENV
+from pylonyard.packages.integrity import RefusedError, Verified, set_aside
+from pylonyard.packages.lock.files import Files, LockedEggs, Target
+from pylonyard.packages.lock.pylock import Locked
+from pylonyard.packages.metadata import described, follow
+from pylonyard.packages.wheels import WheelError
+from pylonyard.system import atomic
+from pylonyard.system.atomic import files_below, write
+from pylonyard.system.subprocesses import run
+from pylonyard.system.user_errors import CommandError, OptionError
+
+# Sandboxes of other interpreters, seen to hold what they held when they were made.
+#
+# Their files have no wheel beside them to be compared with, so a digest of each is
+# kept where the signatures of eggs are; bytecode is compiled anew where it changed.
+
+
+def note_tree(cache: Path, home: Path) -> None:
+    """Remember what ``home`` holds now, its bytecode made of its sources."""
+    _compile_anew(home)
+    content = json.dumps(_held(home)).encode()
+    write(_list_of(cache, home), content, 0o600)
+    Verified(cache).note(home, hashlib.sha256(content).hexdigest())
+
+
+def check_tree(cache: Path, home: Path) -> bool:
+    """Tell whether ``home`` holds what was noted; False if nothing was.
+
+    :raises RefusedError: naming a file that differs; the sandbox has been set aside
+    """
+    listed = _list_of(cache, home)
+    try:
+        content = listed.read_bytes()
+    except OSError:
+        return False
+    verified, digest = Verified(cache), hashlib.sha256(content).hexdigest()
+    if verified.unchanged(home, {digest}):
+        return True
+    # The digest of the list stands where nobody else can have written.
+    if not verified.has(home, digest):
+        return False
+    expected, got = json.loads(content), _held(home)
+    for name in sorted({*expected, *got}):
+        if expected.get(name) != got.get(name):
+            raise RefusedError(
+                home / name,
+                expected.get(name, "no such file"),
+                got.get(name, "none"),
+                set_aside(home, cache),
+            )
+    note_tree(cache, home)
+    return True
+
+
+def _list_of(cache: Path, home: Path) -> Path:
+    return cache / "verified" / f"{os.geteuid()}-{home.name}.json"
+
+
+def _held(home: Path) -> dict[str, str]:
+    """Return what each file but bytecode is: path -> SHA-256, or the target of a link."""
+    held = {}
+    for path in files_below(home):
+        if path.suffix in (".pyc", ".pyo") and _has_source(path):
+            continue
+        name = path.relative_to(home).as_posix()
+        if path.is_symlink():
+            held[name] = f"a link to {os.readlink(path)}"
+        else:
+            held[name] = f"SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()}"
+    return held
+
+
+def _has_source(path: Path) -> bool:
+    if path.parent.name == "__pycache__":
+        return (path.parent.parent / f"{path.name.partition('.')[0]}.py").is_file()
+    return path.with_suffix(".py").is_file()
+
+
+def _compile_anew(home: Path) -> None:
+    for path in list(files_below(home)):
+        if path.suffix in (".pyc", ".pyo") and _has_source(path):
+            path.unlink()
+    # Not all that is installed is valid in every Python; what is, gets compiled.
+    with contextlib.suppress(CommandError):
+        run(
+            [home / "bin" / "python", "-E", "-S", "-m", "compileall", "-q", site_packages(home)],
+            "compileall",
+        )
+
+
+def make(buildout: Any, files: Files, contents: Contents) -> Path:
+    """Return the sandbox that holds ``contents``, unchanged since it was made.
+
+    One that was tampered with is set aside, and made again for the releases that use it.
+
+    :raises OptionError: naming a file that is not as it should be
+    """
+    layout = Layout.of(buildout)
+    home = layout.sandboxes / contents.digest()
+
+    def build(*words: Any) -> Build:
+        return LockedBuild(files, *words)
+
+    refusal = None
+    if (home / COMPLETE).exists():
+        try:
+            if check_tree(layout.cache, home):
+                return home
+            # Somebody else's, or forgotten: there is nothing to compare it with.
+            (home / COMPLETE).unlink()
+        except WheelError as error:
+            refusal = error
+    pip_venv.make(buildout, files.section, contents, build)
+    note_tree(layout.cache, home)
+    if refusal:
+        raise OptionError(files.section, [f"lock: {refusal}"]) from refusal
+    return home
+
+
+class LockedBuild(Build):
+    """The making of one sandbox from the files of a lock."""
+
+    def __init__(self, files: Files, *words: Any) -> None:
+        super().__init__(*words)
+        self.files = files
+        self.target = Target.of(self.contents.interpreter, files.from_source)
+        self.environment, self.tags = self.target.environment, self.target.tags
+        self.verified = Verified(self.layout.cache)
+
+    def build(self) -> None:
+        with atomic.draft(self.layout.sandboxes) as folder:
+            self.wheels = folder
+            super().build()
+
+    def _tell_missing(self, error: Exception) -> None:
+        """Whoever wants a file of a lock has told already."""
+
+    def _virtualenv(self) -> list[Path]:
+        return LockedEggs(self.files, {}).locations(VIRTUALENV, [])
+
+    def _fetched_tools(self) -> Path:
+        for pinned in self._tools():
+            self._copied(Requirement(pinned))
+        self._supply_builds()
+        return self.wheels
+
+    def _supply_builds(self) -> None:
+        """Give pip all that is locked, where a build's ``setup_requires`` may ask for it."""
+        packages = self.files.lock.packages_for(self.environment)
+        if all(package.wheel_for(self.tags) for package in packages if package.marker):
+            return
+        for package in packages:
+            name = package.wheel_for(self.tags) or (package.sdist or ("",))[0]
+            if package.marker and not (self.wheels / name).exists():
+                shutil.copyfile(self.files.get(package, name), self.wheels / name)
+
+    def _source(self, pinned: str) -> Path:
+        package = self._package(Requirement(pinned))
+        if package.sdist is None:
+            raise self.files.stale(f"expected a source of {pinned}, got none")
+        return self.files.get(package, package.sdist[0])
+
+    def _package(self, wanted: Requirement) -> Locked:
+        return self.files.package(wanted, self.environment, self.pins)
+
+    def _bring_wheels(self, wanted: Sequence[str], scratch: Path) -> None:
+        """Copy or build what the requirements need into the folder that pip sees."""
+
+        def get(requirement: Requirement) -> Distribution:
+            local = self.local.get(str(canonicalize_name(requirement.name)))
+            return described(local or self._copied(requirement))
+
+        follow(map(Requirement, wanted), get, self.environment)
+
+    def _copied(self, wanted: Requirement) -> Path:
+        package = self._package(wanted)
+        name = package.wheel_for(self.tags)
+        wheel = self.files.get(package, name, self.target) if name else self._built(package)
+        copy = self.wheels / wheel.name
+        return copy if copy.exists() else Path(shutil.copyfile(wheel, copy))
+
+    def _built(self, package: Locked) -> Path:
+        """Return the wheel of a distribution that is locked as a source."""
+        if package.sdist is None:
+            raise self.files.stale(
+                f"expected a wheel of {package.name} {package.version} "
+                f"for {self.contents.interpreter}, got none"
+            )
+        source, digest = package.sdist
+        try:
+            for wheel in self._candidates(package):
+                if self.verified.is_built(wheel, digest):
+                    return wheel
+        except WheelError as error:
+            raise OptionError(self.section, [f"lock: {error}"]) from error
+        built = self._wheel_of(self.files.get(package, source))
+        wheel = Path(shutil.move(built, self.layout.dist / built.name))
+        self.verified.note_built(wheel, digest)
+        return wheel
+
+    def _candidates(self, package: Locked) -> list[Path]:
+        found = []
+        for wheel in self.layout.dist.glob("*.whl"):
+            name, version, _, fitting = parse_wheel_filename(wheel.name)
+            if (name, version) == (package.name, Version(package.version)):
+                found += [wheel] if fitting & self.tags.keys() else []
+        return found
+
+    def _wheel_of(self, source: Path) -> Path:
+        folder = self.wheels / f"{source.name}.built"
+        self._pip("wheel", "--no-deps", *self._places(folder), "--wheel-dir", folder, source)
+        try:
+            (wheel,) = folder.glob("*.whl")
+        except ValueError:
+            raise CommandError(f"cannot build {source}", "pip made no wheel of it") from None
+        return wheel
+
+    def _places(self, scratch: Path) -> list[str | Path]:
+        return ["--no-index", "--find-links", scratch, "--find-links", self.wheels]
+
+    def _environment(self) -> dict[str, str]:
+        """Return an environment in which pip, also one that a build starts, asks nobody."""
+        kept = {k: v for k, v in super()._environment().items() if not k.startswith("PIP_")}
+        return {
+            **kept,
+            "PIP_CONFIG_FILE": os.devnull,
+            "PIP_NO_INDEX": "1",
+            "PIP_FIND_LINKS": self.wheels.as_uri(),
+        }

@@ -1,0 +1,364 @@
+"""Sandboxes for interpreters other than buildout's own.
+
+Such a sandbox is a virtual environment of that interpreter with everything
+installed by pip from wheels at pinned versions.  It is made where it stays,
+since a virtual environment cannot be moved, and counts once ``complete`` stands
+in it; one that a killed run left without is removed.
+"""
+
+import fcntl
+import hashlib
+import itertools
+import json
+import logging
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from packaging.utils import canonicalize_name
+
+from pylonyard.config.layout import Layout
+from pylonyard.environments import scripts
+from pylonyard.environments.eggs_venv import PTH, lay_out, site_packages
+from pylonyard.environments.tools import VIRTUALENV, VIRTUALENV_WHEELS
+from pylonyard.packages import builds, metadata, missing, zc_installer
+from pylonyard.packages.builds import project_name, unpacked, wheel_without_setup_requires
+from pylonyard.packages.index import Places
+from pylonyard.packages.interpreters import Interpreter
+from pylonyard.packages.wheels import egg_name
+from pylonyard.system import atomic
+from pylonyard.system.atomic import write
+from pylonyard.system.subprocesses import first_error, run
+from pylonyard.system.user_errors import CommandError, OptionError
+
+log = logging.getLogger("pylonyard")
+
+COMPLETE = "complete"
+
+# The last releases that serve an interpreter; a pin of the section decides first.
+LAST_RELEASES: Mapping[tuple[int, int], Mapping[str, str]] = {
+    (2, 7): {"pip": "20.3.4", "setuptools": "44.1.1", "wheel": "0.37.1"},
+    (3, 6): {"pip": "21.3.1", "setuptools": "59.6.0", "wheel": "0.37.1"},
+    (3, 7): {"pip": "24.0", "setuptools": "68.0.0", "wheel": "0.42.0"},
+    (3, 8): {"pip": "25.0.1", "setuptools": "75.3.2", "wheel": "0.45.1"},
+    (3, 9): {"pip": "25.3", "setuptools": "80.9.0", "wheel": "0.45.1"},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """All that decides what a sandbox holds."""
+
+    interpreter: Interpreter
+    requirements: tuple[str, ...]
+    pins: Mapping[str, str]
+    develop: tuple[Path, ...] = ()
+    sources: tuple[Path, ...] = ()
+    extra_paths: tuple[Path, ...] = ()
+    provided: tuple[tuple[str, str], ...] = ()
+    """Distributions that the standard library stands for: name, version."""
+    without_setup_requires: tuple[str, ...] = ()
+    """Projects whose ``setup_requires`` can no longer be met."""
+    locked: str = ""
+    """A digest of what a lock names, if there is one."""
+    links: tuple[str, ...] = field(default=(), compare=False)
+    index: str | None = field(default=None, compare=False)
+
+    def digest(self) -> str:
+        trees = [
+            *(builds.digest(source, editable=True) for source in self.develop),
+            *(builds.digest(source, editable=False) for source in self.sources),
+        ]
+        held = [
+            [str(self.interpreter.executable), self.interpreter.series, self.interpreter.abi],
+            sorted(self.requirements),
+            sorted(self.pins.items()),
+            trees,
+            [str(path) for path in self.extra_paths],
+            sorted(self.provided),
+            sorted(self.without_setup_requires),
+            *([self.locked] if self.locked else []),
+        ]
+        return hashlib.sha256(json.dumps(held).encode()).hexdigest()[:20]
+
+
+def make(
+    buildout: Any, section: str, contents: Contents, build: "Callable[..., Build] | None" = None
+) -> Path:
+    """Return the sandbox that holds ``contents``; built only if there is none yet.
+
+    :param build: how; by default :class:`Build`
+    :raises OptionError: if something cannot be had or built
+    """
+    layout = Layout.of(buildout)
+    home = layout.sandboxes / contents.digest()
+    if (home / COMPLETE).exists():
+        return home
+    layout.sandboxes.mkdir(parents=True, exist_ok=True)
+    with _alone(layout.sandboxes / f".{home.name}.lock"):
+        if not (home / COMPLETE).exists():
+            if home.exists():
+                shutil.rmtree(home)
+            log.info("Making a sandbox of %s.", contents.interpreter)
+            (build or Build)(buildout, section, contents, home).build()
+            write(home / COMPLETE, b"")
+    return home
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold a lock that other checkouts which share the cache respect."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+class Build:
+    """The making of one sandbox."""
+
+    def __init__(self, buildout: Any, section: str, contents: Contents, home: Path) -> None:
+        self.buildout = buildout
+        self.section = section
+        self.contents = contents
+        self.home = home
+        self.layout = Layout.of(buildout)
+        last = LAST_RELEASES.get(contents.interpreter.series, {})
+        own = {str(canonicalize_name(name)): pin for name, pin in contents.pins.items()}
+        self.pins = {**_tool_pins(buildout), **last, **own}
+        self.wheels = self.layout.dist
+        self.local: dict[str, Path] = {}
+        """The wheels made for this sandbox alone, by project; no other will do."""
+
+    def build(self) -> None:
+        with atomic.draft(self.layout.sandboxes) as scratch:
+            try:
+                self._lay_out()
+                self._install(["pip", "setuptools", "wheel"], [self._fetched_tools()])
+                self._fill(scratch)
+            except (CommandError, OptionError) as error:
+                if self.layout.offline:
+                    self._tell_missing(error)
+                if isinstance(error, OptionError):
+                    raise
+                raise OptionError(self.section, [f"eggs: {error}"]) from error
+        self._add_paths()
+
+    def _tell_missing(self, error: Exception) -> None:
+        """Raise an error that names all that the cache lacks; none if it lacks nothing.
+
+        :raises OptionError: with the command that fetches it
+        """
+        contents, interpreter = self.contents, self.contents.interpreter
+        shelf = missing.Shelf(self.layout.dist, metadata.supported(interpreter))
+        wanted = [*self._tools(), *contents.requirements]
+        local: list[Path | str] = [name for name, _ in contents.provided]
+        local += self.local.values()
+        found = missing.find(wanted, shelf, self.pins, metadata.environment(interpreter), local)
+        if interpreter.series < (3, 6):
+            found |= missing.Missing(dict.fromkeys(self._missing_wheels()))
+        if not found and "No matching distribution" in str(error):
+            found = missing.Missing(found.perhaps)
+        searched = Places(contents.links, contents.index)
+        zc_installer.raise_missing(self.buildout, self.section, found, searched, interpreter)
+
+    def _missing_wheels(self) -> Iterator[str]:
+        """Yield the wheels of virtualenv that are neither in the cache nor installed."""
+        for name in VIRTUALENV_WHEELS:
+            egg = self.layout.eggs / egg_name(Path(name))
+            if not (egg.is_dir() or (self.layout.dist / name).exists()):
+                yield name
+
+    def _lay_out(self) -> None:
+        base = self.contents.interpreter
+        if base.series >= (3, 6):
+            lay_out(self.home, base.executable, base.version)
+            return
+        found = self._virtualenv()
+        command = [sys.executable, "-m", "virtualenv", "--quiet", "--no-download"]
+        command += ["--no-pip", "--no-setuptools", "--no-wheel", "--activators", ""]
+        command += ["--python", str(base.executable), str(self.home)]
+        path = os.pathsep.join(map(str, found))
+        run(
+            command,
+            "cannot make a virtual environment",
+            environment=_pip_environment(path),
+            doing=f"Making a sandbox of Python {base.version}",
+        )
+
+    def _virtualenv(self) -> list[Path]:
+        return zc_installer.tool_path(self.buildout, self.section, VIRTUALENV)
+
+    def _tools(self) -> list[str]:
+        """Return what the sandbox has first, as requirements."""
+        names = ["pip", "setuptools", "wheel", *(["packaging"] if "packaging" in self.pins else [])]
+        return [f"{name}=={self.pins[name]}" for name in names]
+
+    def _fetched_tools(self) -> Path:
+        """Bring pip, setuptools and wheel into the cache; return its folder."""
+        for pinned in self._tools():
+            zc_installer.fetch(self.buildout, self.section, pinned)
+        return self.layout.dist
+
+    def _fill(self, scratch: Path) -> None:
+        contents = self.contents
+        for name, version in contents.provided:
+            builds.make_metadata_wheel(scratch, name, version)
+        for source in (*contents.sources, *contents.develop):
+            self._build_source(builds.copy(source, scratch), scratch)
+        self._build_without_setup_requires(scratch)
+        wanted = [*contents.requirements]
+        self._bring_wheels(wanted, scratch)
+        self._install(wanted, [scratch, self.wheels])
+        self._check_pins()
+        for source in contents.develop:
+            self._pip("install", *self._build_options(source, scratch), "--editable", source)
+
+    def _build_source(self, tree: Path, scratch: Path) -> None:
+        without = {canonicalize_name(name) for name in self.contents.without_setup_requires}
+        if without and canonicalize_name(project_name(self.home, tree)) in without:
+            wheel_without_setup_requires(self.home, tree, scratch)
+        else:
+            self._pip("wheel", *self._build_options(tree, scratch), "--wheel-dir", scratch, tree)
+        self._note_local(scratch)
+
+    def _build_without_setup_requires(self, scratch: Path) -> None:
+        for name in self.contents.without_setup_requires:
+            if canonicalize_name(name) not in self.local:
+                with unpacked(self._source(f"{name}=={self._pin(name)}")) as tree:
+                    wheel_without_setup_requires(self.home, tree, scratch)
+        self._note_local(scratch)
+
+    def _source(self, pinned: str) -> Path:
+        return zc_installer.fetch(self.buildout, self.section, pinned, source=True)
+
+    def _note_local(self, scratch: Path) -> None:
+        self.local = {_project(wheel): wheel for wheel in scratch.glob("*.whl")}
+
+    def _pin(self, name: str) -> str:
+        try:
+            return self.pins[canonicalize_name(name)]
+        except KeyError:
+            raise OptionError(self.section, [f"versions: expected a pin of {name}"]) from None
+
+    def _bring_wheels(self, wanted: Sequence[str], scratch: Path) -> None:
+        """Build or download what the requirements need, as wheels, into the cache."""
+        if self.layout.offline:
+            return
+        log.info("Bringing the wheels of %s into %s.", ", ".join(wanted), self.layout.dist)
+        options = [*self._places(scratch), *self._constraints(scratch)]
+        self._pip("wheel", "--wheel-dir", scratch / "brought", *options, *wanted)
+        for wheel in sorted((scratch / "brought").glob("*.whl")):
+            place = self.layout.dist / wheel.name
+            # What was made for this sandbox alone stays out of the shared cache.
+            if not place.exists() and not (scratch / wheel.name).exists():
+                write(place, wheel.read_bytes())
+
+    def _build_options(self, source: Path, scratch: Path) -> list[str | Path]:
+        options: list[str | Path] = ["--no-deps", *self._places(scratch)]
+        # The pinned setuptools is there already, and a second takes ten seconds.
+        if builds.needs_setuptools_alone(source):
+            options.append("--no-build-isolation")
+        return options
+
+    def _places(self, scratch: Path) -> list[str | Path]:
+        """Return where pip may look, for what a build requires as well."""
+        if self.layout.offline:
+            return ["--no-index", "--find-links", self.layout.dist]
+        options: list[str | Path] = ["--find-links", scratch, "--find-links", self.layout.dist]
+        for place in self.contents.links:
+            options += ["--find-links", place]
+        if self.contents.index:
+            options += ["--index-url", self.contents.index]
+        return options
+
+    def _install(self, wanted: Sequence[str], places: Iterable[Path]) -> None:
+        options: list[str | Path] = ["--no-index", "--no-warn-script-location"]
+        for place in places:
+            options += ["--find-links", place]
+        with tempfile.TemporaryDirectory() as folder:
+            self._pip("install", *options, *self._constraints(Path(folder)), *wanted)
+
+    def _constraints(self, folder: Path) -> list[str | Path]:
+        path = folder / "constraints.txt"
+        lines = {name: f"{name}=={version}" for name, version in self.pins.items()}
+        # An index may have a newer project, of somebody else's, by the same name.
+        lines |= {name: f"{name} @ {wheel.as_uri()}" for name, wheel in self.local.items()}
+        path.write_text("\n".join(lines[name] for name in sorted(lines)) + "\n")
+        return ["--constraint", path]
+
+    def _pip(self, *words: str | Path) -> None:
+        """Run the sandbox's pip; before it is there, from its wheel."""
+        (wheel,) = self.wheels.glob(f"pip-{self.pins['pip']}-*.whl")
+        options = ["--disable-pip-version-check", "--no-input"]
+        command = [self.home / "bin" / "python", f"{wheel}/pip", *options, *words]
+        what = {"wheel": "Building and downloading", "install": "Installing"}[str(words[0])]
+        doing = f"{what} for Python {self.contents.interpreter.version}"
+        environment = self._environment()
+        run(command, "pip", environment=environment, reason=_pip_reason, timeout=3600, doing=doing)
+
+    def _environment(self) -> dict[str, str]:
+        return _pip_environment()
+
+    def _check_pins(self) -> None:
+        """Refuse what is installed at a version that no pin states, nor built here."""
+        loose = [
+            f"{name} = {found.version}"
+            for name, found in sorted(scripts.distributions(self.home).items())
+            if name not in self.pins and name not in self.local
+        ]
+        if loose:
+            raise OptionError(
+                self.section, [f"versions: expected pins for all, got none for {', '.join(loose)}"]
+            )
+
+    def _add_paths(self) -> None:
+        lines = [str(path) for path in self.contents.extra_paths]
+        write(site_packages(self.home) / PTH, "\n".join([*lines, ""]).encode())
+
+
+def _tool_pins(buildout: Any) -> dict[str, str]:
+    """Return buildout's own pins of pip and the like, for a current Python."""
+    versions = buildout[buildout["buildout"]["versions"]]
+    return {name: versions[name] for name in ("pip", "setuptools", "wheel") if name in versions}
+
+
+def _pip_environment(python_path: str = "") -> dict[str, str]:
+    """Return our environment, so that pip finds proxies and indexes, less Python's."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    return {**kept, "PYTHONWARNINGS": "ignore", "PYTHONPATH": python_path}
+
+
+def _pip_reason(output: str) -> str:
+    lines = [re.sub(r"^(ERROR|error): ", "", line.strip()) for line in output.splitlines()]
+    for line in lines:
+        if "No matching distribution found" in line:
+            return re.sub(r" \(from .*", "", line)
+    return _conflict(lines) or first_error(output)
+
+
+def _conflict(lines: list[str]) -> str:
+    """Return what pip says of pins that cannot be met together, or at all."""
+    if "The conflict is caused by:" not in lines:
+        return ""
+    start = lines.index("The conflict is caused by:") + 1
+    causes = list(itertools.takewhile(bool, lines[start:]))
+    pins = [re.sub(".* ", "", cause) for cause in causes if "(constraint)" in cause]
+    if missing := [pin for pin in pins if pin.partition("==")[0] in lines[start:]]:
+        return f"No matching distribution found for {', '.join(missing)}"
+    return f"the pins exclude each other: {', '.join(pins)}, but " + ", ".join(
+        cause for cause in causes if "requested" not in cause
+    )
+
+
+def _project(wheel: Path) -> str:
+    return str(canonicalize_name(wheel.name.partition("-")[0]))

@@ -1,0 +1,112 @@
+"""Scripts of a release: small texts that start code of an immutable sandbox."""
+
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.metadata import Distribution, DistributionFinder, MetadataPathFinder
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import pylonyard
+from pylonyard.config import script_headers
+from pylonyard.config.quoting import sh
+from pylonyard.config.script_headers import IN_RELEASE, finding, header, header_of_ours
+from pylonyard.environments import tools as toolbox
+from pylonyard.environments.eggs_venv import PTH, site_packages
+from pylonyard.packages import interpreters
+
+
+def interpreter(python: Path) -> str:
+    return f'#!/bin/sh\nexec {sh(python)} "$@"\n'
+
+
+def console(python: Path, target: str) -> str:
+    """Return a script that calls ``target``, such as ``paste.script.command:run``.
+
+    It is a shell script to the kernel, whose "#!" line takes neither spaces nor
+    long paths, and a Python script to ``python``; valid in Python 2.7 as well.
+    """
+    module, _, function = target.partition(":")
+    return python_script(
+        python,
+        "import sys",
+        f"from {module} import {function.partition('.')[0]}",
+        f"sys.exit({function}())",
+    )
+
+
+def python_script(python: Path, *statements: str) -> str:
+    """Return a script of ``statements`` that ``python`` runs.
+
+    :raises ValueError: if its path has a backslash, which Python would read
+    """
+    return "\n".join([*header(python), *statements, ""])
+
+
+def tool_script(module: str, *arguments: str, names: str = "main", tools: bool = False) -> str:
+    """Return a script of this package's own: ``module.main(arguments)``.
+
+    It runs on buildout's interpreter, and finds this package where it is now, or else in
+    the sandbox's own folder.  Nothing else is on its path but the standard library: what
+    may have been tampered with is not, unless the program brings it, verified.
+
+    :param names: what it imports of the module: ``main``, and what ``arguments`` use
+    :param tools: whether it may :func:`toolbox.bring` what buildout itself runs on
+    """
+    home = Path(sys.executable).parent.parent
+    placed = toolbox.placing(home, toolbox.TOOLS)
+    lines = [
+        *header_of_ours(interpreters.interpreter(), script_headers.ISOLATED),
+        *finding(Path(pylonyard.__file__).parent.parent, IN_RELEASE),
+        *(placed if tools else ()),
+        f"from {module} import {names}",
+        f"sys.exit(main({', '.join(arguments)}))",
+    ]
+    return "\n".join([*lines, ""])
+
+
+def distributions(home: Path) -> dict[str, Distribution]:
+    """Return what is installed in a sandbox of any interpreter, by canonical name."""
+    packages = site_packages(home)
+    pth = packages / PTH
+    lines = pth.read_text(encoding="utf-8").splitlines() if pth.exists() else []
+    paths = [str(packages), *(line for line in lines if line.startswith("/"))]
+    found = MetadataPathFinder.find_distributions(DistributionFinder.Context(path=paths))
+    # The first on the path is the one that an import finds.
+    return {canonicalize_name(d.metadata["Name"]): d for d in reversed(list(found))}
+
+
+@cache
+def installed(home: Path) -> Mapping[str, Distribution]:
+    """Return the distributions of a sandbox that is complete, and so does not change."""
+    return distributions(home)
+
+
+def entry_points(
+    home: Path, requirements: Iterable[str], wanted: Iterable[str] | None = None
+) -> dict[str, str]:
+    """Return the console scripts of ``requirements``: name -> ``module:function``.
+
+    :param wanted: names to choose; all if not given
+    :raises ValueError: if none of ``requirements`` has a wanted script
+    """
+    there = installed(home)
+    names = [canonicalize_name(Requirement(text).name) for text in requirements]
+    found = {
+        point.name: re.sub(r"\s*\[.*\]$", "", point.value)
+        for name in names
+        if name in there
+        for point in there[name].entry_points
+        if point.group == "console_scripts"
+    }
+    if wanted is None:
+        return found
+    if missing := sorted(set(wanted) - set(found)):
+        raise ValueError(
+            f"scripts: expected scripts of the eggs ({', '.join(sorted(found))}), "
+            f"got {', '.join(missing)}"
+        )
+    return {name: found[name] for name in wanted}

@@ -1,0 +1,301 @@
+"""The account of a site: whether a run can go on with it, and who owns what it writes.
+
+It is looked at before anything is made.
+"""
+
+import os
+import shlex
+import shutil
+import stat
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from pylonyard.config.layout import PAGE, Layout
+from pylonyard.packages.interpreters import interpreter
+from pylonyard.system import accounts
+from pylonyard.system.rootfs import SEARCH, WRITE, Account, Folder, Tree, account, bits_of
+from pylonyard.system.subprocesses import PROGRAM_PATH, run
+from pylonyard.system.user_errors import CommandError, UserError
+
+READ = 0o4
+WHAT_RUNS_US = "import sys; sys.exit(sys.version_info < (3, 10))"
+
+
+class Described(Protocol):
+    """What is to be known of a site."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def user(self) -> str: ...
+    @property
+    def environment(self) -> str: ...
+
+
+def account_problem(site: Described) -> str:
+    """Return why a site cannot be run as its account; '' if it can, once that is there."""
+    user, environment = site.user, site.environment
+    if environment != "development" and accounts.is_root(user):
+        return (
+            f"expected an account of the site's own in {environment}, got {user!r}, who is root; "
+            f"name one, as in: user = {site.name}"
+        )
+    return accounts.missing(user) if environment == "development" else ""
+
+
+def on_machine(user: str) -> Account:
+    return account(Tree(Path("/")), user)
+
+
+def may(who: Account, path: Path, bits: int) -> bool:
+    """Tell whether an account may use a path; where that cannot be told, it may."""
+    try:
+        status = path.stat()
+        if "system.posix_acl_access" in os.listxattr(path):
+            return True
+    except OSError:
+        return True
+    folder = Folder(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+    return bits & ~bits_of(who, folder) == 0
+
+
+def closed(who: Account, path: Path) -> Path | None:
+    """Return the first place on the way to ``path`` that is closed to an account, if any is."""
+    with suppress(OSError):
+        path = path.resolve(strict=True)
+    for folder in reversed(path.parents):
+        if not may(who, folder, SEARCH):
+            return folder
+    return None if may(who, path, READ | SEARCH if path.is_dir() else READ) else path
+
+
+def reach_problem(site: Described, needed: list[Path], python: Path | None) -> str:
+    """Return what the account of a site cannot read, and where it should be; '' if nothing.
+
+    :param needed: the sandbox, and the stores that it uses
+    :param python: which interpreter runs the application; None for buildout's own
+    """
+    if accounts.entry(site.user) is None or accounts.is_ours(site.user):
+        return ""
+    who = on_machine(site.user)
+    for place in needed:
+        if (place.exists() or place == needed[0]) and (folder := closed(who, place)):
+            return (
+                f"{site.user} cannot read {folder}, and so nothing of {place}; keep it where "
+                f"every account may read, such as /srv/{site.name}, and make it anew there"
+            )
+    return _interpreter_problem(who, python)
+
+
+def _interpreter_problem(who: Account, python: Path | None) -> str:
+    used = python or interpreter()
+    library = Path(os.__file__).parent
+    for place in [used] if python else [used, library]:
+        if folder := closed(who, place):
+            return (
+                f"{who.name} cannot read {folder}, where {used} is; use another Python: "
+                f"{_other_interpreter(who, python)}"
+            )
+    return ""
+
+
+def _other_interpreter(who: Account, python: Path | None) -> str:
+    """Return how to use one that an account can read, of the same version if one was chosen."""
+    if python is None:
+        return f"{next(usable(who), None) or 'PYTHON'} bootstrap.py"
+    same = shutil.which(python.name, path=PROGRAM_PATH)
+    if same and not closed(who, Path(same)):
+        return f"python = {same} in the application's section"
+    return (
+        f"install {python.name} where every account may read, below /usr/local say, and name it "
+        "as python in the application's section"
+    )
+
+
+def usable(who: Account) -> Iterator[Path]:
+    """Yield interpreters of the machine that an account can use, and that are new enough."""
+    for name in ("python3", *(f"python3.{minor}" for minor in range(20, 9, -1))):
+        found = shutil.which(name, path=PROGRAM_PATH)
+        if found is None or closed(who, Path(found)):
+            continue
+        with suppress(CommandError):
+            run([found, "-I", "-S", "-c", WHAT_RUNS_US], found)
+            yield Path(found)
+
+
+# Who owns what a run, or a site, has to write: told before anything is made.
+#
+# A run is its checkout's owner's.  ``var/log``, ``var/run`` and ``var/data/<site>`` are
+# the site's account's; all else is whose the checkout is.
+
+
+OWN_CHECKOUT = f"use a checkout of its own below /srv: {PAGE}"
+
+
+def written(var: Path, site: str) -> Mapping[Path, int]:
+    """Return the folders that a site writes into, and the modes that they are made with."""
+    return {var / "log": 0o755, var / "run": 0o755, var / "data" / site: 0o750}
+
+
+def data_problem(site: Described, var: Path) -> str:
+    """Return what is in ``var`` that the account of a site could not write; '' if nothing is."""
+    places = list(_unwritten(on_machine(site.user), site.name, var))
+    if not places:
+        return ""
+    found = f"{site.user} cannot write {_counted(places)}"
+    giving = _giving(f"{site.user}:", places, shared=(var / "log", var / "run"))
+    if accounts.is_ours(site.user):
+        return f"{found}; what another account left there is had back with: {giving}"
+    if accounts.entry(site.user) is None:
+        return f"{found}, and is no account of this machine yet; {OWN_CHECKOUT}"
+    return f"{found}; {OWN_CHECKOUT}, or, if it shall go on with these: {giving}"
+
+
+def _unwritten(who: Account, name: str, var: Path) -> Iterator[Path]:
+    folders = written(var, name)
+    for folder in folders:
+        if not folder.is_dir() or is_empty(folder):
+            continue  # what is empty is given to it
+        if not may(who, folder, READ | WRITE):
+            yield folder
+        else:
+            yield from (p for p in _files(folder, name, var) if not may(who, p, READ | 0o2))
+
+
+def _files(folder: Path, name: str, var: Path) -> Iterator[Path]:
+    """Yield what a site has in a folder, links left out."""
+    shared = folder != var / "data" / name
+    names = (f"{name}.log", f"{name}-server.log", f"{name}.lock", f"{name}.wanted")
+    for path in (folder / each for each in names) if shared else _entries(folder):
+        try:
+            mode = path.lstat().st_mode
+        except OSError:
+            continue
+        if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+            yield path
+
+
+def _entries(folder: Path) -> list[Path]:
+    """Return what is in a folder; nothing if we may not look."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def is_empty(folder: Path) -> bool:
+    try:
+        return not os.listdir(folder)
+    except OSError:
+        return False
+
+
+def take_over(folder: Path, owner: tuple[int, int]) -> None:
+    """Give an empty folder to an account.
+
+    :raises OSError: if it is no folder
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        status = os.fstat(descriptor)
+        if status.st_uid != owner[0] and not os.listdir(descriptor):
+            os.fchown(descriptor, *owner)
+    finally:
+        os.close(descriptor)
+
+
+def expect_writable(layout: Layout) -> None:
+    """Check that a run can change what it has to, in its own sandbox.
+
+    :raises UserError: naming all that is another account's, and how to go on
+    """
+    if os.geteuid() == 0:
+        return
+    places = [place for place in _changed(layout) if _is_others(place)]
+    if not places:
+        return
+    owner, us = layout.directory.stat().st_uid, accounts.called(os.geteuid())
+    found = f"{us} cannot write {_counted(places)}"
+    if owner == os.geteuid():
+        # Groups stay: files with secrets have that of a site's account.
+        giving = _giving(us, places, shared=(layout.var,))
+        raise UserError(f"{found}; what another account's run left is had back with: {giving}")
+    raise UserError(f"{found}; run this as the checkout's owner, {accounts.called(owner)}")
+
+
+def _changed(layout: Layout) -> Iterator[Path]:
+    base = layout.directory
+    yield from (base, base / ".installed.cfg", base / ".pylonyard.lock")
+    folders = [layout.parts, layout.bin, layout.releases, base / "develop-eggs"]
+    folders += [base / ".pylonyard", layout.var, layout.var / "secrets", layout.var / "setup"]
+    stores = (layout.cache, layout.eggs)
+    for top in (*folders, *(store for store in stores if store.is_relative_to(base))):
+        yield top
+        inner = _folders(top) if top != layout.var else ()
+        for folder in inner:
+            yield folder
+            if top == layout.eggs:
+                yield from _folders(folder)
+
+
+def _folders(top: Path) -> Iterable[Path]:
+    try:
+        with os.scandir(top) as entries:
+            return sorted(Path(e.path) for e in entries if e.is_dir(follow_symlinks=False))
+    except OSError:
+        return ()
+
+
+def _is_others(place: Path) -> bool:
+    try:
+        return place.lstat().st_uid != os.geteuid() and not os.access(place, os.W_OK)
+    except OSError:
+        return False
+
+
+def _other_owner(directory: Path) -> str:
+    """Return whose a checkout is in which we are root; '' if it is root's, or we are not."""
+    owner = directory.stat().st_uid
+    return accounts.called(owner) if owner and not os.geteuid() else ""
+
+
+def root_warning(directory: Path) -> str:
+    """Return what comes of a run of root's that may be in another's checkout; '' if nothing."""
+    if not (name := _other_owner(directory)):
+        return ""
+    giving = shlex.join(["chown", "-Rh", "--from=root", name, str(directory)])
+    return f"{directory} is {name}'s, who has back what root has made in it with: {giving}"
+
+
+def root_problem(directory: Path) -> str:
+    """Return why root should not make a release in a checkout; '' if it may."""
+    if not (name := _other_owner(directory)):
+        return ""
+    return (
+        f"{directory} is {name}'s, and what root makes in it, {name} could not change any more; "
+        f"run this as {name}, without sudo: only bin/pylonyard activate needs root"
+    )
+
+
+def _counted(places: list[Path]) -> str:
+    """Return what is another's in few words: the command beside it names all of it."""
+    owners = " and ".join(sorted({accounts.called(place.lstat().st_uid) for place in places}))
+    more = f" and {len(places) - 1} more" if len(places) > 1 else ""
+    return f"{places[0]}{more}, of {owners}"
+
+
+def _giving(owner: str, places: list[Path], shared: Collection[Path]) -> str:
+    """Return the command that gives places away.
+
+    :param shared: folders that have what is others' in them, which stays theirs
+    """
+    alone = [place for place in places if place in shared]
+    whole = [place for place in places if place not in shared]
+    commands = [(f"chown -h {owner}", alone), (f"chown -Rh {owner}", whole)]
+    return " && ".join(
+        accounts.by_root(f"{command} {shlex.join(map(str, given))}")
+        for command, given in commands
+        if given
+    )

@@ -1,0 +1,141 @@
+"""What our programs run on: eggs of the wheels that ``profiles/tools.txt`` names.
+
+The programs start without ``site``, so that no ``.pth`` file and no ``sitecustomize``
+runs; what they need of the tools is put on ``sys.path`` here, once it has been seen to
+be what is recorded.  Standard library only.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pylonyard.packages.integrity import Verified
+
+TOOLS = Path(__file__).parents[3] / "profiles" / "tools.txt"
+
+Pins = Mapping[tuple[str, str], set[str]]
+"""Canonical name and version -> the SHA-256 digests that the wheel may have."""
+
+_placed: list[tuple[Path, tuple[Path, ...]]] = []
+
+
+def requirements(path: Path) -> Iterator[tuple[str, str, set[str]]]:
+    """Yield (name, version, SHA-256 digests) for each pin of a requirements file."""
+    logical = path.read_text(encoding="utf-8").replace("\\\n", " ")
+    for line in logical.splitlines():
+        words = line.partition(" #")[0].split()
+        if words and not words[0].startswith("#"):
+            name, _, version = words[0].partition("==")
+            yield name, version, {w.rpartition(":")[2] for w in words[1:]}
+
+
+def place(home: str, *lists: str) -> None:
+    """Remember where this program finds its tools; none of them is touched yet.
+
+    :param home: the sandbox that sees them, in the ``sandboxes`` of a cache
+    :param lists: the requirements files that name their wheels
+    """
+    _placed[:] = [(Path(home), tuple(map(Path, lists)))]
+    # What zc.buildout starts, and writes into scripts.
+    sys.executable = os.path.join(home, "bin", "python")
+
+
+def placing(home: str | Path, *lists: str | Path) -> list[str]:
+    """Return the statements of a script that :func:`place` its tools."""
+    words = ", ".join(repr(str(path)) for path in (home, *lists))
+    return ["from pylonyard.environments import tools", f"tools.place({words})"]
+
+
+def bring(*names: str) -> None:
+    """Put tools on ``sys.path``, or end this process with one line.
+
+    A program that was started with its tools, as a test is, has them already.
+
+    :param names: canonical names of those needed; all if not given
+    """
+    if why := lacking(*names):
+        sys.exit(f"{Path(sys.argv[0]).name}: {why}; run: python3 bootstrap.py")
+
+
+def lacking(*names: str) -> str:
+    """Put tools on ``sys.path``; return why that cannot be, if so.
+
+    :param names: canonical names of those needed; all if not given
+    """
+    from pylonyard.packages.wheels import WheelError
+
+    if python := removed():
+        return f"{python}, which it was made for, was removed"
+    for home, lists in _placed:
+        try:
+            _bring(home, lists, names)
+        except (WheelError, OSError, ValueError) as error:
+            return str(error)
+    _placed.clear()
+    return ""
+
+
+def removed() -> str:
+    """Return the interpreter for which this program was made, if it is no longer there."""
+    for home, _ in _placed:
+        python = home / "bin" / "python"
+        if python.is_symlink() and not python.exists():
+            return os.path.realpath(python)
+    return ""
+
+
+def _bring(home: Path, lists: Iterable[Path], names: Iterable[str]) -> None:
+    from pylonyard.environments import eggs_venv
+    from pylonyard.packages.integrity import Verified
+
+    pins = {(n, version): found for path in lists for n, version, found in requirements(path)}
+    wanted = set(names) or {name for name, _ in pins}
+    verified = Verified(home.parent.parent)
+    for egg in eggs_venv.eggs_of(home):
+        if _pin(egg)[0] in wanted:
+            _check(egg, pins, verified)
+            sys.path.append(str(egg))
+
+
+def _pin(egg: Path) -> tuple[str, str]:
+    name, version = egg.name.split("-")[:2]
+    return re.sub(r"[-_.]+", "-", name).lower(), version
+
+
+def _check(egg: Path, pins: Pins, verified: "Verified") -> None:
+    from pylonyard.packages.wheels import WheelError
+
+    digests = pins.get(_pin(egg), set())
+    if verified.unchanged(egg, digests):
+        return
+    wheel = _wheel_of(egg, digests, verified)
+    if wheel is None:
+        raise WheelError(
+            f"{egg}: expected its wheel in {verified.cache}/dist, with a SHA-256 that is "
+            "recorded, got none"
+        )
+    verified.install(wheel, egg.parent, digests)
+
+
+def _wheel_of(egg: Path, digests: Collection[str], verified: "Verified") -> Path | None:
+    """Return the wheel that an egg was made of, if the cache has it, or else one that fits."""
+    from pylonyard.packages.wheels import fits, sha256
+
+    found = verified.cache.glob(f"dist/{'-'.join(egg.name.split('-')[:2])}-*.whl")
+    recorded = {wheel: digest for wheel in sorted(found) if (digest := sha256(wheel)) in digests}
+    noted = [wheel for wheel, digest in recorded.items() if verified.has(egg, digest)]
+    return next(iter([*noted, *filter(fits, recorded)]), None)
+
+
+# The last that makes environments of Python 2.7, and what it needs to run.
+VIRTUALENV_WHEELS = (
+    "virtualenv-20.21.1-py3-none-any.whl",
+    "distlib-0.3.9-py2.py3-none-any.whl",
+    "filelock-3.12.4-py3-none-any.whl",
+    "platformdirs-3.11.0-py3-none-any.whl",
+)
+VIRTUALENV = tuple("==".join(name.split("-")[:2]) for name in VIRTUALENV_WHEELS)

@@ -1,0 +1,1 @@
+"""Distributions: index, download, build, install, and what they hold, verified."""

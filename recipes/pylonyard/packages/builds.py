@@ -1,0 +1,319 @@
+"""Source trees and source archives, built as wheels.
+
+``sources`` are built as wheels and copied: what is served does not change with
+the checkout.  ``develop`` projects are built as editable wheels (PEP 660), so
+flat and ``src`` layouts both work, and an edit shows at once.
+"""
+
+import base64
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from pylonyard.packages import wheels
+from pylonyard.packages.integrity import Verified
+from pylonyard.packages.wheels import WheelError
+from pylonyard.system import atomic, progress
+from pylonyard.system.subprocesses import last_line, run
+from pylonyard.system.user_errors import CommandError
+
+_DESCRIPTIONS = ("pyproject.toml", "setup.py", "setup.cfg", "MANIFEST.in")
+_NOT_SOURCE = {"__pycache__", "build", "dist", "node_modules"}
+
+
+def build(source: Path, store: Path, *, editable: bool) -> Path:
+    """Return the folder in ``store`` that holds the built project ``source``.
+
+    One that is kept, but may have changed since, is compared with what its source gives.
+
+    :raises CommandError: if there is no project, or it cannot be built
+    :raises RefusedError: naming a file of the kept one that differs; a good one is in its place
+    """
+    if not any((source / name).is_file() for name in _DESCRIPTIONS[:2]):
+        raise CommandError(f"cannot build {source}", "no pyproject.toml and no setup.py there")
+    held = digest(source, editable=editable)
+    place, verified = store / f"{source.name}-{held}", Verified(store.parent)
+    if verified.unchanged(place, {held}):
+        return place
+    if place.is_dir():
+        with tempfile.TemporaryDirectory() as scratch:
+            wheel = _wheel(source, Path(scratch), editable)
+            verified.verify(wheel, place, {wheels.sha256(wheel)})
+    else:
+        _make(source, place, editable)
+    verified.note(place, held)
+    return place
+
+
+def _make(source: Path, place: Path, editable: bool) -> None:
+    with atomic.draft(place.parent) as folder:
+        draft = folder / place.name
+        try:
+            wheels.unpack(_wheel(source, folder, editable), draft)
+        except WheelError as error:
+            raise CommandError(f"cannot build {source}", str(error)) from error
+        wheels.publish(draft, place)
+
+
+def digest(source: Path, *, editable: bool) -> str:
+    """Return a name for all that decides what building ``source`` gives."""
+    held = hashlib.sha256(repr((sys.version_info[:2], editable)).encode())
+    if editable:
+        held.update(repr((os.fspath(source), sorted(_packages(source)))).encode())
+        files: Iterable[Path] = (source / name for name in _DESCRIPTIONS)
+    else:
+        files = _source_files(source)
+    for path in files:
+        if path.is_file():
+            held.update(f"\0{path.relative_to(source)}\0{path.stat().st_mode & 0o111}\0".encode())
+            held.update(path.read_bytes())
+    return held.hexdigest()[:20]
+
+
+def _packages(source: Path) -> Iterable[str]:
+    for folder in (source, source / "src"):
+        if folder.is_dir():
+            yield from (
+                entry.name
+                for entry in folder.iterdir()
+                if entry.is_dir() and (entry / "__init__.py").exists()
+            )
+
+
+def _source_files(source: Path) -> Iterable[Path]:
+    for folder, folders, names in os.walk(source):
+        folders[:] = sorted(f for f in folders if _is_source(f))
+        yield from (Path(folder, name) for name in sorted(names) if not name.endswith(".pyc"))
+
+
+def _is_source(folder: str) -> bool:
+    return not (folder in _NOT_SOURCE or folder.startswith(".") or folder.endswith(".egg-info"))
+
+
+def _wheel(source: Path, scratch: Path, editable: bool) -> Path:
+    """Build ``source`` and return the wheel, made below ``scratch``."""
+    from pyproject_hooks import BackendUnavailable, BuildBackendHookCaller, HookMissing
+
+    if not editable:
+        # Backends write into the tree that they build, and it is not ours.
+        source = copy(source, scratch)
+    backend = _build_system(source)
+    hooks = BuildBackendHookCaller(
+        os.fspath(source),
+        backend.get("build-backend", "setuptools.build_meta:__legacy__"),
+        backend.get("backend-path"),
+        runner=_quietly,
+        python_executable=sys.executable,
+    )
+    try:
+        with warnings.catch_warnings():
+            # The backend's advice to the project's authors, pages of it.
+            warnings.simplefilter("ignore")
+            hook = hooks.build_editable if editable else hooks.build_wheel
+            with progress.of(f"Building {source.name.removeprefix('source-')}"):
+                return scratch / hook(os.fspath(scratch))
+    except BackendUnavailable as error:
+        backends = ", ".join(backend.get("requires", []))
+        raise CommandError(
+            f"cannot build {source}",
+            f"its build backend is not among buildout's tools: {backends}",
+            "build a wheel of it, and name its folder in find-links",
+        ) from error
+    except HookMissing as error:
+        raise CommandError(
+            f"cannot build {source}",
+            f"its build backend has no {error.hook_name}",
+            "name it in sources, not in develop",
+        ) from error
+    except subprocess.CalledProcessError as error:
+        raise CommandError(f"cannot build {source}", last_line(error.output)) from error
+
+
+def copy(source: Path, scratch: Path) -> Path:
+    """Return a copy of the tree ``source`` below ``scratch``, what was built left out."""
+    return shutil.copytree(
+        source,
+        scratch / f"source-{source.name}",
+        ignore=lambda folder, names: [
+            n for n in names if os.path.isdir(os.path.join(folder, n)) and not _is_source(n)
+        ],
+    )
+
+
+def needs_setuptools_alone(source: Path) -> bool:
+    """Tell whether building ``source`` takes setuptools and wheel, and nothing else."""
+    needed = _build_system(source).get("requires", [])
+    return {canonicalize_name(Requirement(text).name) for text in needed} <= {"setuptools", "wheel"}
+
+
+def _build_system(source: Path) -> dict[str, Any]:
+    description = source / "pyproject.toml"
+    if not description.is_file():
+        return {}
+    try:
+        import tomllib
+    except ModuleNotFoundError:  # Python 3.10
+        from pip._vendor import tomli as tomllib  # type: ignore[no-redef]
+    with description.open("rb") as stream:
+        try:
+            system: dict[str, Any] = tomllib.load(stream).get("build-system", {})
+        except ValueError as error:
+            raise CommandError(f"cannot build {source}", f"pyproject.toml: {error}") from error
+    return system
+
+
+def _quietly(
+    cmd: Sequence[str], cwd: str | None = None, extra_environ: Mapping[str, str] | None = None
+) -> None:
+    subprocess.run(
+        cmd,
+        cwd=cwd,
+        env={**os.environ, **(extra_environ or {})},
+        check=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+# Source distributions whose ``setup_requires`` names what no index has any more.
+#
+# Such a requirement is fetched before anything is built, even if the build can do
+# without; so ``setup.py`` is run with the keyword taken away.
+
+
+# Valid in every Python since 2.7; setup.py is read as Python itself would.
+_SETUP = """
+import os, sys
+import setuptools
+import distutils.core
+def without_requirements(given):
+    def setup(**keywords):
+        keywords.pop('setup_requires', None)
+        return given(**keywords)
+    return setup
+setuptools.setup = without_requirements(setuptools.setup)
+distutils.core.setup = without_requirements(distutils.core.setup)
+sys.argv[0] = 'setup.py'
+sys.path.insert(0, os.getcwd())
+with open('setup.py', 'rb') as stream:
+    code = compile(stream.read(), 'setup.py', 'exec')
+exec(code, {'__name__': '__main__', '__file__': 'setup.py'})
+"""
+
+
+def project_name(home: Path, tree: Path) -> str:
+    """Return what the ``setup.py`` of ``tree`` calls its project, if there is one.
+
+    :raises CommandError: if it does not run
+    """
+    if not (tree / "setup.py").is_file():
+        return ""
+    return last_line(_run_setup(home, tree, "-q", "--name"))
+
+
+def wheel_without_setup_requires(home: Path, tree: Path, folder: Path) -> Path:
+    """Build the source tree ``tree`` in the sandbox ``home``; return the wheel, in ``folder``.
+
+    :raises CommandError: if it does not build
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        _run_setup(home, tree, "-q", "bdist_wheel", "-d", scratch)
+        (wheel,) = Path(scratch).glob("*.whl")
+        return Path(shutil.move(wheel, folder / wheel.name))
+
+
+def _run_setup(home: Path, tree: Path, *words: str) -> str:
+    python = home / "bin" / "python"
+    return run([python, "-c", _SETUP, *words], f"cannot build {tree.name}", directory=tree)
+
+
+@contextmanager
+def unpacked(sdist: Path) -> Iterator[Path]:
+    """Give the source tree of a source distribution, until the context ends.
+
+    :raises CommandError: if it is none
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        tree = unpack(sdist, Path(scratch))
+        if not (tree / "setup.py").is_file():
+            raise CommandError(f"cannot unpack {sdist}", "it has no setup.py")
+        yield tree
+
+
+# Wheels that hold metadata only: for what the standard library has taken over.
+#
+# A distribution that is no longer to be had, such as ``elementtree``, may still be
+# required by an old one, though Python brings its modules.  An empty distribution
+# of that name satisfies the requirement.
+
+
+def make_metadata_wheel(folder: Path, name: str, version: str) -> Path:
+    """Write a wheel of the distribution ``name`` that installs no module."""
+    stem = f"{name.replace('-', '_')}-{version}"
+    info = f"{stem}.dist-info"
+    files = {
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        "Summary: Provided by the standard library\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: pylonyard\nRoot-Is-Purelib: true\n"
+        "Tag: py2-none-any\nTag: py3-none-any\n",
+        f"{info}/top_level.txt": "\n",
+    }
+    record = "".join(f"{path},{_digest(text)},{len(text)}\n" for path, text in files.items())
+    wheel = folder / f"{stem}-py2.py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for path, text in {**files, f"{info}/RECORD": f"{record}{info}/RECORD,,\n"}.items():
+            archive.writestr(zipfile.ZipInfo(path), text)
+    return wheel
+
+
+def _digest(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return "sha256=" + base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+# Source archives, unpacked so that nothing is written elsewhere.
+
+
+def unpack(archive: Path, folder: Path) -> Path:
+    """Unpack a tar or zip file that holds one folder; return that.
+
+    :raises CommandError: if it is not such an archive, or would write elsewhere
+    """
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as packed:
+                packed.extractall(folder)
+        else:
+            _unpack_tar(archive, folder)
+        (tree,) = [path for path in folder.iterdir() if path.is_dir()]
+    except (OSError, ValueError, tarfile.TarError) as error:
+        raise CommandError(f"cannot unpack {archive}", str(error)) from error
+    return tree
+
+
+def _unpack_tar(archive: Path, folder: Path) -> None:
+    with tarfile.open(archive) as packed:
+        members = packed.getmembers()
+        for member in members:
+            if member.name.startswith("/") or ".." in Path(member.name).parts:
+                raise tarfile.TarError(f"{member.name} would be written outside")
+        if hasattr(tarfile, "data_filter"):
+            packed.extractall(folder, filter="data")
+        else:
+            # Python 3.11.2, which is Debian 12's: a link might lead elsewhere.
+            plain = [member for member in members if member.isfile() or member.isdir()]
+            packed.extractall(folder, plain)

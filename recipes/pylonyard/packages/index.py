@@ -1,0 +1,144 @@
+"""What an index, and the places of ``find-links``, offer of a project: files and digests."""
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urldefrag, urljoin, urlparse
+
+import zc.buildout.easy_install
+from zc.buildout._package_index import DistutilsError
+
+from pylonyard.system.user_errors import CommandError
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A file that can be had."""
+
+    url: str
+    """With a scheme; or a path of this machine."""
+    sha256: str | None = None
+
+    @property
+    def name(self) -> str:
+        return unquote(urlparse(self.url).path).rpartition("/")[2]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where distributions are looked for, in order."""
+
+    links: tuple[str, ...] = ()
+    """Folders, or pages that link to files."""
+    index: str | None = None
+    """Default: zc.buildout's own."""
+    hosts: tuple[str, ...] = ("*",)
+    """Patterns of the hosts that may be asked."""
+
+    @classmethod
+    def of(
+        cls,
+        buildout: Mapping[str, Any],
+        links: Sequence[str] | None = None,
+        index: str | None = None,
+    ) -> "Places":
+        """Return where a section of a buildout looks.
+
+        :param links: the section's own; the buildout's if it has none
+        """
+        base = buildout["buildout"]
+        return cls(
+            tuple(links or (base.get("find-links") or "").split()),
+            index or base.get("index") or None,
+            tuple((base.get("allow-hosts") or "*").split()),
+        )
+
+    def offers(self, project: str) -> Iterator[Offer]:
+        """Yield the files of a project of a canonical name; links have all of theirs."""
+        for place in self.links:
+            yield from _listed(self._client, place)
+        yield from _listed(self._client, urljoin(self._client.index_url, f"{project}/"))
+
+    @property
+    def _client(self) -> Any:
+        """Return zc.buildout's client, which knows proxies, passwords and allowed hosts."""
+        return zc.buildout.easy_install._get_index(self.index or None, (), self.hosts)
+
+    def download(self, offer: Offer, folder: Path) -> Path:
+        """Bring a file into ``folder``.
+
+        :raises CommandError: if it cannot be had
+        """
+        target = folder / offer.name
+        try:
+            with open(target, "wb") as stream:
+                for block in _blocks(self._client, offer.url):
+                    stream.write(block)
+        except (OSError, DistutilsError) as error:
+            reason = " ".join(str(error).split())
+            raise CommandError(f"cannot have {offer.name}", reason) from error
+        return target
+
+
+def find(places: Places, project: str, name: str) -> Offer | None:
+    """Return the first offer of a file called ``name``."""
+    return next((offer for offer in places.offers(project) if offer.name == name), None)
+
+
+def digests(offers: Sequence[Offer]) -> dict[str, str]:
+    """Return the SHA-256 of each file that comes with one: the name -> digest."""
+    return {offer.name: offer.sha256 for offer in offers if offer.sha256}
+
+
+def _listed(client: Any, place: str) -> Iterator[Offer]:
+    folder = Path(place.removeprefix("file://"))
+    if folder.is_dir() and not (folder / "index.html").exists():
+        yield from (Offer(os.fspath(path)) for path in sorted(folder.iterdir()))
+        return
+    if folder.is_dir():
+        place = (folder / "index.html").resolve().as_uri()
+    page = _page(client, place)
+    for url in page:
+        whole, fragment = urldefrag(urljoin(place, url))
+        stated = re.fullmatch(r"sha256=([0-9a-f]{64})", fragment)
+        yield Offer(whole, stated[1] if stated else None)
+
+
+def _page(client: Any, url: str) -> list[str]:
+    """Return the links of a page; none if there is no such page."""
+    if not urlparse(url).scheme or not client.url_ok(url):
+        return []
+    try:
+        with client.open_url(url) as answer:
+            if getattr(answer, "code", 200) not in (200, None):
+                return []
+            content = answer.read()
+    except (OSError, DistutilsError) as error:
+        raise CommandError(f"cannot read {url}", " ".join(str(error).split())) from error
+    parser = _Links()
+    parser.feed(content if isinstance(content, str) else content.decode("utf-8", "replace"))
+    return parser.found
+
+
+class _Links(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [value for name, value in attrs if (tag, name) == ("a", "href") and value]
+
+
+def _blocks(client: Any, url: str) -> Iterator[bytes]:
+    if not urlparse(url).scheme:
+        yield Path(url).read_bytes()
+        return
+    with client.open_url(url) as answer:
+        if getattr(answer, "code", 200) not in (200, None):
+            raise OSError(f"{url}: status {answer.code}")
+        while block := answer.read(1 << 16):
+            yield block

@@ -1,0 +1,280 @@
+"""Eggs that hold what a wheel of a known SHA-256 holds, and nothing else.
+
+An egg is compared with its wheel once, file by file, and its bytecode compiled
+anew, since that is what Python runs.  A signature of the whole tree is kept then,
+so that looking again takes a ``stat`` a file.  The signatures stand in the cache,
+in a file that only the account can have written for which they count.
+
+Standard library only: ``bin/buildout`` asks this before it imports anything else.
+"""
+
+import hashlib
+import json
+import marshal
+import os
+import re
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+
+from pylonyard.packages import wheels
+from pylonyard.packages.wheels import WheelError, egg_name, sha256
+from pylonyard.system import atomic
+from pylonyard.system.inputs import signature
+
+
+class RefusedError(WheelError):
+    """A file is not what was recorded of it; it has been set aside, if it could be."""
+
+    def __init__(self, path: Path, expected: str, got: str, aside: Path | None) -> None:
+        kept = f"set aside as {aside}" if aside else "it stays, as we may not move it"
+        super().__init__(f"{path}: expected {expected}, got {got}; {kept}")
+        self.path = path
+        self.aside = aside
+
+
+def set_aside(path: Path, cache: Path) -> Path | None:
+    """Move ``path`` where nothing looks for it, but a person can; return that place.
+
+    None if it has to stay, as in a cache that we may only read.
+    """
+    refused = cache / "refused"
+    if not can_set_aside(path, cache):
+        return None
+    refused.mkdir(parents=True, exist_ok=True)
+    place = refused / f"{path.name}.{time.strftime('%Y%m%dT%H%M%S')}.{os.getpid()}"
+    number = 0
+    while place.exists():
+        number += 1
+        place = place.with_name(f"{place.name}.{number}")
+    path.rename(place)
+    return place
+
+
+def can_set_aside(path: Path, cache: Path) -> bool:
+    return os.access(path.parent, os.W_OK) and os.access(cache, os.W_OK)
+
+
+def check_file(path: Path, digests: Collection[str], cache: Path) -> str:
+    """Return the SHA-256 of a file, which has to be one of ``digests``.
+
+    :raises RefusedError: if it is not; the file has been set aside
+    """
+    digest = sha256(path)
+    if digest not in digests:
+        wanted = " or ".join(sorted(digests)) if len(digests) < 3 else "one of those recorded"
+        raise RefusedError(path, f"SHA-256 {wanted}", digest, set_aside(path, cache))
+    return digest
+
+
+def difference(wheel: Path, egg: Path) -> tuple[Path, str, str] | None:
+    """Return the first file of ``egg`` that ``wheel`` has otherwise: file, expected, got."""
+    expected: set[Path] = set()
+    with zipfile.ZipFile(wheel) as archive:
+        for item in archive.infolist():
+            if item.is_dir():
+                continue
+            path = egg / wheels.place(item.filename)
+            expected.add(path)
+            if not path.is_file() or path.is_symlink():
+                return path, f"a file of {wheel.name}", "none"
+            if path.read_bytes() != archive.read(item):
+                return path, f"what {wheel.name} holds", "other content"
+    for path in _files(egg):
+        if path not in expected and not _is_bytecode(path, expected):
+            return path, f"a file of {wheel.name}", "one that it lacks"
+    return None
+
+
+def _files(tree: Path) -> Iterable[Path]:
+    for folder, folders, names in os.walk(tree):
+        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+        yield from (Path(folder, name) for name in sorted([*names, *links]))
+
+
+BYTECODE = re.compile(r".+\.pyc(\.\d+)?")
+"""Bytecode; with a number, what Python was writing, and will never read."""
+
+
+def _is_bytecode(path: Path, sources: Collection[Path]) -> bool:
+    """Tell whether a file is what Python compiled of a source, beside it."""
+    named = BYTECODE.fullmatch(path.name)
+    if path.parent.name != "__pycache__" or not named or path.is_symlink():
+        return False
+    return path.parent.parent / (path.name.partition(".")[0] + ".py") in sources
+
+
+def check_bytecode(egg: Path) -> None:
+    """Check that the bytecode of an egg, which we cannot replace, is that of its sources.
+
+    :raises WheelError: naming the first file that is not
+    """
+    for path in sorted(egg.rglob("__pycache__/*.pyc")):
+        source = path.parent.parent / (path.name.partition(".")[0] + ".py")
+        if not path.name.endswith(f".{sys.implementation.cache_tag}.pyc"):
+            continue  # Another interpreter's; this one never reads it.
+        try:
+            held = marshal.loads(path.read_bytes()[16:])
+            is_same = bool(held == compile(source.read_bytes(), held.co_filename, "exec"))
+        except Exception as error:
+            raise WheelError(f"{path}: expected bytecode, got none: {error}") from error
+        if not is_same:
+            raise WheelError(f"{path}: expected the bytecode of {source.name}, got other")
+
+
+class Verified:
+    """The eggs that were found to be what a wheel holds, and have not changed since."""
+
+    def __init__(self, cache: Path) -> None:
+        self.cache = cache
+        self._files = [cache / "verified" / f"{os.geteuid()}.json", _own_file(cache)]
+        self._known = self._read()
+
+    def unchanged(self, egg: Path, digests: Collection[str]) -> bool:
+        """Tell whether ``egg`` is as it was when found equal to a wheel of ``digests``."""
+        entry = self._known.get(os.fspath(egg))
+        if entry is None or entry["wheel"] not in digests:
+            return False
+        try:
+            return entry["signature"] == signature(egg)
+        except OSError:
+            return False
+
+    def install(self, wheel: Path, eggs: Path, digests: Collection[str]) -> Path:
+        """Return the egg of ``wheel`` in ``eggs``; installed, or verified, if need be.
+
+        An egg that differs is set aside, and a good one put in its place for the
+        releases that use it.
+
+        :param digests: the SHA-256 digests that the wheel may have
+        :raises RefusedError: naming the wheel or the egg's file that is not as it should be
+        :raises WheelError: if the wheel is damaged
+        """
+        return self.install_all({wheel: digests}, eggs)[0]
+
+    def install_all(self, wanted: Mapping[Path, Collection[str]], eggs: Path) -> list[Path]:
+        """Return the eggs of wheels in ``eggs``, as :meth:`install` does for each.
+
+        :param wanted: for each wheel the SHA-256 digests that it may have
+        """
+        made = {wheel: eggs / egg_name(wheel) for wheel in wanted}
+        new = [wheel for wheel, egg in made.items() if not os.path.lexists(egg)]
+        ours = self._install_new({wheel: wanted[wheel] for wheel in new}, eggs) if new else ()
+        for wheel, egg in made.items():
+            if wheel not in ours and not self.unchanged(egg, wanted[wheel]):
+                self.verify(wheel, egg, wanted[wheel])
+        return list(made.values())
+
+    def _install_new(self, wanted: Mapping[Path, Collection[str]], eggs: Path) -> Collection[Path]:
+        digests = {wheel: check_file(wheel, wanted[wheel], self.cache) for wheel in wanted}
+        ours = wheels.install_all({wheel: {digest} for wheel, digest in digests.items()}, eggs)
+        made = {eggs / egg_name(wheel): digests[wheel] for wheel in ours}
+        self._note({egg: (digest, signature(egg)) for egg, digest in made.items()})
+        return ours
+
+    def verify(self, wheel: Path, egg: Path, digests: Collection[str]) -> None:
+        """Check that ``egg`` holds what ``wheel`` does; its bytecode is made anew.
+
+        :raises RefusedError: naming a file that differs; a good egg is in its place
+        """
+        digest = check_file(wheel, digests, self.cache)
+        self._compare(wheel, egg)
+        if os.access(egg, os.W_OK):
+            wheels.make_anew(egg)
+        else:
+            check_bytecode(egg)
+        self.note(egg, digest)
+
+    def _compare(self, wheel: Path, egg: Path) -> None:
+        try:
+            found = difference(wheel, egg)
+        except (OSError, zipfile.BadZipFile, ValueError) as error:
+            raise WheelError(f"{wheel}: cannot compare it with {egg}: {error}") from error
+        if found is None:
+            return
+        if not can_set_aside(egg, self.cache):
+            raise RefusedError(*found, None)
+        with atomic.draft(egg.parent) as folder:
+            draft = folder / egg.name
+            wheels.unpack(wheel, draft)
+            aside = set_aside(egg, self.cache)
+            wheels.publish(draft, egg)
+        self.note(egg, sha256(wheel))
+        raise RefusedError(*found, aside)
+
+    def has(self, tree: Path, digest: str) -> bool:
+        """Tell whether ``tree`` was noted as that which ``digest`` stands for."""
+        return self._known.get(os.fspath(tree), {}).get("wheel") == digest
+
+    def is_built(self, path: Path, source: str) -> bool:
+        """Tell whether ``path`` is the file that was built here of ``source``, a SHA-256.
+
+        :raises RefusedError: if it was, and is no more; it has been set aside
+        """
+        entry = self._known.get(os.fspath(path))
+        if entry is None or entry["wheel"] != source:
+            return False
+        return bool(check_file(path, {entry["signature"]}, self.cache))
+
+    def note_built(self, path: Path, source: str) -> None:
+        """Remember that the file ``path``, as it is now, was built here of ``source``."""
+        self._note({path: (source, sha256(path))})
+
+    def note(self, tree: Path, digest: str) -> None:
+        """Remember that ``tree``, as it is now, holds what ``digest`` stands for."""
+        self._note({tree: (digest, signature(tree))})
+
+    def _note(self, states: Mapping[Path, tuple[str, str]]) -> None:
+        new = {os.fspath(path): {"wheel": d, "signature": s} for path, (d, s) in states.items()}
+        # Another run may have noted something in the meantime.
+        self._known = {**self._read(), **new}
+        for file in self._files:
+            try:
+                _write(file, json.dumps(self._known))
+                return
+            except OSError as error:
+                # Of a cache that it only reads, an account takes notes at home, if at all.
+                if error.errno not in atomic.UNWRITABLE or os.access(file.parent, os.W_OK):
+                    raise
+
+    def _read(self) -> dict[str, dict[str, str]]:
+        """Return what is known; nothing if somebody else might have written it."""
+        known: dict[str, dict[str, str]] = {}
+        for file in reversed(self._files):
+            known |= _read(file)
+        return known
+
+
+def _own_file(cache: Path) -> Path:
+    """Return where an account keeps what it knows of a cache that it cannot write."""
+    digest = hashlib.sha256(os.fsencode(cache)).hexdigest()[:20]
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(home, "pylonyard", f"verified-{os.geteuid()}-{digest}.json")
+
+
+def _write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, draft = tempfile.mkstemp(prefix=".draft-", dir=file.parent)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        os.replace(draft, file)
+    except BaseException:
+        os.unlink(draft)
+        raise
+
+
+def _read(file: Path) -> dict[str, dict[str, str]]:
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with open(descriptor, encoding="utf-8") as stream:
+            status = os.fstat(stream.fileno())
+            if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+                return {}
+            known = json.load(stream)
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}

@@ -1,0 +1,88 @@
+"""Interpreters other than buildout's own: found, and asked what they are."""
+
+import json
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from pylonyard.system import inputs
+from pylonyard.system.subprocesses import PROGRAM_PATH, clean_environment, run
+from pylonyard.system.user_errors import CommandError
+
+# Valid in every Python since 2.7.
+_DESCRIBE = """
+import json, os, sys, sysconfig
+base = getattr(sys, '_base_executable', None) or sys.executable
+if hasattr(sys, 'real_prefix'):
+    base = os.path.join(sys.real_prefix, 'bin', 'python%d.%d' % sys.version_info[:2])
+print(json.dumps({
+    'executable': os.path.realpath(base),
+    'version': list(sys.version_info[:3]),
+    'abi': sysconfig.get_config_var('SOABI') or '',
+}))
+"""
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """A Python of this machine, outside any virtual environment."""
+
+    executable: Path
+    version: tuple[int, int, int]
+    abi: str
+
+    @property
+    def series(self) -> tuple[int, int]:
+        """What decides which distributions serve it, such as (2, 7)."""
+        return self.version[:2]
+
+    def __str__(self) -> str:
+        return "Python {}.{}.{}".format(*self.version)
+
+
+def find(command: str) -> Interpreter:
+    """Return the interpreter that ``command`` names: a path, or a program.
+
+    A program is looked for on the PATH, then among the interpreters of pyenv,
+    whose own commands refuse to run a version that is not switched on.
+
+    :raises ValueError: if there is none, or it does not run
+    """
+    for candidate in _candidates(command):
+        try:
+            return describe(candidate)
+        except CommandError:
+            continue
+    raise ValueError(
+        f"expected an interpreter of this machine, got {command!r}; install it, or name its path"
+    )
+
+
+def describe(executable: Path) -> Interpreter:
+    """Ask ``executable`` what it is.
+
+    :raises pylonyard.system.user_errors.CommandError: if it does not run
+    """
+    environment = clean_environment({"HOME": os.environ.get("HOME", "/")})
+    output = run([executable, "-c", _DESCRIBE], str(executable), environment=environment)
+    answer = json.loads(output.splitlines()[-1])
+    major, minor, micro = answer["version"]
+    return Interpreter(Path(answer["executable"]), (major, minor, micro), answer["abi"])
+
+
+def _candidates(command: str) -> list[Path]:
+    if "/" in command:
+        path = Path(command).expanduser()
+        return [path] if path.is_file() else []
+    inputs.asked("PATH", "PYENV_ROOT")
+    on_path = shutil.which(command, path=os.environ.get("PATH", PROGRAM_PATH))
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    own = sorted(pyenv.glob(f"versions/*/bin/{command}"), reverse=True)
+    return [*([Path(on_path)] if on_path else []), *own]
+
+
+def interpreter() -> Path:
+    """Return the real interpreter that runs us, outside any virtual environment."""
+    return Path(os.path.realpath(getattr(sys, "_base_executable", sys.executable)))

@@ -1,0 +1,1 @@
+"""Lock files (PEP 751), and the verified files that they name."""

@@ -1,0 +1,257 @@
+"""Files that a lock names: brought if need be, always verified; the eggs that are made of them."""
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import Distribution
+from pathlib import Path
+
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+from packaging.tags import Tag, sys_tags
+from packaging.utils import canonicalize_name
+
+from pylonyard.config.layout import Layout
+from pylonyard.packages import downloads, index, interpreters, metadata
+from pylonyard.packages.index import Places
+from pylonyard.packages.integrity import Verified, check_file
+from pylonyard.packages.interpreters import Interpreter, describe
+from pylonyard.packages.lock.pylock import Lock, Locked
+from pylonyard.packages.metadata import described, follow, name_of
+from pylonyard.packages.missing import Missing, is_pinned, options
+from pylonyard.packages.mod_wsgi_sources import PROJECT
+from pylonyard.packages.wheels import WheelError, egg_name
+from pylonyard.system import atomic, progress
+from pylonyard.system.user_errors import CommandError, OptionError
+
+
+@dataclass(frozen=True)
+class Target:
+    """An interpreter, as far as it decides which files of a lock it uses."""
+
+    environment: Mapping[str, str]
+    """What markers are about, as ``python_version``."""
+    tags: Mapping[Tag, int]
+    """Of the wheels that it can use, with their ranks."""
+    from_source: frozenset[str] = frozenset()
+    """Canonical names of what is built here, though there may be wheels."""
+    eggs: Path | None = None
+    """The egg directory, for the interpreter whose eggs are there."""
+
+    @classmethod
+    def of(cls, interpreter: Interpreter, from_source: Iterable[str] = ()) -> "Target":
+        names = frozenset(str(canonicalize_name(name)) for name in from_source)
+        return cls(metadata.environment(interpreter), metadata.supported(interpreter), names)
+
+    def files(self, lock: Lock) -> Iterator[tuple[Locked, str]]:
+        """Yield each distribution that a lock has for this interpreter, and what file is used.
+
+        The source of mod_wsgi is one of them.
+        """
+        for package in lock.packages_for(self.environment):
+            wheel = package.wheel_for(self.tags)
+            if wheel:
+                yield package, wheel
+            if package.sdist and (not wheel or package.name in self.from_source):
+                yield package, package.sdist[0]
+
+    def is_installed(self, file: str) -> bool:
+        if self.eggs is None or not file.endswith(".whl"):
+            return False
+        return (self.eggs / egg_name(Path(file))).is_dir()
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of a lock, for one section of a buildout."""
+
+    section: str
+    lock: Lock
+    layout: Layout
+    places: Places
+    interpreter: Interpreter | None = None
+    """Which runs the application, if it is not buildout's own."""
+    from_source: tuple[str, ...] = ()
+    module: Callable[[], str | None] = lambda: None
+    """Which source archive of mod_wsgi another part will want, if it will."""
+
+    def get(self, package: Locked, name: str, target: Target | None = None) -> Path:
+        """Return the file ``name`` of ``package`` in the download cache.
+
+        :param target: who else's files are brought along, if this one has to be
+        :raises OptionError: naming it, if it cannot be had or is not what was locked
+        """
+        digests = {package.files[name]}
+        place = self.layout.dist / name
+        if target and not place.exists():
+            self._get_all(target)
+        try:
+            if not place.exists():
+                self._bring(package, name, digests)
+            check_file(place, digests, self.layout.cache)
+        except (CommandError, WheelError) as error:
+            raise OptionError(self.section, [f"lock: {error}"]) from error
+        return place
+
+    def _get_all(self, target: Target) -> None:
+        """Bring what the cache lacks of the files for ``target``, several at once.
+
+        What cannot be had is told when it is wanted, if it ever is.
+        """
+        if self.layout.offline:
+            return
+        lacking = [
+            (package, file)
+            for package, file in self._wanted_by(target)
+            if not (self.layout.dist / file).exists()
+        ]
+        brought = downloads.at_once(lambda each: self.get(*each), lacking)
+        doing = progress.of("Downloading", len(lacking), unit="files")
+        with contextlib.suppress(OptionError), doing as step:
+            for (_, file), _ in brought:
+                step.at(step.done + 1, file)
+
+    def package(
+        self, wanted: Requirement, environment: Mapping[str, str], pins: Mapping[str, str]
+    ) -> Locked:
+        """Return the distribution that meets a requirement.
+
+        :param environment: what markers are about, as ``python_version``
+        :param pins: versions that the configuration names, by canonical name
+        :raises OptionError: if the lock has none, or another than the pins
+        """
+        name = canonicalize_name(wanted.name)
+        package = self.lock.find(name, environment, wanted)
+        if package is None:
+            raise self.stale(f"expected {wanted}, got none")
+        if (pin := pins.get(name)) and not is_pinned(package.version, pin):
+            raise self.stale(f"expected {name} {pin}, as versions has it, got {package.version}")
+        return package
+
+    def targets(self) -> Iterator[Target]:
+        """Yield the interpreters for which the lock has files: buildout's own is one."""
+        yield replace(Target.of(describe(interpreters.interpreter())), eggs=self.layout.eggs)
+        if self.interpreter:
+            yield Target.of(self.interpreter, self.from_source)
+
+    def missing(self, name: str) -> str:
+        """Return the line that names all files which the cache lacks, ``name`` among them."""
+        wanted = [file for target in self.targets() for _, file in self._wanted_by(target)]
+        wanted += filter(None, [name, self.module()])
+        lacking = Missing({file: None for file in wanted if not (self.layout.dist / file).exists()})
+        words = options(self.layout, self.places, self.lock.path)
+        return lacking.told(self.layout, words)
+
+    def _wanted_by(self, target: Target) -> Iterator[tuple[Locked, str]]:
+        """Yield what a lock has for ``target``, but for eggs that are there, and mod_wsgi."""
+        module = canonicalize_name(PROJECT)
+        for package, file in target.files(self.lock):
+            if package.name != module and not target.is_installed(file):
+                yield package, file
+
+    def stale(self, problem: str) -> OptionError:
+        """Return the error that the lock does not fit the configuration, with what to do."""
+        advice = f"make a new one: bin/buildout {self.section}:lock= and then bin/pylonyard lock"
+        return OptionError(self.section, [f"lock: {problem} in {self.lock.path}; {advice}"])
+
+    def _bring(self, package: Locked, name: str, digests: set[str]) -> None:
+        if self.layout.offline:
+            raise OptionError(self.section, [f"lock: {self.missing(name)}"])
+        offer = index.find(self.places, package.name, name)
+        if offer is None:
+            raise CommandError(
+                f"cannot have {name}", "neither find-links nor the index has a file of that name"
+            )
+        with atomic.draft(self.layout.dist) as folder:
+            brought = self.places.download(offer, folder)
+            check_file(brought, digests, self.layout.cache)
+            brought.replace(self.layout.dist / name)
+
+
+# The eggs of buildout's own interpreter, taken from a lock without any resolution.
+#
+# A lock has one version of each distribution, so what is left is to follow the
+# requirements from one to the next, as their metadata states them.
+
+
+@functools.cache
+def own_tags() -> Mapping[Tag, int]:
+    """Return the tags that this interpreter supports, with their ranks."""
+    return {tag: rank for rank, tag in enumerate(sys_tags())}
+
+
+class LockedEggs:
+    """A working set that grows by what its members require."""
+
+    def __init__(self, files: Files, pins: Mapping[str, str]) -> None:
+        """:param pins: versions that the configuration names; the lock has to agree."""
+        self.files = files
+        self.pins = {str(canonicalize_name(name)): pin for name, pin in pins.items()}
+        self.environment = {k: str(v) for k, v in default_environment().items()}
+        self.verified = Verified(files.layout.cache)
+        self.found: dict[str, Path] = {}
+        """The egg of each distribution, by its name."""
+        self.described: dict[str, Distribution] = {}
+        self.wanted: dict[Path, set[str]] = {}
+        """The wheels of eggs that are to be installed or verified, and their SHA-256."""
+
+    def locations(self, requirements: Iterable[str], projects: Sequence[Path]) -> list[Path]:
+        """Return the folders of all that ``requirements`` need, in order.
+
+        :param projects: folders of built source trees, preferred to any egg
+        :raises OptionError: naming what is not as the lock, or the pins, have it
+        """
+        built = {name_of(each): each for each in map(described, projects)}
+        self._follow(map(Requirement, requirements), built)
+        if "setuptools" not in self.found and any(
+            map(_has_old_namespaces, self.described.values())
+        ):
+            self._follow([Requirement("setuptools")], built)
+        try:
+            self.verified.install_all(self.wanted, self.files.layout.eggs)
+        except WheelError as error:
+            raise OptionError(self.files.section, [f"lock: {error}"]) from error
+        return [*(self.found[name] for name in sorted(self.found)), *projects]
+
+    def _follow(
+        self, requirements: Iterable[Requirement], built: Mapping[str, Distribution]
+    ) -> None:
+        def get(wanted: Requirement) -> Distribution:
+            distribution = built.get(canonicalize_name(wanted.name)) or self._egg(wanted)
+            if not wanted.specifier.contains(distribution.version, prereleases=True):
+                raise self.files.stale(f"expected {wanted}, got {distribution.version}")
+            return distribution
+
+        follow(requirements, get, self.environment)
+
+    def _egg(self, wanted: Requirement) -> Distribution:
+        name = canonicalize_name(wanted.name)
+        if name not in self.found:
+            package = self.files.package(wanted, self.environment, self.pins)
+            self.found[name], place = self._placed(package)
+            self.described[name] = described(place)
+        return self.described[name]
+
+    def _placed(self, package: Locked) -> tuple[Path, Path]:
+        """Return where the egg of a distribution is to be, and what can be read until then."""
+        wheel = package.wheel_for(own_tags())
+        if wheel is None:
+            raise self.files.stale(
+                f"expected a wheel of {package.name} {package.version} for this Python, got none"
+            )
+        digests = {package.wheels[wheel]}
+        layout = self.files.layout
+        egg = layout.eggs / egg_name(Path(wheel))
+        if self.verified.unchanged(egg, digests):
+            return egg, egg
+        place = self.files.get(
+            package, wheel, Target(self.environment, own_tags(), eggs=layout.eggs)
+        )
+        self.wanted[place] = digests
+        return egg, place
+
+
+def _has_old_namespaces(found: Distribution) -> bool:
+    """Tell whether a distribution has namespaces for which pkg_resources is needed at run time."""
+    return bool((found.read_text("namespace_packages.txt") or "").strip())

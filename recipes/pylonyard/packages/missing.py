@@ -1,0 +1,247 @@
+"""What the cache lacks, or the index does not have, and the command that brings it.
+
+The metadata of what is there says what it requires.  Of what is not there nobody
+knows that, so pins without a file are named as well, as what may be needed too.
+"""
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import Distribution
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.tags import Tag
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+from zc.buildout import easy_install
+
+from pylonyard.config.buildout_files import near
+from pylonyard.config.layout import Layout
+from pylonyard.packages.index import Places
+from pylonyard.packages.metadata import described, follow, identified, name_of
+
+
+def is_pinned(version: str, pin: str) -> bool:
+    """Tell whether a version is what a pin of buildout's, ``1.0`` or ``>=1.0``, asks for."""
+    try:
+        return SpecifierSet(pin if pin[0] in "<>=!~" else f"=={pin}").contains(version, True)
+    except InvalidSpecifier:
+        return version == pin
+
+
+@dataclass
+class Missing:
+    """What is to be fetched: files by name, or requirements, in the order they were found."""
+
+    surely: dict[str, None] = field(default_factory=dict)
+    perhaps: dict[str, None] = field(default_factory=dict)
+    """What may be required by that, or by a source, whose metadata nobody has."""
+
+    def __or__(self, other: "Missing") -> "Missing":
+        surely = {**self.surely, **other.surely}
+        perhaps = {**self.perhaps, **other.perhaps}
+        return Missing(surely, {key: None for key in perhaps if key not in surely})
+
+    def __bool__(self) -> bool:
+        return bool(self.surely)
+
+    def told(self, layout: Layout, options: Sequence[str]) -> str:
+        """Return the line that names all, and the command.
+
+        :param options: of the command, as :func:`options` gives them
+        """
+        perhaps = f" (and perhaps {', '.join(self.perhaps)})" if self.perhaps else ""
+        named = f"not in the cache {layout.dist}: {', '.join(self.surely)}{perhaps}"
+        return f"{named}; {self.advice(options)}"
+
+    def advice(self, options: Sequence[str]) -> str:
+        words = ["python3", "bootstrap.py", "fetch", *options, *self.surely, *self.perhaps]
+        return f"fetch what is missing where there is a network with: {shlex.join(words)}"
+
+
+def options(
+    layout: Layout, places: Places, lock: Path | None = None, python: Path | None = None
+) -> list[str]:
+    """Return the options with which the command looks where this buildout would."""
+    words = [] if layout.cache == layout.directory / "cache" else ["--cache", str(layout.cache)]
+    words += ["--index", places.index] if places.index else []
+    for link in places.links:
+        words += ["--find-links", link]
+    if lock:
+        inside = lock.is_relative_to(layout.directory)
+        words += ["--lock", str(lock.relative_to(layout.directory) if inside else lock)]
+    return [*words, "--python", str(python)] if python else words
+
+
+class Shelf:
+    """The distributions that are at hand for an interpreter: in the cache, or as eggs."""
+
+    def __init__(self, dist: Path, tags: Mapping[Tag, int], eggs: Path | None = None) -> None:
+        """:param eggs: the egg directory, for the interpreter whose eggs are there"""
+        self._places: dict[str, list[tuple[str, Path]]] = {}
+        for path in sorted(dist.iterdir()) if dist.is_dir() else ():
+            found = identified(path.name)
+            if found and (found.tags is None or found.tags & tags.keys()):
+                self._add(found.name, found.version, path)
+        for info in eggs.glob("*.egg/*.dist-info") if eggs else ():
+            name, _, version = info.stem.rpartition("-")
+            self._add(canonicalize_name(name), version, info.parent)
+
+    def _add(self, name: str, version: str, path: Path) -> None:
+        self._places.setdefault(name, []).append((version, path))
+
+    def find(self, wanted: Requirement, pin: str | None) -> Path | None:
+        """Return what meets a requirement; metadata is to be had of the last ones first."""
+        fitting = [
+            path
+            for version, path in self._places.get(canonicalize_name(wanted.name), ())
+            if _meets(version, wanted, pin)
+        ]
+        return min(fitting, key=lambda path: path.name.endswith((".gz", ".zip")), default=None)
+
+
+def _meets(version: str, wanted: Requirement, pin: str | None) -> bool:
+    try:
+        Version(version)
+    except InvalidVersion:
+        return version == pin
+    return wanted.specifier.contains(version, True) and (not pin or is_pinned(version, pin))
+
+
+class _Unknown(Distribution):
+    """A distribution of which there is no metadata here."""
+
+    def read_text(self, filename: str) -> str | None:
+        return "Name: unknown\n" if filename == "METADATA" else None
+
+    def locate_file(self, path: Any) -> Any:
+        raise NotImplementedError
+
+
+def find(
+    requirements: Iterable[str],
+    shelf: Shelf,
+    pins: Mapping[str, str],
+    environment: Mapping[str, str],
+    built: Iterable[Path | str] = (),
+) -> Missing:
+    """Return what ``requirements`` need and ``shelf`` has not.
+
+    :param pins: versions by any form of their names
+    :param environment: what markers are about, as ``python_version``
+    :param built: folders and wheels of what was made here, or names of what is provided
+    """
+    known = {str(canonicalize_name(name)): pin for name, pin in pins.items()}
+    local: dict[str, Distribution] = {}
+    for each in built:
+        found = _Unknown() if isinstance(each, str) else described(each)
+        local[canonicalize_name(each) if isinstance(each, str) else name_of(found)] = found
+    missing, mentioned = Missing(), set(local)
+    unknown: set[str] = set()
+
+    def get(wanted: Requirement) -> Distribution:
+        name = str(canonicalize_name(wanted.name))
+        mentioned.add(name)
+        if name in local:
+            return local[name]
+        place = shelf.find(wanted, known.get(name))
+        if place and place.suffix in (".whl", ".egg"):
+            return described(place)
+        unknown.add(name)
+        if place is None:
+            missing.surely[_text(wanted, known.get(name))] = None
+        return _Unknown()
+
+    follow(map(Requirement, requirements), get, environment)
+    for name, pin in known.items() if unknown else ():
+        # Buildout adds ranges of what it runs on, which is there.
+        is_exact = pin[:1] not in "<>=!~"
+        if is_exact and name not in mentioned and not shelf.find(Requirement(name), pin):
+            missing.perhaps[_text(Requirement(name), pin)] = None
+    return missing
+
+
+def _text(wanted: Requirement, pin: str | None) -> str:
+    if pin is None:
+        return f"{wanted.name}{wanted.specifier}"
+    return f"{wanted.name}{pin}" if pin[0] in "<>=!~" else f"{wanted.name}=={pin}"
+
+
+# A distribution that is nowhere: its name, and where it was looked for.
+#
+# The defect of zc.buildout 6.0: what has no page in an index is looked for in the page of
+# all projects, which a large index takes minutes to give; and no index of today names a
+# project there that has no page of its own.
+#
+# The mend: an index is asked for that project's page alone.  A folder, in which all files
+# lie side by side, is still read.
+
+
+_scan_all = easy_install.AllowHostsPackageIndex.scan_all
+OFFERED = 3
+"""So many of the versions that there are get told, the newest ones."""
+
+
+def scan_all(index: Any, *words: Any) -> None:
+    """Look through all that an index has, if it is a folder."""
+    if "://" not in index.index_url or index.index_url.startswith("file:"):
+        _scan_all(index)
+
+
+def not_found_in_index(index: Any, requirement: Any) -> None:
+    """Look further; the error that comes of it, if one does, tells the name."""
+    index.scan_all()
+
+
+def told(error: easy_install.MissingDistribution, run: Any, places: Places) -> str:
+    """Return what is missing, who wants it, where it was looked for, and what may be meant.
+
+    :param run: zc.buildout
+    """
+    requirement, working_set = error.data
+    layout = Layout.of(run)
+    wanted_by = [dist for dist in working_set if requirement.key in _required(dist)]
+    by = f", which {wanted_by[0].project_name} needs" if wanted_by else ""
+    text = f"cannot have {requirement}{by}: "
+    if offered := _offered(requirement, places):
+        return f"{text}there is only {', '.join(offered)}"
+    looked = [str(layout.dist), *places.links]
+    index = "" if layout.offline else f", nor is there a page of it in the index {_index(places)}"
+    return f"{text}it is not in {', '.join(looked)}{index}{_meant(requirement, run, layout)}"
+
+
+def _required(dist: Any) -> set[str]:
+    return {requirement.key for requirement in dist.requires()}
+
+
+def _index(places: Places) -> str:
+    return places.index or str(easy_install.default_index_url)
+
+
+def _offered(requirement: Any, places: Places) -> list[str]:
+    """Return versions that there are, though not wanted ones; the index was read already."""
+    found = {
+        dist.parsed_version
+        for (url, _), index in easy_install._indexes.items()
+        if url == places.index
+        for dist in index[requirement.key]
+    }
+    return [f"{requirement.project_name} {v}" for v in sorted(found)[-OFFERED:]]
+
+
+def _meant(requirement: Any, run: Any, layout: Layout) -> str:
+    """Return "; did you mean ...?" of the names that are known here."""
+    known = set(run.get(run["buildout"]["versions"]) or {})
+    if layout.dist.is_dir():
+        found = (identified(path.name) for path in layout.dist.iterdir())
+        known |= {each.name for each in found if each}
+    return near(requirement.key, {name.lower() for name in known} - {requirement.key}, 0.8)
+
+
+def apply() -> None:
+    """Mend zc.buildout."""
+    easy_install.AllowHostsPackageIndex.scan_all = scan_all
+    easy_install.AllowHostsPackageIndex.not_found_in_index = not_found_in_index

@@ -1,0 +1,340 @@
+"""Whole wheels into egg directories, without pip; standard library only.
+
+``bootstrap.py`` imports this before anything is installed, so nothing but the
+standard library may be imported here.  The layout is that of zc.buildout 6:
+one directory a distribution, which holds its packages and its ``.dist-info``.
+"""
+
+import base64
+import contextlib
+import csv
+import fcntl
+import gc
+import hashlib
+import io
+import os
+import py_compile
+import struct
+import sys
+import sysconfig
+import termios
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+from pylonyard.system import atomic
+
+# Work that the processors of this machine share; standard library only.
+#
+# The processes are forks that live for one piece of work: they take numbers from a pipe
+# until it is empty, or the process that started them is gone.  So a killed run leaves
+# none that goes on, and the locks that it held are held until the last has ended.
+
+
+Item = TypeVar("Item")
+
+_NUMBER = struct.Struct("I")
+_MOST = 4096
+"""So many numbers fit into a pipe."""
+
+
+Told = Callable[[int], object]
+"""Is called, by the process that shares its work, with how many items have been begun."""
+
+
+def share_work(
+    work: Callable[[Item], object],
+    items: Sequence[Item],
+    *,
+    few: int = 1,
+    told: Told = lambda begun: None,
+) -> None:
+    """Call ``work`` with each item; the first are begun first.
+
+    What fails in another process is done again here, so that its error is raised here:
+    to do an item twice must do no harm.
+
+    :param few: up to so many items are not worth another process
+    """
+    hands = min(len(os.sched_getaffinity(0)), len(items))
+    if hands < 2 or len(items) <= few or not _shared(work, items, hands, told):
+        for number, item in enumerate(items):
+            told(number)
+            work(item)
+
+
+def _shared(work: Callable[[Item], object], items: Sequence[Item], hands: int, told: Told) -> bool:
+    """Do it in ``hands`` processes, this one among them; return whether it is done."""
+    count = min(len(items), _MOST)
+    numbers, filled = os.pipe()
+    os.write(filled, b"".join(map(_NUMBER.pack, range(count))))
+    os.close(filled)
+
+    def taken() -> Iterator[Item]:
+        while number := os.read(numbers, _NUMBER.size):
+            yield from items[_NUMBER.unpack(number)[0] :: count]
+
+    children: list[int] = []
+    collects = gc.isenabled()
+    gc.disable()  # It would walk through all that this process has, in each of them.
+    try:
+        with suppress(OSError):  # a limit of processes, or of memory: the fewer do it all
+            for _ in range(hands - 1):
+                children.append(_fork(work, taken()))
+        for item in taken():
+            told(len(items) - _waiting(numbers))
+            work(item)
+    finally:
+        # After an error nobody is to begin anything.
+        os.read(numbers, _MOST * _NUMBER.size)
+        os.close(numbers)
+        ended = [os.waitpid(child, 0)[1] for child in children]
+        if collects:
+            gc.enable()
+    return not any(ended)
+
+
+def _waiting(numbers: int) -> int:
+    """Return how many numbers a pipe holds."""
+    size = bytearray(_NUMBER.size)
+    fcntl.ioctl(numbers, termios.FIONREAD, size)
+    return int(_NUMBER.unpack(size)[0]) // _NUMBER.size
+
+
+def _fork(work: Callable[[Item], object], items: Iterator[Item]) -> int:
+    """Start a process that works on ``items`` for as long as this one lives; return its number."""
+    parent = os.getpid()
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        for item in items:
+            if os.getppid() != parent:
+                break
+            work(item)
+        else:
+            status = 0
+    finally:
+        os._exit(status)
+
+
+# The bytecode of installed trees, made by as many processes as there are processors.
+#
+# Standard library only: ``bootstrap.py`` imports this before anything is installed.
+
+
+FEW = 20
+"""So many files are compiled while another process starts."""
+
+
+def make_bytecode(trees: Iterable[Path]) -> None:
+    """Compile every source in ``trees``, but for those that are not of this Python.
+
+    :raises OSError: if the bytecode cannot be written
+    """
+    sources = [path for tree in trees for path in tree.rglob("*.py") if path.is_file()]
+    # The longest last would have the others wait for it.
+    sources.sort(key=lambda path: path.stat().st_size, reverse=True)
+    with warnings.catch_warnings():
+        # A source's odd escapes are its authors' concern.
+        warnings.simplefilter("ignore")
+        from pylonyard.system import progress  # a run with nothing to do compiles nothing
+
+        with progress.of("Compiling", len(sources), unit="files", alone=False) as step:
+            share_work(_compile, sources, few=FEW, told=step.at)
+
+
+def _compile(source: Path) -> None:
+    kind = py_compile.PycInvalidationMode.TIMESTAMP
+    with contextlib.suppress(py_compile.PyCompileError):
+        py_compile.compile(os.fspath(source), doraise=True, invalidation_mode=kind)
+
+
+def make_anew(tree: Path) -> None:
+    """Replace all bytecode of a tree, of whatever origin, by that of its sources."""
+    for path in list(tree.rglob("__pycache__/*.pyc")):
+        path.unlink(missing_ok=True)
+    make_bytecode([tree])
+
+
+class WheelError(Exception):
+    """A wheel is not what it says, or not what was asked for."""
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def egg_name(wheel: Path) -> str:
+    """Return the name that an egg directory of this wheel has in zc.buildout 6."""
+    name, version = wheel.name.split("-")[:2]
+    python = "py{}.{}".format(*sys.version_info)
+    return f"{name}-{version}-{python}-{sysconfig.get_platform()}.egg"
+
+
+def fits(wheel: Path) -> bool:
+    """Tell whether this interpreter may use a wheel, of several of one distribution."""
+    pythons, abi, platforms = wheel.name.removesuffix(".whl").split("-")[-3:]
+    own = "cp{}{}".format(*sys.version_info)
+    is_ours = {own, "py3"} & set(pythons.split(".")) or abi == "abi3"
+    libc = "musllinux" if "musl" in (sysconfig.get_config_var("SOABI") or "") else "manylinux"
+    machine = sysconfig.get_platform().rpartition("-")[2]
+    is_here = platforms == "any" or (libc in platforms and machine in platforms)
+    return bool(is_ours) and abi in ("none", "abi3", abi_tag()) and is_here
+
+
+def install(wheel: Path, eggs: Path, accepted: Iterable[str] = ()) -> Path:
+    """Install ``wheel`` as an egg directory of ``eggs``, whole or not at all.
+
+    :param accepted: SHA-256 digests, one of which the file must have; none: any
+    :raises WheelError: if the file is not such, or is damaged; nothing of it
+        has been installed then
+    """
+    egg = eggs / egg_name(wheel)
+    if not egg.is_dir():
+        install_all({wheel: list(accepted)}, eggs)
+    return egg
+
+
+def install_all(wanted: Mapping[Path, Collection[str]], eggs: Path) -> list[Path]:
+    """Install wheels as egg directories of ``eggs``, each whole or not at all.
+
+    Return the wheels whose eggs these are; another run may have been faster.
+
+    :param wanted: for each wheel the SHA-256 digests, one of which it must have;
+        none: any
+    :raises WheelError: if one is not such, or is damaged; none is installed then
+    """
+    with atomic.draft(eggs) as folder:
+
+        def extract_one(wheel: Path) -> None:
+            extract(wheel, folder / egg_name(wheel), wanted[wheel])
+
+        largest_first = sorted(wanted, key=_size, reverse=True)
+        from pylonyard.system import progress  # a run with nothing to do unpacks nothing
+
+        with progress.of("Unpacking", len(wanted), unit="wheels", alone=False) as step:
+            share_work(extract_one, largest_first, told=step.at)
+        names = {wheel: egg_name(wheel) for wheel in wanted}
+        make_bytecode(folder / name for name in names.values())
+        return [wheel for wheel, name in names.items() if publish(folder / name, eggs / name)]
+
+
+def _size(wheel: Path) -> int:
+    return wheel.stat().st_size if wheel.is_file() else 0
+
+
+def publish(draft: Path, place: Path) -> bool:
+    """Rename a whole draft into ``place``; return False if somebody else was faster."""
+    try:
+        draft.rename(place)
+    except OSError:
+        if not place.is_dir():
+            raise
+        return False
+    return True
+
+
+def unpack(wheel: Path, destination: Path) -> None:
+    """Unpack ``wheel`` into the directory ``destination``, and compile it.
+
+    :raises WheelError: if a file is missing, unexpected or differs from RECORD
+    """
+    extract(wheel, destination)
+    make_bytecode([destination])
+
+
+def extract(wheel: Path, destination: Path, accepted: Collection[str] = ()) -> None:
+    """Unpack ``wheel`` into the directory ``destination``: the bytes that were checked.
+
+    :param accepted: SHA-256 digests, one of which the file must have; none: any
+    :raises WheelError: if it has not, or a file is missing, unexpected or differs from RECORD
+    """
+    destination.mkdir(parents=True, exist_ok=True)
+    try:
+        content = wheel.read_bytes()
+        if accepted and hashlib.sha256(content).hexdigest() not in accepted:
+            raise WheelError(f"{wheel}: its SHA-256 is not one of those recorded for it")
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            recorded = _recorded(archive)
+            for item in archive.infolist():
+                if not item.is_dir():
+                    _extract(archive, item, recorded, destination)
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in atomic.UNWRITABLE:
+            raise
+        raise WheelError(f"{wheel}: damaged: {error}") from error
+    if recorded:
+        raise WheelError(f"{wheel}: damaged: {sorted(recorded)[0]} is missing")
+
+
+def _recorded(archive: zipfile.ZipFile) -> dict[str, str]:
+    """Return the digest that RECORD states for each file of a wheel."""
+    records = [n for n in archive.namelist() if _is_record(n)]
+    if len(records) != 1:
+        raise ValueError(f"expected one RECORD, got {len(records)}")
+    rows = [row for row in csv.reader(io.StringIO(archive.read(records[0]).decode())) if row]
+    if any(len(row) != 3 for row in rows):
+        raise ValueError("expected three columns in RECORD")
+    return {row[0]: row[1] for row in rows if not row[0].endswith(_UNRECORDED)}
+
+
+_UNRECORDED = (".dist-info/RECORD", ".dist-info/RECORD.jws", ".dist-info/RECORD.p7s")
+
+
+def _is_record(name: str) -> bool:
+    return name.count("/") == 1 and name.endswith(".dist-info/RECORD")
+
+
+def _extract(
+    archive: zipfile.ZipFile,
+    item: zipfile.ZipInfo,
+    recorded: dict[str, str],
+    destination: Path,
+) -> None:
+    content = archive.read(item)
+    if not item.filename.endswith(_UNRECORDED):
+        if item.filename not in recorded:
+            raise ValueError(f"{item.filename} is not in RECORD")
+        algorithm, _, digest = recorded.pop(item.filename).partition("=")
+        actual = hashlib.new(algorithm, content).digest()
+        if base64.urlsafe_b64encode(actual).rstrip(b"=").decode() != digest:
+            raise ValueError(f"{item.filename} differs from RECORD")
+    path = destination / place(item.filename)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    # A wheel keeps a Unix mode in the high half; only "executable" matters.
+    path.chmod(0o755 if item.external_attr >> 16 & 0o111 else 0o644)
+
+
+def place(name: str) -> PurePosixPath:
+    """Return where a wheel's member belongs, relative to the egg."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name:
+        raise ValueError(f"{name} would be written outside")
+    if path.parts[0].endswith(".data"):
+        if len(path.parts) < 3:
+            raise ValueError(f"{name} is of no kind of data")
+        kind, rest = path.parts[1], path.parts[2:]
+        if kind in ("purelib", "platlib"):
+            return PurePosixPath(*rest)
+        info = path.parts[0].removesuffix(".data") + ".dist-info"
+        # pkg_resources looks for a distribution's scripts beside its metadata.
+        return PurePosixPath(info, kind, *rest)
+    return path
+
+
+def abi_tag() -> str:
+    """Return the folder that ``abi-tag-eggs`` gives this interpreter."""
+    suffix = sysconfig.get_config_var("SOABI") or ""
+    return "cp" + suffix.split("-")[1] if suffix.startswith("cpython-") else os.name

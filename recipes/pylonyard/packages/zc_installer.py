@@ -1,0 +1,213 @@
+"""zc.buildout's installer: the only module that talks to it."""
+
+import contextlib
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import zc.buildout.easy_install
+from packaging.markers import default_environment
+from packaging.tags import sys_tags
+from zc.buildout import UserError
+from zc.buildout.buildout import Options
+from zc.buildout.easy_install import pkg_resources
+
+from pylonyard.config.layout import Layout
+from pylonyard.packages import missing, mod_wsgi_sources
+from pylonyard.packages.index import Places
+from pylonyard.packages.interpreters import Interpreter
+from pylonyard.packages.missing import Missing, Shelf
+from pylonyard.system import progress
+from pylonyard.system.user_errors import OptionError
+
+
+def fetch(buildout: Any, section: str, requirement: str, *, source: bool = False) -> Path:
+    """Return the file of a distribution in the download cache; bring it if need be.
+
+    :param requirement: with a version, such as ``pip==20.3.4``
+    :param source: whether it has to be a source distribution
+    :raises OptionError: if it cannot be had
+    """
+    layout = Layout.of(buildout)
+    try:
+        installer = _installer(buildout, None, (), None, {})
+        wanted = pkg_resources.Requirement.parse(requirement)
+        found = installer._obtain(wanted, source)
+        if found is None:
+            raise UserError(f"there is no {'source of ' if source else ''}{requirement}")
+        layout.dist.mkdir(parents=True, exist_ok=True)
+        return Path(installer._fetch(found, str(layout.dist), str(layout.dist)).location)
+    except UserError as error:
+        raise _cannot(section, requirement, layout, error) from error
+
+
+def module_source(buildout: Any, section: str, interpreter: Interpreter | None) -> str | None:
+    """Return the source of mod_wsgi that another part wants for this section's application.
+
+    That part comes later, and cannot be asked before this one is done.
+    """
+    series = interpreter.series if interpreter else sys.version_info[:2]
+    for name in buildout:
+        raw = buildout._raw[name]
+        is_of_ours = f"${{{section}:" in raw.get("home", "")
+        if raw.get("recipe") != "pylonyard:mod_wsgi_build" or not is_of_ours:
+            continue
+        options = Options(buildout, name, {k: raw[k] for k in ("mode", "version") if k in raw})
+        if options.get("mode", "proxy") != "proxy":
+            with contextlib.suppress(ValueError):  # The part itself will tell.
+                source = mod_wsgi_sources.choose(series, options.get("version") or None)
+                return mod_wsgi_sources.filename(source)
+    return None
+
+
+def tool_path(buildout: Any, section: str, pinned: Sequence[str]) -> list[Path]:
+    """Return the folders of a tool of ours, every distribution of it pinned."""
+    versions = dict(text.split("==") for text in pinned)
+    layout = Layout.of(buildout)
+    try:
+        installer = _installer(buildout, str(layout.eggs), (), None, versions)
+        return [Path(dist.location) for dist in installer.install([pinned[0]])]
+    except UserError as error:
+        raise _cannot(section, pinned[0], layout, error) from error
+
+
+def _cannot(section: str, wanted: str, layout: Layout, error: UserError) -> OptionError:
+    reason = " ".join(str(error).split())
+    if layout.offline:
+        reason += f" (offline, from {layout.dist})"
+    return OptionError(section, [f"eggs: cannot have {wanted}: {reason}"])
+
+
+def _installer(
+    buildout: Any,
+    destination: str | None,
+    links: Sequence[str],
+    index: str | None,
+    versions: Mapping[str, str] | None,
+    path: Sequence[str] = (),
+    *,
+    check_picked: bool = False,
+) -> Any:
+    """Return zc.buildout's installer as this buildout configures it.
+
+    :param check_picked: whether ``allow-picked-versions`` decides about what has no pin
+    """
+    base = buildout["buildout"]
+    layout = Layout.of(buildout)
+    if layout.offline:
+        links, index = (), layout.dist.as_uri()
+    return zc.buildout.easy_install.Installer(
+        destination,
+        links=list(links or base["find-links"].split()) if not layout.offline else [],
+        index=index or base.get("index"),
+        path=list(path),
+        newest=base.get("newest") == "true" and not layout.offline,
+        versions=versions,
+        allow_hosts=tuple(base["allow-hosts"].split()),
+        check_picked=check_picked,
+    )
+
+
+def locations(
+    buildout: Any,
+    section: str,
+    requirements: Sequence[str],
+    projects: Sequence[Path],
+    links: Sequence[str],
+    index: str | None,
+    versions: Mapping[str, str] | None = None,
+) -> list[Path]:
+    """Return the folders of the working set that meets ``requirements``, in order.
+
+    :param versions: pins; the buildout's own if not given
+    :param projects: folders of built source trees, preferred to any egg
+    :raises OptionError: if one cannot be had
+    """
+    layout = Layout.of(buildout)
+    developed = buildout["buildout"]["develop-eggs-directory"]
+    try:
+        installer = _installer(
+            buildout,
+            str(layout.eggs),
+            links,
+            index,
+            versions,
+            [*map(str, projects), developed],
+            check_picked=True,
+        )
+        _prefer(installer, projects)
+        # What is fetched and unpacked shows itself, once all of it takes long.
+        with progress.of(f"Installing the eggs of {section}", alone=False):
+            working_set = installer.install(list(requirements))
+    except UserError as error:
+        if layout.offline:
+            found = _missing(buildout, requirements, projects, versions)
+            raise_missing(buildout, section, found, Places.of(buildout, links, index))
+        reason = _unpinned(str(error)) or " ".join(str(error).split())
+        if isinstance(error, zc.buildout.easy_install.MissingDistribution):
+            reason = missing.told(error, buildout, Places.of(buildout, links, index))
+        raise OptionError(section, [f"eggs: {reason}"]) from error
+    # A working set is in another order when it was downloaded in this run.
+    ordered = zc.buildout.easy_install.sort_working_set(
+        sorted(working_set, key=lambda dist: dist.key), str(layout.eggs), developed
+    )
+    return list(dict.fromkeys(Path(dist.location) for dist in ordered))
+
+
+def _unpinned(told: str) -> str:
+    """Return what zc.buildout says of a distribution that has no pin, in one plain line."""
+    found = re.search(r"^Picked: (\S+) = (\S+)", told)
+    if not found:
+        return ""
+    name, version = found.groups()
+    return (
+        f"{name} has no pin, and allow-picked-versions is false; the newest that fits is "
+        f"{version}: write {name} = {version} below [versions] of your configuration"
+    )
+
+
+def _missing(
+    buildout: Any,
+    requirements: Sequence[str],
+    projects: Sequence[Path],
+    versions: Mapping[str, str] | None,
+) -> Missing:
+    base, layout = buildout["buildout"], Layout.of(buildout)
+    pins = versions if versions is not None else buildout.get(base["versions"]) or {}
+    shelf = Shelf(layout.dist, {tag: rank for rank, tag in enumerate(sys_tags())}, layout.eggs)
+    environment = {key: str(value) for key, value in default_environment().items()}
+    return missing.find(requirements, shelf, pins, environment, projects)
+
+
+def raise_missing(
+    buildout: Any,
+    section: str,
+    found: Missing,
+    searched: Places,
+    interpreter: Interpreter | None = None,
+) -> None:
+    """Raise the error that tells of what is missing, if something is.
+
+    :raises OptionError: with the command that fetches it
+    """
+    layout = Layout.of(buildout)
+    if found:
+        source = module_source(buildout, section, interpreter)
+        if source and not (layout.dist / source).exists():
+            found |= Missing({source: None})
+        python = interpreter.executable if interpreter else None
+        words = missing.options(layout, searched, python=python)
+        raise OptionError(section, [f"eggs: {found.told(layout, words)}"])
+
+
+def _prefer(installer: Any, projects: Sequence[Path]) -> None:
+    """Have ``installer`` take ``projects`` for what they are, as it does develop eggs.
+
+    An egg of that name, or a project of somebody else's in an index, may be newer.
+    """
+    for name in installer._env:
+        for found in installer._env[name]:
+            if Path(found.location) in projects:
+                found.precedence = pkg_resources.DEVELOP_DIST

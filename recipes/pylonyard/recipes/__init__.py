@@ -1,0 +1,1 @@
+"""One module a recipe, named as its entry point; its templates stand beside it."""

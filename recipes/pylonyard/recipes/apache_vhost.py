@@ -1,0 +1,308 @@
+"""Recipe ``apache_vhost``: how Apache serves a site.
+
+===================  ========================  ===================================
+Option               Type, default             Meaning
+===================  ========================  ===================================
+name                 site name                 Which site it belongs to.
+mode                 ``proxy`` (default),      By proxy to the site's own server;
+                     ``mod_wsgi``,             in a group of daemon processes; in
+                     ``embedded``              Apache's own processes.
+server-name          host name                 What visitors type.
+server-alias         host names                Other names; ``*``, ``?`` allowed.
+listen               address, ``*``            Where Apache listens, and the port;
+listen-port          TCP port, ``80``          any but 80 gets its ``Listen``.
+directives           lines                     More for the virtual host, verbatim.
+extra-modules        names                     Modules that ``directives`` needs.
+log-folder           path                      Of the logs of the private Apache; those of
+                                               the machine's are in Apache's own folder.
+log-level            levels, ``warn``          As ``warn wsgi:info``.
+run-folder           path                      Of the private Apache's pid and sockets.
+data                 path                      Where the application writes.
+timeout              seconds, ``60``           For the client's and backend's silence.
+max-body             bytes, ``10485760``       The largest request; 0: any.
+request-timeouts     words                     ``RequestReadTimeout``: how slow a
+                                               client may send; default:
+                                               ``header=15-30,MinRate=500 body=15,MinRate=500``.
+static               url = folder, a line      Files that Apache serves by itself.
+disable-sites        names                     Other sites of the machine's Apache that
+                                               ``bin/pylonyard activate`` disables; as
+                                               a2dissite takes them, ``.conf`` or not.
+**proxy**
+backends             host:port, several        The site's servers; more than one
+                                               are balanced.
+retry                seconds, ``5``            When a failed backend is tried again.
+lbmethod             name, ``byrequests``      How requests are balanced.
+**mod_wsgi**
+module               path                      ``${wsgi:module}``.
+home                 path                      The sandbox: ``${app:home}``.
+user                 account                   Who runs the daemon processes.
+group                group                     Their group; default: the account's.
+processes            number, ``2``             How many there are.
+threads              number, ``2``             How many requests the application of each has
+                                               at once; few are faster than many.
+reading-threads      number, ``100``           More threads, in all processes together, which
+                                               receive what visitors are still sending.
+display-name         name, ``%{GROUP}``        What ``ps`` shows.
+daemon-options       name = value, a line      More for ``WSGIDaemonProcess``.
+application-group    name, ``%{GLOBAL}``       The interpreter; a second embedded
+                                               site needs one of its own.
+**TLS**
+ssl-certificate      path                      With its chain; no TLS without it.
+ssl-key              path                      Its key.
+ssl-port             TCP port, ``443``         Where Apache listens for it.
+redirect             ``true`` (default),       Whether http leads to https.
+                     ``false``
+hsts                 seconds, ``0``            How long browsers insist on https.
+**httpd**                                      A private Apache: ``bin/<name>-httpd``.
+httpd-port           TCP port, ``8880``        Its port on loopback,
+httpd-ssl-port       TCP port, ``8843``        and that for TLS.
+apache-modules       path                      The folder of Apache's modules; default:
+                                               ``/usr/lib/apache2/modules``.
+===================  ========================  ===================================
+
+Publishes ``path`` (the live site file), ``modules`` (for a2enmod), ``script``
+(the live ``dispatch.wsgi``) and ``httpd`` (the private Apache's live file).
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pylonyard.config import converters
+from pylonyard.config.options import option
+from pylonyard.config.rendering import render
+from pylonyard.environments.scripts import tool_script
+from pylonyard.recipes.base import Recipe, site_path
+from pylonyard.system import accounts
+from pylonyard.system.atomic import Artifact
+from pylonyard.system.user_errors import OptionError
+from pylonyard.webservers.apache import options as settings
+from pylonyard.webservers.apache.config_lint import DEBIAN, parse, problems
+
+# What Debian's a2enmod takes, in the order in which a2enmod may load them.
+SERVED_BY = {
+    "proxy": ("proxy", "proxy_http", "buffer"),
+    "mod_wsgi": ("wsgi",),
+    "embedded": ("wsgi",),
+}
+
+LOGS = ("customlog", "errorlog", "forensiclog", "globallog", "transferlog")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a section of this recipe may say."""
+
+    name: str = option(converters.site_name)
+    mode: str = option(converters.one_of("proxy", "mod_wsgi", "embedded"), default="proxy")
+    server_name: str = option(converters.host)
+    server_alias: tuple[str, ...] = option(converters.listed(converters.server_alias), default="")
+    listen: str = option(converters.listen_host, default="*")
+    listen_port: int = option(converters.port, default="80")
+    directives: tuple[str, ...] = option(settings.directives, default="")
+    extra_modules: tuple[str, ...] = option(converters.listed(settings.module_name), default="")
+    log_folder: Path = option(converters.path)
+    log_level: tuple[str, ...] = option(converters.listed(settings.log_level), default="warn")
+    run_folder: Path = option(converters.path)
+    data: Path = option(converters.path)
+    timeout: int = option(converters.whole(1, 86400, "(seconds)"), default="60")
+    max_body: int = option(converters.whole(0, 999999999, "(bytes)"), default="10485760")
+    request_timeouts: tuple[str, ...] = option(
+        converters.listed(settings.request_timeout),
+        default="header=15-30,MinRate=500 body=15,MinRate=500",
+    )
+    static: tuple[tuple[str, Path], ...] = option(settings.static, default="")
+    disable_sites: tuple[str, ...] = option(converters.listed(settings.apache_site), default="")
+    backends: tuple[tuple[str, int], ...] = option(
+        converters.listed(converters.host_port), default=""
+    )
+    retry: int = option(converters.whole(0, 3600, "(seconds)"), default="5")
+    lbmethod: str = option(
+        converters.one_of("byrequests", "bytraffic", "bybusyness"), default="byrequests"
+    )
+    module: Path | None = option(converters.optional(converters.path), default="")
+    home: Path | None = option(converters.optional(converters.path), default="")
+    user: str = option(converters.account, default="")
+    group: str | None = option(settings.group, default="")
+    processes: int = option(converters.whole(1, 100, "(processes)"), default="2")
+    threads: int = option(converters.whole(1, 100, "(threads)"), default="2")
+    reading_threads: int = option(converters.whole(0, 1000, "(threads)"), default="100")
+    display_name: str = option(settings.display_name, default="%{GROUP}")
+    daemon_options: tuple[tuple[str, str], ...] = option(settings.daemon_options, default="")
+    application_group: str = option(settings.application_group, default="%{GLOBAL}")
+    ssl_certificate: Path | None = option(converters.optional(converters.path), default="")
+    ssl_key: Path | None = option(converters.optional(converters.path), default="")
+    ssl_port: int = option(converters.port, default="443")
+    redirect: bool = option(converters.boolean, default="true")
+    hsts: int = option(converters.whole(0, 63072000, "(seconds)"), default="0")
+    httpd_port: int = option(converters.port, default="8880")
+    httpd_ssl_port: int = option(converters.port, default="8843")
+    apache_modules: Path = option(converters.path, default="/usr/lib/apache2/modules")
+
+
+class ApacheVhost(Recipe):
+    declaration = Options
+    settings: Options
+
+    def prepare(self) -> None:
+        """Refuse options that do not go together."""
+        if found := list(_contradictions(self.settings, self.layout.directory)):
+            raise OptionError(self.name, found)
+
+    def artifacts(self) -> Iterator[Artifact]:
+        name = self.settings.name
+        yield Artifact(f"etc/apache2/sites-available/{name}.conf", self._site())
+        yield Artifact(f"{name}/httpd.conf", self._render("httpd.conf.j2"))
+        yield Artifact(f"{name}/site.json", site_json(self.settings))
+        yield Artifact(f"bin/{name}-httpd", self._control(), 0o755)
+        # Any WSGI server can load it, Apache in another mode among them.
+        yield Artifact(f"{name}/dispatch.wsgi", self._render("dispatch.wsgi.j2"))
+
+    def _site(self) -> str:
+        text = self._render("site.conf.j2")
+        if found := problems(text, exists=lambda path: True, defined=DEBIAN):
+            raise ValueError(f"directives: expected none that open a hole, got {found[0]}")
+        return text
+
+    def _render(self, template: str) -> str:
+        options, live = self.settings, site_path(self.layout, self.settings.name)
+        threads = options.threads + math.ceil(options.reading_threads / options.processes)
+        return render(
+            template,
+            options,
+            live=_plain(live),
+            site_file=self._live_site(),
+            modules=modules(options),
+            backend_urls=[f"http://{host}:{port}" for host, port in options.backends],
+            static_patterns={url: re.escape(url) for url, _ in options.static},
+            account=options.user,
+            account_group=_group(options),
+            unprivileged=_unprivileged(options),
+            daemon_threads=threads,
+            daemon_options=settings.daemon(options.daemon_options, threads),
+            ciphers=settings.CIPHERS,
+        )
+
+    def _live_site(self) -> Path:
+        folder = self.layout.current / "etc" / "apache2" / "sites-available"
+        return folder / f"{self.settings.name}.conf"
+
+    def _control(self) -> str:
+        """Return a script that starts and stops the private Apache."""
+        options = self.settings
+        described = {
+            "name": options.name,
+            "config": str(site_path(self.layout, options.name, "httpd.conf")),
+            "pid_file": str(options.run_folder / f"{options.name}-httpd.pid"),
+            "log": str(options.log_folder / f"{options.name}-httpd.log"),
+            "port": options.httpd_port,
+            "tls_port": options.httpd_ssl_port if options.ssl_certificate else None,
+            "user": options.user,
+        }
+        return tool_script(
+            "pylonyard.webservers.apache.control",
+            f"Httpd(**{described!r})",
+            "sys.argv[1:]",
+            names="Httpd, main",
+        )
+
+    def published(self) -> Mapping[str, Any]:
+        name = self.settings.name
+        script = site_path(self.layout, name, "dispatch.wsgi")
+        return {
+            "path": self._live_site(),
+            "modules": " ".join(modules(self.settings)),
+            "script": script,
+            "httpd": site_path(self.layout, name, "httpd.conf"),
+            "httpd-port": self.settings.httpd_port,
+        }
+
+
+def modules(options: Options) -> tuple[str, ...]:
+    """Return the modules that a site file needs, as a2enmod names them."""
+    needed = ["authz_core", "alias", "mime", "reqtimeout", "headers", *SERVED_BY[options.mode]]
+    if options.mode == "proxy" and len(options.backends) > 1:
+        needed += ["slotmem_shm", "proxy_balancer", f"lbmethod_{options.lbmethod}"]
+    if options.ssl_certificate:
+        needed += ["socache_shmcb", "ssl"]
+    return tuple(dict.fromkeys([*needed, *options.extra_modules]))
+
+
+def site_json(options: Options) -> str:
+    """Return what ``bin/pylonyard`` has to know to activate and examine the site."""
+    secure = options.ssl_certificate
+    content = {
+        "mode": options.mode,
+        "server-name": options.server_name,
+        "listen": options.listen,
+        "listen-port": options.listen_port,
+        "ssl-port": options.ssl_port if secure else None,
+        "ssl-certificate": str(secure) if secure else None,
+        "ssl-key": str(options.ssl_key) if options.ssl_key else None,
+        "modules": list(modules(options)),
+        "disable-sites": list(options.disable_sites),
+        "module": str(options.module) if options.mode != "proxy" else None,
+    }
+    return json.dumps(content, indent=2) + "\n"
+
+
+def _contradictions(options: Options, sandbox: Path) -> Iterator[str]:
+    if options.mode == "proxy" and not options.backends:
+        yield "backends: expected at least one host:port in mode proxy, got ''"
+    if options.mode != "proxy" and options.module is None:
+        yield f"module: expected the path of mod_wsgi.so in mode {options.mode}, got ''"
+    if options.mode == "mod_wsgi" and accounts.is_root(options.user):
+        yield f"user: expected an account that mod_wsgi may use, got {options.user!r}"
+    if (options.ssl_certificate is None) != (options.ssl_key is None):
+        yield "ssl-certificate: expected both this and ssl-key, got only one"
+    if options.ssl_certificate and options.listen_port == options.ssl_port:
+        yield f"ssl-port: expected another than listen-port, got '{options.ssl_port}'"
+    if options.ssl_certificate and options.httpd_port == options.httpd_ssl_port:
+        yield f"httpd-ssl-port: expected another than httpd-port, got '{options.httpd_ssl_port}'"
+    for one in parse("\n".join(options.directives)):
+        if one.name in LOGS and any(str(sandbox) in word for word in one.arguments):
+            yield (
+                "directives: expected logs outside the sandbox, since root's Apache opens "
+                f"them, got {' '.join(one.arguments)!r}"
+            )
+    if options.hsts and options.ssl_certificate is None:
+        yield f"hsts: expected 0 without ssl-certificate, got '{options.hsts}'"
+    if options.name in options.disable_sites:
+        yield f"disable-sites: expected other sites than this, got {options.name!r}"
+    if options.mode == "mod_wsgi" and (
+        longest := settings.longest_run_folder(options.run_folder, options.name)
+    ):
+        yield (
+            f"run-folder: expected a path of at most {longest} characters, "
+            f"which sockets need, got '{options.run_folder}'"
+        )
+    for _, folder in options.static:
+        if sandbox.is_relative_to(folder):
+            yield f"static: expected a folder that does not hold the sandbox, got '{folder}'"
+        if re.search(r"[*?\[\]]", str(folder)):
+            yield f"static: expected a folder without *, ?, [ and ], got '{folder}'"
+
+
+def _plain(path: Path) -> Path:
+    """Keep a path that ``<Directory>`` does not take for a pattern."""
+    if re.search(r"[*?\[\]]", str(path)):
+        raise ValueError(f"{path}: Apache's <Directory> would take this for a pattern")
+    return path
+
+
+def _group(options: Options) -> str:
+    return options.group or accounts.group(options.user)
+
+
+def _unprivileged(options: Options) -> tuple[str, str]:
+    """Return the account and group of a private Apache, which must not be root's."""
+    if not accounts.is_root(options.user):
+        return options.user, _group(options)
+    for account in ("www-data", "nobody"):
+        if accounts.entry(account):
+            return account, accounts.group(account)
+    raise ValueError("user: expected an account other than root, got 'root'")

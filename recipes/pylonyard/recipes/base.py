@@ -1,0 +1,74 @@
+"""The one place that knows buildout's protocol of recipes."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from zc.buildout import UserError
+
+from pylonyard.config.layout import Layout
+from pylonyard.config.options import parse
+from pylonyard.system import inputs, locks
+from pylonyard.system.atomic import Artifact, Link, stage
+from pylonyard.system.errors import reason
+from pylonyard.system.user_errors import OptionError
+
+
+class Recipe:
+    """Stages the artifacts that a section describes below ``parts/<section>``.
+
+    All that may fail on bad options happens in ``__init__``, which buildout
+    calls for every part before it uninstalls or installs any.
+    """
+
+    declaration: ClassVar[type[Any]]
+
+    def __init__(self, buildout: Any, name: str, options: Any) -> None:
+        self.buildout = buildout
+        self.name = name
+        self.layout = Layout.of(buildout)
+        locks.hold(self.layout.directory)
+        self.settings = parse(self.declaration, name, options, self.layout.directory)
+        if watch := inputs.watching():
+            watch.named(vars(self.settings).values())
+        self.location = self.layout.parts / name
+        self.prepare()
+        self.files = self._rendered()
+        # Read by other parts as ${<section>:<option>}; nothing else is set.
+        for option, value in self.published().items():
+            options[option] = str(value)
+        options["location"] = str(self.location)
+
+    def prepare(self) -> None:
+        """Bring about what rendering needs; only stores may be written."""
+
+    def artifacts(self) -> Iterable[Artifact | Link]:
+        """Return the files of this part; pure."""
+        return ()
+
+    def published(self) -> Mapping[str, Any]:
+        """Return what other parts may read of this one."""
+        return {}
+
+    def _rendered(self) -> list[Artifact | Link]:
+        try:
+            return list(self.artifacts())
+        except ValueError as error:
+            raise OptionError(self.name, [str(error)]) from error
+
+    def install(self) -> Iterable[str]:
+        """Write the staged files; return what buildout may delete later."""
+        try:
+            stage(self.location, self.files)
+        except OSError as error:
+            where = reason(error, self.location)
+            raise UserError(f"[{self.name}] cannot write {where}") from error
+        # What is not there would have buildout install the part anew in each run.
+        return [str(self.location)] if self.files else []
+
+    update = install
+
+
+def site_path(layout: Layout, site: str, *names: str) -> Path:
+    """Return the live path of a file of a site's own."""
+    return layout.current.joinpath(site, *names)

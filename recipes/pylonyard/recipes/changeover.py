@@ -1,0 +1,166 @@
+"""A run that would make something else of what is active, or runs: refused, unless asked for.
+
+What counts of a site is its environment, its mode and its account.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pylonyard.activation import journal
+from pylonyard.releases import active_note, contents, orphaned_servers
+from pylonyard.releases.active_note import NotedSite
+from pylonyard.releases.store import Releases
+from pylonyard.system import accounts
+from pylonyard.system.errors import ActivationError
+from pylonyard.system.rootfs import Tree
+
+MACHINE = Tree(Path("/"))
+
+
+OPTION_OF_RELEASE = "release:change=allow"
+DEACTIVATE = "bin/pylonyard deactivate"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the sites of a release are."""
+
+    release: int
+    configuration: str
+    sites: Mapping[str, NotedSite]
+
+    def __str__(self) -> str:
+        made_from = f" of {self.configuration}" if self.configuration else ""
+        return f"release {self.release}{made_from}"
+
+
+def changes(standing: Standing, wanted: Mapping[str, NotedSite]) -> Iterator[tuple[str, str]]:
+    """Yield the sites that would become something else, and what.
+
+    One that goes while others stay is meant; if none stays, it is another configuration.
+    """
+    for name, was in standing.sites.items():
+        if name in wanted and was.differs_from(wanted[name]):
+            yield name, f"make it {wanted[name]}"
+        elif standing.sites.keys().isdisjoint(wanted):
+            yield name, "leave it out"
+
+
+def expect_none(
+    releases: Releases, bin_folder: Path, wanted: Mapping[str, NotedSite], words: str
+) -> list[str]:
+    """Check that no site that is active, or runs, becomes something else by a run.
+
+    Return what is to be told of others that do.
+
+    :param wanted: what the sites of the run are
+    :param words: what the run is called with, for the advice
+    :raises ActivationError: in one line, naming what is, what it would become, and the way
+    """
+    standing = active(releases, releases.current.parent)
+    if standing and (found := dict(changes(standing, wanted))):
+        way = f"if it is meant: bin/buildout{words} {OPTION_OF_RELEASE}"
+        if new_accounts(standing, wanted):
+            way = _way_to_another_account()
+        if standing.configuration and f" -c {standing.configuration}" != words:
+            way = f"go on with bin/buildout -c {standing.configuration}, or, {way}"
+        raise ActivationError(refusal(standing, found, "is active", way))
+    number = releases.current_number()
+    here = None if number is None else current(releases, number)
+    if here is None or not (found := dict(changes(here, wanted))):
+        return []
+    if up := sorted(running(releases, here.release, bin_folder, set(found))):
+        stops = " && ".join(f"bin/{name} stop" for name in up)
+        raise ActivationError(refusal(here, found, "runs", f"stop it first: {stops}"))
+    return [_told(name, here.sites[name], wanted.get(name)) for name in found]
+
+
+def new_accounts(standing: Standing, wanted: Mapping[str, NotedSite]) -> dict[str, str]:
+    """Return the sites that would get another account, and what they would become.
+
+    Not be it on purpose while they are active: what serves goes on to write its data.
+    """
+    return {
+        name: f"make it {wanted[name]}"
+        for name, was in standing.sites.items()
+        if name in wanted and was.is_of_another(wanted[name])
+    }
+
+
+def expect_account_kept(releases: Releases, wanted: Mapping[str, NotedSite]) -> None:
+    """Check that no site that is active gets another account.
+
+    :raises ActivationError: in one line, naming both, and the way
+    """
+    standing = active(releases, releases.current.parent)
+    if standing and (found := new_accounts(standing, wanted)):
+        raise ActivationError(refusal(standing, found, "is active", _way_to_another_account()))
+
+
+def _way_to_another_account() -> str:
+    return f"if it is meant, first: {accounts.by_root(DEACTIVATE)}"
+
+
+def _told(name: str, was: NotedSite, becomes: NotedSite | None) -> str:
+    """Return the line that tells of a change that is allowed, since nothing serves."""
+    if becomes is None:
+        kept = f"its data and secrets stay in var/data/{name} and var/secrets/{name}"
+        return f"{name} ({was}) is not in this release any more; {kept}"
+    return f"{name} is {becomes} in this release; it was {was}"
+
+
+def refusal(standing: Standing, found: Mapping[str, str], how: str, way: str) -> str:
+    """Return the line that refuses a run, for the first of what it would change."""
+    name, what = next(iter(found.items()))
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    was = f"{name} {how} as {standing.sites[name]} ({standing})"
+    return f"{was}, and this run would {what}{more}; {way}"
+
+
+def active(releases: Releases, sandbox: Path) -> Standing | None:
+    """Return what is active of a sandbox; None if nothing is.
+
+    :raises ActivationError: if that cannot be told, or is about to change
+    """
+    noted = active_note.read(MACHINE, sandbox)
+    if noted is None:
+        return _active_unnoted(releases, sandbox)
+    if noted.is_unfinished:
+        raise ActivationError(
+            "an activation is at work or was cut short; first: "
+            + accounts.by_root("bin/pylonyard activate")
+        )
+    if noted.release is None:
+        return None
+    return Standing(noted.release, noted.configuration, noted.sites)
+
+
+def _active_unnoted(releases: Releases, sandbox: Path) -> Standing | None:
+    """Return what an older Pylonyard activated, whose journal root alone may read."""
+    try:
+        number = journal.load(MACHINE, sandbox).release
+    except PermissionError:
+        number = releases.current_number()
+    return None if number is None else current(releases, number)
+
+
+def current(releases: Releases, number: int) -> Standing | None:
+    """Return what the sites of a release are; None if nobody can tell."""
+    try:
+        made = contents.described(releases.path(number), number)
+    except ActivationError:
+        return None
+    return Standing(number, made.configuration, active_note.noted_sites(made.sites))
+
+
+def running(releases: Releases, number: int, bin_folder: Path, names: set[str]) -> set[str]:
+    """Return the commands of servers that run, of the sites ``names`` of the current release."""
+    sites = contents.described_sites(releases.path(number))
+    return {
+        control.name
+        for site in sites
+        if site.name in names
+        for control in (bin_folder / site.name, bin_folder / f"{site.name}-httpd")
+        if control.exists() and orphaned_servers.runs(control, site)
+    }

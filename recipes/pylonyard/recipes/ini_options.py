@@ -1,0 +1,229 @@
+"""What the options of ``production_ini`` change in an ini file."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pylonyard.config import converters
+from pylonyard.config.converters import requirement
+from pylonyard.config.ini import Ini, Setting, fragment
+from pylonyard.config.options import option
+from pylonyard.config.secret_store import Origin, origin
+
+DATABASE_KEYS = ("sqlalchemy.url", "sqlalchemy_url", "sqlalchemy.default.url")
+PLACEHOLDER_EMAIL = "you@yourdomain.com"
+HANDLER = "logfile"
+
+# The keys of a server's section beside use, host and port; those that a template
+# has for another server would be refused by this one.
+SERVER_KEYS = {
+    "egg:waitress": {
+        "threads": "{threads}",
+        # Apache asks from loopback, and tells scheme and visitor; waitress 1.2 and later
+        # takes no word of a proxy that is not named here, and what visitors forge is dropped.
+        "trusted_proxy": "{loopback}",
+        "trusted_proxy_headers": "x-forwarded-for x-forwarded-proto",
+    },
+    "egg:Paste": {
+        "use_threadpool": "true",
+        "threadpool_workers": "{threads}",
+        # Paste wants it below the number of workers, and its default is 5.
+        "threadpool_spawn_if_under": "{spare}",
+        # The default of 5 pending connections costs a second under load.
+        "request_queue_size": "1024",
+    },
+}
+
+STANDARD_LOGGING = {
+    "loggers": {"keys": "root"},
+    "handlers": {"keys": HANDLER},
+    "formatters": {"keys": "generic"},
+    "logger_root": {"level": "INFO", "handlers": HANDLER},
+    "formatter_generic": {
+        "format": "%(asctime)s %(levelname)-5.5s [%(name)s][%(threadName)s] %(message)s"
+    },
+}
+
+
+def application_section(config: Ini, wanted: str | None) -> str:
+    """Return the section of the application.
+
+    :raises ValueError: if the file has none, or several
+    """
+    found = [s for s in config.sections() if s.startswith("app:")]
+    if wanted:
+        if wanted not in config.sections():
+            raise ValueError(f"section: expected a section of the ini, got {wanted!r}")
+        return wanted
+    if "app:main" in found or len(found) == 1:
+        return "app:main" if "app:main" in found else found[0]
+    had = ", ".join(found) or "none"
+    raise ValueError(f"section: expected the application's section, as the ini has {had}")
+
+
+def spelled(config: Ini, option: str, value: object, around: str = "") -> str:
+    """Return ``value`` as an ini file spells it, a part of ``around`` if that is given.
+
+    :raises ValueError: naming the option that it comes from
+    """
+    try:
+        return config.spell(value, around)
+    except ValueError as error:
+        raise ValueError(f"{option}: {error}") from None
+
+
+def apply_options(config: Ini, options: "Options") -> None:
+    """Lay the options over ``config``, keys that it has in their places."""
+    section = application_section(config, options.section)
+    _debug(config, section, options.debug)
+    _server(config, options)
+    _error_mail(config, section, options)
+    if options.database_url:
+        keys = [key for key in DATABASE_KEYS if config.get(section, key) is not None]
+        url = options.database_url.replace("%(here)s", str(options.data))
+        config.set(
+            section, keys[0] if keys else DATABASE_KEYS[0], spelled(config, "database-url", url)
+        )
+    _logging(config, options)
+
+
+def _debug(config: Ini, section: str, debug: bool) -> None:
+    value = str(debug).lower()
+    config.set("DEFAULT", "debug", value)
+    for key in ("debug", "set debug"):
+        if config.get(section, key) is not None:
+            config.set(section, key, value)
+
+
+def _server(config: Ini, options: "Options") -> None:
+    section = "server:main"
+    for setting in [s for s in config.settings() if s.section == section]:
+        if setting.key not in ("use", "host", "port"):
+            config.remove(section, setting.key)
+    config.set(section, "use", options.server)
+    host = options.host.strip("[]")
+    config.set(section, "host", host)
+    config.set(section, "port", str(options.port))
+    fields = {
+        "threads": options.threads,
+        "spare": min(5, options.threads - 1),
+        "loopback": "::1" if host == "::1" else "127.0.0.1",
+    }
+    for key, value in SERVER_KEYS.get(options.server.partition("#")[0], {}).items():
+        config.set(section, key, value.format_map(fields))
+
+
+def _error_mail(config: Ini, section: str, options: "Options") -> None:
+    wanted: dict[str, Any] = {
+        "email_to": " ".join(options.email_to),
+        "smtp_server": options.smtp_server,
+        "error_email_from": options.error_email_from,
+    }
+    for key, value in wanted.items():
+        places = [s for s in ("DEFAULT", section) if config.get(s, key) is not None]
+        if value and options.email_to:
+            for place in places or ["DEFAULT"]:
+                config.set_text(place, key, value)
+        elif key == "email_to":
+            _forget_placeholder(config, places)
+
+
+def _forget_placeholder(config: Ini, places: list[str]) -> None:
+    """Keep error reports from going to the stranger whom a template names."""
+    for place in places:
+        if config.get(place, "email_to") == PLACEHOLDER_EMAIL:
+            config.set(place, "email_to", "")
+
+
+def _logging(config: Ini, options: "Options") -> None:
+    """Send to the log file what the template sends to the console."""
+    if config.get("loggers", "keys") is None:
+        for section, settings in STANDARD_LOGGING.items():
+            for key, value in settings.items():
+                config.set(section, key, value)
+    else:
+        _redirect_console(config)
+    config.set("logger_root", "level", options.log_level)
+    formatter = (config.get("formatters", "keys") or "").partition(",")[0].strip()
+    handler = f"handler_{HANDLER}"
+    # Reopens the file when logrotate has moved it; in Python since 2.6.
+    config.set(handler, "class", "handlers.WatchedFileHandler")
+    args = f"({_literal(str(options.log_file))}, 'a')"
+    config.set(handler, "args", spelled(config, "log-file", args))
+    config.set(handler, "level", "NOTSET")
+    if formatter:
+        config.set(handler, "formatter", formatter)
+
+
+def _redirect_console(config: Ini) -> None:
+    handlers = _words(config.get("handlers", "keys") or "")
+    if HANDLER not in handlers:
+        config.set("handlers", "keys", ", ".join([*handlers, HANDLER]))
+    for section in config.sections():
+        named = config.get(section, "handlers")
+        if section.startswith("logger_") and named is not None:
+            words = [HANDLER if word == "console" else word for word in _words(named)]
+            config.set(section, "handlers", ", ".join(dict.fromkeys(words)))
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _literal(text: str) -> str:
+    r"""Spell a path as a literal that means the same in Python 2 and 3.
+
+    Not ``repr``: to Python 2 an escape such as ``\u00fc`` is no letter.
+    """
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def settings_fragment(text: str) -> tuple[Setting, ...]:
+    """Convert an ini fragment, as ``%(here)s`` and ``<secret:...>`` included."""
+    for line in text.split("\n"):
+        # To Python 2, which reads bytes, a no-break space is a part of the value.
+        if any(part.strip() != part.strip(" \t") for part in re.split("[=:]", line, maxsplit=1)):
+            raise converters.refuse("no white space but blanks around names and values", line)
+    return tuple(fragment(text))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a section of this recipe may say."""
+
+    name: str = option(converters.site_name)
+    home: Path = option(converters.path)
+    egg: str = option(requirement)
+    application: str = option(converters.matching(r"[A-Za-z0-9_.-]+", "a name"), default="main")
+    template: Path | None = option(converters.optional(converters.path), default="")
+    section: str | None = option(
+        converters.optional(converters.matching(r"[^\[\]\s]+", "a section such as app:main")),
+        default="",
+    )
+    environment: str = option(
+        converters.one_of("development", "staging", "production"), default="production"
+    )
+    host: str = option(converters.host, default="127.0.0.1")
+    port: int = option(converters.port)
+    server: str = option(
+        converters.matching(r"egg:[A-Za-z0-9._-]+(#[A-Za-z0-9._-]+)?", "egg:DISTRIBUTION#SERVER"),
+        default="egg:waitress#main",
+    )
+    threads: int = option(converters.whole(1, 1000, "(threads)"), default="4")
+    database_url: str | None = option(converters.optional(converters.text), default="")
+    email_to: tuple[str, ...] = option(converters.listed(converters.email), default="")
+    smtp_server: str = option(converters.host, default="localhost")
+    error_email_from: str | None = option(converters.optional(converters.email), default="")
+    debug: bool = option(converters.boolean, default="false")
+    log_file: Path = option(converters.path)
+    log_level: str = option(
+        converters.one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), default="INFO"
+    )
+    data: Path = option(converters.path)
+    secrets_folder: Path = option(converters.path)
+    secrets: tuple[tuple[str, Origin], ...] = option(converters.pairs(origin), default="")
+    settings: tuple[Setting, ...] = option(settings_fragment, default="")
+    user: str = option(converters.account, default="")
+    mode: str = option(converters.one_of("proxy", "mod_wsgi", "embedded"), default="proxy")
+    setup: bool = option(converters.boolean, default="true")

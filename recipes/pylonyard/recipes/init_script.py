@@ -1,0 +1,165 @@
+"""Recipe ``init_script``: ``bin/<site>``, and the init script through it.
+
+===============  ======================  =========================================
+Option           Type, default           Meaning
+===============  ======================  =========================================
+name             site name               Which site it belongs to.
+user             account                 Who runs the server; root becomes it first.
+host             host, ``127.0.0.1``     Where the server listens.
+port             TCP port                The same.
+mode             ``proxy`` (default),    As in ``[site]``: where Apache runs it,
+                 ``mod_wsgi``,           ``restart`` has mod_wsgi load it again.
+                 ``embedded``
+environment      ``development``,        ``bin/<site> fg`` reloads changed code in
+                 ``staging``,            development.
+                 ``production``
+                 (default)
+home             path                    The sandbox: ``${app:home}``.
+paster           path                    What serves: ``${app:paster}``.
+ini              path                    The live configuration: ``${ini:path}``.
+check-path       URL path, ``/``         What the server must answer to count as up.
+start-timeout    seconds, ``60``         How long it may take to answer.
+stop-timeout     seconds, ``30``         How long requests in flight may take to end.
+umask            octal, ``022``          Of the server.
+open-files       number, ``4096``        Its limit of open files.
+variables        name = value, a line    More environment variables for it.
+log-folder       path                    For ``<site>.log``, ``<site>-server.log``.
+run-folder       path                    For locks.
+data             path                    Its working directory.
+installer        ``true`` (default),     Whether ``bin/<site> setup`` has anything to run; the
+                 ``false``               profile takes it from ``production_ini``.
+===============  ======================  =========================================
+
+Publishes ``script`` (the live init script) and ``control`` (``bin/<site>``).
+``pylonyard.server`` is what ``bin/<site>`` runs; ``server.json`` is its input.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pylonyard.config import converters
+from pylonyard.config.options import option
+from pylonyard.config.rendering import render
+from pylonyard.environments import scripts
+from pylonyard.recipes.base import Recipe, site_path
+from pylonyard.system import accounts
+from pylonyard.system.atomic import Artifact
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a section of this recipe may say."""
+
+    name: str = option(converters.site_name)
+    user: str = option(converters.account, default="")
+    host: str = option(converters.host, default="127.0.0.1")
+    port: int = option(converters.port)
+    mode: str = option(converters.one_of("proxy", "mod_wsgi", "embedded"), default="proxy")
+    environment: str = option(
+        converters.one_of("development", "staging", "production"), default="production"
+    )
+    home: Path = option(converters.path)
+    paster: Path = option(converters.path)
+    ini: Path = option(converters.path)
+    check_path: str = option(converters.url_path, default="/")
+    start_timeout: int = option(converters.whole(1, 3600, "of seconds"), default="60")
+    stop_timeout: int = option(converters.whole(1, 3600, "of seconds"), default="30")
+    umask: int = option(converters.octal_mode, default="022")
+    open_files: int = option(converters.whole(64, 1048576, "(open files)"), default="4096")
+    variables: tuple[tuple[str, str], ...] = option(converters.pairs(converters.text), default="")
+    log_folder: Path = option(converters.path)
+    run_folder: Path = option(converters.path)
+    data: Path = option(converters.path)
+    installer: bool = option(converters.boolean, default="true")
+
+
+class InitScript(Recipe):
+    declaration = Options
+    settings: Options
+
+    def artifacts(self) -> Iterator[Artifact]:
+        options = self.settings
+        source = site_path(self.layout, options.name, "server.json")
+        yield Artifact(f"{options.name}/server.json", self._server_json())
+        yield Artifact(
+            f"bin/{options.name}",
+            scripts.tool_script("pylonyard.server.cli", repr(str(source))),
+            0o755,
+        )
+        control = self.layout.bin / options.name
+        yield Artifact(
+            f"etc/init.d/{options.name}", render("init.d.j2", options, control=control), 0o755
+        )
+        logs = [options.log_folder / f"{options.name}{kind}.log" for kind in ("", "-server")]
+        group = accounts.group(options.user)
+        try:
+            rotation = render("logrotate.j2", options, logs=logs, group=group)
+        except ValueError as error:
+            raise ValueError(f"log-folder: {error}") from error
+        yield Artifact(f"etc/logrotate.d/{options.name}", rotation)
+
+    def _server_json(self) -> str:
+        options = self.settings
+        log = options.log_folder
+        content = {
+            "name": options.name,
+            "sandbox": str(self.layout.directory),
+            "user": options.user,
+            "paster": str(options.paster),
+            "python": str(self._python()),
+            "ini": str(options.ini),
+            "host": options.host.strip("[]"),
+            "port": options.port,
+            "mode": options.mode,
+            "check-path": options.check_path,
+            "start-timeout": options.start_timeout,
+            "stop-timeout": options.stop_timeout,
+            "umask": f"{options.umask:03o}",
+            "open-files": options.open_files,
+            "environment": {
+                "PYTHON_EGG_CACHE": str(options.data / "egg-cache"),
+                **dict(options.variables),
+            },
+            "deployment": options.environment,
+            "reload": options.environment == "development",
+            "shell": self._shell(),
+            "setup": self._setup(),
+            "log": str(log / f"{options.name}-server.log"),
+            "application-log": str(log / f"{options.name}.log"),
+            "run": str(options.run_folder),
+            "data": str(options.data),
+        }
+        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+    def _setup(self) -> list[str]:
+        options = self.settings
+        command = [str(options.paster), "setup-app", str(options.ini)]
+        return command if options.installer else []
+
+    def _python(self) -> Path:
+        return site_path(self.layout, self.settings.name, "env", "bin", "python")
+
+    def _shell(self) -> list[str]:
+        """Return the command of the framework's own shell, else a Python that has the app."""
+        options = self.settings
+        installed = scripts.installed(options.home)
+        if "pylons" in installed:
+            return [str(options.paster), "--plugin=pylons", "shell", str(options.ini)]
+        python = str(self._python())
+        if "pyramid" in installed:
+            start = "import sys; from pyramid.scripts.pshell import main; sys.exit(main())"
+            return [python, "-c", start, str(options.ini)]
+        start = (
+            "import sys; from paste.deploy import loadapp; app = loadapp('config:' + sys.argv[1])"
+        )
+        return [python, "-i", "-c", start, str(options.ini)]
+
+    def published(self) -> Mapping[str, Any]:
+        name = self.settings.name
+        return {
+            "script": self.layout.current / "etc" / "init.d" / name,
+            "control": self.layout.bin / name,
+        }

@@ -1,0 +1,216 @@
+"""Recipe ``pylons_app``: an application and all that it needs, in an isolated sandbox.
+
+======================  ========================  =========================================
+Option                  Type, default             Meaning
+======================  ========================  =========================================
+name                    site name                 Which site it belongs to.
+eggs                    requirements, one a line  What to install; the application first.
+develop                 paths, one a line         Source trees to use as they stand, edits
+                                                  showing at once (development).
+sources                 paths, one a line         Source trees to build and install as they
+                                                  are now (staging, production).
+extra-paths             paths, one a line         Folders to add to ``sys.path``, last.
+find-links              URLs or paths             Where else to look for distributions;
+                                                  default: ``${buildout:find-links}``.
+index                   URL                       The package index; default:
+                                                  ``${buildout:index}``.
+scripts                 names                     Console scripts wanted; default: all those
+                                                  of ``eggs``.
+interpreter             name, ``python``          The name of the sandbox's interpreter.
+python                  command or path           Which interpreter runs the application;
+                                                  default: buildout's own. Python 2.7 and 3.6
+                                                  or newer.
+versions                section name              The pins; default:
+                                                  ``${buildout:versions}``. For another
+                                                  interpreter each distribution needs one.
+provided                name = version, a line    Distributions that the standard library has
+                                                  taken over: metadata satisfies who requires
+                                                  them. (Another interpreter only.)
+without-setup-requires  names                     Projects to build without their
+                                                  ``setup_requires``, which no index has any
+                                                  more. (Another interpreter only.)
+lock                    path                      The lock file (PEP 751): nothing is installed
+                                                  whose SHA-256 is not in it. Where there is
+                                                  no such file, there is no lock yet.
+======================  ========================  =========================================
+
+For buildout's own interpreter the sandbox is made of buildout's eggs; for another
+one it is a virtual environment that pip fills with wheels from the download
+cache.  Both are isolated from the machine's site-packages, immutable, kept in
+``cache/sandboxes`` by what they hold, and look the same to other parts.
+
+Publishes ``home`` (the sandbox in its store), ``env`` (the live link to it),
+``python`` and ``paster`` (live scripts), ``application`` (the first egg).
+"""
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pylonyard.config import converters
+from pylonyard.config.converters import requirement
+from pylonyard.config.options import option
+from pylonyard.environments import eggs_venv, locked_venv, pip_venv, scripts
+from pylonyard.environments.pip_venv import Contents
+from pylonyard.packages import builds, interpreters, metadata, zc_installer
+from pylonyard.packages.index import Places
+from pylonyard.packages.interpreters import Interpreter, find
+from pylonyard.packages.lock import pylock
+from pylonyard.packages.lock.files import Files, LockedEggs
+from pylonyard.packages.wheels import WheelError
+from pylonyard.recipes.base import Recipe, site_path
+from pylonyard.system.atomic import Artifact, Link
+from pylonyard.system.user_errors import CommandError, OptionError
+
+version = converters.matching(r"[0-9][A-Za-z0-9.+!_-]*", "a version such as 1.2.7")
+script_name = converters.matching(r"[A-Za-z0-9][A-Za-z0-9._-]*", "the name of a script")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a section of this recipe may say."""
+
+    name: str = option(converters.site_name)
+    eggs: tuple[str, ...] = option(converters.lines(requirement))
+    develop: tuple[Path, ...] = option(converters.lines(converters.path), default="")
+    sources: tuple[Path, ...] = option(converters.lines(converters.path), default="")
+    extra_paths: tuple[Path, ...] = option(converters.lines(converters.path), default="")
+    find_links: tuple[str, ...] | None = option(
+        converters.optional(converters.listed(converters.text)), default=""
+    )
+    index: str | None = option(converters.optional(converters.text), default="")
+    scripts: tuple[str, ...] = option(converters.listed(script_name), default="")
+    interpreter: str = option(script_name, default="python")
+    python: str | None = option(converters.optional(converters.text), default="")
+    versions: str | None = option(converters.optional(converters.section_name), default="")
+    provided: tuple[tuple[str, str], ...] = option(converters.pairs(version), default="")
+    without_setup_requires: tuple[str, ...] = option(converters.listed(script_name), default="")
+    lock: Path | None = option(converters.optional(converters.path), default="")
+
+
+class PylonsApp(Recipe):
+    declaration = Options
+    settings: Options
+
+    def prepare(self) -> None:
+        """Install the eggs and make the sandbox; both stores only ever grow."""
+        options = self.settings
+        if not options.eggs:
+            raise OptionError(self.name, ["eggs: expected at least one requirement, got ''"])
+        # Sites of one buildout mostly share an application, and so its sandbox.
+        homes: dict[Options, Path] = vars(self.buildout).setdefault("_pylonyard_homes", {})
+        shared = dataclasses.replace(options, name="", scripts=(), interpreter="")
+        if shared not in homes:
+            other = self._interpreter()
+            homes[shared] = self._foreign(other) if other else self._own()
+        self.home = homes[shared]
+
+    def _interpreter(self) -> Interpreter | None:
+        """Return the interpreter wanted, if it is not buildout's own."""
+        if not self.settings.python:
+            return None
+        try:
+            found = find(self.settings.python)
+        except ValueError as error:
+            raise OptionError(self.name, [f"python: {error}"]) from error
+        return None if found.executable == interpreters.interpreter() else found
+
+    def _own(self) -> Path:
+        options, base = self.settings, self.buildout["buildout"]
+        built = [*self._built(options.develop, True), *self._built(options.sources, False)]
+        if lock := self._lock():
+            section = options.versions or base["versions"]
+            pins = {} if self.buildout.get(section) is None else self._pins()
+            found = LockedEggs(lock, pins).locations(options.eggs, built)
+        else:
+            found = zc_installer.locations(
+                self.buildout,
+                self.name,
+                options.eggs,
+                built,
+                options.find_links or (),
+                options.index,
+                self._pins() if options.versions else None,
+            )
+        try:
+            return eggs_venv.make(self.layout.sandboxes, [*found, *options.extra_paths])
+        except WheelError as error:
+            raise OptionError(self.name, [f"{'lock' if lock else 'eggs'}: {error}"]) from error
+
+    def _lock(self, interpreter: Interpreter | None = None) -> Files | None:
+        """Return the files of the lock, if there is one."""
+        options = self.settings
+        if options.lock is None or not options.lock.exists():
+            return None
+        try:
+            lock = pylock.read(options.lock)
+        except pylock.LockError as error:
+            raise OptionError(self.name, [f"lock: {error}"]) from error
+        pylock.known[options.lock] = lock
+        places = Places.of(self.buildout, options.find_links, options.index)
+        return Files(
+            self.name,
+            lock,
+            self.layout,
+            places,
+            interpreter,
+            options.without_setup_requires,
+            functools.partial(zc_installer.module_source, self.buildout, self.name, interpreter),
+        )
+
+    def _foreign(self, interpreter: Interpreter) -> Path:
+        options = self.settings
+        searched = Places.of(self.buildout, options.find_links, options.index)
+        lock = self._lock(interpreter)
+        contents = Contents(
+            interpreter=interpreter,
+            requirements=options.eggs,
+            pins=self._pins(),
+            develop=options.develop,
+            sources=options.sources,
+            extra_paths=options.extra_paths,
+            provided=options.provided,
+            without_setup_requires=options.without_setup_requires,
+            links=searched.links,
+            index=searched.index,
+            locked=lock.lock.summary(metadata.environment(interpreter)) if lock else "",
+        )
+        if lock:
+            return locked_venv.make(self.buildout, lock, contents)
+        return pip_venv.make(self.buildout, self.name, contents)
+
+    def _pins(self) -> dict[str, str]:
+        section = self.settings.versions or self.buildout["buildout"]["versions"]
+        if self.buildout.get(section) is None:
+            raise OptionError(self.name, [f"versions: expected a section, got {section!r}"])
+        return dict(self.buildout[section])
+
+    def _built(self, sources: tuple[Path, ...], editable: bool) -> Iterator[Path]:
+        for source in sources:
+            try:
+                yield builds.build(source, self.layout.projects, editable=editable)
+            except (CommandError, WheelError) as error:
+                named = "develop" if editable else "sources"
+                raise OptionError(self.name, [f"{named}: {error}"]) from error
+
+    def artifacts(self) -> Iterator[Artifact | Link]:
+        site, options = self.settings.name, self.settings
+        python = self.home / "bin" / "python"
+        yield Link(f"{site}/env", str(self.home))
+        yield Artifact(f"{site}/bin/{options.interpreter}", scripts.interpreter(python), 0o755)
+        wanted = options.scripts or None
+        for name, target in scripts.entry_points(self.home, options.eggs, wanted).items():
+            yield Artifact(f"{site}/bin/{name}", scripts.console(python, target), 0o755)
+
+    def published(self) -> Mapping[str, Any]:
+        live = site_path(self.layout, self.settings.name, "bin")
+        return {
+            "home": self.home,
+            "env": site_path(self.layout, self.settings.name, "env"),
+            "python": live / self.settings.interpreter,
+            "paster": live / "paster",
+            "application": self.settings.eggs[0],
+        }

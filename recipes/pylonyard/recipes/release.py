@@ -1,0 +1,390 @@
+"""Recipe ``release``: what the other parts staged, checked, goes live as a whole.
+
+=============  ========================  =========================================
+Option         Type, default             Meaning
+=============  ========================  =========================================
+sites          section names             The sites to release: sections of the
+                                         recipe ``site``.
+keep           1 to 1000, ``5``          How many releases to keep for a rollback; what is
+                                         active stays, and what was so before it.
+unchecked      ``refuse``, ``allow``,    What to do with a file whose validator is
+               ``default`` (default)     not on this machine; ``default`` refuses it
+                                         unless all sites are in development.
+change         ``refuse`` (default),     Whether a site that is active, or runs, may
+               ``allow``                 become one of another environment, mode or
+                                         account; for the command line alone.
+=============  ========================  =========================================
+
+Publishes ``current`` (the link to the live release).
+"""
+
+import logging
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zc.buildout import UserError
+
+from pylonyard.config import configuration, converters
+from pylonyard.config.options import option
+from pylonyard.environments import scripts, site_account
+from pylonyard.packages import interpreters
+from pylonyard.recipes import changeover
+from pylonyard.recipes.base import Recipe
+from pylonyard.releases import (
+    active_note,
+    contents,
+    next_steps,
+    orphaned_servers,
+    setup_app,
+    staging,
+)
+from pylonyard.releases.active_note import NotedSite
+from pylonyard.releases.staging import Staged
+from pylonyard.releases.store import ALWAYS, Releases, link_commands, occupied
+from pylonyard.releases.validators import Draft, judge
+from pylonyard.system import accounts, inputs
+from pylonyard.system.atomic import Artifact, Link
+from pylonyard.system.errors import LOOK_FIRST, ActivationError, reason
+from pylonyard.system.rootfs import Tree
+from pylonyard.system.user_errors import OptionError
+
+log = logging.getLogger("pylonyard")
+
+UNCHANGED = "Release %s is current; nothing has changed."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a section of this recipe may say."""
+
+    sites: tuple[str, ...] = option(converters.listed(converters.section_name))
+    keep: int = option(converters.whole(1, 1000, "(releases)"), default="5")
+    unchecked: str = option(converters.one_of("refuse", "allow", "default"), default="default")
+    change: str = option(converters.one_of("refuse", "allow"), default="refuse")
+
+
+@dataclass(frozen=True)
+class Described:
+    """What is known of a site before any of its parts is."""
+
+    name: str
+    user: str
+    environment: str
+
+
+@dataclass(frozen=True)
+class Site:
+    """What a release knows of a site."""
+
+    name: str
+    user: str
+    environment: str
+    sections: tuple[str, ...]
+    port: int
+    """At which its own server, or its private Apache, listens."""
+    by_apache: bool
+    setup: setup_app.Setup | None
+
+
+class Release(Recipe):
+    declaration = Options
+    settings: Options
+
+    def prepare(self) -> None:
+        """Have buildout initialise every part of every site, in order."""
+        if not self.settings.sites:
+            raise OptionError(self.name, ["sites: expected at least one section, got ''"])
+        self.releases = Releases(self.layout.releases, self.layout.current)
+        # What they share is found before any of their parts makes a secret.
+        told = [self._options(section) for section in self.settings.sites]
+        names = [site["name"] for site in told]
+        ports = [site["port"] for site in told if site["mode"] == "proxy"]
+        if problems := [
+            f"sites: expected {what} for each, got {', '.join(twice)} twice"
+            for what, twice in (("a name", _doubled(names)), ("a port", _doubled(ports)))
+            if twice
+        ]:
+            raise OptionError(self.name, problems)
+        self.told: list[str] = []
+        self._expect_grounds(told)
+        self.sites = [self._site(site) for site in told]
+        parts = [section for site in self.sites for section in site.sections]
+        self.stagings = {p: Path(self.buildout[p]["location"]) for p in parts}
+
+    def _expect_grounds(self, told: list[Mapping[str, str]]) -> None:
+        """Check, before anything is made, that the run may be, and can go on to its end."""
+        wanted = {s["name"]: NotedSite(s["environment"], s["mode"], s["user"]) for s in told}
+        is_meant = self.settings.change == "allow"
+        source = self.buildout._annotated[self.name]["change"].source if is_meant else ""
+        if is_meant and source != "COMMAND_LINE_VALUE":
+            place = "change: expected refuse but on the command line, for a run alone, got 'allow'"
+            raise OptionError(self.name, [place])
+        self.told += self._changed(wanted, is_meant=is_meant)
+        layout, environments = self.layout, {site["environment"] for site in told}
+        if warning := site_account.root_warning(layout.directory):
+            self.told.append(warning)
+        if environments != {"development"} and (why := site_account.root_problem(layout.directory)):
+            raise UserError(f"[{self.name}] {why}")
+        problems = []
+        for options in told:
+            site = Described(options["name"], options["user"], options["environment"])
+            needed = [layout.directory, layout.cache, layout.eggs]
+            why = site_account.reach_problem(site, needed, self._python(options))
+            if why := why or site_account.data_problem(site, layout.var):
+                problems.append(why)
+        if problems:
+            raise OptionError(self.name, [f"sites: {problem}" for problem in problems])
+
+    def _changed(self, wanted: Mapping[str, NotedSite], *, is_meant: bool) -> list[str]:
+        named = configuration.named(sys.argv[1:])
+        words = f" -c {named}" if named else ""
+        try:
+            if is_meant:
+                changeover.expect_account_kept(self.releases, wanted)
+                return []
+            return changeover.expect_none(self.releases, self.layout.bin, wanted, words)
+        except ActivationError as error:
+            raise UserError(f"[{self.name}] {error}") from error
+
+    def _python(self, options: Mapping[str, str]) -> Path | None:
+        """Return the interpreter of a site, if it is another than ours and can be told yet."""
+        for section in options["sections"].split():
+            raw = self.buildout._raw[section]
+            command = raw.get("python", "")
+            if raw.get("recipe", "").endswith(":pylons_app") and command and "$" not in command:
+                with suppress(ValueError):
+                    return interpreters.find(command).executable
+        return None
+
+    def _options(self, section: str) -> Mapping[str, str]:
+        # Not buildout.get: that takes any section missing, also deeper, for this one.
+        if section not in self.buildout._raw:
+            raise OptionError(self.name, [f"sites: expected a section, got {section!r}"])
+        options: Mapping[str, str] = self.buildout[section]
+        if "sections" not in options:
+            problem = f"sites: expected a section of recipe pylonyard:site, got {section!r}"
+            raise OptionError(self.name, [problem])
+        return options
+
+    def _site(self, options: Mapping[str, str]) -> Site:
+        sections = tuple(options["sections"].split())
+        published = {
+            key: part[key]
+            for name in sections
+            for part in [self.buildout[name]]
+            for key in part
+            if key in ("httpd-port", "setup", "database")
+        }
+        for name in sections:
+            # What an activation makes is the site's own account, and no other.
+            user = self.buildout[name].get("user") or options["user"]
+            if user != options["user"] and (problem := accounts.missing(user)):
+                raise OptionError(name, [f"user: {problem}"])
+        by_apache = options["mode"] != "proxy"
+        port = published["httpd-port"] if by_apache else options["port"]
+        setup = setup_app.Setup(options["name"], options["user"], published.get("database", ""))
+        return Site(
+            name=options["name"],
+            user=options["user"],
+            environment=options["environment"],
+            sections=sections,
+            port=int(port),
+            by_apache=by_apache,
+            setup=setup if published.get("setup") == "true" else None,
+        )
+
+    def artifacts(self) -> Iterator[Artifact | Link]:
+        layout = self.layout
+        words = [repr(str(path)) for path in (layout.directory, layout.bin)]
+        yield Artifact(
+            f"bin/{ALWAYS}",
+            scripts.tool_script("pylonyard.commands.main", *words, tools=True),
+            0o755,
+        )
+
+    def published(self) -> Mapping[str, Any]:
+        return {"current": self.layout.current}
+
+    def install(self) -> Iterable[str]:
+        """Make what was staged the current release, unless it is already."""
+        created = super().install()
+        staged = self._staged()
+        number = self.releases.current_number()
+        if number is not None:
+            self._expect_stopped(
+                orphaned_servers.commands(self.releases.path(number), staged.commands)
+            )
+        if number is not None and self._is_released(staged, number):
+            log.info(UNCHANGED, self._named(number))
+        else:
+            before, number = number, self._released(staged)
+            self._link_commands_or_return(before)
+            log.info("Release %s is current.", self._named(number))
+        left = self._left(staged, number)
+        for line in [*self.told, *left.values()]:
+            log.info("%s", line)
+        self._link_commands()
+        served = [self._served(site, left) for site in self.sites]
+        for line in next_steps.found(self.layout.directory, number, served):
+            # After what buildout itself prints at the end, if it is ours.
+            getattr(self.buildout, "say_last", log.info)(line)
+        if watch := inputs.watching():
+            watch.told = [UNCHANGED % self._named(number), *left.values()]
+            directory = str(self.layout.directory)
+            sites = [each._asdict() for each in served]
+            watch.next = {"directory": directory, "release": number, "sites": sites}
+        return created
+
+    update = install
+
+    def _left(self, staged: Staged, number: int) -> dict[str, str]:
+        """Have each account read what is for it; tell what only an activation can do."""
+        folder = self.releases.path(number)
+        unread = staged.share(folder, {site.name: accounts.gid(site.user) for site in self.sites})
+        unset = {setup.site for setup in setup_app.due(folder, self.layout)}
+        activation = accounts.by_root("bin/pylonyard activate")
+        return {
+            site.name: f"{site.name}: left for {activation}: {', '.join(what)}"
+            for site in self.sites
+            if (what := list(self._left_of(site, site.name in unread, site.name in unset)))
+        }
+
+    def _served(self, site: Site, left: Collection[str]) -> next_steps.Served:
+        return next_steps.Served(
+            name=site.name,
+            user=site.user,
+            environment=site.environment,
+            address=f"http://127.0.0.1:{site.port}/",
+            host="127.0.0.1",
+            port=site.port,
+            by_apache=site.by_apache,
+            waits=site.name in left,
+        )
+
+    def _left_of(self, site: Site, is_unread: bool, is_unset: bool) -> Iterator[str]:
+        if accounts.entry(site.user) is None:
+            yield f"to make the account {site.user}, which is not on this machine"
+        elif is_unread:
+            yield f"to let {site.user} read production.ini"
+        if not all(map(Path.is_dir, site_account.written(self.layout.var, site.name))):
+            yield "to make its folders in var"
+        if is_unset:
+            yield "paster setup-app"
+
+    def _is_released(self, staged: Staged, number: int) -> bool:
+        """Tell whether a release holds what was staged, and its manifest is whole."""
+        there = staged.is_in(self.releases.path(number))
+        said = self.releases.manifest(number)
+        # An older Pylonyard did not tell.
+        same = said.get("environments", self._environments()) == self._environments()
+        return there and bool(said) and same
+
+    def _environments(self) -> dict[str, str]:
+        return {site.name: site.environment for site in self.sites}
+
+    def _configuration(self) -> str:
+        """Return the file that this run is of, as from the checkout."""
+        return configuration.of_run(sys.argv[1:], self.layout.directory)
+
+    def _named(self, number: int) -> str:
+        """Return what a release is called: with the file that it is of, if that was named."""
+        named = configuration.named(sys.argv[1:])
+        return f"{number} of {self._configuration()}" if named else str(number)
+
+    def _link_commands_or_return(self, before: int | None) -> None:
+        """Have ``bin/`` offer the new release; if it cannot, the one before stays current."""
+        try:
+            self._link_commands()
+        except UserError:
+            if before is not None:
+                self.releases.flip(before)
+            raise
+
+    def _link_commands(self) -> None:
+        try:
+            link_commands(self.layout.bin, self.layout.current)
+        except OSError as error:
+            where = reason(error, self.layout.bin)
+            raise UserError(f"[{self.name}] cannot write {where}") from error
+
+    def _staged(self) -> Staged:
+        staged = Staged.collected({**self.stagings, self.name: self.location})
+        if taken := occupied(self.layout.bin, self.layout.current, staged.commands):
+            raise UserError(
+                f"[{self.name}] {self.layout.bin / taken[0]}: expected none, or a link of ours, "
+                f"but there is a file of somebody else's; {LOOK_FIRST}"
+            )
+        return staged
+
+    def _expect_stopped(self, going: Mapping[str, contents.Site]) -> None:
+        """Check that nothing runs which no command of the new release could stop."""
+        names = [
+            name
+            for name, site in going.items()
+            if orphaned_servers.runs(self.layout.bin / name, site)
+        ]
+        if names:
+            stops = " && ".join(f"bin/{name} stop" for name in names)
+            raise UserError(
+                f"[{self.name}] {', '.join(names)}: expected none to run, since the new release "
+                f"has no such command; stop first: {stops}"
+            )
+
+    def _released(self, staged: Staged) -> int:
+        try:
+            with self.releases.draft() as folder:
+                staged.copy_to(folder)
+                staged.share(folder, {site.name: accounts.gid(site.user) for site in self.sites})
+                draft = Draft(folder, self.layout.current)
+                passed = judge(draft, staged.parts, unchecked_allowed=self._lenient())
+                for site in self.sites:
+                    if site.setup and accounts.can_be_taken(site.user):
+                        setup_app.once(site.setup, folder, self.layout)
+                staging.write_manifest(
+                    folder,
+                    staged.parts,
+                    passed,
+                    configuration=self._configuration(),
+                    modes=staged.modes,
+                    environments=self._environments(),
+                    setup={s.name: s.setup.database for s in self.sites if s.setup},
+                )
+                number = self.releases.publish(folder, self._known())
+            self.releases.prune(self.settings.keep, self._needed())
+        except OSError as error:
+            where = reason(error, self.layout.releases)
+            raise UserError(f"[{self.name}] cannot write {where}") from error
+        return number
+
+    def _needed(self) -> Collection[int]:
+        """Return the releases that stay: what is active, and what a rollback goes to."""
+        try:
+            noted = self._noted()
+        except (ActivationError, OSError):
+            # Whoever may not know which it is shall not remove it.
+            return self.releases.numbers()
+        return noted.needed if noted else ()
+
+    def _known(self) -> Collection[int]:
+        """Return the releases that are noted as active once: none may have their numbers."""
+        with suppress(ActivationError, OSError):
+            noted = self._noted()
+            return {each.release for each in noted.history} if noted else ()
+        return ()
+
+    def _noted(self) -> active_note.Note | None:
+        return active_note.read(Tree(Path("/")), self.layout.directory)
+
+    def _lenient(self) -> bool:
+        """Tell whether a file may go live unchecked."""
+        if self.settings.unchecked != "default":
+            return self.settings.unchecked == "allow"
+        return all(site.environment == "development" for site in self.sites)
+
+
+def _doubled(given: list[str]) -> list[str]:
+    return sorted({one for one in given if given.count(one) > 1})

@@ -1,0 +1,1 @@
+"""Numbered, immutable releases: staged, validated, described, compared, current."""

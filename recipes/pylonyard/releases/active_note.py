@@ -1,0 +1,205 @@
+"""The note of what is active: root writes it, everybody may read it, no secret is in it.
+
+Journals are root's alone.  Who makes releases without being root has to know all the
+same what is active: this stands beside the journal, and follows it.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pylonyard.config.configuration import FOLDER
+from pylonyard.releases.contents import Site
+from pylonyard.system.errors import ActivationError
+from pylonyard.system.rootfs import ABSENT, Entry, Tree
+
+NAME = "note.json"
+
+VERSION = 1
+"""Of what the note says; a reader takes this one and older ones."""
+
+LONGEST = 100
+"""Entries of a history."""
+
+
+class NewerNote(ValueError):
+    """A newer Pylonyard wrote it."""
+
+
+@dataclass(frozen=True)
+class NotedSite:
+    """What a site was activated as; ``environment`` is empty where no release says it."""
+
+    environment: str
+    mode: str
+    account: str
+
+    def differs_from(self, other: "NotedSite") -> bool:
+        """Tell whether it is another; what is not known is no difference."""
+        pairs = ((vars(self)[name], vars(other)[name]) for name in vars(self))
+        return any(one != two and bool(one) and bool(two) for one, two in pairs)
+
+    def is_of_another(self, other: "NotedSite") -> bool:
+        """Tell whether its account is another; what is not known is no difference."""
+        return bool(self.account and other.account) and self.account != other.account
+
+    def __str__(self) -> str:
+        told = [self.environment or "an unknown environment", self.mode or "without Apache"]
+        return ", ".join([*told, f"account {self.account}"])
+
+
+@dataclass(frozen=True)
+class Activated:
+    """A release that was active: since when, and the environment of each of its sites."""
+
+    release: int
+    since: str
+    environments: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    """What is active of a sandbox; ``release`` is None if nothing is, yet."""
+
+    sandbox: str = ""
+    release: int | None = None
+    since: str = ""
+    """When it was activated: ``2026-01-31T23:59:59Z``."""
+    configuration: str = ""
+    """The file that the release was made from, as ``production.cfg``; empty if not known."""
+    sites: Mapping[str, NotedSite] = field(default_factory=dict)
+    history: tuple[Activated, ...] = ()
+    """All that were active, the last one last, this one included."""
+    is_whole: bool = True
+    """Whether the history goes back to the first activation."""
+    is_unfinished: bool = False
+    """Whether an activation, or a deactivation, is at work or was cut short."""
+
+    def then(self, later: "Note") -> "Note":
+        """Return ``later`` with the history of both."""
+        assert later.release is not None
+        environments = {name: site.environment for name, site in later.sites.items()}
+        told = Activated(later.release, later.since, environments)
+        before = self.history
+        if before and before[-1] == replace(told, since=before[-1].since):
+            before, told = before[:-1], before[-1]
+        return replace(later, history=(*before, told)[-LONGEST:], is_whole=self.is_whole)
+
+    @property
+    def needed(self) -> frozenset[int]:
+        """The release that is active, and the last one before it for the same environment."""
+        if self.release is None:
+            return frozenset()
+        last = self.history[-1].environments if self.history else {}
+        before = [
+            each.release
+            for each in self.history
+            if each.release != self.release and each.environments == last
+        ]
+        return frozenset({self.release, *before[-1:]})
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "version": VERSION,
+            "sandbox": self.sandbox,
+            "release": self.release,
+            "since": self.since,
+            "configuration": self.configuration,
+            "sites": {name: vars(site) for name, site in self.sites.items()},
+            "history": [vars(each) for each in self.history],
+            "whole": self.is_whole,
+            "unfinished": self.is_unfinished,
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Note":
+        """Return what ``to_json`` gave.
+
+        :raises AttributeError, KeyError, TypeError, ValueError: if it is something else
+        """
+        if int(values["version"]) > VERSION:
+            raise NewerNote(f"version {values['version']}, of a newer Pylonyard")
+        release = values["release"]
+        return cls(
+            sandbox=str(values["sandbox"]),
+            release=None if release is None else int(release),
+            since=str(values["since"]),
+            configuration=str(values["configuration"]),
+            sites={str(name): _site(said) for name, said in values["sites"].items()},
+            history=tuple(_activated(each) for each in values["history"]),
+            is_whole=bool(values["whole"]),
+            is_unfinished=bool(values["unfinished"]),
+        )
+
+
+def noted_sites(sites: Iterable[Site]) -> dict[str, NotedSite]:
+    """Return what a note tells of the sites of a release."""
+    return {site.name: NotedSite(site.environment, site.mode, site.user) for site in sites}
+
+
+def _site(said: Mapping[str, Any]) -> NotedSite:
+    return NotedSite(str(said["environment"]), str(said["mode"]), str(said["account"]))
+
+
+def _activated(said: Mapping[str, Any]) -> Activated:
+    environments = {str(name): str(value) for name, value in said["environments"].items()}
+    return Activated(int(said["release"]), str(said["since"]), environments)
+
+
+def folder_of(sandbox: Path) -> str:
+    """Return the folder that root keeps of a sandbox, outside what its accounts can write."""
+    digest = hashlib.sha256(os.fsencode(sandbox.resolve())).hexdigest()[:20]
+    return f"{FOLDER}/{digest}"
+
+
+def read(tree: Tree, sandbox: Path) -> Note | None:
+    """Return what is active of ``sandbox``; None where no activation has left a note.
+
+    :raises ActivationError: if somebody else could have written it, it is damaged, or a
+        newer Pylonyard wrote it
+    """
+    name = f"{folder_of(sandbox)}/{NAME}"
+    entry = tree.read(name)
+    if entry == ABSENT:
+        return None
+    place = tree.path(name)
+    if why := _not_roots(entry, tree):
+        raise ActivationError(
+            f"{place}: expected a file of root's that nobody else may write, got {why}; "
+            "see who made it, move it elsewhere, and run bin/pylonyard activate as root"
+        )
+    try:
+        return Note.from_json(json.loads(entry.content))
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        got = str(error) if isinstance(error, NewerNote) else "damaged text"
+        raise ActivationError(
+            f"{place}: expected a note of what is active, version {VERSION}, got {got}; "
+            "bin/pylonyard activate, as root, writes it again"
+        ) from error
+
+
+def _not_roots(entry: Entry, tree: Tree) -> str:
+    """Return why a note is not to be believed; empty if it is."""
+    if entry.kind != "file":
+        return f"a {entry.kind}"
+    # A scratch tree is its maker's, who may have no root at all.
+    if entry.uid not in ({0} if tree.is_machine else {0, os.geteuid()}):
+        return f"one of the account of number {entry.uid}"
+    return f"mode {entry.mode:04o}" if entry.mode & 0o022 else ""
+
+
+def follow(tree: Tree, folder: str, note: Note | None) -> None:
+    """Have the note in ``folder`` say what the journal beside it says; None removes it."""
+    name = f"{folder}/{NAME}"
+    if note is None:
+        tree.put(name, ABSENT)
+        return
+    text = json.dumps(note.to_json(), indent=1, sort_keys=True) + "\n"
+    entry = Entry("file", 0o644, 0, 0, text.encode())
+    there = tree.read(name)
+    if (there.kind, there.mode, there.content) != ("file", entry.mode, entry.content):
+        tree.put(name, entry)

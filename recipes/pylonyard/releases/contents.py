@@ -1,0 +1,285 @@
+"""What a release wants of the machine: verified files, and facts of its sites."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pylonyard.releases.store import MANIFEST
+from pylonyard.system.errors import ActivationError, ServerError
+from pylonyard.system.rootfs import Entry
+from pylonyard.system.safe_files import read_plainly
+
+# What an activation may lay down, and nothing else of a release.
+_ALLOWED = re.compile(
+    r"etc/(apache2/(sites-available/[a-z][a-z0-9_-]*\.conf|mods-available/wsgi\.load)"
+    r"|(init|cron|logrotate)\.d/[a-z][a-z0-9_-]*)"
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file of the release, and where it goes: ``/etc/...``."""
+
+    name: str
+    entry: Entry
+    path: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """What activation has to know of a site."""
+
+    name: str
+    user: str
+    data: Path
+    live: Path
+    """The folder of the site in its release."""
+    log: Path
+    """The folder of its logs."""
+    port: int
+    host: str = "127.0.0.1"
+    mode: str = ""
+    """``proxy``, ``mod_wsgi`` or ``embedded``; empty if Apache does not serve it."""
+    server_name: str = "localhost"
+    listen: str = "*"
+    listen_port: int = 80
+    ssl_port: int | None = None
+    ssl_certificate: Path | None = None
+    ssl_key: Path | None = None
+    modules: tuple[str, ...] = ()
+    disable_sites: tuple[str, ...] = ()
+    module: Path | None = None
+    run: Path | None = None
+    """The folder in which its server keeps what it knows while it runs."""
+    environment: str = ""
+    """As its release says; empty if an older Pylonyard made that."""
+
+    @property
+    def application_log(self) -> Path:
+        return self.log / f"{self.name}.log"
+
+    @property
+    def listen_address(self) -> str:
+        """Where a visitor who is on the machine finds it."""
+        return "127.0.0.1" if self.listen in ("*", "0.0.0.0") else self.listen
+
+    @property
+    def places(self) -> list[tuple[int, bool]]:
+        """Ports that visitors find it at, and whether by TLS."""
+        secure = [(self.ssl_port, True)] if self.ssl_certificate and self.ssl_port else []
+        return [(self.listen_port, False), *secure]
+
+    @property
+    def grounds(self) -> list[tuple[Path, int]]:
+        """The folders that the account writes into, and their modes when they are made."""
+        run = [(self.run, 0o755)] if self.run else []
+        return [(self.log, 0o755), *run, (self.data, 0o750)]
+
+    @property
+    def has_server(self) -> bool:
+        """Whether a server of its own runs it, which init and cron start."""
+        return self.mode in ("proxy", "")
+
+
+@dataclass(frozen=True)
+class Release:
+    """One release, read once: what is laid down later is what was verified."""
+
+    number: int
+    folder: Path
+    sites: tuple[Site, ...]
+    files: tuple[Source, ...]
+    configuration: str = ""
+    """The file that it was made from; empty if an older Pylonyard made it."""
+    permitted: Mapping[Path, tuple[str, int]] = field(default_factory=dict)
+    """Files with secrets: whose group may read each, and its mode then."""
+
+
+def read(folder: Path, number: int) -> Release:
+    """Return what is in the release ``folder``.
+
+    :raises ActivationError: if a file is not as the manifest says
+    """
+    manifest = _manifest(folder)
+    described = manifest["files"]
+    wanted = {path: said for path, said in described.items() if _wanted(path)}
+    try:
+        texts = {path: _verified(folder, path, said) for path, said in wanted.items()}
+        files = tuple(
+            Source(f"/{path}", Entry("file", _mode(described[path]), 0, 0, content), folder / path)
+            for path, content in sorted(texts.items())
+            if _ALLOWED.fullmatch(path)
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ActivationError(
+            f"{folder / MANIFEST}: expected mode and sha256 of each file, got {error!r}; "
+            "run bin/buildout"
+        ) from error
+    sites = _all_sites(texts, folder, _environments(manifest))
+    made_from = str(manifest.get("configuration", ""))
+    permitted = dict(_permitted(described, sites, folder))
+    return Release(number, folder, sites, tuple(_served(files, sites)), made_from, permitted)
+
+
+def _permitted(
+    described: Mapping[str, Any], sites: Iterable[Site], folder: Path
+) -> Iterator[tuple[Path, tuple[str, int]]]:
+    accounts = {site.name: site.user for site in sites}
+    for path, said in described.items():
+        name, mode = path.partition("/")[0], int(said.get("mode", "0"), 8)
+        if name in accounts and mode & 0o040 and not mode & 0o007 and ".." not in path:
+            yield folder / path, (accounts[name], mode)
+
+
+def _environments(manifest: Mapping[str, Any]) -> Mapping[str, str]:
+    told = manifest.get("environments")
+    return told if isinstance(told, dict) else {}
+
+
+def _wanted(path: str) -> bool:
+    return path.startswith("etc/") or path.endswith(("/server.json", "/site.json"))
+
+
+def _mode(said: Mapping[str, Any]) -> int:
+    """Return a file's mode in ``/etc``: executable or not, and root's alone to write."""
+    return 0o755 if int(said["mode"], 8) & 0o100 else 0o644
+
+
+def _manifest(folder: Path) -> Mapping[str, Any]:
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(read_plainly(path).decode())
+        files = manifest["files"]
+    except ServerError as error:
+        raise ActivationError(f"{path}: expected a regular file; run bin/buildout") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ActivationError(
+            f"{path}: expected a manifest, got {error.__class__.__name__}; run bin/buildout"
+        ) from error
+    return {**manifest, "files": files if isinstance(files, dict) else {}}
+
+
+def _verified(folder: Path, path: str, said: Mapping[str, Any]) -> bytes:
+    place = folder / path
+    try:
+        if place.is_symlink() or not place.is_file():
+            raise ActivationError(f"{place}: expected a regular file; run bin/buildout")
+        content = place.read_bytes()
+    except OSError as error:
+        raise ActivationError(f"{place}: {error.strerror}") from error
+    if hashlib.sha256(content).hexdigest() != said.get("sha256"):
+        raise ActivationError(
+            f"{place}: expected what the release was made with, got another content; "
+            "run bin/buildout for a new release"
+        )
+    return content
+
+
+def _all_sites(
+    texts: Mapping[str, bytes], folder: Path, environments: Mapping[str, str]
+) -> tuple[Site, ...]:
+    try:
+        return tuple(
+            replace(site, environment=str(environments.get(site.name, "")))
+            for site in _sites(texts, folder)
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ActivationError(
+            f"{folder}: expected descriptions of its sites, got {error!r}; run bin/buildout"
+        ) from error
+
+
+def _sites(texts: Mapping[str, bytes], folder: Path) -> Iterator[Site]:
+    for path in sorted(texts):
+        name, _, last = path.partition("/")
+        if last == "server.json":
+            server = _json(texts[path], path)
+            vhost = _json(texts[f"{name}/site.json"], path) if f"{name}/site.json" in texts else {}
+            yield _site(name, server, vhost, folder)
+
+
+def _json(text: bytes, path: str) -> Mapping[str, Any]:
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise ActivationError(f"{path}: expected JSON, got {error}") from error
+    return content if isinstance(content, dict) else {}
+
+
+def _site(name: str, server: Mapping[str, Any], vhost: Mapping[str, Any], folder: Path) -> Site:
+    path: Callable[[Any], Path | None] = lambda value: Path(value) if value else None  # noqa: E731
+    return Site(
+        name=name,
+        user=server.get("user") or "root",
+        data=Path(server["data"]),
+        live=folder / name,
+        log=Path(server["log"]).parent,
+        port=int(server["port"]),
+        host=server.get("host", "127.0.0.1"),
+        mode=vhost.get("mode", ""),
+        server_name=vhost.get("server-name", "localhost"),
+        listen=vhost.get("listen", "*"),
+        listen_port=int(vhost.get("listen-port", 80)),
+        ssl_port=vhost.get("ssl-port"),
+        ssl_certificate=path(vhost.get("ssl-certificate")),
+        ssl_key=path(vhost.get("ssl-key")),
+        modules=tuple(vhost.get("modules", ())),
+        disable_sites=tuple(vhost.get("disable-sites", ())),
+        module=path(vhost.get("module")),
+        run=path(server.get("run")),
+    )
+
+
+def _served(files: tuple[Source, ...], sites: tuple[Site, ...]) -> Iterator[Source]:
+    """Leave out the init script and cron entry of sites that Apache itself runs."""
+    without = {site.name for site in sites if not site.has_server}
+    for source in files:
+        folder, last = Path(source.name).parts[2], Path(source.name).name
+        if not (folder in ("init.d", "cron.d") and last in without):
+            yield source
+
+
+def described(folder: Path, number: int) -> Release:
+    """Return a release, but for its files, for those who only look: unverified.
+
+    :raises ActivationError: if the descriptions of its sites are damaged
+    """
+    made_from = str(_described(folder).get("configuration", ""))
+    return Release(number, folder, described_sites(folder), (), made_from)
+
+
+def described_sites(folder: Path) -> tuple[Site, ...]:
+    """Return the sites of a release, for those who only look at them: unverified.
+
+    :raises ActivationError: if their descriptions are damaged
+    """
+    paths = [*folder.glob("*/server.json"), *folder.glob("*/site.json")]
+    try:
+        texts = {path.relative_to(folder).as_posix(): read_plainly(path) for path in paths}
+    except ServerError as error:
+        raise ActivationError(str(error)) from error
+    except OSError as error:
+        raise ActivationError(f"{error.filename}: {error.strerror}") from error
+    return _all_sites(texts, folder, _environments(_described(folder)))
+
+
+def setup_record(sandbox: Path, site: str, database: str) -> Path:
+    """Return the file that is there once a site has been set up in a database."""
+    return sandbox / "var" / "setup" / f"{site}-{database}"
+
+
+def databases(folder: Path) -> Mapping[str, str]:
+    """Return a digest of the database of each site of a release that is to be set up."""
+    told = _described(folder).get("setup")
+    return {str(name): str(digest) for name, digest in told.items()} if told else {}
+
+
+def _described(folder: Path) -> Mapping[str, Any]:
+    try:
+        return _manifest(folder)
+    except ActivationError:
+        return {}

@@ -1,0 +1,180 @@
+"""What to do after a run: for each site the line that works in the state at hand.
+
+The state is looked at anew each time, also by a run that has nothing else to do.
+Standard library only, and imported as it is needed: a run with nothing to do is short.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pylonyard.config.configuration import FOLDER
+from pylonyard.system import accounts
+
+LONGEST_COMMAND = 200
+"""Characters of somebody else's command line that are passed on."""
+
+# What is seen of the server that a line would start.
+DOWN, THIS, EARLIER, FOREGROUND, TAKEN, UNSEEN = range(6)
+
+
+class Served(NamedTuple):
+    """How a site is served once it is started, as a run has found out."""
+
+    name: str
+    user: str
+    environment: str
+    address: str
+    host: str
+    port: int
+    by_apache: bool
+    waits: bool
+    """Whether an activation has to come first."""
+
+
+def lines(
+    site: Served, seen: int, active: int | None, current: int, *, is_ours: bool, who: str = ""
+) -> Iterator[str]:
+    """Yield what to do about a site.
+
+    :param seen: what is at its port, one of the constants above
+    :param active: which release is active, if one is
+    :param is_ours: whether we may start it
+    :param who: who else has its port
+    """
+    is_for_visitors = site.environment != "development"
+    is_outdated = active not in (None, current)
+    if is_outdated or (active is None and (is_for_visitors or site.waits)):
+        yield told(accounts.by_root("bin/pylonyard activate"), "has this machine serve it")
+    # An activation starts the site's own server, or restarts it, by itself.
+    if site.waits or is_outdated or (site.by_apache and active is not None):
+        return
+    command = f"bin/{site.name}{'-httpd' if site.by_apache else ''}"
+    command = command if is_ours else accounts.by_root(command)
+    if seen == THIS:
+        yield told(f"{command} status", f"it is served already at {site.address}")
+    elif seen == FOREGROUND:
+        yield told(f"bin/{site.name} fg", f"to be ended and begun anew at {site.address}")
+    elif seen == TAKEN:
+        how = "set another port in [site], or end that if it is yours"
+        yield f"  {site.name}: port {site.port} is taken by {who}: {how}"
+    else:
+        action = {DOWN: "start", EARLIER: "graceful" if site.by_apache else "restart"}
+        yield told(f"{command} {action.get(seen, 'restart')}", f"serves it at {site.address}")
+
+
+def told(command: str, what: str) -> str:
+    return f"  {command}   {what}"
+
+
+def look(directory: Path, site: Served) -> tuple[int, str]:
+    """Return what is at the port of a site, and who, if that is none of ours."""
+    listed = list(_listed(site.port))
+    if not listed and not _has_any(directory, site):
+        return DOWN, ""
+    from pylonyard.server import status
+    from pylonyard.server.settings import load
+    from pylonyard.system import listeners
+    from pylonyard.system.errors import ServerError
+
+    source = directory / "current" / site.name / "server.json"
+    try:
+        settings = load(source)
+        if site.by_apache and _has_private(directory, site):
+            return EARLIER, ""
+        if not site.by_apache and not accounts.can_be_taken(site.user):
+            return UNSEEN, ""
+        sockets = listeners.at(listeners.parsed(listed), site.host, site.port)
+        if site.by_apache:
+            return _stranger(sockets) if sockets else (DOWN, "")
+        account = accounts.entry(site.user)
+        seen = status.look(settings, account.pw_uid if account else None)
+    except (OSError, ServerError):
+        return UNSEEN, ""
+    if seen.foreground:
+        return FOREGROUND, ""
+    if sockets and not status.holds(seen, sockets):
+        return _stranger(sockets)
+    if not seen.everything:
+        return DOWN, ""
+    flipped = os.lstat(directory / "current").st_mtime
+    return (THIS if seen.since and seen.since > flipped else EARLIER), ""
+
+
+def _listed(port: int) -> Iterator[str]:
+    """Yield the kernel's lines of whoever listens on a port, at whatever address.
+
+    Read without what it takes to compare addresses: a run with nothing to do is short.
+    """
+    wanted = f":{port:04X}"
+    for table in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError):
+            for line in Path("/proc/net", table).read_text().splitlines()[1:]:
+                own, _, state = line.split()[1:4]
+                if own.endswith(wanted) and state == "0A":
+                    yield line
+
+
+def _has_any(directory: Path, site: Served) -> bool:
+    """Tell whether a server of the site may run, be it at a port that it had before.
+
+    Read without what it takes to tell for sure: a run with nothing to do is short.
+    """
+    if site.by_apache:
+        return _has_private(directory, site)
+    known = os.fsencode(f"={os.path.realpath(directory)}:{site.name}\0")
+    return any(known in environment for environment in _each("environ"))
+
+
+def _each(name: str) -> Iterator[bytes]:
+    """Yield a file of each process that may be looked at."""
+    for entry in os.listdir("/proc"):
+        with contextlib.suppress(OSError):
+            if entry.isdigit():
+                yield Path("/proc", entry, name).read_bytes()
+
+
+def _has_private(directory: Path, site: Served) -> bool:
+    """Tell whether the site's private Apache runs."""
+    config = os.fsencode(directory / "current" / site.name / "httpd.conf")
+    return any(config in words.split(b"\0") for words in _each("cmdline"))
+
+
+def _stranger(sockets: set[int]) -> tuple[int, str]:
+    from pylonyard.system import listeners
+    from pylonyard.system.processes import command, shown
+
+    for pid in listeners.holders(sockets):
+        return TAKEN, f"process {pid} ({shown(command(pid), LONGEST_COMMAND)})"
+    return TAKEN, "a process of another account"
+
+
+def found(directory: Path, current: int, sites: Iterable[Served]) -> Sequence[str]:
+    """Return what to do next about the ``sites`` of the current release.
+
+    :param current: the number of that release
+    """
+    active = active_release(directory)
+    made: dict[str, None] = {}
+    for site in sites:
+        seen, who = look(directory, site)
+        is_ours = accounts.can_be_taken(site.user)
+        made |= dict.fromkeys(lines(site, seen, active, current, is_ours=is_ours, who=who))
+    return list(made)
+
+
+def active_release(directory: Path) -> int | None:
+    """Return which release is active, as far as everybody may know."""
+    if not os.path.exists(FOLDER):
+        return None
+    from pylonyard.releases import active_note
+    from pylonyard.system.errors import ActivationError
+    from pylonyard.system.rootfs import Tree
+
+    try:
+        noted = active_note.read(Tree(Path("/")), directory)
+    except (ActivationError, OSError):
+        return None
+    return noted.release if noted else None

@@ -1,0 +1,250 @@
+"""The real programs that judge an artifact before it goes live.
+
+A validator is a pattern of paths, the program it needs, and a function that
+raises ``CommandError`` if the program refuses the file.
+"""
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+from pylonyard.system import accounts
+from pylonyard.system.subprocesses import PROGRAM_PATH, first_error, run
+from pylonyard.system.user_errors import ArtifactError, CommandError
+from pylonyard.webservers.apache.config_lint import DEBIAN, problems
+
+_LOAD_INI = """
+import sys
+from paste.deploy.loadwsgi import APP, SERVER, loadcontext
+for kind in (APP, SERVER):
+    try:
+        loadcontext(kind, 'config:' + sys.argv[1])
+    except Exception:
+        error = sys.exc_info()[1]
+        sys.exit(' '.join(str(error).split()) or error.__class__.__name__)
+"""
+
+_COMPILE = """
+import io, sys
+compile(io.open(sys.argv[1], encoding='utf-8').read().encode('utf-8'), sys.argv[1], 'exec')
+"""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A release that is not live yet; its files refer to where it will be."""
+
+    folder: Path
+    live: Path
+
+    def python(self, path: str) -> Path:
+        """Return the interpreter of the site that ``path`` belongs to."""
+        return self.folder / path.partition("/")[0] / "env" / "bin" / "python"
+
+
+@dataclass(frozen=True)
+class Validator:
+    """Judges the files whose path matches ``pattern``, by ``program``."""
+
+    name: str
+    pattern: str
+    check: Callable[[Draft, str], None]
+    program: str = ""
+    package: str = ""
+    """The Debian package that has the program."""
+    needed: bool = True
+    """Whether a file may not go live without it."""
+
+    def found(self) -> bool:
+        return not self.program or shutil.which(self.program, path=PROGRAM_PATH) is not None
+
+
+def load_ini(draft: Draft, path: str) -> None:
+    run([draft.python(path), "-c", _LOAD_INI, draft.folder / path], path, doing=f"Checking {path}")
+
+
+def compile_script(draft: Draft, path: str) -> None:
+    run([draft.python(path), "-c", _COMPILE, draft.folder / path], path, doing=f"Checking {path}")
+
+
+def command(*words: str) -> Callable[[Draft, str], None]:
+    def check(draft: Draft, path: str) -> None:
+        run([*words, draft.folder / path], path, reason=first_error, doing=f"Checking {path}")
+
+    return check
+
+
+def crontab(draft: Draft, path: str) -> None:
+    # From standard input: Debian's crontab cuts a path after 99 characters.
+    text = (draft.folder / path).read_text(encoding="utf-8")
+    run(["crontab", "-n", "-"], path, stdin=text, reason=first_error, doing=f"Checking {path}")
+
+
+def logrotate(draft: Draft, path: str) -> None:
+    """Have logrotate read a file, in a copy without ``su`` if we cannot take that account.
+
+    Nor can it take its group where ours is another, as after ``newgrp``.
+    """
+    text = (draft.folder / path).read_text(encoding="utf-8")
+    found = re.search(r"(?m)^ *su (\S+) .*\n", text)
+    can_switch = os.geteuid() == 0 or os.getegid() == (found and accounts.gid(found[1]))
+    if found and not (can_switch and accounts.can_be_taken(found[1])):
+        text = text.replace(found[0], "")
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, Path(path).name)
+        copy.write_text(text, encoding="utf-8")
+        copy.chmod(0o644)
+        words = ("logrotate", "--debug", "--state", "/dev/null")
+        try:
+            printed = run([*words, copy], path, reason=first_error, doing=f"Checking {path}")
+        except CommandError as error:
+            reason = error.reason.replace(str(copy), str(draft.folder / path))
+            raise CommandError(path, reason) from error
+    # Some releases of it, Debian 13's among them, warn of such a line, and leave it out.
+    for line in printed.splitlines():
+        if "unknown option" in line:
+            raise CommandError(path, line.strip())
+
+
+def with_accounts(text: str) -> str:
+    """Return a configuration of Apache's that names accounts which are there.
+
+    It refuses others, and what an activation is to make is not there yet.
+    """
+    other = next(filter(accounts.entry, ("www-data", "nobody")), "root")
+
+    def known(match: re.Match[str]) -> str:
+        before, user, between, _ = match.groups()
+        is_there = accounts.entry(user)
+        return match[0] if is_there else f"{before}{other}{between}{accounts.group(other)}"
+
+    text = re.sub(r"(\buser=)(\S+)( group=)(\S+)", known, text)
+    return re.sub(r"(?m)^(User )(\S+)(\nGroup )(\S+)$", known, text)
+
+
+def with_folders(text: str, other: str) -> str:
+    """Return a configuration of Apache's whose own folders are there, be they ``other``.
+
+    What an account is to own, and an activation makes with it, is not there yet.
+    """
+    named = re.findall(r'(?m)^(?:ServerRoot|ErrorLog) "?(/[^"\n]+?)"?$', text)
+    for path in named:
+        folder = path if not path.endswith(".log") else os.path.dirname(path)
+        if not os.path.isdir(folder):
+            text = text.replace(f"{folder}/", f"{other}/").replace(folder, other)
+    return text
+
+
+def load_server_settings(draft: Draft, path: str) -> None:
+    from pylonyard.server.settings import load
+    from pylonyard.system.errors import ServerError
+
+    try:
+        load(draft.folder / path)
+    except ServerError as error:
+        raise CommandError(path, str(error)) from error
+
+
+def apache(draft: Draft, path: str) -> None:
+    """Have Apache read a virtual host as the private ``httpd.conf`` includes it.
+
+    Both name live paths, which are those of the release before; so copies are
+    read in which they name the draft.
+    """
+    config = f"{Path(path).stem}/httpd.conf"
+    with tempfile.TemporaryDirectory() as folder:
+        for source in (config, path):
+            text = (draft.folder / source).read_text(encoding="utf-8")
+            text = text.replace(f"{draft.live}/{path}", f"{folder}/{Path(path).name}")
+            text = with_accounts(text.replace(f"{draft.live}/", f"{draft.folder}/"))
+            text = with_folders(text, folder)
+            Path(folder, Path(source).name).write_text(text, encoding="utf-8")
+        run(
+            ["apache2", "-t", "-f", Path(folder, "httpd.conf")],
+            path,
+            reason=first_error,
+            doing=f"Checking {path}",
+        )
+        # What it lets pass, a missing script among it.
+        text = Path(folder, Path(path).name).read_text(encoding="utf-8")
+        if found := problems(text, defined=DEBIAN):
+            raise CommandError(path, found[0])
+
+
+VALIDATORS: Sequence[Validator] = (
+    Validator("PasteDeploy", "*/production.ini", load_ini),
+    Validator("Python", "*/dispatch.wsgi", compile_script),
+    Validator("pylonyard.server", "*/server.json", load_server_settings),
+    Validator("sh", "etc/init.d/*", command("sh", "-n"), "sh", "dash"),
+    Validator(
+        "checkbashisms",
+        "etc/init.d/*",
+        command("checkbashisms"),
+        "checkbashisms",
+        "devscripts",
+        needed=False,
+    ),
+    Validator("apache2", "etc/apache2/sites-available/*", apache, "apache2", "apache2"),
+    Validator("crontab", "etc/cron.d/*", crontab, "crontab", "cron", needed=False),
+    Validator(
+        "logrotate",
+        "etc/logrotate.d/*",
+        logrotate,
+        "logrotate",
+        "logrotate",
+        needed=False,
+    ),
+)
+
+
+def judging(path: str) -> Iterator[Validator]:
+    """Yield the validators that a path of a release has to pass."""
+    return (validator for validator in VALIDATORS if fnmatch(path, validator.pattern))
+
+
+# Every file of a draft, before the programs that will read it.
+
+
+def judge(
+    draft: Draft, parts: Mapping[str, str], *, unchecked_allowed: bool
+) -> dict[str, list[str]]:
+    """Return the names of the validators that each file passed.
+
+    :param parts: the part that made each file, for messages
+    :param unchecked_allowed: whether a file may go live though the program that
+        judges it is not on this machine
+    :raises ArtifactError: if a file was refused, or may not go unchecked
+    """
+    due = list(_due(parts, unchecked_allowed))
+    # Each starts a program and waits for it.
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        list(pool.map(lambda pair: _one(draft, pair[0], pair[1], parts), due))
+    passed: dict[str, list[str]] = {}
+    for validator, path in due:
+        passed.setdefault(path, []).append(validator.name)
+    return passed
+
+
+def _due(parts: Mapping[str, str], unchecked_allowed: bool) -> Iterator[tuple[Validator, str]]:
+    for path, part in parts.items():
+        for validator in judging(path):
+            if validator.found():
+                yield validator, path
+            elif validator.needed and not unchecked_allowed:
+                advice = f"install it with: apt-get install {validator.package}"
+                reason = f"it is not on this machine; {advice}, or set [release] unchecked = allow"
+                raise ArtifactError(part, path, validator.name, reason)
+
+
+def _one(draft: Draft, validator: Validator, path: str, parts: Mapping[str, str]) -> None:
+    try:
+        validator.check(draft, path)
+    except CommandError as error:
+        reason = error.reason.replace(str(draft.folder), str(draft.live))
+        raise ArtifactError(parts[path], path, validator.name, reason) from error

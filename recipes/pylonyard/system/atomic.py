@@ -1,0 +1,253 @@
+"""Whole or not at all: folders that are made as drafts, files that are replaced by a rename.
+
+A store may be shared by many sandboxes, so a draft is held by a lock of the
+kernel for as long as the run lives that made it.  One that nobody holds was left
+by a killed run, and is removed.  Standard library only: ``bootstrap.py`` imports this
+before anything is installed.
+"""
+
+import errno
+import fcntl
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+PREFIX = ".draft-"
+USE = ".use.lock"
+
+UNWRITABLE = frozenset(
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EROFS,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EIO,
+    }
+)
+"""What the machine says of a place that cannot be written, whatever is to be written."""
+
+_uses: dict[Path, int] = {}
+
+
+@contextmanager
+def draft(store: Path) -> Iterator[Path]:
+    """Give a new folder in ``store``, which is made if need be; it is gone afterwards.
+
+    What killed runs left there is removed first.
+
+    :raises OSError: if ``store`` cannot be written
+    """
+    store.mkdir(parents=True, exist_ok=True)
+    sweep(store)
+    folder, descriptor = _held(store)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
+
+
+def sweep(store: Path) -> list[Path]:
+    """Remove the drafts in ``store`` that no living run holds; return them.
+
+    What cannot be removed, as in a store of another account, is left.
+    """
+    removed = []
+    for found in sorted(store.glob(f"{PREFIX}*")):
+        try:
+            descriptor = os.open(found, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(found, ignore_errors=True)
+            removed.append(found)
+        except OSError:
+            pass  # Held by a run that lives; or the file system has no locks.
+        finally:
+            os.close(descriptor)
+    return removed
+
+
+def _held(store: Path) -> tuple[Path, int]:
+    """Return a new draft, and the descriptor that holds it."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=store))
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError:
+            return folder, descriptor  # No locks here: then nobody sweeps it either.
+        # Another run may have swept it before it was held.
+        if folder.exists():
+            return folder, descriptor
+        os.close(descriptor)
+
+
+def use(cache: Path) -> None:
+    """Keep others from cleaning ``cache`` until this process ends.
+
+    Waits while somebody cleans it.  A cache that we can neither lock nor write
+    is used all the same.
+    """
+    if cache in _uses:
+        return
+    descriptor = _lock_file(cache)
+    if descriptor is not None:
+        # Kept over exec: bootstrap.py becomes bin/buildout.
+        os.set_inheritable(descriptor, True)
+        _lock(descriptor, fcntl.LOCK_SH)
+        _uses[cache] = descriptor
+
+
+@contextmanager
+def alone(cache: Path) -> Iterator[bool]:
+    """Keep others from using ``cache``; give whether that could be had at once."""
+    descriptor = _lock_file(cache)
+    try:
+        yield descriptor is not None and _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _lock_file(cache: Path) -> int | None:
+    path = cache / USE
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    except OSError:
+        pass
+    try:
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+
+
+def _lock(descriptor: int, how: int) -> bool:
+    try:
+        fcntl.flock(descriptor, how)
+    except OSError:
+        return False
+    return True
+
+
+# From an artifact to its file: the only module that writes into the sandbox.
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file as it should be; ``path`` is relative to the release."""
+
+    path: str
+    text: str
+    mode: int = 0o644
+
+
+@dataclass(frozen=True)
+class Link:
+    """A symbolic link as it should be; ``path`` is relative to the release."""
+
+    path: str
+    target: str
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+def write(path: Path, content: bytes, mode: int = 0o644) -> bool:
+    """Make the file equal to ``content`` and ``mode``; return whether it changed.
+
+    Readers see the old file or the new one, never a part of one, also after a
+    crash of the machine.
+    """
+    if _is(path, content, mode):
+        return False
+    directory(path.parent)
+    descriptor, draft = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
+    try:
+        with open(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fchmod(stream.fileno(), mode)
+            os.fsync(stream.fileno())
+        os.replace(draft, path)
+    except BaseException:
+        os.unlink(draft)
+        raise
+    return True
+
+
+def _is(path: Path, content: bytes, mode: int) -> bool:
+    try:
+        status = path.lstat()
+        return (
+            stat.S_ISREG(status.st_mode)
+            and stat.S_IMODE(status.st_mode) == mode
+            and status.st_size == len(content)
+            and path.read_bytes() == content
+        )
+    except OSError:
+        return False
+
+
+def link(path: Path, target: str) -> bool:
+    """Make ``path`` a symbolic link to ``target``; return whether it changed."""
+    if path.is_symlink() and os.readlink(path) == target:
+        return False
+    directory(path.parent)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as drafts:
+        draft = os.path.join(drafts, "link")
+        os.symlink(target, draft)
+        os.replace(draft, path)
+    return True
+
+
+def directory(path: Path, mode: int = 0o755) -> None:
+    """Make the directory, and those above it, whatever the umask."""
+    if path.is_dir():
+        return
+    directory(path.parent)
+    try:
+        path.mkdir()
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+        return
+    path.chmod(mode)
+
+
+def stage(root: Path, artifacts: Iterable[Artifact | Link]) -> list[Path]:
+    """Write ``artifacts`` below ``root``, remove what else is there; return them."""
+    wanted = {}
+    for artifact in artifacts:
+        path = root / artifact.path
+        wanted[path] = artifact
+        if isinstance(artifact, Link):
+            link(path, artifact.target)
+        else:
+            write(path, artifact.text.encode(), artifact.mode)
+    for found in list(files_below(root)):
+        if found not in wanted:
+            found.unlink()
+    return list(wanted)
+
+
+def files_below(root: Path) -> Iterable[Path]:
+    """Yield every file and link below ``root``, in a stable order."""
+    for folder, folders, names in os.walk(root):
+        folders.sort()
+        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+        for name in sorted([*names, *links]):
+            yield Path(folder, name)

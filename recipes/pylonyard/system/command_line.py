@@ -1,0 +1,316 @@
+"""The command lines of our programs: how they are read, and what each takes."""
+
+import argparse
+import difflib
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NoReturn
+
+import pylonyard
+
+USAGE = 2
+"""The exit status of a command line that cannot be understood."""
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """Return "; did you mean ...?", or nothing."""
+    found = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """Help whose columns fit, and that keeps the lines of descriptions."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30)
+
+    def format_help(self) -> str:
+        # argparse does not count that actions stand further in.
+        self._action_max_length += self._indent_increment
+        return super().format_help()
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that names what it does not know, and what may be meant."""
+
+    needed = ""
+    """What has to be given, an ``ACTION`` mostly, though argparse is not told."""
+
+    def __init__(self, **words: Any) -> None:
+        description = words.pop("description", None)
+        super().__init__(
+            **{
+                "formatter_class": Formatter,
+                "allow_abbrev": False,
+                "description": description and description.replace("``", ""),
+                **words,
+            }
+        )
+
+    def add_version(self) -> None:
+        """Give it ``--version``."""
+        told = f"Pylonyard {pylonyard.__version__}"
+        self.add_argument("--version", action="version", version=told, help="show the version")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuse what is left over here, where it is known which options there are."""
+        found, left = super().parse_known_args(args, namespace)
+        if left:
+            word = left[0]
+            kind = "option" if word.startswith("-") else "argument"
+            known = set(self._option_string_actions) if kind == "option" else set()
+            self.error(f"unknown {kind} {word}{meant(word.partition('=')[0], known)}")
+        if self.needed and not getattr(found, self.needed.lower()):
+            self.error(f"expected {self.needed}")
+        return found, left
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            known = [str(choice) for choice in action.choices]
+            inner = isinstance(action, argparse._SubParsersAction)
+            what = "action" if inner else str(action.metavar or action.dest).lower()
+            self.error(f"unknown {what} {value}{meant(str(value), known)}")
+
+    def error(self, message: str) -> NoReturn:
+        """End the process with one line."""
+        name = self.prog.partition(" ")[0]
+        message = message.replace("the following arguments are required:", "expected")
+        message = re.sub(
+            r"argument (\S+): invalid int value: ", r"\1: expected a number, got ", message
+        )
+        end = " See" if message.endswith("?") else "; see"
+        print(f"{name}: {message}{end} {self.prog} --help", file=sys.stderr)
+        sys.exit(USAGE)
+
+
+def required(parser: Parser, metavar: str = "ACTION") -> Any:
+    """Return what takes the actions of a command, one of which has to be given."""
+    parser.needed = metavar  # argparse would ask for it first, whatever else is wrong
+    return parser.add_subparsers(
+        dest=metavar.lower(), metavar=metavar, title="actions", parser_class=Parser
+    )
+
+
+def describe(parser: argparse.ArgumentParser) -> None:
+    """Give each action a description: what the command's help says of it."""
+    for _, text, inner in actions(parser):
+        inner.description = inner.description or f"{text[:1].upper()}{text[1:]}."
+        describe(inner)
+
+
+def actions(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str, argparse.ArgumentParser]]:
+    """Yield name, help and parser of each action of a command."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            helps = {choice.dest: choice.help or "" for choice in action._choices_actions}
+            for name, inner in action.choices.items():
+                yield name, helps.get(name, ""), inner
+
+
+def options(parser: argparse.ArgumentParser) -> Iterator[tuple[Sequence[str], str, str]]:
+    """Yield the spellings of each option, its help, and what it takes: '' for nothing."""
+    for action in parser._actions:
+        if action.option_strings and action.help is not argparse.SUPPRESS:
+            takes = "" if action.nargs == 0 else str(action.metavar or action.dest)
+            yield action.option_strings, action.help or "", takes
+
+
+# The command lines of the programs that a sandbox has: what each takes; standard library only.
+#
+# ``bin/pylonyard`` declares its own, in ``commands.main``.
+
+
+SITE = {
+    "start": "start the server; return once it answers",
+    "stop": "stop it, once requests in flight are answered",
+    "restart": "have a new one take its place, or start it",
+    "force-reload": "the same as restart",
+    "try-restart": "restart it if it runs",
+    "status": "say whether it runs, and answers",
+    "ensure": "start it again if it was started, but died or hangs; for cron",
+    "fg": "run it in the foreground",
+    "log": "show the logs, and follow them",
+    "shell": "open the application's interactive shell",
+    "setup": "run the application's setup-app",
+}
+
+_STATUSES = """\
+Exit status of status: 0 running and answering, 1 dead though it was started, 3 stopped,
+4 running without answering.  Of the others: 0 done, 1 failed, 2 no such action,
+{}4 not permitted, 5 not installed, 6 not configured{}.
+"""
+SITE_STATUSES = _STATUSES.format("3 not supported (reload), ", "")
+HTTPD_STATUSES = _STATUSES.format("", ", 7 not running")
+
+HTTPD = {
+    "start": "start Apache; return once it answers",
+    "graceful": "have it read its configuration again, and finish the requests in hand",
+    "stop": "stop it",
+    "restart": "stop and start it, if its configuration is sound",
+    "configtest": "only check its configuration",
+    "status": "say whether it runs, and answers",
+}
+
+CRON = {
+    "install": "write the block into your crontab, or write it anew",
+    "remove": "take it out again",
+    "show": "show the block",
+}
+
+BUILDOUT_OPTIONS = {
+    "-c FILE": "the configuration; without it the one that this sandbox is of",
+    "-o": "offline: all that is needed comes from the cache",
+    "-n, -N": "look for newer distributions, or do not",
+    "-v, -q": "tell more (-v also where an error arose), or less",
+    "SECTION:OPTION=VALUE": "set an option for this run alone, such as site:port=8081",
+    "--help": "show this",
+    "--version": "show the versions of Pylonyard and zc.buildout",
+    "--help-all": "show all that zc.buildout itself takes: commands, other options",
+}
+
+
+def _columns(options: Mapping[str, str]) -> str:
+    return "\n".join(
+        f"  {spelled:<18}{text}" if len(spelled) < 18 else f"  {spelled}\n{'':20}{text}"
+        for spelled, text in options.items()
+    )
+
+
+BUILDOUT = f"""\
+usage: buildout [OPTION ...] [SECTION:OPTION=VALUE ...]
+
+Make a release of what the configuration describes, and have it be the current one.
+
+options:
+{_columns(BUILDOUT_OPTIONS)}
+
+What the site and the sandbox are operated with: bin/<site> --help, bin/pylonyard --help.
+"""
+
+BOOTSTRAP = """\
+Make bin/buildout in this checkout, and run it.
+
+Needs Python 3.10 or newer and nothing else.  The tools (zc.buildout and what
+the recipes use) are the wheels that profiles/tools.txt names; each is checked
+against the SHA-256 recorded there before any code of it runs, unpacked into the
+egg directory, and never installed twice.
+"""
+
+BOOTSTRAP_USAGE = """\
+bootstrap.py [--offline] [-c FILE] [SECTION:OPTION=VALUE ...]
+       bootstrap.py test [--offline] [WORD ...]
+       bootstrap.py fetch FILE-OR-REQUIREMENT ...
+       bootstrap.py docs [--offline]"""
+
+
+def _simple(program: str, description: str, actions: Mapping[str, str], epilog: str = "") -> Parser:
+    """Return the parser of a program that takes one action, and nothing with it."""
+    parser = Parser(prog=program, description=description, epilog=epilog)
+    parser.add_version()
+    inner = required(parser)
+    for name, text in actions.items():
+        inner.add_parser(name, help=text)
+    describe(parser)
+    return parser
+
+
+def site(name: str) -> Parser:
+    """Return the parser of ``bin/<site>``."""
+    parser = _simple(name, f"The server of the site {name}.", SITE, SITE_STATUSES)
+    for action in parser._actions:
+        if isinstance(action.choices, dict):
+            action.choices["status"].add_argument(
+                "--json", action="store_true", help="tell it as one object, for machines"
+            )
+    return parser
+
+
+def httpd(name: str) -> Parser:
+    """Return the parser of ``bin/<site>-httpd``."""
+    description = f"The private Apache of the site {name}, to see it served without root."
+    return _simple(f"{name}-httpd", description, HTTPD, HTTPD_STATUSES)
+
+
+def cron(name: str) -> Parser:
+    """Return the parser of ``bin/<site>-cron``."""
+    return _simple(f"{name}-cron", f"The block of {name} in your own crontab.", CRON)
+
+
+def bootstrap() -> Parser:
+    """Return the parser of ``bootstrap.py``; what else it takes is ``bin/buildout``'s."""
+    parser = Parser(prog="bootstrap.py", usage=BOOTSTRAP_USAGE, description=BOOTSTRAP)
+    parser.add_version()
+    parser.add_argument("--offline", action="store_true", help="take all from the cache")
+    parser.add_argument(
+        "-c", metavar="FILE", help="the configuration; bin/buildout goes on with it"
+    )
+    inner = parser.add_subparsers(
+        dest="action", title="actions", prog="bootstrap.py", parser_class=Parser
+    )
+    text = "run the tests; words that follow are pytest's"
+    tests = inner.add_parser("test", help=text)
+    tests.add_argument("--offline", action="store_true", help="take all from the cache")
+    text = "build the documentation as HTML, in docs-html"
+    pages = inner.add_parser("docs", help=text)
+    pages.add_argument("--offline", action="store_true", help="take all from the cache")
+    fetch(inner.add_parser("fetch", help="bring files into the cache, for runs that are offline"))
+    describe(parser)
+    return parser
+
+
+def fetch(parser: Parser) -> Parser:
+    """Declare what ``bootstrap.py fetch`` takes."""
+    parser.description = (
+        "Bring files, or distributions, into the cache, for runs that are offline and said\n"
+        "what they lack.  What a lock names, or the recipes pin, has to have the SHA-256\n"
+        "recorded there; anything else that which the index states."
+    )
+    parser.add_argument(
+        "wanted", nargs="+", metavar="FILE-OR-REQUIREMENT", help="such as six==1.17.0"
+    )
+    parser.add_argument("--cache", metavar="DIR", help="where to; default: the checkout's")
+    parser.add_argument("--index", metavar="URL", help="where from; default: zc.buildout's")
+    parser.add_argument(
+        "--find-links", action="append", default=[], metavar="PLACE", help="a folder, or a page"
+    )
+    parser.add_argument(
+        "--lock", action="append", default=[], metavar="FILE", help="a lock file that knows them"
+    )
+    parser.add_argument("--python", metavar="PYTHON", help="which interpreter it is for")
+    return parser
+
+
+_LETTERS = re.compile(r"-[vqhWUoOnNDA]*(c.*|t)?")
+_LONG = ("--help", "--help-all", "--version")
+_COMMANDS = ("annotate", "bootstrap", "init", "install", "query", "runsetup", "setup")
+
+
+def buildout_error(words: Sequence[str], more: Sequence[str] = ()) -> str | None:
+    """Return what is wrong with a command line of ``bin/buildout``; None if nothing is.
+
+    :param more: other words that may stand in the place of a command
+    """
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        if word in _LONG:
+            continue
+        if word.startswith("-"):
+            if word == "-" or not _LETTERS.fullmatch(word):
+                return f"unknown option {word}{meant(word, [*_LONG, '--offline'])}"
+            if word[-1] in "ct" and len(word.lstrip("-vqhWUoOnNDA")) == 1:
+                if not left:
+                    what = "a file" if word[-1] == "c" else "seconds"
+                    return f"{word}: expected {what}, got nothing"
+                if not left.pop(0).isdecimal() and word[-1] == "t":
+                    return f"{word}: expected seconds, a whole number"
+        elif "=" in word:
+            if word.partition("=")[0].count(":") > 1:
+                return f"{word}: expected SECTION:OPTION=VALUE"
+        elif word in _COMMANDS:
+            return None
+        else:
+            known = [*more, *_COMMANDS]
+            return f"unknown command {word}{meant(word, known)}"
+    return None

@@ -1,0 +1,158 @@
+"""Errors that end in one line, exit statuses, and the limit that was reached."""
+
+import errno
+import resource
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+FAILED = 1
+USAGE = 2
+NOT_PERMITTED = 4
+NOT_INSTALLED = 5
+NOT_CONFIGURED = 6
+INTERRUPTED = 130
+
+LOOK_FIRST = "see what it is, and move it elsewhere"
+"""Advice on what is in the way, and may be somebody's."""
+
+
+class ServerError(Exception):
+    """An action that failed for a reason worth one line.
+
+    ``code`` is the exit status that LSB gives to init scripts for it.
+    """
+
+    def __init__(self, message: str, code: int = FAILED) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def interrupted(name: str) -> int:
+    """Tell that Ctrl-C has ended a program; return its exit status."""
+    print(f"{name}: interrupted", file=sys.stderr)
+    return INTERRUPTED
+
+
+def reason(error: OSError, place: str | Path = "") -> str:
+    """Return ``error`` as "path: why", and the limit that was reached, if one was.
+
+    :param place: the path, if the error names none
+    """
+    why = (error.strerror or str(error)) + limit_of(error.errno)
+    where = error.filename or place
+    return f"{where}: {why}" if where else why
+
+
+# Why something was not activated.
+
+
+class ActivationError(Exception):
+    """What a person can do something about, in one line."""
+
+
+# Which limit was reached, of a process, an account or a container; standard library only.
+
+
+CGROUPS = Path("/sys/fs/cgroup")
+OURS = Path("/proc/self/cgroup")
+
+NO_THREAD = "can't start new thread"
+"""What Python says if it may start no thread, of its RuntimeError."""
+
+LINE = 300
+"""Bytes of a line of a log, or fewer."""
+
+LIMITS = {
+    errno.EMFILE: ("open files, ulimit -n", resource.RLIMIT_NOFILE),
+    errno.ENOMEM: ("memory in bytes, ulimit -v", resource.RLIMIT_AS),
+    errno.EFBIG: ("the size of a file in bytes, ulimit -f", resource.RLIMIT_FSIZE),
+}
+"""By the error of a system call: the limit that it tells of."""
+
+SAID = {
+    NO_THREAD: errno.EAGAIN,
+    "Resource temporarily unavailable": errno.EAGAIN,
+    "Too many open files": errno.EMFILE,
+    "MemoryError": errno.ENOMEM,
+    "Cannot allocate memory": errno.ENOMEM,
+    "failed to map segment": errno.ENOMEM,
+    "File too large": errno.EFBIG,
+}
+"""What programs say of it."""
+
+
+def limit_reached(error: BaseException) -> str:
+    """Return in one line that a limit was reached, and which; "" if ``error`` is another."""
+    if isinstance(error, OSError):
+        name, what = limit_of(error.errno), error.strerror or str(error)
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{what}{name}" if name else ""
+    what = str(error) or type(error).__name__
+    is_limit = isinstance(error, MemoryError) or NO_THREAD in what or "map segment" in what
+    if not is_limit:
+        return ""
+    what = "out of memory" if isinstance(error, MemoryError) else what
+    return what + limit_of(errno.ENOMEM if NO_THREAD not in what else errno.EAGAIN)
+
+
+def with_limit(line: str) -> str:
+    """Return ``line``, which a program has printed, with the limit that it is about, if any."""
+    number = next((number for words, number in SAID.items() if words in line), None)
+    return line + limit_of(number)
+
+
+def limit_of(number: int | None) -> str:
+    """Return the limit that the error ``number`` tells of, in brackets; "" if of none."""
+    if number == errno.EAGAIN:
+        return f" (limit of processes and threads: {_of_processes()})"
+    if number not in LIMITS:
+        return ""
+    what, kind = LIMITS[number]
+    most = _soft(kind)
+    return f" (limit of {what}: {'none, the machine has no more' if most is None else most})"
+
+
+def limit_of_size(size: int) -> str:
+    """Return the limit that keeps a file of ``size`` bytes from growing by a line or more."""
+    most = _soft(resource.RLIMIT_FSIZE)
+    return limit_of(errno.EFBIG) if most is not None and size + LINE > most else ""
+
+
+def _of_processes() -> str:
+    """Return the limits that may be meant: the account's, the container's, the machine's."""
+    account = _soft(resource.RLIMIT_NPROC)
+    groups = list(_groups())
+    reached = [f"pids.max of {group} is {most}" for group, used, most in groups if used >= most - 1]
+    if reached:
+        return reached[0]
+    found = [] if account is None else [f"ulimit -u is {account}"]
+    found += [f"pids.max of {group} is {most}" for group, _, most in groups]
+    if (memory := _soft(resource.RLIMIT_AS)) is not None:
+        found.append(f"ulimit -v is {memory} bytes")
+    return ", ".join(found) or "the machine's"
+
+
+def _soft(kind: int) -> int | None:
+    value = resource.getrlimit(kind)[0]
+    return None if value == resource.RLIM_INFINITY else value
+
+
+def _groups() -> Iterator[tuple[Path, int, int]]:
+    """Yield each control group above us that has a limit: its folder, how many it has, and may."""
+    with suppress(OSError):
+        for line in OURS.read_text(encoding="utf-8", errors="replace").splitlines():
+            _, kinds, place = line.split(":", 2)
+            if kinds in ("", "pids"):
+                folder = CGROUPS / kinds / place.lstrip("/")
+                yield from _limited(folder, CGROUPS / kinds)
+
+
+def _limited(folder: Path, top: Path) -> Iterator[tuple[Path, int, int]]:
+    for group in (folder, *folder.parents):
+        if not group.is_relative_to(top):
+            return
+        with suppress(OSError, ValueError):  # the top has none, and "max" is none
+            most = int((group / "pids.max").read_text(encoding="ascii"))
+            yield group, int((group / "pids.current").read_text(encoding="ascii")), most

@@ -1,0 +1,260 @@
+"""What a run goes by: the files that it opens, the variables that it asks for; as one digest.
+
+Python's audit events tell which files are opened and which folders are listed.  What an
+option names, and the trees that a run answers for, count as well.  Standard library only.
+"""
+
+import hashlib
+import os
+import stat
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+MEMORY = Path(".pylonyard", "settled.json")
+
+PLAIN = {"-c", "-N", "-o"}
+"""The switches of ``buildout`` that a run may have and still be spared."""
+
+VARIABLES = frozenset({"BUILDOUT_HOME", "HOME", "PYTHONHOME", "PYTHONPATH", "TMPDIR"})
+"""What every run goes by, of the environment; a run notes what else it asks for."""
+
+LATELY = 5_000_000
+"""How far, in ns, the clock of a file system may be behind ours: a tick of the kernel."""
+
+_MISSING = "none"
+
+
+def called(words: Sequence[str], names: Iterable[str]) -> str:
+    """Return a digest of all by which two runs with the same files may differ.
+
+    :param names: the variables of the environment that matter
+    """
+    variables = [(name, os.environ.get(name)) for name in sorted(names)]
+    account = (os.geteuid(), os.getegid(), sorted(os.getgroups()))
+    program = (os.path.realpath(sys.argv[0]), sys.executable, sys.version)
+    how = (program, list(words), os.getcwd(), account, variables)
+    return hashlib.sha256(repr(how).encode(errors="surrogateescape")).hexdigest()
+
+
+def is_plain(words: Sequence[str]) -> bool:
+    """Tell whether a command line says no more than which configuration to install."""
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        if word == "-c" and left:
+            left.pop(0)
+        elif word not in PLAIN and (word.startswith("-") or "=" not in word):
+            return False
+    return True
+
+
+def state(paths: Iterable[str], trees: Iterable[str], places: Iterable[str] = ()) -> str:
+    """Return a digest of what stands at ``paths``, and of all that is below ``trees``.
+
+    :param places: paths of which only counts what kind of file is there, and whose
+    """
+    held = hashlib.sha256()
+    for path in paths:
+        held.update(repr((path, _state(path))).encode(errors="surrogateescape"))
+    for tree in trees:
+        held.update(repr((tree, _tree(tree))).encode(errors="surrogateescape"))
+    for place in places:
+        held.update(repr((place, _kind(place))).encode(errors="surrogateescape"))
+    return held.hexdigest()
+
+
+def _state(path: str) -> object:
+    """Return what tells one state of a file, a link or a folder from another."""
+    try:
+        own = os.lstat(path)
+        if stat.S_ISDIR(own.st_mode):
+            return own.st_mode, sorted(n for n in os.listdir(path) if not _is_fleeting(n))
+        led = os.stat(path) if stat.S_ISLNK(own.st_mode) else own
+        if stat.S_ISDIR(led.st_mode):
+            return os.readlink(path)
+        return [(s.st_mode, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for s in (own, led)]
+    except OSError:
+        return _MISSING
+
+
+def _kind(path: str) -> object:
+    try:
+        own = os.lstat(path)
+    except OSError:
+        return _MISSING
+    return own.st_mode, own.st_uid, own.st_gid
+
+
+def _is_fleeting(name: str) -> bool:
+    """Tell whether a file of this name comes and goes, and nothing goes by it."""
+    return name in ("__pycache__", MEMORY.name) or name.startswith(".")
+
+
+def _tree(tree: str) -> str:
+    try:
+        return signature(Path(tree))
+    except OSError:
+        return _MISSING
+
+
+def signature(tree: Path) -> str:
+    """Return a digest of the names and the states of all that ``tree`` holds.
+
+    Nobody but root can change a file and have its ``ctime`` look unchanged.
+    """
+    held = hashlib.sha256()
+    folders = [os.fspath(tree)]
+    while folders:
+        with os.scandir(folders.pop()) as listed:
+            entries = sorted(listed, key=lambda entry: entry.name)
+        for entry in entries:
+            s = entry.stat(follow_symlinks=False)
+            if stat.S_ISDIR(s.st_mode):
+                folders.append(entry.path)
+            state = (entry.path, s.st_mode, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino)
+            held.update(repr(state).encode(errors="surrogateescape"))
+    return held.hexdigest()
+
+
+class Watch:
+    """What a run opens, lists and starts, from the time at which it began."""
+
+    def __init__(self) -> None:
+        self.began = time.time_ns() - LATELY
+        self.seen: set[str] = set()
+        self.variables = set(VARIABLES)
+        self.told: list[str] = []
+        self.next: dict[str, object] = {}
+        """What ``next_steps`` has to know."""
+        self.warned = False
+
+    def hook(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Note an event of :func:`sys.addaudithook`."""
+        if event not in _EVENTS or not arguments:
+            return
+        if event == "open" and _writes(*arguments[1:3]):
+            return
+        path = arguments[0]
+        if path is None:
+            path = "."
+        if isinstance(path, str | bytes | os.PathLike):
+            name = os.fsdecode(path)
+            if event == "subprocess.Popen" and "/" not in name:
+                return  # Looked for in folders that are watched.
+            if f"{name}/".startswith("/proc/"):
+                return  # What runs is looked at anew by each run.
+            self.seen.add(os.path.abspath(name))
+
+    def named(self, values: Iterable[object]) -> None:
+        """Note the paths among the values of options: they may only have been looked for."""
+        for value in values:
+            if isinstance(value, Path):
+                self.seen.add(os.fspath(value))
+            elif isinstance(value, tuple):
+                self.named(value)
+
+    def memory(
+        self,
+        words: Sequence[str],
+        ours: Sequence[Path],
+        trees: Sequence[Path],
+        served: Sequence[Path] = (),
+    ) -> dict[str, object] | None:
+        """Return what the next run is to compare; none if that would prove nothing.
+
+        :param words: the arguments of ``bin/buildout``
+        :param ours: files, and folders, that runs write: what changes there in a run
+            is that run's own doing
+        :param trees: those of them that are compared with all that is in them
+        :param served: folders in which a site writes while it serves: what it has written
+            there is no reason for a run
+        """
+        if self.warned or not self.told or not is_plain(words):
+            return None
+        inside = tuple(f"{tree}/" for tree in map(os.fspath, trees))
+        paths = {source for path in self.seen if (source := _source(path))}
+        paths = {path for path in paths if not path.startswith(inside)}
+        writing = tuple(f"{folder}/" for folder in map(os.fspath, served))
+        places = {path for path in paths if f"{path}/".startswith(writing)}
+        paths -= places
+        written = tuple(f"{path}/" for path in map(os.fspath, ours))
+        if any(self._is_late(path) for path in paths if not f"{path}/".startswith(written)):
+            return None
+        watched, whole, kinds = sorted(paths), sorted(map(os.fspath, trees)), sorted(places)
+        return {
+            "called": called(words, self.variables),
+            "variables": sorted(self.variables),
+            "paths": watched,
+            "trees": whole,
+            "places": kinds,
+            "state": state(watched, whole, kinds),
+            "told": self.told,
+            "next": self.next,
+        }
+
+    def _is_late(self, path: str) -> bool:
+        """Tell whether a file may have changed after it was read."""
+        try:
+            status = os.stat(path)
+        except OSError:
+            return False
+        return stat.S_ISREG(status.st_mode) and status.st_ctime_ns >= self.began
+
+
+_EVENTS = frozenset({"open", "os.listdir", "os.scandir", "subprocess.Popen"})
+
+
+def _writes(mode: str | None, flags: int) -> bool:
+    if mode is None:
+        return flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) != 0
+    return not {"w", "a", "x", "+"}.isdisjoint(mode)
+
+
+def _source(path: str) -> str:
+    """Return the file whose bytecode ``path`` is, or ``path`` itself; '' of what has none.
+
+    Templates have bytecode there as well, but are opened to see whether it is theirs.
+    """
+    folder, name = os.path.split(path)
+    if os.path.basename(folder) != "__pycache__":
+        return path
+    own = name.endswith(".pyc")
+    return os.path.join(os.path.dirname(folder), name.partition(".")[0] + ".py") if own else ""
+
+
+_watches: list[Watch] = []
+"""That of this process, if it is a run that :func:`begin` began."""
+
+
+def _note_warnings(watch: Watch) -> None:
+    """Note if there is a warning: the next run should give it again."""
+    # Imported here: a run with nothing to do has no use for it.
+    import logging
+
+    class Warned(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            watch.warned = True
+
+    logging.getLogger().addHandler(Warned(logging.WARNING))
+
+
+def begin() -> None:
+    """Note, from now on, what this run goes by."""
+    watch = Watch()
+    _watches.append(watch)
+    sys.addaudithook(watch.hook)
+    _note_warnings(watch)
+
+
+def watching() -> Watch | None:
+    """Return the watch of this run, if there is one."""
+    return _watches[-1] if _watches else None
+
+
+def asked(*names: str) -> None:
+    """Note that this run goes by variables of the environment."""
+    if watch := watching():
+        watch.variables.update(names)

@@ -1,0 +1,147 @@
+"""One run at a time in a sandbox, one action at a time for a site."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pylonyard.system.errors import ServerError
+from pylonyard.system.safe_files import make_directory, open_plainly
+from pylonyard.system.user_errors import UserError
+
+_held: dict[Path, int] = {}
+
+PATIENCE = 1.0
+"""Seconds that a holder may take to say who it is."""
+
+
+def hold(directory: Path) -> None:
+    """Take the lock of the sandbox ``directory``, until this process ends.
+
+    The kernel lets go of it when the process dies, however it dies.
+
+    :raises zc.buildout.UserError: naming the process that holds it, or why
+        there can be no lock
+    """
+    if directory in _held:
+        return
+    path = directory / ".pylonyard.lock"
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise UserError(
+            f"cannot lock {directory}: {path.name}: {error.strerror}; run this as its owner"
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        who = _holder(descriptor)
+        os.close(descriptor)
+        raise UserError(
+            f"another run is at work in {directory} ({who}); wait until it has finished"
+        ) from None
+    _sign(descriptor)
+    _held[directory] = descriptor
+
+
+def _sign(descriptor: int) -> None:
+    """Write down who holds the lock, for messages alone; a full disk takes nothing."""
+    # A word with a value may hold what is nobody's business.
+    words = [os.path.basename(sys.argv[0]), *sys.argv[1:]]
+    command = " ".join(word for word in words if "=" not in word and word.isprintable())
+    text = f"process {os.getpid()}, since {time.strftime('%H:%M:%S')}: {command[:80]}\n"
+    with contextlib.suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, text.encode(errors="replace"), 0)
+
+
+def _holder(descriptor: int) -> str:
+    """Return what the holder says of itself, once it is not its predecessor's any more."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        told = os.pread(descriptor, 200, 0).decode(errors="replace").partition("\n")[0]
+        if told.startswith("process ") and _lives(told.split()[1].rstrip(",")):
+            return told
+        if time.monotonic() > deadline:
+            return "a process that does not say which"
+        time.sleep(0.01)
+
+
+def _lives(number: str) -> bool:
+    return number.isdigit() and os.path.exists(f"/proc/{number}")
+
+
+# One action at a time for a site, whoever calls it.
+
+
+PAUSE = 0.05
+"""Seconds between two tries."""
+
+
+class BusyError(ServerError):
+    """Somebody else acts on the site, and has not ended in time."""
+
+
+@contextmanager
+def exclusive(path: Path, wait: float) -> Iterator[None]:
+    """Hold the lock ``path`` for the block, after at most ``wait`` seconds.
+
+    The kernel drops the lock when its holder ends, however it ends.
+
+    :raises BusyError: naming the process that has it
+    :raises ServerError: if ``path`` is no regular file
+    """
+    make_directory(path.parent)
+    descriptor = acquire(path, time.monotonic() + wait, wait)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def acquire(path: Path, deadline: float, wait: float) -> int:
+    while True:
+        descriptor = opened(path)
+        if try_lock(descriptor) and is_still(path, descriptor):
+            # For the message alone: nothing is ever done to the process it names.
+            with suppress(OSError):  # the disk is full
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+            return descriptor
+        holder = os.pread(descriptor, 20, 0).decode(errors="replace")
+        os.close(descriptor)
+        if time.monotonic() >= deadline:
+            who = f"process {holder}" if holder.isdigit() else "another process"
+            raise BusyError(f"{who} is starting or stopping it, waited {wait:g} s")
+        time.sleep(PAUSE)
+
+
+def opened(path: Path) -> int:
+    try:
+        return open_plainly(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        # The kernel has nobody write to a disk that fails; what is there can be locked.
+        return open_plainly(path, os.O_RDONLY, 0)
+
+
+def try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def is_still(path: Path, descriptor: int) -> bool:
+    """Whether ``path`` was not removed, or replaced, while we waited."""
+    try:
+        return os.path.samestat(os.lstat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False

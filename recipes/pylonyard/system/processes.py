@@ -1,0 +1,237 @@
+"""Which processes are ours, and signals that can reach no other.
+
+Numbers of processes are used again, files that hold them lie; the environment
+that a process was started with does neither. A zombie has none: it is not running.
+"""
+
+import os
+import select
+import signal
+import time
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pylonyard.system.errors import ServerError
+
+PROC = Path("/proc")
+
+
+@dataclass(frozen=True)
+class Marker:
+    """A variable that only the processes of one site have in their environment."""
+
+    variable: str
+    identity: str
+    """Of the sandbox and of the site in it: ``/srv/shop:shop``."""
+    places: tuple[Path, ...] = ()
+    """By which those are known that were started when the sandbox had another path."""
+
+    def is_on(self, pid: int, proc: Path = PROC) -> bool:
+        """Whether ``pid`` runs, and is marked; a stranger may know the mark."""
+        found = environment(pid, proc)
+        if os.fsencode(f"{self.variable}={self.identity}") in found:
+            return True
+        before = os.fsencode(f"{self.variable}=")
+        after = os.fsencode(f":{self.identity.rpartition(':')[2]}")
+        is_namesake = any(e.startswith(before) and e.endswith(after) for e in found)
+        return is_namesake and self._stands(pid, proc)
+
+    def _stands(self, pid: int, proc: Path) -> bool:
+        """Whether ``pid`` works in, or prints to, one of the places.
+
+        The kernel tells the path that a folder or an open file has now: a sandbox that was
+        moved is known by that, and a copy of it is not.
+        """
+        for name in ("cwd", "fd/1", "fd/2"):
+            with suppress(OSError):
+                if Path(os.readlink(proc / str(pid) / name)) in self.places:
+                    return True
+        return False
+
+    def matches(self, pid: int, proc: Path = PROC, account: int | None = None) -> bool:
+        """Whether ``pid`` runs, is marked, and belongs to an account; by default, the caller's.
+
+        Only root can read a stranger's environment: that it is marked, too, would
+        mean no more than that the stranger knows the mark.
+        """
+        whose = os.getuid() if account is None else account
+        return self.is_on(pid, proc) and owner(pid, proc) == whose
+
+
+SUPERVISOR = "PYLONYARD_SUPERVISOR"
+
+
+def supervisor_marker(identity: str, places: tuple[Path, ...] = ()) -> Marker:
+    return Marker(SUPERVISOR, identity, places)
+
+
+def is_supervisor(pid: int, proc: Path = PROC) -> bool:
+    """Whether ``pid`` is marked as the supervisor of a site, whichever it is."""
+    return any(entry.startswith(f"{SUPERVISOR}=".encode()) for entry in environment(pid, proc))
+
+
+def server_marker(identity: str, places: tuple[Path, ...] = ()) -> Marker:
+    return Marker("PYLONYARD_SERVER", identity, places)
+
+
+def foreground_marker(identity: str, places: tuple[Path, ...] = ()) -> Marker:
+    return Marker("PYLONYARD_FOREGROUND", identity, places)
+
+
+def environment(pid: int, proc: Path = PROC) -> list[bytes]:
+    """Return what ``pid`` was started with; nothing if it is gone, or may not be looked at."""
+    try:
+        return (proc / str(pid) / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
+def pids(proc: Path = PROC) -> list[int]:
+    """Return every process there is to see.
+
+    :raises ServerError: without /proc nothing can be told from anything
+    """
+    found = [int(entry) for entry in os.listdir(proc) if entry.isdigit()]
+    if not found:
+        raise ServerError(f"{proc} is not mounted: processes cannot be told apart")
+    return sorted(found)
+
+
+def marked(
+    marker: Marker,
+    proc: Path = PROC,
+    candidates: Iterable[int] | None = None,
+    account: int | None = None,
+) -> list[int]:
+    """Return the processes, of ``candidates``, that carry ``marker``, but the calling one.
+
+    :param account: whose; by default, the caller's
+    """
+    us, looked_at = os.getpid(), pids(proc) if candidates is None else candidates
+    return [pid for pid in looked_at if pid != us and marker.matches(pid, proc, account)]
+
+
+def status(pid: int, proc: Path = PROC) -> dict[str, str]:
+    """Return what /proc says of ``pid``; nothing if it is gone."""
+    try:
+        text = (proc / str(pid) / "status").read_text(errors="replace")
+    except OSError:
+        return {}
+    lines = (line.partition(":") for line in text.splitlines())
+    return {name: value.strip() for name, _, value in lines}
+
+
+def owner(pid: int, proc: Path = PROC) -> int | None:
+    """Return the real user id of ``pid``, None if it is gone."""
+    found = status(pid, proc).get("Uid", "").split()
+    return int(found[0]) if found else None
+
+
+def parent(pid: int, proc: Path = PROC) -> int:
+    """Return the parent of ``pid``, 0 if either is gone."""
+    return int(status(pid, proc).get("PPid", "0"))
+
+
+def descendants(ancestors: list[int], proc: Path = PROC) -> list[int]:
+    """Return the children of ``ancestors``, and their children, at any depth.
+
+    They may have cleared their environment, or written a title over it. A supervisor
+    that one of them started is its own, and so is what that has started.
+    """
+    parents = {pid: parent(pid, proc) for pid in pids(proc)}
+    found, known = [], set(ancestors)
+    grown = True
+    while grown:
+        grown_by = [pid for pid, p in parents.items() if p in known and pid not in known]
+        new = [pid for pid in grown_by if not is_supervisor(pid, proc)]
+        found += new
+        known.update(new)
+        grown = bool(new)
+    return found
+
+
+def send(pid: int, number: signal.Signals, marker: Marker) -> bool:
+    """Send a signal to ``pid`` if it is marked; return whether it was sent.
+
+    The descriptor keeps its process: once the mark is seen through it, the number
+    cannot have passed to another process before the signal is sent.
+    """
+    with Handle(pid) as handle:
+        return marker.matches(pid) and handle.send(number)
+
+
+class Handle:
+    """A process that stays the same one, even if its number is used again."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        try:
+            self.descriptor = os.pidfd_open(pid)
+        except ProcessLookupError:
+            self.descriptor = -1
+
+    def __enter__(self) -> "Handle":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until the process has ended, reaped or not; return whether it has.
+
+        pidfd_open(2): its descriptor can be read from then on.
+        """
+        if self.descriptor < 0:
+            return True
+        poll = select.poll()
+        poll.register(self.descriptor, select.POLLIN)
+        return bool(poll.poll(max(0, seconds) * 1000))
+
+    def send(self, number: signal.Signals) -> bool:
+        """Send ``number``; return False if the process has ended, or is another account's."""
+        if self.descriptor < 0:
+            return False
+        try:
+            signal.pidfd_send_signal(self.descriptor, number)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
+
+
+def children(parents: Collection[int], proc: Path = PROC) -> list[int]:
+    """Return what ``parents`` have started; the numbers of ours are theirs until we reap them."""
+    return [pid for pid in pids(proc) if parent(pid, proc) in parents] if parents else []
+
+
+def started(pid: int, proc: Path = PROC) -> float | None:
+    """Return when ``pid`` was started, in seconds since 1970; None if it is gone."""
+    try:
+        # The second field is a name in parentheses, and may hold any character.
+        fields = (proc / str(pid) / "stat").read_text(errors="replace").rpartition(")")
+    except OSError:
+        return None
+    since_boot = int(fields[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + since_boot
+
+
+def arguments(pid: int, proc: Path = PROC) -> list[str]:
+    """Return the words of the command line of ``pid``, none if it is gone."""
+    try:
+        line = (proc / str(pid) / "cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return []
+    return line.split("\0")
+
+
+def command(pid: int, proc: Path = PROC) -> str:
+    """Return the command line of ``pid``, or its short name, or nothing."""
+    return " ".join(arguments(pid, proc)).strip() or status(pid, proc).get("Name", "")
+
+
+def shown(text: str, longest: int) -> str:
+    """Return somebody else's ``text`` as it may stand in a line at a terminal."""
+    plain = "".join(c if c.isprintable() else "?" for c in text)
+    return plain if len(plain) <= longest else plain[: longest - 3] + "..."

@@ -1,0 +1,90 @@
+"""Where a sandbox stands, against where it was made: somebody may have moved or copied it.
+
+Every path in a release is that of the folder in which it was made.  Standard library only.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Astray(NamedTuple):
+    """A sandbox that is not where it was made."""
+
+    made: Path
+    stands: Path
+    is_copy: bool
+    """Whether the one of which it is a copy is still there."""
+
+    @property
+    def told(self) -> str:
+        """What became of it, and how to go on."""
+        what = "is a copy of" if self.is_copy else "was moved here from"
+        return f"{self.stands} {what} {self.made}: {how_to_make_anew(self.stands)}"
+
+    def path(self, made: Path) -> Path:
+        """Return where a path of the sandbox is now."""
+        inner = made.is_relative_to(self.made)
+        return self.stands / made.relative_to(self.made) if inner else made
+
+
+def found(made: Path, command: str, script: str) -> Astray | None:
+    """Return how the sandbox of ``script`` has gone astray; None if it has not.
+
+    :param made: where it was made
+    :param command: the name of the script
+    :param script: as it was called, from ``bin`` or from a release
+    """
+    if os.path.basename(os.path.realpath(script)) != command:
+        return None  # a test, say, or another program that calls ours
+    stands = _sandbox_of(script)
+    if stands is None or _is_same(stands, made):
+        return None
+    return Astray(made, stands, is_copy=_is_sandbox(made))
+
+
+def how_to_make_anew(sandbox: Path) -> str:
+    """Return the command that has everything in a sandbox be as it is to be where it stands."""
+    if not (sandbox / "bootstrap.py").exists():
+        return f"make its bin/buildout anew in {sandbox}, as at first, and run it"
+    from shlex import quote
+
+    configuration = _configuration(sandbox)
+    words = f" -c {quote(configuration)}" if configuration != "buildout.cfg" else ""
+    return f"run there: python3 bootstrap.py{words}"
+
+
+def _configuration(sandbox: Path) -> str:
+    """Return the file that the current release is of."""
+    # Imported here: most sandboxes are where they were made.
+    from pylonyard.system.errors import ServerError
+    from pylonyard.system.safe_files import read_plainly
+
+    try:
+        said = json.loads(read_plainly(sandbox / "current" / "manifest.json"))
+        return str(said["configuration"])
+    except (OSError, ServerError, ValueError, KeyError, TypeError, RecursionError):
+        return "buildout.cfg"
+
+
+def _sandbox_of(script: str) -> Path | None:
+    """Return the sandbox in which a script stands; None if it stands elsewhere."""
+    called, real = os.path.abspath(script), os.path.realpath(script)
+    for folder in (Path(called).parent, Path(real).parent):
+        for place in (folder.parent, *folder.parents[2:3]):  # of bin, of releases/1/bin
+            if folder.name == "bin" and _is_sandbox(place):
+                return Path(os.path.realpath(place))
+    return None
+
+
+def _is_sandbox(folder: Path) -> bool:
+    return (folder / "current").is_symlink() and (folder / "releases").is_dir()
+
+
+def _is_same(stands: Path, made: Path) -> bool:
+    """Tell whether two paths lead to one folder; links and mounts make many."""
+    try:
+        return os.path.samefile(stands, made)
+    except OSError:
+        return False

@@ -1,0 +1,264 @@
+"""Files that another account may have planted or moved, opened so that they harm nothing."""
+
+import errno
+import io
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pylonyard.system.errors import LOOK_FIRST, ServerError
+
+
+def settle_standard_files() -> None:
+    """Have all three, so that no file of ours is taken for one; and tell any character."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def finish(name: str, code: int) -> int:
+    """Have all that was printed written; return the exit status, 1 if that cannot be.
+
+    :param name: of the program, for the line that tells
+    """
+    try:
+        sys.stdout.flush()
+        return code
+    except OSError as error:
+        _lose_output(name, error, is_told=not code)
+        return code or 1
+
+
+def tell_done(name: str, line: str) -> None:
+    """Print a line about what is done already, which is no failure if that cannot be."""
+    try:
+        print(line, flush=True)
+    except OSError as error:
+        _lose_output(name, error)
+
+
+def _lose_output(name: str, error: OSError, *, is_told: bool = True) -> None:
+    # What is left would be tried again, in vain, as the process ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if is_told and not isinstance(error, BrokenPipeError):
+        print(f"{name}: cannot print: {error.strerror}", file=sys.stderr)
+
+
+def make_directory(path: Path) -> None:
+    """Make ``path`` and its parents, readable by the owner's group, if missing."""
+    path.mkdir(mode=0o750, parents=True, exist_ok=True)
+
+
+def open_plainly(path: Path, flags: int, mode: int) -> int:
+    """Return a descriptor of ``path``, which has to be a regular file.
+
+    :raises ServerError: if it is a link, a pipe, or whatever else
+    :raises OSError: if it cannot be opened
+    """
+    # O_NONBLOCK: opening a pipe that nobody reads would wait for ever.
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, mode)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+            raise not_plain(path) from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise not_plain(path)
+    os.set_blocking(descriptor, True)
+    return descriptor
+
+
+def read_plainly(path: Path) -> bytes:
+    """Return what the regular file ``path``, or the one that a link there names, holds.
+
+    :raises ServerError: if it is another kind of thing, a pipe say
+    :raises OSError: if it cannot be read
+    """
+    real = Path(os.path.realpath(path))
+    with open(open_plainly(real, os.O_RDONLY, 0), "rb") as stream:
+        return stream.read()
+
+
+def not_plain(path: Path) -> ServerError:
+    return ServerError(f"{path} is not a regular file, as it has to be: {LOOK_FIRST}")
+
+
+def open_log(path: Path) -> int:
+    """Return a descriptor that appends, also after the file was truncated.
+
+    On a disk that the kernel lets nobody write, a site is better served without its log.
+    """
+    make_directory(path.parent)
+    try:
+        return open_plainly(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        return os.open(os.devnull, os.O_WRONLY)
+
+
+# Files in folders that another account may rearrange: root follows no link of theirs.
+#
+# Each folder on the way is opened by itself.  A link is followed where only root, or
+# who we are, could have put it; elsewhere it is refused.  An ordinary account follows
+# every link: it can do no more than it may.
+
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+MOST_LINKS = 40
+
+
+@contextmanager
+def folder(path: Path, *, make: int | None = None) -> Iterator[int]:
+    """Give a descriptor of the folder ``path``.
+
+    :param make: the mode of the folder if it is missing, those above it get 0755;
+        without it none is made
+    :raises FileNotFoundError: if it is missing, and not to be made
+    :raises OSError: if a link of another account is on the way
+    """
+    descriptor = os.open("/", _FOLDER)
+    parts = list(reversed(path.absolute().parts[1:]))
+    links = 0
+    try:
+        while parts:
+            part = parts.pop()
+            target = _target(descriptor, part, path)
+            if target is not None:
+                links += 1
+                if links > MOST_LINKS:
+                    raise OSError(errno.ELOOP, "too many links", os.fspath(path))
+                parts += reversed([p for p in Path(target).parts if p != "/"])
+                inner = os.open("/", _FOLDER) if target.startswith("/") else os.dup(descriptor)
+            else:
+                inner = _inner(descriptor, part, None if make is None else (0o755, make)[not parts])
+            os.close(descriptor)
+            descriptor = inner
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _target(at: int, name: str, path: Path) -> str | None:
+    """Return where a link leads; None for what is none.
+
+    :raises OSError: if another account could have put it there
+    """
+    try:
+        status = os.lstat(name, dir_fd=at)
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISLNK(status.st_mode):
+        return None
+    if os.geteuid() == 0 and (status.st_uid or _is_others(os.fstat(at))):
+        raise OSError(errno.ELOOP, "expected a folder, got a link", os.fspath(path))
+    return os.readlink(name, dir_fd=at)
+
+
+def _is_others(status: os.stat_result) -> bool:
+    is_open = status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX
+    return bool(status.st_uid or is_open)
+
+
+def _inner(at: int, name: str, mode: int | None) -> int:
+    if mode is not None:
+        _made(at, name, mode)
+    return os.open(name, _FOLDER, dir_fd=at)
+
+
+def _made(at: int, name: str, mode: int, owner: tuple[int, int] | None = None) -> bool:
+    """Make a folder, if it is missing; tell whether it was."""
+    try:
+        os.mkdir(name, 0o700, dir_fd=at)
+    except FileExistsError:
+        return False
+    inner = os.open(name, _FOLDER, dir_fd=at)
+    try:
+        # Another may have put its own folder, or one of root's, in the place of ours.
+        if os.fstat(inner).st_uid != os.geteuid() or os.listdir(inner):
+            raise OSError(errno.EEXIST, "replaced while it was made", name)
+        os.fchmod(inner, mode)
+        if owner is not None:
+            os.fchown(inner, *owner)
+    finally:
+        os.close(inner)
+    return True
+
+
+def make(path: Path, mode: int, owner: tuple[int, int] | None = None) -> bool:
+    """Make the folder ``path`` for ``owner`` (user and group); tell whether it was missing.
+
+    :raises OSError: if it cannot be made
+    """
+    with folder(path.parent, make=0o755) as at:
+        return _made(at, path.name, mode, owner)
+
+
+def read(path: Path) -> bytes | None:
+    """Return what the regular file ``path`` holds; None if it is missing.
+
+    :raises OSError: if it cannot be read, is a link, or has another name elsewhere
+    """
+    try:
+        with folder(path.parent) as at:
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            descriptor = os.open(path.name, flags, dir_fd=at)
+    except FileNotFoundError:
+        return None
+    with open(descriptor, "rb") as stream:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or (os.geteuid() == 0 and status.st_nlink > 1):
+            raise OSError(errno.EINVAL, "expected a regular file of one name", os.fspath(path))
+        return stream.read()
+
+
+def write(path: Path, content: bytes, mode: int, *, folder_mode: int = 0o755) -> None:
+    """Make the file equal to ``content``; readers see the old one or the new one."""
+    draft = f".{path.name[:100]}.{os.getpid()}"
+    with folder(path.parent, make=folder_mode) as at:
+        with suppress(FileNotFoundError):
+            os.unlink(draft, dir_fd=at)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            with open(os.open(draft, flags, 0o600, dir_fd=at), "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fchmod(stream.fileno(), mode)
+                os.fsync(stream.fileno())
+            os.replace(draft, path.name, src_dir_fd=at, dst_dir_fd=at)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(draft, dir_fd=at)
+            raise
+
+
+# Files that another account may have made anything of: a pipe, a link, a huge one.
+
+
+def end(path: Path, longest: int) -> tuple[str, os.stat_result]:
+    """Return at most ``longest`` bytes at the end of a regular file, and what it is.
+
+    :raises ServerError: if it is another kind of thing, a link say
+    :raises OSError: if it cannot be read
+    """
+    with open(open_plainly(path, os.O_RDONLY, 0), "rb") as stream:
+        stream.seek(max(0, stream.seek(0, os.SEEK_END) - longest))
+        text = stream.read(longest).decode(errors="replace")
+        return text, os.fstat(stream.fileno())
+
+
+def check_plain(path: Path) -> None:
+    """See that ``path``, unless it is missing, can be read without waiting.
+
+    :raises ServerError: if it is no regular file
+    """
+    if path.exists() and not path.is_file():
+        raise not_plain(path)

@@ -1,0 +1,88 @@
+"""A block of one's own in a user's crontab; what is around it is left alone."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pylonyard.system import command_line
+from pylonyard.system.errors import interrupted
+from pylonyard.system.safe_files import settle_standard_files
+
+
+def markers(name: str) -> tuple[str, str]:
+    return f"# BEGIN pylonyard {name}", f"# END pylonyard {name}"
+
+
+def without_block(crontab: str, name: str) -> str:
+    """Return ``crontab`` less the block of ``name``.
+
+    :raises ValueError: if the block does not end, or begins twice
+    """
+    begin, end = markers(name)
+    lines = crontab.splitlines(keepends=True)
+    begins = [i for i, line in enumerate(lines) if line.strip() == begin]
+    ends = [i for i, line in enumerate(lines) if line.strip() == end]
+    if not begins and not ends:
+        return crontab
+    if len(begins) != 1 or len(ends) != 1 or begins > ends:
+        raise ValueError(
+            f"expected one line {begin!r} and one {end!r} after it in the crontab; "
+            "mend it with: crontab -e"
+        )
+    return "".join(lines[: begins[0]] + lines[ends[0] + 1 :])
+
+
+def with_block(crontab: str, name: str, block: str) -> str:
+    """Return ``crontab`` with ``block`` as the block of ``name``, at its end."""
+    begin, end = markers(name)
+    rest = without_block(crontab, name)
+    if rest and not rest.endswith("\n"):
+        rest += "\n"
+    return f"{rest}{begin}\n{block.rstrip()}\n{end}\n"
+
+
+def _read() -> str:
+    listed = _run(["crontab", "-l"])
+    if listed.returncode and "no crontab for" not in listed.stderr:
+        raise ValueError(listed.stderr.strip() or "crontab -l failed")
+    return listed.stdout
+
+
+def _run(command: list[str], text: str = "") -> "subprocess.CompletedProcess[str]":
+    """Run ``crontab``; bytes of others' lines that are no text come out as they went in."""
+    return subprocess.run(
+        command, input=text, capture_output=True, encoding="utf-8", errors="surrogateescape"
+    )
+
+
+def _replace(text: str) -> None:
+    command = ["crontab", "-"] if text else ["crontab", "-r"]
+    written = _run(command, text)
+    if written.returncode:
+        raise ValueError(written.stderr.strip() or "crontab refused the new text")
+
+
+def main(name: str, block: str, arguments: Sequence[str] | None = None) -> int:
+    """Install, remove or show the block; return the exit status.
+
+    :param block: the file that holds the block's lines
+    """
+    settle_standard_files()
+    try:
+        action = command_line.cron(name).parse_args(arguments).action
+        wanted = Path(block).read_text(encoding="utf-8")
+        old = "" if action == "show" else _read()
+        new = without_block(old, name) if action == "remove" else with_block(old, name, wanted)
+        if action == "show":
+            print(new, end="")
+        elif new != old:
+            _replace(new)
+    except (OSError, ValueError) as error:
+        print(f"{name}-cron: {error}", file=sys.stderr)
+        return 1
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    except KeyboardInterrupt:
+        return interrupted(f"{name}-cron")
+    return 0

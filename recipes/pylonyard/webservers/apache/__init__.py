@@ -1,0 +1,1 @@
+"""Apache: its configuration checked, a private one started, a graceful reload awaited."""

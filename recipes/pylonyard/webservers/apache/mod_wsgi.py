@@ -1,0 +1,178 @@
+"""Compiling mod_wsgi for one Python and one Apache, into an immutable store."""
+
+import hashlib
+import json
+import logging
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pylonyard.config.rendering import render
+from pylonyard.packages.builds import unpack
+from pylonyard.packages.mod_wsgi_sources import Source
+from pylonyard.packages.wheels import publish
+from pylonyard.system import atomic
+from pylonyard.system.subprocesses import PROGRAM_PATH, clean_environment, run
+from pylonyard.system.user_errors import CommandError
+
+logger = logging.getLogger("pylonyard")
+
+# Valid in Python 2.7 and 3.
+_DESCRIBE = """
+import json, os, sys, sysconfig
+get = sysconfig.get_config_var
+print(json.dumps({
+    'version': '.'.join(map(str, sys.version_info[:3])),
+    'executable': os.path.realpath(getattr(sys, '_base_executable', None) or sys.executable),
+    'prefix': getattr(sys, 'real_prefix', None) or getattr(sys, 'base_prefix', sys.prefix),
+    'abi': get('SOABI') or 'unicode-%d' % sys.maxunicode,
+    'shared': bool(get('Py_ENABLE_SHARED')),
+    'library': get('INSTSONAME') or get('LDLIBRARY') or '',
+    'libraries': get('LIBDIR') or '',
+    'headers': get('INCLUDEPY') or '',
+}))
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interpreter:
+    """A Python, as far as a module that embeds it depends on it."""
+
+    version: str
+    executable: str
+    prefix: str
+    abi: str
+    shared: bool
+    library: str
+    libraries: str
+    headers: str
+
+    @property
+    def minor(self) -> tuple[int, int]:
+        major, minor = self.version.split(".")[:2]
+        return int(major), int(minor)
+
+    @property
+    def name(self) -> str:
+        return "python{}.{}".format(*self.minor)
+
+
+def interpreter(home: Path) -> Interpreter:
+    """Return what runs the sandbox ``home``.
+
+    :raises CommandError: if it does not run
+    """
+    python = home / "bin" / "python"
+    output = run([python, "-c", _DESCRIBE], f"cannot ask {python} what it is")
+    return Interpreter(**json.loads(output.splitlines()[-1]))
+
+
+def apache(apxs: Path) -> dict[str, str]:
+    """Return what ``apxs`` knows of the Apache for which it builds."""
+    output = run([apxs, "-q"], f"cannot ask {apxs} about Apache")
+    pairs = (line.partition("=") for line in output.splitlines())
+    return {name: value for name, equals, value in pairs if equals}
+
+
+def store_name(source: Source, python: Interpreter, server: Mapping[str, str]) -> str:
+    """Return a name for all that decides what a build gives.
+
+    An update of Apache within its module API, as Debian's are, changes nothing.
+    """
+    apache_api = [server.get(name, "") for name in ("HTTPD_MMN", "CC", "CFLAGS", "CPPFLAGS")]
+    held = [source.version, source.sha256, asdict(python), apache_api]
+    return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def check_tools(python: Interpreter, server: Mapping[str, str]) -> None:
+    """Check that a build can succeed, as far as that shows beforehand.
+
+    :raises CommandError: naming the Debian package that is missing
+    """
+    what = "cannot build mod_wsgi"
+    for tool in ("make", server.get("CC", "cc").split()[0] or "cc"):
+        if not shutil.which(tool, path=PROGRAM_PATH):
+            raise CommandError(what, f"no {tool}", "apt-get install build-essential")
+    header = Path(python.headers, "Python.h")
+    if not header.is_file():
+        raise CommandError(what, f"no {header}", f"apt-get install {python.name}-dev")
+
+
+def build(source: Source, archive: Path, python: Interpreter, apxs: Path, place: Path) -> None:
+    """Compile ``archive`` and keep the module as ``place``, a folder of the store.
+
+    :raises CommandError: with the reason, and where the whole log is
+    """
+    logger.info("Building mod_wsgi %s for Python %s", source.version, python.version)
+    with atomic.draft(place.parent) as folder:
+        tree, log = unpack(archive, folder), folder / "build.log"
+        try:
+            _compile(tree, log, python, apxs)
+        except CommandError:
+            kept = place.parent / f"{place.name}.log"
+            shutil.copyfile(log, kept)
+            what = f"cannot build mod_wsgi {source.version} for Python {python.version}"
+            raise CommandError(what, reason(log), f"the whole log: {kept}") from None
+        module = tree / "src" / "server" / ".libs" / "mod_wsgi.so"
+        check_links(module, python)
+        draft = folder / place.name
+        draft.mkdir(mode=0o755)
+        shutil.copyfile(module, draft / "mod_wsgi.so")
+        shutil.copyfile(log, draft / "build.log")
+        (draft / "wsgi.load").write_text(load(source, place, python), encoding="utf-8")
+        if place.is_dir():
+            place.rename(folder / "old")
+        publish(draft, place)
+    logger.info("Built %s", place / "mod_wsgi.so")
+
+
+def load(source: Source, place: Path, python: Interpreter) -> str:
+    """Return the lines that make an Apache load the module in ``place``."""
+    return render("wsgi.load.j2", source, module=place / "mod_wsgi.so", python=python)
+
+
+def _compile(tree: Path, log: Path, python: Interpreter, apxs: Path) -> None:
+    environment = clean_environment()
+    if python.shared and not _is_standard(python.libraries):
+        # A Python in a place of its own: the module must find its library there.
+        environment["LDFLAGS"] = f"-Wl,-rpath,{python.libraries}"
+    for command in (
+        ["./configure", f"--with-apxs={apxs}", f"--with-python={python.executable}"],
+        ["make"],
+    ):
+        logger.info("  %s", command[0])
+        # Into a file: a failed build's whole output is worth keeping.
+        script = ["sh", "-c", 'exec "$@" >> "$0" 2>&1', str(log), *command]
+        doing = f"Building mod_wsgi: {command[0]}"
+        run(script, "building", environment=environment, directory=tree, doing=doing)
+
+
+def _is_standard(libraries: str) -> bool:
+    return re.fullmatch(r"(/usr)?/lib(64)?(/[a-z0-9_]+-linux-gnu\w*)?", libraries) is not None
+
+
+def reason(log: Path) -> str:
+    """Return the line of a build's log that tells best why it failed."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
+    telling = [line for line in lines if line and not line.startswith(("make", "."))]
+    for line in telling:
+        if re.search(r"\berror\b|cannot|not found", line, re.IGNORECASE):
+            return line
+    return telling[-1] if telling else "no output"
+
+
+def check_links(module: Path, python: Interpreter) -> None:
+    """Check that the loader finds all that ``module`` needs, the right Python too.
+
+    :raises CommandError: if not
+    """
+    what = f"mod_wsgi for Python {python.version} is of no use"
+    output = run(["ldd", module], what)
+    if missing := re.search(r"(\S+) => not found", output):
+        raise CommandError(what, f"the loader does not find {missing[1]}")
+    linked = re.findall(r"(libpython\S+) =>", output)
+    if python.shared and linked != [python.library]:
+        found = ", ".join(linked) or "none"
+        raise CommandError(what, f"expected it to need {python.library}, got {found}")

@@ -1,0 +1,152 @@
+"""What a virtual host may be told: converters, and the defaults of a daemon."""
+
+import grp
+import math
+import os
+import re
+from pathlib import Path
+
+from pylonyard.config import converters
+from pylonyard.webservers.apache.config_lint import ConfigError, parse
+
+# A socket's whole path has at most 107 bytes; mod_wsgi adds numbers.
+LONGEST_SOCKET_PREFIX = 80
+
+# Those of mod_wsgi-express: without them, and LONGEST_REQUEST, a request that hangs
+# takes its thread for good, and a process that hangs is never replaced.
+DAEMON = {
+    "listen-backlog": "100",
+    "queue-timeout": "45",
+    "socket-timeout": "60",
+    "connect-timeout": "15",
+    "startup-timeout": "15",
+    "deadlock-timeout": "60",
+    "graceful-timeout": "15",
+    # Also what requests in flight are given when a new release is loaded.
+    "shutdown-timeout": "30",
+    "lang": "C.UTF-8",
+    "locale": "C.UTF-8",
+}
+
+LONGEST_REQUEST = 100
+"""Seconds after which a process is replaced whose request has not ended."""
+
+_MORE_DAEMON = {
+    "backlog",
+    "cpu-priority",
+    "cpu-time-limit",
+    "eviction-timeout",
+    "inactivity-timeout",
+    "interrupt-timeout",
+    "maximum-requests",
+    "memory-limit",
+    "receive-buffer-size",
+    "request-timeout",
+    "response-buffer-size",
+    "restart-interval",
+    "send-buffer-size",
+    "stack-size",
+    "umask",
+    "virtual-memory-limit",
+}
+
+# Mozilla's "intermediate" set, version 6.0: TLS 1.2 with forward secrecy by elliptic
+# curves, and 1.3.
+CIPHERS = ":".join(
+    [
+        "ECDHE-ECDSA-AES128-GCM-SHA256",
+        "ECDHE-RSA-AES128-GCM-SHA256",
+        "ECDHE-ECDSA-AES256-GCM-SHA384",
+        "ECDHE-RSA-AES256-GCM-SHA384",
+        "ECDHE-ECDSA-CHACHA20-POLY1305",
+        "ECDHE-RSA-CHACHA20-POLY1305",
+    ]
+)
+
+_daemon_value = converters.matching(r"[A-Za-z0-9._@-]+", "a number or a name")
+_url = converters.matching(
+    r"(/[A-Za-z0-9._~-]+)+", "a URL path of letters, digits, . _ ~ - without a final /"
+)
+_site = converters.matching(r"[A-Za-z0-9][A-Za-z0-9._-]*", "a site's name")
+
+module_name = converters.matching(r"[a-z][a-z0-9_]*", "a module's name as a2enmod takes it")
+log_level = converters.matching(
+    r"([a-z0-9_]+:)?(emerg|alert|crit|error|warn|notice|info|debug|trace[1-8])",
+    "a level such as warn, or module:level",
+)
+request_timeout = converters.matching(
+    r"(handshake|header|body)=\d{1,5}(-\d{1,5})?(,[Mm]in[Rr]ate=\d{1,9})?",
+    "header=, body= or handshake=SECONDS[-SECONDS][,MinRate=BYTES]",
+)
+display_name = converters.matching(
+    r"%\{GROUP\}|[A-Za-z0-9(][A-Za-z0-9():._-]{0,60}", "%{GROUP} or a name without spaces"
+)
+application_group = converters.matching(
+    r"%\{GLOBAL\}|[A-Za-z0-9][A-Za-z0-9._-]{0,60}", "%{GLOBAL} or a name"
+)
+
+
+def apache_site(text: str) -> str:
+    """Convert the name of a site as ``a2dissite`` takes it, that of its file included."""
+    return _site(text).removesuffix(".conf")
+
+
+def daemon_options(text: str) -> tuple[tuple[str, str], ...]:
+    """Convert ``name = value`` a line."""
+    given = dict(converters.pairs(_daemon_value)(text))
+    for name in given:
+        if name not in DAEMON and name not in _MORE_DAEMON:
+            raise converters.refuse("an option of WSGIDaemonProcess that has none here", name)
+    return tuple(given.items())
+
+
+def daemon(given: tuple[tuple[str, str], ...], threads: int) -> dict[str, str]:
+    """Return the options of a daemon process of so many threads, ``given`` over defaults.
+
+    mod_wsgi 6 multiplies ``request-timeout`` by 1 + ln(threads) (``wsgi_daemon.c``);
+    mod_wsgi 4 compares it with the average of all threads.
+    """
+    scaled = round(LONGEST_REQUEST / (1 + math.log(threads)))
+    return {**DAEMON, "request-timeout": str(scaled), **dict(given)}
+
+
+def static(text: str) -> tuple[tuple[str, Path], ...]:
+    """Convert ``/url = folder`` a line; the most specific URL comes first."""
+    found = [(_url(url), folder) for url, folder in converters.pairs(converters.path)(text)]
+    urls = [url for url, _ in found]
+    for url in urls:
+        if urls.count(url) > 1:
+            raise converters.refuse("each URL path once", url)
+    return tuple(sorted(found, key=lambda pair: (-len(pair[0]), pair[0])))
+
+
+def group(value: str) -> str | None:
+    """Keep the name of a group of this machine; empty means the user's own."""
+    if not value:
+        return None
+    try:
+        return grp.getgrnam(value).gr_name
+    except (KeyError, ValueError):
+        raise converters.refuse("an existing group", value) from None
+
+
+def directives(text: str) -> tuple[str, ...]:
+    """Keep whole lines for Apache, if they cannot reach beyond the virtual host."""
+    if re.search(r"[\x00-\x08\x0b-\x1f\x7f]", text):
+        raise converters.refuse("lines without control characters", text)
+    if "${" in text:
+        raise converters.refuse("directives without ${, which Apache would expand", text)
+    lines = text.strip("\n").split("\n") if text.strip() else []
+    try:
+        for directive in parse("\n".join(lines)):
+            if directive.name in ("<virtualhost", "define", "undefine"):
+                raise converters.refuse("directives of a virtual host", directive.name)
+    except ConfigError as error:
+        raise ValueError(f"expected whole sections, got: {error}") from None
+    return tuple(lines)
+
+
+def longest_run_folder(folder: Path, name: str) -> int:
+    """Return how long the folder of a site's sockets may be, if ``folder`` is longer; else 0."""
+    longest = LONGEST_SOCKET_PREFIX - len(name) - 1
+    return longest if len(os.fsencode(folder)) > longest else 0

@@ -1,0 +1,201 @@
+"""The rooms of the package: how many modules, how long, and who imports whom."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+import support
+
+PACKAGE = support.CHECKOUT / "recipes" / "pylonyard"
+
+MAY_IMPORT = {
+    "system": "",
+    "config": "system",
+    "server": "system",
+    "packages": "system config",
+    "environments": "system config packages",
+    "webservers": "system config packages",
+    "watchers": "system config",
+    "releases": "system config server webservers",
+    "activation": "system config webservers watchers releases",
+    "recipes": "system config server packages environments webservers watchers releases",
+    "buildout": "system config packages environments releases",
+    "commands": "system config server packages environments webservers watchers releases "
+    "activation recipes buildout",
+}
+
+KNOWN = {
+    # An activation that left no note behind it shows in its journal alone.
+    ("recipes.changeover", "activation.journal"),
+    # What to do about a server that moved depends on whether the release is active.
+    ("server.control", "releases.next_steps"),
+}
+"""Imports that the table forbids, to be untied: who, whom."""
+
+SHIMS = {
+    "admin",
+    "apache_vhost",
+    "buildout_command",
+    "cron_restart",
+    "crontab",
+    "httpd_control",
+    "init_script",
+    "mod_wsgi_build",
+    "production_ini",
+    "pylons_app",
+    "release",
+    "server.gentle",
+    "site",
+    "toolbox",
+}
+"""Names of modules that scripts, servers and records from before the rooms still use."""
+
+LONGEST_MODULE = 400
+LONGEST_CHAIN = 12
+"""Modules one behind the other; it should come down to 8."""
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+
+
+FILES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+MODULES = sorted(
+    name for name, path in FILES.items() if path.name != "__init__.py" and name not in SHIMS
+)
+
+
+def is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def statements(name: str) -> Iterator[ast.stmt]:
+    """Yield what a module runs, in functions as well; not what only a type checker reads."""
+    left: list[ast.AST] = [ast.parse(FILES[name].read_text())]
+    while left:
+        for each in ast.iter_child_nodes(left.pop()):
+            if not isinstance(each, ast.expr) and not is_for_types(each):
+                left.append(each)
+                if isinstance(each, ast.stmt):
+                    yield each
+
+
+@cache
+def imports(name: str) -> frozenset[str]:
+    """Return the modules of ours that a module imports, be it in a function."""
+    found = set()
+    for node in statements(name):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pylonyard"):
+            base = (node.module or "").removeprefix("pylonyard").removeprefix(".")
+            for alias in node.names:
+                below = f"{base}.{alias.name}".removeprefix(".")
+                found.add(below if below in FILES else base)
+    return frozenset(found - {""})
+
+
+def forbidden() -> set[tuple[str, str]]:
+    found = set()
+    for name in MODULES:
+        room = name.partition(".")[0]
+        for imported in imports(name):
+            other = imported.partition(".")[0]
+            if other != room and other not in MAY_IMPORT[room].split():
+                found.add((name, imported))
+    return found
+
+
+def chain(name: str, above: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Return the longest way down from a module: each imports the next."""
+    assert name not in above, f"a circle: {' -> '.join([*above, name])}"
+    return _chain(name, above)
+
+
+_known_chains: dict[str, tuple[str, ...]] = {}
+
+
+def _chain(name: str, above: tuple[str, ...]) -> tuple[str, ...]:
+    if name not in _known_chains:
+        below = [chain(each, (*above, name)) for each in sorted(imports(name))]
+        _known_chains[name] = (name, *max(below, key=len, default=()))
+    return _known_chains[name]
+
+
+def test_each_room_imports_what_its_line_allows():
+    assert forbidden() == KNOWN
+
+
+def test_no_import_leads_back_to_where_it_came_from():
+    longest = max((chain(name) for name in MODULES), key=len)
+
+    assert len(longest) <= LONGEST_CHAIN, " -> ".join(longest)
+
+
+def test_nothing_but_a_shim_stands_outside_the_rooms():
+    # Of a folder that is gone, bytecode may be left.
+    entries = {path.relative_to(PACKAGE).parts[0] for path in FILES.values()}
+    shims = {f"{name}.py" for name in SHIMS if "." not in name}
+
+    assert entries - shims == {"__init__.py", *MAY_IMPORT}
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in FILES.values()} - {PACKAGE}))
+def test_a_folder_is_seen_at_a_glance(folder):
+    modules = [name for name in MODULES if FILES[name].parent == folder]
+
+    assert len(modules) <= 14, modules
+
+
+def test_no_module_is_too_long_to_be_read_at_once():
+    lengths = {name: len(path.read_text().splitlines()) for name, path in FILES.items()}
+
+    assert {name: n for name, n in lengths.items() if n > LONGEST_MODULE} == {}
+
+
+def test_a_module_is_tested_in_the_file_of_its_name():
+    folder = support.CHECKOUT / "tests" / "unit"
+    named = [f"{name.replace('.', '/')}.py" for name in MODULES]
+    strays = [
+        test
+        for path in folder.rglob("test_*.py")
+        if (test := str(path.relative_to(folder)).replace("test_", "", 1)) not in named
+        and not any(test.startswith(f"{name[:-3]}_") for name in named)
+    ]
+
+    assert strays == []
+
+
+@pytest.mark.parametrize("name", sorted(SHIMS))
+def test_nothing_of_ours_imports_a_shim(name):
+    assert [each for each in MODULES if name in imports(each)] == []
+
+
+def test_what_starts_before_the_tools_are_verified_needs_the_standard_library_alone():
+    bootstrap = ast.parse((support.CHECKOUT / "bootstrap.py").read_text())
+    named = [n for n in ast.walk(bootstrap) if isinstance(n, ast.ImportFrom) and n.module]
+    lines = [ast.unparse(n) for n in named if n.module.startswith("pylonyard")]
+    early = (name for name in MODULES if name.startswith(("system.", "server.")))
+    lines += [f"import pylonyard.{name}" for name in early if name != "server.shim.gentle"]
+    lines += ["import pylonyard.buildout.main, pylonyard.webservers.apache.control"]
+    lines += ["import pylonyard.watchers.cron, pylonyard.commands.main"]
+    code = "\n".join([f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r})", *lines])
+
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_room_of_the_machine_needs_the_standard_library_alone():
+    named = {
+        (alias.name if isinstance(node, ast.Import) else str(node.module)).partition(".")[0]
+        for name in MODULES
+        if name.startswith(("system.", "server."))
+        for node in statements(name)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+
+    assert named - set(sys.stdlib_module_names) <= {"pylonyard", "standing_in", "zc"}

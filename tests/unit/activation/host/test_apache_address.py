@@ -1,0 +1,117 @@
+import dataclasses
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from pylonyard.activation.host import apache
+from pylonyard.releases.contents import Site
+from pylonyard.system.errors import ActivationError
+
+SHOP = Site(
+    name="shop",
+    user="shop",
+    data=Path("/srv/shop/var/data/shop"),
+    live=Path("/srv/shop/releases/3/shop"),
+    log=Path("/srv/shop/var/log"),
+    port=8080,
+    mode="proxy",
+    server_name="shop.example.org",
+)
+SECURE = dataclasses.replace(SHOP, ssl_port=443, ssl_certificate=Path("/c.pem"))
+ELSEWHERE = "192.0.2.7"
+
+
+def told(site=SHOP, status=200, leads=("127.0.0.1",)):
+    return list(apache.address_told(site, lambda _: status, lambda _: list(leads)))
+
+
+@pytest.mark.parametrize(
+    ("site", "url"),
+    [
+        (SHOP, "http://shop.example.org/"),
+        (SECURE, "https://shop.example.org/"),
+        (dataclasses.replace(SHOP, listen_port=8000), "http://shop.example.org:8000/"),
+        (dataclasses.replace(SECURE, ssl_port=8443), "https://shop.example.org:8443/"),
+        (dataclasses.replace(SHOP, mode=""), "http://127.0.0.1:8080/"),
+    ],
+)
+def test_address_is_what_a_visitor_types(site, url):
+    assert told(site) == [f"shop: open {url} (visited just now: it answers 200)"]
+
+
+def test_name_that_leads_nowhere_is_told_with_what_works_until_then():
+    assert told(leads=()) == [
+        "shop: answers 200 as http://shop.example.org/, but the name leads nowhere yet: "
+        "see to that in DNS, or set server-name in [site]",
+        "shop: until then, on this machine: curl --include "
+        "--resolve shop.example.org:80:127.0.0.1 http://shop.example.org/",
+    ]
+
+
+def test_name_that_leads_to_another_machine_is_told():
+    assert f"the name leads to {ELSEWHERE}, not to this machine" in told(leads=[ELSEWHERE])[0]
+
+
+def test_name_of_several_addresses_is_enough_if_one_is_here():
+    assert told(leads=[ELSEWHERE, "127.0.0.1"])[0].startswith("shop: open ")
+
+
+def test_site_that_answers_with_an_error_is_not_offered():
+    assert told(status=503) == [
+        "shop: http://shop.example.org/ answers 503; bin/pylonyard doctor tells why"
+    ]
+
+
+def test_site_that_does_not_answer_is_not_offered():
+    def visit(site):
+        raise ActivationError("127.0.0.1:80 does not answer: Connection refused")
+
+    assert list(apache.address_told(SHOP, visit, lambda name: [])) == [
+        "shop: http://shop.example.org/ does not answer: 127.0.0.1:80 does not answer: "
+        "Connection refused; bin/pylonyard doctor tells why"
+    ]
+
+
+def test_only_this_machines_addresses_are_here():
+    assert apache.is_here("127.0.0.1")
+    assert not apache.is_here(ELSEWHERE)
+    assert not apache.is_here("no address")
+
+
+def test_name_is_looked_up():
+    assert "127.0.0.1" in apache.addresses("localhost")
+    assert apache.addresses("x" * 64) == []
+
+
+def test_name_server_that_is_silent_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(apache, "LOOK_UP_PATIENCE", 0.05)
+    monkeypatch.setattr(apache.socket, "getaddrinfo", lambda *a, **k: time.sleep(0.5) or [])
+
+    began = time.monotonic()
+
+    assert apache.addresses("shop.example.org") == []
+    assert time.monotonic() - began < 0.4
+
+
+def test_visit_is_by_the_name_of_the_site():
+    hosts = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            hosts.append(self.headers["Host"])
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            site = dataclasses.replace(SHOP, listen_port=server.server_port)
+            assert apache.visited(site) == 204
+        finally:
+            server.shutdown()
+    assert hosts == ["shop.example.org"]

@@ -1,0 +1,360 @@
+"""Steps taken and undone on a scratch tree, without any program of Debian's."""
+
+import contextlib
+import functools
+import os
+
+import pytest
+from pylonyard.activation import journal as journals
+from pylonyard.activation.activate import Activation
+from pylonyard.activation.apply import Carrier, undo, unfailing
+from pylonyard.activation.host.apache import Httpd, Logs
+from pylonyard.activation.journal import Journal
+from pylonyard.activation.steps import Keep, Lay, Restore, Serve, Tool
+from pylonyard.releases.store import Releases
+from pylonyard.system.errors import ActivationError
+from pylonyard.system.rootfs import ABSENT, Entry, Tree
+from pylonyard.system.user_errors import CommandError
+
+VHOST = "/etc/apache2/sites-available/shop.conf"
+OLD = VHOST + ".pylonyard-old.disabled"
+SECOND_OLD = VHOST + ".pylonyard-old.1.disabled"
+
+
+def file(text):
+    return Entry("file", 0o644, os.geteuid(), os.getegid(), text.encode())
+
+
+LINK = Entry("link", content=b"x")
+OURS, THEIRS, OTHERS = file("ours"), file("theirs"), file("others")
+
+
+@pytest.fixture
+def told():
+    """The lines that were said."""
+    return []
+
+
+@pytest.fixture
+def carrier(tmp_path, told):
+    (tmp_path / "etc").mkdir()
+    return Carrier(Tree(tmp_path), tmp_path, Journal(str(tmp_path)), told.append)
+
+
+def lay(carrier, entry=OURS):
+    return Lay(VHOST, entry, carrier.sandbox / "shop.conf")
+
+
+def activate(carrier, *steps):
+    carrier.take(steps, Logs({}))
+    carrier.finish(1, {})
+
+
+def test_file_that_was_kept_survives_the_undoing_of_what_took_its_place(carrier):
+    activate(carrier, lay(carrier))
+    carrier.tree.put(VHOST, THEIRS)
+    activate(carrier, Keep(VHOST, OLD), lay(carrier))
+
+    undo(carrier, carrier.journal.ours)
+
+    assert carrier.tree.read(OLD) == THEIRS
+    assert carrier.tree.read(VHOST) == ABSENT
+
+
+def test_file_that_was_kept_goes_back_when_a_step_fails(carrier):
+    carrier.tree.put(VHOST, THEIRS)
+    carrier.tree.put("/etc/init.d/inner", OURS)
+
+    with pytest.raises(ActivationError):
+        activate(carrier, Keep(VHOST, OLD), lay(carrier), Restore("/etc/init.d", OURS))
+
+    assert carrier.tree.read(VHOST) == THEIRS
+    assert carrier.tree.read(OLD) == ABSENT
+
+
+def test_second_edit_is_kept_beside_the_first(carrier, told):
+    carrier.tree.put(OLD, OTHERS)
+    activate(carrier, lay(carrier))
+    carrier.tree.put(VHOST, THEIRS)
+
+    undo(carrier, carrier.journal.ours)
+
+    assert carrier.tree.read(OLD) == OTHERS
+    assert carrier.tree.read(SECOND_OLD) == THEIRS
+    assert told[-1] == f"# {VHOST}: edited here; yours is kept as {SECOND_OLD}"
+
+
+def test_error_of_a_program_is_told_and_not_what_it_said_last(carrier):
+    said = "echo reading; echo 'error: x:3 unknown option'; echo Handling 0 logs; exit 1"
+
+    with pytest.raises(ActivationError) as caught:
+        activate(carrier, Tool(("sh", "-c", said)))
+
+    assert "sh: error: x:3 unknown option; all is as it was before" in str(caught.value)
+
+
+class Serving(Carrier):
+    """One whose sites have a server that can fail to do as it is told."""
+
+    runs = None
+    fails = ()
+
+    def _runs(self, site):
+        return self.runs
+
+    def _serve(self, site, action):
+        if action in self.fails:
+            raise CommandError(f"/etc/init.d/{site} {action}", "it is broken")
+        self.say(f"{site}: done: {action}")
+
+
+@pytest.fixture
+def serving(carrier, told):
+    return Serving(carrier.tree, carrier.sandbox, carrier.journal, told.append)
+
+
+@pytest.mark.parametrize(("runs", "undone"), [(1, []), (None, ["shop: done: stop"])])
+def test_server_is_stopped_again_only_if_it_did_not_run_before(serving, told, runs, undone):
+    serving.runs, serving.fails = runs, ("start",)
+
+    with pytest.raises(ActivationError) as caught:
+        activate(serving, Serve("shop", "start"))
+
+    assert str(caught.value) == (
+        "/etc/init.d/shop start: /etc/init.d/shop start: it is broken; all is as it was before"
+    )
+    assert told == ["/etc/init.d/shop start", *undone]
+
+
+def test_server_that_cannot_start_again_is_told_and_the_rest_is_undone(serving, told):
+    serving.tree.put("/etc/init.d/shop", OURS)
+    serving.runs, serving.fails = 1, ("start",)
+
+    with pytest.raises(ActivationError) as caught:
+        activate(serving, Serve("shop", "stop"), Serve("shop", "start"))
+
+    assert str(caught.value) == (
+        "/etc/init.d/shop start: /etc/init.d/shop start: it is broken; all is as it was before, "
+        "but for this: /etc/init.d/shop start: it is broken"
+    )
+    assert told[-2:] == ["/etc/init.d/shop start", "# /etc/init.d/shop start: it is broken"]
+    assert not serving.journal.is_cut_short
+
+
+def test_reader_who_is_gone_hinders_nothing():
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    with open(writing, "w") as stream, contextlib.redirect_stdout(stream):
+        say = unfailing(functools.partial(print, flush=True))
+        say("the first line that nobody reads")
+        say("the second")
+        print("somebody else's", flush=True)
+
+
+class Kill(BaseException):
+    """As SIGKILL: nothing is done any more."""
+
+
+class Killed(Carrier):
+    """One that is killed once it has taken a step, before it has written that down."""
+
+    by: type[BaseException] = Kill
+
+    def _apply(self, step):
+        super()._apply(step)
+        raise self.by
+
+
+class Interrupted(Killed):
+    by = KeyboardInterrupt
+
+
+@pytest.fixture
+def killed(carrier, told):
+    return Killed(carrier.tree, carrier.sandbox, carrier.journal, told.append)
+
+
+def test_step_of_a_killed_activation_is_undone(killed):
+    killed.tree.put(VHOST, THEIRS)
+    with pytest.raises(Kill):
+        activate(killed, Keep(VHOST, OLD))
+
+    killed.put_back(was_killed=True)
+
+    assert killed.tree.read(VHOST) == THEIRS
+    assert killed.tree.read(OLD) == ABSENT
+    assert not killed.journal.is_cut_short
+
+
+def test_link_that_somebody_made_meanwhile_is_not_ours(carrier):
+    enabled = "/etc/apache2/sites-enabled"
+    carrier.tree.put(f"{enabled}/other.conf", LINK)
+    made = f"cd {carrier.tree.path(enabled)}; ln -s x shop.conf; ln -s x mine.conf"
+    activate(carrier, Tool(("sh", "-c", made, "shop"), (enabled,)))
+    assert set(carrier.journal.ours.files) == {f"{enabled}/shop.conf"}
+
+    undo(carrier, carrier.journal.ours)
+
+    assert carrier.tree.names(enabled) == ["mine.conf", "other.conf"]
+
+
+@pytest.mark.parametrize("end", ["true", "false"])
+def test_module_that_somebody_enabled_meanwhile_is_not_ours(carrier, tmp_path, end):
+    """Be it that our modules were enabled, or that something failed."""
+    enabled = "/etc/apache2/mods-enabled"
+    carrier.tree.put(f"{enabled}/other.load", LINK)
+    needing = Entry("file", 0o644, os.geteuid(), os.getegid(), b"# Depends: setenvif\n")
+    carrier.tree.put("/etc/apache2/mods-available/ssl.load", needing)
+    links = " ".join(f"ln -s x {name}.load;" for name in ("ssl", "setenvif", "mine"))
+
+    class Enabling(Carrier):
+        def _run(self, words):
+            super()._run(["sh", "-c", f"cd {self.tree.path(enabled)}; {links} {end}"])
+
+    enabling = Enabling(carrier.tree, carrier.sandbox, carrier.journal, carrier.say)
+    with contextlib.suppress(ActivationError):
+        activate(enabling, Tool(("a2enmod", "ssl"), (enabled,)))
+        undo(enabling, enabling.journal.ours)
+
+    assert carrier.tree.names(enabled) == ["mine.load", "other.load"]
+
+
+def test_interrupted_activation_is_undone_at_once(carrier, told):
+    interrupted = Interrupted(carrier.tree, carrier.sandbox, carrier.journal, told.append)
+    interrupted.tree.put(VHOST, THEIRS)
+
+    with pytest.raises(KeyboardInterrupt):
+        activate(interrupted, Keep(VHOST, OLD))
+
+    assert interrupted.tree.read(VHOST) == THEIRS
+    assert interrupted.tree.read(OLD) == ABSENT
+    assert not interrupted.journal.is_cut_short
+    assert told[-1] == "# interrupted: its steps are undone"
+
+
+def test_second_interruption_ends_the_undoing_and_names_the_repair(carrier, told):
+    class Impatient(Interrupted):
+        def put_back(self, *, was_killed=False):
+            if not was_killed:
+                raise KeyboardInterrupt
+            super().put_back(was_killed=True)
+
+    impatient = Impatient(carrier.tree, carrier.sandbox, carrier.journal, told.append)
+    with pytest.raises(KeyboardInterrupt):
+        activate(impatient, lay(carrier))
+    assert told[-2:] == [
+        "# interrupted: its steps are undone",
+        "# interrupted, and half undone: bin/pylonyard activate, or deactivate",
+    ]
+    assert impatient.journal.is_cut_short
+
+    impatient.put_back(was_killed=True)
+
+    assert carrier.tree.read(VHOST) == ABSENT
+
+
+def test_interruption_that_cannot_be_undone_is_told(carrier, told):
+    class Stuck(Interrupted):
+        def put_back(self, *, was_killed=False):
+            raise CommandError("apache2ctl graceful", "no")
+
+    stuck = Stuck(carrier.tree, carrier.sandbox, carrier.journal, told.append)
+
+    with pytest.raises(ActivationError) as caught:
+        activate(stuck, lay(carrier))
+
+    assert str(caught.value) == "interrupted; and it cannot be undone: apache2ctl graceful: no"
+
+
+def deactivate(carrier, told):
+    place = carrier.sandbox
+    Activation(place, Releases(place, place), carrier.tree).deactivate(told.append)
+
+
+def test_interrupted_deactivation_is_undone_at_once(carrier, told, monkeypatch):
+    def interrupt(httpd):
+        raise KeyboardInterrupt
+
+    activate(carrier, lay(carrier))
+    monkeypatch.setattr(Httpd, "pid", 7)
+    monkeypatch.setattr(Httpd, "test", interrupt)
+
+    with pytest.raises(KeyboardInterrupt):
+        deactivate(carrier, told)
+
+    assert carrier.tree.read(VHOST) == OURS
+    assert not journals.load(carrier.tree, carrier.sandbox).is_cut_short
+
+
+def test_apache_that_ended_at_the_reload_is_started_with_its_site_again(carrier, told, monkeypatch):
+    """In a scratch tree as well: it ran a moment ago."""
+    pids, reloads = [7], []
+
+    def reload(httpd):
+        reloads.append(carrier.tree.read(VHOST) == OURS)
+        if pids:
+            pids.clear()
+            raise ActivationError("Apache has ended at the reload")
+
+    activate(carrier, lay(carrier))
+    monkeypatch.setattr(Httpd, "pid", property(lambda httpd: pids[0] if pids else None))
+    monkeypatch.setattr(Httpd, "test", lambda httpd: None)
+    monkeypatch.setattr(Httpd, "reload", reload)
+
+    with pytest.raises(ActivationError) as caught:
+        deactivate(carrier, told)
+
+    assert str(caught.value) == (
+        "without it, Apache does not reload: Apache has ended at the reload; it stays active"
+    )
+    assert reloads == [False, True]
+
+
+def test_apache_that_does_not_reload_keeps_its_site(carrier, told, monkeypatch):
+    reloads = []
+
+    def reload(httpd):
+        reloads.append(carrier.tree.read(VHOST) == OURS)
+        if len(reloads) == 1:
+            raise CommandError("apache2ctl graceful", "no")
+
+    activate(carrier, lay(carrier))
+    monkeypatch.setattr(Httpd, "pid", 7)
+    monkeypatch.setattr(Httpd, "test", lambda httpd: None)
+    monkeypatch.setattr(Httpd, "reload", reload)
+    active = Activation(carrier.sandbox, Releases(carrier.sandbox, carrier.sandbox), carrier.tree)
+
+    with pytest.raises(ActivationError) as caught:
+        active.deactivate(told.append)
+
+    assert str(caught.value) == (
+        "without it, Apache does not reload: apache2ctl graceful: no; it stays active"
+    )
+    assert reloads == [False, True]
+    assert active.recorded() == 1
+
+
+def test_file_that_somebody_wrote_since_the_kill_is_kept(killed, told):
+    with pytest.raises(Kill):
+        activate(killed, lay(killed))
+    killed.tree.put(VHOST, THEIRS)
+
+    killed.put_back(was_killed=True)
+
+    assert killed.tree.read(VHOST) == ABSENT
+    assert killed.tree.read(OLD) == THEIRS
+    assert told[-1] == f"# {VHOST}: edited here; yours is kept as {OLD}"
+
+
+def test_link_that_somebody_made_since_the_kill_stays(killed):
+    enabled = "/etc/apache2/sites-enabled"
+    killed.tree.put(f"{enabled}/other.conf", LINK)
+    made = f"ln -s x {killed.tree.path(enabled)}/shop.conf"
+    with pytest.raises(Kill):
+        activate(killed, Tool(("sh", "-c", made, "shop"), (enabled,)))
+    killed.tree.put(f"{enabled}/mine.conf", LINK)
+
+    killed.put_back(was_killed=True)
+
+    assert killed.tree.names(enabled) == ["mine.conf", "other.conf"]

@@ -1,0 +1,380 @@
+import copy
+import errno
+import os
+from pathlib import Path
+
+import pytest
+import zc.buildout.easy_install
+from pylonyard.buildout import driver, installed_cfg, safe_buildout
+from pylonyard.system import progress
+from support import Sandbox, make_store, make_wheel, undone
+from zc.buildout import UserError, buildout
+
+# Whole runs of buildout, in process.
+pytestmark = pytest.mark.system
+
+
+@pytest.fixture
+def prepared(tmp_path, monkeypatch):
+    """Have zc.buildout be careful, for the time of a test."""
+    monkeypatch.chdir(tmp_path)
+    with undone():
+        safe_buildout.prepare()
+        yield
+
+
+@pytest.fixture
+def sandbox(prepared, tmp_path):
+    """Return a sandbox, and have zc.buildout be the careful one."""
+    made = Sandbox(tmp_path / "sandbox", make_store(tmp_path / "store"))
+    made.config = made.config.replace("[buildout]\n", "[buildout]\nversions =\n", 1)
+    return made
+
+
+def run(sandbox, options=None):
+    """Do what ``bin/buildout`` does, with our own Buildout."""
+    sandbox.buildout(options)
+    made = safe_buildout.Buildout(str(sandbox.directory / "buildout.cfg"), [], False)
+    made.install([])
+    return made
+
+
+def record(sandbox):
+    return sandbox.directory / ".installed.cfg"
+
+
+@pytest.fixture
+def installed_once(sandbox):
+    run(sandbox)
+    return sandbox
+
+
+def test_record_and_its_copy_are_the_same_after_a_run(installed_once):
+    copy = installed_once.directory / ".pylonyard" / "installed.cfg"
+
+    assert copy.read_text() == record(installed_once).read_text()
+
+
+def test_run_with_nothing_to_do_leaves_the_record_as_it_was(installed_once):
+    before = record(installed_once).read_text()
+
+    run(installed_once)
+
+    assert record(installed_once).read_text() == before
+
+
+@pytest.mark.parametrize("length", [0, 1, 100, -1, -40])
+def test_cut_record_is_repaired_and_nothing_else_is_deleted(installed_once, caplog, length):
+    before = installed_once.snapshot(".installed.cfg")
+    whole = record(installed_once).read_text()
+    record(installed_once).write_text(whole[:length])
+
+    run(installed_once, {"site:port": "8080"})
+
+    assert record(installed_once).read_text() == whole
+    assert installed_once.snapshot(".installed.cfg") == before
+    assert [r.message for r in caplog.records if "damaged" in r.message] != []
+
+
+def test_parts_outside_the_sandbox_s_folders_are_kept(installed_once, caplog, tmp_path):
+    precious = installed_once.directory / "var" / "precious"
+    precious.parent.mkdir(exist_ok=True)
+    precious.touch()
+    built = safe_buildout.Buildout(str(installed_once.directory / "buildout.cfg"), [], False)
+
+    built._uninstall(f"{precious}\n\n{installed_once.directory}/var\nparts/init\nparts\n/none")
+
+    assert precious.exists()
+    assert not (installed_once.directory / "parts" / "init").exists()
+    assert (installed_once.directory / "parts" / "app").exists()
+    assert [r.message for r in caplog.records if "is kept" in r.message] == [
+        f"{path} is kept: it is in none of parts, bin and develop-eggs."
+        for path in (precious, installed_once.directory / "var", "parts")
+    ]
+
+
+def test_damaged_manifest_makes_a_new_release(installed_once):
+    manifest = installed_once.directory / "releases" / "1" / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes()[:-10])
+
+    run(installed_once)
+
+    assert os.readlink(installed_once.directory / "current") == "releases/2"
+
+
+def test_what_a_run_left_among_the_releases_is_removed_by_one_that_makes_none(installed_once):
+    left = installed_once.directory / "releases" / ".draft-x"
+    left.mkdir()
+
+    run(installed_once)
+
+    assert os.readlink(installed_once.directory / "current") == "releases/1"
+    assert not left.exists()
+
+
+@pytest.mark.parametrize(
+    ("target", "made"),
+    [
+        ("", "releases/2"),
+        ("r", "releases/2"),
+        ("releases", "releases/2"),
+        ("releases/", "releases/2"),
+        ("releases/9", "releases/10"),  # no number twice: somebody may know that one
+    ],
+)
+def test_lost_or_cut_current_makes_a_new_release(installed_once, target, made):
+    current = installed_once.directory / "current"
+    current.unlink()
+    if target:
+        current.symlink_to(target)
+
+    run(installed_once)
+
+    assert os.readlink(current) == made
+
+
+def test_what_killed_runs_left_in_the_stores_is_removed(installed_once):
+    left = [
+        installed_once.store / "cache" / name / ".draft-x" / "file"
+        for name in ("sandboxes", "projects", "mod_wsgi", "dist")
+    ]
+    for path in left:
+        path.parent.mkdir(parents=True)
+        path.touch()
+
+    run(installed_once)
+
+    assert [path for path in left if path.parent.exists()] == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS])
+def test_place_that_cannot_be_written_is_one_line(number):
+    with pytest.raises(UserError) as caught, safe_buildout.in_one_line():
+        raise OSError(number, "No way", "/a/file")
+
+    assert str(caught.value) == "cannot write /a/file: No way; mend that, and run again"
+
+
+def test_other_errors_are_not_explained_away():
+    with pytest.raises(FileNotFoundError), safe_buildout.in_one_line():
+        raise FileNotFoundError(errno.ENOENT, "None", "/a/file")
+
+
+def dist_of(wheel):
+    return zc.buildout.easy_install.pkg_resources.Distribution(
+        str(wheel), project_name="Shop", version="1.0"
+    )
+
+
+def test_egg_is_made_whole_and_no_draft_is_left(prepared, tmp_path):
+    eggs = tmp_path / "eggs"
+
+    made = safe_buildout.make_egg(dist_of(make_wheel(tmp_path)), str(eggs))
+
+    assert Path(made.location).parent == eggs
+    assert os.listdir(eggs) == [Path(made.location).name]
+    assert made.precedence == zc.buildout.easy_install.pkg_resources.EGG_DIST
+
+
+def test_egg_that_another_run_made_is_taken(prepared, tmp_path):
+    eggs = tmp_path / "eggs"
+    dist = dist_of(make_wheel(tmp_path))
+    first = Path(safe_buildout.make_egg(dist, str(eggs)).location)
+    before = first.stat()
+
+    assert safe_buildout.make_egg(dist, str(eggs)).location == str(first)
+    assert first.stat() == before
+
+
+def test_half_made_distributions_are_not_seen(tmp_path):
+    (tmp_path / "tmpabcdef" / "Shop-1.0.dist-info").mkdir(parents=True)
+    (tmp_path / "Shop-1.0-py3.11.egg" / "Shop-1.0.dist-info").mkdir(parents=True)
+
+    class Installer:
+        _dest = str(tmp_path)
+
+    assert safe_buildout.whole_eggs(Installer()) == [str(tmp_path / "Shop-1.0-py3.11.egg")]
+
+
+def test_installer_without_a_destination_has_no_eggs():
+    class Installer:
+        _dest = None
+
+    assert safe_buildout.whole_eggs(Installer()) == []
+
+
+class Index:
+    """Downloads like buildout's: straight to the place, byte by byte."""
+
+    def __init__(self, is_whole=True):
+        self.is_whole = is_whole
+
+    def download(self, location, folder):
+        place = Path(folder, Path(location).name)
+        place.write_text("half")
+        if not self.is_whole:
+            raise KeyboardInterrupt
+        place.write_text("whole")
+        return str(place)
+
+
+def fetched(tmp_path, is_whole):
+    class Installer:
+        _index = Index(is_whole)
+
+    dist = dist_of(Path("/elsewhere/Shop-1.0-py3-none-any.whl"))
+    return safe_buildout.fetch(Installer(), dist, str(tmp_path), str(tmp_path))
+
+
+def test_download_appears_when_it_is_whole(prepared, tmp_path):
+    found = fetched(tmp_path / "dist", True)
+
+    assert found.location == str(tmp_path / "dist" / "Shop-1.0-py3-none-any.whl")
+    assert Path(found.location).read_text() == "whole"
+    assert os.listdir(tmp_path / "dist") == ["Shop-1.0-py3-none-any.whl"]
+
+
+def test_download_cut_short_leaves_nothing(prepared, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        fetched(tmp_path / "dist", False)
+
+    assert os.listdir(tmp_path / "dist") == []
+
+
+def test_file_of_find_links_is_copied_and_stays(prepared, tmp_path):
+    wheel = make_wheel(tmp_path)
+
+    class Copied:
+        _index = type("Local", (), {"download": lambda _, location, folder: location})()
+
+    found = safe_buildout.fetch(Copied(), dist_of(wheel), str(tmp_path / "d"), str(tmp_path / "d"))
+
+    assert Path(found.location).read_bytes() == wheel.read_bytes()
+    assert wheel.exists()
+
+
+def test_tool_s_buildout_is_the_careful_one(prepared, monkeypatch):
+    monkeypatch.setattr(
+        buildout, "_buildout_default_options", dict(buildout._buildout_default_options)
+    )
+    index = zc.buildout.easy_install.AllowHostsPackageIndex
+    monkeypatch.setattr(index, "info", None, raising=False)
+    monkeypatch.setattr(zc.buildout.easy_install, "install", zc.buildout.easy_install.install)
+
+    driver.prepare()
+
+    assert buildout.Buildout is safe_buildout.Buildout
+
+
+class Refusing:
+    """Refuses to replace the record, as a full disk does."""
+
+    def __init__(self, monkeypatch, after=0):
+        self.left = after
+        self.given = installed_cfg.replace
+        monkeypatch.setattr(installed_cfg, "replace", self)
+
+    def __call__(self, path, text):
+        self.left -= 1
+        if self.left < 0:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        self.given(path, text)
+
+
+def test_record_that_cannot_be_written_fails_a_run_and_is_removed(installed_once, monkeypatch):
+    Refusing(monkeypatch)
+
+    with pytest.raises(UserError) as caught:
+        run(installed_once, {"site:port": "8081"})
+
+    assert str(caught.value) == (
+        f"cannot write {record(installed_once)}: No space left on device; mend that, and run again"
+    )
+    assert not record(installed_once).exists()
+    assert os.readlink(installed_once.directory / "current") == "releases/1"
+
+
+def test_record_that_cannot_be_written_after_a_release_is_told(installed_once, monkeypatch, caplog):
+    made = run(installed_once)
+    made._current = "releases/0"
+    Refusing(monkeypatch)
+
+    made._write_record("[buildout]\nparts =\n")
+
+    assert [r.message for r in caplog.records if "anew" in r.message] == [
+        f"cannot write {record(installed_once)}: No space left on device; "
+        "the next run installs all anew."
+    ]
+
+
+def test_copy_that_cannot_be_written_fails_no_run(installed_once, monkeypatch, caplog):
+    monkeypatch.setattr(
+        safe_buildout.Buildout,
+        "_keep_copy",
+        lambda self: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space", "/copy")),
+    )
+
+    run(installed_once)
+
+    assert "cannot write /copy: No space." in [r.message for r in caplog.records]
+
+
+def test_copy_of_an_option_has_a_history_of_its_own(prepared):
+    option = buildout.SectionKey("one", "base.cfg")
+
+    twin = copy.deepcopy(option)
+    twin.addToValue("two", "staging.cfg")
+
+    assert (option.value, twin.value) == ("one", "one\ntwo")
+    assert [item.source for item in option.history] == ["base.cfg"]
+    assert [item.source for item in twin.history] == ["base.cfg", "staging.cfg"]
+
+
+def test_recipes_are_read_for_a_change_and_eggs_are_not(prepared, tmp_path):
+    egg, recipes = tmp_path / "shop-1.0-py3.11.egg", tmp_path / "recipes"
+    before = []
+    for tree in (egg, recipes):
+        tree.mkdir()
+        (tree / "shop.py").write_text("price = 1\n")
+        before.append(safe_buildout.tree_hash(str(tree)))
+        (tree / "shop.py").write_text("price = 2\n")
+    buildout._dir_hashes.clear()
+
+    assert before[0] == egg.name
+    assert safe_buildout.tree_hash(str(egg)) == before[0]
+    assert safe_buildout.tree_hash(str(recipes)) != before[1]
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"), [([], True), ([("buildout", "verbosity", "-10")], False)]
+)
+def test_picked_versions_are_shown_as_a_block_to_copy_unless_q_is_given(
+    prepared, tmp_path, monkeypatch, capsys, given, shown
+):
+    monkeypatch.setattr(progress, "_is_silent", False)
+    monkeypatch.setattr(zc.buildout.easy_install.Installer, "_picked_versions", {"Shop": "1.0"})
+    monkeypatch.setattr(zc.buildout.easy_install.Installer, "_required_by", {})
+    (tmp_path / "buildout.cfg").write_text("[buildout]\nparts =\nshow-picked-versions = true\n")
+
+    run = safe_buildout.Buildout(str(tmp_path / "buildout.cfg"), given, False)
+    run.say_last("what comes next")
+    run.install([])
+
+    out, last = capsys.readouterr().out, "pylonyard: what comes next\n"
+    assert out.endswith(f"[versions]\nShop = 1.0\n\n{last}" if shown else "")
+    assert ("Shop = 1.0" in out) is shown
+
+
+def test_part_that_is_made_anew_is_not_told_to_be_uninstalled(installed_once, capsys):
+    capsys.readouterr()
+    run(installed_once, {"site:port": "8091"})
+    out = capsys.readouterr().out
+    assert "Installing ini." in out
+    assert "Uninstalling" not in out
+
+    (installed_once.directory / "buildout.cfg").write_text(
+        "[buildout]\nparts =\nshow-picked-versions = false\n"
+    )
+    safe_buildout.Buildout(str(installed_once.directory / "buildout.cfg"), [], False).install([])
+
+    assert "Uninstalling release." in capsys.readouterr().out

@@ -1,0 +1,379 @@
+"""Checks that need no server: each on a site that a few files make."""
+
+import io
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+from pylonyard.activation.journal import Journal
+from pylonyard.commands.doctor import apache, command, files, findings, machine
+from pylonyard.commands.doctor.context import Subject
+from pylonyard.commands.doctor.findings import Finding, bad, good, unknown
+from pylonyard.releases.contents import Site
+from pylonyard.server.settings import parse
+from pylonyard.system import accounts
+from pylonyard.system.rootfs import Entry, Tree
+
+
+@pytest.fixture
+def place():
+    """A folder that every account can pass, which pytest's own are not."""
+    folder = Path(tempfile.mkdtemp(prefix="doctor"))
+    folder.chmod(0o755)
+    (folder / "etc").mkdir()
+    for name in ("shop/env/lib/python3.11", "shop/env/bin"):
+        (folder / "releases/1" / name).mkdir(parents=True)
+    for name in ("data", "log", "run"):
+        (folder / name).mkdir()
+    (folder / "current").symlink_to("releases/1")
+    for name in ("production.ini", "server.json", "dispatch.wsgi", "env/bin/python"):
+        (folder / "releases/1/shop" / name).touch()
+    yield folder
+    shutil.rmtree(folder)
+
+
+def server_json(place):
+    return {
+        "name": "shop",
+        "sandbox": str(place),
+        "paster": "/bin/true",
+        "ini": str(place / "current/shop/production.ini"),
+        "port": 8080,
+        "log": str(place / "log/shop-server.log"),
+        "run": str(place / "run"),
+        "application-log": str(place / "log/shop.log"),
+        "data": str(place / "data"),
+    }
+
+
+def subject(place, journal=None, user="root", **more):
+    values = {
+        "name": "shop",
+        "user": user,
+        "data": place / "data",
+        "live": place / "current/shop",
+        "log": place / "log",
+        "port": 8080,
+        "mode": "proxy",
+        "server_name": "shop.example.org",
+        **more,
+    }
+    settings = parse(server_json(place), place / "server.json")
+    return Subject(Site(**values), settings, place / "current", Tree(place), journal)
+
+
+def only(findings, check):
+    return next(finding for finding in findings if finding.check == check)
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="lacks root, who may chown")
+
+
+@needs_root
+def test_code_that_the_account_cannot_read_is_red(place):
+    assert only(files.code(subject(place, user="nobody")), "code-readable").ok
+    folder = place / "releases/1/shop/env/lib/python3.11"
+    folder.chmod(0o700)
+
+    found = only(files.code(subject(place, user="nobody")), "code-readable")
+
+    assert (found.ok, found.text, found.advice) == (
+        False,
+        f"nobody cannot read {folder}",
+        f"find {folder} -name '.?*' -prune -o ! -type l -exec chmod o+rX {{}} +",
+    )
+
+
+@needs_root
+def test_script_that_apache_cannot_reach_is_red(place):
+    folder = place / "releases/1/shop"
+    os.chown(folder, 65534, 65534)
+    folder.chmod(0o700)
+
+    found = only(files.code(subject(place, user="nobody", mode="mod_wsgi")), "code-readable")
+
+    assert (found.ok, found.text, found.advice) == (
+        False,
+        f"www-data cannot enter {folder}",
+        f"chmod o+x {folder}",
+    )
+
+
+@needs_root
+@pytest.mark.parametrize(
+    "check", ["data-writable", "egg-cache-writable", "log-writable", "run-writable"]
+)
+def test_folder_that_the_account_cannot_write_is_red(place, check):
+    (place / "data/egg-cache").mkdir()
+    for name in ("data", "data/egg-cache", "log", "run"):
+        os.chown(place / name, 65534, 65534)
+    assert only(files.data(subject(place, user="nobody")), check).ok
+    name = check.removesuffix("-writable").replace("egg-cache", "data/egg-cache")
+    os.chown(place / name, 0, 0)
+
+    reds = [f for f in files.data(subject(place, user="nobody")) if f.ok is False]
+
+    assert [f.check for f in reds] == [check]
+    assert reds[0].text == f"nobody cannot write {place / name}"
+
+
+@needs_root
+def test_database_of_another_account_is_red(place):
+    os.chown(place / "data", 65534, 65534)
+    (place / "data/shop.db").touch()
+
+    found = only(files.data(subject(place, user="nobody")), "data-writable")
+
+    assert (found.ok, found.text) == (False, f"nobody cannot write {place}/data/shop.db")
+
+
+def test_file_that_vanishes_while_the_data_is_looked_at_is_no_fault(place, monkeypatch):
+    (place / "data/session").touch()
+    look = Path.lstat
+
+    def lstat(path):
+        if path.name == "session":
+            path.unlink()
+        return look(path)
+
+    monkeypatch.setattr(Path, "lstat", lstat)
+
+    assert only(files.data(subject(place)), "data-writable") == good(
+        "data-writable", f"root can write {place}/data"
+    )
+
+
+@needs_root
+def test_what_we_may_not_look_at_is_not_red(place):
+    (place / "data/egg-cache").mkdir()
+    for name in ("data", "releases/1/shop/env"):
+        (place / name).chmod(0o700)
+
+    os.seteuid(65534)
+    try:
+        found = [*files.data(subject(place)), *files.code(subject(place))]
+    finally:
+        os.seteuid(0)
+
+    why = "could not be checked: we may not look at"
+    assert found == [
+        unknown("data-writable", f"{why} {place}/data"),
+        unknown("egg-cache-writable", f"{why} {place}/data/egg-cache"),
+        good("log-writable", f"root can write {place}/log"),
+        good("run-writable", f"root can write {place}/run"),
+        unknown("code-readable", f"{why} {place}/releases/1/shop/env/bin"),
+    ]
+
+
+def test_data_that_is_mounted_read_only_is_red(place, monkeypatch):
+    fixed = os.statvfs_result((4096, 4096, 1000, 900, 900, 1000, 900, 900, os.ST_RDONLY, 255))
+    monkeypatch.setattr(os, "statvfs", lambda folder: fixed)
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == place / "data")
+
+    found = only(files.data(subject(place)), "data-writable")
+
+    assert (found.ok, found.text, found.advice) == (
+        False,
+        f"{place}/data is mounted read-only",
+        f"dmesg | tail tells why; mount -o remount,rw {place}/data",
+    )
+
+
+def test_account_that_is_missing_is_red(place):
+    from pylonyard.commands.doctor import server
+
+    user, told = "no-such-account", "there is no account no-such-account"
+    (gone,) = server.account(subject(place, user=user, environment="development"))
+    (waits,) = server.account(subject(place, user=user, environment="production"))
+    (unasked,) = server.running(subject(place, user=user, environment="production"))
+
+    assert (gone.ok, gone.text) == (False, f"{told} on this machine")
+    assert gone.advice == f"{accounts.MAKING} {user} && bin/buildout"
+    assert (waits.ok, waits.text, waits.advice) == (
+        None,
+        f"{told} on this machine yet; the activation makes it",
+        accounts.by_root("bin/pylonyard activate"),
+    )
+    assert (unasked.ok, unasked.text) == (None, f"{told} to run it")
+
+
+def test_debugger_is_red(place):
+    (place / "current/shop/production.ini").write_text("[app:main]\ndebug = true\n")
+
+    (finding,) = files.debug(subject(place))
+
+    assert (finding.ok, finding.text) == (
+        False,
+        "[app:main] debug: expected false outside development, got 'true'",
+    )
+
+
+def laid(place, text, *names):
+    """Put a ``wsgi.load`` and the site into the tree, as an activation would."""
+    tree = Tree(place)
+    load = Entry("file", 0o644, os.geteuid(), os.getegid(), text.encode())
+    for name in ("/etc/apache2/mods-available/wsgi.load", *names):
+        tree.put(name, load)
+    return Journal("x", 1, laid={"/etc/apache2/sites-available/shop.conf": ""})
+
+
+@pytest.fixture
+def module(place):
+    """A library that needs libpython, as mod_wsgi does."""
+    found = subprocess.run(["sh", "-c", "ls /usr/lib/*/libpython3.*.so.1.0"], capture_output=True)
+    library = found.stdout.decode().split()
+    if not library or not shutil.which("cc"):
+        pytest.skip("lacks a C compiler, or a shared libpython")
+    target = place / "mod_wsgi.so"
+    words = ["cc", "-shared", "-o", target, "-Wl,--no-as-needed", "-x", "none", library[0]]
+    subprocess.run(words, check=True)
+    return target, library[0].rpartition("libpython")[2].removesuffix(".so.1.0")
+
+
+@pytest.mark.system
+def test_module_for_another_python_is_red(place, module):
+    path, version = module
+    journal = laid(place, f'LoadModule wsgi_module "{path}"\n')
+    home = place / "releases/1/shop/env/lib"
+    (home / "python3.11").rename(home / "python2.7")
+
+    (finding,) = apache.linked(subject(place, journal, mode="mod_wsgi"))
+
+    assert (finding.ok, finding.text) == (
+        False,
+        f"{path} is for Python {version}, the sandbox for 2.7",
+    )
+    (home / "python2.7").rename(home / f"python{version}")
+    (finding,) = apache.linked(subject(place, journal, mode="mod_wsgi"))
+    assert finding.ok
+
+
+def test_module_that_is_gone_is_red(place):
+    journal = laid(place, f"LoadModule wsgi_module {place}/gone.so\n")
+
+    (finding,) = apache.linked(subject(place, journal, mode="mod_wsgi"))
+
+    assert (finding.ok, finding.text) == (False, f"{place}/gone.so is missing")
+
+
+@pytest.mark.system
+@pytest.mark.skipif(not shutil.which("apache2", path="/usr/sbin"), reason="lacks Apache")
+def test_mod_wsgi_that_is_not_loaded_is_red(place):
+    journal = laid(place, "")
+    (place / "etc/apache2/apache2.conf").write_text(
+        "ServerName localhost\nErrorLog error.log\nInclude mods.conf\n"
+    )
+    modules = "/usr/lib/apache2/modules"
+    (place / "etc/apache2/mods.conf").write_text(
+        f"LoadModule mpm_event_module {modules}/mod_mpm_event.so\n"
+    )
+
+    (finding,) = apache.loaded(subject(place, journal, mode="mod_wsgi"))
+
+    assert (finding.ok, finding.text) == (False, "Apache does not load mod_wsgi")
+
+
+def test_full_disk_is_red(place, monkeypatch):
+    full = os.statvfs_result((4096, 4096, 1000000, 100, 100, 1000, 900, 900, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda folder: full)
+
+    (finding,) = machine.disk(subject(place))
+
+    assert (finding.ok, finding.text) == (False, f"0 MB are free for {place}/data")
+
+
+def test_disk_without_inodes_is_red(place, monkeypatch):
+    full = os.statvfs_result((4096, 4096, 1000, 900, 900, 1000, 3, 3, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda folder: full)
+
+    (finding,) = machine.disk(subject(place))
+
+    assert (finding.ok, finding.text) == (False, f"3 more files can be made in {place}/data")
+
+
+def test_check_that_fails_itself_hides_no_other(place, monkeypatch):
+    def broken(subject):
+        raise KeyError("x")
+        yield
+
+    monkeypatch.setattr(command, "CHECKS", {"disk": broken, "debug": files.debug})
+
+    found = list(command.findings(subject(place)))
+
+    assert found[0].ok is None
+    assert found[0].text == "could not be checked: KeyError('x')"
+    assert found[1].check == "debug"
+
+
+def test_folder_that_root_must_not_trust_is_red_by_the_name_of_the_check(place, monkeypatch):
+    (place / "etc/apache2").mkdir()
+    (place / "etc/apache2").chmod(0o777)
+    monkeypatch.setattr(command, "CHECKS", {"apache-running": apache.running})
+
+    (found,) = command.findings(subject(place))
+
+    assert (found.check, found.ok) == ("apache-running", False)
+    assert "/etc/apache2" in found.text
+    assert found.advice.startswith("see what is in it, then: chmod o-w ")
+
+
+def test_each_check_is_in_the_table_by_the_name_of_its_line(place):
+    found = {name: next(iter(check(subject(place)))) for name, check in command.CHECKS.items()}
+
+    assert {name: finding.check for name, finding in found.items()} == {
+        name: name for name in command.CHECKS
+    }
+
+
+@pytest.mark.parametrize(
+    ("finding", "line"),
+    [
+        (good("disk", "room"), "ok    disk                room"),
+        (unknown("disk", "who knows"), "-     disk                who knows"),
+        (
+            bad("disk", "full\x1b[2J", "du"),
+            "FAIL  disk                full [2J\n                          -> du",
+        ),
+    ],
+)
+def test_finding_is_a_line_and_what_to_do(finding, line):
+    assert findings.line(finding) == line
+
+
+def test_colour_marks_red():
+    assert findings.line(Finding("disk", False, "full"), coloured=True).startswith("\x1b[31;1mFAIL")
+
+
+def test_only_what_needs_somebody_has_a_line():
+    stream = io.StringIO()
+    advised = Finding("server-running", None, "never started", "bin/shop start")
+    found = [good("visit", "200"), unknown("hello", "no"), good("port", "8080"), advised]
+
+    assert findings.as_lines(found, stream)
+    assert not findings.as_lines([bad("disk", "full", "du"), good("port", "8080")], stream)
+
+    assert stream.getvalue() == (
+        "-     server-running      never started\n"
+        "                          -> bin/shop start\n"
+        "nothing is red; 2 ok, 1 not checked (--all shows each, and why)\n"
+        "FAIL  disk                full\n"
+        "                          -> du\n"
+        "1 red; 1 ok (--all shows each, and why)\n"
+    )
+
+
+def test_what_was_not_checked_is_a_line_for_each_reason():
+    stream = io.StringIO()
+    why = "not activated"
+    found = [unknown("visit", why), good("disk", "free"), unknown("hello", why)]
+
+    assert findings.as_lines(found, stream, whole=True)
+
+    assert stream.getvalue() == (
+        "ok    disk                free\n"
+        "-     visit               not activated (also: hello)\n"
+        "nothing is red\n"
+    )

@@ -1,0 +1,253 @@
+import io
+import os
+import subprocess
+import tarfile
+
+import pytest
+from pylonyard.commands import bundle
+from pylonyard.commands.bundle import Member
+from pylonyard.config import configuration
+from pylonyard.packages.interpreters import describe, interpreter
+from pylonyard.packages.lock import pylock
+from pylonyard.packages.lock.files import Target
+from pylonyard.packages.wheels import sha256
+from pylonyard.system.user_errors import UserError
+from support import make_wheel
+
+LOCK = "profiles/pylock.toml"
+
+
+@pytest.fixture
+def sandbox(tmp_path):
+    """Return a sandbox whose last run installed one wheel, as its lock has it."""
+    directory = tmp_path / "checkout"
+    for name in ("profiles", "var/secrets", "cache/dist", "src", "bin"):
+        (directory / name).mkdir(parents=True)
+    texts = {
+        "bootstrap.py": "",
+        "buildout.cfg": "[buildout]\n",
+        "src/shop.py": "pass\n",
+        "var/secrets/password": "secret",
+        "bin/buildout": "made",
+        "profiles/tools.txt": "# none\n",
+        ".installed.cfg": "[buildout]\nparts = app\n\n[app]\nrecipe = pylonyard:pylons_app\n"
+        f"name = shop\nlock = {LOCK}\nwithout-setup-requires = cart\n",
+    }
+    for name, text in texts.items():
+        (directory / name).write_text(text)
+    (directory / "src" / "run").symlink_to("shop.py")
+    lock(directory, make_wheel(directory / "cache" / "dist"))
+    return directory
+
+
+def lock(directory, *wheels):
+    packages = [
+        pylock.Locked(name="shop", version="1.0", wheels={wheel.name: sha256(wheel)})
+        for wheel in wheels
+    ]
+    (directory / LOCK).write_text(pylock.text(packages, "../cache/dist"))
+
+
+def bundled(directory, file):
+    told = []
+    bundle.command(directory, file, told.append)
+    with tarfile.open(file) as archive:
+        return told, {member.name: member for member in archive}
+
+
+@pytest.mark.system
+def test_bundle_holds_the_checkout_and_what_the_lock_names(sandbox, tmp_path):
+    (sandbox / "cache" / "dist" / "Other-1.0-py3-none-any.whl").touch()
+
+    told, members = bundled(sandbox, tmp_path / "shop.tar.gz")
+
+    assert list(members) == [
+        "shop/bootstrap.py",
+        "shop/buildout.cfg",
+        "shop/cache/dist/Shop-1.0-py3-none-any.whl",
+        "shop/profiles/pylock.toml",
+        "shop/profiles/tools.txt",
+        "shop/src/run",
+        "shop/src/shop.py",
+    ]
+    assert members["shop/src/run"].linkname == "shop.py"
+    assert told[0].startswith(
+        f"{tmp_path}/shop.tar.gz holds 6 files of the checkout, and 1 of the cache that {LOCK} "
+        "names, "
+    )
+    assert told[1] == "Elsewhere: tar -xf shop.tar.gz && cd shop && python3 bootstrap.py --offline"
+
+
+def test_what_is_unpacked_goes_on_with_the_configuration_of_the_last_run(sandbox, tmp_path):
+    (sandbox / "production.cfg").touch()
+    release = sandbox / "releases" / "1"
+    release.mkdir(parents=True)
+    (release / "manifest.json").write_text('{"configuration": "production.cfg"}')
+    (sandbox / "current").symlink_to("releases/1")
+
+    bundle.command(sandbox, tmp_path / "shop.tar.gz", print)
+
+    with tarfile.open(tmp_path / "shop.tar.gz") as archive:
+        memory = archive.extractfile(f"shop/{configuration.MEMORY}").read()
+    assert memory == configuration.text("production.cfg").encode()
+
+
+def test_of_a_git_checkout_it_holds_what_is_tracked(sandbox, tmp_path):
+    git = ["git", "-c", "user.name=n", "-c", "user.email=e", "-C", str(sandbox)]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "bootstrap.py", "src", "var", "buildout.cfg"], check=True)
+    (sandbox / "buildout.cfg").unlink()
+
+    names = bundle.checkout_files(sandbox, [sandbox / LOCK], [])
+
+    assert names == ["bootstrap.py", LOCK, "src/run", "src/shop.py"]
+
+
+def test_same_members_give_the_same_bytes_whatever_their_order():
+    members = [Member("b", b"2", 0o755), Member("a", b"1"), Member("c", "b", 0o777)]
+    first, second = io.BytesIO(), io.BytesIO()
+
+    bundle.write(first, members)
+    bundle.write(second, reversed(members))
+
+    assert first.getvalue() == second.getvalue()
+    with tarfile.open(fileobj=io.BytesIO(first.getvalue())) as archive:
+        described = [(m.name, m.mode, m.uid, m.gid, m.uname, m.gname, m.mtime) for m in archive]
+    assert described == [
+        ("a", 0o644, 0, 0, "", "", bundle.TIME),
+        ("b", 0o755, 0, 0, "", "", bundle.TIME),
+        ("c", 0o777, 0, 0, "", "", bundle.TIME),
+    ]
+
+
+@pytest.mark.system
+def test_bundle_does_not_depend_on_modes_times_or_place(sandbox, tmp_path):
+    bundled(sandbox, tmp_path / "one.tar.gz")
+    for path in [sandbox, *sandbox.rglob("*")]:
+        if not path.is_symlink():
+            path.chmod(0o700 if path.is_dir() else 0o600)
+            os.utime(path, (1, 1))
+    moved = sandbox.rename(tmp_path / "moved")
+
+    bundled(moved, moved / "two.tar.gz")
+
+    assert sha256(tmp_path / "one.tar.gz") == sha256(moved / "two.tar.gz")
+
+
+def refused(directory, file):
+    with pytest.raises(UserError) as caught:
+        bundle.command(directory, file, print)
+    assert not list(file.parent.glob(".*.tar.gz*")), "a draft is left"
+    return str(caught.value)
+
+
+def test_file_that_is_there_is_kept(sandbox, tmp_path):
+    file = tmp_path / "shop.tar.gz"
+    file.write_text("mine")
+
+    assert refused(sandbox, file) == (
+        f"{file}: expected no such file yet, got one; name another, or move it elsewhere"
+    )
+    assert file.read_text() == "mine"
+
+
+def test_other_name_is_refused(sandbox, tmp_path):
+    file = tmp_path / "shop.zip"
+
+    assert refused(sandbox, file) == (
+        f"{file}: expected a name that ends in .tar.gz, got 'shop.zip'"
+    )
+
+
+@pytest.mark.system
+def test_place_that_cannot_be_written_is_named(sandbox, tmp_path):
+    file = tmp_path / "none" / "shop.tar.gz"
+
+    with pytest.raises(FileNotFoundError) as caught:
+        bundle.command(sandbox, file, print)
+
+    assert caught.value.filename == str(file)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("lock =", "make one: bin/pylonyard lock, name it in [app] as lock = profiles/pylock.toml"),
+        ("lock = other.toml", "make one: bin/pylonyard lock --file other.toml"),
+    ],
+)
+def test_without_a_lock_the_command_is_told(sandbox, tmp_path, line, message):
+    record = sandbox / ".installed.cfg"
+    record.write_text(record.read_text().replace(f"lock = {LOCK}", line))
+
+    assert refused(sandbox, tmp_path / "shop.tar.gz") == (
+        f"[app] lock: expected a lock, got none; {message}, and run bin/buildout again"
+    )
+
+
+def test_without_a_run_there_is_nothing_to_bundle(sandbox, tmp_path):
+    (sandbox / ".installed.cfg").unlink()
+
+    told = refused(sandbox, tmp_path / "shop.tar.gz")
+
+    assert told.startswith(f"{sandbox}: expected a sandbox in which bin/buildout has run, got none")
+
+
+@pytest.mark.system
+def test_every_file_that_is_missing_is_named_with_the_command(sandbox, tmp_path):
+    (sandbox / "cache" / "dist" / "Shop-1.0-py3-none-any.whl").unlink()
+    (sandbox / "profiles" / "tools.txt").write_text("hammer==2.0 --hash=sha256:00\n")
+
+    assert refused(sandbox, tmp_path / "shop.tar.gz") == (
+        f"not in the cache {sandbox}/cache/dist: Shop-1.0-py3-none-any.whl, hammer==2.0; fetch "
+        "what is missing where there is a network with: python3 bootstrap.py fetch "
+        f"--lock {LOCK} Shop-1.0-py3-none-any.whl hammer==2.0"
+    )
+
+
+@pytest.mark.system
+def test_file_that_is_not_the_locked_one_is_named(sandbox, tmp_path):
+    wheel = sandbox / "cache" / "dist" / "Shop-1.0-py3-none-any.whl"
+    wheel.write_bytes(b"other")
+
+    assert refused(sandbox, tmp_path / "shop.tar.gz") == (
+        f"expected files as the lock has them, got others: {wheel} has SHA-256 {sha256(wheel)}; "
+        "move them elsewhere, and run this again"
+    )
+
+
+@pytest.mark.system
+def test_file_for_its_owner_alone_is_refused(sandbox, tmp_path):
+    (sandbox / "password").write_text("secret")
+    (sandbox / "password").chmod(0o600)
+
+    told = refused(sandbox, tmp_path / "shop.tar.gz")
+
+    assert told.startswith("password: expected files that others may read, since nothing secret")
+
+
+@pytest.mark.system
+def test_source_is_taken_as_well_where_it_is_built(tmp_path):
+    package = pylock.Locked(
+        name="cart",
+        version="1.0",
+        wheels={"Cart-1.0-py3-none-any.whl": "1"},
+        sdist=("Cart-1.0.tar.gz", "2"),
+    )
+    own = describe(interpreter())
+    of_lock = pylock.Lock(tmp_path, (package,))
+
+    assert [name for _, name in Target.of(own).files(of_lock)] == ["Cart-1.0-py3-none-any.whl"]
+    assert [name for _, name in Target.of(own, ["Cart"]).files(of_lock)] == [
+        "Cart-1.0-py3-none-any.whl",
+        "Cart-1.0.tar.gz",
+    ]
+
+
+def test_lock_of_elsewhere_is_refused(sandbox, tmp_path):
+    (sandbox / LOCK).rename(tmp_path / "pylock.toml")
+    record = sandbox / ".installed.cfg"
+    record.write_text(record.read_text().replace(LOCK, "../pylock.toml"))
+
+    with pytest.raises(UserError, match=r"\[app\] lock: expected a file of the checkout, got"):
+        bundle.bundled_applications(sandbox)

@@ -1,0 +1,42 @@
+from dataclasses import dataclass
+
+import jinja2
+import pytest
+from pylonyard.config.rendering import render
+
+
+@dataclass(frozen=True)
+class Options:
+    schedule: str = "@hourly"
+    mailto: str | None = None
+
+
+def test_template_is_filled_with_fields_and_more():
+    text = render("crontab.j2", Options(mailto="ops@example.org"), control="/srv/a b/bin/shop")
+
+    assert text == "MAILTO=ops@example.org\n@hourly '/srv/a b/bin/shop' ensure\n"
+
+
+def test_line_of_a_condition_leaves_no_trace():
+    assert render("crontab.j2", Options(), control="/bin/shop") == "@hourly /bin/shop ensure\n"
+
+
+def test_missing_value_is_an_error_not_a_blank():
+    with pytest.raises(jinja2.UndefinedError, match="'control' is undefined"):
+        render("crontab.j2", Options())
+
+
+def test_value_that_the_syntax_cannot_hold_is_refused():
+    with pytest.raises(ValueError) as caught:
+        render("crontab.j2", Options(), control="a\nb")
+
+    assert str(caught.value) == (
+        "'a\\nb' has a control character, which a shell script of ours cannot hold"
+    )
+
+
+@pytest.mark.parametrize("syntax", ["apache", "sh", "cron", "ini", "logrotate"])
+def test_every_syntax_has_its_filter(syntax):
+    from pylonyard.config import quoting, rendering
+
+    assert rendering._templates().filters[syntax] is getattr(quoting, syntax)

@@ -1,0 +1,150 @@
+import subprocess
+import sys
+
+import pytest
+from pylonyard.environments import eggs_venv
+from pylonyard.environments import tools as toolbox
+from pylonyard.packages import integrity, wheels
+from support import make_wheel
+
+
+@pytest.fixture
+def tools(tmp_path, monkeypatch):
+    """Two tools in a sandbox, placed: their eggs by name, the sandbox, the cache."""
+    dist = tmp_path / "cache" / "dist"
+    dist.mkdir(parents=True)
+    made = [make_wheel(dist, name, files={f"{name}.py": ""}) for name in ("shop_a", "shop_b")]
+    digests = {wheel: {wheels.sha256(wheel)} for wheel in made}
+    eggs = integrity.Verified(tmp_path / "cache").install_all(digests, tmp_path / "eggs")
+    lines = [f"{w.name[:6].replace('_', '-')}==1.0 --hash=sha256:{min(digests[w])}" for w in made]
+    (tmp_path / "tools.txt").write_text("\n".join(lines))
+    home = eggs_venv.make(tmp_path / "cache" / "sandboxes", eggs)
+    monkeypatch.setattr(sys, "path", [])
+    monkeypatch.setattr(sys, "argv", ["bin/buildout"])
+    monkeypatch.setattr(sys, "executable", sys.executable)
+    toolbox.place(str(home), str(tmp_path / "tools.txt"))
+    yield dict(zip("ab", eggs, strict=True)), home, tmp_path / "cache"
+    toolbox._placed.clear()
+
+
+def refused(cache):
+    """Bring the tools; return the line that this process ends with, and what was set aside."""
+    with pytest.raises(SystemExit) as ended:
+        toolbox.bring()
+    (aside,) = (cache / "refused").iterdir()
+    return ended.value.code, aside
+
+
+def test_tools_are_brought_in_order_and_others_start_their_sandbox(tools):
+    eggs, home, _ = tools
+
+    toolbox.bring()
+
+    assert sys.path == [str(eggs["a"]), str(eggs["b"])]
+    assert sys.executable == str(home / "bin" / "python")
+    toolbox.bring()
+    assert len(sys.path) == 2
+
+
+@pytest.mark.system
+def test_tool_is_compared_with_the_wheel_that_it_was_made_of(tools):
+    eggs, _, cache = tools
+    (cache / "other").mkdir()
+    other = make_wheel(cache / "other", "shop_a", files={"shop_a.py": "of another Python"})
+    other = other.rename(cache / "dist" / "shop_a-1.0-cp27-cp27m-linux.whl")
+    listed = cache.parent / "tools.txt"
+    line, more = listed.read_text().split("\n", 1)
+    listed.write_text(f"{line} --hash=sha256:{wheels.sha256(other)}\n{more}")
+    for notes in (cache / "verified").iterdir():
+        notes.unlink()
+
+    toolbox.bring()
+
+    assert sys.path == [str(eggs["a"]), str(eggs["b"])]
+
+
+def test_only_what_is_needed_is_brought(tools):
+    (tools[0]["a"] / "shop_a.py").write_text("evil")
+
+    toolbox.bring("shop-b")
+
+    assert sys.path == [str(tools[0]["b"])]
+
+
+def test_program_that_was_started_with_its_tools_needs_none(monkeypatch):
+    monkeypatch.setattr(sys, "path", before := list(sys.path))
+
+    toolbox.bring()
+
+    assert sys.path is before
+
+
+def test_tampered_tool_ends_the_program(tools):
+    eggs, _, cache = tools
+    (eggs["b"] / "evil.pth").write_text("import os")
+
+    told, aside = refused(cache)
+
+    assert told == (
+        f"buildout: {eggs['b']}/evil.pth: expected a file of shop_b-1.0-py3-none-any.whl, "
+        f"got one that it lacks; set aside as {aside}; run: python3 bootstrap.py"
+    )
+    assert not (eggs["b"] / "evil.pth").exists(), "a good one is in its place"
+
+
+def test_tool_without_a_wheel_to_compare_it_with_ends_the_program(tools):
+    eggs, _, cache = tools
+    (eggs["a"] / "shop_a.py").write_text("evil")
+    for wheel in (cache / "dist").iterdir():
+        wheel.unlink()
+
+    with pytest.raises(SystemExit) as ended:
+        toolbox.bring()
+
+    assert ended.value.code == (
+        f"buildout: {eggs['a']}: expected its wheel in {cache}/dist, with a SHA-256 that is "
+        "recorded, got none; run: python3 bootstrap.py"
+    )
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("name", ["evil.pth", "sitecustomize.py"])
+def test_file_that_was_put_into_the_sandbox_ends_the_program(tools, name):
+    _, home, cache = tools
+    path = eggs_venv.site_packages(home) / name
+    path.write_text("import os")
+
+    told, aside = refused(cache)
+
+    assert told == (
+        f"buildout: {path}: expected no such file, got one; set aside as {aside}; "
+        "run: python3 bootstrap.py"
+    )
+    subprocess.run([home / "bin" / "python", "-c", "import shop_a, shop_b"], check=True)
+    assert not path.exists()
+
+
+def test_other_eggs_in_the_sandbox_end_the_program(tools, tmp_path):
+    _, home, cache = tools
+    path = eggs_venv.site_packages(home) / eggs_venv.PTH
+    path.write_text(f"{tmp_path}/evil-1.0.egg\n")
+
+    told, aside = refused(cache)
+
+    assert told == (
+        f"buildout: {path}: expected the lines that {home.name} stands for, got others; "
+        f"set aside as {aside}; run: python3 bootstrap.py"
+    )
+
+
+def test_missing_sandbox_ends_the_program(tools):
+    _, home, _ = tools
+    home.rename(home.with_name("moved"))
+
+    with pytest.raises(SystemExit) as ended:
+        toolbox.bring()
+
+    path = f"{home}/lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
+    assert ended.value.code == (
+        f"buildout: {path}/pylonyard.pth: expected a sandbox, got none; run: python3 bootstrap.py"
+    )

@@ -1,0 +1,126 @@
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from pylonyard.config.converters import requirement
+from pylonyard.environments.eggs_venv import site_packages
+from pylonyard.system.atomic import Link
+
+from tests.unit.packages.test_builds import BACKEND, DESCRIPTION
+
+
+@pytest.fixture
+def app(sandbox):
+    """Return a function: options of [app] -> the section, made by a real buildout."""
+
+    def make(**options):
+        return sandbox.buildout({f"app:{n.replace('_', '-')}": v for n, v in options.items()})[
+            "app"
+        ]
+
+    return make
+
+
+def path_of(section):
+    """Return the folders that the sandbox of a section sees."""
+    packages = site_packages(Path(section["home"]))
+    return [Path(line) for line in (packages / "pylonyard.pth").read_text().splitlines()]
+
+
+def test_application_is_installed_into_a_sandbox_of_its_own(app, sandbox):
+    section = app()
+
+    assert Path(section["home"]).parent == sandbox.store / "cache" / "sandboxes"
+    assert [path.name.partition("-")[0] for path in path_of(section)] == ["Shop", "Shop_Loader"]
+    live = sandbox.directory / "current" / "shop"
+    assert section["application"] == "Shop"
+    assert (section["python"], section["paster"]) == (f"{live}/bin/python", f"{live}/bin/paster")
+    assert section["env"] == f"{live}/env"
+
+
+def test_scripts_of_the_eggs_are_staged(app):
+    artifacts = {artifact.path: artifact for artifact in app().recipe.artifacts()}
+
+    assert sorted(artifacts) == [
+        "shop/bin/python",
+        "shop/bin/shop",
+        "shop/bin/shop-admin",
+        "shop/env",
+    ]
+    assert isinstance(artifacts["shop/env"], Link)
+    assert artifacts["shop/bin/shop"].mode == 0o755
+
+
+def test_scripts_and_the_interpreter_may_be_chosen(app):
+    artifacts = app(scripts="shop-admin", interpreter="py").recipe.artifacts()
+
+    assert [a.path for a in artifacts] == ["shop/env", "shop/bin/py", "shop/bin/shop-admin"]
+
+
+@pytest.mark.system
+def test_staged_interpreter_imports_the_application(app, sandbox):
+    app().recipe.install()
+
+    python = sandbox.directory / "parts" / "app" / "shop" / "bin" / "python"
+    code = "import shop, sys; print(shop.main(), 'hypothesis' in sys.modules)"
+    assert subprocess.check_output([python, "-c", code]) == b"0 False\n"
+
+
+def test_further_folders_come_last(app, sandbox):
+    assert path_of(app(extra_paths="lib\n/srv/lib"))[-2:] == [
+        sandbox.directory / "lib",
+        Path("/srv/lib"),
+    ]
+
+
+def test_same_section_has_the_same_sandbox(app):
+    assert app()["home"] == app()["home"]
+    assert app()["home"] != app(extra_paths="lib")["home"]
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("option", ["develop", "sources"])
+def test_project_of_the_checkout_is_taken(app, sandbox, option):
+    project = sandbox.directory / "src" / "shop"
+    project.mkdir(parents=True)
+    (project / "pyproject.toml").write_text(DESCRIPTION)
+    (project / "backend.py").write_text(BACKEND)
+    (project / "shop.py").write_text("a = 1\n")
+
+    section = app(**{option: "src/shop"})
+
+    built = path_of(section)[0]
+    assert built.parent == sandbox.store / "cache" / "projects"
+    assert (project in path_of(section)) is (option == "develop")
+
+
+def test_pins_of_another_section_may_be_used(sandbox):
+    buildout = sandbox.buildout({"app:versions": "old", "old:Shop": "9"})
+
+    with pytest.raises(
+        Exception, match=r"\[app\] eggs: cannot have Shop==9: there is only Shop 1\.0"
+    ):
+        buildout["app"]
+
+
+@pytest.mark.system
+def test_buildouts_own_interpreter_needs_no_other_sandbox(app):
+    from pylonyard.packages import interpreters
+
+    assert app(python=os.fspath(interpreters.interpreter()))["home"] == app()["home"]
+
+
+@pytest.mark.parametrize(
+    "text", ["Shop", "Shop==1.0", "Shop[a,b] >=1,<2", "Shop; python_version>'3'"]
+)
+def test_requirement_is_kept(text):
+    assert requirement(text) == text
+
+
+@pytest.mark.parametrize("text", ["", "a b", "==1", "Shop=1", "-e ."])
+def test_other_text_is_no_requirement(text):
+    with pytest.raises(ValueError) as caught:
+        requirement(text)
+
+    assert str(caught.value) == f"expected a requirement such as SimpleSite==0.3.0, got {text!r}"

@@ -1,0 +1,40 @@
+import errno
+import os
+import pwd
+
+import pytest
+from pylonyard.system import accounts
+
+NOBODY = pwd.getpwnam("nobody").pw_uid
+
+
+def denied(path, number=errno.EACCES):
+    return PermissionError(number, os.strerror(number), str(path))
+
+
+@pytest.fixture
+def ours(tmp_path, monkeypatch):
+    """A folder of ours, who are ``nobody``, in which root has left another."""
+    if os.geteuid():
+        pytest.skip("lacks root, who alone gives files away")
+    os.chown(tmp_path, NOBODY, -1)
+    (tmp_path / "cache/dist").mkdir(parents=True)
+    monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["cache", "cache/dist", "cache/dist/missing/one.whl"])
+def test_what_root_left_is_told_with_the_way_back(ours, name):
+    assert accounts.way_back(denied(ours / name)) == (
+        f"what root left there is had back with: sudo chown -Rh nobody {ours}/cache"
+    )
+
+
+def test_place_that_never_was_ours_is_not_to_be_taken(ours):
+    assert accounts.way_back(denied("/etc/hosts")) == ""
+    os.chown(ours, 0, -1)
+    assert accounts.way_back(denied(ours / "cache/dist")) == ""
+
+
+def test_other_causes_have_no_such_way(ours):
+    assert accounts.way_back(denied(ours / "cache", errno.ENOSPC)) == ""

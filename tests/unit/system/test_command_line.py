@@ -1,0 +1,78 @@
+"""What bin/buildout and bootstrap.py say of a command line, before they do anything."""
+
+import subprocess
+import sys
+
+import pylonyard
+import pytest
+from pylonyard.system import command_line
+from support import CHECKOUT
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("", None),
+        ("-c production.cfg", None),
+        ("-vvo -N -cproduction.cfg site:port=80 newest=false", None),
+        ("-vc production.cfg -t 5 annotate --anything", None),
+        ("-t5", "unknown option -t5"),
+        ("-x", "unknown option -x"),
+        ("--ofline", "unknown option --ofline; did you mean --offline?"),
+        ("--versoin", "unknown option --versoin; did you mean --version?"),
+        ("-c", "-c: expected a file, got nothing"),
+        ("-t", "-t: expected seconds, got nothing"),
+        ("-t soon", "-t: expected seconds, a whole number"),
+        ("a:b:c=d", "a:b:c=d: expected SECTION:OPTION=VALUE"),
+        ("isntall", "unknown command isntall; did you mean install?"),
+        ("frobnicate", "unknown command frobnicate"),
+    ],
+)
+def test_command_line_of_buildout_is_understood_or_refused(line, problem):
+    assert command_line.buildout_error(line.split()) == problem
+
+
+def bootstrap(*words):
+    """Run bootstrap.py where it could make nothing at all."""
+    return subprocess.run(
+        [sys.executable, "-S", CHECKOUT / "bootstrap.py", *words],
+        capture_output=True,
+        text=True,
+        env={"PATH": "/nowhere", "BUILDOUT_HOME": "/nowhere", "HOME": "/nowhere"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["tset"], "unknown command tset; did you mean test? See bootstrap.py --help"),
+        (["--oflin"], "unknown option --oflin; did you mean --offline? See bootstrap.py --help"),
+        (["fetch"], "expected FILE-OR-REQUIREMENT; see bootstrap.py fetch --help"),
+        (
+            ["fetch", "--indx=x", "y"],
+            "unknown option --indx=x; did you mean --index? See bootstrap.py fetch --help",
+        ),
+    ],
+)
+def test_bootstrap_refuses_before_it_downloads(words, line):
+    ended = bootstrap(*words)
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", f"bootstrap.py: {line}\n")
+
+
+def test_bootstrap_tells_its_version_and_help():
+    told = bootstrap("--version")
+    assert (told.returncode, told.stdout) == (0, f"Pylonyard {pylonyard.__version__}\n")
+
+    told = bootstrap("--help")
+    assert told.returncode == 0
+    assert told.stdout.startswith("usage: bootstrap.py [--offline] [-c FILE]")
+    assert "    fetch " in told.stdout
+    assert told.stderr == ""
+
+
+def test_version_is_that_of_the_distribution():
+    words = [sys.executable, "setup.py", "--version"]
+    told = subprocess.run(words, cwd=CHECKOUT, capture_output=True, text=True)
+
+    assert told.stdout.splitlines()[-1] == pylonyard.__version__

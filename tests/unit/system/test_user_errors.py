@@ -1,0 +1,33 @@
+from pylonyard.system.user_errors import ArtifactError, CommandError, OptionError
+from zc.buildout import UserError
+
+
+def test_option_error_names_the_section_and_all_problems():
+    error = OptionError("ini", ["port: required, but missing", "user: no"])
+
+    assert str(error) == "[ini] port: required, but missing; user: no"
+    assert (error.section, error.problems) == ("ini", ("port: required, but missing", "user: no"))
+
+
+def test_command_error_tells_what_failed_why_and_what_to_do():
+    error = CommandError("cannot build it", "no compiler", "install one")
+
+    assert str(error) == "cannot build it: no compiler; install one"
+    assert (error.what, error.reason, error.advice) == (
+        "cannot build it",
+        "no compiler",
+        "install one",
+    )
+    assert str(CommandError("cannot build it", "no compiler")) == "cannot build it: no compiler"
+
+
+def test_artifact_error_names_the_file_and_its_judge():
+    error = ArtifactError("init", "etc/init.d/shop", "sh", "line 3: syntax error")
+
+    assert str(error) == "[init] etc/init.d/shop: refused by sh: line 3: syntax error"
+    assert (error.section, error.path) == ("init", "etc/init.d/shop")
+    assert (error.validator, error.reason) == ("sh", "line 3: syntax error")
+
+
+def test_buildout_prints_each_error_as_one_line():
+    assert all(issubclass(kind, UserError) for kind in (OptionError, CommandError, ArtifactError))
