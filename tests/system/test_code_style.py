@@ -24,6 +24,15 @@ def test_ruff_finds_nothing(folder):
     assert verdict.returncode == 0, verdict.stdout + verdict.stderr
 
 
+@pytest.mark.parametrize("folder", [".", "src/simplesite"])
+def test_lines_are_formatted_as_ruff_formats_them(folder):
+    verdict = subprocess.run(
+        [ruff(), "format", "--check", folder], cwd=ROOT, capture_output=True, text=True
+    )
+
+    assert verdict.returncode == 0, verdict.stdout + verdict.stderr
+
+
 def test_mypy_finds_nothing():
     command = [sys.executable, "-m", "mypy"]
     verdict = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
