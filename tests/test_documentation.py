@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import fnmatch
 import importlib
 import itertools
 import re
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 import support
+from pylonyard.commands.doctor.command import CHECKS
 
 CHECKOUT = support.CHECKOUT
 README = CHECKOUT / "README.md"
@@ -101,7 +103,7 @@ def test_a_recipe_s_page_has_all_else_that_a_reader_looks_for(recipe):
 
 
 @pytest.mark.parametrize("recipe", recipes())
-def test_a_recipe_s_table_has_every_option_in_order_and_no_other(recipe):
+def test_a_recipe_s_table_has_every_option_and_no_other(recipe):
     assert sorted(rows(module(recipe).__doc__)) == sorted(declared(recipe))
 
 
@@ -242,3 +244,12 @@ FORBIDDEN = {
 @pytest.mark.parametrize("what", FORBIDDEN)
 def test_no_page_has(path, what):
     assert re.findall(FORBIDDEN[what], path.read_text()) == []
+
+
+def test_each_check_of_the_doctor_has_a_row_for_the_night():
+    text = (CHECKOUT / "docs" / "night-call.rst").read_text()
+    named = re.findall(r"(?m)^\\?([*a-z_][a-z_*-]+)  +\S", text)
+
+    assert [
+        check for check in CHECKS if not any(fnmatch.fnmatch(check, name) for name in named)
+    ] == []

@@ -1,6 +1,7 @@
 """A scratch machine: a copy of ``/etc``, an Apache of its own, a pid namespace.
 
-Whatever is started or killed, and whatever is mounted, is inside the namespace.
+Whatever is started or killed, and whatever is mounted, is inside the namespace.  Memory,
+network and the rest of /proc are this machine's own.
 """
 
 import contextlib

@@ -76,7 +76,9 @@ def stop(settings: Settings) -> str:
 def restart(settings: Settings, progress: Progress = quiet) -> str:
     """Bring the site up anew: what runs goes on until the new server answers.
 
-    :raises ServerError: if that cannot be; what ran goes on then
+    docs/operating.rst tells it as a whole.
+
+    :raises ServerError: if that cannot be, saying whether what ran goes on
     """
     check_installed(settings)
     with exclusive(lock(settings), patience(settings)):
@@ -164,7 +166,8 @@ def wait_for(settings: Settings, progress: Progress) -> str:
 def replace(settings: Settings, progress: Progress) -> str:
     """Have a new server take the place of what runs, if anything does.
 
-    :raises ServerError: if it cannot; what ran goes on then
+    :raises ServerError: if it cannot.  What ran goes on then, unless its sockets cannot
+        be had, or the new server cannot stand in beside it
     """
     seen = look(settings)
     refuse_foreground(seen)

@@ -46,13 +46,11 @@ def launch(
     progress: Callable[[], None],
     sockets: list[socket.socket],
     after: Sequence[int] = (),
-    before_end: Callable[[], None] = lambda: None,
 ) -> None:
     """Start a supervisor, and wait until its server serves the site.
 
     :param sockets: the site's; closed here afterwards
     :param after: supervisors that are to end then, and not unless
-    :param before_end: what is to be done beforehand
     :raises NotServing: if it does not; nothing that was started is left then
     """
     for directory in (settings.run, settings.data, settings.application_log.parent):
@@ -71,7 +69,6 @@ def launch(
         try:
             patience = settings.start_timeout + (settings.stop_timeout if after else 0)
             await_report(settings, ours, size, patience, progress)
-            before_end()
         except BaseException:
             end([supervisor.pid])
             raise

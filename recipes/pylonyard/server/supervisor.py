@@ -107,14 +107,14 @@ class Supervisor:
         say(f"started the server, process {server.pid}")
         while not self.stopping:
             # Only until it serves, alone, is there anything to look at every so often.
-            at_rest = server.is_there and self.succession.is_over
+            at_rest = server.is_there and self.succession.others_were_told
             self.wait(None if at_rest else sight.PAUSE)
             if (status := reap(server.pid)) is not None:
                 return status
             if not server.is_there:
                 self.help(server)
             else:
-                self.succession.go_on()
+                self.succession.end_others_once_let_go()
         # Whoever connects from now on is another server's, or is refused.
         close(self.sockets)
         finish(server.pid, self.settings.stop_timeout)
@@ -139,7 +139,7 @@ class Supervisor:
 
     def may_serve(self, server: Child) -> bool:
         if server.waits:
-            return self.succession.has_succeeded()
+            return self.succession.ends_others()
         return server.stands_at is not None and self.succession.approves(*server.stands_at)
 
     def is_on_its_own(self, server: Child) -> bool:

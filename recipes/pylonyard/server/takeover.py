@@ -26,8 +26,8 @@ class Refused(Exception):
 class Succession:
     """A new server beside others of the same site; often there are none.
 
-    ``report`` leads to whoever asked for it. Once told that the server serves, they
-    may do what they have to before the others end, and then close it.
+    ``report`` leads to whoever asked for it: told that the server serves, they close it,
+    and the others end.
     """
 
     def __init__(
@@ -36,14 +36,11 @@ class Succession:
         self.settings = settings
         self.others = others
         self.report = report
-        self.deadline = time.monotonic() + settings.start_timeout
         self.errors = 0
-        self.were_told = not others
+        self.others_were_told = not others
+        # One that hangs takes its time; the new one has all of its own after that.
         self.before = self._answered_before()
-
-    @property
-    def is_over(self) -> bool:
-        return self.were_told
+        self.deadline = time.monotonic() + settings.start_timeout
 
     @property
     def _marker(self) -> Marker:
@@ -69,7 +66,7 @@ class Succession:
         status = self._ask(host, port)
         if status is None:
             return False
-        if self.were_told or status < 500 or self.before is None or self.before >= 500:
+        if self.others_were_told or status < 500 or self.before is None or self.before >= 500:
             return True
         self.errors += 1
         if self.errors < TRIES:
@@ -81,19 +78,19 @@ class Succession:
 
         :raises Refused: saying how long it was waited for
         """
-        if self.others and not self.were_told and time.monotonic() > self.deadline:
+        if self.others and not self.others_were_told and time.monotonic() > self.deadline:
             waited = f"did not answer in {self.settings.start_timeout} s"
             raise Refused(f"{self.settings.address} {waited}")
 
-    def has_succeeded(self) -> bool:
+    def ends_others(self) -> bool:
         """End the others; return whether they have ended."""
-        if not self.were_told:
+        if not self.others_were_told:
             self._end_others()
         return not marked(self._marker, candidates=self.others)
 
-    def go_on(self) -> None:
-        """End the others once whoever asked for it has let go."""
-        if not self.were_told and self._is_let_go():
+    def end_others_once_let_go(self) -> None:
+        """End the others once whoever asked for it has closed the report."""
+        if not self.others_were_told and self._is_let_go():
             self._end_others()
 
     def _is_let_go(self) -> bool:
@@ -107,7 +104,7 @@ class Succession:
         return False
 
     def _end_others(self) -> None:
-        self.were_told = True
+        self.others_were_told = True
         for pid in self.others:
             say(f"takes the place of process {pid}")
             send(pid, signal.SIGTERM, self._marker)

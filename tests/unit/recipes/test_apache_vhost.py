@@ -616,7 +616,7 @@ def test_directives_that_open_a_hole_are_refused(recipe):
     assert str(caught.value).endswith(": ProxyRequests On makes an open proxy")
 
 
-# httpd_control: what needs no Apache.
+# webservers.apache.control: what needs no Apache.
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ def answers(monkeypatch):
 
 def test_first_server_may_answer_anything(answers):
     alone = Succession(SITE, [], None)
-    assert alone.is_over
+    assert alone.others_were_told
     assert not alone.approves("127.0.0.1", 1)
 
     answers.append(500)
@@ -69,12 +69,12 @@ def test_others_end_when_whoever_asked_lets_go(answers):
     with ours:
         succession.tell("there")
         assert ours.recv(9) == b"there\n"
-        succession.go_on()
-        assert not succession.is_over
+        succession.end_others_once_let_go()
+        assert not succession.others_were_told
 
-    succession.go_on()
-    assert succession.is_over
-    assert succession.has_succeeded()
+    succession.end_others_once_let_go()
+    assert succession.others_were_told
+    assert succession.ends_others()
     theirs.close()
 
 
@@ -82,6 +82,6 @@ def test_nobody_has_to_ask(answers):
     succession = Succession(SITE, [NOBODY], None)
 
     succession.tell("there")
-    succession.go_on()
+    succession.end_others_once_let_go()
 
-    assert succession.is_over
+    assert succession.others_were_told

@@ -186,7 +186,7 @@ CHECKS: Mapping[str, Check] = {
     "disk": machine.disk,
     "certificate": machine.certificate,
 }
-"""By the name of the first line of each."""
+"""By the ``check`` of the first finding that each yields."""
 
 WAITING = ("server-running", "port", "ini", "site-enabled", "modules", "virtual-host")
 """What an activation puts right where the live release is not active yet.
