@@ -134,6 +134,8 @@ def make(buildout: Any, files: Files, contents: Contents) -> Path:
             # Somebody else's, or forgotten: there is nothing to compare it with.
             (home / COMPLETE).unlink()
         except WheelError as error:
+            if (home / COMPLETE).exists():  # we may not move it, nor is it to be used
+                raise OptionError(files.section, [f"lock: {error}"]) from error
             refusal = error
     pip_venv.make(buildout, files.section, contents, build)
     note_tree(layout.cache, home)

@@ -1,0 +1,69 @@
+"""Sandboxes of other interpreters: what was tampered with is never used."""
+
+import hashlib
+import sys
+from types import SimpleNamespace
+
+import pytest
+from pylonyard.environments import locked_venv, pip_venv
+from pylonyard.environments.pip_venv import COMPLETE
+from pylonyard.packages import integrity
+from pylonyard.system.user_errors import OptionError
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """A cache with a sandbox that was noted when it was made."""
+    cache = tmp_path / "cache"
+    home = cache / "sandboxes" / "abc"
+    (cache / "verified").mkdir(parents=True)
+    fill(home)
+    layout = SimpleNamespace(cache=cache, sandboxes=cache / "sandboxes")
+    monkeypatch.setattr(locked_venv.Layout, "of", lambda buildout: layout)
+    locked_venv.note_tree(cache, home)
+    return SimpleNamespace(cache=cache, home=home)
+
+
+def fill(home):
+    (home / "bin").mkdir(parents=True)
+    (home / "bin" / "python").symlink_to(sys.executable)
+    (home / "lib" / "python3.9" / "site-packages").mkdir(parents=True)
+    (home / "shop.py").write_text("price = 1\n")
+    (home / COMPLETE).touch()
+
+
+def make(store):
+    contents = SimpleNamespace(digest=lambda: store.home.name, interpreter="Python 3.9.9")
+    return locked_venv.make(None, SimpleNamespace(section="app"), contents)
+
+
+def test_sandbox_that_is_as_it_was_is_used(store):
+    assert make(store) == store.home
+
+
+def test_sandbox_that_was_tampered_with_is_refused_made_anew_and_good_the_next_time(
+    store, monkeypatch
+):
+    monkeypatch.setattr(pip_venv, "make", lambda *words: made_anew(store))
+    (store.home / "shop.py").write_text("price = 0\n")
+
+    with pytest.raises(OptionError, match=r"shop\.py: expected SHA-256 .*; set aside as "):
+        make(store)
+
+    assert make(store) == store.home
+    assert (store.home / "shop.py").read_text() == "price = 1\n"
+
+
+def made_anew(store):
+    assert not store.home.exists()
+    fill(store.home)
+
+
+def test_sandbox_that_cannot_be_moved_is_refused_every_time(store, monkeypatch):
+    monkeypatch.setattr(integrity, "can_set_aside", lambda path, cache: False)
+    (store.home / "shop.py").write_text("price = 0\n")
+    got = hashlib.sha256(b"price = 0\n").hexdigest()
+
+    for _ in range(2):
+        with pytest.raises(OptionError, match=f"got SHA-256 {got}; it stays, as we may not"):
+            make(store)
