@@ -1,6 +1,7 @@
 """The rooms of the package: how many modules, how long, and who imports whom."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -35,6 +36,48 @@ KNOWN = {
     ("server.control", "releases.next_steps"),
 }
 """Imports that the table forbids, to be untied: who, whom."""
+
+OF_APACHE = (
+    "webservers.apache",
+    "recipes.apache_vhost",
+    "recipes.mod_wsgi_build",
+    "commands.doctor",
+)
+"""Rooms and modules that may name Apache."""
+
+NAME_APACHE = {
+    "activation.activate",
+    "activation.apply",
+    "activation.host",
+    "activation.host.apache",
+    "activation.host.facts",
+    "activation.journal",
+    "activation.permissions",
+    "activation.plan",
+    "activation.steps",
+    "commands.cache",
+    "commands.completion",
+    "commands.rollback",
+    "config.converters",
+    "config.layout",
+    "config.quoting",
+    "config.rendering",
+    "recipes.changeover",
+    "recipes.ini_options",
+    "recipes.init_script",
+    "recipes.release",
+    "recipes.site",
+    "releases.active_note",
+    "releases.contents",
+    "releases.next_steps",
+    "releases.orphaned_servers",
+    "releases.validators",
+    "server.cli",
+    "server.control",
+    "server.settings",
+    "system.command_line",
+}
+"""Those that name it all the same; with another web server they would need its name as well."""
 
 SHIMS = {
     "admin",
@@ -199,3 +242,15 @@ def test_the_room_of_the_machine_needs_the_standard_library_alone():
     }
 
     assert named - set(sys.stdlib_module_names) <= {"pylonyard", "standing_in", "zc"}
+
+
+def test_another_web_server_would_find_no_more_places_that_know_apache():
+    found = {
+        name
+        for name, path in FILES.items()
+        if not name.startswith(OF_APACHE)
+        and name.partition(".")[0] in MAY_IMPORT
+        and re.search("apache|httpd", path.read_text(), re.IGNORECASE)
+    }
+
+    assert found == NAME_APACHE
