@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import rooms_picture
 import support
 
 PACKAGE = support.CHECKOUT / "recipes" / "pylonyard"
@@ -254,3 +255,8 @@ def test_another_web_server_would_find_no_more_places_that_know_apache():
     }
 
     assert found == NAME_APACHE
+
+
+def test_the_picture_shows_the_rooms_as_they_are():
+    told = "run: python3 benchmarks/rooms_picture.py"
+    assert rooms_picture.PICTURE.read_text() == rooms_picture.drawn(rooms_picture.rooms()), told
