@@ -11,8 +11,9 @@ unchecked      ``refuse``, ``allow``,    What to do with a file whose validator 
                ``default`` (default)     not on this machine; ``default`` refuses it
                                          unless all sites are in development.
 change         ``refuse`` (default),     Whether a site that is active, or runs, may
-               ``allow``                 become one of another environment, mode or
-                                         account; for the command line alone.
+               ``allow``                 become one of another environment or mode, and
+                                         one that is not active, of another account;
+                                         for the command line alone.
 =============  ========================  =========================================
 
 Publishes ``current`` (the link to the live release).

@@ -142,7 +142,7 @@ def _lock(descriptor: int, how: int) -> bool:
     return True
 
 
-# From an artifact to its file: the only module that writes into the sandbox.
+# From an artifact to its file in parts/.
 
 
 @dataclass(frozen=True)
