@@ -106,7 +106,9 @@ def parser() -> Parser:
     laid = actions.add_parser("activate", help="lay the current release over /etc (as root)")
     laid.add_argument("--dry-run", action="store_true", help="only tell each step")
     laid.add_argument("--force-new", action="store_true", help="replace edited files; keep them")
-    gone = actions.add_parser("deactivate", help="undo what activate did, but for accounts (as root)")
+    gone = actions.add_parser(
+        "deactivate", help="undo what activate did, but for accounts (as root)"
+    )
     examined = actions.add_parser(
         "doctor",
         help="find out what is wrong, and what to do",
