@@ -319,7 +319,7 @@ def test_account_that_may_only_read_the_cache_is_told_as_well(public_checkout, t
     site = public_checkout()
     site.bootstrap("--offline", "ini:setup=false")
     doctor = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "env", "-i"]
-    doctor += [f"PATH={site.environ['PATH']}", "bin/pylonyard", "doctor"]
+    doctor += [f"PATH={site.environ['PATH']}", "bin/pylonyard", "doctor", "--all"]
     examined = site.run(*doctor, check=False).stdout
     egg = next((site.path.parent / "cache" / "eggs").glob("v5/*/ConfigUpdater-*.egg"))
     path = egg / CODE_OF_DOCTOR

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pylonyard.system import inputs
-from pylonyard.system.subprocesses import PROGRAM_PATH, clean_environment, run
-from pylonyard.system.user_errors import CommandError
+
+# bin/buildout imports this before zc.buildout, whose errors those of user_errors are to be:
+# what imports that is imported where it is needed.
 
 # Valid in every Python since 2.7.
 _DESCRIBE = """
@@ -50,6 +51,8 @@ def find(command: str) -> Interpreter:
 
     :raises ValueError: if there is none, or it does not run
     """
+    from pylonyard.system.user_errors import CommandError
+
     for candidate in _candidates(command):
         try:
             return describe(candidate)
@@ -65,6 +68,8 @@ def describe(executable: Path) -> Interpreter:
 
     :raises pylonyard.system.user_errors.CommandError: if it does not run
     """
+    from pylonyard.system.subprocesses import clean_environment, run
+
     environment = clean_environment({"HOME": os.environ.get("HOME", "/")})
     output = run([executable, "-c", _DESCRIBE], str(executable), environment=environment)
     answer = json.loads(output.splitlines()[-1])
@@ -73,6 +78,8 @@ def describe(executable: Path) -> Interpreter:
 
 
 def _candidates(command: str) -> list[Path]:
+    from pylonyard.system.subprocesses import PROGRAM_PATH
+
     if "/" in command:
         path = Path(command).expanduser()
         return [path] if path.is_file() else []
