@@ -11,11 +11,11 @@ from support import CHECKOUT
 ORPHAN = """
 import os, sys, time
 sys.path.insert(0, sys.argv[1])
-from pylonyard.packages import wheels as workers
+from pylonyard.packages import wheels
 def work(number):
     open(f"{sys.argv[2]}/{number}-{os.getpid()}", "w").close()
     time.sleep(0.05)
-workers.share(work, range(1000))
+wheels.share_work(work, range(1000))
 """
 
 
@@ -94,6 +94,7 @@ def test_killed_run_leaves_none_that_works_on(tmp_path):
     program = [sys.executable, "-c", ORPHAN, CHECKOUT / "recipes", tmp_path]
     run = subprocess.Popen(program)
     while len({path.name.partition("-")[2] for path in tmp_path.iterdir()}) < 2:
+        assert run.poll() is None
         time.sleep(0.01)
 
     os.kill(run.pid, signal.SIGKILL)
