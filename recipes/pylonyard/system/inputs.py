@@ -180,6 +180,8 @@ class Watch:
         writing = tuple(f"{folder}/" for folder in map(os.fspath, served))
         places = {path for path in paths if f"{path}/".startswith(writing)}
         paths -= places
+        # Who may enter the folders above decides what the site's account can reach.
+        places |= {os.fspath(parent) for tree in trees for parent in Path(tree).parents}
         written = tuple(f"{path}/" for path in map(os.fspath, ours))
         if any(self._is_late(path) for path in paths if not f"{path}/".startswith(written)):
             return None

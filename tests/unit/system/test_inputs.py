@@ -35,6 +35,13 @@ def test_second_run_has_nothing_to_do_and_says_so(watch, tmp_path, capsys):
     assert capsys.readouterr().out == "pylonyard: Release 1 is current; nothing has changed.\n"
 
 
+def test_folder_above_that_is_closed_takes_a_whole_run(watch, tmp_path):
+    remember(watch, tmp_path)
+    tmp_path.chmod(0o710)
+
+    assert not up_to_date.answer([], tmp_path)
+
+
 def test_processes_come_and_go(watch, tmp_path):
     watch.hook("os.listdir", ("/proc",))
     watch.hook("open", (f"/proc/{os.getpid()}/stat", "r", 0))
