@@ -76,14 +76,19 @@ def stock(folder: Path, wheels: Path) -> Side:
     return Side(folder / "stock", ("bin/buildout", "-N"))
 
 
-def prepared(folder: Path, name: str, text: str, cache: Path) -> Path:
-    """Return a fresh checkout in which the configuration ``text`` has run once."""
-    checkout = folder / name
-    copy_checkout(checkout)
+def use_cache(folder: Path, cache: Path) -> None:
+    """Have the runs that follow use ``cache``, as ``folder`` tells them."""
     home = folder / "home"
     home.mkdir(exist_ok=True)
     share_cache(home, cache)
     os.environ["BUILDOUT_HOME"] = str(home)
+
+
+def prepared(folder: Path, name: str, text: str, cache: Path) -> Path:
+    """Return a fresh checkout in which the configuration ``text`` has run once."""
+    checkout = folder / name
+    copy_checkout(checkout)
+    use_cache(folder, cache)
     (checkout / "measured.cfg").write_text(text)
     command = [sys.executable, "bootstrap.py", "-c", "measured.cfg"]
     subprocess.run(command, cwd=checkout, check=True, stdout=subprocess.DEVNULL)
@@ -103,10 +108,7 @@ def deployed(folder: Path, commit: str, cache: Path) -> Path:
         subprocess.run(["git", "checkout", "-q", commit], cwd=checkout, check=True)
     else:
         copy_checkout(checkout)
-    home = folder / "home"
-    home.mkdir(exist_ok=True)
-    share_cache(home, cache)
-    os.environ["BUILDOUT_HOME"] = str(home)
+    use_cache(folder, cache)
     commands: list[list[str]] = [[sys.executable, "bootstrap.py"], *[["bin/buildout"]] * SPARED]
     for command in commands:
         subprocess.run(command, cwd=checkout, check=True, stdout=subprocess.DEVNULL)

@@ -22,17 +22,13 @@ class Failure(NamedTuple):
 
 def note(directory: Path, text: str) -> None:
     """Note why a run in ``directory`` failed, if that is ours, and can be written."""
-    place = directory / PLACE
+    # Imported here: a run with nothing to do has no use for it.
+    from pylonyard.system import atomic
+
     with suppress(OSError):
-        if directory.stat().st_uid != os.geteuid():
-            return
-        place.parent.mkdir(exist_ok=True)
-        draft = place.with_name(f".{place.name}.{os.getpid()}")
-        values = {"version": VERSION, "text": text, "when": time.strftime("%Y-%m-%d %H:%M:%S")}
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as stream:
-            json.dump(values, stream)
-        draft.replace(place)
+        if directory.stat().st_uid == os.geteuid():
+            values = {"version": VERSION, "text": text, "when": time.strftime("%Y-%m-%d %H:%M:%S")}
+            atomic.write(directory / PLACE, json.dumps(values).encode(), 0o600)
 
 
 def forget(directory: Path) -> None:
