@@ -7,7 +7,7 @@ import venv
 import pytest
 from pylonyard.recipes import production_ini
 from pylonyard.releases.validators import Draft, load_ini
-from pylonyard.system.user_errors import CommandError
+from pylonyard.system.errors import CommandError
 from support import make_wheel
 
 pytestmark = pytest.mark.system

@@ -33,9 +33,8 @@ from pylonyard.releases import contents
 from pylonyard.releases.active_note import Note
 from pylonyard.releases.store import Releases
 from pylonyard.system import rootfs
-from pylonyard.system.errors import ActivationError
+from pylonyard.system.errors import ActivationError, CommandError
 from pylonyard.system.rootfs import ABSENT, Tree
-from pylonyard.system.user_errors import CommandError
 
 
 @dataclass(frozen=True)

@@ -39,10 +39,9 @@ from pylonyard.activation.steps import (
 )
 from pylonyard.config.layout import Layout
 from pylonyard.releases import setup_app
-from pylonyard.system.errors import ActivationError
+from pylonyard.system.errors import ActivationError, CommandError, UserError
 from pylonyard.system.rootfs import ABSENT, Change, Changes, Entry, Tree, difference, draft_of
 from pylonyard.system.subprocesses import clean_environment, first_error, run
-from pylonyard.system.user_errors import CommandError, UserError
 
 Say = Callable[[str], None]
 

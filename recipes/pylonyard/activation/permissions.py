@@ -12,9 +12,9 @@ from pylonyard.activation.effects import Effects
 from pylonyard.activation.host.facts import World
 from pylonyard.activation.steps import ACCOUNT_FILES, Share
 from pylonyard.releases.contents import Site
+from pylonyard.system.errors import CommandError
 from pylonyard.system.rootfs import SEARCH, WRITE, Account, Tree, bits_of
 from pylonyard.system.subprocesses import run
-from pylonyard.system.user_errors import CommandError
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from zc.buildout import UserError, buildout, configparser
+from zc.buildout import UserError as BuildoutError
+from zc.buildout import buildout, configparser
 from zc.buildout.easy_install import MissingDistribution, pkg_resources
 
 from pylonyard.config import buildout_files
@@ -14,6 +15,7 @@ from pylonyard.config.buildout_files import near, place
 from pylonyard.packages import missing
 from pylonyard.packages.index import Places
 from pylonyard.system import atomic
+from pylonyard.system.errors import PylonyardError
 
 
 def told(error: Exception, run: Any) -> str | None:
@@ -27,7 +29,7 @@ def told(error: Exception, run: Any) -> str | None:
         return _parsing(error)
     if isinstance(error, MissingDistribution):
         return _located(error, missing.told(error, run, Places.of(run)))
-    if isinstance(error, UserError):
+    if isinstance(error, PylonyardError | BuildoutError):
         text = " ".join(str(error).split())
         return _of_option(text) or _of_file(text) or _located(error, text)
     if isinstance(error, pkg_resources.UnknownExtra | pkg_resources.VersionConflict):

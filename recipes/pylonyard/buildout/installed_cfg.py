@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pylonyard.system.errors import PylonyardError
+
 FILES = "__buildout_installed__"
 DEVELOPED = "installed_develop_eggs"
 SIGNATURE = "__buildout_signature__"
@@ -20,7 +22,7 @@ SIGNATURE = "__buildout_signature__"
 Sections = Mapping[str, Mapping[str, str]]
 
 
-class Damaged(ValueError):
+class Damaged(PylonyardError, ValueError):
     """A record is not what buildout writes; the message says why."""
 
 

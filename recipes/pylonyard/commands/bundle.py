@@ -31,8 +31,8 @@ from pylonyard.packages.lock.files import Target
 from pylonyard.packages.lock.pylock import Lock
 from pylonyard.packages.missing import Missing, Shelf, options
 from pylonyard.releases.store import Releases
+from pylonyard.system.errors import UserError
 from pylonyard.system.subprocesses import clean_environment, run
-from pylonyard.system.user_errors import UserError
 
 TIME = 315619200
 """1980-01-02, in seconds since the epoch: a zip file, as a wheel is one, knows none before."""

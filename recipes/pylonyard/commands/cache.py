@@ -12,7 +12,7 @@ from pylonyard.environments import cache_usage
 from pylonyard.environments.cache_usage import KINDS, Entry, Needs, Stores, User, named, unused
 from pylonyard.system import atomic
 from pylonyard.system.atomic import files_below
-from pylonyard.system.user_errors import UserError
+from pylonyard.system.errors import UserError
 
 Tell = Callable[[str], object]
 

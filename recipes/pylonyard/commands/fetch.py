@@ -23,8 +23,7 @@ from pylonyard.packages.metadata import SUFFIXES, identified
 from pylonyard.packages.wheels import WheelError
 from pylonyard.system import atomic, command_line, progress
 from pylonyard.system.command_line import Parser
-from pylonyard.system.errors import interrupted
-from pylonyard.system.user_errors import CommandError, UserError
+from pylonyard.system.errors import CommandError, UserError, interrupted
 
 
 @dataclass(frozen=True)

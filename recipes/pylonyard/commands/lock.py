@@ -34,8 +34,7 @@ from pylonyard.packages.lock import pylock
 from pylonyard.packages.lock.pylock import Locked
 from pylonyard.packages.wheels import sha256
 from pylonyard.system.atomic import write
-from pylonyard.system.errors import LOOK_FIRST
-from pylonyard.system.user_errors import CommandError, UserError
+from pylonyard.system.errors import LOOK_FIRST, CommandError, UserError
 
 # What is required only where another interpreter runs: to be locked, though not installed here.
 

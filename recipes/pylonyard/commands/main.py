@@ -18,11 +18,10 @@ from pylonyard.releases import diff
 from pylonyard.releases.store import NoRelease, Releases
 from pylonyard.system import errors, progress, relocation
 from pylonyard.system.command_line import Parser, describe, required
-from pylonyard.system.errors import INTERRUPTED, ActivationError, ServerError, reason
+from pylonyard.system.errors import INTERRUPTED, ActivationError, ServerError, UserError, reason
 from pylonyard.system.relocation import Astray
 from pylonyard.system.rootfs import Tree
 from pylonyard.system.safe_files import finish, settle_standard_files
-from pylonyard.system.user_errors import UserError
 
 WHERE_IT_STANDS = ("completion", "doctor", "releases")
 """What can be done in a sandbox that was moved, or copied."""

@@ -14,7 +14,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, S
 from pathlib import Path
 from typing import Any, TextIO
 
-from zc.buildout import UserError, buildout, configparser
+from zc.buildout import buildout, configparser
+
+from pylonyard.system.errors import UserError
 
 log = logging.getLogger("pylonyard")
 

@@ -9,6 +9,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from pylonyard.system.errors import PylonyardError
+
 MEMORY = Path(".pylonyard", "sandbox.json")
 
 VERSION = 1
@@ -21,7 +23,7 @@ _SWITCHES = "vqhWUoOnNDA"
 """Those of zc.buildout that may stand together, before ``c`` or ``t`` and its value."""
 
 
-class MemoryDamaged(ValueError):
+class MemoryDamaged(PylonyardError, ValueError):
     """Nobody knows which configuration it is."""
 
 

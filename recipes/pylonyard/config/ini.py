@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from configupdater import ConfigUpdater
 
 from pylonyard.config.quoting import ini
+from pylonyard.system.errors import PylonyardError
 
 Sections = Mapping[str, Mapping[str, str]]
 TRUE_WORDS = frozenset({"true", "yes", "on", "y", "t", "1"})
 
 
-class IniError(ValueError):
+class IniError(PylonyardError, ValueError):
     """A text is not an ini file."""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pylonyard.system.user_errors import OptionError
+from pylonyard.system.errors import OptionError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

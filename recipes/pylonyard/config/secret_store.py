@@ -21,6 +21,7 @@ from pathlib import Path
 from pylonyard.config import converters, quoting
 from pylonyard.config.ini import Setting
 from pylonyard.system import inputs, safe_files
+from pylonyard.system.errors import PylonyardError
 
 _REFERENCE = re.compile(r"<secret:([A-Za-z0-9_.-]+)(:url)?>")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -28,7 +29,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _CUT = {"generate": re.compile("[0-9a-f]{1,63}"), "uuid": re.compile("[0-9a-f-]{1,35}")}
 
 
-class SecretError(ValueError):
+class SecretError(PylonyardError, ValueError):
     """A secret cannot be had; the message never tells one."""
 
 

@@ -31,8 +31,8 @@ from pylonyard.packages.metadata import described, follow
 from pylonyard.packages.wheels import WheelError
 from pylonyard.system import atomic
 from pylonyard.system.atomic import files_below, write
+from pylonyard.system.errors import CommandError, OptionError
 from pylonyard.system.subprocesses import run
-from pylonyard.system.user_errors import CommandError, OptionError
 
 # Sandboxes of other interpreters, seen to hold what they held when they were made.
 #

@@ -35,8 +35,8 @@ from pylonyard.packages.interpreters import Interpreter
 from pylonyard.packages.wheels import egg_name
 from pylonyard.system import atomic
 from pylonyard.system.atomic import write
+from pylonyard.system.errors import CommandError, OptionError
 from pylonyard.system.subprocesses import first_error, run
-from pylonyard.system.user_errors import CommandError, OptionError
 
 log = logging.getLogger("pylonyard")
 

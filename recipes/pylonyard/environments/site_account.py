@@ -15,9 +15,9 @@ from typing import Protocol
 from pylonyard.config.layout import PAGE, Layout
 from pylonyard.packages.interpreters import interpreter
 from pylonyard.system import accounts
+from pylonyard.system.errors import CommandError, UserError
 from pylonyard.system.rootfs import SEARCH, WRITE, Account, Folder, Tree, account, bits_of
 from pylonyard.system.subprocesses import PROGRAM_PATH, run
-from pylonyard.system.user_errors import CommandError, UserError
 
 READ = 0o4
 WHAT_RUNS_US = "import sys; sys.exit(sys.version_info < (3, 10))"

@@ -27,8 +27,8 @@ from pylonyard.packages import wheels
 from pylonyard.packages.integrity import Verified
 from pylonyard.packages.wheels import WheelError
 from pylonyard.system import atomic, progress
+from pylonyard.system.errors import CommandError
 from pylonyard.system.subprocesses import last_line, run
-from pylonyard.system.user_errors import CommandError
 
 _DESCRIPTIONS = ("pyproject.toml", "setup.py", "setup.cfg", "MANIFEST.in")
 _NOT_SOURCE = {"__pycache__", "build", "dist", "node_modules"}

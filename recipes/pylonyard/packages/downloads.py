@@ -28,6 +28,7 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 from pylonyard.packages import wheels
 from pylonyard.system import atomic
+from pylonyard.system.errors import PylonyardError
 
 # Connections to package indexes, several at once; standard library only.
 #
@@ -157,7 +158,7 @@ PIP_ALONE = ("client-cert", "no-index", "proxy", "pypi-url", "trusted-host")
 LINK = re.compile(r"""<a\s[^>]*?href\s*=\s*["']([^"']+#sha256=[0-9a-f]{64})["']""", re.I)
 
 
-class IndexFailure(Exception):
+class IndexFailure(PylonyardError):
     """An index does not answer, or not as one does."""
 
 

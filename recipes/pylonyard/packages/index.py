@@ -12,7 +12,7 @@ from urllib.parse import unquote, urldefrag, urljoin, urlparse
 import zc.buildout.easy_install
 from zc.buildout._package_index import DistutilsError
 
-from pylonyard.system.user_errors import CommandError
+from pylonyard.system.errors import CommandError
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pylonyard.system import inputs
-
-# bin/buildout imports this before zc.buildout, whose errors those of user_errors are to be:
-# what imports that is imported where it is needed.
+from pylonyard.system.errors import CommandError
+from pylonyard.system.subprocesses import PROGRAM_PATH, clean_environment, run
 
 # Valid in every Python since 2.7.
 _DESCRIBE = """
@@ -51,8 +50,6 @@ def find(command: str) -> Interpreter:
 
     :raises ValueError: if there is none, or it does not run
     """
-    from pylonyard.system.user_errors import CommandError
-
     for candidate in _candidates(command):
         try:
             return describe(candidate)
@@ -66,10 +63,8 @@ def find(command: str) -> Interpreter:
 def describe(executable: Path) -> Interpreter:
     """Ask ``executable`` what it is.
 
-    :raises pylonyard.system.user_errors.CommandError: if it does not run
+    :raises CommandError: if it does not run
     """
-    from pylonyard.system.subprocesses import clean_environment, run
-
     environment = clean_environment({"HOME": os.environ.get("HOME", "/")})
     output = run([executable, "-c", _DESCRIBE], str(executable), environment=environment)
     answer = json.loads(output.splitlines()[-1])
@@ -78,8 +73,6 @@ def describe(executable: Path) -> Interpreter:
 
 
 def _candidates(command: str) -> list[Path]:
-    from pylonyard.system.subprocesses import PROGRAM_PATH
-
     if "/" in command:
         path = Path(command).expanduser()
         return [path] if path.is_file() else []

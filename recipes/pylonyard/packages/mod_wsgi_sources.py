@@ -17,7 +17,7 @@ from pylonyard.packages.index import Places
 from pylonyard.packages.missing import Missing
 from pylonyard.packages.wheels import sha256
 from pylonyard.system import atomic
-from pylonyard.system.user_errors import CommandError
+from pylonyard.system.errors import CommandError
 
 PROJECT = "mod_wsgi"
 

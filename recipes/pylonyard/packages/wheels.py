@@ -27,6 +27,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from pylonyard.system import atomic
+from pylonyard.system.errors import PylonyardError
 
 # Work that the processors of this machine share; standard library only.
 #
@@ -162,7 +163,7 @@ def make_anew(tree: Path) -> None:
     make_bytecode([tree])
 
 
-class WheelError(Exception):
+class WheelError(PylonyardError):
     """A wheel is not what it says, or not what was asked for."""
 
 

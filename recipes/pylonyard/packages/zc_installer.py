@@ -10,7 +10,6 @@ from typing import Any
 import zc.buildout.easy_install
 from packaging.markers import default_environment
 from packaging.tags import sys_tags
-from zc.buildout import UserError
 from zc.buildout.buildout import Options
 from zc.buildout.easy_install import pkg_resources
 
@@ -20,7 +19,7 @@ from pylonyard.packages.index import Places
 from pylonyard.packages.interpreters import Interpreter
 from pylonyard.packages.missing import Missing, Shelf
 from pylonyard.system import progress
-from pylonyard.system.user_errors import OptionError
+from pylonyard.system.errors import OptionError
 
 
 def fetch(buildout: Any, section: str, requirement: str, *, source: bool = False) -> Path:
@@ -36,10 +35,11 @@ def fetch(buildout: Any, section: str, requirement: str, *, source: bool = False
         wanted = pkg_resources.Requirement.parse(requirement)
         found = installer._obtain(wanted, source)
         if found is None:
-            raise UserError(f"there is no {'source of ' if source else ''}{requirement}")
+            what = "source of " if source else ""
+            raise zc.buildout.UserError(f"there is no {what}{requirement}")
         layout.dist.mkdir(parents=True, exist_ok=True)
         return Path(installer._fetch(found, str(layout.dist), str(layout.dist)).location)
-    except UserError as error:
+    except zc.buildout.UserError as error:
         raise _cannot(section, requirement, layout, error) from error
 
 
@@ -69,11 +69,11 @@ def tool_path(buildout: Any, section: str, pinned: Sequence[str]) -> list[Path]:
     try:
         installer = _installer(buildout, str(layout.eggs), (), None, versions)
         return [Path(dist.location) for dist in installer.install([pinned[0]])]
-    except UserError as error:
+    except zc.buildout.UserError as error:
         raise _cannot(section, pinned[0], layout, error) from error
 
 
-def _cannot(section: str, wanted: str, layout: Layout, error: UserError) -> OptionError:
+def _cannot(section: str, wanted: str, layout: Layout, error: zc.buildout.UserError) -> OptionError:
     reason = " ".join(str(error).split())
     if layout.offline:
         reason += f" (offline, from {layout.dist})"
@@ -141,7 +141,7 @@ def locations(
         # What is fetched and unpacked shows itself, once all of it takes long.
         with progress.of(f"Installing the eggs of {section}", alone=False):
             working_set = installer.install(list(requirements))
-    except UserError as error:
+    except zc.buildout.UserError as error:
         if layout.offline:
             found = _missing(buildout, requirements, projects, versions)
             raise_missing(buildout, section, found, Places.of(buildout, links, index))

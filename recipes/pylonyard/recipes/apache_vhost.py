@@ -79,7 +79,7 @@ from pylonyard.environments.scripts import tool_script
 from pylonyard.recipes.base import Recipe, site_path
 from pylonyard.system import accounts
 from pylonyard.system.atomic import Artifact
-from pylonyard.system.user_errors import OptionError
+from pylonyard.system.errors import OptionError
 from pylonyard.webservers.apache import options as settings
 from pylonyard.webservers.apache.config_lint import DEBIAN, parse, problems
 

@@ -1,17 +1,33 @@
 """The one place that knows buildout's protocol of recipes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from zc.buildout import UserError
+import zc.buildout
 
 from pylonyard.config.layout import Layout
 from pylonyard.config.options import parse
 from pylonyard.system import inputs, locks
 from pylonyard.system.atomic import Artifact, Link, stage
-from pylonyard.system.errors import reason
-from pylonyard.system.user_errors import OptionError
+from pylonyard.system.errors import OptionError, PylonyardError, UserError, reason
+
+
+def _told_by_buildout(kind: type[PylonyardError]) -> type[PylonyardError]:
+    """Return the errors of a kind of ours that are zc.buildout's as well."""
+    return type(kind.__name__, (kind, zc.buildout.UserError), {"__module__": kind.__module__})
+
+
+@contextmanager
+def errors_for_buildout() -> Iterator[None]:
+    """Have zc.buildout end with an error of ours as with its own: in one line, with status 1."""
+    try:
+        yield
+    except PylonyardError as error:
+        if not isinstance(error, zc.buildout.UserError):
+            error.__class__ = _told_by_buildout(type(error))
+        raise
 
 
 class Recipe:
@@ -23,6 +39,12 @@ class Recipe:
 
     declaration: ClassVar[type[Any]]
 
+    def __init_subclass__(cls) -> None:
+        """Put the border to zc.buildout around what a recipe has it call."""
+        for name in {"install", "update"} & vars(cls).keys():
+            setattr(cls, name, errors_for_buildout()(vars(cls)[name]))
+
+    @errors_for_buildout()
     def __init__(self, buildout: Any, name: str, options: Any) -> None:
         self.buildout = buildout
         self.name = name
@@ -56,6 +78,7 @@ class Recipe:
         except ValueError as error:
             raise OptionError(self.name, [str(error)]) from error
 
+    @errors_for_buildout()
     def install(self) -> Iterable[str]:
         """Write the staged files; return what buildout may delete later."""
         try:

@@ -33,8 +33,8 @@ from pylonyard.packages import mod_wsgi_sources
 from pylonyard.packages.integrity import RefusedError, Verified
 from pylonyard.recipes.base import Recipe
 from pylonyard.system.atomic import Artifact
+from pylonyard.system.errors import CommandError, OptionError
 from pylonyard.system.subprocesses import PROGRAM_PATH
-from pylonyard.system.user_errors import CommandError, OptionError
 from pylonyard.webservers.apache import mod_wsgi
 
 logger = logging.getLogger("pylonyard")

@@ -78,8 +78,8 @@ from pylonyard.recipes.ini_options import (
 )
 from pylonyard.system import accounts
 from pylonyard.system.atomic import Artifact, write
+from pylonyard.system.errors import CommandError, OptionError
 from pylonyard.system.subprocesses import run
-from pylonyard.system.user_errors import CommandError, OptionError
 
 log = logging.getLogger("pylonyard.production_ini")
 

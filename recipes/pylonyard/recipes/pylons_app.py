@@ -63,7 +63,7 @@ from pylonyard.packages.lock.files import Files, LockedEggs
 from pylonyard.packages.wheels import WheelError
 from pylonyard.recipes.base import Recipe, site_path
 from pylonyard.system.atomic import Artifact, Link
-from pylonyard.system.user_errors import CommandError, OptionError
+from pylonyard.system.errors import CommandError, OptionError
 
 version = converters.matching(r"[0-9][A-Za-z0-9.+!_-]*", "a version such as 1.2.7")
 script_name = converters.matching(r"[A-Za-z0-9][A-Za-z0-9._-]*", "the name of a script")

@@ -27,8 +27,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zc.buildout import UserError
-
 from pylonyard.config import configuration, converters
 from pylonyard.config.options import option
 from pylonyard.environments import scripts, site_account
@@ -49,9 +47,8 @@ from pylonyard.releases.store import ALWAYS, Releases, link_commands, occupied
 from pylonyard.releases.validators import Draft, judge
 from pylonyard.system import accounts, inputs
 from pylonyard.system.atomic import Artifact, Link
-from pylonyard.system.errors import LOOK_FIRST, ActivationError, reason
+from pylonyard.system.errors import LOOK_FIRST, ActivationError, OptionError, UserError, reason
 from pylonyard.system.rootfs import Tree
-from pylonyard.system.user_errors import OptionError
 
 log = logging.getLogger("pylonyard")
 

@@ -31,14 +31,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zc.buildout import UserError
-
 from pylonyard.config import converters
 from pylonyard.config.options import option
 from pylonyard.environments import site_account
 from pylonyard.recipes.base import Recipe, site_path
 from pylonyard.system import accounts, safe_files
-from pylonyard.system.user_errors import OptionError
+from pylonyard.system.errors import OptionError, UserError
 from pylonyard.webservers.apache.options import longest_run_folder
 
 FIRST = "site"

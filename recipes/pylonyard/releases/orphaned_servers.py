@@ -11,9 +11,8 @@ from pylonyard.releases import contents
 from pylonyard.releases.contents import Site
 from pylonyard.server.status import RUNNING, UNKNOWN
 from pylonyard.system import errors, listeners
-from pylonyard.system.errors import ActivationError
+from pylonyard.system.errors import ActivationError, CommandError
 from pylonyard.system.subprocesses import as_account
-from pylonyard.system.user_errors import CommandError
 
 
 def commands(before: Path, names: Collection[str]) -> Mapping[str, Site]:

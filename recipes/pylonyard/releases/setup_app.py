@@ -10,8 +10,8 @@ from pathlib import Path
 from pylonyard.config.layout import Layout
 from pylonyard.releases import contents
 from pylonyard.system import safe_files
+from pylonyard.system.errors import CommandError, UserError
 from pylonyard.system.subprocesses import clean_environment, run
-from pylonyard.system.user_errors import CommandError, UserError
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from zc.buildout import UserError
-
 from pylonyard.releases.store import MANIFEST
 from pylonyard.system.atomic import directory, files_below, mode_of
+from pylonyard.system.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Staged:
     def collected(cls, stagings: Mapping[str, Path]) -> "Staged":
         """Merge the folders of all parts.
 
-        :raises zc.buildout.UserError: if two parts differ about a file
+        :raises UserError: if two parts differ about a file
         """
         files: dict[str, tuple[str, Path]] = {}
         for part, staging in stagings.items():

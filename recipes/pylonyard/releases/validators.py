@@ -15,8 +15,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from pylonyard.system import accounts
+from pylonyard.system.errors import ArtifactError, CommandError
 from pylonyard.system.subprocesses import PROGRAM_PATH, first_error, run
-from pylonyard.system.user_errors import ArtifactError, CommandError
 from pylonyard.webservers.apache.config_lint import DEBIAN, problems
 
 _LOAD_INI = """

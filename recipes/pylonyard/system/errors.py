@@ -3,7 +3,7 @@
 import errno
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,7 +18,46 @@ LOOK_FIRST = "see what it is, and move it elsewhere"
 """Advice on what is in the way, and may be somebody's."""
 
 
-class ServerError(Exception):
+class PylonyardError(Exception):
+    """What a person can do something about, told in one line: the root of our errors."""
+
+
+class UserError(PylonyardError):
+    """A run, or a command, cannot go on until somebody changes something."""
+
+
+class OptionError(UserError):
+    """A section lacks options, or has malformed ones."""
+
+    def __init__(self, section: str, problems: Sequence[str]) -> None:
+        super().__init__(f"[{section}] {'; '.join(problems)}")
+        self.section = section
+        self.problems = tuple(problems)
+
+
+class CommandError(UserError):
+    """A program that we ran failed."""
+
+    def __init__(self, what: str, reason: str, advice: str = "") -> None:
+        """Tell ``what`` failed, the program's own ``reason``, and what to do."""
+        super().__init__(f"{what}: {reason}" + (f"; {advice}" if advice else ""))
+        self.what = what
+        self.reason = reason
+        self.advice = advice
+
+
+class ArtifactError(UserError):
+    """A file was refused by the program that will read it."""
+
+    def __init__(self, section: str, path: str, validator: str, reason: str) -> None:
+        super().__init__(f"[{section}] {path}: refused by {validator}: {reason}")
+        self.section = section
+        self.path = path
+        self.validator = validator
+        self.reason = reason
+
+
+class ServerError(PylonyardError):
     """An action that failed for a reason worth one line.
 
     ``code`` is the exit status that LSB gives to init scripts for it.
@@ -27,6 +66,10 @@ class ServerError(Exception):
     def __init__(self, message: str, code: int = FAILED) -> None:
         super().__init__(message)
         self.code = code
+
+
+class ActivationError(PylonyardError):
+    """A release cannot be activated, or the state of the machine cannot be told."""
 
 
 def interrupted(name: str) -> int:
@@ -43,13 +86,6 @@ def reason(error: OSError, place: str | Path = "") -> str:
     why = (error.strerror or str(error)) + limit_of(error.errno)
     where = error.filename or place
     return f"{where}: {why}" if where else why
-
-
-# Why something was not activated.
-
-
-class ActivationError(Exception):
-    """What a person can do something about, in one line."""
 
 
 # Which limit was reached, of a process, an account or a container; standard library only.

@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pylonyard.system.errors import ServerError
+from pylonyard.system.errors import ServerError, UserError
 from pylonyard.system.safe_files import make_directory, open_plainly
-from pylonyard.system.user_errors import UserError
 
 _held: dict[Path, int] = {}
 
@@ -25,7 +24,7 @@ def hold(directory: Path) -> None:
 
     The kernel lets go of it when the process dies, however it dies.
 
-    :raises zc.buildout.UserError: naming the process that holds it, or why
+    :raises UserError: naming the process that holds it, or why
         there can be no lock
     """
     if directory in _held:

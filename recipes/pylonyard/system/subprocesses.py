@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pylonyard.system import errors, progress
-from pylonyard.system.user_errors import CommandError
+from pylonyard.system.errors import CommandError
 
 PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

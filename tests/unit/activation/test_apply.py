@@ -12,9 +12,8 @@ from pylonyard.activation.host.apache import Httpd, Logs
 from pylonyard.activation.journal import Journal
 from pylonyard.activation.steps import Keep, Lay, Restore, Serve, Tool
 from pylonyard.releases.store import Releases
-from pylonyard.system.errors import ActivationError
+from pylonyard.system.errors import ActivationError, CommandError
 from pylonyard.system.rootfs import ABSENT, Entry, Tree
-from pylonyard.system.user_errors import CommandError
 
 VHOST = "/etc/apache2/sites-available/shop.conf"
 OLD = VHOST + ".pylonyard-old.disabled"

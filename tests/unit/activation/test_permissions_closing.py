@@ -8,8 +8,8 @@ from pylonyard.activation.effects import Effects
 from pylonyard.activation.journal import Journal
 from pylonyard.releases.contents import Release, Site
 from pylonyard.releases.store import Releases
+from pylonyard.system.errors import CommandError
 from pylonyard.system.rootfs import Change, Entry, Tree
-from pylonyard.system.user_errors import CommandError
 
 CHANGED = Change(Entry("file"), Entry("file", 0o644))
 JOINED = ("www-data", "shop")

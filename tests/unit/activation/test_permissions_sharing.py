@@ -8,8 +8,8 @@ import pytest
 from pylonyard.activation.effects import Effects
 from pylonyard.activation.permissions import share, undo_modes
 from pylonyard.activation.steps import Share
+from pylonyard.system.errors import CommandError
 from pylonyard.system.rootfs import Tree
-from pylonyard.system.user_errors import CommandError
 
 OWN = pwd.getpwuid(0).pw_name
 

@@ -11,7 +11,7 @@ from pylonyard.packages.interpreters import describe, interpreter
 from pylonyard.packages.lock import pylock
 from pylonyard.packages.lock.files import Target
 from pylonyard.packages.wheels import sha256
-from pylonyard.system.user_errors import UserError
+from pylonyard.system.errors import UserError
 from support import make_wheel
 
 LOCK = "profiles/pylock.toml"

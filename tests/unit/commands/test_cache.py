@@ -8,7 +8,7 @@ from pylonyard.commands import cache as cache_command
 from pylonyard.environments import cache_usage
 from pylonyard.environments.cache_usage import Stores
 from pylonyard.system import atomic
-from pylonyard.system.user_errors import UserError
+from pylonyard.system.errors import UserError
 
 HOME, OLD, BUILD = "a" * 20, "b" * 20, "c" * 20
 EGG = "Shop-1.0-py3.11-linux-x86_64.egg"

@@ -4,7 +4,7 @@ from pylonyard.commands import fetch
 from pylonyard.packages.index import Places
 from pylonyard.packages.lock import pylock
 from pylonyard.packages.wheels import sha256
-from pylonyard.system.user_errors import CommandError
+from pylonyard.system.errors import CommandError
 from support import make_wheel
 
 TAGS = {Tag("cp311", "cp311", "linux"): 0, Tag("py3", "none", "any"): 1}

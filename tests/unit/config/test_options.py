@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from pylonyard.config import converters
 from pylonyard.config.options import option, parse
-from pylonyard.system.user_errors import OptionError
+from pylonyard.system.errors import OptionError
 
 
 @dataclass(frozen=True, kw_only=True)

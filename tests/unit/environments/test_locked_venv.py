@@ -8,7 +8,7 @@ import pytest
 from pylonyard.environments import locked_venv, pip_venv
 from pylonyard.environments.pip_venv import COMPLETE
 from pylonyard.packages import integrity
-from pylonyard.system.user_errors import OptionError
+from pylonyard.system.errors import OptionError
 
 
 @pytest.fixture

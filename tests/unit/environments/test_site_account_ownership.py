@@ -6,7 +6,7 @@ import pytest
 from pylonyard.config.layout import Layout
 from pylonyard.environments import site_account
 from pylonyard.recipes.release import Described
-from pylonyard.system.user_errors import UserError
+from pylonyard.system.errors import UserError
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
 NOBODY = pwd.getpwnam("nobody").pw_uid

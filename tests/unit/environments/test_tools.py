@@ -2,7 +2,6 @@ import subprocess
 import sys
 
 import pytest
-import support
 from pylonyard.environments import eggs_venv
 from pylonyard.environments import tools as toolbox
 from pylonyard.packages import integrity, wheels
@@ -149,15 +148,3 @@ def test_missing_sandbox_ends_the_program(tools):
     assert ended.value.code == (
         f"buildout: {path}/pylonyard.pth: expected a sandbox, got none; run: python3 bootstrap.py"
     )
-
-
-def test_errors_are_zc_buildout_s_since_it_is_imported_before_them():
-    early = ["buildout.main", "environments.eggs_venv", "packages.integrity", "packages.wheels"]
-    lines = [
-        "import importlib, sys",
-        f"sys.path.insert(0, {str(support.CHECKOUT / 'recipes')!r})",
-        f"for name in {early}: importlib.import_module('pylonyard.' + name)",
-        "sys.exit('pylonyard.system.user_errors' in sys.modules)",
-    ]
-
-    assert subprocess.run([sys.executable, "-I", "-S", "-c", "\n".join(lines)]).returncode == 0

@@ -4,7 +4,7 @@ import shutil
 import pytest
 from pylonyard.packages import builds
 from pylonyard.packages.integrity import RefusedError
-from pylonyard.system.user_errors import CommandError
+from pylonyard.system.errors import CommandError
 
 # A build backend as PEP 517 and 660 have it, small enough to take no time.
 BACKEND = """

@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 from pylonyard.packages.builds import unpack
-from pylonyard.system.user_errors import CommandError
+from pylonyard.system.errors import CommandError
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import socket
 
 import pytest
 from pylonyard.packages.index import Offer, Places, digests, find
-from pylonyard.system.user_errors import CommandError
+from pylonyard.system.errors import CommandError
 from support import served
 
 DIGEST = "a" * 64

@@ -1,6 +1,6 @@
 import pytest
 from pylonyard.packages import zc_installer
-from pylonyard.system.user_errors import OptionError
+from pylonyard.system.errors import OptionError
 from support import make_wheel, write_wheel
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from pylonyard.packages import interpreters
 from pylonyard.recipes.apache_vhost import ApacheVhost
-from pylonyard.system.user_errors import OptionError
+from pylonyard.system.errors import OptionError
 from pylonyard.webservers.apache import control
 from pylonyard.webservers.apache.config_lint import DEBIAN, parse, problems
 

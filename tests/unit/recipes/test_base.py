@@ -5,7 +5,7 @@ from pylonyard.config import converters
 from pylonyard.config.options import option
 from pylonyard.recipes.base import Recipe, site_path
 from pylonyard.system.atomic import Artifact
-from pylonyard.system.user_errors import OptionError
+from pylonyard.system.errors import OptionError
 from zc.buildout import UserError
 
 

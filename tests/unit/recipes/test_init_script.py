@@ -255,7 +255,7 @@ def everything_at(terminal):
 
 
 def test_other_folder_than_a_sandbox_is_refused(artifacts, tmp_path):
-    from pylonyard.system.user_errors import OptionError
+    from pylonyard.system.errors import OptionError
 
     with pytest.raises(OptionError) as caught:
         artifacts(home=str(tmp_path))

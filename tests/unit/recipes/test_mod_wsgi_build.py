@@ -11,7 +11,7 @@ from pylonyard.packages.integrity import Verified
 from pylonyard.packages.mod_wsgi_sources import Source
 from pylonyard.recipes import mod_wsgi_build
 from pylonyard.recipes.mod_wsgi_build import ModWsgiBuild
-from pylonyard.system.user_errors import CommandError, OptionError
+from pylonyard.system.errors import CommandError, OptionError
 from pylonyard.webservers.apache import mod_wsgi
 from pylonyard.webservers.apache.mod_wsgi import Interpreter
 

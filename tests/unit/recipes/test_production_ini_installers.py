@@ -4,7 +4,7 @@ import pytest
 from pylonyard.environments import eggs_venv
 from pylonyard.packages import wheels
 from pylonyard.recipes import production_ini
-from pylonyard.system.user_errors import CommandError
+from pylonyard.system.errors import CommandError
 from support import make_wheel
 
 

@@ -4,7 +4,7 @@ import stat
 
 import pytest
 from pylonyard.system import accounts
-from pylonyard.system.user_errors import ArtifactError
+from pylonyard.system.errors import ArtifactError
 from support import make_wheel
 from zc.buildout import UserError
 

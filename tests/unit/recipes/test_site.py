@@ -2,7 +2,7 @@ import os
 import stat
 
 import pytest
-from pylonyard.system.user_errors import OptionError
+from pylonyard.system.errors import OptionError
 from zc.buildout import UserError
 
 BLOG = {

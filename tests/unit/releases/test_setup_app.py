@@ -5,7 +5,7 @@ import pytest
 from pylonyard.config.converters import account
 from pylonyard.config.layout import Layout
 from pylonyard.releases.setup_app import Setup, once
-from zc.buildout import UserError
+from pylonyard.system.errors import UserError
 
 PASTER = """#!/bin/sh
 echo "$@ in $(pwd) as $USER" >> {log}

@@ -5,8 +5,8 @@ import sys
 import pytest
 from pylonyard.releases import validators
 from pylonyard.releases.validators import Draft, Validator, judging
+from pylonyard.system.errors import CommandError
 from pylonyard.system.subprocesses import PROGRAM_PATH, first_error
-from pylonyard.system.user_errors import CommandError
 
 NAMES = {
     "shop/production.ini": ["PasteDeploy"],

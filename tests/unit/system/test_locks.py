@@ -7,8 +7,8 @@ import threading
 
 import pytest
 from pylonyard.system import locks
+from pylonyard.system.errors import UserError
 from support import undone
-from zc.buildout import UserError
 
 HOLD = (
     "import sys, pathlib; from pylonyard.system import locks; locks.hold(pathlib.Path(sys.argv[1]))"

@@ -4,8 +4,8 @@ import subprocess
 import sys
 
 import pytest
+from pylonyard.system.errors import CommandError
 from pylonyard.system.subprocesses import clean_environment, last_line, run
-from pylonyard.system.user_errors import CommandError
 
 
 def test_output_is_returned_with_standard_error(tmp_path):

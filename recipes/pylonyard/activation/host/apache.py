@@ -21,11 +21,10 @@ from pylonyard.activation.host.facts import APACHE
 from pylonyard.activation.steps import Ask, Name
 from pylonyard.releases.contents import Site
 from pylonyard.system import listeners
-from pylonyard.system.errors import ActivationError
+from pylonyard.system.errors import ActivationError, CommandError
 from pylonyard.system.processes import Handle
 from pylonyard.system.rootfs import Tree
 from pylonyard.system.subprocesses import PROGRAM_PATH, run
-from pylonyard.system.user_errors import CommandError
 from pylonyard.webservers.apache.graceful import Handover
 from pylonyard.webservers.apache.virtual_hosts import rival, virtual_hosts
 

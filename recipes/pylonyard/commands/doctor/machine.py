@@ -16,11 +16,10 @@ from shlex import quote
 from pylonyard.activation.host.facts import RUN_LEVELS_STARTED, registered
 from pylonyard.commands.doctor.context import Subject
 from pylonyard.commands.doctor.findings import Finding, bad, good, unknown
-from pylonyard.system.errors import ServerError
+from pylonyard.system.errors import CommandError, ServerError
 from pylonyard.system.rootfs import ABSENT, Entry
 from pylonyard.system.safe_files import read_plainly
 from pylonyard.system.subprocesses import PROGRAM_PATH
-from pylonyard.system.user_errors import CommandError
 
 # Certificates and their keys, as ``openssl`` reads them, or as a server shows them.
 

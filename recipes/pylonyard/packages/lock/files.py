@@ -23,7 +23,7 @@ from pylonyard.packages.missing import Missing, is_pinned, options
 from pylonyard.packages.mod_wsgi_sources import PROJECT
 from pylonyard.packages.wheels import WheelError, egg_name
 from pylonyard.system import atomic, progress
-from pylonyard.system.user_errors import CommandError, OptionError
+from pylonyard.system.errors import CommandError, OptionError
 
 
 @dataclass(frozen=True)

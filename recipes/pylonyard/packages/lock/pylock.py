@@ -21,8 +21,10 @@ from packaging.requirements import Requirement
 from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, NormalizedName, parse_wheel_filename
 
+from pylonyard.system.errors import PylonyardError
 
-class LockError(ValueError):
+
+class LockError(PylonyardError, ValueError):
     """A lock file cannot be read, or does not say what is needed of it."""
 
 

@@ -20,11 +20,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pylonyard.system import command_line, errors, progress, relocation
-from pylonyard.system.errors import ServerError, interrupted
+from pylonyard.system.errors import CommandError, ServerError, interrupted
 from pylonyard.system.processes import Handle, started
 from pylonyard.system.safe_files import finish, open_plainly, read_plainly, settle_standard_files
 from pylonyard.system.subprocesses import PROGRAM_PATH, completed, last_line
-from pylonyard.system.user_errors import CommandError
 from pylonyard.webservers.apache.graceful import Handover
 
 PATIENCE = 30.0

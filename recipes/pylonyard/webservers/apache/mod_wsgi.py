@@ -14,8 +14,8 @@ from pylonyard.packages.builds import unpack
 from pylonyard.packages.mod_wsgi_sources import Source
 from pylonyard.packages.wheels import publish
 from pylonyard.system import atomic
+from pylonyard.system.errors import CommandError
 from pylonyard.system.subprocesses import PROGRAM_PATH, clean_environment, run
-from pylonyard.system.user_errors import CommandError
 
 logger = logging.getLogger("pylonyard")
 

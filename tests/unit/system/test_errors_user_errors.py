@@ -1,5 +1,11 @@
-from pylonyard.system.user_errors import ArtifactError, CommandError, OptionError
-from zc.buildout import UserError
+from pylonyard.system.errors import (
+    ActivationError,
+    ArtifactError,
+    CommandError,
+    OptionError,
+    PylonyardError,
+    ServerError,
+)
 
 
 def test_option_error_names_the_section_and_all_problems():
@@ -29,5 +35,7 @@ def test_artifact_error_names_the_file_and_its_judge():
     assert (error.validator, error.reason) == ("sh", "line 3: syntax error")
 
 
-def test_buildout_prints_each_error_as_one_line():
-    assert all(issubclass(kind, UserError) for kind in (OptionError, CommandError, ArtifactError))
+def test_all_errors_of_ours_have_one_root():
+    kinds = (OptionError, CommandError, ArtifactError, ServerError, ActivationError)
+
+    assert all(issubclass(kind, PylonyardError) for kind in kinds)
