@@ -16,6 +16,7 @@ before = signal.signal(signal.SIGINT, stop)
 
 import configparser
 import contextlib
+import functools
 import importlib.util
 import shutil
 import subprocess
@@ -302,6 +303,23 @@ def build_documentation(cache, lists, offline):
     os.execv(python, [python, *script_headers.ISOLATED.split(), "-c", "\n".join(statements)])
 
 
+def build_distributions(cache, lists, offline):
+    """Make a source distribution, and from that a wheel, in ``dist``; check what an index would."""
+    python = tools(cache, [*lists, CHECKOUT / "profiles" / "dist.txt"], offline) / "bin" / "python"
+    folder = CHECKOUT / "dist"
+    shutil.rmtree(folder, ignore_errors=True)
+    run = functools.partial(subprocess.run, cwd=CHECKOUT, stdin=subprocess.DEVNULL)
+    words = [python, "-m", "build", "--no-isolation", "--outdir", folder, CHECKOUT]
+    made = run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if made.returncode:
+        fail(f"cannot build the distributions:\n{made.stdout}")
+    files = sorted(folder.iterdir())
+    for check in (["twine", "check", "--strict", *files], ["pyroma", "--min", "10", CHECKOUT]):
+        if run([python, "-m", *check]).returncode:
+            fail(f"what is in {folder} is not fit to be uploaded; see above")
+    say(f"Made {' and '.join(str(file.relative_to(CHECKOUT)) for file in files)}")
+
+
 def say(message):
     print(f"bootstrap: {message}", flush=True)
 
@@ -343,10 +361,12 @@ def bootstrap(arguments):
     )
     if arguments[:1] == ["docs"]:
         build_documentation(cache, lists, offline)
+    if arguments[:1] == ["dist"]:
+        return build_distributions(cache, lists, offline)
     admin(home, lists)
     if not testing:
         remember(arguments)
-        os.execv(buildout, [str(buildout), *(["-o"] if offline else []), *arguments])
+        return os.execv(buildout, [str(buildout), *(["-o"] if offline else []), *arguments])
     install_debian_packages(offline)
     lists.append(CHECKOUT / "profiles" / "tests.txt")
     home = tools(cache, lists, offline)
@@ -355,7 +375,7 @@ def bootstrap(arguments):
     )
     cache_usage.introduce(CHECKOUT, cache_usage.Stores(cache.root, cache.eggs))
     os.chdir(CHECKOUT)
-    os.execv(test, [str(test), *arguments[1:]])
+    return os.execv(test, [str(test), *arguments[1:]])
 
 
 def check(arguments):
@@ -364,14 +384,14 @@ def check(arguments):
     words = [word for word in arguments if word != "--offline"]
     if words[:1] == ["test"]:
         return  # what follows is pytest's
-    if words[:1] in (["fetch"], ["docs"]):
+    if words[:1] in (["fetch"], ["docs"], ["dist"]):
         parser.parse_args(words)
     elif "--version" in words:
         parser.parse_args(["--version"])
     elif {"-h", "--help"} & set(words):
         parser.print_help()
         sys.exit()
-    elif problem := command_line.buildout_error(words, ["test", "fetch", "docs"]):
+    elif problem := command_line.buildout_error(words, ["test", "fetch", "docs", "dist"]):
         parser.error(problem)
 
 

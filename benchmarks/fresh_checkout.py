@@ -11,14 +11,19 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def copy_checkout(target: Path) -> None:
-    """Copy what git has, or would have, of this repository."""
-    listing = ["git", "-C", str(ROOT), "ls-files", "-z", "-co", "--exclude-standard"]
-    names = subprocess.run(listing, check=True, capture_output=True, text=True).stdout
-    for name in filter(None, names.split("\0")):
+    """Copy what git has, or would have, of this repository; or what its distribution has."""
+    for name in filter(None, _names()):
         source = ROOT / name
         if source.is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target / name)
+
+
+def _names() -> list[str]:
+    if not (ROOT / ".git").exists():
+        return (ROOT / "recipes" / "pylonyard.egg-info" / "SOURCES.txt").read_text().splitlines()
+    listing = ["git", "-C", str(ROOT), "ls-files", "-z", "-co", "--exclude-standard"]
+    return subprocess.run(listing, check=True, capture_output=True, text=True).stdout.split("\0")
 
 
 def need(*programs: str, root: bool = False) -> None:

@@ -75,7 +75,7 @@ def test_requirements_are_read_with_their_digests(bootstrap, tmp_path):
     ]
 
 
-@pytest.mark.parametrize("name", ["tools.txt", "tests.txt", "docs.txt"])
+@pytest.mark.parametrize("name", ["tools.txt", "tests.txt", "docs.txt", "dist.txt"])
 def test_every_tool_is_pinned_with_a_digest(bootstrap, name):
     for _, version, digests in bootstrap.toolbox.requirements(CHECKOUT / "profiles" / name):
         assert version

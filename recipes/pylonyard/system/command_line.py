@@ -201,7 +201,8 @@ BOOTSTRAP_USAGE = """\
 bootstrap.py [--offline] [-c FILE] [SECTION:OPTION=VALUE ...]
        bootstrap.py test [--offline] [WORD ...]
        bootstrap.py fetch FILE-OR-REQUIREMENT ...
-       bootstrap.py docs [--offline]"""
+       bootstrap.py docs [--offline]
+       bootstrap.py dist [--offline]"""
 
 
 def _simple(program: str, description: str, actions: Mapping[str, str], epilog: str = "") -> Parser:
@@ -251,9 +252,12 @@ def bootstrap() -> Parser:
     text = "run the tests; words that follow are pytest's"
     tests = inner.add_parser("test", help=text)
     tests.add_argument("--offline", action="store_true", help="take all from the cache")
-    text = "build the documentation as HTML, in docs-html"
-    pages = inner.add_parser("docs", help=text)
-    pages.add_argument("--offline", action="store_true", help="take all from the cache")
+    for name, text in {
+        "docs": "build the documentation as HTML, in docs-html",
+        "dist": "make and check what can be uploaded to an index, in dist",
+    }.items():
+        made = inner.add_parser(name, help=text)
+        made.add_argument("--offline", action="store_true", help="take all from the cache")
     fetch(inner.add_parser("fetch", help="bring files into the cache, for runs that are offline"))
     describe(parser)
     return parser

@@ -1,0 +1,73 @@
+"""The distributions that can be uploaded, made and checked by one command."""
+
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from checkouts import ROOT, copy_checkout
+
+pytestmark = pytest.mark.system
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, clean_environ):
+    """Return the folder with a source distribution, and the wheel that was made from it."""
+    folder = tmp_path_factory.mktemp("checkout")
+    copy_checkout(folder)
+    command = [sys.executable, "bootstrap.py", "dist"]
+    finished = subprocess.run(
+        command, cwd=folder, env=clean_environ, capture_output=True, text=True
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert "Final rating: 10/10" in finished.stdout
+    assert finished.stdout.count("PASSED") == 2
+    return folder / "dist"
+
+
+def test_the_source_distribution_has_all_that_the_repository_has(made, tmp_path):
+    (archive,) = made.glob("*.tar.gz")
+    with tarfile.open(archive) as packed:
+        packed.extractall(tmp_path, filter="data")
+    (unpacked,) = tmp_path.iterdir()
+    copy_checkout(tmp_path / "wanted")
+
+    names = {path.relative_to(unpacked) for path in unpacked.rglob("*") if path.is_file()}
+    wanted = {p.relative_to(tmp_path / "wanted") for p in (tmp_path / "wanted").rglob("*")}
+
+    assert {name for name in wanted if (ROOT / name).is_file()} - names == set()
+
+
+def test_the_suite_runs_in_the_unpacked_source_distribution(made, tmp_path, clean_environ):
+    (archive,) = made.glob("*.tar.gz")
+    with tarfile.open(archive) as packed:
+        packed.extractall(tmp_path, filter="data")
+    (unpacked,) = tmp_path.iterdir()
+    files = [
+        "tests/test_documentation.py",
+        "tests/test_rooms.py",
+        "tests/system/test_default_site.py",
+    ]
+
+    command = [sys.executable, "bootstrap.py", "test", "-q", *files]
+    finished = subprocess.run(
+        command, cwd=unpacked, env=clean_environ, capture_output=True, text=True
+    )
+
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+
+
+def test_the_wheel_has_profiles_documentation_and_changes(made):
+    (wheel,) = made.glob("*.whl")
+    with zipfile.ZipFile(wheel) as packed:
+        names = set(packed.namelist())
+        (told,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+        metadata = packed.read(told).decode()
+
+    for folder, pattern in ("profiles", "*.cfg"), ("profiles", "*.toml"), ("docs", "**/*.rst"):
+        files = {Path(path).relative_to(ROOT) for path in (ROOT / folder).glob(pattern)}
+        assert {f"pylonyard/{file}" for file in files} - names == set()
+    assert {"pylonyard/CHANGES", "pylonyard/py.typed"} <= names
+    assert "](docs/" not in metadata
