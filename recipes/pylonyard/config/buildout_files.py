@@ -159,6 +159,52 @@ def place(section: str, option: str = "") -> str:
     return named
 
 
+def replayed(section: str, key: str, below: Mapping[str, str], value: str, written: Any) -> str:
+    """Return an option of a section that is laid over another one, ``+=`` and ``-=`` carried out.
+
+    zc.buildout knows nothing of what is below, and takes a first ``+=`` for an assignment.
+
+    :param key: the option's name; zc.buildout leaves the sign in it where a section has ``<=``
+    :param below: the options of the section below
+    :param value: what zc.buildout made of it
+    :param written: its ``SectionKey``, which tells where each change was made; None if none was
+    """
+    name = key.rstrip(" +-")
+    lines = below.get(name, "").split("\n") if below.get(name) else []
+    if key[-1] in "+-":
+        return "\n".join(_changed(lines, key[-1], value))
+    for change in written.history if written else ():
+        match change.operation:
+            case "ADD":
+                lines = _changed(lines, "+", change.value)
+            case "REMOVE" if change.source != "IMPLICIT_VALUE":
+                lines = _changed(lines, "-", change.value)
+            case "SET":
+                lines = _changed(lines, _sign(section, name, change.source), change.value)
+            case "OVERRIDE":
+                lines = change.value.split("\n")
+    return "\n".join(lines) if written else value
+
+
+def _changed(lines: list[str], sign: str, value: str) -> list[str]:
+    changed = value.split("\n")
+    if sign == "+":
+        return lines + changed
+    return [line for line in lines if line not in changed] if sign == "-" else changed
+
+
+def _sign(section: str, option: str, source: str) -> str:
+    """Return the sign, ``+``, ``-`` or none, with which a file first writes an option."""
+    try:
+        lines = Path(source).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return ""  # of the command line, or of an address
+    for header, name, _, _ in options(lines):
+        if header.partition(":")[0] == section and name.rstrip("+- ") == option:
+            return name[-1] if name[-1] in "+-" else ""
+    return ""
+
+
 def check(run: Any, given: Iterable[tuple[str, str, str]]) -> None:
     """Refuse sections and options of ``[buildout]`` that look like slips.
 

@@ -31,7 +31,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pylonyard.config import converters
+from pylonyard.config import buildout_files, converters
 from pylonyard.config.options import option
 from pylonyard.environments import site_account
 from pylonyard.recipes.base import Recipe, site_path
@@ -81,8 +81,15 @@ class Site(Recipe):
         self._expect_short_path()
         if self.name != FIRST:
             for role in self.settings.roles:
+                section = self._section(role)
                 copied = self._copy(self._extended(role))
-                raw[self._section(role)] = _overridden(copied, raw.get(self._section(role), {}))
+                written = self.buildout._annotated.get(section, {})
+                own = raw.get(section, {})
+                raw[section] = copied | {
+                    name: buildout_files.replayed(section, key, copied, own[key], written.get(key))
+                    for key in own
+                    if (name := key.rstrip(" +-"))
+                }
 
     def _expect_short_path(self) -> None:
         """Refuse a path that is too long for sockets before mod_wsgi is built for it."""
@@ -162,18 +169,3 @@ def _owner(user: str) -> tuple[int, int] | None:
     entry = accounts.entry(user)
     assert entry is not None
     return None if accounts.is_ours(user) else (entry.pw_uid, entry.pw_gid)
-
-
-def _overridden(options: dict[str, str], own: Mapping[str, str]) -> dict[str, str]:
-    """Return ``options`` with a section's ``own`` laid over, its ``+=`` included.
-
-    zc.buildout leaves ``+=`` to us in a section that has ``<=`` only.
-    """
-    result = dict(options)
-    for key, value in own.items():
-        if key.endswith("+"):
-            name = key[:-1].strip()
-            result[name] = "\n".join(filter(None, [result.get(name, ""), value]))
-        else:
-            result[key] = value
-    return result

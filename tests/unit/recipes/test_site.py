@@ -75,12 +75,13 @@ def test_further_site_has_copies_of_the_sections(sandbox):
     assert buildout["blog-app"]["eggs"].split() == ["Shop"]
 
 
-def test_section_of_the_users_own_overrides_the_copy(sandbox):
+@pytest.mark.parametrize("extends", [{}, {"blog-ini:<": "ini"}])
+def test_section_of_the_users_own_overrides_the_copy(sandbox, extends):
     buildout = sandbox.buildout(
         {
             **BLOG,
+            **extends,
             "ini:secrets": "a = uuid",
-            "blog-ini:<": "ini",
             "blog-ini:threads": "2",
             "blog-ini:secrets +": "b = uuid",
             "blog-ini:email-to +": "ops@example.org",
@@ -93,6 +94,25 @@ def test_section_of_the_users_own_overrides_the_copy(sandbox):
     assert (ini["threads"], ini["email-to"]) == ("2", "ops@example.org")
     assert ini["secrets"].split("\n") == ["a = uuid", "b = uuid"]
     assert "threads" not in buildout["ini"]
+
+
+def test_section_of_the_users_own_in_several_files_changes_the_copy(sandbox):
+    base = sandbox.directory / "base.cfg"
+    own = (
+        "[ini]\nsecrets =\n    a = uuid\n    b = uuid\nsettings = [app:main]\nemail-to = a@b.org\n"
+    )
+    own += "[blog-ini]\nsecrets -= a = uuid\nsettings += a = 1\nemail-to += c@d.org\n"
+    base.write_text(sandbox.config + own)
+    sandbox.config = "[buildout]\nextends = base.cfg\n"
+    text = "[blog-ini]\nsecrets += c = uuid\nsettings += b = 2\nemail-to = e@f.org\n"
+
+    buildout = sandbox.buildout(BLOG, text)
+    buildout["blog"]
+
+    ini = buildout["blog-ini"]
+    assert ini["secrets"].split("\n") == ["", "b = uuid", "c = uuid"]
+    assert ini["settings"].split("\n") == ["[app:main]", "a = 1", "b = 2"]
+    assert ini["email-to"] == "e@f.org"
 
 
 def test_role_that_extends_another_section_is_copied_whole(sandbox):
