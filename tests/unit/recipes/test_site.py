@@ -110,7 +110,7 @@ def test_section_of_the_users_own_in_several_files_changes_the_copy(sandbox):
     buildout["blog"]
 
     ini = buildout["blog-ini"]
-    assert ini["secrets"].split("\n") == ["", "b = uuid", "c = uuid"]
+    assert ini["secrets"].split("\n") == ["b = uuid", "c = uuid"]
     assert ini["settings"].split("\n") == ["[app:main]", "a = 1", "b = 2"]
     assert ini["email-to"] == "e@f.org"
 
