@@ -48,7 +48,7 @@ from pylonyard.environments import tools as toolbox
 from pylonyard.packages import interpreters, wheels
 from pylonyard.packages.integrity import Verified
 from pylonyard.releases import store
-from pylonyard.system import accounts, atomic, command_line, errors, progress
+from pylonyard.system import accounts, atomic, command_line, errors, locks, progress
 from pylonyard.system.errors import interrupted, reason
 
 
@@ -235,12 +235,7 @@ def script(name, home, lists, statements):
     lines = script_headers.header_of_ours(interpreters.interpreter(), script_headers.ISOLATED)
     text = "\n".join([*lines, *on_path(home, lists), *statements, ""])
     path = CHECKOUT / "bin" / name
-    path.parent.mkdir(exist_ok=True)
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        draft = path.with_name(f".{name}.{os.getpid()}")
-        draft.write_text(text, encoding="utf-8")
-        draft.chmod(0o755)
-        draft.replace(path)
+    atomic.write(path, text.encode(), 0o755)
     return path
 
 
@@ -347,7 +342,7 @@ def bootstrap(arguments):
     arguments = [a for a in arguments if a != "--offline"]
     testing = arguments[:1] == ["test"]
     cache = Cache()
-    atomic.use(cache.root)
+    locks.Locks().use(cache.root)
     lists = [CHECKOUT / "profiles" / "tools.txt"]
     home = tools(cache, lists, offline)
     if arguments[:1] == ["fetch"]:

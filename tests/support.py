@@ -19,12 +19,18 @@ from typing import Any
 
 import zc.buildout.buildout
 import zc.buildout.easy_install
-from pylonyard.buildout import driver
-from pylonyard.system import locks
+from pylonyard.buildout import driver, patches
+from pylonyard.config.run_state import RunState
+from pylonyard.system.locks import Locks
 from zc.buildout._vendor import pkg_resources
 from zc.buildout.buildout import Buildout, SectionKey
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+
+LOCKS = Locks()
+"""Those of this process, in which one test does several runs."""
+
+MISSING = object()
 
 SHOP_INI = """\
 # The shop's own template.
@@ -143,6 +149,12 @@ def make_store(folder: Path) -> Path:
     return folder
 
 
+def in_this_process(run: Any) -> Any:
+    """Return a zc.buildout that holds its locks together with others of this process."""
+    RunState.of(run).locks = LOCKS
+    return run
+
+
 class Sandbox:
     """A folder with a ``buildout.cfg``, and zc.buildout in this process."""
 
@@ -166,7 +178,7 @@ class Sandbox:
             text += f"\n[{section}]\n{lines}"
         config = self.directory / "buildout.cfg"
         config.write_text(self.config + text)
-        return Buildout(os.fspath(config), [], use_user_defaults=False)
+        return in_this_process(Buildout(os.fspath(config), [], use_user_defaults=False))
 
     def run(self, options: Mapping[str, str] | None = None, text: str = "") -> Any:
         """Do what ``bin/buildout`` does."""
@@ -213,27 +225,26 @@ def undone() -> Iterator[None]:
     loggers = [logging.getLogger(), logging.getLogger("zc.buildout")]
     before = [(log, list(log.handlers), log.level, log.propagate) for log in loggers]
     folder, unpackers = Path.cwd(), dict(zc.buildout.easy_install.UNPACKERS)
-    mended = [
-        (owner, name, getattr(owner, name))
-        for owner, name in (
-            (zc.buildout.buildout, "Buildout"),
-            (zc.buildout.buildout, "_open"),
-            (zc.buildout.easy_install, "_move_to_eggs_dir_and_compile"),
-            (zc.buildout.easy_install.Installer, "_get_dest_dist_paths"),
-            (zc.buildout.easy_install.Installer, "_fetch"),
-        )
-    ]
+    places = [(patch.owner, patch.name) for patch in patches.PATCHES]
+    places += [(zc.buildout.buildout, name) for name in ("Buildout", "_open", "_doing")]
+    mended = [(owner, name, vars(owner).get(name, MISSING)) for owner, name in places]
+    defaults = dict(zc.buildout.buildout._buildout_default_options)
     # As bin/buildout has it; zc.buildout's own starts pip for each wheel.
     zc.buildout.easy_install.UNPACKERS[".whl"] = driver.unpack_wheel
-    held = set(locks._held)
+    held = set(LOCKS.held)
     try:
         yield
     finally:
         os.chdir(folder)
         zc.buildout.easy_install.UNPACKERS.update(unpackers)
         for owner, name, value in mended:
-            setattr(owner, name, value)
+            if value is not MISSING:
+                setattr(owner, name, value)
+            elif name in vars(owner):
+                delattr(owner, name)
+        zc.buildout.buildout._buildout_default_options.clear()
+        zc.buildout.buildout._buildout_default_options.update(defaults)
         for log, log.handlers, level, log.propagate in before:
             log.setLevel(level)
-        for directory in set(locks._held) - held:
-            os.close(locks._held.pop(directory))
+        for directory in set(LOCKS.held) - held:
+            os.close(LOCKS.held.pop(directory))

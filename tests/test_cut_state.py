@@ -6,7 +6,7 @@ import os
 import pytest
 from pylonyard.activation import journal as journals
 from pylonyard.activation.effects import Effects
-from pylonyard.buildout import safe_buildout, up_to_date
+from pylonyard.buildout import driver, up_to_date
 from pylonyard.config.secret_store import Origin, SecretError, SecretStore
 from pylonyard.environments import cache_usage
 from pylonyard.environments.cache_usage import Stores
@@ -16,10 +16,10 @@ from pylonyard.releases import staging
 from pylonyard.releases.store import MANIFEST, Releases
 from pylonyard.server import status
 from pylonyard.server.settings import load
-from pylonyard.system import inputs, locks
+from pylonyard.system import inputs
 from pylonyard.system.errors import ActivationError, ServerError
 from pylonyard.system.rootfs import ABSENT, Change, Entry, Tree
-from support import Sandbox, make_store, undone
+from support import LOCKS, Sandbox, in_this_process, make_store, undone
 from zc.buildout import UserError
 
 pytestmark = pytest.mark.system  # every byte of every file: seconds
@@ -158,7 +158,7 @@ def test_memory_of_the_last_run(tmp_path):
     path.write_text(json.dumps({**content, "state": inputs.state([], []), "told": ["x"]}))
 
     for _ in cuts(path):
-        assert not up_to_date.answer([], tmp_path)
+        assert not up_to_date.answer([], tmp_path, list)
 
 
 def test_lock(tmp_path):
@@ -167,7 +167,7 @@ def test_lock(tmp_path):
 
     for _ in cuts(path):
         with undone():
-            locks.hold(tmp_path)
+            LOCKS.hold(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -187,10 +187,12 @@ def run(sandbox):
     """Do what ``bin/buildout`` does; return the line of an error."""
     with undone():
         os.chdir(sandbox.directory)
-        safe_buildout.prepare()
+        driver.prepare()
         sandbox.buildout()
         try:
-            made = safe_buildout.Buildout(str(sandbox.directory / "buildout.cfg"), [], False)
+            made = in_this_process(
+                driver.Buildout(str(sandbox.directory / "buildout.cfg"), [], False)
+            )
             made.install([])
         except UserError as error:
             return str(error)

@@ -167,7 +167,7 @@ def test_a_second_run_at_the_same_time_is_told_who_is_at_work(checkout, free_por
     site.bootstrap(f"site:port={free_port()}")
     script = (
         "import sys; sys.path.insert(0, 'recipes'); from pathlib import Path;"
-        "from pylonyard.system import locks; locks.hold(Path.cwd());"
+        "from pylonyard.system.locks import Locks; Locks().hold(Path.cwd());"
         "print('held', flush=True); sys.stdin.read()"
     )
     holder = subprocess.Popen(

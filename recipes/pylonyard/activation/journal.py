@@ -12,7 +12,8 @@ from typing import Any
 from pylonyard.activation.effects import Effects
 from pylonyard.activation.steps import ACCOUNTS, is_named
 from pylonyard.config.configuration import FOLDER
-from pylonyard.releases.active_note import NAME, NewerNote, Note, folder_of, follow
+from pylonyard.releases.active_note import NAME, Note, folder_of, follow
+from pylonyard.system import json_objects
 from pylonyard.system.errors import ActivationError
 from pylonyard.system.rootfs import (
     ABSENT,
@@ -95,7 +96,7 @@ def _read(tree: Tree, name: str) -> Journal | None:
     if entry == ABSENT:
         return None
     try:
-        values = json.loads(entry.content)
+        values = json_objects.parsed(entry.content)
         pending = values["pending"]
         return Journal(
             values["sandbox"],
@@ -121,7 +122,7 @@ def _read(tree: Tree, name: str) -> Journal | None:
 def _note(values: Any) -> Note | None:
     try:
         return None if values is None else Note.from_json(values)
-    except NewerNote:
+    except json_objects.NewerError:
         return None
 
 

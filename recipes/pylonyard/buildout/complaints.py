@@ -2,7 +2,7 @@
 
 import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from zc.buildout import buildout, configparser
 from zc.buildout.easy_install import MissingDistribution, pkg_resources
 
 from pylonyard.config import buildout_files
-from pylonyard.config.buildout_files import near, place
+from pylonyard.config.buildout_files import Files, near
 from pylonyard.packages import missing
 from pylonyard.packages.index import Places
 from pylonyard.system import atomic
@@ -23,36 +23,37 @@ def told(error: Exception, run: Any) -> str | None:
 
     :param run: zc.buildout, as far as it has come
     """
+    files = getattr(run, "files", None) or Files()
     if isinstance(error, buildout.MissingOption | buildout.MissingSection):
-        return _missing(error, run)
+        return _missing(error, getattr(run, "_raw", {}), files)
     if isinstance(error, configparser.ParsingError):
         return _parsing(error)
     if isinstance(error, MissingDistribution):
-        return _located(error, missing.told(error, run, Places.of(run)))
+        return _located(error, files, missing.told(error, run, Places.of(run)))
     if isinstance(error, PylonyardError | BuildoutError):
         text = " ".join(str(error).split())
-        return _of_option(text) or _of_file(text) or _located(error, text)
+        return _of_option(text, files) or _of_file(text) or _located(error, files, text)
     if isinstance(error, pkg_resources.UnknownExtra | pkg_resources.VersionConflict):
-        return _located(error, " ".join(str(error).split()))
+        return _located(error, files, " ".join(str(error).split()))
     if isinstance(error, OSError) and error.errno in atomic.UNWRITABLE:
         return None  # told as what it is
-    return _of_code(error)
+    return _of_code(error, files)
 
 
-def _missing(error: Exception, run: Any) -> str:
+def _missing(error: Exception, raw: Mapping[str, Mapping[str, str]], files: Files) -> str:
     """Tell of a section or an option that something refers to, or that a part lacks."""
-    raw = getattr(run, "_raw", {})
     where = _getting(error)
     if isinstance(error, buildout.MissingSection):
         section = str(error.args[0])
         problem = f"there is no section [{section}]{near(section, raw)}"
-        return f"{place(*(where or ('buildout', 'parts')))}: {problem}"
+        return f"{files.place(*(where or ('buildout', 'parts')))}: {problem}"
     if len(error.args) == 3:
         section, option = map(str, error.args[1:])
         problem = f"there is no option {option} in [{section}]{near(option, raw.get(section, {}))}"
-        return f"{place(*where) if where else ''}: {problem}".removeprefix(": ")
+        return f"{files.place(*where) if where else ''}: {problem}".removeprefix(": ")
     section, _, option = str(error.args[0]).rpartition(" ")[2].partition(":")
-    return f"{place(section)}: {option}: required, but missing{near(option, raw.get(section, {}))}"
+    other = near(option, raw.get(section, {}))
+    return f"{files.place(section)}: {option}: required, but missing{other}"
 
 
 def _parsing(error: Any) -> str:
@@ -63,12 +64,12 @@ def _parsing(error: Any) -> str:
     return f"{buildout_files.shown(file, line)}: expected [section] or option = value, got {got}"
 
 
-def _located(error: Exception, text: str) -> str:
+def _located(error: Exception, files: Files, text: str) -> str:
     """Return a complaint with the place that it is about, if it names none itself."""
     where = _getting(error)
     if not where or text.startswith("[") or f"[{where[0]}]" in text or ", line " in text:
         return text
-    return f"{place(*where)}: {text}"
+    return f"{files.place(*where)}: {text}"
 
 
 _VALUES = (
@@ -78,12 +79,12 @@ _VALUES = (
 )
 
 
-def _of_option(text: str) -> str:
+def _of_option(text: str, files: Files) -> str:
     """Tell of a value of ``[buildout]`` that is of another kind, with its place."""
     for complaint, expected in _VALUES:
         if found := complaint.fullmatch(text):
             name = found[1].replace("level", "log-level") if found[1] == "level" else found[1]
-            return f"{place('buildout', name)}: expected {expected}, got {found[2]!r}"
+            return f"{files.place('buildout', name)}: expected {expected}, got {found[2]!r}"
     return ""
 
 
@@ -93,7 +94,7 @@ def _of_file(text: str) -> str:
     return buildout_files.no_such(Path(found[1])) if found else ""
 
 
-def _of_code(error: Exception) -> str | None:
+def _of_code(error: Exception, files: Files) -> str | None:
     """Tell of what a configuration names and what is no code, or condition; None otherwise."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     by_name = {frame.f_code.co_name: frame.f_locals for frame in frames}
@@ -107,10 +108,10 @@ def _of_code(error: Exception) -> str | None:
         if section and error.args == (section,):
             sections = frames[-1].f_locals["data"]
             problem = f"there is no section [{section}]{near(section, sections)}"
-            return f"{place('buildout', 'versions')}: {problem}"
+            return f"{files.place('buildout', 'versions')}: {problem}"
     if isinstance(error, ImportError | AttributeError) and "_install_and_load" in by_name:
         part = _getting(error)
-        return f"{place(part[0], 'recipe')}: cannot load it: {error}" if part else None
+        return f"{files.place(part[0], 'recipe')}: cannot load it: {error}" if part else None
     return None
 
 

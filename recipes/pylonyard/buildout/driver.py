@@ -1,26 +1,36 @@
-"""``bin/buildout``: zc.buildout with this project's defaults and one lock."""
+"""``bin/buildout``: zc.buildout with this project's defaults, one lock, and a safe record."""
 
+import functools
 import logging
+import os
 import re
 import sys
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pylonyard
-from pylonyard.buildout import lazy_pip
+from pylonyard.buildout import patches
 
-with lazy_pip.imported_late():
-    import zc.buildout.buildout
-    import zc.buildout.easy_install
+# isort: split
+# patches.py is the first to import zc.buildout.
+from zc.buildout import UserError, buildout, easy_install
 
-from zc.buildout.buildout import SectionKey
-
-from pylonyard.buildout import last_run, offline_patch, safe_buildout
-from pylonyard.packages import downloads, integrity, missing, wheels
-from pylonyard.system.errors import LOOK_FIRST
+from pylonyard.buildout import complaints, last_run, up_to_date
+from pylonyard.config import buildout_files
+from pylonyard.config.layout import Layout
+from pylonyard.config.run_state import Digests, RunState
+from pylonyard.environments import cache_usage, site_account
+from pylonyard.packages import downloads, integrity, wheels
+from pylonyard.system import accounts, atomic, errors
+from pylonyard.system.errors import LOOK_FIRST, reason
+from pylonyard.system.inputs import Watch
 from pylonyard.system.safe_files import finish
+
+log = logging.getLogger("pylonyard")
 
 DEFAULTS = {
     # A user's ~/.buildout/default.cfg and any buildout.cfg override these.
@@ -30,60 +40,133 @@ DEFAULTS = {
 }
 
 
-def unpack_wheel(wheel: str, destination: str) -> None:
+@contextmanager
+def in_one_line(run: Any = None) -> Iterator[None]:
+    """Tell what a user can mend in one line, not as an internal error."""
+    try:
+        yield
+    except Exception as error:
+        line = complaints.told(error, run) or errors.limit_reached(error) or None
+        if isinstance(error, OSError) and error.errno in atomic.UNWRITABLE:
+            way = accounts.way_back(error) or "mend that, and run again"
+            line = f"cannot write {reason(error, os.getcwd())}; {way}"
+        if line is None or (isinstance(error, UserError) and str(error) == line):
+            raise
+        raise UserError(line) from error
+
+
+class Buildout(patches.Buildout):
+    """One run of ``bin/buildout``."""
+
+    watch: Watch | None = None
+    """Notes what the run goes by, if ``bin/buildout`` began it."""
+
+    def __init__(self, *words: Any, **named: Any) -> None:
+        self.state = RunState.of(self)
+        self.state.watch = self.watch
+        self.files = buildout_files.Files()
+        self._last: list[str] = []
+        self.configuration = os.path.basename(words[0] if words else "buildout.cfg")
+        patches.read_through(self.files)
+        unpack = functools.partial(unpack_wheel, locked=self.state.locked)
+        easy_install.UNPACKERS[".whl"] = unpack
+        with in_one_line(self):
+            super().__init__(*words, **named)
+            self.files.check(self, words[1] if len(words) > 1 else ())
+
+    def say_last(self, line: str) -> None:
+        """Have a line be told when all else has been."""
+        self._last.append(line)
+
+    def install(self, args: Any) -> None:
+        """Do what ``bin/buildout`` does, one run at a time."""
+        layout = Layout.of(self)
+        with in_one_line(self):
+            site_account.expect_writable(layout)
+            self.state.locks.hold(layout.directory)
+            self.state.locks.use(layout.cache)
+            self.record.note_release()
+            super().install(args)
+        for line in self._last:
+            log.info("%s", line)
+        last_run.forget(layout.directory)
+        try:
+            self.record.keep_copy()
+            sweep(layout)
+            self._record_use(layout)
+            if not args:
+                stores = cache_usage.Stores(layout.cache, layout.eggs)
+                needs = functools.partial(cache_usage.needs, layout.directory, stores, ["parts"])
+                up_to_date.keep(self, self.state.watch, layout, needs)
+        except OSError as error:
+            # The release is current; a run that fails now would say otherwise.
+            where = error.filename or layout.directory
+            log.warning("cannot write %s: %s.", where, error.strerror)
+
+    def _record_use(self, layout: Layout) -> None:
+        pins = self.get(self["buildout"]["versions"]) or {}
+        stores = cache_usage.Stores(layout.cache, layout.eggs)
+        if not cache_usage.keep(layout.directory, stores, pins):
+            log.warning(
+                "%s cannot be written, so nobody knows there that this sandbox uses it.",
+                layout.cache / cache_usage.USERS,
+            )
+
+
+def sweep(layout: Layout) -> None:
+    """Remove what killed runs left half-made in the stores, and among the releases."""
+    cached = (layout.eggs, layout.sandboxes, layout.projects, layout.dist)
+    for store in (*cached, layout.cache / "mod_wsgi", layout.releases):
+        atomic.sweep(store)
+
+
+def unpack_wheel(
+    wheel: str, destination: str, locked: Mapping[Path, Digests] | None = None
+) -> None:
     """Unpack a wheel for zc.buildout, which would start pip for each.
 
+    :param locked: the locks with which it has to agree
     :raises zc.buildout.UserError: if it is damaged, or not what a lock names
     """
     try:
-        _check_lock(Path(wheel))
+        _check_locks(Path(wheel), locked or {})
         wheels.unpack(Path(wheel), Path(destination))
     except wheels.WheelError as error:
         is_aside = isinstance(error, integrity.RefusedError) and error.aside
         what = "run this again" if is_aside else f"{LOOK_FIRST}, and run this again"
-        raise zc.buildout.UserError(f"{error}; {what}") from error
+        raise UserError(f"{error}; {what}") from error
 
 
-def _check_lock(wheel: Path) -> None:
+def _check_locks(wheel: Path, locked: Mapping[Path, Digests]) -> None:
     """Refuse a wheel of a distribution that is locked, unless it is the locked file."""
-    pylock = sys.modules.get("pylonyard.packages.lock.pylock")
-    for lock in pylock.known.values() if pylock else ():
-        digests = lock.digests(wheel.name)
+    for digests_of in locked.values():
+        digests = digests_of(wheel.name)
         if digests is not None:
             integrity.check_file(wheel, digests, wheel.parent.parent)
 
 
-def prepare() -> None:
-    """Give zc.buildout our defaults and our way to unpack wheels."""
-    options = zc.buildout.buildout._buildout_default_options
-    for name, value in DEFAULTS.items():
-        options[name] = SectionKey(value, "DEFAULT_VALUE")
-    # "Reading ..." and "Downloading ..." of every page would bury what matters.
-    zc.buildout.easy_install.AllowHostsPackageIndex.info = zc.buildout.easy_install.logger.debug
+def prepare(watch: Watch | None = None) -> None:
+    """Give zc.buildout our defaults, our mends, and our way to unpack wheels."""
     urllib.request.install_opener(downloads.opener())
-    offline_patch.apply()
-    missing.apply()
-    zc.buildout.easy_install.UNPACKERS[".whl"] = unpack_wheel
-    safe_buildout.prepare()
+    patches.apply(DEFAULTS)
+    easy_install.UNPACKERS[".whl"] = unpack_wheel
+    buildout.Buildout = type("Buildout", (Buildout,), {"watch": watch})
 
 
 def _is_verbose(words: Sequence[str]) -> bool:
     return any(re.fullmatch("-[A-Za-z]*v[A-Za-z]*", word) for word in words)
 
 
-def _noting(tell: Callable[[], None]) -> Callable[[], None]:
-    """Return what zc.buildout is to call for an error: it is noted for the doctor, too."""
-
-    def doing() -> None:
-        error = sys.exc_info()[1]
-        last_run.note(Path(sys.argv[0]).resolve().parent.parent, str(error))
-        tell()
-
-    return doing
+def _note_failure(error: BaseException | None) -> None:
+    """Note why the run fails, for the doctor."""
+    last_run.note(Path(sys.argv[0]).resolve().parent.parent, str(error))
 
 
-def main() -> None:
-    """Run zc.buildout on the command line's arguments."""
+def main(watch: Watch | None = None) -> None:
+    """Run zc.buildout on the command line's arguments.
+
+    :param watch: notes what the run goes by
+    """
     # Where there is no room for what is told, a trace of the logging would not help.
     logging.raiseExceptions = False
     words = sys.argv[1:]
@@ -92,9 +175,6 @@ def main() -> None:
         sys.exit(finish("buildout", 0))
     if "--help-all" in words:
         sys.argv[1:] = ["--help"]
-    prepare()
-    zc.buildout.buildout._doing = _noting(
-        # What it was about is told by the error itself.
-        zc.buildout.buildout._doing if _is_verbose(sys.argv[1:]) else lambda: None
-    )
-    zc.buildout.buildout.main(sys.argv[1:])
+    prepare(watch)
+    patches.tell_errors(_note_failure, verbose=_is_verbose(sys.argv[1:]))
+    buildout.main(sys.argv[1:])

@@ -8,11 +8,12 @@ the record says, nothing outside the sandbox's own folders is ever deleted.
 
 import io
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TextIO
 
+from pylonyard.system import atomic
 from pylonyard.system.errors import PylonyardError
 
 FILES = "__buildout_installed__"
@@ -89,7 +90,7 @@ def names(sections: Sections) -> Iterable[str]:
             yield from filter(None, section.get(option, "").split("\n"))
 
 
-def repair(record: Path, copy: Path, bounds: Bounds, tell: Callable[[str], None]) -> None:
+def repair(record: Path, copy: Path, bounds: Bounds, tell: Callable[[str], object]) -> None:
     """Have ``record`` be whole or absent, before buildout reads it.
 
     :param copy: the good copy, if there is one
@@ -110,7 +111,7 @@ def repair(record: Path, copy: Path, bounds: Bounds, tell: Callable[[str], None]
         record.unlink()
         tell(f"{record} is damaged ({problem}); all parts are installed anew.")
         return
-    replace(record, text)
+    write(record, text)
     tell(f"{record} was damaged ({problem}); its copy of the last whole run is used.")
 
 
@@ -134,23 +135,83 @@ def updated(text: str, options: Mapping[str, str]) -> str:
     return f"{head}\n[buildout]\n" + "".join(f"{n} = {v}\n" for n, v in sorted(added.items()))
 
 
-def replace(path: Path, text: str) -> None:
-    """Write ``path`` whole or not at all; keep what is there if it is the same.
+class Record:
+    """The record of one sandbox, and its copy of the last whole run."""
+
+    def __init__(self, base: Mapping[str, str], warn: Callable[[str], object]) -> None:
+        """:param base: the options of ``[buildout]``"""
+        self.directory = Path(base["directory"])
+        self.is_kept = bool(base["installed"])
+        self.path = self.directory / base["installed"]
+        self.copy = self.directory / ".pylonyard" / self.path.name.lstrip(".")
+        kinds = ("parts", "bin", "develop-eggs")
+        folders = tuple(Path(base[f"{kind}-directory"]) for kind in kinds)
+        self.bounds = Bounds(self.directory, folders)
+        self._warn = warn
+        self._release = ""
+
+    def note_release(self) -> None:
+        """Note which release is current: whether the run makes another decides about its record."""
+        self._release = _current(self.directory)
+
+    def repair(self) -> None:
+        """Have it be whole or absent, before buildout reads it."""
+        if self.is_kept:
+            repair(self.path, self.copy, self.bounds, self._warn)
+
+    def save(self, sections: Sections, spell: Callable[[str, Any, TextIO], object]) -> None:
+        """Write all of it.
+
+        :param spell: writes one section, as buildout does
+        """
+        if not self.is_kept:
+            return
+        text = io.StringIO()
+        for number, (name, options) in enumerate(sections.items()):
+            text.write("\n" if number else "")
+            spell(name, options, text)
+        self.write(text.getvalue())
+
+    def update(self, options: Mapping[str, str]) -> None:
+        """Change options of its first section."""
+        try:
+            text = self.path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return  # It could not be written before.
+        self.write(updated(text, options))
+
+    def keep_copy(self) -> None:
+        if self.is_kept and self.path.is_file():
+            write(self.copy, self.path.read_text(encoding="utf-8"))
+
+    def write(self, text: str) -> None:
+        """Write it whole; one that cannot be true any more is removed instead.
+
+        That is no reason to fail if the run has made a new release current already.
+        """
+        try:
+            write(self.path, text)
+        except OSError as error:
+            if error.errno not in atomic.UNWRITABLE:
+                raise
+            self.path.unlink(missing_ok=True)
+            if _current(self.directory) == self._release:
+                raise
+            where, why = error.filename or self.path, error.strerror
+            self._warn(f"cannot write {where}: {why}; the next run installs all anew.")
+
+
+def _current(directory: Path) -> str:
+    """Return the target of a sandbox's link to its live release; '' if there is none."""
+    try:
+        return os.readlink(directory / "current")
+    except OSError:
+        return ""
+
+
+def write(path: Path, text: str) -> None:
+    """Write a record, or its copy, whole or not at all.
 
     It is not forced onto the disk, since what a crash of the machine damages is repaired.
     """
-    content = text.encode()
-    try:
-        if path.read_bytes() == content:
-            return
-    except OSError:
-        pass
-    path.parent.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        draft = Path(folder, path.name)
-        try:
-            draft.write_bytes(content)
-        except OSError as error:
-            error.filename = str(path)  # A full disk has none, and a draft's tells nothing.
-            raise
-        draft.replace(path)
+    atomic.write(path, text.encode(), durable=False)

@@ -39,13 +39,12 @@ def forget(directory: Path) -> None:
 
 def failure(directory: Path) -> Failure | None:
     """Return how the last run failed; None if it did not, or nobody knows."""
-    from pylonyard.system.errors import ServerError
+    from pylonyard.system import json_objects
+    from pylonyard.system.errors import PylonyardError
     from pylonyard.system.safe_files import read_plainly
 
     try:
-        values = json.loads(read_plainly(directory / PLACE))
-        if int(values["version"]) > VERSION:
-            return None
+        values = json_objects.parsed(read_plainly(directory / PLACE), VERSION)
         return Failure(str(values["text"]), str(values["when"]))
-    except (OSError, ServerError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, PylonyardError, KeyError):
         return None

@@ -5,8 +5,9 @@ Standard library only, up to the moment at which the tools have been verified.
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pylonyard.buildout import up_to_date
 from pylonyard.buildout.up_to_date import checkout
@@ -44,14 +45,33 @@ def run() -> None:
         sys.argv[1:] = configuration.completed(sys.argv[1:], checkout())
     except configuration.MemoryDamaged as error:
         sys.exit(f"buildout: {error}")
-    if up_to_date.answer(sys.argv[1:], checkout()):
+    if up_to_date.answer(sys.argv[1:], checkout(), _next_steps):
+        forget_failure(checkout())
         return
-    inputs.begin()
+    watch = inputs.begin()
     check(sys.argv[1:])
     tools.bring()
     from pylonyard.buildout import driver
 
-    driver.main()
+    driver.main(watch)
+
+
+def _next_steps(kept: Mapping[str, Any]) -> Iterable[str]:
+    """Return what to do next, as things are now."""
+    if not kept:
+        return ()
+    from pylonyard.releases import next_steps
+
+    served = [next_steps.Served(**each) for each in kept["sites"]]
+    return next_steps.found(Path(kept["directory"]), int(kept["release"]), served)
+
+
+def forget_failure(directory: Path) -> None:
+    """Have no failure be known: there is nothing wrong any more."""
+    if os.path.lexists(directory / ".pylonyard/failed.json"):
+        from pylonyard.buildout import last_run
+
+        last_run.forget(directory)
 
 
 def check(words: Sequence[str]) -> None:

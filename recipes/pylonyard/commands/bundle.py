@@ -10,9 +10,7 @@ import io
 import os
 import stat
 import tarfile
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -31,6 +29,7 @@ from pylonyard.packages.lock.files import Target
 from pylonyard.packages.lock.pylock import Lock
 from pylonyard.packages.missing import Missing, Shelf, options
 from pylonyard.releases.store import Releases
+from pylonyard.system import atomic
 from pylonyard.system.errors import UserError
 from pylonyard.system.subprocesses import clean_environment, run
 
@@ -69,7 +68,7 @@ def command(directory: Path, file: Path, tell: Callable[[str], object]) -> None:
     if (made_from := _configuration(directory)) in tracked and made_from != configuration.USUAL:
         memory = configuration.text(made_from).encode()
         members.append(Member(f"{top}/{configuration.MEMORY}", memory))
-    with _whole(file) as stream:
+    with atomic.writing(file, durable=False) as stream:
         write(stream, members)
     named = " and ".join(path.relative_to(directory).as_posix() for path in locks)
     tell(
@@ -130,27 +129,6 @@ def _of_cache(cached: Mapping[Path, set[str]], folder: str) -> Iterator[Member]:
             f"expected files as the lock has them, got others: {', '.join(differing)}; move "
             "them elsewhere, and run this again"
         )
-
-
-@contextmanager
-def _whole(file: Path) -> Iterator[IO[bytes]]:
-    """Give a stream whose content becomes ``file`` at the end, if nothing fails.
-
-    :raises OSError: naming ``file``, if it cannot be written
-    """
-    draft = None
-    try:
-        descriptor, draft = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-        with open(descriptor, "wb") as stream:
-            yield stream
-            os.fchmod(stream.fileno(), 0o644)
-        os.replace(draft, file)
-    except BaseException as error:
-        if draft:
-            os.unlink(draft)
-        if isinstance(error, OSError):
-            error.filename = str(file)
-        raise
 
 
 # The files of a checkout that a bundle holds: what git tracks, or all but what runs make.

@@ -10,7 +10,7 @@ from typing import Any
 
 from pylonyard.environments import cache_usage
 from pylonyard.environments.cache_usage import KINDS, Entry, Needs, Stores, User, named, unused
-from pylonyard.system import atomic
+from pylonyard.system import atomic, locks
 from pylonyard.system.atomic import files_below
 from pylonyard.system.errors import UserError
 
@@ -86,7 +86,7 @@ def clean(directory: Path, tell: Tell, *, dry_run: bool) -> None:
         cannot be written
     """
     stores = cache_usage.stores_of(directory)
-    with atomic.alone(stores.cache) as is_alone:
+    with locks.alone(stores.cache) as is_alone:
         if not is_alone and not dry_run:
             raise UserError(
                 f"{stores.cache}: expected that no run uses it and that it can be written, got "

@@ -38,7 +38,7 @@ def rollback(
         as it was before
     """
     releases = activation.releases
-    locks.hold(activation.sandbox)
+    locks.Locks().hold(activation.sandbox)
     before = releases.current_number()
     standing = Standing.of(activation)
     number = earlier(activation, standing) if wanted is None else wanted

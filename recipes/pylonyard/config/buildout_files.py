@@ -12,77 +12,26 @@ import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from zc.buildout import buildout, configparser
+from zc.buildout import buildout
 
 from pylonyard.system.errors import UserError
 
 log = logging.getLogger("pylonyard")
 
-_open, _parse = buildout._open, configparser.parse
+_open = buildout._open
 
 HEADER = re.compile(r"\[\s*([^\s\[\]:{}]+)\s*(:[^\]]*)?\]")
 OPTION = re.compile(r"([^\s{}\[\]=:#;][^{}\[\]=:]*?)\s*=(?!>)")
 NEAR = 0.75
 """How alike two names are, from 0 to 1, if one may be meant by the other."""
 
-_overruled: list[str] = []
-"""What to warn of once lines can be told."""
-
-_read: dict[Path, list[str]] = {}
-"""The lines of the files that were read, those first that overrule others."""
-
 
 def near(name: str, known: Iterable[str], cutoff: float = NEAR) -> str:
     """Return "; did you mean ...?", or nothing."""
     found = difflib.get_close_matches(name, sorted(known), n=1, cutoff=cutoff)
     return f"; did you mean {found[0]}?" if found else ""
-
-
-def opened(base: str, name: str, seen: list[str], *words: Any) -> Any:
-    """Read a configuration file as zc.buildout does, and all that it extends.
-
-    :raises UserError: in one line, if it cannot be read
-    """
-    if buildout._isurl(name) or buildout._isurl(base):
-        return _open(base, name, seen, *words)
-    path = Path(base, name)
-    if os.path.realpath(path) in map(os.path.realpath, seen):
-        raise UserError(f"{_extends(seen, name)}: it extends that file in turn")
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        byte = error.object[error.start]
-        problem = f"expected UTF-8, got the byte 0x{byte:02x}; save the file as UTF-8"
-        raise UserError(f"{shown(path)}, line {line}: {problem}") from error
-    except OSError as error:
-        if not seen:
-            what = f"cannot read the configuration {path}: {error.strerror}"
-            raise UserError(what) from error
-        others = near(name, _beside(Path(base))) if isinstance(error, FileNotFoundError) else ""
-        raise UserError(f"{_extends(seen, name)}: {error.strerror}{others}") from error
-    _read[path] = text.splitlines()
-    _check_lines(path, _read[path])
-    return _open(base, name, seen, *words)
-
-
-def parsed(stream: TextIO, *words: Any) -> Any:
-    """Parse a configuration file as zc.buildout does, which leaves it open if that fails."""
-    try:
-        return _parse(stream, *words)
-    except BaseException:
-        stream.close()
-        raise
-
-
-def _extends(seen: Sequence[str], name: str) -> str:
-    """Return where a file says that it extends ``name``, and that this cannot be."""
-    path = Path(seen[-1])
-    lines = enumerate(_read.get(path, ()), 1)
-    number = next((n for n, line in lines if name in re.split(r"[\s=]+", line)), 0)
-    return f"{shown(path, number)}: extends: cannot extend {name}"
 
 
 def no_such(path: Path) -> str:
@@ -99,30 +48,6 @@ def shown(path: Path, line: int = 0) -> str:
     """Return a file as it is called from here, with a line of it if that is known."""
     name = os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
     return f"{name}, line {line}" if line else name
-
-
-def _check_lines(path: Path, lines: Sequence[str]) -> None:
-    """Refuse a section without its bracket, and an option that is set twice in one section.
-
-    :raises UserError: naming the line
-    """
-    for number, line in enumerate(lines, 1):
-        if line.startswith("[") and not HEADER.match(line) and "]" not in line:
-            problem = f"expected [section], got {line.strip()!r}, which has no closing bracket"
-            raise UserError(f"{shown(path, number)}: {problem}")
-    begun = [number for number, line in enumerate(lines, 1) if HEADER.match(line)]
-    first: dict[tuple[str, str], tuple[int, str]] = {}
-    for header, name, number, value in options(lines):
-        if name.endswith(("+", "-")):
-            continue
-        before, other = first.setdefault((header, name), (number, value))
-        if other == value:
-            continue
-        twice = f"{shown(path, number)}: [{header}] {name}: set in line {before} already"
-        if bisect.bisect(begun, number) == bisect.bisect(begun, before):
-            raise UserError(f"{twice}; keep one of them")
-        # Somebody may overrule on purpose, by a section that begins anew.
-        _overruled.append(f"{twice}, and the last one counts; better keep one of them")
 
 
 def options(lines: Iterable[str]) -> Iterator[tuple[str, str, int, str]]:
@@ -143,20 +68,6 @@ def options(lines: Iterable[str]) -> Iterator[tuple[str, str, int, str]]:
             found = (header, option[1].rstrip(), number, line[option.end() :].strip())
     if found:
         yield found
-
-
-def place(section: str, option: str = "") -> str:
-    """Return where an option, or a section, stands: file, line, section and option."""
-    named = f"[{section}] {option}".rstrip()
-    for path, lines in _read.items():
-        for header, name, number, _ in options(lines):
-            if header.partition(":")[0] == section and name.rstrip("+- ") == option:
-                return f"{shown(path, number)}: {named}"
-        for number, line in enumerate(lines, 1):
-            header_line = HEADER.match(line)
-            if header_line and header_line[1] == section and not option:
-                return f"{shown(path, number)}: {named}"
-    return named
 
 
 def replayed(section: str, key: str, below: Mapping[str, str], value: str, written: Any) -> str:
@@ -205,31 +116,6 @@ def _sign(section: str, option: str, source: str) -> str:
     return ""
 
 
-def check(run: Any, given: Iterable[tuple[str, str, str]]) -> None:
-    """Refuse sections and options of ``[buildout]`` that look like slips.
-
-    :param given: section, option and value of each of the command line's
-    :raises UserError: naming where it stands, and what is meant
-    """
-    for line in _overruled:
-        log.warning("%s.", line)
-    raw: Mapping[str, Mapping[str, str]] = run._raw
-    written = {s for s in raw if any(_is_written(k) for k in run._annotated[s].values())}
-    extended = bool(raw["buildout"].get("extensions", "").split())
-    for section, option, value in given:
-        if section not in written and section not in ("buildout", "versions") and not extended:
-            other = near(section, _sections(raw, written)).replace("?", f":{option}?")
-            raise UserError(f"{section}:{option}={value}: there is no section [{section}]{other}")
-    for section in sorted(written - _sections(raw, written)):
-        other = near(section, _sections(raw, written))
-        if other and not _is_mentioned(section, raw):
-            raise UserError(f"{place(section)}: unknown{other}")
-    for option in sorted(set(raw["buildout"]) - KNOWN):
-        other = near(option, KNOWN, 0.85)
-        if other and not _is_mentioned(f"buildout:{option}", raw):
-            raise UserError(f"{place('buildout', option)}: unknown{other}")
-
-
 KNOWN: Set[str] = {
     *buildout._buildout_default_options,
     *("develop", "directory", "extends", "extends-cache", "extensions", "find-links", "index"),
@@ -253,9 +139,107 @@ def _is_mentioned(name: str, raw: Mapping[str, Mapping[str, str]]) -> bool:
     return any(word.search(text) for section in raw.values() for text in section.values())
 
 
-def prepare() -> None:
-    """Have zc.buildout read its files through this."""
-    _read.clear()
-    _overruled.clear()
-    buildout._open = opened
-    configparser.parse = parsed
+class Files:
+    """The configuration files of one run, as far as they have been read."""
+
+    def __init__(self) -> None:
+        self._lines: dict[Path, list[str]] = {}
+        """The lines of each file, those first that overrule others."""
+        self._overruled: list[str] = []
+        """What to warn of once lines can be told."""
+
+    def opened(self, base: str, name: str, seen: list[str], *words: Any) -> Any:
+        """Read a configuration file as zc.buildout does, and all that it extends.
+
+        :raises UserError: in one line, if it cannot be read
+        """
+        if buildout._isurl(name) or buildout._isurl(base):
+            return _open(base, name, seen, *words)
+        path = Path(base, name)
+        if os.path.realpath(path) in map(os.path.realpath, seen):
+            raise UserError(f"{self._extends(seen, name)}: it extends that file in turn")
+        try:
+            text = path.read_bytes().decode("utf-8")
+        except UnicodeDecodeError as error:
+            line = error.object[: error.start].count(b"\n") + 1
+            byte = error.object[error.start]
+            problem = f"expected UTF-8, got the byte 0x{byte:02x}; save the file as UTF-8"
+            raise UserError(f"{shown(path)}, line {line}: {problem}") from error
+        except OSError as error:
+            if not seen:
+                what = f"cannot read the configuration {path}: {error.strerror}"
+                raise UserError(what) from error
+            others = near(name, _beside(Path(base))) if isinstance(error, FileNotFoundError) else ""
+            raise UserError(f"{self._extends(seen, name)}: {error.strerror}{others}") from error
+        self._lines[path] = text.splitlines()
+        self._check_lines(path, self._lines[path])
+        return _open(base, name, seen, *words)
+
+    def _extends(self, seen: Sequence[str], name: str) -> str:
+        """Return where a file says that it extends ``name``, and that this cannot be."""
+        path = Path(seen[-1])
+        lines = enumerate(self._lines.get(path, ()), 1)
+        number = next((n for n, line in lines if name in re.split(r"[\s=]+", line)), 0)
+        return f"{shown(path, number)}: extends: cannot extend {name}"
+
+    def _check_lines(self, path: Path, lines: Sequence[str]) -> None:
+        """Refuse a section without its bracket, and an option that is set twice in one section.
+
+        :raises UserError: naming the line
+        """
+        for number, line in enumerate(lines, 1):
+            if line.startswith("[") and not HEADER.match(line) and "]" not in line:
+                problem = f"expected [section], got {line.strip()!r}, which has no closing bracket"
+                raise UserError(f"{shown(path, number)}: {problem}")
+        begun = [number for number, line in enumerate(lines, 1) if HEADER.match(line)]
+        first: dict[tuple[str, str], tuple[int, str]] = {}
+        for header, name, number, value in options(lines):
+            if name.endswith(("+", "-")):
+                continue
+            before, other = first.setdefault((header, name), (number, value))
+            if other == value:
+                continue
+            twice = f"{shown(path, number)}: [{header}] {name}: set in line {before} already"
+            if bisect.bisect(begun, number) == bisect.bisect(begun, before):
+                raise UserError(f"{twice}; keep one of them")
+            # Somebody may overrule on purpose, by a section that begins anew.
+            self._overruled.append(f"{twice}, and the last one counts; better keep one of them")
+
+    def place(self, section: str, option: str = "") -> str:
+        """Return where an option, or a section, stands: file, line, section and option."""
+        named = f"[{section}] {option}".rstrip()
+        for path, lines in self._lines.items():
+            for header, name, number, _ in options(lines):
+                if header.partition(":")[0] == section and name.rstrip("+- ") == option:
+                    return f"{shown(path, number)}: {named}"
+            for number, line in enumerate(lines, 1):
+                header_line = HEADER.match(line)
+                if header_line and header_line[1] == section and not option:
+                    return f"{shown(path, number)}: {named}"
+        return named
+
+    def check(self, run: Any, given: Iterable[tuple[str, str, str]]) -> None:
+        """Refuse sections and options of ``[buildout]`` that look like slips.
+
+        :param given: section, option and value of each of the command line's
+        :raises UserError: naming where it stands, and what is meant
+        """
+        for line in self._overruled:
+            log.warning("%s.", line)
+        raw: Mapping[str, Mapping[str, str]] = run._raw
+        written = {s for s in raw if any(_is_written(k) for k in run._annotated[s].values())}
+        extended = bool(raw["buildout"].get("extensions", "").split())
+        for section, option, value in given:
+            if section not in written and section not in ("buildout", "versions") and not extended:
+                other = near(section, _sections(raw, written)).replace("?", f":{option}?")
+                raise UserError(
+                    f"{section}:{option}={value}: there is no section [{section}]{other}"
+                )
+        for section in sorted(written - _sections(raw, written)):
+            other = near(section, _sections(raw, written))
+            if other and not _is_mentioned(section, raw):
+                raise UserError(f"{self.place(section)}: unknown{other}")
+        for option in sorted(set(raw["buildout"]) - KNOWN):
+            other = near(option, KNOWN, 0.85)
+            if other and not _is_mentioned(f"buildout:{option}", raw):
+                raise UserError(f"{self.place('buildout', option)}: unknown{other}")

@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from pylonyard.system import json_objects
 from pylonyard.system.errors import PylonyardError
 
 MEMORY = Path(".pylonyard", "sandbox.json")
@@ -47,15 +48,16 @@ def remembered(directory: Path) -> str:
     """
     place = directory / MEMORY
     try:
-        values = json.loads(place.read_text(encoding="utf-8"))
-        version, told = int(values["version"]), str(values["configuration"])
+        told = str(json_objects.parsed(place.read_bytes(), VERSION)["configuration"])
     except FileNotFoundError:
         return USUAL
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except json_objects.NewerError as error:
+        raise MemoryDamaged(_unreadable(place, str(error))) from error
+    except (OSError, KeyError, json_objects.DamagedError) as error:
         why = getattr(error, "strerror", None) or "damaged text"
         raise MemoryDamaged(_unreadable(place, why)) from error
-    if version > VERSION or not told:
-        raise MemoryDamaged(_unreadable(place, f"version {version}, of a newer Pylonyard"))
+    if not told:
+        raise MemoryDamaged(_unreadable(place, "none"))
     return told
 
 
@@ -76,10 +78,10 @@ def remember(directory: Path, name: str) -> None:
     if told == USUAL:
         place.unlink(missing_ok=True)
         return
-    place.parent.mkdir(exist_ok=True)
-    draft = place.with_name(f".{place.name}.{os.getpid()}")
-    draft.write_text(text(told), encoding="utf-8")
-    draft.replace(place)
+    # Imported here: a run with nothing to do writes nothing.
+    from pylonyard.system import atomic
+
+    atomic.write(place, text(told).encode())
 
 
 def text(told: str) -> str:

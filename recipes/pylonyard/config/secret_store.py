@@ -20,7 +20,8 @@ from pathlib import Path
 
 from pylonyard.config import converters, quoting
 from pylonyard.config.ini import Setting
-from pylonyard.system import inputs, safe_files
+from pylonyard.config.run_state import RunState
+from pylonyard.system import safe_files
 from pylonyard.system.errors import PylonyardError
 
 _REFERENCE = re.compile(r"<secret:([A-Za-z0-9_.-]+)(:url)?>")
@@ -58,12 +59,15 @@ class SecretStore:
         folder: Path,
         origins: Mapping[str, Origin],
         environ: Mapping[str, str] = os.environ,
+        run: RunState | None = None,
     ) -> None:
+        """:param run: is told what the secrets go by"""
         if bad := [name for name in origins if not _NAME.fullmatch(name)]:
             raise SecretError(f"expected names of letters, digits, _, . and -, got {bad[0]!r}")
         self._folder = folder
         self._origins = origins
         self._environ = environ
+        self._run = run or RunState()
 
     def fill(self, text: str, spell: Callable[[str, str], str] = quoting.ini) -> str:
         """Return ``text`` with each reference replaced by its secret.
@@ -103,8 +107,7 @@ class SecretStore:
 
     def _kept(self, name: str, given: str | None) -> str:
         place = self._folder / name
-        if watch := inputs.watching():
-            watch.named([place])
+        self._run.named(place)
         kept = safe_files.read(place)
         if given is None and kept is not None:
             return self._whole(name, kept.decode("utf-8").rstrip("\n"))
@@ -126,7 +129,7 @@ class SecretStore:
 
     def _given(self, name: str, source: Origin) -> str | None:
         if source.kind == "env":
-            inputs.asked(source.place)
+            self._run.asked(source.place)
             return self._environ.get(source.place) or None
         if source.kind == "file":
             try:

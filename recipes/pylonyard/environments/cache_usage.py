@@ -5,12 +5,14 @@ import hashlib
 import json
 import os
 import re
-import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pylonyard.system import json_objects
 from pylonyard.system.atomic import files_below, write
+from pylonyard.system.errors import PylonyardError
+from pylonyard.system.safe_files import open_plainly
 
 # What of a cache is in use: which entries the texts of sandboxes name.
 #
@@ -199,8 +201,8 @@ def _state(directory: Path, pins: Mapping[str, str]) -> str:
 def _is_of(place: Path, state: str) -> bool:
     """Tell whether a record was made of ``state``."""
     try:
-        return bool(json.loads(_read(place))["state"] == state)
-    except (OSError, ValueError, KeyError, TypeError):
+        return bool(json_objects.parsed(_read(place))["state"] == state)
+    except (OSError, PylonyardError, ValueError, KeyError):
         return False
 
 
@@ -212,7 +214,7 @@ def _place(cache: Path, directory: Path) -> Path:
 def stores_of(directory: Path) -> Stores:
     """Return the stores of a sandbox, as its last run had them."""
     try:
-        where = json.loads((directory / ".pylonyard" / CACHE).read_text(encoding="utf-8"))
+        where = json_objects.parsed((directory / ".pylonyard" / CACHE).read_bytes())
         return Stores(Path(where["cache"]), Path(where["eggs"]))
     except (OSError, ValueError, KeyError, TypeError):
         return Stores(directory / "cache", directory / "cache" / "eggs")
@@ -226,26 +228,24 @@ def users(cache: Path) -> tuple[list[User], list[Path]]:
         if path.name.startswith("."):
             continue  # A draft of a run at work, or killed.
         try:
-            content = json.loads(_read(path))
+            content = json_objects.parsed(_read(path))
             known.append(User(_directory(content), Needs.from_json(content)))
-        except (OSError, ValueError):
+        except (OSError, PylonyardError, ValueError):
             unknown.append(path)
     return known, unknown
 
 
-def _directory(content: object) -> Path:
-    directory = content.get("directory") if isinstance(content, dict) else None
+def _directory(content: Mapping[str, object]) -> Path:
+    directory = content.get("directory")
     if not isinstance(directory, str) or not directory.startswith("/"):
         raise ValueError(f"directory: expected a path, got {directory!r}")
     return Path(directory)
 
 
-def _read(path: Path) -> str:
-    """Return the text of a regular file, which others may have put there."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, encoding="utf-8") as stream:
-        status = os.fstat(stream.fileno())
-        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
+def _read(path: Path) -> bytes:
+    """Return what a regular file holds, which others may have put there."""
+    with open(open_plainly(path, os.O_RDONLY, 0), "rb") as stream:
+        if os.fstat(stream.fileno()).st_size > LARGEST:
             raise ValueError("expected a small file")
         return stream.read()
 

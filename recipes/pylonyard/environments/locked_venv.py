@@ -29,7 +29,7 @@ from pylonyard.packages.lock.files import Files, LockedEggs, Target
 from pylonyard.packages.lock.pylock import Locked
 from pylonyard.packages.metadata import described, follow
 from pylonyard.packages.wheels import WheelError
-from pylonyard.system import atomic
+from pylonyard.system import atomic, json_objects
 from pylonyard.system.atomic import files_below, write
 from pylonyard.system.errors import CommandError, OptionError
 from pylonyard.system.subprocesses import run
@@ -64,7 +64,7 @@ def check_tree(cache: Path, home: Path) -> bool:
     # The digest of the list stands where nobody else can have written.
     if not verified.has(home, digest):
         return False
-    expected, got = json.loads(content), _held(home)
+    expected, got = json_objects.parsed(content), _held(home)
     for name in sorted({*expected, *got}):
         if expected.get(name) != got.get(name):
             raise RefusedError(

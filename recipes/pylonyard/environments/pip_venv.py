@@ -6,7 +6,6 @@ since a virtual environment cannot be moved, and counts once ``complete`` stands
 in it; one that a killed run left without is removed.
 """
 
-import fcntl
 import hashlib
 import itertools
 import json
@@ -17,7 +16,6 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +31,7 @@ from pylonyard.packages.builds import project_name, unpacked, wheel_without_setu
 from pylonyard.packages.index import Places
 from pylonyard.packages.interpreters import Interpreter
 from pylonyard.packages.wheels import egg_name
-from pylonyard.system import atomic
+from pylonyard.system import atomic, locks
 from pylonyard.system.atomic import write
 from pylonyard.system.errors import CommandError, OptionError
 from pylonyard.system.subprocesses import first_error, run
@@ -102,7 +100,7 @@ def make(
     if (home / COMPLETE).exists():
         return home
     layout.sandboxes.mkdir(parents=True, exist_ok=True)
-    with _alone(layout.sandboxes / f".{home.name}.lock"):
+    with locks.turn(layout.sandboxes / f".{home.name}.lock"):
         if not (home / COMPLETE).exists():
             if home.exists():
                 shutil.rmtree(home)
@@ -110,17 +108,6 @@ def make(
             (build or Build)(buildout, section, contents, home).build()
             write(home / COMPLETE, b"")
     return home
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold a lock that other checkouts which share the cache respect."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 class Build:

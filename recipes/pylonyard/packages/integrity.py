@@ -14,7 +14,6 @@ import marshal
 import os
 import re
 import sys
-import tempfile
 import time
 import zipfile
 from collections.abc import Collection, Iterable, Mapping
@@ -22,8 +21,10 @@ from pathlib import Path
 
 from pylonyard.packages import wheels
 from pylonyard.packages.wheels import WheelError, egg_name, sha256
-from pylonyard.system import atomic
+from pylonyard.system import atomic, json_objects
+from pylonyard.system.errors import PylonyardError
 from pylonyard.system.inputs import signature
+from pylonyard.system.safe_files import open_plainly
 
 
 class RefusedError(WheelError):
@@ -233,7 +234,7 @@ class Verified:
         self._known = {**self._read(), **new}
         for file in self._files:
             try:
-                _write(file, json.dumps(self._known))
+                atomic.write(file, json.dumps(self._known).encode(), 0o600, durable=False)
                 return
             except OSError as error:
                 # Of a cache that it only reads, an account takes notes at home, if at all.
@@ -255,26 +256,12 @@ def _own_file(cache: Path) -> Path:
     return Path(home, "pylonyard", f"verified-{os.geteuid()}-{digest}.json")
 
 
-def _write(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, draft = tempfile.mkstemp(prefix=".draft-", dir=file.parent)
-    try:
-        with open(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        os.replace(draft, file)
-    except BaseException:
-        os.unlink(draft)
-        raise
-
-
 def _read(file: Path) -> dict[str, dict[str, str]]:
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with open(descriptor, encoding="utf-8") as stream:
+        with open(open_plainly(file, os.O_RDONLY, 0), "rb") as stream:
             status = os.fstat(stream.fileno())
             if status.st_uid != os.geteuid() or status.st_mode & 0o022:
                 return {}
-            known = json.load(stream)
-    except (OSError, ValueError):
+            return json_objects.parsed(stream.read())
+    except (OSError, PylonyardError):
         return {}
-    return known if isinstance(known, dict) else {}

@@ -4,10 +4,10 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pylonyard.system import inputs
 from pylonyard.system.errors import CommandError
 from pylonyard.system.subprocesses import PROGRAM_PATH, clean_environment, run
 
@@ -42,15 +42,16 @@ class Interpreter:
         return "Python {}.{}.{}".format(*self.version)
 
 
-def find(command: str) -> Interpreter:
+def find(command: str, asked: Callable[..., object] = lambda *names: None) -> Interpreter:
     """Return the interpreter that ``command`` names: a path, or a program.
 
     A program is looked for on the PATH, then among the interpreters of pyenv,
     whose own commands refuse to run a version that is not switched on.
 
+    :param asked: is told the variables of the environment that decide
     :raises ValueError: if there is none, or it does not run
     """
-    for candidate in _candidates(command):
+    for candidate in _candidates(command, asked):
         try:
             return describe(candidate)
         except CommandError:
@@ -72,11 +73,11 @@ def describe(executable: Path) -> Interpreter:
     return Interpreter(Path(answer["executable"]), (major, minor, micro), answer["abi"])
 
 
-def _candidates(command: str) -> list[Path]:
+def _candidates(command: str, asked: Callable[..., object]) -> list[Path]:
     if "/" in command:
         path = Path(command).expanduser()
         return [path] if path.is_file() else []
-    inputs.asked("PATH", "PYENV_ROOT")
+    asked("PATH", "PYENV_ROOT")
     on_path = shutil.which(command, path=os.environ.get("PATH", PROGRAM_PATH))
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     own = sorted(pyenv.glob(f"versions/*/bin/{command}"), reverse=True)

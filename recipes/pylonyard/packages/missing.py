@@ -171,29 +171,10 @@ def _text(wanted: Requirement, pin: str | None) -> str:
 
 
 # A distribution that is nowhere: its name, and where it was looked for.
-#
-# The defect of zc.buildout 6.0: what has no page in an index is looked for in the page of
-# all projects, which a large index takes minutes to give; and no index of today names a
-# project there that has no page of its own.
-#
-# The mend: an index is asked for that project's page alone.  A folder, in which all files
-# lie side by side, is still read.
 
 
-_scan_all = easy_install.AllowHostsPackageIndex.scan_all
 OFFERED = 3
 """So many of the versions that there are get told, the newest ones."""
-
-
-def scan_all(index: Any, *words: Any) -> None:
-    """Look through all that an index has, if it is a folder."""
-    if "://" not in index.index_url or index.index_url.startswith("file:"):
-        _scan_all(index)
-
-
-def not_found_in_index(index: Any, requirement: Any) -> None:
-    """Look further; the error that comes of it, if one does, tells the name."""
-    index.scan_all()
 
 
 def told(error: easy_install.MissingDistribution, run: Any, places: Places) -> str:
@@ -239,9 +220,3 @@ def _meant(requirement: Any, run: Any, layout: Layout) -> str:
         found = (identified(path.name) for path in layout.dist.iterdir())
         known |= {each.name for each in found if each}
     return near(requirement.key, {name.lower() for name in known} - {requirement.key}, 0.8)
-
-
-def apply() -> None:
-    """Mend zc.buildout."""
-    easy_install.AllowHostsPackageIndex.scan_all = scan_all
-    easy_install.AllowHostsPackageIndex.not_found_in_index = not_found_in_index

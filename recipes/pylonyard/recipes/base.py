@@ -9,7 +9,7 @@ import zc.buildout
 
 from pylonyard.config.layout import Layout
 from pylonyard.config.options import parse
-from pylonyard.system import inputs, locks
+from pylonyard.config.run_state import RunState
 from pylonyard.system.atomic import Artifact, Link, stage
 from pylonyard.system.errors import OptionError, PylonyardError, UserError, reason
 
@@ -49,10 +49,10 @@ class Recipe:
         self.buildout = buildout
         self.name = name
         self.layout = Layout.of(buildout)
-        locks.hold(self.layout.directory)
+        self.state = RunState.of(buildout)
+        self.state.locks.hold(self.layout.directory)
         self.settings = parse(self.declaration, name, options, self.layout.directory)
-        if watch := inputs.watching():
-            watch.named(vars(self.settings).values())
+        self.state.named(*vars(self.settings).values())
         self.location = self.layout.parts / name
         self.prepare()
         self.files = self._rendered()

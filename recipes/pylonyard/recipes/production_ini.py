@@ -108,7 +108,9 @@ class ProductionIni(Recipe):
         config = self._laid_over(self._skeleton())
         self.database = database_digest(config, application_section(config, options.section))
         try:
-            store = SecretStore(options.secrets_folder, {**ALWAYS, **dict(options.secrets)})
+            store = SecretStore(
+                options.secrets_folder, {**ALWAYS, **dict(options.secrets)}, run=self.state
+            )
             self.text = store.fill(str(config), config.spell)
         except SecretError as error:
             raise OptionError(self.name, [f"secrets: {error}"]) from error

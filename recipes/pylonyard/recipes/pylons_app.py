@@ -101,19 +101,18 @@ class PylonsApp(Recipe):
         if not options.eggs:
             raise OptionError(self.name, ["eggs: expected at least one requirement, got ''"])
         # Sites of one buildout mostly share an application, and so its sandbox.
-        homes: dict[Options, Path] = vars(self.buildout).setdefault("_pylonyard_homes", {})
         shared = dataclasses.replace(options, name="", scripts=(), interpreter="")
-        if shared not in homes:
+        if shared not in self.state.homes:
             other = self._interpreter()
-            homes[shared] = self._foreign(other) if other else self._own()
-        self.home = homes[shared]
+            self.state.homes[shared] = self._foreign(other) if other else self._own()
+        self.home = self.state.homes[shared]
 
     def _interpreter(self) -> Interpreter | None:
         """Return the interpreter wanted, if it is not buildout's own."""
         if not self.settings.python:
             return None
         try:
-            found = find(self.settings.python)
+            found = find(self.settings.python, self.state.asked)
         except ValueError as error:
             raise OptionError(self.name, [f"python: {error}"]) from error
         return None if found.executable == interpreters.interpreter() else found
@@ -149,7 +148,7 @@ class PylonsApp(Recipe):
             lock = pylock.read(options.lock)
         except pylock.LockError as error:
             raise OptionError(self.name, [f"lock: {error}"]) from error
-        pylock.known[options.lock] = lock
+        self.state.locked[options.lock] = lock.digests
         places = Places.of(self.buildout, options.find_links, options.index)
         return Files(
             self.name,

@@ -45,7 +45,7 @@ from pylonyard.releases.active_note import NotedSite
 from pylonyard.releases.staging import Staged
 from pylonyard.releases.store import ALWAYS, Releases, link_commands, occupied
 from pylonyard.releases.validators import Draft, judge
-from pylonyard.system import accounts, inputs
+from pylonyard.system import accounts
 from pylonyard.system.atomic import Artifact, Link
 from pylonyard.system.errors import LOOK_FIRST, ActivationError, OptionError, UserError, reason
 from pylonyard.system.rootfs import Tree
@@ -230,7 +230,7 @@ class Release(Recipe):
         for line in next_steps.found(self.layout.directory, number, served):
             # After what buildout itself prints at the end, if it is ours.
             getattr(self.buildout, "say_last", log.info)(line)
-        if watch := inputs.watching():
+        if watch := self.state.watch:
             watch.told = [UNCHANGED % self._named(number), *left.values()]
             directory = str(self.layout.directory)
             sites = [each._asdict() for each in served]

@@ -14,6 +14,7 @@ from typing import Any
 
 from pylonyard.config.configuration import FOLDER
 from pylonyard.releases.contents import Site
+from pylonyard.system import json_objects
 from pylonyard.system.errors import ActivationError
 from pylonyard.system.rootfs import ABSENT, Entry, Tree
 
@@ -24,10 +25,6 @@ VERSION = 1
 
 LONGEST = 100
 """Entries of a history."""
-
-
-class NewerNote(ValueError):
-    """A newer Pylonyard wrote it."""
 
 
 @dataclass(frozen=True)
@@ -121,8 +118,7 @@ class Note:
 
         :raises AttributeError, KeyError, TypeError, ValueError: if it is something else
         """
-        if int(values["version"]) > VERSION:
-            raise NewerNote(f"version {values['version']}, of a newer Pylonyard")
+        json_objects.expect_version(values, VERSION)
         release = values["release"]
         return cls(
             sandbox=str(values["sandbox"]),
@@ -173,9 +169,9 @@ def read(tree: Tree, sandbox: Path) -> Note | None:
             "see who made it, move it elsewhere, and run bin/pylonyard activate as root"
         )
     try:
-        return Note.from_json(json.loads(entry.content))
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        got = str(error) if isinstance(error, NewerNote) else "damaged text"
+        return Note.from_json(json_objects.parsed(entry.content))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        got = str(error) if isinstance(error, json_objects.NewerError) else "damaged text"
         raise ActivationError(
             f"{place}: expected a note of what is active, version {VERSION}, got {got}; "
             "bin/pylonyard activate, as root, writes it again"

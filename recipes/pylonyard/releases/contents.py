@@ -1,7 +1,6 @@
 """What a release wants of the machine: verified files, and facts of its sites."""
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pylonyard.releases.store import MANIFEST
+from pylonyard.system import json_objects
 from pylonyard.system.errors import ActivationError, ServerError
 from pylonyard.system.rootfs import Entry
 from pylonyard.system.safe_files import read_plainly
@@ -152,7 +152,7 @@ def _mode(said: Mapping[str, Any]) -> int:
 def _manifest(folder: Path) -> Mapping[str, Any]:
     path = folder / MANIFEST
     try:
-        manifest = json.loads(read_plainly(path).decode())
+        manifest = json_objects.parsed(read_plainly(path))
         files = manifest["files"]
     except ServerError as error:
         raise ActivationError(f"{path}: expected a regular file; run bin/buildout") from error
@@ -204,10 +204,9 @@ def _sites(texts: Mapping[str, bytes], folder: Path) -> Iterator[Site]:
 
 def _json(text: bytes, path: str) -> Mapping[str, Any]:
     try:
-        content = json.loads(text)
-    except ValueError as error:
-        raise ActivationError(f"{path}: expected JSON, got {error}") from error
-    return content if isinstance(content, dict) else {}
+        return json_objects.parsed(text)
+    except json_objects.DamagedError as error:
+        raise ActivationError(f"{path}: {error}") from error
 
 
 def _site(name: str, server: Mapping[str, Any], vhost: Mapping[str, Any], folder: Path) -> Site:

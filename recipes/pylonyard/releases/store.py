@@ -4,7 +4,6 @@ A release is made as a draft beside the others and renamed when it is whole, so
 a number is either a whole release or does not exist.  Standard library only.
 """
 
-import json
 import os
 import re
 import shutil
@@ -16,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from pylonyard.config import script_headers
-from pylonyard.system.errors import ServerError
+from pylonyard.system import json_objects
+from pylonyard.system.errors import PylonyardError
 from pylonyard.system.safe_files import read_plainly
 
 MANIFEST = "manifest.json"
@@ -80,10 +80,9 @@ class Releases:
     def manifest(self, number: int) -> Mapping[str, Any]:
         """Return what the manifest of a release says; empty if it is damaged."""
         try:
-            content = json.loads(read_plainly(self.path(number) / MANIFEST).decode())
-        except (OSError, ServerError, ValueError):
+            return json_objects.parsed(read_plainly(self.path(number) / MANIFEST))
+        except (OSError, PylonyardError):
             return {}
-        return content if isinstance(content, dict) else {}
 
     @contextmanager
     def draft(self) -> Iterator[Path]:
@@ -191,10 +190,11 @@ def link_commands(bin_folder: Path, current: Path) -> None:
                 del wanted[entry.name]
             elif entry.name not in wanted:
                 entry.unlink()
+    # Imported here: a run with nothing to do only looks a release up.
+    from pylonyard.system import atomic
+
     for name, target in wanted.items():
-        draft = bin_folder / f".{name}.{os.getpid()}"
-        draft.symlink_to(target)
-        draft.replace(bin_folder / name)
+        atomic.link(bin_folder / name, target)
 
 
 def _copy_command(script: Path, bin_folder: Path) -> None:
@@ -202,10 +202,6 @@ def _copy_command(script: Path, bin_folder: Path) -> None:
     text = script.read_text(encoding="utf-8").replace(
         script_headers.IN_RELEASE, script_headers.IN_BIN
     )
-    place = bin_folder / script.name
-    if not place.is_symlink() and place.exists() and place.read_text(encoding="utf-8") == text:
-        return
-    draft = bin_folder / f".{script.name}.{os.getpid()}"
-    draft.write_text(text, encoding="utf-8")
-    draft.chmod(0o755)
-    draft.replace(place)
+    from pylonyard.system import atomic
+
+    atomic.write(bin_folder / script.name, text.encode(), 0o755)

@@ -1,12 +1,12 @@
 """From ``server.json`` to typed, frozen settings."""
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pylonyard.system import json_objects
 from pylonyard.system.errors import NOT_CONFIGURED, ServerError
 
 
@@ -164,15 +164,12 @@ def load(source: Path) -> Settings:
     :raises ServerError: in one line, naming all that is wrong with it
     """
     try:
-        values = json.loads(source.read_text(encoding="utf-8"))
+        values = json_objects.parsed(source.read_bytes())
     except OSError as error:
         message = f"cannot read {source}: {error.strerror}"
         raise ServerError(message, NOT_CONFIGURED) from error
-    except ValueError as error:
-        message = f"{source} is not valid JSON: {error}"
-        raise ServerError(message, NOT_CONFIGURED) from error
-    if not isinstance(values, dict):
-        raise ServerError(f"{source}: expected an object", NOT_CONFIGURED)
+    except json_objects.DamagedError as error:
+        raise ServerError(f"{source}: {error}", NOT_CONFIGURED) from error
     return parse(values, source)
 
 

@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from pylonyard.server.settings import Settings
-from pylonyard.system import listeners
+from pylonyard.system import atomic, listeners
 from pylonyard.system.errors import LOOK_FIRST, ServerError
 from pylonyard.system.processes import (
     children,
@@ -55,14 +54,7 @@ def _replace(path: Path, intent: str) -> None:
     if path.is_dir() and not path.is_symlink():
         raise ServerError(f"{path} is a directory, not a file: {LOOK_FIRST}")
     make_directory(path.parent)
-    descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with open(descriptor, "w", encoding="ascii") as stream:
-            stream.write(intent + "\n")
-        os.replace(draft, path)
-    except BaseException:
-        os.unlink(draft)
-        raise
+    atomic.write(path, f"{intent}\n".encode("ascii"), 0o600, durable=False)
 
 
 def _write_over(path: Path, intent: str) -> None:

@@ -16,9 +16,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 PREFIX = ".draft-"
-USE = ".use.lock"
 
 UNWRITABLE = frozenset(
     {
@@ -32,8 +32,6 @@ UNWRITABLE = frozenset(
     }
 )
 """What the machine says of a place that cannot be written, whatever is to be written."""
-
-_uses: dict[Path, int] = {}
 
 
 @contextmanager
@@ -94,54 +92,6 @@ def _held(store: Path) -> tuple[Path, int]:
         os.close(descriptor)
 
 
-def use(cache: Path) -> None:
-    """Keep others from cleaning ``cache`` until this process ends.
-
-    Waits while somebody cleans it.  A cache that we can neither lock nor write
-    is used all the same.
-    """
-    if cache in _uses:
-        return
-    descriptor = _lock_file(cache)
-    if descriptor is not None:
-        # Kept over exec: bootstrap.py becomes bin/buildout.
-        os.set_inheritable(descriptor, True)
-        _lock(descriptor, fcntl.LOCK_SH)
-        _uses[cache] = descriptor
-
-
-@contextmanager
-def alone(cache: Path) -> Iterator[bool]:
-    """Keep others from using ``cache``; give whether that could be had at once."""
-    descriptor = _lock_file(cache)
-    try:
-        yield descriptor is not None and _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
-
-
-def _lock_file(cache: Path) -> int | None:
-    path = cache / USE
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-    except OSError:
-        pass
-    try:
-        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return None
-
-
-def _lock(descriptor: int, how: int) -> bool:
-    try:
-        fcntl.flock(descriptor, how)
-    except OSError:
-        return False
-    return True
-
-
 # From an artifact to its file in parts/.
 
 
@@ -166,27 +116,46 @@ def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.lstat().st_mode)
 
 
-def write(path: Path, content: bytes, mode: int = 0o644) -> bool:
+def write(path: Path, content: bytes, mode: int = 0o644, *, durable: bool = True) -> bool:
     """Make the file equal to ``content`` and ``mode``; return whether it changed.
 
-    Readers see the old file or the new one, never a part of one, also after a
-    crash of the machine.
+    :param durable: see :func:`writing`
+    :raises OSError: naming ``path``
     """
     if _is(path, content, mode):
         return False
+    with writing(path, mode, durable=durable) as stream:
+        stream.write(content)
+    return True
+
+
+@contextmanager
+def writing(path: Path, mode: int = 0o644, *, durable: bool = True) -> Iterator[IO[bytes]]:
+    """Give a stream whose content becomes the file ``path`` at the end, if nothing fails.
+
+    Readers see the old file or the new one, never a part of one.
+
+    :param durable: whether that holds after a crash of the machine, too: what is made
+        again, or repaired, need not wait for the disk
+    :raises OSError: naming ``path``
+    """
     directory(path.parent)
-    descriptor, draft = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
+    draft = ""
     try:
+        descriptor, draft = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
         with open(descriptor, "wb") as stream:
-            stream.write(content)
+            yield stream
             stream.flush()
             os.fchmod(stream.fileno(), mode)
-            os.fsync(stream.fileno())
+            if durable:
+                os.fsync(stream.fileno())
         os.replace(draft, path)
-    except BaseException:
-        os.unlink(draft)
+    except BaseException as error:
+        if draft:
+            os.unlink(draft)
+        if isinstance(error, OSError):
+            error.filename = os.fspath(path)  # A full disk has none, and a draft's tells nothing.
         raise
-    return True
 
 
 def _is(path: Path, content: bytes, mode: int) -> bool:

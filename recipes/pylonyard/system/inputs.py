@@ -227,10 +227,6 @@ def _source(path: str) -> str:
     return os.path.join(os.path.dirname(folder), name.partition(".")[0] + ".py") if own else ""
 
 
-_watches: list[Watch] = []
-"""That of this process, if it is a run that :func:`begin` began."""
-
-
 def _note_warnings(watch: Watch) -> None:
     """Note if there is a warning: the next run should give it again."""
     # Imported here: a run with nothing to do has no use for it.
@@ -243,20 +239,9 @@ def _note_warnings(watch: Watch) -> None:
     logging.getLogger().addHandler(Warned(logging.WARNING))
 
 
-def begin() -> None:
-    """Note, from now on, what this run goes by."""
+def begin() -> Watch:
+    """Note, from now on, what this run goes by; return where."""
     watch = Watch()
-    _watches.append(watch)
     sys.addaudithook(watch.hook)
     _note_warnings(watch)
-
-
-def watching() -> Watch | None:
-    """Return the watch of this run, if there is one."""
-    return _watches[-1] if _watches else None
-
-
-def asked(*names: str) -> None:
-    """Note that this run goes by variables of the environment."""
-    if watch := watching():
-        watch.variables.update(names)
+    return watch

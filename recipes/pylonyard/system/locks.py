@@ -1,4 +1,4 @@
-"""One run at a time in a sandbox, one action at a time for a site."""
+"""One run at a time in a sandbox, one action at a time for a site, nobody in a cache in use."""
 
 import contextlib
 import errno
@@ -13,39 +13,100 @@ from pathlib import Path
 from pylonyard.system.errors import ServerError, UserError
 from pylonyard.system.safe_files import make_directory, open_plainly
 
-_held: dict[Path, int] = {}
-
 PATIENCE = 1.0
 """Seconds that a holder may take to say who it is."""
 
+USE = ".use.lock"
+"""The lock of a cache: whoever uses it shares it, whoever cleans it has it alone."""
 
-def hold(directory: Path) -> None:
-    """Take the lock of the sandbox ``directory``, until this process ends.
 
-    The kernel lets go of it when the process dies, however it dies.
+class Locks:
+    """What a process holds until it ends, each lock once.
 
-    :raises UserError: naming the process that holds it, or why
-        there can be no lock
+    The kernel lets go of them when the process dies, however it dies.
     """
-    if directory in _held:
-        return
-    path = directory / ".pylonyard.lock"
+
+    def __init__(self) -> None:
+        self.held: dict[Path, int] = {}
+        """The descriptor by which each sandbox, or cache, is held."""
+
+    def hold(self, directory: Path) -> None:
+        """Take the lock of the sandbox ``directory``.
+
+        :raises UserError: naming the process that holds it, or why there can be no lock
+        """
+        if directory in self.held:
+            return
+        path = directory / ".pylonyard.lock"
+        try:
+            descriptor = open_plainly(path, os.O_RDWR | os.O_CREAT, 0o600)
+        except ServerError as error:
+            raise UserError(f"cannot lock {directory}: {error}") from error
+        except OSError as error:
+            why = f"{path.name}: {error.strerror}; run this as its owner"
+            raise UserError(f"cannot lock {directory}: {why}") from error
+        if not _is_locked(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            who = _holder(descriptor)
+            os.close(descriptor)
+            raise UserError(
+                f"another run is at work in {directory} ({who}); wait until it has finished"
+            )
+        _sign(descriptor)
+        self.held[directory] = descriptor
+
+    def use(self, cache: Path) -> None:
+        """Keep others from cleaning ``cache``; wait while somebody cleans it.
+
+        A cache that we can neither lock nor write is used all the same.
+        """
+        if cache in self.held:
+            return
+        descriptor = _of_cache(cache)
+        if descriptor is not None:
+            # Kept over exec: bootstrap.py becomes bin/buildout.
+            os.set_inheritable(descriptor, True)
+            _is_locked(descriptor, fcntl.LOCK_SH)
+            self.held[cache] = descriptor
+
+
+@contextmanager
+def alone(cache: Path) -> Iterator[bool]:
+    """Keep others from using ``cache``; give whether that could be had at once."""
+    descriptor = _of_cache(cache)
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise UserError(
-            f"cannot lock {directory}: {path.name}: {error.strerror}; run this as its owner"
-        ) from error
+        yield descriptor is not None and _is_locked(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+@contextmanager
+def turn(path: Path) -> Iterator[None]:
+    """Wait for the lock ``path``, which all who share a cache may open, and hold it."""
+    descriptor = open_plainly(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        who = _holder(descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
         os.close(descriptor)
-        raise UserError(
-            f"another run is at work in {directory} ({who}); wait until it has finished"
-        ) from None
-    _sign(descriptor)
-    _held[directory] = descriptor
+
+
+def _of_cache(cache: Path) -> int | None:
+    path = cache / USE
+    for flags in (os.O_RDWR | os.O_CREAT, os.O_RDONLY):
+        with suppress(OSError, ServerError):
+            cache.mkdir(parents=True, exist_ok=True)
+            return open_plainly(path, flags, 0o644)
+    return None
+
+
+def _is_locked(descriptor: int, how: int) -> bool:
+    """Take a lock; return whether that could be had: somebody has it, or there are none here."""
+    try:
+        fcntl.flock(descriptor, how)
+    except OSError:
+        return False
+    return True
 
 
 def _sign(descriptor: int) -> None:

@@ -3,7 +3,6 @@
 Every path in a release is that of the folder in which it was made.  Standard library only.
 """
 
-import json
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -58,13 +57,14 @@ def how_to_make_anew(sandbox: Path) -> str:
 def _configuration(sandbox: Path) -> str:
     """Return the file that the current release is of."""
     # Imported here: most sandboxes are where they were made.
-    from pylonyard.system.errors import ServerError
+    from pylonyard.system import json_objects
+    from pylonyard.system.errors import PylonyardError
     from pylonyard.system.safe_files import read_plainly
 
     try:
-        said = json.loads(read_plainly(sandbox / "current" / "manifest.json"))
+        said = json_objects.parsed(read_plainly(sandbox / "current" / "manifest.json"))
         return str(said["configuration"])
-    except (OSError, ServerError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, PylonyardError, KeyError):
         return "buildout.cfg"
 
 

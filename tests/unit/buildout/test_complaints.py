@@ -6,13 +6,9 @@ import threading
 import time
 
 import pytest
-import zc.buildout.buildout
-import zc.buildout.configparser
-from pylonyard.buildout import safe_buildout
-from pylonyard.config import buildout_files
-from pylonyard.packages import missing
+from pylonyard.buildout import driver
 from support import make_wheel, served, undone
-from zc.buildout import UserError, easy_install
+from zc.buildout import UserError
 
 
 @pytest.fixture(autouse=True)
@@ -21,13 +17,8 @@ def folder(tmp_path, monkeypatch):
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(zc.buildout.buildout, "_open", buildout_files.opened)
-    monkeypatch.setattr(zc.buildout.configparser, "parse", buildout_files.parsed)
-    monkeypatch.setattr(buildout_files, "_read", {})
-    monkeypatch.setattr(buildout_files, "_overruled", [])
-    for name in ("scan_all", "not_found_in_index"):
-        monkeypatch.setattr(easy_install.AllowHostsPackageIndex, name, getattr(missing, name))
     with undone():
+        driver.prepare()
         yield folder
 
 
@@ -39,7 +30,7 @@ def refused(files, *given, file="buildout.cfg"):
         with open(name, "wb") as stream:
             stream.write(content)
     with pytest.raises(UserError) as raised:
-        safe_buildout.Buildout(os.path.abspath(file), list(given), False).install([])
+        driver.Buildout(os.path.abspath(file), list(given), False).install([])
     return str(raised.value)
 
 
@@ -200,13 +191,13 @@ def test_configuration_that_cannot_be_read_is_told(folder):
 def test_what_has_a_sense_is_left_alone(folder, text):
     (folder / "buildout.cfg").write_text(NONE + text)
 
-    safe_buildout.Buildout(os.path.abspath("buildout.cfg"), [], False)
+    driver.Buildout(os.path.abspath("buildout.cfg"), [], False)
 
 
 def test_section_that_begins_anew_and_overrules_is_warned_of(folder, caplog):
     (folder / "buildout.cfg").write_text(f"{NONE}[a]\nfoo = 1\nbar = 2\n[b]\n[a]\nfoo = 3\n")
 
-    safe_buildout.Buildout(os.path.abspath("buildout.cfg"), [], False)
+    driver.Buildout(os.path.abspath("buildout.cfg"), [], False)
 
     assert [record.message for record in caplog.records] == [
         "buildout.cfg, line 8: [a] foo: set in line 4 already, and the last one counts; better "

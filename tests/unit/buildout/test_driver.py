@@ -7,13 +7,9 @@ from zc.buildout import UserError
 
 
 @pytest.fixture
-def prepared(monkeypatch):
+def prepared():
     """Have the tool prepare zc.buildout, for the time of a test."""
     with undone():
-        options = zc.buildout.buildout._buildout_default_options
-        monkeypatch.setattr(zc.buildout.buildout, "_buildout_default_options", dict(options))
-        index = zc.buildout.easy_install.AllowHostsPackageIndex
-        monkeypatch.setattr(index, "info", None, raising=False)
         driver.prepare()
         yield
 

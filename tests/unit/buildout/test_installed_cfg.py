@@ -1,5 +1,4 @@
 import os
-from pathlib import Path
 
 import pytest
 from pylonyard.buildout import installed_cfg
@@ -205,12 +204,12 @@ def test_update_that_changes_nothing_leaves_the_record_as_it_was(whole):
 def test_record_is_replaced_whole(tmp_path):
     path = tmp_path / "deep" / "record"
 
-    installed_cfg.replace(path, "one")
+    installed_cfg.write(path, "one")
     first = path.stat()
-    installed_cfg.replace(path, "one")
+    installed_cfg.write(path, "one")
     assert path.stat() == first
 
-    installed_cfg.replace(path, "two")
+    installed_cfg.write(path, "two")
     assert path.read_text() == "two"
     assert os.listdir(path.parent) == ["record"]
 
@@ -222,9 +221,10 @@ def test_record_that_cannot_be_written_stays_as_it_was(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(os, "fchmod", full)
 
-    with pytest.raises(OSError, match="No space"):
-        installed_cfg.replace(path, "two")
+    with pytest.raises(OSError, match="No space") as caught:
+        installed_cfg.write(path, "two")
+    assert caught.value.filename == str(path)
     assert path.read_text() == "one"
     assert os.listdir(tmp_path) == ["record"]

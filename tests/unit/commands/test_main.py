@@ -11,14 +11,14 @@ from pylonyard.commands.releases import list_releases
 from pylonyard.releases.active_note import Note, folder_of
 from pylonyard.releases.contents import Release
 from pylonyard.releases.store import Releases
-from pylonyard.system import command_line
+from pylonyard.system import command_line, locks
 from pylonyard.system.errors import ActivationError
 from pylonyard.system.rootfs import ABSENT, Tree
-from support import undone
+from support import LOCKS, undone
 
 
 @pytest.fixture
-def place(tmp_path):
+def place(tmp_path, monkeypatch):
     """A sandbox with three releases, whose manifests tell when they were made."""
     releases = Releases(tmp_path / "releases", tmp_path / "current")
     for day in (1, 2, 3):
@@ -30,6 +30,7 @@ def place(tmp_path):
             text = json.dumps({"made": made, "files": {}, **(told if day > 1 else {})})
             (folder / "manifest.json").write_text(text)
             releases.publish(folder)
+    monkeypatch.setattr(locks, "Locks", lambda: LOCKS)  # several programs, in one process
     with undone():
         yield tmp_path
 
@@ -240,7 +241,8 @@ def test_rollback_waits_for_no_run_at_work(place, capsys):
     assert run(place, "rollback") == 1
 
     assert capsys.readouterr().err == (
-        f"pylonyard: cannot lock {place}: .pylonyard.lock: Is a directory; run this as its owner\n"
+        f"pylonyard: cannot lock {place}: {place}/.pylonyard.lock is not a regular file, as it has "
+        "to be: see what it is, and move it elsewhere\n"
     )
 
 

@@ -155,8 +155,8 @@ def with_another_description(folder):
         ),
         (
             with_a_cut_description,
-            "shop/server.json: expected JSON, got Expecting property name enclosed in double "
-            "quotes: line 1 column 2 (char 1)",
+            "shop/server.json: expected a JSON object, got other text: Expecting property name "
+            "enclosed in double quotes: line 1 column 2 (char 1)",
         ),
         (
             with_half_a_description,

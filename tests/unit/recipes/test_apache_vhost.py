@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import UserDict
 from pathlib import Path
 
 import pytest
@@ -39,8 +40,9 @@ def recipe(tmp_path):
         "bin-directory": str(tmp_path / "bin"),
         "eggs-directory": str(tmp_path / "eggs"),
     }
+    run = UserDict({"buildout": base})  # as zc.buildout's: it can carry the state of a run
     return lambda **more: ApacheVhost(
-        {"buildout": base},
+        run,
         "vhost",
         {**SECTION, **{name.replace("_", "-"): text for name, text in more.items()}},
     )

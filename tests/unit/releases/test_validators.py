@@ -66,7 +66,7 @@ def test_good_file_passes(draft, path, text):
         (
             "shop/server.json",
             "[]",
-            "shop/server.json: {0}/shop/server.json: expected an object",
+            "shop/server.json: {0}/shop/server.json: expected a JSON object, got a list",
         ),
         (
             "shop/dispatch.wsgi",

@@ -84,8 +84,12 @@ def test_file_is_loaded(tmp_path):
     ("content", "message"),
     [
         (None, "cannot read {0}: No such file or directory"),
-        ("{", "{0} is not valid JSON: Expecting property name enclosed in double quotes"),
-        ("[]", "{0}: expected an object"),
+        (
+            "{",
+            "{0}: expected a JSON object, got other text: Expecting property name "
+            "enclosed in double quotes",
+        ),
+        ("[]", "{0}: expected a JSON object, got a list"),
     ],
 )
 def test_unusable_file_is_one_line(tmp_path, content, message):

@@ -33,13 +33,6 @@ with drafts.draft(Path(sys.argv[1])) as folder:
     print(folder, flush=True)
     sys.stdin.read()
 """
-USE = """
-from pathlib import Path
-from pylonyard.system import atomic as drafts
-drafts.use(Path(sys.argv[1]))
-print("used", flush=True)
-sys.stdin.read()
-"""
 
 
 def test_draft_is_gone_afterwards(tmp_path):
@@ -101,40 +94,3 @@ def test_drafts_are_made_while_others_sweep(tmp_path):
     finally:
         sweeper.kill()
         sweeper.wait()
-
-
-def test_cache_in_use_is_nobody_s_alone(tmp_path):
-    with atomic.alone(tmp_path) as is_alone:
-        assert is_alone
-    user, _ = other_process(USE, tmp_path)
-
-    with atomic.alone(tmp_path) as is_alone:
-        assert not is_alone
-
-    user.communicate("")
-    with atomic.alone(tmp_path) as is_alone:
-        assert is_alone
-
-
-def test_use_waits_until_a_cache_is_cleaned(tmp_path):
-    path = f"import sys; sys.path.insert(0, {str(RECIPES)!r})"
-    with atomic.alone(tmp_path):
-        user = subprocess.Popen(
-            [sys.executable, "-c", f"{path}\n{USE}", str(tmp_path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        with pytest.raises(subprocess.TimeoutExpired):
-            user.wait(0.5)
-
-    assert user.communicate(b"")[0] == b"used\n"
-
-
-def test_cache_that_cannot_be_locked_is_used_all_the_same(tmp_path):
-    (tmp_path / "file").touch()
-
-    atomic.use(tmp_path / "file" / "cache")
-
-    assert tmp_path / "file" / "cache" not in atomic._uses
-    with atomic.alone(tmp_path / "file" / "cache") as is_alone:
-        assert not is_alone

@@ -3,6 +3,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pylonyard
@@ -44,7 +45,7 @@ def test_note_is_written_over_where_the_disk_is_full(tmp_path, monkeypatch, word
 
     path = tmp_path / "shop.wanted"
     status.record(path, words[0])
-    monkeypatch.setattr(status.tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
 
     status.record(path, words[1])
 

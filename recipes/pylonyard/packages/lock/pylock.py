@@ -107,10 +107,6 @@ class Lock:
         return set() if any(package.name == name for package in self.packages) else None
 
 
-known: dict[Path, Lock] = {}
-"""The locks of the parts of this run; zc.buildout's own downloads have to agree with them."""
-
-
 def read(path: Path) -> Lock:
     """Read a lock file.
 

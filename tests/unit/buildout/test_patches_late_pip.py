@@ -52,3 +52,10 @@ def test_buildout_starts_without_pip():
 @pytest.mark.system
 def test_page_of_an_index_is_read_with_pip(index):
     assert printed(READ, index) == "['1.0']"
+
+
+@pytest.mark.system
+def test_zc_buildout_by_itself_imports_pip_at_once():
+    code = IMPORTED.replace("pylonyard.buildout.driver", "zc.buildout.easy_install")
+
+    assert "'pip._internal.index.package_finder'" in printed(code)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import zc.buildout.easy_install
-from pylonyard.buildout import driver, installed_cfg, safe_buildout
+from pylonyard.buildout import driver, installed_cfg, patches
 from pylonyard.system import progress
-from support import Sandbox, make_store, make_wheel, undone
+from support import Sandbox, in_this_process, make_store, make_wheel, undone
 from zc.buildout import UserError, buildout
 
 # Whole runs of buildout, in process.
@@ -19,7 +19,7 @@ def prepared(tmp_path, monkeypatch):
     """Have zc.buildout be careful, for the time of a test."""
     monkeypatch.chdir(tmp_path)
     with undone():
-        safe_buildout.prepare()
+        driver.prepare()
         yield
 
 
@@ -34,7 +34,7 @@ def sandbox(prepared, tmp_path):
 def run(sandbox, options=None):
     """Do what ``bin/buildout`` does, with our own Buildout."""
     sandbox.buildout(options)
-    made = safe_buildout.Buildout(str(sandbox.directory / "buildout.cfg"), [], False)
+    made = in_this_process(driver.Buildout(str(sandbox.directory / "buildout.cfg"), [], False))
     made.install([])
     return made
 
@@ -80,7 +80,7 @@ def test_parts_outside_the_sandbox_s_folders_are_kept(installed_once, caplog, tm
     precious = installed_once.directory / "var" / "precious"
     precious.parent.mkdir(exist_ok=True)
     precious.touch()
-    built = safe_buildout.Buildout(str(installed_once.directory / "buildout.cfg"), [], False)
+    built = driver.Buildout(str(installed_once.directory / "buildout.cfg"), [], False)
 
     built._uninstall(f"{precious}\n\n{installed_once.directory}/var\nparts/init\nparts\n/none")
 
@@ -149,14 +149,14 @@ def test_what_killed_runs_left_in_the_stores_is_removed(installed_once):
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS])
 def test_place_that_cannot_be_written_is_one_line(number):
-    with pytest.raises(UserError) as caught, safe_buildout.in_one_line():
+    with pytest.raises(UserError) as caught, driver.in_one_line():
         raise OSError(number, "No way", "/a/file")
 
     assert str(caught.value) == "cannot write /a/file: No way; mend that, and run again"
 
 
 def test_other_errors_are_not_explained_away():
-    with pytest.raises(FileNotFoundError), safe_buildout.in_one_line():
+    with pytest.raises(FileNotFoundError), driver.in_one_line():
         raise FileNotFoundError(errno.ENOENT, "None", "/a/file")
 
 
@@ -169,7 +169,7 @@ def dist_of(wheel):
 def test_egg_is_made_whole_and_no_draft_is_left(prepared, tmp_path):
     eggs = tmp_path / "eggs"
 
-    made = safe_buildout.make_egg(dist_of(make_wheel(tmp_path)), str(eggs))
+    made = patches.make_egg(dist_of(make_wheel(tmp_path)), str(eggs))
 
     assert Path(made.location).parent == eggs
     assert os.listdir(eggs) == [Path(made.location).name]
@@ -179,10 +179,10 @@ def test_egg_is_made_whole_and_no_draft_is_left(prepared, tmp_path):
 def test_egg_that_another_run_made_is_taken(prepared, tmp_path):
     eggs = tmp_path / "eggs"
     dist = dist_of(make_wheel(tmp_path))
-    first = Path(safe_buildout.make_egg(dist, str(eggs)).location)
+    first = Path(patches.make_egg(dist, str(eggs)).location)
     before = first.stat()
 
-    assert safe_buildout.make_egg(dist, str(eggs)).location == str(first)
+    assert patches.make_egg(dist, str(eggs)).location == str(first)
     assert first.stat() == before
 
 
@@ -193,14 +193,14 @@ def test_half_made_distributions_are_not_seen(tmp_path):
     class Installer:
         _dest = str(tmp_path)
 
-    assert safe_buildout.whole_eggs(Installer()) == [str(tmp_path / "Shop-1.0-py3.11.egg")]
+    assert patches.whole_eggs(Installer()) == [str(tmp_path / "Shop-1.0-py3.11.egg")]
 
 
 def test_installer_without_a_destination_has_no_eggs():
     class Installer:
         _dest = None
 
-    assert safe_buildout.whole_eggs(Installer()) == []
+    assert patches.whole_eggs(Installer()) == []
 
 
 class Index:
@@ -223,7 +223,7 @@ def fetched(tmp_path, is_whole):
         _index = Index(is_whole)
 
     dist = dist_of(Path("/elsewhere/Shop-1.0-py3-none-any.whl"))
-    return safe_buildout.fetch(Installer(), dist, str(tmp_path), str(tmp_path))
+    return patches.fetch(Installer(), dist, str(tmp_path), str(tmp_path))
 
 
 def test_download_appears_when_it_is_whole(prepared, tmp_path):
@@ -247,23 +247,14 @@ def test_file_of_find_links_is_copied_and_stays(prepared, tmp_path):
     class Copied:
         _index = type("Local", (), {"download": lambda _, location, folder: location})()
 
-    found = safe_buildout.fetch(Copied(), dist_of(wheel), str(tmp_path / "d"), str(tmp_path / "d"))
+    found = patches.fetch(Copied(), dist_of(wheel), str(tmp_path / "d"), str(tmp_path / "d"))
 
     assert Path(found.location).read_bytes() == wheel.read_bytes()
     assert wheel.exists()
 
 
-def test_tool_s_buildout_is_the_careful_one(prepared, monkeypatch):
-    monkeypatch.setattr(
-        buildout, "_buildout_default_options", dict(buildout._buildout_default_options)
-    )
-    index = zc.buildout.easy_install.AllowHostsPackageIndex
-    monkeypatch.setattr(index, "info", None, raising=False)
-    monkeypatch.setattr(zc.buildout.easy_install, "install", zc.buildout.easy_install.install)
-
-    driver.prepare()
-
-    assert buildout.Buildout is safe_buildout.Buildout
+def test_tool_s_buildout_is_the_careful_one(prepared):
+    assert issubclass(buildout.Buildout, driver.Buildout)
 
 
 class Refusing:
@@ -271,8 +262,8 @@ class Refusing:
 
     def __init__(self, monkeypatch, after=0):
         self.left = after
-        self.given = installed_cfg.replace
-        monkeypatch.setattr(installed_cfg, "replace", self)
+        self.given = installed_cfg.write
+        monkeypatch.setattr(installed_cfg, "write", self)
 
     def __call__(self, path, text):
         self.left -= 1
@@ -296,10 +287,10 @@ def test_record_that_cannot_be_written_fails_a_run_and_is_removed(installed_once
 
 def test_record_that_cannot_be_written_after_a_release_is_told(installed_once, monkeypatch, caplog):
     made = run(installed_once)
-    made._current = "releases/0"
+    made.record._release = "releases/0"
     Refusing(monkeypatch)
 
-    made._write_record("[buildout]\nparts =\n")
+    made.record.write("[buildout]\nparts =\n")
 
     assert [r.message for r in caplog.records if "anew" in r.message] == [
         f"cannot write {record(installed_once)}: No space left on device; "
@@ -309,8 +300,8 @@ def test_record_that_cannot_be_written_after_a_release_is_told(installed_once, m
 
 def test_copy_that_cannot_be_written_fails_no_run(installed_once, monkeypatch, caplog):
     monkeypatch.setattr(
-        safe_buildout.Buildout,
-        "_keep_copy",
+        installed_cfg.Record,
+        "keep_copy",
         lambda self: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space", "/copy")),
     )
 
@@ -336,13 +327,13 @@ def test_recipes_are_read_for_a_change_and_eggs_are_not(prepared, tmp_path):
     for tree in (egg, recipes):
         tree.mkdir()
         (tree / "shop.py").write_text("price = 1\n")
-        before.append(safe_buildout.tree_hash(str(tree)))
+        before.append(patches.tree_hash(str(tree)))
         (tree / "shop.py").write_text("price = 2\n")
     buildout._dir_hashes.clear()
 
     assert before[0] == egg.name
-    assert safe_buildout.tree_hash(str(egg)) == before[0]
-    assert safe_buildout.tree_hash(str(recipes)) != before[1]
+    assert patches.tree_hash(str(egg)) == before[0]
+    assert patches.tree_hash(str(recipes)) != before[1]
 
 
 @pytest.mark.parametrize(
@@ -356,7 +347,7 @@ def test_picked_versions_are_shown_as_a_block_to_copy_unless_q_is_given(
     monkeypatch.setattr(zc.buildout.easy_install.Installer, "_required_by", {})
     (tmp_path / "buildout.cfg").write_text("[buildout]\nparts =\nshow-picked-versions = true\n")
 
-    run = safe_buildout.Buildout(str(tmp_path / "buildout.cfg"), given, False)
+    run = driver.Buildout(str(tmp_path / "buildout.cfg"), given, False)
     run.say_last("what comes next")
     run.install([])
 
@@ -375,6 +366,7 @@ def test_part_that_is_made_anew_is_not_told_to_be_uninstalled(installed_once, ca
     (installed_once.directory / "buildout.cfg").write_text(
         "[buildout]\nparts =\nshow-picked-versions = false\n"
     )
-    safe_buildout.Buildout(str(installed_once.directory / "buildout.cfg"), [], False).install([])
+    made = driver.Buildout(str(installed_once.directory / "buildout.cfg"), [], False)
+    in_this_process(made).install([])
 
     assert "Uninstalling release." in capsys.readouterr().out

@@ -1,0 +1,397 @@
+"""Every private name of zc.buildout that is replaced, with the defect for which it is.
+
+All of them are for the releases that ``VERSIONS`` names.  ``tests/unit/buildout/test_patches.py``
+shows each defect in zc.buildout as it is: when a test there fails, upstream has mended it, and
+the patch is to be deleted.  This module has to be the first to import zc.buildout.
+"""
+
+import importlib
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pylonyard.buildout import installed_cfg
+from pylonyard.config.run_state import RunState
+from pylonyard.system import atomic, progress
+from pylonyard.system.errors import LOOK_FIRST
+
+if TYPE_CHECKING:
+    from pylonyard.config.buildout_files import Files
+
+VERSIONS = "6.0."
+"""The releases of zc.buildout that have these defects: all that begin so."""
+
+log = logging.getLogger("pylonyard")
+
+# The import of zc.buildout.
+#
+# ``zc.buildout.patches`` imports pip's finder, with its HTTP client and its progress bars, as
+# soon as zc.buildout is imported: half of the time that ``buildout`` takes to start, for three
+# functions that only ``PackageIndex.process_url`` calls.  While zc.buildout is imported, other
+# modules stand in their place; what those have imports pip when it is called.
+
+_CALLED = {
+    "pip._internal.index.collector": ("IndexContent", "parse_links"),
+    "pip._internal.index.package_finder": ("_check_link_requires_python",),
+}
+
+
+class TargetPython:
+    """What zc.buildout asks of pip's class of this name."""
+
+    py_version_info = sys.version_info[:3]
+
+
+@contextmanager
+def pip_imported_late() -> Iterator[None]:
+    """Keep pip out of the import of a zc.buildout that has the defect."""
+    if "zc.buildout" in sys.modules or not version("zc.buildout").startswith(VERSIONS):
+        yield
+        return
+    standing_in = {name: _module(name, called) for name, called in _CALLED.items()}
+    target = ModuleType("pip._internal.models.target_python")
+    vars(target)["TargetPython"] = TargetPython
+    standing_in[target.__name__] = target
+    given = {name: sys.modules[name] for name in standing_in if name in sys.modules}
+    sys.modules.update(standing_in)
+    try:
+        yield
+    finally:
+        for name in standing_in:
+            del sys.modules[name]
+        sys.modules.update(given)
+
+
+def _module(name: str, called: tuple[str, ...]) -> ModuleType:
+    module = ModuleType(name)
+    vars(module).update({function: _later(name, function) for function in called})
+    return module
+
+
+def _later(module: str, function: str) -> Callable[..., Any]:
+    def call(*words: Any, **named: Any) -> Any:
+        return getattr(importlib.import_module(module), function)(*words, **named)
+
+    return call
+
+
+with pip_imported_late():
+    from zc.buildout import UserError, buildout, configparser, easy_install
+
+_Installer, _Index = easy_install.Installer, easy_install.AllowHostsPackageIndex
+_make_egg = easy_install._move_to_eggs_dir_and_compile
+_install, _fetch, _scan_all = easy_install.install, _Installer._fetch, _Index.scan_all
+_install_and_load, _dir_hash = buildout._install_and_load, buildout._dir_hash
+_parse = configparser.parse
+
+
+def make_egg(dist: Any, destination: str) -> Any:
+    """Install a distribution as an egg of ``destination``, whole or not at all."""
+    with atomic.draft(Path(destination)) as folder:
+        made = _make_egg(dist, str(folder))
+        egg = Path(made.location)
+        if egg.parent != folder:
+            return made
+        place = Path(destination, egg.name)
+        try:
+            egg.rename(place)
+        except OSError:
+            # Another run may have been faster; its egg is whole as well.
+            if not place.is_dir():
+                raise
+    found = easy_install._get_matching_dist_in_location(dist, str(place))
+    if found is None:
+        raise UserError(f"{place} has no distribution for {dist}; {LOOK_FIRST}, and run this again")
+    found.precedence = easy_install.pkg_resources.EGG_DIST
+    return found
+
+
+def whole_eggs(installer: Any) -> list[str]:
+    """Return the eggs of an egg directory, and not what a killed run was about to make."""
+    return [] if installer._dest is None else sorted(map(str, Path(installer._dest).glob("*.egg")))
+
+
+def fetch(installer: Any, dist: Any, folder: str, cache: str | None) -> Any:
+    """Bring a distribution into ``folder``, whole or not at all."""
+    if cache is None or os.path.realpath(os.path.dirname(dist.location)) == cache:
+        return _fetch(installer, dist, folder, cache)
+    what = f"Downloading {dist.project_name} {dist.version}"
+    with atomic.draft(Path(folder)) as scratch, progress.of(what):
+        found = Path(_fetch(installer, dist, str(scratch), None).location)
+        if found.parent != scratch:
+            # A file of find-links is not ours to move.
+            found = Path(shutil.copy2(found, scratch))
+        place = Path(folder, found.name)
+        found.replace(place)
+    return dist.clone(location=str(place))
+
+
+def install(specs: Any, dest: Any, **options: Any) -> Any:
+    """Install, or find, what ``specs`` ask for.
+
+    Without a destination the last of the places to look, the egg directory, is it, and the
+    download cache is the only index: what is installed is found, what is cached is installed.
+    """
+    places, cache = options.get("path"), _Installer._download_cache
+    if dest is None and places and cache:
+        dest = places[-1]
+        options.update(links=(), index=f"file://{cache}", newest=False)
+    return _install(specs, dest, **options)
+
+
+def scan_all(index: Any, *words: Any) -> None:
+    """Look through all that an index has, if it is a folder."""
+    if "://" not in index.index_url or index.index_url.startswith("file:"):
+        _scan_all(index)
+
+
+def not_found_in_index(index: Any, requirement: Any) -> None:
+    """Look further; the error that comes of it, if one does, tells the name."""
+    index.scan_all()
+
+
+def load_recipe(spec: str, group: str, entry: str, run: Any) -> Any:
+    """Load a recipe once in a run, however many parts are of it."""
+    loaded, key = RunState.of(run).recipes, (spec, group, entry)
+    if key not in loaded:
+        loaded[key] = _own(spec, group, entry) or _install_and_load(spec, group, entry, run)
+    return loaded[key]
+
+
+def _own(spec: str, group: str, entry: str) -> Any:
+    """Load a recipe of ours; what it needs is there, as bin/buildout runs on it."""
+    ours = easy_install.pkg_resources.working_set.by_key.get("pylonyard")
+    point = ours.get_entry_info(group, entry) if ours and spec == "pylonyard" else None
+    return point and point.resolve()
+
+
+def tree_hash(folder: str) -> str:
+    """Return what tells one state of a recipe's distribution from another.
+
+    The eggs are verified, and each is named by what it is.
+    """
+    return os.path.basename(folder) if folder.endswith(".egg") else str(_dir_hash(folder))
+
+
+def copied(option: buildout.SectionKey, memo: Any) -> buildout.SectionKey:
+    """Copy an option of a configuration; nobody changes an item of its history."""
+    twin = buildout.SectionKey.__new__(buildout.SectionKey)
+    twin.value, twin.history = option.value, list(option.history)
+    return twin
+
+
+def parsed(stream: Any, *words: Any) -> Any:
+    """Parse a configuration file, and close it if that fails."""
+    try:
+        return _parse(stream, *words)
+    except BaseException:
+        stream.close()
+        raise
+
+
+class Patch(NamedTuple):
+    """A name of zc.buildout, what takes its place, and why."""
+
+    owner: Any
+    name: str
+    mended: Any
+    defect: str
+
+
+PATCHES = (
+    Patch(
+        easy_install,
+        "_move_to_eggs_dir_and_compile",
+        make_egg,
+        "a killed run leaves a half-made egg in the egg directory, for ever",
+    ),
+    Patch(
+        _Installer,
+        "_get_dest_dist_paths",
+        whole_eggs,
+        "such a half-made egg is taken for an installed distribution",
+    ),
+    Patch(
+        _Installer,
+        "_fetch",
+        fetch,
+        "a download that is cut short stays in the cache under the name of a whole one",
+    ),
+    Patch(
+        easy_install,
+        "install",
+        install,
+        "offline, the eggs that buildout installed itself are not found, and the index is read",
+    ),
+    Patch(
+        _Index,
+        "scan_all",
+        scan_all,
+        "for what has no page of its own, an index is asked for the page of all projects, which "
+        "takes minutes, and names no such project",
+    ),
+    Patch(
+        _Index,
+        "not_found_in_index",
+        not_found_in_index,
+        "a warning tells of a missing page, before the error that tells what is missing",
+    ),
+    Patch(
+        _Index, "info", easy_install.logger.debug, "each page that is read, and each file, is told"
+    ),
+    Patch(
+        buildout,
+        "_install_and_load",
+        load_recipe,
+        "a recipe is looked up, with all that it requires, for each part anew",
+    ),
+    Patch(
+        buildout,
+        "_dir_hash",
+        tree_hash,
+        "every file of an egg that has a .dist-info is read, as if somebody were at work there",
+    ),
+    Patch(
+        buildout.SectionKey,
+        "__deepcopy__",
+        copied,
+        "the configuration is copied several times, each item of each history by itself",
+    ),
+    Patch(configparser, "parse", parsed, "a file with an error in it stays open"),
+)
+"""What is set once; :class:`Buildout` overrides private methods besides."""
+
+
+def apply(defaults: Mapping[str, str]) -> None:
+    """Have zc.buildout use all of this, and other defaults, for which it has no place."""
+    for patch in PATCHES:
+        setattr(patch.owner, patch.name, patch.mended)
+    for name, value in defaults.items():
+        key = buildout.SectionKey(value, "DEFAULT_VALUE")
+        buildout._buildout_default_options[name] = key
+
+
+def read_through(files: "Files") -> None:
+    """Have zc.buildout read through ``files``; it has a traceback for a byte that is no UTF-8."""
+    buildout._open = files.opened
+
+
+def tell_errors(note: Callable[[BaseException | None], object], *, verbose: bool) -> None:
+    """Have errors be noted; zc.buildout prints what it was about, which the error tells itself."""
+    tell = buildout._doing
+
+    def doing() -> None:
+        note(sys.exc_info()[1])
+        if verbose:
+            tell()
+
+    buildout._doing = doing
+
+
+class Buildout(buildout.Buildout):
+    """zc.buildout's, with a record that is whole or absent, and fewer words."""
+
+    configuration: str
+    """The name of the file that the run is of."""
+    _recorded_parts: list[str] | None = None
+    show_picked_versions: Any
+
+    def _setup_logging(self) -> None:
+        """Log; zc.buildout writes lines into what is drawn on a terminal."""
+        super()._setup_logging()
+        if self._is_quiet():
+            progress.silence()
+        for each in (logging.getLogger(), self._logger):
+            for handler in each.handlers:
+                handler.addFilter(_on_a_line_of_its_own)
+
+    def _is_quiet(self) -> bool:
+        return bool(self._log_level > logging.INFO)
+
+    @cached_property
+    def record(self) -> installed_cfg.Record:
+        """What buildout notes of all that it installed."""
+        return installed_cfg.Record(self["buildout"], log.warning)
+
+    def _read_installed_part_options(self) -> Any:
+        """Read the record; zc.buildout acts on one that was cut short, and deletes by it."""
+        self.record.repair()
+        sections, exists = super()._read_installed_part_options()
+        self._recorded_parts = sorted(sections["buildout"]["parts"].split())
+        return sections, exists
+
+    def _save_installed_options(self, installed_options: Any) -> None:
+        """Write the record whole; zc.buildout writes over the one that is there."""
+        parts = installed_options["buildout"]["parts"].split()
+        self._recorded_parts = sorted(parts)
+        sections = {name: installed_options[name] for name in ("buildout", *parts)}
+        self.record.save(sections, buildout._save_options)
+
+    def _update_installed(self, **options: str) -> None:
+        """Change options of the record's first section; zc.buildout appends another one each time.
+
+        It tells the parts again after each that it updates, in an order that is the old one
+        again when all are: those in between are not written.
+        """
+        if "parts" in options:
+            wanted = sorted(options["parts"].split())
+            if len(options) == 1 and wanted == self._recorded_parts:
+                return
+            self._recorded_parts = wanted
+        self.record.update(options)
+
+    def _uninstall(self, names: str) -> None:
+        """Delete what a part made in the sandbox's own folders; zc.buildout deletes it anywhere."""
+        bounds = self.record.bounds
+        for name in filter(None, names.split("\n")):
+            if bounds.allow(name):
+                super()._uninstall(name)
+            elif os.path.lexists(os.path.join(bounds.directory, name)):
+                log.warning("%s is kept: it is in none of parts, bin and develop-eggs.", name)
+
+    def _uninstall_part(self, part: str, options: Any) -> None:
+        """Tell of a part that is gone; zc.buildout tells of each that it makes anew as well."""
+        level = self._logger.level
+        if part in self._parts and self._log_level >= logging.INFO:
+            self._logger.setLevel(logging.WARNING)
+        try:
+            super()._uninstall_part(part, options)
+        finally:
+            self._logger.setLevel(level)
+
+    def _print_picked_versions(self) -> None:
+        """Print what nothing pins as lines to copy; zc.buildout's have remarks between them."""
+        progress.clear()
+        picked = sorted(set(easy_install.get_picked_versions()[0]))
+        if picked and self.show_picked_versions and not self._is_quiet():
+            print("Nothing says which version these are to be, so the newest was taken. To stay")
+            print(f"with these, copy this into {self.configuration}, or below its [versions]:")
+            print("\n[versions]")
+            print("".join(f"{name} = {version}\n" for name, version in picked))
+        self.show_picked_versions = False
+        super()._print_picked_versions()
+
+    def _compute_part_signatures(self, parts: Any) -> None:
+        """Compute a recipe's signature once; zc.buildout does so for each part."""
+        first: dict[str, str] = {}
+        for part in parts:
+            options = self[part]
+            recipe = options["recipe"].partition(":")[0]
+            if recipe not in first:
+                super()._compute_part_signatures([part])
+                first[recipe] = options["__buildout_signature__"]
+            options["__buildout_signature__"] = first[recipe]
+
+
+def _on_a_line_of_its_own(record: logging.LogRecord) -> bool:
+    """Take away what is drawn on a terminal, before a line is logged there."""
+    progress.clear()
+    return True

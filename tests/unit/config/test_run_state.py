@@ -1,0 +1,24 @@
+from pathlib import Path
+from types import SimpleNamespace
+
+from pylonyard.config.run_state import RunState
+from pylonyard.system.inputs import Watch
+
+
+def test_parts_of_one_run_share_their_state_and_two_runs_do_not():
+    run, other = SimpleNamespace(), SimpleNamespace()
+
+    assert RunState.of(run) is RunState.of(run)
+    assert RunState.of(run) is not RunState.of(other)
+
+
+def test_what_a_run_goes_by_is_noted_if_somebody_wants_to_know():
+    watched, unwatched = RunState(watch=Watch()), RunState()
+
+    for state in (watched, unwatched):
+        state.asked("SECRET")
+        state.named((Path("/a"), "text"), Path("/b"))
+
+    assert watched.watch is not None
+    assert "SECRET" in watched.watch.variables
+    assert {"/a", "/b"} <= watched.watch.seen

@@ -1,0 +1,111 @@
+"""What is on the disk may be anything: each reader says so in its own way, and none breaks."""
+
+import json
+import os
+import re
+
+import pytest
+from pylonyard.activation import journal
+from pylonyard.buildout import last_run, up_to_date
+from pylonyard.config import configuration
+from pylonyard.environments import cache_usage
+from pylonyard.environments.cache_usage import Stores
+from pylonyard.packages.integrity import Verified
+from pylonyard.releases import active_note, contents
+from pylonyard.releases.store import Releases
+from pylonyard.server import settings
+from pylonyard.system import inputs, json_objects
+from pylonyard.system.errors import PylonyardError
+from pylonyard.system.rootfs import Tree
+from support import CHECKOUT
+
+DAMAGED = {
+    "deep": b"[" * 200_000,
+    "deep object": b'{"a":' * 200_000,
+    "no UTF-8": b'{"version": 1, "\xff": 1}',
+    "cut": b'{"version": 1',
+    "empty": b"",
+    "a list": b"[]",
+    "a text": b'"version"',
+    "a number": b"1",
+    "null": b"null",
+    "twice": b'{"version": 1, "version": 1}',
+    "a long number": b'{"version": ' + b"9" * 5000 + b"}",
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
+def test_damaged_text_is_one_line(content):
+    with pytest.raises(json_objects.DamagedError) as caught:
+        json_objects.parsed(content, 1)
+
+    told = str(caught.value)
+    assert told.startswith("expected a JSON object, got ")
+    assert "\n" not in told and len(told) < 200
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b'{"version": 2}', json_objects.NewerError),
+        (b'{"version": "1"}', json_objects.DamagedError),
+        (b'{"version": true}', json_objects.DamagedError),
+    ],
+)
+def test_version_that_is_not_known_is_not_read(content, kind):
+    with pytest.raises(kind):
+        json_objects.parsed(content, 1)
+
+    assert json_objects.parsed(content) == json.loads(content)
+
+
+def test_what_carries_no_version_is_of_the_first():
+    assert json_objects.parsed('{"a": 1}', 1) == {"a": 1}
+
+
+READERS = {
+    "server.json": lambda f: settings.load(f / "server.json"),
+    "releases/1/manifest.json": lambda f: Releases(f / "releases", f / "current").manifest(1) or 0,
+    "releases/1//manifest.json": lambda f: contents.read(f / "releases" / "1", 1),
+    f"tree{journal.name_of(CHECKOUT)}": lambda f: journal.load(Tree(f / "tree"), CHECKOUT),
+    f"tree{active_note.folder_of(CHECKOUT)}/{active_note.NAME}": lambda f: active_note.read(
+        Tree(f / "tree"), CHECKOUT
+    ),
+    str(last_run.PLACE): lambda f: last_run.failure(f) or 0,
+    str(inputs.MEMORY): lambda f: up_to_date.answer([], f, list) or 0,
+    str(configuration.MEMORY): configuration.remembered,
+    "cache/users/0.json": lambda f: cache_usage.users(f / "cache")[1] and 0,
+    f".pylonyard/{cache_usage.CACHE}": lambda f: (
+        0 if cache_usage.stores_of(f) == Stores(f / "cache", f / "cache" / "eggs") else 1
+    ),
+    "cache/verified/{}.json": lambda f: int(Verified(f / "cache").has(f, "digest")),
+}
+"""Each reader; 0 is what it gives where there is nothing to be read."""
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
+@pytest.mark.parametrize("name", READERS)
+def test_reader_of_a_damaged_file_ends_in_one_line_or_goes_on_without(tmp_path, name, content):
+    place = tmp_path / name.format(os.geteuid())
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(content)
+
+    try:
+        assert READERS[name](tmp_path) == 0
+    except PylonyardError as error:
+        assert "\n" not in str(error)
+
+
+def test_no_module_reads_json_of_a_file_by_itself():
+    read = {
+        path.relative_to(CHECKOUT / "recipes" / "pylonyard").as_posix()
+        for path in (CHECKOUT / "recipes").rglob("*.py")
+        if re.search(r"\bjson\.loads?\(", path.read_text())
+    }
+
+    # What programs of ours print, and what a script in the template reads.
+    assert read - {"system/json_objects.py"} == {
+        "packages/interpreters.py",
+        "recipes/production_ini.py",
+        "webservers/apache/mod_wsgi.py",
+    }

@@ -1,0 +1,70 @@
+"""Who uses a cache, and who has it alone."""
+
+import subprocess
+import sys
+
+import pytest
+from pylonyard.system import locks
+from pylonyard.system.locks import Locks
+from support import CHECKOUT
+
+RECIPES = CHECKOUT / "recipes"
+
+USE = """
+from pathlib import Path
+from pylonyard.system.locks import Locks
+Locks().use(Path(sys.argv[1]))
+print("used", flush=True)
+sys.stdin.read()
+"""
+
+
+def other_process(code, *words):
+    """Start Python on ``code``; return once it has printed its first line, and that."""
+    started = subprocess.Popen(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(RECIPES)!r})\n{code}", *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert started.stdout is not None
+    return started, started.stdout.readline().strip()
+
+
+def test_cache_in_use_is_nobody_s_alone(tmp_path):
+    with locks.alone(tmp_path) as is_alone:
+        assert is_alone
+    user, _ = other_process(USE, tmp_path)
+
+    with locks.alone(tmp_path) as is_alone:
+        assert not is_alone
+
+    user.communicate("")
+    with locks.alone(tmp_path) as is_alone:
+        assert is_alone
+
+
+def test_use_waits_until_a_cache_is_cleaned(tmp_path):
+    path = f"import sys; sys.path.insert(0, {str(RECIPES)!r})"
+    with locks.alone(tmp_path):
+        user = subprocess.Popen(
+            [sys.executable, "-c", f"{path}\n{USE}", str(tmp_path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        with pytest.raises(subprocess.TimeoutExpired):
+            user.wait(0.5)
+
+    assert user.communicate(b"")[0] == b"used\n"
+
+
+def test_cache_that_cannot_be_locked_is_used_all_the_same(tmp_path):
+    (tmp_path / "file").touch()
+
+    ours = Locks()
+
+    ours.use(tmp_path / "file" / "cache")
+
+    assert ours.held == {}
+    with locks.alone(tmp_path / "file" / "cache") as is_alone:
+        assert not is_alone
