@@ -154,7 +154,7 @@ class Debian:
     """What everybody has in the environment: how the network is."""
 
     shows: bool = False
-    """Whether all that is typed, and printed, goes to standard output as well."""
+    """True if all that is typed, and printed, goes to standard output as well."""
 
     def path(self, name: str) -> Path:
         return self.root / name.lstrip("/")

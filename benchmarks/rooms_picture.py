@@ -56,7 +56,7 @@ def counted(modules: Mapping[str, list[Path]]) -> dict[str, Counter[str]]:
 
 
 def leads_back(counts: Mapping[str, Counter[str]], room: str, other: str) -> bool:
-    """Tell whether a room imports from one that imports more from it."""
+    """Return whether a room imports from one that imports more from it."""
     return counts[room][other] < counts[other][room]
 
 

@@ -135,10 +135,10 @@ def test_secret_of_a_persons_own_is_taken(tmp_path, kept):
 @pytest.mark.parametrize("wanted", [status.UP, status.DOWN])
 def test_whether_a_site_is_wanted(tmp_path, wanted):
     path = tmp_path / "intent"
-    status.record(path, wanted)
+    status.write_intent(path, wanted)
 
     for length in cuts(path):
-        assert status.is_wanted(path) == (wanted == status.UP and length == len(status.UP))
+        assert status.is_wanted_up(path) == (wanted == status.UP and length == len(status.UP))
 
 
 def test_server_json(tmp_path):

@@ -206,7 +206,7 @@ def test_a_page_names_only_files_of_the_repository_that_exist(path):
 
 
 def _is_there(path):
-    """Tell whether there is a file, or a page that a table of contents names without its end."""
+    """Return whether there is a file, or a page that a table of contents names without its end."""
     return path.exists() or path.with_name(f"{path.name}.rst").exists()
 
 

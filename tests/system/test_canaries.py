@@ -236,7 +236,7 @@ def members(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def is_needed(place: str, ground: Ground) -> bool:
-    """Tell whether a file is one of those that are there to hold secrets."""
+    """Return whether a file is one of those that are there to hold secrets."""
     relative = place.removeprefix(f"{ground.checkout.path}/")
     ini = f"{ground.site}/production.ini"
     return (

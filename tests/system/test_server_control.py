@@ -27,7 +27,7 @@ import pytest
 from load import get, kept, unharmed
 from namespaces import need
 from ports import free_port
-from pylonyard.server.control import GAP
+from pylonyard.server.control import SOCKETS_NOT_HANDED_OVER
 from pylonyard.system.errors import LOOK_FIRST
 from pylonyard.system.processes import marked, server_marker, supervisor_marker
 
@@ -540,7 +540,7 @@ def server_with_sockets_of_its_own_is_started_and_stopped(paster):
 
         assert site.get() == before
         assert site.do("ensure") == (0, "")
-        restarted = f"shop: restarted, {site.address} answers{GAP}"
+        restarted = f"shop: restarted, {site.address} answers{SOCKETS_NOT_HANDED_OVER}"
         assert site.do("restart") == (0, restarted)
         assert site.get() != before
         assert site.do("stop") == (0, "shop: stopped")
@@ -799,7 +799,7 @@ def address_and_all_addresses_are_changed_by_stop_and_start(paster):
         site.ini.write_text(re.sub(r"host = .*", f"host = {host}", site.ini.read_text()))
         site.write_settings(host=host)
 
-        restarted = f"shop: restarted, http://{host}:{site.port}/ answers{GAP}"
+        restarted = f"shop: restarted, http://{host}:{site.port}/ answers{SOCKETS_NOT_HANDED_OVER}"
         assert site.do("restart") == (0, restarted)
 
         assert [site.get()] == site.servers
@@ -844,7 +844,10 @@ def server_at_another_port_is_refused_if_it_answers_worse(paster):
 def can_be_restarted_by_stop_and_start(site):
     site.start()
     (before,) = site.servers
-    assert site.do("restart") == (0, f"shop: restarted, {site.address} answers{GAP}")
+    assert site.do("restart") == (
+        0,
+        f"shop: restarted, {site.address} answers{SOCKETS_NOT_HANDED_OVER}",
+    )
     (after,) = site.servers
     assert (after != before, len(site.supervisors)) == (True, 1)
     assert site.do("stop") == (0, "shop: stopped")

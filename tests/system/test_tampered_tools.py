@@ -272,7 +272,7 @@ def test_site_is_served_without_the_tools(tools):
 
 
 def runs_by_itself(tamper):
-    """Tell whether Python would run it; Debian's has a sitecustomize of its own, found first."""
+    """Return whether Python would run it; Debian's has a sitecustomize of its own, found first."""
     return "sitecustomize" not in tamper.__name__ or not find_spec("sitecustomize")
 
 

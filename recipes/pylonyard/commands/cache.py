@@ -151,7 +151,7 @@ def _place(stores: Stores, entry: Entry) -> Path:
 
 
 def _is_inside(stores: Stores) -> bool:
-    """Tell whether the eggs are those of this cache alone."""
+    """Return whether the eggs are those of this cache alone."""
     return stores.cache in stores.eggs.parents
 
 

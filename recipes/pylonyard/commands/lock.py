@@ -123,7 +123,7 @@ class Wanted:
     interpreter: Interpreter
     marker: str | None = None
     is_local: bool = False
-    """Whether it may have been made here, so that no index needs to have it."""
+    """True if it may have been made here, so that no index needs to have it."""
 
 
 @dataclass(frozen=True)
@@ -295,7 +295,7 @@ class _Locking:
 
 
 def _is_of(name: str, wanted: Wanted) -> bool:
-    """Tell whether a file is called as one of the distribution's is."""
+    """Return whether a file is called as one of the distribution's is."""
     try:
         if name.endswith(".whl"):
             project, version = parse_wheel_filename(name)[:2]

@@ -137,7 +137,7 @@ def _moved(folders: list[Path], sites: Iterable[Site]) -> list[Site]:
 
 
 def _is_to_be_laid(activation: Activation, say: Say) -> bool:
-    """Whether a release is laid over ``/etc``, so that the current one is to be."""
+    """Return whether a release is laid over ``/etc``, so that the current one is to be."""
     again = accounts.by_root("bin/pylonyard activate")
     try:
         active = activation.recorded()
@@ -297,7 +297,7 @@ def _environments(sites: Sites) -> Mapping[str, str]:
 
 
 def _is_alike(environments: Mapping[str, str], sites: Sites) -> bool:
-    """Tell whether each site has its environment, as far as that is known."""
+    """Return whether each site has its environment, as far as that is known."""
     both = environments.keys() & sites.keys()
     pairs = ((environments[name], sites[name].environment) for name in both)
     return all(one == other or not one or not other for one, other in pairs)

@@ -95,7 +95,7 @@ class ModWsgiBuild(Recipe):
         verified.note_built(self.module, self.source.sha256)
 
     def _is_whole(self, verified: Verified) -> bool:
-        """Tell whether the module is what was built, as far as this account can know.
+        """Return whether the module is what was built, as far as this account can know.
 
         :raises RefusedError: if it is not; it has been set aside
         """

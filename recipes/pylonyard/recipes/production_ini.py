@@ -215,7 +215,7 @@ def _anchored(config: Ini, data: Path) -> Iterator[Setting]:
 
 
 def _is_other(user: str) -> bool:
-    """Tell whether an account other than ours, and not root's, reads the file."""
+    """Return whether an account other than ours, and not root's, reads the file."""
     return not accounts.is_ours(user) and not accounts.is_root(user)
 
 
@@ -261,7 +261,7 @@ with io.open(target, 'wb') as stream:
 
 
 def exists(home: Path, requirement: str, name: str) -> bool:
-    """Tell whether an application has an installer, which ``setup-app`` cannot do without."""
+    """Return whether an application has an installer, which ``setup-app`` cannot do without."""
     installed = scripts.distributions(home).get(canonicalize_name(Requirement(requirement).name))
     return installed is not None and any(
         (point.group, point.name) == ("paste.app_install", name) for point in installed.entry_points

@@ -274,7 +274,7 @@ class Release(Recipe):
             yield "paster setup-app"
 
     def _is_released(self, staged: Staged, number: int) -> bool:
-        """Tell whether a release holds what was staged, and its manifest is whole."""
+        """Return whether a release holds what was staged, and its manifest is whole."""
         there = staged.is_in(self.releases.path(number))
         said = self.releases.manifest(number)
         # An older Pylonyard did not tell.
@@ -378,7 +378,7 @@ class Release(Recipe):
         return active_note.read(Tree(Path("/")), self.layout.directory)
 
     def _lenient(self) -> bool:
-        """Tell whether a file may go live unchecked."""
+        """Return whether a file may go live unchecked."""
         if self.settings.unchecked != "default":
             return self.settings.unchecked == "allow"
         return all(site.environment == "development" for site in self.sites)

@@ -90,17 +90,17 @@ def look(directory: Path, site: Served) -> tuple[int, str]:
         if site.by_apache:
             return _stranger(sockets) if sockets else (DOWN, "")
         account = accounts.entry(site.user)
-        seen = status.look(settings, account.pw_uid if account else None)
+        seen = status.find_processes(settings, account.pw_uid if account else None)
     except (OSError, ServerError):
         return UNSEEN, ""
     if seen.foreground:
         return FOREGROUND, ""
-    if sockets and not status.holds(seen, sockets):
+    if sockets and not status.holds_any(seen, sockets):
         return _stranger(sockets)
-    if not seen.everything:
+    if not seen.all:
         return DOWN, ""
     flipped = os.lstat(directory / "current").st_mtime
-    return (THIS if seen.since and seen.since > flipped else EARLIER), ""
+    return (THIS if seen.started_at and seen.started_at > flipped else EARLIER), ""
 
 
 def _listed(port: int) -> Iterator[str]:

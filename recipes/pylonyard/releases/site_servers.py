@@ -7,7 +7,7 @@ from pathlib import Path
 from pylonyard.releases.contents import Release, Site
 from pylonyard.server import status
 from pylonyard.server.settings import load
-from pylonyard.server.status import LONGEST_COMMAND, Sight
+from pylonyard.server.status import LONGEST_COMMAND, SiteProcesses
 from pylonyard.system import accounts, listeners, processes
 from pylonyard.system.errors import ServerError
 
@@ -32,20 +32,20 @@ def look(release: Release) -> Servers:
         if not site.has_server:
             continue
         sockets, seen = listeners.inodes(site.host, site.port), _seen(site)
-        if sockets and not (seen and status.holds(seen, sockets)):
+        if sockets and not (seen and status.holds_any(seen, sockets)):
             found.taken[site.name] = _told(listeners.holders(sockets))
         elif sockets and _started(listeners.holders(sockets)) < flipped:
             found.outdated.add(site.name)
-        elif not sockets and seen and seen.everything:
+        elif not sockets and seen and seen.all:
             found.moved.add(site.name)
     return found
 
 
-def _seen(site: Site) -> Sight | None:
+def _seen(site: Site) -> SiteProcesses | None:
     """Return the processes of a site that are its account's; None if none can be."""
     entry = accounts.entry(site.user)
     try:
-        return entry and status.look(load(site.live / "server.json"), entry.pw_uid)
+        return entry and status.find_processes(load(site.live / "server.json"), entry.pw_uid)
     except ServerError:
         return None
 

@@ -1,4 +1,4 @@
-"""A server as its supervisor started it, and what it says of itself."""
+"""Start a server as a child of its supervisor, and read the messages that it sends."""
 
 import os
 import socket
@@ -8,12 +8,12 @@ from pathlib import Path
 
 from pylonyard.server import environment, sockets
 from pylonyard.server.settings import Settings
-from pylonyard.server.shim.standing_in import CONTROL, SOCKETS
+from pylonyard.server.shim.deferred_bind import CONTROL, SOCKETS
 from pylonyard.system.processes import server_marker
 
 
 class Child:
-    """A server; ``standing_in`` has the words in which it talks to us."""
+    """A running server. ``deferred_bind`` describes the messages that it exchanges with us."""
 
     def __init__(self, settings: Settings, held: list[socket.socket]) -> None:
         self.held = held
@@ -21,44 +21,44 @@ class Child:
         self.control.setblocking(False)
         with theirs:
             self.pid = spawn(settings, held, theirs)
-        self.heard = b""
-        self.stands_at: tuple[str, int] | None = None
-        """Where it listens apart."""
+        self.buffer = b""
+        self.temporary_address: tuple[str, int] | None = None
+        """The temporary address at which it listens at first."""
         self.claimed: set[int] = set()
-        """Numbers of the sockets that it is going to have."""
-        self.waits = False
-        """Whether it has to have the port before it can be asked anything."""
-        self.is_apart = False
-        """Whether the port is all that it wants, at another address than ours."""
-        self.has_word = False
-        self.is_there = False
+        """Descriptors of the sockets that it is going to get."""
+        self.needs_site_port = False
+        """True if it has to get the site's port before we can test it."""
+        self.binds_other_address = False
+        """True if it binds the site's port at an address that none of our sockets has."""
+        self.may_serve = False
+        self.is_serving = False
 
-    def listen(self) -> None:
-        """Take in what it has said since."""
-        with suppress(OSError):  # it has ended, or says no more
+    def read_messages(self) -> None:
+        """Read and handle the messages that have arrived."""
+        with suppress(OSError):  # it has ended, or nothing more has arrived
             while said := self.control.recv(1000):
-                self.heard += said
-        *lines, self.heard = self.heard.split(b"\n")
+                self.buffer += said
+        *lines, self.buffer = self.buffer.split(b"\n")
         for line in lines:
-            self._take_in(line.decode("ascii").split())
+            self._handle(line.decode("ascii").split())
 
-    def _take_in(self, words: list[str]) -> None:
+    def _handle(self, words: list[str]) -> None:
         match words:
             case ["at", number, host, port]:
                 self.claimed.add(int(number))
-                self.stands_at = self.stands_at or (host, int(port))
+                self.temporary_address = self.temporary_address or (host, int(port))
             case ["waits", number]:
                 self.claimed.add(int(number))
-                self.waits = True
+                self.needs_site_port = True
             case ["apart"]:
-                self.waits = self.is_apart = True
+                self.needs_site_port = self.binds_other_address = True
             case ["there"]:
-                self.is_there = True
+                self.is_serving = True
 
-    def give_the_word(self) -> None:
-        """Let it serve the site."""
-        self.has_word = True
-        if self.is_apart:
+    def let_serve(self) -> None:
+        """Tell it to serve the site."""
+        self.may_serve = True
+        if self.binds_other_address:
             sockets.close(self.held)
         for one in self.held:
             if one.fileno() in self.claimed:
@@ -68,7 +68,7 @@ class Child:
 
 
 def spawn(settings: Settings, held: list[socket.socket], control: socket.socket) -> int:
-    """Start the server as our child, in a process group of its own; return its pid."""
+    """Start the server as our child, in its own process group; return its pid."""
     us = os.getpid()
 
     def prepare() -> None:
@@ -79,7 +79,7 @@ def spawn(settings: Settings, held: list[socket.socket], control: socket.socket)
     marker = server_marker(settings.identity)
     variables = environment.of_server(settings, os.environ, marker)
     if held:
-        variables |= {SOCKETS: ",".join(sockets.described(held)), CONTROL: str(control.fileno())}
+        variables |= {SOCKETS: ",".join(sockets.describe(held)), CONTROL: str(control.fileno())}
     process = subprocess.Popen(
         command(settings),
         stdin=subprocess.DEVNULL,
@@ -88,19 +88,19 @@ def spawn(settings: Settings, held: list[socket.socket], control: socket.socket)
         pass_fds=[one.fileno() for one in (*held, control)] if held else [],
         preexec_fn=prepare,
     )
-    # We reap it ourselves, together with what it left behind.
+    # We reap it ourselves, together with the processes that it leaves.
     process.returncode = 0
     return process.pid
 
 
-# The command line of the server, with a wrapper that lets it end gently.
+# The server's command line, with a wrapper that lets it finish its requests.
 
 
 GENTLE = Path(__file__).parent / "shim" / "gentle.py"
 
 
 def interpreter(script: Path) -> list[str]:
-    """Return the Python, and its options, that runs ``script``; nothing if unclear."""
+    """Return the Python, with options, in the first line of ``script``; [] if it names none."""
     with open(script, "rb") as stream:
         first = stream.readline(4096).decode(errors="replace").strip()
     words = first[2:].split() if first.startswith("#!") else []
@@ -113,14 +113,14 @@ def python(settings: Settings) -> list[str]:
 
 
 def is_wrapped(settings: Settings) -> bool:
-    """Whether the server is a Python that ``gentle`` is put around."""
+    """Return whether the server runs inside ``gentle``: it does if Python runs it."""
     return bool(python(settings))
 
 
 def command(settings: Settings) -> list[str]:
-    """Return what to run: paster in the application's interpreter.
+    """Return the server's command line: paster in the application's interpreter.
 
-    A script that no Python is named in, such as a shell script, runs as it is.
+    A script that names no Python, such as a shell script, runs as it is.
     """
     wrapped = [*python(settings), str(GENTLE)] if is_wrapped(settings) else []
     return [*wrapped, str(settings.paster), "serve", str(settings.ini)]

@@ -1,4 +1,4 @@
-"""``bin/<site> <action>``, for people, init and cron alike."""
+"""Run ``bin/<site> <action>``, for people, init and cron."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pylonyard.server import control, foreground, status
 from pylonyard.server.environment import become, expect_no_root
-from pylonyard.server.settings import Settings, load, relocated
+from pylonyard.server.settings import Settings, load, relocate
 from pylonyard.system import errors, progress, relocation
 from pylonyard.system.errors import (
     FAILED,
@@ -23,15 +23,15 @@ from pylonyard.system.safe_files import finish, settle_standard_files, tell_done
 UNIMPLEMENTED = 3
 
 Action = Callable[[Settings], tuple[int, str]]
-"""Returns an exit status, and the line to tell, if any."""
+"""Returns an exit status, and the line to print, if any."""
 
 
-def shown(action: Callable[[Settings, Callable[[], None]], str]) -> Action:
-    """Return ``action`` with its progress shown."""
+def with_progress(action: Callable[[Settings, Callable[[], None]], str]) -> Action:
+    """Return ``action``, changed to show its progress."""
 
     def run(settings: Settings) -> tuple[int, str]:
         what = f"{settings.name}: waiting for {settings.address}"
-        # It forks, and init captures what it prints: a log is told later than a person.
+        # It forks, and init captures what it prints: a log gets its first line later.
         with progress.of(what, alone=False, first_line=progress.BETWEEN_LINES) as step:
             return 0, action(settings, step.tick)
 
@@ -45,31 +45,31 @@ def stop(settings: Settings) -> tuple[int, str]:
 
 
 ACTIONS: dict[str, Action] = {
-    "start": shown(control.start),
+    "start": with_progress(control.start),
     "stop": stop,
-    "restart": shown(control.restart),
-    "force-reload": shown(control.restart),
-    "try-restart": shown(control.try_restart),
+    "restart": with_progress(control.restart),
+    "force-reload": with_progress(control.restart),
+    "try-restart": with_progress(control.try_restart),
     "status": status.status,
     "ensure": lambda settings: (0, control.ensure(settings)),
     "fg": foreground.foreground,
     "log": foreground.log,
-    "shell": lambda settings: foreground.configured(settings, settings.shell, "shell"),
+    "shell": lambda settings: foreground.run_configured(settings, settings.shell, "shell"),
     "setup": foreground.setup,
 }
 
 
 STARTS = ("start", "restart", "force-reload", "try-restart", "ensure", "fg")
-"""What may start the server."""
+"""Actions that may start the server."""
 AT_A_TERMINAL = tuple(ACTIONS[name] for name in ("fg", "log", "shell", "setup"))
-WHERE_IT_STANDS = (stop, status.status, status.as_json, foreground.log)
-"""What can be done in a sandbox that was moved."""
+ALLOWED_AFTER_MOVE = (stop, status.status, status.as_json, foreground.log)
+"""Actions that still work after the sandbox was moved."""
 
 RESTARTS = (ACTIONS["restart"], ACTIONS["force-reload"])
 
 
 def main(source: str | Path, arguments: Sequence[str] | None = None) -> int:
-    """Do what the ``arguments`` of the command say; return its exit status.
+    """Carry out the command line; return its exit status.
 
     :param source: the site's server.json
     """
@@ -78,11 +78,11 @@ def main(source: str | Path, arguments: Sequence[str] | None = None) -> int:
     source = Path(source)
     name = source.parent.name
     if words == ["reload"]:
-        return complain(name, "cannot reload, use restart", UNIMPLEMENTED)
+        return fail(name, "cannot reload, use restart", UNIMPLEMENTED)
     astray = relocation.found(source.parents[2], name, sys.argv[0])
     if len(words) == 1 and words[0] in ACTIONS:
         return finish(name, act(source, ACTIONS[words[0]], astray))
-    # Imported here: init and cron give one word, and have no use for it.
+    # Imported here, since init and cron give one word and do not need it.
     from pylonyard.system import command_line
 
     try:
@@ -97,14 +97,14 @@ def main(source: str | Path, arguments: Sequence[str] | None = None) -> int:
 def act(source: Path, action: Action, astray: Astray | None = None) -> int:
     name = source.parent.name
     try:
-        settings = settings_of(source, action, astray)
+        settings = load_settings(source, action, astray)
         name = settings.name
         if settings.mode != PROXY and action in RESTARTS:
             tell_done(name, f"{name}: {restart_by_apache(settings)}")
             return 0
         if action in AT_A_TERMINAL:
-            foreground.keep_roots(settings)
-        # Before anything in the sandbox is touched: its user may have planted it.
+            foreground.isolate_root_terminal(settings)
+        # Before any file of the sandbox is opened: its user may have planted it.
         become(settings.user)
         if action in map(ACTIONS.get, STARTS):
             warning = expect_no_root(name, settings.deployment)
@@ -119,50 +119,50 @@ def act(source: Path, action: Action, astray: Astray | None = None) -> int:
             print(status.unknown(name, str(error)))
             return status.UNKNOWN
         is_unknown = action is status.status and error.code > status.UNKNOWN
-        return complain(name, str(error), status.UNKNOWN if is_unknown else error.code)
+        return fail(name, str(error), status.UNKNOWN if is_unknown else error.code)
     except PermissionError as error:
-        return complain(name, reason(error), NOT_PERMITTED)
+        return fail(name, reason(error), NOT_PERMITTED)
     except OSError as error:
-        return complain(name, reason(error), FAILED)
+        return fail(name, reason(error), FAILED)
     except KeyboardInterrupt:
         return interrupted(name)
     except Exception as error:
         if line := errors.limit_reached(error):
-            return complain(name, line, FAILED)
+            return fail(name, line, FAILED)
         raise
 
 
-def settings_of(source: Path, action: Action, astray: Astray | None) -> Settings:
-    """Return the settings, with the paths that they have now if the sandbox was moved.
+def load_settings(source: Path, action: Action, astray: Astray | None) -> Settings:
+    """Return the settings, with today's paths if the sandbox was moved.
 
-    :raises ServerError: if the action cannot be done where the sandbox stands; nothing
-        is done with a copy, whose processes would be those of the other
+    :raises ServerError: if the action does not work in a moved sandbox, or this is a copy:
+        its processes would be taken for those of the original
     """
     if astray is None:
         return load(source)
-    if astray.is_copy or action not in WHERE_IT_STANDS:
+    if astray.is_copy or action not in ALLOWED_AFTER_MOVE:
         raise ServerError(astray.told, NOT_CONFIGURED)
-    return relocated(load(astray.path(source)), astray.path)
+    return relocate(load(astray.path(source)), astray.path)
 
 
-def complain(name: str, message: str, code: int) -> int:
+def fail(name: str, message: str, code: int) -> int:
     print(f"{name}: {message}", file=sys.stderr)
     return code
 
 
-# Sites that Apache itself runs: what ``restart`` means for them.
+# Sites that Apache itself runs.
 
 
 PROXY, DAEMON = "proxy", "mod_wsgi"
 
 
 def restart_by_apache(settings: Settings) -> str:
-    """Have mod_wsgi load the site again, by a new time of its script.
+    """Touch the site's WSGI script, so that mod_wsgi loads the application again.
 
-    Whoever owns the release may do this, for a site of any account. Nothing is written,
-    and no link followed at the end.
+    The owner of the release may do this, for a site of any account. Nothing is written,
+    and a link at that path is not followed.
 
-    :raises ServerError: if only Apache as a whole can do that, or somebody else may
+    :raises ServerError: if Apache as a whole has to be reloaded, or the caller may not do it
     """
     if settings.mode != DAEMON:
         message = "runs in Apache's own processes: apache2ctl graceful loads it again"
@@ -171,6 +171,6 @@ def restart_by_apache(settings: Settings) -> str:
     try:
         os.utime(script, follow_symlinks=False)
     except PermissionError as error:
-        message = f"only the owner of {script} may have it loaded again"
+        message = f"only the owner of {script} may restart it"
         raise ServerError(message, NOT_PERMITTED) from error
     return "mod_wsgi loads it again at the next request"

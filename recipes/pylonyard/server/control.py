@@ -1,4 +1,4 @@
-"""Start, stop, restart and revive a site: each returns the line to tell."""
+"""Start, stop, restart and revive a site. Each function returns the line to print."""
 
 import errno
 import os
@@ -9,21 +9,21 @@ from pathlib import Path
 
 from pylonyard.server import status
 from pylonyard.server.child import is_wrapped
-from pylonyard.server.launch import NotServing, launch
+from pylonyard.server.launch import NotServingError, launch
 from pylonyard.server.settings import Settings
-from pylonyard.server.sockets import bound, close, fit, received
+from pylonyard.server.sockets import bind_all, close, match_settings, receive_from
 from pylonyard.server.status import (
-    Sight,
-    address_before,
+    SiteProcesses,
     answer,
+    find_processes,
+    intent_file,
     is_answering,
     is_outdated,
-    look,
-    stranger,
+    port_holder,
+    previous_address,
     wait_until,
-    wanted,
 )
-from pylonyard.server.stop import halt, outlast
+from pylonyard.server.stop import stop_all, wait_for_supervisors
 from pylonyard.system import listeners, relocation
 from pylonyard.system.errors import NOT_CONFIGURED, NOT_INSTALLED, ServerError
 from pylonyard.system.locks import BusyError, exclusive
@@ -31,127 +31,131 @@ from pylonyard.system.processes import marked, started, supervisor_marker
 
 Progress = Callable[[], None]
 
-GAP = "; requests were refused meanwhile, since its sockets could not be handed over"
+SOCKETS_NOT_HANDED_OVER = (
+    "; requests were refused meanwhile, since its sockets could not be handed over"
+)
 
 
-def quiet() -> None:
+def no_progress() -> None:
     """Show no progress."""
 
 
-def start(settings: Settings, progress: Progress = quiet) -> str:
-    """Bring the site up, unless it is; return once it answers.
+def start(settings: Settings, progress: Progress = no_progress) -> str:
+    """Start the site unless it runs; return once it answers.
 
-    :raises ServerError: if it does not; nothing that was started is left then
+    :raises ServerError: if it does not answer; whatever was started has been stopped again
     """
     check_installed(settings)
-    if status.is_wanted(wanted(settings)) and is_up(settings):
+    if status.is_wanted_up(intent_file(settings)) and is_up(settings):
         return f"already running, {answer(settings)}"
-    with exclusive(lock(settings), patience(settings)):
-        status.record(wanted(settings), status.UP)
-        return bring_up(settings, progress)
+    with exclusive(lock_file(settings), lock_timeout(settings)):
+        status.write_intent(intent_file(settings), status.UP)
+        return _start_locked(settings, progress)
 
 
 def stop(settings: Settings) -> str:
-    """Take the site down, for good: ``ensure`` leaves it so.
+    """Stop the site, and note that it should stay down: ``ensure`` does not start it.
 
-    :raises ServerError: if it is down, but its file system is read-only
+    :raises ServerError: if it is down, but a read-only file system keeps us from noting that
     """
-    with exclusive(lock(settings), patience(settings)):
+    with exclusive(lock_file(settings), lock_timeout(settings)):
         cannot_last = ""
         try:
-            status.withdraw(wanted(settings))
+            status.write_down(intent_file(settings))
         except OSError as error:
             if error.errno != errno.EROFS:
                 raise
-            cannot_last = f", but cron may start it again: {wanted(settings)}: {error.strerror}"
+            cannot_last = (
+                f", but cron may start it again: {intent_file(settings)}: {error.strerror}"
+            )
         done = "not running"
-        if look(settings).everything:
-            halt(settings, settings.stop_timeout)
+        if find_processes(settings).all:
+            stop_all(settings, settings.stop_timeout)
             done = "stopped"
     if cannot_last:
         raise ServerError(done + cannot_last)
     return done
 
 
-def restart(settings: Settings, progress: Progress = quiet) -> str:
-    """Bring the site up anew: what runs goes on until the new server answers.
+def restart(settings: Settings, progress: Progress = no_progress) -> str:
+    """Restart the site: the old server serves until the new one answers.
 
-    docs/operating.rst tells it as a whole.
+    docs/operating.rst describes the whole of it.
 
-    :raises ServerError: if that cannot be, saying whether what ran goes on
+    :raises ServerError: if that fails, saying whether the old server goes on
     """
     check_installed(settings)
-    with exclusive(lock(settings), patience(settings)):
-        status.record(wanted(settings), status.UP)
-        return replace(settings, progress)
+    with exclusive(lock_file(settings), lock_timeout(settings)):
+        status.write_intent(intent_file(settings), status.UP)
+        return _replace_server(settings, progress)
 
 
-def try_restart(settings: Settings, progress: Progress = quiet) -> str:
+def try_restart(settings: Settings, progress: Progress = no_progress) -> str:
     """Restart the site if it runs."""
     check_installed(settings)
-    with exclusive(lock(settings), patience(settings)):
-        if not look(settings).everything:
+    with exclusive(lock_file(settings), lock_timeout(settings)):
+        if not find_processes(settings).all:
             return "not running"
-        return replace(settings, progress)
+        return _replace_server(settings, progress)
 
 
 def ensure(settings: Settings) -> str:
-    """Bring the site back if it is wanted and does not answer; mostly return "".
+    """Start the site again if it should be up and does not answer; return "" if all is well.
 
-    If somebody else is starting or stopping it, that is left to them.
+    If somebody else is starting or stopping it, leave that to them.
     """
-    if not status.is_wanted(wanted(settings)):
+    if not status.is_wanted_up(intent_file(settings)):
         return ""
     try:
-        with exclusive(lock(settings), wait=0):
+        with exclusive(lock_file(settings), wait=0):
             # It may have been stopped between the first look and the lock.
-            return revive(settings) if status.is_wanted(wanted(settings)) else ""
+            return _revive_locked(settings) if status.is_wanted_up(intent_file(settings)) else ""
     except BusyError:
         return ""
 
 
-def bring_up(settings: Settings, progress: Progress) -> str:
-    seen = look(settings)
-    refuse_foreground(seen)
+def _start_locked(settings: Settings, progress: Progress) -> str:
+    seen = find_processes(settings)
+    _refuse_foreground(seen)
     if seen.supervisors:
-        if is_outdated(settings, seen) and (before := address_before(settings, seen)):
+        if is_outdated(settings, seen) and (before := previous_address(settings, seen)):
             raise ServerError(
-                f"runs at {before} still, not at {settings.address}: {moving(settings)}"
+                f"runs at {before} still, not at {settings.address}: {move_command(settings)}"
             )
-        return wait_for(settings, progress)
+        return wait_for_answer(settings, progress)
     if seen.servers:  # their supervisor was killed
-        halt(settings, settings.stop_timeout)
-    if other := stranger(settings):
+        stop_all(settings, settings.stop_timeout)
+    if other := port_holder(settings):
         raise ServerError(f"port {settings.port} is taken by {other}")
     try:
-        launch(settings, progress, bound(settings) if is_wrapped(settings) else [])
-        wait_for(settings, progress)
-    except NotServing as error:
-        halt(settings, grace=0)
+        launch(settings, progress, bind_all(settings) if is_wrapped(settings) else [])
+        wait_for_answer(settings, progress)
+    except NotServingError as error:
+        stop_all(settings, grace=0)
         raise ServerError(f"did not start: {error}") from error
     except BaseException:
-        halt(settings, grace=0)
+        stop_all(settings, grace=0)
         raise
     return f"started, {answer(settings)}"
 
 
-def moving(settings: Settings) -> str:
-    """Return the command that has a server serve at the address of a new release."""
-    # Imported here: init and cron have no use for it.
+def move_command(settings: Settings) -> str:
+    """Return the command that moves the server to the address of a new release."""
+    # Imported here, since init and cron do not need it.
     from pylonyard.releases import next_steps
 
-    # Where Apache asks it, the two have to move together.
+    # Behind Apache, the two have to move together.
     is_active = next_steps.active_release(settings.source.parents[2]) is not None
     return "as root: bin/pylonyard activate" if is_active else f"bin/{settings.name} restart"
 
 
 def is_up(settings: Settings) -> bool:
-    seen = look(settings)
+    seen = find_processes(settings)
     return bool(seen.supervisors) and not seen.foreground and is_answering(settings)
 
 
-def wait_for(settings: Settings, progress: Progress) -> str:
-    """Wait for a site that somebody else started."""
+def wait_for_answer(settings: Settings, progress: Progress) -> str:
+    """Wait until the site answers; return the line to print."""
 
     def answering() -> bool:
         progress()
@@ -163,68 +167,68 @@ def wait_for(settings: Settings, progress: Progress) -> str:
     return f"already running, {answer(settings)}"
 
 
-def replace(settings: Settings, progress: Progress) -> str:
-    """Have a new server take the place of what runs, if anything does.
+def _replace_server(settings: Settings, progress: Progress) -> str:
+    """Replace the running server by a new one; start one if none runs.
 
-    :raises ServerError: if it cannot.  What ran goes on then, unless its sockets cannot
-        be had, or the new server cannot stand in beside it
+    :raises ServerError: if that fails. The old server goes on then, unless its sockets could
+        not be handed over, or the new server cannot listen at a temporary port first
     """
-    seen = look(settings)
-    refuse_foreground(seen)
-    sockets = sockets_of(settings, seen.supervisors)
+    seen = find_processes(settings)
+    _refuse_foreground(seen)
+    sockets = _sockets_to_reuse(settings, seen.supervisors)
     if not sockets:
-        halt(settings, settings.stop_timeout)
-        told = "re" + bring_up(settings, progress)
-        return told + GAP if seen.supervisors else told
+        stop_all(settings, settings.stop_timeout)
+        told = "re" + _start_locked(settings, progress)
+        return told + SOCKETS_NOT_HANDED_OVER if seen.supervisors else told
     try:
         launch(settings, progress, sockets, seen.supervisors)
-    except NotServing as error:
-        marker = supervisor_marker(settings.identity, settings.places)
+    except NotServingError as error:
+        marker = supervisor_marker(settings.identity, settings.own_places)
         if marked(marker, candidates=seen.supervisors):
             raise ServerError(f"was not restarted, the old server goes on: {error}") from error
-        # It had to end first, for a server that cannot stand in.
-        halt(settings, grace=0)
+        # It had to end first, for a server that cannot use a temporary port.
+        stop_all(settings, grace=0)
         raise ServerError(f"did not start, and the old server has ended: {error}") from error
-    outlast(settings, seen.supervisors)
-    wait_for(settings, progress)
+    wait_for_supervisors(settings, seen.supervisors)
+    wait_for_answer(settings, progress)
     return f"restarted, {answer(settings)}"
 
 
-def sockets_of(settings: Settings, supervisors: Sequence[int]) -> list[socket.socket]:
-    """Return the sockets of a site that runs; none if they cannot be handed over."""
+def _sockets_to_reuse(settings: Settings, supervisors: Sequence[int]) -> list[socket.socket]:
+    """Return the sockets of a running site; none if they cannot be handed over."""
     if not is_wrapped(settings):
         return []
     for supervisor in supervisors:
-        found = received(supervisor, settings.handover)
-        if found and fit(found, settings):
+        found = receive_from(supervisor, settings.handover)
+        if found and match_settings(found, settings):
             return found
         if found:  # host or port have changed
             close(found)
             taken = listeners.inodes(settings.host, settings.port)
             # 0.0.0.0 and 127.0.0.1 cannot both have a port.
-            return [] if listeners.holders(taken, supervisors) else bound(settings)
+            return [] if listeners.holders(taken, supervisors) else bind_all(settings)
     return []
 
 
-def revive(settings: Settings) -> str:
-    seen = look(settings)
+def _revive_locked(settings: Settings) -> str:
+    seen = find_processes(settings)
     if seen.foreground or is_healthy(settings, seen):
         return ""
-    if address_before(settings, seen):
-        return ""  # a new release has another port, and is not served yet
+    if previous_address(settings, seen):
+        return ""  # a new release has another port; it serves at the old one until a restart
     check_installed(settings)
-    halt(settings, grace=0)  # what hangs would not use any
-    bring_up(settings, quiet)
-    why = "did not answer" if seen.everything else "was not running"
+    stop_all(settings, grace=0)  # a hanging server would not use it
+    _start_locked(settings, no_progress)
+    why = "did not answer" if seen.all else "was not running"
     return f"{why}, was started again: {answer(settings)}"
 
 
-def is_healthy(settings: Settings, seen: Sight) -> bool:
-    """Whether the site answers, or does so before its time to start is over."""
+def is_healthy(settings: Settings, seen: SiteProcesses) -> bool:
+    """Return whether the site answers; wait for it while its time to start is not over."""
     if not seen.servers:
         return False
     ages = [time.time() - (started(pid) or 0) for pid in seen.servers]
-    # In a container /proc may tell an uptime of its own: a server is no younger than new.
+    # In a container /proc may show another uptime, which makes an age negative.
     left = settings.start_timeout - max(0, min(ages))
     if left > 0 and wait_until(lambda: is_answering(settings), left):
         return True
@@ -232,15 +236,15 @@ def is_healthy(settings: Settings, seen: Sight) -> bool:
     return any(is_answering(settings) for _ in tries)
 
 
-def refuse_foreground(seen: Sight) -> None:
+def _refuse_foreground(seen: SiteProcesses) -> None:
     if seen.foreground:
         raise ServerError(f"runs in the foreground, process {seen.foreground[0]}")
 
 
 def check_installed(settings: Settings) -> None:
-    """Refuse what cannot work, before anything that works is stopped.
+    """Check that the site can run, before a server that works is stopped.
 
-    :raises ServerError: if the application, or its configuration, is not there
+    :raises ServerError: if the application or its configuration is missing
     """
     if settings.python and not os.path.exists(settings.python):
         removed = f"{os.path.realpath(settings.python)}, which runs the site, was removed"
@@ -254,10 +258,10 @@ def check_installed(settings: Settings) -> None:
         raise ServerError(message, NOT_CONFIGURED)
 
 
-def patience(settings: Settings) -> int:
-    """Return the seconds that another action may take: a restart starts and stops."""
+def lock_timeout(settings: Settings) -> int:
+    """Return the seconds to wait for another action: a restart starts and stops."""
     return settings.start_timeout + settings.stop_timeout
 
 
-def lock(settings: Settings) -> Path:
+def lock_file(settings: Settings) -> Path:
     return settings.run / f"{settings.name}.lock"

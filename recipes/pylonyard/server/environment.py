@@ -1,4 +1,4 @@
-"""What our processes inherit: nothing that we do not choose."""
+"""Choose the account, environment, signals and limits of the processes that we start."""
 
 import ctypes
 import os
@@ -12,7 +12,7 @@ from pylonyard.server.settings import Settings
 from pylonyard.system.errors import NOT_CONFIGURED, NOT_PERMITTED, ServerError
 from pylonyard.system.processes import Marker
 
-# The account that everything runs as.
+# The account.
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Account:
 
 
 def current() -> Account:
-    """Return the account of this process, which need not have a name."""
+    """Return the account of this process; it may have no name."""
     try:
         entry = pwd.getpwuid(os.getuid())
     except KeyError:
@@ -31,7 +31,7 @@ def current() -> Account:
 
 
 def gives_up_root(user: str) -> bool:
-    """Whether ``become`` makes a lesser account of root."""
+    """Return whether ``become`` drops root's rights."""
     try:
         return bool(user) and os.geteuid() == 0 and pwd.getpwnam(user).pw_uid != 0
     except KeyError:
@@ -39,9 +39,9 @@ def gives_up_root(user: str) -> bool:
 
 
 def expect_no_root(name: str, deployment: str) -> str:
-    """Return what to warn of if we run a site as root; empty if nothing.
+    """Return a warning if a site would run as root; empty if not.
 
-    :raises ServerError: if it is one of staging or production
+    :raises ServerError: if the site is one of staging or production
     """
     if os.geteuid() or not deployment:
         return ""
@@ -53,9 +53,9 @@ def expect_no_root(name: str, deployment: str) -> str:
 
 
 def become(user: str) -> Account:
-    """Run as ``user`` from here on, for good; as we are if it is empty.
+    """Run as ``user`` from here on, for good; stay as we are if it is empty.
 
-    :raises ServerError: if there is no such account, or it is not ours to take
+    :raises ServerError: if there is no such account, or we may not become it
     """
     if not user:
         return current()
@@ -88,7 +88,7 @@ DEFAULTED = [
 
 
 def base(caller: Mapping[str, str], kept: tuple[str, ...] = ()) -> dict[str, str]:
-    """Return what any program needs; of the caller's variables only ``kept``."""
+    """Return a minimal environment; of the caller's variables it has only ``kept``."""
     account = current()
     passed = {name: caller[name] for name in ("TZ", *kept) if name in caller}
     who = {"HOME": account.home, "USER": account.name, "LOGNAME": account.name}
@@ -98,20 +98,20 @@ def base(caller: Mapping[str, str], kept: tuple[str, ...] = ()) -> dict[str, str
 def of_server(settings: Settings, caller: Mapping[str, str], *markers: Marker) -> dict[str, str]:
     """Return the environment of the application."""
     marks = {marker.variable: marker.identity for marker in markers}
-    # What it prints is in the log when it happens, not when it ends.
+    # Unbuffered, so that the log has its output at once.
     return {**base(caller), "PYTHONUNBUFFERED": "1", **settings.environment, **marks}
 
 
 def of_terminal(settings: Settings, caller: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a program that a person talks to."""
+    """Return the environment of a program at a terminal."""
     return {**base(caller, ("TERM", "COLUMNS", "LINES")), **settings.environment}
 
 
 def confine(settings: Settings) -> None:
-    """Set what a process hands on to its program, shortly before that starts.
+    """Reset signals, umask and limit of open files, just before a program is started.
 
-    A background shell ignores SIGINT, some daemons SIGHUP or SIGCHLD. Programs that
-    close every number up to the limit take seconds if it is a million.
+    A background shell ignores SIGINT, some daemons ignore SIGHUP or SIGCHLD. Programs that
+    close every descriptor up to the limit take seconds if it is a million.
     """
     for number in DEFAULTED:
         signal.signal(number, signal.SIG_DFL)
@@ -125,18 +125,18 @@ def confine(settings: Settings) -> None:
 
 
 def die_with_parent(parent: int) -> None:
-    """Have the kernel end this process, a child of ``parent``, when that ends."""
+    """Have the kernel send this process SIGTERM when ``parent``, its parent, ends."""
     _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it was faster
+    if os.getppid() != parent:  # it has ended already
         os._exit(1)
 
 
 def adopt_orphans() -> None:
-    """Become the parent of descendants whose parent ends."""
+    """Have the kernel make us the parent of descendants whose parent ends."""
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
-# Loaded beforehand: a child that was just forked should import nothing.
+# Loaded now, since a child that was just forked should import nothing.
 _libc = ctypes.CDLL(None, use_errno=True)
 
 

@@ -1,4 +1,4 @@
-"""Programs that take the place of ours, for a person at a terminal."""
+"""Replace this process by a program at a terminal: server, log, shell or setup."""
 
 import os
 import sys
@@ -9,17 +9,17 @@ from pylonyard.server import environment
 from pylonyard.server.control import check_installed
 from pylonyard.server.environment import gives_up_root
 from pylonyard.server.settings import Settings
-from pylonyard.server.status import look, stranger
+from pylonyard.server.status import find_processes, port_holder
 from pylonyard.system.errors import NOT_CONFIGURED, ServerError
 from pylonyard.system.processes import foreground_marker, server_marker
 from pylonyard.system.safe_files import make_directory
 
 RUNUSER = "/usr/sbin/runuser"
-"""Of util-linux; with ``--pty`` it passes on what is typed into a terminal of its own."""
+"""Of util-linux; with ``--pty`` it makes a terminal and passes on what is typed."""
 
 
-def keep_roots(settings: Settings) -> None:
-    """Have what root starts at a terminal run at another one, as the site's account.
+def isolate_root_terminal(settings: Settings) -> None:
+    """Run again as the site's account, at another terminal, if root started us at one.
 
     A program can type into the terminal that it shares with root's shell (TIOCSTI), and
     the account can trace, and so become, any program that runs as itself.
@@ -38,43 +38,45 @@ def has_terminal() -> bool:
 
 
 def foreground(settings: Settings) -> NoReturn:
-    """Become the server; it ends with the terminal, and nothing restarts it."""
+    """Run the server in the foreground; it ends with the terminal, and nothing restarts it."""
     check_installed(settings)
-    if seen := look(settings).everything:
+    if seen := find_processes(settings).all:
         raise ServerError(f"already running, process {seen[0]}")
-    if other := stranger(settings):
+    if other := port_holder(settings):
         raise ServerError(f"port {settings.port} is taken by {other}")
     markers = [server_marker(settings.identity), foreground_marker(settings.identity)]
     variables = environment.of_terminal(settings, os.environ)
     marks = {marker.variable: marker.identity for marker in markers}
     options = ["--reload"] if settings.reload else []
     words = [str(settings.paster), "serve", *options, str(settings.ini)]
-    become(settings, words, {**variables, **marks})
+    replace_process(settings, words, {**variables, **marks})
 
 
 def log(settings: Settings) -> NoReturn:
-    """Show the ends of both logs, and what is added to them."""
+    """Show the last lines of both logs, and follow them."""
     logs = [str(settings.log), str(settings.application_log)]
     variables = environment.of_terminal(settings, os.environ)
-    become(settings, ["/usr/bin/env", "tail", "-n", "100", "-F", *logs], variables)
+    replace_process(settings, ["/usr/bin/env", "tail", "-n", "100", "-F", *logs], variables)
 
 
-def configured(settings: Settings, words: Sequence[str], what: str) -> NoReturn:
-    """Become the program that the configuration names for ``what``."""
+def run_configured(settings: Settings, words: Sequence[str], what: str) -> NoReturn:
+    """Run the program that the configuration names for ``what``."""
     if not words:
         raise ServerError(f"no {what} is configured", NOT_CONFIGURED)
-    become(settings, words, environment.of_terminal(settings, os.environ))
+    replace_process(settings, words, environment.of_terminal(settings, os.environ))
 
 
 def setup(settings: Settings) -> NoReturn:
-    """Become the application's ``paster setup-app``, which calls its installer."""
+    """Run ``paster setup-app``, which calls the application's installer."""
     if not settings.setup:
         lacks = "the application has no installer (entry point of the group paste.app_install)"
         raise ServerError(f"{lacks}, so there is nothing to set up", NOT_CONFIGURED)
-    configured(settings, settings.setup, "setup")
+    run_configured(settings, settings.setup, "setup")
 
 
-def become(settings: Settings, words: Sequence[str], variables: Mapping[str, str]) -> NoReturn:
+def replace_process(
+    settings: Settings, words: Sequence[str], variables: Mapping[str, str]
+) -> NoReturn:
     make_directory(settings.data)
     os.chdir(settings.data)
     environment.confine(settings)

@@ -1,4 +1,4 @@
-"""Kept for supervisors that were started before the modules moved: they name this file."""
+"""Run ``shim/gentle.py``, for supervisors of older releases, which start this file."""
 
 import os
 import sys

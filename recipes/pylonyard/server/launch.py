@@ -1,4 +1,4 @@
-"""A new supervisor, and what it says if its server does not come up."""
+"""Start a supervisor, wait until its server serves, and say why if it does not."""
 
 import errno
 import os
@@ -16,29 +16,29 @@ from pylonyard.server import environment, status
 from pylonyard.server.log import PREFIX
 from pylonyard.server.settings import Settings
 from pylonyard.server.sockets import close
-from pylonyard.server.stop import end
+from pylonyard.server.stop import kill_children
 from pylonyard.system import errors
 from pylonyard.system.errors import ServerError
 from pylonyard.system.processes import shown, supervisor_marker
 from pylonyard.system.safe_files import make_directory, open_log
 
 PACKAGES = Path(__file__).resolve().parents[2]
-"""Where ``pylonyard`` is imported from."""
+"""The folder that ``pylonyard`` is imported from."""
 
-RAISED = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt|Warning)\b")
+EXCEPTION_LINE = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt|Warning)\b")
 """The start of a line that ends a traceback."""
 
-MOST_READ = 65536
-"""Bytes of the log's end that are looked at."""
+LOG_BYTES_READ = 65536
+"""Bytes at the end of the log that are read."""
 
-NOTHING = "it printed nothing"
+NO_OUTPUT = "it printed nothing"
 
-LONGEST = 300
-"""Characters of somebody else's message that are passed on."""
+LONGEST_MESSAGE = 300
+"""Characters of another program's message that are shown."""
 
 
-class NotServing(ServerError):
-    """A new server that does not come to serve the site."""
+class NotServingError(ServerError):
+    """The new server did not serve the site in time, or ended."""
 
 
 def launch(
@@ -49,9 +49,9 @@ def launch(
 ) -> None:
     """Start a supervisor, and wait until its server serves the site.
 
-    :param sockets: the site's; closed here afterwards
-    :param after: supervisors that are to end then, and not unless
-    :raises NotServing: if it does not; nothing that was started is left then
+    :param sockets: the site's; this process closes them afterwards
+    :param after: pids of the supervisors to stop once the new server serves
+    :raises NotServingError: if it does not; whatever was started has been stopped again
     """
     for directory in (settings.run, settings.data, settings.application_log.parent):
         make_directory(directory)
@@ -61,20 +61,20 @@ def launch(
         try:
             status = os.fstat(log)
             size = status.st_size if stat.S_ISREG(status.st_mode) else None
-            supervisor = spawn(settings, log, sockets, after, theirs)
+            supervisor = _spawn_supervisor(settings, log, sockets, after, theirs)
         finally:
             os.close(log)
             theirs.close()
             close(sockets)
         try:
             patience = settings.start_timeout + (settings.stop_timeout if after else 0)
-            await_report(settings, ours, size, patience, progress)
+            _wait_for_report(settings, ours, size, patience, progress)
         except BaseException:
-            end([supervisor.pid])
+            kill_children([supervisor.pid])
             raise
 
 
-def await_report(
+def _wait_for_report(
     settings: Settings,
     report: socket.socket,
     size: int | None,
@@ -83,27 +83,29 @@ def await_report(
 ) -> None:
     """Wait for the supervisor to say that its server serves the site.
 
-    :param size: of the log before, in bytes; None if it cannot be written
+    :param size: bytes of the log before the start; None if the log is no file
     """
     deadline = time.monotonic() + patience
     while not select.select([report], [], [], status.PAUSE)[0]:
         if time.monotonic() >= deadline:
             waited = f"{settings.address} did not answer in {settings.start_timeout} s"
-            raise NotServing(f"{waited}, see {settings.log}")
+            raise NotServingError(f"{waited}, see {settings.log}")
         progress()
     said = report.recv(1000).decode(errors="replace").strip()
     if said != "there":
-        raise NotServing(f"{said}, see {settings.log}" if said else why(settings.log, size))
+        raise NotServingError(
+            f"{said}, see {settings.log}" if said else failure_reason(settings.log, size)
+        )
 
 
-def spawn(
+def _spawn_supervisor(
     settings: Settings,
     log: int,
     sockets: Sequence[socket.socket],
     after: Sequence[int],
     report: socket.socket,
 ) -> subprocess.Popen[bytes]:
-    """Start the supervisor, detached from the terminal and from all our files."""
+    """Start the supervisor, detached from the terminal and from our open files."""
     marker = supervisor_marker(settings.identity)
     numbers = [one.fileno() for one in sockets]
     words = [str(settings.source), "--report", str(report.fileno())]
@@ -114,8 +116,8 @@ def spawn(
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
-        # Python imports from the working directory first; the application's own
-        # data may hold a http.py, so that the supervisor never works there.
+        # Python imports from the working directory first, and the application's data
+        # may hold a http.py: the supervisor never works there.
         cwd=PACKAGES,
         env={**environment.base(os.environ), marker.variable: marker.identity},
         pass_fds=[*numbers, report.fileno()],
@@ -124,23 +126,27 @@ def spawn(
     )
 
 
-def why(log: Path, before: int | None) -> str:
-    """Return in one line what was logged since the log had ``before`` bytes."""
+def failure_reason(log: Path, before: int | None) -> str:
+    """Return the most telling line that was logged after the first ``before`` bytes."""
     if before is None:
         return f"it is not known why, as {log} cannot be written: {os.strerror(errno.EROFS)}"
     with open(log, "rb") as stream:
         size = os.fstat(stream.fileno()).st_size
         start = before if before <= size else 0  # it may have been rotated
-        stream.seek(max(start, size - MOST_READ))
+        stream.seek(max(start, size - LOG_BYTES_READ))
         lines = stream.read().decode(errors="replace").splitlines()
-    told = telling(lines) if any(map(str.strip, lines)) else NOTHING + errors.limit_of_size(size)
+    told = (
+        most_telling_line(lines)
+        if any(map(str.strip, lines))
+        else NO_OUTPUT + errors.limit_of_size(size)
+    )
     return f"{errors.with_limit(told)}, see {log}"
 
 
-def telling(lines: Iterable[str]) -> str:
-    """Return the line that says most: what was raised, or else what was said last."""
+def most_telling_line(lines: Iterable[str]) -> str:
+    """Return the last line with an exception, or else the last line."""
     said = [line.rstrip() for line in lines if line.strip()]
     theirs = [line for line in said if f" {PREFIX} " not in line]
-    raised = [line for line in theirs if RAISED.match(line)]
-    best = (raised or theirs or said or [NOTHING])[-1]
-    return shown(best.strip(), LONGEST)
+    raised = [line for line in theirs if EXCEPTION_LINE.match(line)]
+    best = (raised or theirs or said or [NO_OUTPUT])[-1]
+    return shown(best.strip(), LONGEST_MESSAGE)

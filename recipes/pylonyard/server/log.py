@@ -1,4 +1,4 @@
-"""What a supervisor adds to the site's log."""
+"""Write the supervisor's own lines to the site's log."""
 
 import os
 import sys
@@ -6,11 +6,11 @@ from contextlib import suppress
 from datetime import datetime
 
 PREFIX = "pylonyard:"
-"""Follows the time in each of our lines, so that they are told from the server's."""
+"""Follows the time in each of our lines, to tell them from the server's."""
 
 
 def say(message: str) -> None:
-    """Append one line to the log; a full disk must not end a server."""
+    """Append one line to the log; ignore errors, since a full disk must not end a server."""
     now = datetime.now().astimezone().isoformat(timespec="seconds")
     with suppress(OSError):
         os.write(sys.stderr.fileno(), f"{now} {PREFIX} {message}\n".encode())

@@ -1,4 +1,4 @@
-"""From ``server.json`` to typed, frozen settings."""
+"""Read ``server.json`` into typed, frozen settings."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ from pylonyard.system.errors import NOT_CONFIGURED, ServerError
 
 
 def text(value: object) -> str:
-    """Return ``value`` if it is a text that a process can be given."""
+    """Return ``value`` if it is a text without null characters."""
     if not isinstance(value, str) or "\0" in value:
         raise ValueError(f"expected a text, got {value!r}")
     return value
@@ -74,31 +74,31 @@ def variables(value: object) -> dict[str, str]:
 
 
 def setting(convert: Callable[[object], Any], default: Any = dataclasses.MISSING) -> Any:
-    """Declare a setting; without a ``default``, as JSON gives it, it is required."""
+    """Declare a setting; it is required without a ``default`` (a value as in JSON)."""
     return dataclasses.field(metadata={"convert": convert, "default": default})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What ``server.json`` says of one site, ``-`` in its names for our ``_``."""
+    """The settings of one site; in ``server.json`` their names have ``-`` for ``_``."""
 
     name: str = setting(site_name)
     """The site, as messages call it."""
     sandbox: Path = setting(path)
     """Directory whose real path tells sites of the same name apart."""
     user: str = setting(text, "")
-    """Account that everything runs as; empty for whoever calls."""
+    """Account that everything runs as; empty for the caller's."""
     paster: Path = setting(path)
-    """Script of the application's own interpreter."""
+    """The ``paster`` script of the application's environment."""
     python: str = setting(text, "")
-    """That interpreter; empty for the one that paster's first line names."""
+    """The application's interpreter; empty for the one in paster's first line."""
     ini: Path = setting(path)
     host: str = setting(text, "127.0.0.1")
     port: int = setting(port_number)
     mode: str = setting(text, "proxy")
-    """Who runs the application: a server of the site's own, or Apache."""
+    """``proxy`` (the site's own server), ``mod_wsgi`` or ``embedded`` (Apache)."""
     check_path: str = setting(url_path, "/")
-    """Path of the URL that a healthy server answers, with whatever status."""
+    """Path of the URL that a healthy server answers, with any status."""
     start_timeout: int = setting(positive, 60)
     """Seconds from its start until the server has to answer."""
     stop_timeout: int = setting(positive, 30)
@@ -106,18 +106,18 @@ class Settings:
     hang_timeout: int = setting(positive, 10)
     """Seconds that ``ensure`` waits for one answer."""
     hang_tries: int = setting(positive, 3)
-    """Answers that have to fail to come before ``ensure`` restarts."""
+    """Requests without an answer after which ``ensure`` restarts."""
     umask: int = setting(octal, "022")
     open_files: int = setting(positive, 4096)
     environment: dict[str, str] = setting(variables, {})
     deployment: str = setting(text, "")
     """``development``, ``staging`` or ``production``; empty if an older Pylonyard made it."""
     reload: bool = setting(boolean, False)
-    """Whether ``fg`` reloads changed code."""
+    """True if ``fg`` reloads changed code."""
     shell: tuple[str, ...] = setting(command, [])
     setup: tuple[str, ...] = setting(command, [])
     log: Path = setting(path)
-    """What the server prints, and what became of it."""
+    """Output of the server, and the supervisor's lines."""
     application_log: Path = setting(path)
     run: Path = setting(path)
     data: Path = setting(path)
@@ -127,17 +127,17 @@ class Settings:
 
     @property
     def identity(self) -> str:
-        """What marks the processes of this site, in this sandbox."""
+        """Return the mark of the processes of this site, in this sandbox."""
         return f"{self.sandbox.resolve()}:{self.name}"
 
     @property
     def handover(self) -> Path:
-        """Folder of the sockets at which supervisors hand over the site's."""
+        """Return the folder of the Unix sockets at which supervisors hand over their sockets."""
         return self.run / f"{self.name}.handover"
 
     @property
-    def places(self) -> tuple[Path, ...]:
-        """What only this site's processes stand in, or write, if it is in the sandbox."""
+    def own_places(self) -> tuple[Path, ...]:
+        """Return the paths in the sandbox that only this site's processes work in or write."""
         home = self.sandbox.resolve()
         real = (self.log.resolve(), self.data.resolve())
         return tuple(place for place in real if place.is_relative_to(home))
@@ -148,8 +148,8 @@ class Settings:
         return f"http://{host}:{self.port}{self.check_path}"
 
 
-def relocated(settings: Settings, place: Callable[[Path], Path]) -> Settings:
-    """Return ``settings`` with each path where ``place`` says that it is now."""
+def relocate(settings: Settings, place: Callable[[Path], Path]) -> Settings:
+    """Return ``settings`` with each path replaced by what ``place`` returns for it."""
     paths: dict[str, Any] = {
         field.name: place(value)
         for field in dataclasses.fields(settings)
@@ -161,7 +161,7 @@ def relocated(settings: Settings, place: Callable[[Path], Path]) -> Settings:
 def load(source: Path) -> Settings:
     """Return the settings in the file ``source``.
 
-    :raises ServerError: in one line, naming all that is wrong with it
+    :raises ServerError: in one line that names all problems of the file
     """
     try:
         values = json_objects.parsed(source.read_bytes())
@@ -174,7 +174,7 @@ def load(source: Path) -> Settings:
 
 
 def parse(values: Mapping[str, object], source: Path) -> Settings:
-    """Return what ``values`` say; names that are not ours are left alone.
+    """Convert ``values`` to settings; ignore names that we do not know.
 
     :raises ServerError: naming every missing or malformed setting
     """

@@ -1,4 +1,4 @@
-"""The sockets of a site: bound before its server is there, and handed to the next supervisor."""
+"""Bind the sockets of a site, and hand them from one supervisor to the next."""
 
 import errno
 import fcntl
@@ -18,17 +18,17 @@ from pylonyard.system.listeners import open_files
 from pylonyard.system.processes import PROC
 
 BACKLOG = 1024
-"""Connections that may wait, while one server takes the place of another."""
+"""Connections that may wait while one server replaces another."""
 
 FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
-Place = tuple[socket.AddressFamily, tuple[str, int]]
+Address = tuple[socket.AddressFamily, tuple[str, int]]
 
 
-def places(settings: Settings) -> list[Place]:
+def addresses_of(settings: Settings) -> list[Address]:
     """Return each address of the site.
 
-    :raises ServerError: if its host stands for none
+    :raises ServerError: if its host has no address
     """
     try:
         kind = socket.SOCK_STREAM
@@ -42,15 +42,15 @@ def places(settings: Settings) -> list[Place]:
     ]
 
 
-def bound(settings: Settings) -> list[socket.socket]:
-    """Return sockets with the addresses of the site, which do not listen yet.
+def bind_all(settings: Settings) -> list[socket.socket]:
+    """Return sockets bound to the addresses of the site; they do not listen yet.
 
-    :raises ServerError: if an address cannot be had
+    :raises ServerError: if none can be bound
     """
-    wanted, sockets = places(settings), []
+    wanted, sockets = addresses_of(settings), []
     for place in wanted:
         try:
-            sockets.append(_bound(place, alone=len(wanted) == 1))
+            sockets.append(_bind_one(place, alone=len(wanted) == 1))
         except OSError as error:
             if place is not wanted[-1] or sockets:
                 continue  # such as ::1 of localhost, on a machine without IPv6
@@ -59,7 +59,7 @@ def bound(settings: Settings) -> list[socket.socket]:
     return sockets
 
 
-def _bound(place: Place, *, alone: bool) -> socket.socket:
+def _bind_one(place: Address, *, alone: bool) -> socket.socket:
     family, address = place
     one = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -67,7 +67,7 @@ def _bound(place: Place, *, alone: bool) -> socket.socket:
         if family == socket.AF_INET6 and not alone:
             one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         one.bind(address)
-        # Several processes look at it, and one that comes too late must not wait.
+        # Several processes accept from it; one that comes too late must not block.
         one.setblocking(False)
     except BaseException:
         one.close()
@@ -75,133 +75,136 @@ def _bound(place: Place, *, alone: bool) -> socket.socket:
     return one
 
 
-def fit(sockets: Iterable[socket.socket], settings: Settings) -> bool:
-    """Whether ``sockets`` are those of the site as it is to be served now."""
+def match_settings(sockets: Iterable[socket.socket], settings: Settings) -> bool:
+    """Return whether ``sockets`` have the addresses of the site's current settings."""
     have = {(one.family, one.getsockname()[:2]) for one in sockets}
-    return bool(have) and have <= set(places(settings))
+    return bool(have) and have <= set(addresses_of(settings))
 
 
-def described(sockets: Iterable[socket.socket]) -> Iterator[str]:
-    """Yield what a server is told of each of ``sockets``: ``7/127.0.0.1/8080``."""
+def describe(sockets: Iterable[socket.socket]) -> Iterator[str]:
+    """Yield each socket as PYLONYARD_SOCKETS has it: ``7/127.0.0.1/8080``."""
     for one in sockets:
         host, port = one.getsockname()[:2]
         yield f"{one.fileno()}/{host}/{port}"
 
 
 def close(sockets: list[socket.socket]) -> None:
-    """Close ``sockets``, in this process, and forget them."""
+    """Close ``sockets`` in this process, and empty the list."""
     while sockets:
         sockets.pop().close()
 
 
-def refuse(sockets: Iterable[socket.socket]) -> None:
-    """Let nobody wait for an answer; they can be listened on again."""
+def refuse_connections(sockets: Iterable[socket.socket]) -> None:
+    """Stop listening, so that clients are refused at once; it can be started again."""
     for one in sockets:
-        # A second time, Linux says ENOTCONN, and yet closes each connection that is
-        # accepted on this socket ever after.
+        # Called twice, Linux reports ENOTCONN, and then closes each connection that is
+        # accepted on this socket later.
         if one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             one.shutdown(socket.SHUT_RDWR)
 
 
-# From one supervisor to the next: the sockets of a site.
+# The handover from one supervisor to the next.
 #
-# They are asked for at a Unix socket in a folder of the account's own, named by the
-# supervisor's number. Supervisors of older releases, and those that can make no file, have
-# one without a file: the kernel names that, and it is found among their open files.
+# A new supervisor connects to a Unix socket in a private folder; its name is the old
+# supervisor's pid. Supervisors of older releases, and those that can make no file, have an
+# abstract socket, which is found among their open files.
 
 
-PATIENCE = 10.0
-"""Seconds to wait for a supervisor, which may be asking its server something."""
+HANDOVER_TIMEOUT = 10.0
+"""Seconds to wait for a supervisor, which may be busy testing its server."""
 
-SIGNAL = signal.SIGIO
-"""Tells a supervisor that somebody asks."""
+REQUEST_SIGNAL = signal.SIGIO
+"""Tells a supervisor that a client has connected."""
 
-MOST = 16
+MOST_SOCKETS = 16
 
-MOST_VISITORS = 64
-"""How many are looked at in one go: another account may connect in a loop."""
+MOST_CLIENTS = 64
+"""Clients served in one go: another account may connect in a loop."""
 
-ACCEPTS = 0x10000
+SO_ACCEPTCON_FLAG = 0x10000
 """The flag of a Unix socket that listens, as /proc/net/unix shows it."""
 
 
-class Offer:
-    """What our own account may take of us.
+class SocketHandover:
+    """A Unix socket at which our own account gets the site's sockets.
 
-    ``folder`` is where the socket is made, so that no other account can reach it: loops
-    of another's that connect to a socket without a file fill its backlog, and whoever may
-    have our sockets is turned away. Where no file can be made, it has none.
+    It is made in ``folder``, where no other account can reach it: connecting in a loop would
+    fill its backlog, so that the next supervisor is turned away. Where no file can be made,
+    the socket is an abstract one.
     """
 
     def __init__(self, sockets: list[socket.socket], folder: Path | None = None) -> None:
         self.sockets = sockets
-        self.taken = False
-        """Whether another process may have the sockets."""
+        self.was_taken = False
+        """True if another process may have got the sockets."""
         self.folder = folder
-        self.door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            with opened(folder, make=True) as place:
-                forget_ended(place)
-                self.door.bind(path_in(place, os.getpid()))
+            with private_folder(folder, make=True) as place:
+                _remove_stale(place)
+                self.listener.bind(_socket_path(place, os.getpid()))
         except OSError:  # a full disk, say
-            self.door.bind("")
-        self.door.listen()
-        fcntl.fcntl(self.door, fcntl.F_SETOWN, os.getpid())
-        fcntl.fcntl(self.door, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
+            self.listener.bind("")
+        self.listener.listen()
+        fcntl.fcntl(self.listener, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(self.listener, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
 
-    def hand_out(self) -> None:
-        """Give the sockets to whoever asks, and may; look at no more than MOST_VISITORS."""
-        for _ in range(MOST_VISITORS):
+    def serve_requests(self) -> None:
+        """Send the sockets to each client of our own account, to MOST_CLIENTS at most."""
+        for _ in range(MOST_CLIENTS):
             try:
-                visitor, _ = self.door.accept()
+                client, _ = self.listener.accept()
             except OSError:
                 return
-            with visitor, suppress(OSError):
-                if credentials(visitor)[1] == os.getuid():
+            with client, suppress(OSError):
+                if peer_credentials(client)[1] == os.getuid():
                     numbers = [one.fileno() for one in self.sockets]
-                    self.taken = self.taken or bool(numbers)
-                    socket.send_fds(visitor, [b"."], numbers)
-        # The others come after whatever else there is to do.
-        os.kill(os.getpid(), SIGNAL)
+                    self.was_taken = self.was_taken or bool(numbers)
+                    socket.send_fds(client, [b"."], numbers)
+        # Serve the others after the rest of the supervisor's work.
+        os.kill(os.getpid(), REQUEST_SIGNAL)
 
     def close(self) -> None:
-        """Let nobody ask any more."""
-        self.door.close()
-        with suppress(OSError), opened(self.folder) as place:
+        """Close the socket, and remove its file."""
+        self.listener.close()
+        with suppress(OSError), private_folder(self.folder) as place:
             os.unlink(str(os.getpid()), dir_fd=place)
 
 
-def received(supervisor: int, folder: Path | None = None) -> list[socket.socket]:
-    """Return the sockets of ``supervisor``; none if it does not hand out any.
+def receive_from(supervisor: int, folder: Path | None = None) -> list[socket.socket]:
+    """Return the sockets of ``supervisor``; none if it does not hand them over.
 
-    :param folder: where it may have made the socket on which it is asked; one of an
-        older release has it without a file
+    :param folder: where it may have made its Unix socket; a supervisor of an older
+        release has an abstract one
     """
-    with suppress(OSError), opened(folder) as place:
-        if found := asked(path_in(place, supervisor), supervisor):
+    with suppress(OSError), private_folder(folder) as place:
+        if found := _request_sockets(_socket_path(place, supervisor), supervisor):
             return found
-    return next(filter(None, (asked(name, supervisor) for name in doors(supervisor))), [])
+    return next(
+        filter(None, (_request_sockets(name, supervisor) for name in abstract_sockets(supervisor))),
+        [],
+    )
 
 
-def asked(name: str, supervisor: int) -> list[socket.socket]:
-    """Return the sockets that ``supervisor`` hands out at the socket ``name``."""
+def _request_sockets(name: str, supervisor: int) -> list[socket.socket]:
+    """Return the sockets that ``supervisor`` hands over at the Unix socket ``name``."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door, suppress(OSError):
-        door.settimeout(PATIENCE)
-        connect(door, name)
-        if credentials(door) == (supervisor, os.getuid()):
-            _, numbers, _, _ = socket.recv_fds(door, 1, MOST)
+        door.settimeout(HANDOVER_TIMEOUT)
+        _connect(door, name)
+        if peer_credentials(door) == (supervisor, os.getuid()):
+            _, numbers, _, _ = socket.recv_fds(door, 1, MOST_SOCKETS)
             for number in numbers:
                 os.set_inheritable(number, False)
             return [socket.socket(fileno=number) for number in numbers]
     return []
 
 
-def connect(door: socket.socket, name: str) -> None:
-    """Connect, also to a socket whose backlog is full just now: the kernel does not wait.
+def _connect(door: socket.socket, name: str) -> None:
+    """Connect; try again while the backlog is full, since the kernel does not wait.
 
-    :raises OSError: if that fails for ``PATIENCE`` seconds
+    :raises OSError: if that fails for ``HANDOVER_TIMEOUT`` seconds
     """
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + HANDOVER_TIMEOUT
     while True:
         try:
             return door.connect(name)
@@ -212,11 +215,11 @@ def connect(door: socket.socket, name: str) -> None:
 
 
 @contextmanager
-def opened(folder: Path | None, *, make: bool = False) -> Iterator[int]:
-    """Give the descriptor of a folder that our account alone can enter.
+def private_folder(folder: Path | None, *, make: bool = False) -> Iterator[int]:
+    """Open a folder that our account alone can enter; yield its descriptor.
 
-    :param make: whether to make it if there is none
-    :raises OSError: if there is none, or others can enter
+    :param make: make the folder if it is missing
+    :raises OSError: if it is missing, or others can enter it
     """
     if folder is None:
         raise FileNotFoundError(errno.ENOENT, "no folder")
@@ -233,31 +236,31 @@ def opened(folder: Path | None, *, make: bool = False) -> Iterator[int]:
         os.close(place)
 
 
-def path_in(place: int, pid: int) -> str:
-    """Return a path of the socket of ``pid``, short enough for a socket wherever it is."""
+def _socket_path(place: int, pid: int) -> str:
+    """Return the path of the Unix socket of ``pid``, short enough in any folder."""
     return f"/proc/self/fd/{place}/{pid}"
 
 
-def forget_ended(place: int) -> None:
-    """Remove the sockets of processes that have ended, and one that had our number."""
+def _remove_stale(place: int) -> None:
+    """Remove the Unix sockets of processes that have ended, and one of our own pid."""
     for name in os.listdir(place):
         is_over = name == str(os.getpid()) or not (PROC / name).exists()
         if name.isdigit() and is_over and stat.S_ISSOCK(os.lstat(name, dir_fd=place).st_mode):
             os.unlink(name, dir_fd=place)
 
 
-def doors(pid: int, proc: Path = PROC) -> Iterator[str]:
-    """Yield the names of the sockets without files that ``pid`` listens on."""
+def abstract_sockets(pid: int, proc: Path = PROC) -> Iterator[str]:
+    """Yield the names of the abstract Unix sockets that ``pid`` listens on."""
     opened = open_files(pid, proc)
     for line in (proc / "net" / "unix").read_text(errors="replace").splitlines()[1:]:
         fields = line.split()
         is_ours = len(fields) == 8 and f"socket:[{fields[6]}]" in opened
-        if is_ours and int(fields[3], 16) & ACCEPTS and fields[7].startswith("@"):
+        if is_ours and int(fields[3], 16) & SO_ACCEPTCON_FLAG and fields[7].startswith("@"):
             yield "\0" + fields[7][1:]
 
 
-def credentials(one: socket.socket) -> tuple[int, int]:
-    """Return process and account at the other end."""
+def peer_credentials(one: socket.socket) -> tuple[int, int]:
+    """Return the pid and the account number of the peer."""
     size = struct.calcsize("3i")
     pid, uid, _ = struct.unpack("3i", one.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
     return pid, uid

@@ -1,4 +1,4 @@
-"""The state of a site: whether it is wanted, what can be seen of it, what ``status`` says."""
+"""Find out and report the state of a site: if it should be up, its processes, its answer."""
 
 import errno
 import json
@@ -26,7 +26,7 @@ from pylonyard.system.processes import (
 )
 from pylonyard.system.safe_files import make_directory, open_plainly
 
-# Whether somebody wants the site up: what ``start`` and ``stop`` last said.
+# The note of ``start`` and ``stop``: should the site be up?
 
 
 UP, DOWN = "up", "down"
@@ -34,30 +34,30 @@ UP, DOWN = "up", "down"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def record(path: Path, intent: str) -> None:
-    """Write ``intent``, unless it is said there; a link planted at ``path`` is replaced.
+def write_intent(path: Path, intent: str) -> None:
+    """Write ``intent`` to the note at ``path``; replace a link that was planted there.
 
-    On a full disk the note is written over: that needs no new space.
+    On a full disk, overwrite the note: that needs no new space.
     """
-    before = said(path)
+    before = read_intent(path)
     if before == intent:
         return
     try:
-        _replace(path, intent)
+        _replace_note(path, intent)
     except OSError as error:
         if error.errno not in FULL or before not in (UP, DOWN):
             raise
-        _write_over(path, intent)
+        _overwrite_note(path, intent)
 
 
-def _replace(path: Path, intent: str) -> None:
+def _replace_note(path: Path, intent: str) -> None:
     if path.is_dir() and not path.is_symlink():
         raise ServerError(f"{path} is a directory, not a file: {LOOK_FIRST}")
     make_directory(path.parent)
     atomic.write(path, f"{intent}\n".encode("ascii"), 0o600, durable=False)
 
 
-def _write_over(path: Path, intent: str) -> None:
+def _overwrite_note(path: Path, intent: str) -> None:
     descriptor = open_plainly(path, os.O_WRONLY, 0)
     try:
         # White space takes the place of what remains of a longer word.
@@ -66,21 +66,21 @@ def _write_over(path: Path, intent: str) -> None:
         os.close(descriptor)
 
 
-def withdraw(path: Path) -> None:
-    """Have nobody want the site up; on a full disk, a file can still be removed."""
+def write_down(path: Path) -> None:
+    """Record that the site should be down; on a full disk, remove the note."""
     try:
-        record(path, DOWN)
+        write_intent(path, DOWN)
     except OSError:
         path.unlink(missing_ok=True)
 
 
-def is_wanted(path: Path) -> bool:
-    """Whether ``start`` was said last; anything unclear means no."""
-    return said(path) == UP
+def is_wanted_up(path: Path) -> bool:
+    """Return whether the site should be up; an unreadable note means no."""
+    return read_intent(path) == UP
 
 
-def said(path: Path) -> str:
-    """Return what was said last; "" if that is unclear."""
+def read_intent(path: Path) -> str:
+    """Return the note at ``path``: "up", "down", or "" if it cannot be read."""
     try:
         descriptor = open_plainly(path, os.O_RDONLY, 0)
     except (OSError, ServerError):
@@ -91,85 +91,85 @@ def said(path: Path) -> str:
         os.close(descriptor)
 
 
-# What can be seen of a site: its processes, and whether it answers.
+# The processes of a site, and its answer.
 
 
 LONGEST_COMMAND = 200
-"""Characters of somebody else's command line that are passed on."""
+"""Characters of another program's command line that are shown."""
 
 PAUSE = 0.1
 """Seconds between two looks."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sight:
+class SiteProcesses:
     """The processes of a site at one moment."""
 
     supervisors: tuple[int, ...]
     servers: tuple[int, ...]
     foreground: tuple[int, ...]
-    """Those of ``servers`` that somebody runs in a terminal."""
+    """Those of ``servers`` that run in a terminal."""
 
     @property
-    def everything(self) -> tuple[int, ...]:
+    def all(self) -> tuple[int, ...]:
         return self.supervisors + self.servers
 
     @property
-    def since(self) -> float | None:
-        """When the longest-running server was started, in seconds since 1970."""
+    def started_at(self) -> float | None:
+        """Return when the longest-running server was started, in seconds since 1970."""
         times = [started(pid) for pid in self.servers or self.supervisors]
         return min((when for when in times if when is not None), default=None)
 
 
-def look(settings: Settings, account: int | None = None) -> Sight:
-    """Return what runs of a site.
+def find_processes(settings: Settings, account: int | None = None) -> SiteProcesses:
+    """Return the processes of a site.
 
-    :param account: the number of who runs it, for root; by default, the caller's
+    :param account: number of the account that they run as; by default, the caller's
     """
-    known = (settings.identity, settings.places)
+    known = (settings.identity, settings.own_places)
     supervisors = marked(supervisor_marker(*known), account=account)
     servers = marked(server_marker(*known), account=account)
-    return Sight(
+    return SiteProcesses(
         supervisors=tuple(supervisors),
-        # A title that a server writes over its environment takes the mark away.
-        servers=tuple(servers or run_by(supervisors)),
+        # A server that sets its process title may overwrite its environment, and our mark.
+        servers=tuple(servers or children_of(supervisors)),
         foreground=tuple(marked(foreground_marker(*known), account=account)),
     )
 
 
-def run_by(supervisors: list[int]) -> list[int]:
-    """Return what ``supervisors`` run, other than each other."""
+def children_of(supervisors: list[int]) -> list[int]:
+    """Return the children of ``supervisors`` that are no supervisors."""
     return [pid for pid in children(supervisors) if not is_supervisor(pid)]
 
 
 def is_listening(settings: Settings) -> bool:
-    """Whether one of our own processes listens on the site's address."""
+    """Return whether a process of the site listens on its address."""
     sockets = listeners.inodes(settings.host, settings.port)
     if not sockets:
         return False
-    ours = look(settings)
-    known = [*ours.servers, *descendants(list(ours.everything))]
+    ours = find_processes(settings)
+    known = [*ours.servers, *descendants(list(ours.all))]
     return bool(listeners.holders(sockets, known))
 
 
-def holds(seen: Sight, sockets: set[int]) -> bool:
-    """Whether a site has one of ``sockets``, be it that its supervisor alone has."""
-    known = [*seen.everything, *descendants(list(seen.everything))]
+def holds_any(seen: SiteProcesses, sockets: set[int]) -> bool:
+    """Return whether a process of the site has one of ``sockets`` open."""
+    known = [*seen.all, *descendants(list(seen.all))]
     return bool(listeners.holders(sockets, known))
 
 
 def is_answering(settings: Settings) -> bool:
-    """Whether our own server, and no other, answers before it counts as hanging."""
+    """Return whether the site's own server answers within ``hang_timeout`` seconds."""
     return is_listening(settings) and listeners.answers(
         settings.host, settings.port, settings.check_path, settings.hang_timeout
     )
 
 
-def address_before(settings: Settings, seen: Sight) -> str:
-    """Return the other address at which a server answers, which it had before a new release.
+def previous_address(settings: Settings, seen: SiteProcesses) -> str:
+    """Return the address at which a server of an earlier release still answers.
 
-    Its supervisor mostly holds that as well: no port that the application opened besides.
-    Empty if there is none.
+    Empty if there is none. The supervisor's sockets are tried first: the application may
+    have opened other ports.
     """
     if is_listening(settings):
         return ""
@@ -182,17 +182,17 @@ def address_before(settings: Settings, seen: Sight) -> str:
     return ""
 
 
-def is_outdated(settings: Settings, seen: Sight) -> bool:
-    """Whether what runs was started before the current release became so."""
+def is_outdated(settings: Settings, seen: SiteProcesses) -> bool:
+    """Return whether the site was started before the current release became current."""
     try:
         flipped = settings.source.parents[1].lstat().st_mtime
     except OSError:
         return False
-    return seen.since is not None and seen.since < flipped
+    return seen.started_at is not None and seen.started_at < flipped
 
 
 def answer(settings: Settings) -> str:
-    """Return in words whether the site answers, and if so, whether with an error."""
+    """Return a phrase that says if the site answers, and with which error status."""
     place, timeout = (settings.host, settings.port), settings.hang_timeout
     found = listeners.status(*place, settings.check_path, timeout)
     if found is None:
@@ -201,8 +201,8 @@ def answer(settings: Settings) -> str:
     return f"{settings.address} answers{error}"
 
 
-def stranger(settings: Settings) -> str | None:
-    """Return who else has the site's port, as text; None if it is free."""
+def port_holder(settings: Settings) -> str | None:
+    """Describe the process that listens on the site's port; None if the port is free."""
     sockets = listeners.inodes(settings.host, settings.port)
     if not sockets:
         return None
@@ -222,42 +222,42 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 RUNNING, DEAD, STOPPED, UNKNOWN = 0, 1, 3, 4
-"""As LSB numbers them. UNKNOWN is a site that runs, but does not answer."""
+"""The exit statuses of LSB. UNKNOWN is a site that runs, but does not answer."""
 
 STATES = {RUNNING: "running", DEAD: "dead", STOPPED: "stopped", UNKNOWN: "unknown"}
 
 FORMAT = 1
-"""The version of the object that tells all this to machines."""
+"""The version of the JSON object."""
 
 
 def status(settings: Settings) -> tuple[int, str]:
     """Return the exit status and the line for the state of the site."""
-    seen = look(settings)
-    if not seen.everything:
-        if is_wanted(wanted(settings)):
+    seen = find_processes(settings)
+    if not seen.all:
+        if is_wanted_up(intent_file(settings)):
             return DEAD, f"dead, though it was started, see {settings.log}"
         return STOPPED, "stopped"
     if not seen.servers:
         return UNKNOWN, f"ended, is about to be started again, see {settings.log}"
     where = " in the foreground" if seen.foreground else ""
-    what = f"running, process {seen.servers[0]}{where}{since(seen.since)}"
+    what = f"running, process {seen.servers[0]}{where}{format_start(seen.started_at)}"
     if is_answering(settings):
         return RUNNING, f"{what}, {answer(settings)}"
-    if before := address_before(settings, seen):
+    if before := previous_address(settings, seen):
         return UNKNOWN, f"{what}, at {before} still, not at {settings.address}"
     return UNKNOWN, f"{what}, {settings.address} does not answer"
 
 
 def as_json(settings: Settings) -> tuple[int, str]:
-    """Return the exit status, and what :func:`status` tells as a JSON object."""
+    """Return the exit status, and the result of :func:`status` as a JSON object."""
     code, text = status(settings)
-    servers = look(settings).servers
+    servers = find_processes(settings).servers
     values = {"address": settings.address, "process": servers[0] if servers else None}
     return code, _object(settings.name, code, text, values)
 
 
 def unknown(name: str, text: str) -> str:
-    """Return the object of a site whose state cannot be told."""
+    """Return the JSON object of a site whose state is not known."""
     return _object(name, UNKNOWN, text, {"address": None, "process": None})
 
 
@@ -266,12 +266,12 @@ def _object(name: str, code: int, text: str, values: Mapping[str, object]) -> st
     return json.dumps({**told, **values, "text": text}, indent=2)
 
 
-def since(when: float | None) -> str:
+def format_start(when: float | None) -> str:
     if when is None:
         return ""
     moment = datetime.fromtimestamp(when)
     return f" since {moment.isoformat(' ', timespec='seconds')}"
 
 
-def wanted(settings: Settings) -> Path:
+def intent_file(settings: Settings) -> Path:
     return settings.run / f"{settings.name}.wanted"

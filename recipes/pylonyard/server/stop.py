@@ -1,4 +1,4 @@
-"""The end of all processes of a site, whatever state they are in."""
+"""Stop all processes of a site, whatever state they are in."""
 
 import os
 import signal
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from pylonyard.server.settings import Settings
-from pylonyard.server.status import look, wait_until
+from pylonyard.server.status import find_processes, wait_until
 from pylonyard.system.errors import ServerError
 from pylonyard.system.processes import (
     Handle,
@@ -19,86 +19,86 @@ from pylonyard.system.processes import (
     supervisor_marker,
 )
 
-MARGIN = 0.5
-"""Seconds that a supervisor has to kill what its server left."""
+SUPERVISOR_MARGIN = 0.5
+"""Seconds that a supervisor gets to kill the processes that its server left."""
 
-LAST = 5.0
-"""Seconds until a killed process has to be gone."""
+KILL_TIMEOUT = 5.0
+"""Seconds to wait for a killed process to end."""
 
 
-def halt(settings: Settings, grace: float) -> None:
-    """End every process of the site, in ``grace`` seconds or by force.
+def stop_all(settings: Settings, grace: float) -> None:
+    """Stop every process of the site; kill those that run after ``grace`` seconds.
 
-    :raises ServerError: if even force does not end one
+    :raises ServerError: if one survives SIGKILL
     """
 
     def gone() -> bool:
-        return not look(settings).everything
+        return not find_processes(settings).all
 
     def killed() -> bool:
-        return gone() or kill(settings)
+        return gone() or _kill_site(settings)
 
     if grace:
-        ask(settings)
-        if wait_until(gone, grace + MARGIN):
+        _request_stop(settings)
+        if wait_until(gone, grace + SUPERVISOR_MARGIN):
             return
-    if not wait_until(killed, LAST):
-        left = ", ".join(map(str, look(settings).everything))
+    if not wait_until(killed, KILL_TIMEOUT):
+        left = ", ".join(map(str, find_processes(settings).all))
         raise ServerError(f"cannot be stopped: process {left} survives SIGKILL")
 
 
-def outlast(settings: Settings, supervisors: Sequence[int]) -> None:
-    """Wait until ``supervisors``, who were told to stop, have ended; or end them."""
-    marker = supervisor_marker(settings.identity, settings.places)
+def wait_for_supervisors(settings: Settings, supervisors: Sequence[int]) -> None:
+    """Wait until ``supervisors``, which were told to stop, have ended; else kill them."""
+    marker = supervisor_marker(settings.identity, settings.own_places)
 
     def left() -> list[int]:
         return marked(marker, candidates=supervisors)
 
     def killed() -> bool:
         if left():
-            end_all(lambda: family(left()))
+            _kill_all(lambda: _with_descendants(left()))
         return not left()
 
-    if not wait_until(lambda: not left(), settings.stop_timeout + MARGIN):
-        wait_until(killed, LAST)
+    if not wait_until(lambda: not left(), settings.stop_timeout + SUPERVISOR_MARGIN):
+        wait_until(killed, KILL_TIMEOUT)
 
 
-def ask(settings: Settings) -> None:
-    """Ask the supervisor to stop its server, or servers that have lost theirs."""
-    seen = look(settings)
+def _request_stop(settings: Settings) -> None:
+    """Send the supervisor SIGTERM; without a supervisor, send its servers SIGINT."""
+    seen = find_processes(settings)
     for pid in seen.supervisors:
-        send(pid, signal.SIGTERM, supervisor_marker(settings.identity, settings.places))
+        send(pid, signal.SIGTERM, supervisor_marker(settings.identity, settings.own_places))
     if not seen.supervisors:
         for pid in seen.servers:
             if parent(pid) not in seen.servers:
-                send(pid, signal.SIGINT, server_marker(settings.identity, settings.places))
+                send(pid, signal.SIGINT, server_marker(settings.identity, settings.own_places))
 
 
-def kill(settings: Settings) -> bool:
-    """Kill every process of the site, and all their descendants; return False."""
-    end_all(lambda: family(look(settings).everything))
+def _kill_site(settings: Settings) -> bool:
+    """Kill every process of the site, with all descendants; return False."""
+    _kill_all(lambda: _with_descendants(find_processes(settings).all))
     return False
 
 
-def end(ours: Sequence[int]) -> None:
-    """Kill our own children ``ours``, which were not reaped, and their descendants."""
-    end_all(lambda: family(ours))
+def kill_children(ours: Sequence[int]) -> None:
+    """Kill ``ours``, children of this process, and their descendants."""
+    _kill_all(lambda: _with_descendants(ours))
 
 
-def end_all(find: Callable[[], set[int]]) -> None:
-    """Kill every process that ``find`` returns, twice, and wait for their ends.
+def _kill_all(find: Callable[[], set[int]]) -> None:
+    """Kill the processes that ``find`` returns both times, and wait for them to end.
 
-    A process is looked at after its handle was opened, so that the handle cannot be
-    that of a later process of the same number.
+    ``find`` is called again after the handles were opened, so that no handle can be
+    that of a later process with the same number.
     """
     with ExitStack() as opened:
         handles = [opened.enter_context(Handle(pid)) for pid in find()]
         found = find()
         killed = [one for one in handles if one.pid in found and one.send(signal.SIGKILL)]
-        deadline = time.monotonic() + LAST
+        deadline = time.monotonic() + KILL_TIMEOUT
         for one in killed:
             one.wait(deadline - time.monotonic())
 
 
-def family(roots: Sequence[int]) -> set[int]:
+def _with_descendants(roots: Sequence[int]) -> set[int]:
     return {*roots, *descendants(list(roots))} - {os.getpid()}

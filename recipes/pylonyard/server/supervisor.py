@@ -1,7 +1,7 @@
-"""The process that keeps one server running: ``python -m`` with a server.json.
+"""Keep one server running: the process ``python -m pylonyard.server.supervisor``.
 
-It takes no commands but SIGTERM. What it does is appended to the site's log, where
-its output, and the server's, goes.
+It stops on SIGTERM, and takes no other command. What it does is written to the site's log,
+where its output and the server's go.
 """
 
 import argparse
@@ -15,12 +15,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from pylonyard.server import environment
-from pylonyard.server import status as sight
 from pylonyard.server.child import Child
 from pylonyard.server.log import say
 from pylonyard.server.settings import Settings, load
-from pylonyard.server.sockets import SIGNAL, Offer, close, refuse
-from pylonyard.server.takeover import Refused, Succession
+from pylonyard.server.sockets import REQUEST_SIGNAL, SocketHandover, close, refuse_connections
+from pylonyard.server.status import PAUSE, is_listening
+from pylonyard.server.takeover import Takeover, TakeoverRefused
 from pylonyard.system import listeners
 from pylonyard.system.errors import ServerError, reason
 from pylonyard.system.processes import (
@@ -31,11 +31,11 @@ from pylonyard.system.processes import (
     supervisor_marker,
 )
 
-STOP = {signal.SIGTERM, signal.SIGINT}
-WAITED_FOR = {*STOP, SIGNAL, signal.SIGCHLD, signal.SIGHUP}
+STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
+BLOCKED_SIGNALS = {*STOP_SIGNALS, REQUEST_SIGNAL, signal.SIGCHLD, signal.SIGHUP}
 
 LONGEST_PAUSE = 60.0
-"""Seconds; also how long a server has to serve to be trusted again."""
+"""Seconds; a server that served as long counts as working."""
 
 
 def pause_after(failures: int) -> float:
@@ -43,8 +43,8 @@ def pause_after(failures: int) -> float:
     return min(LONGEST_PAUSE, 2.0 ** min(failures - 1, 10))
 
 
-def ending(status: int) -> str:
-    """Return in words how a process ended, from what ``waitpid`` says."""
+def describe_exit(status: int) -> str:
+    """Describe how a process ended, from the status of ``waitpid``."""
     code = os.waitstatus_to_exitcode(status)
     if code >= 0:
         return f"exit status {code}"
@@ -52,7 +52,7 @@ def ending(status: int) -> str:
 
 
 class Supervisor:
-    """Runs the server again and again, until told to stop."""
+    """Run the server, again whenever it ends, until told to stop."""
 
     def __init__(
         self,
@@ -63,29 +63,29 @@ class Supervisor:
     ) -> None:
         self.settings = settings
         self.sockets = sockets or []
-        """The site's; none if its server has to see to that by itself."""
-        self.offer = Offer(self.sockets, settings.handover)
-        self.succession = Succession(settings, after, report)
+        """The site's; empty if the server binds its sockets by itself."""
+        self.handover = SocketHandover(self.sockets, settings.handover)
+        self.takeover = Takeover(settings, after, report)
         self.stopping = False
         self.serving_since: float | None = None
         self.served = False
-        """Whether any server ever listened: if none, none is started again."""
+        """True once a server has listened. Before that, a server that ends is not started again."""
 
     def run(self) -> int:
-        """Return the exit status: 0 if told to stop, 1 if no server ever listened."""
+        """Run servers; return 0 when told to stop, 1 if the first one never listened."""
         failures = 0
         while not self.stopping:
             self.serving_since = None
             try:
                 status = self.run_server()
-            except OSError as error:  # no memory for a process, a folder that is away
+            except OSError as error:  # no memory for a process, a missing folder
                 if not self.served:
                     raise
                 say(f"the server could not be started: {reason(error)}")
             else:
                 if status is None:
                     break
-                say(f"the server ended: {ending(status)}")
+                say(f"the server ended: {describe_exit(status)}")
             kill_children()
             if self.stopping:
                 break
@@ -98,67 +98,69 @@ class Supervisor:
         return 0
 
     def served_for(self) -> float:
-        """Return the seconds for which the last server served, not those it loaded."""
+        """Return the seconds for which the last server served, without its time to start."""
         return 0.0 if self.serving_since is None else time.monotonic() - self.serving_since
 
     def run_server(self) -> int | None:
-        """Return how one server ended, None if because we were told to stop."""
+        """Run one server until it ends; return its status, None if we were told to stop."""
         server = Child(self.settings, self.sockets)
         say(f"started the server, process {server.pid}")
         while not self.stopping:
-            # Only until it serves, alone, is there anything to look at every so often.
-            at_rest = server.is_there and self.succession.others_were_told
-            self.wait(None if at_rest else sight.PAUSE)
+            # Poll only until it serves and the old supervisors were told to stop.
+            at_rest = server.is_serving and self.takeover.stop_requested
+            self.wait(None if at_rest else PAUSE)
             if (status := reap(server.pid)) is not None:
                 return status
-            if not server.is_there:
-                self.help(server)
+            if not server.is_serving:
+                self.advance(server)
             else:
-                self.succession.end_others_once_let_go()
-        # Whoever connects from now on is another server's, or is refused.
+                self.takeover.stop_others_when_acknowledged()
+        # From now on, clients reach another server, or are refused.
         close(self.sockets)
-        finish(server.pid, self.settings.stop_timeout)
+        stop_server(server.pid, self.settings.stop_timeout)
         return None
 
-    def help(self, server: Child) -> None:
-        """Bring a server that was started a step nearer to serving the site."""
-        server.listen()
-        if not self.sockets and not server.has_word:
-            server.is_there = sight.is_listening(self.settings)
-        elif not server.has_word and self.may_serve(server):
-            server.give_the_word()
-        elif not server.claimed and self.is_on_its_own(server):
+    def advance(self, server: Child) -> None:
+        """Read the server's messages, and take the next step towards serving the site."""
+        server.read_messages()
+        if not self.sockets and not server.may_serve:
+            server.is_serving = is_listening(self.settings)
+        elif not server.may_serve and self.may_serve(server):
+            server.let_serve()
+        elif not server.claimed and self.listens_by_itself(server):
             close(self.sockets)
-            server.is_there = True
-        if server.is_there:
+            server.is_serving = True
+        if server.is_serving:
             self.served, self.serving_since = True, time.monotonic()
             say(f"the server listens at {self.settings.address}")
-            self.succession.tell("there")
+            self.takeover.report_line("there")
         elif not self.served:
-            self.succession.expect_in_time()
+            self.takeover.check_deadline()
 
     def may_serve(self, server: Child) -> bool:
-        if server.waits:
-            return self.succession.ends_others()
-        return server.stands_at is not None and self.succession.approves(*server.stands_at)
+        if server.needs_site_port:
+            return self.takeover.stop_others()
+        return server.temporary_address is not None and self.takeover.is_acceptable(
+            *server.temporary_address
+        )
 
-    def is_on_its_own(self, server: Child) -> bool:
-        """Whether it went past what stands around ``bind``, as with gevent's sockets."""
+    def listens_by_itself(self, server: Child) -> bool:
+        """Return whether it listens without our ``bind``, as with gevent's sockets."""
         kept = {os.fstat(one.fileno()).st_ino for one in self.sockets}
         found = listeners.inodes(self.settings.host, self.settings.port) - kept
         return bool(listeners.holders(found, [server.pid, *descendants([server.pid])]))
 
     def pause(self, failures: int) -> None:
-        """Wait before the next server; let visitors wait as well if it is not for long."""
+        """Wait before the next server; refuse clients meanwhile, unless it is the first failure."""
         seconds = pause_after(failures)
         if failures > 1 and not self.has_successor():
-            refuse(self.sockets)
+            refuse_connections(self.sockets)
         say(f"starting it again in {seconds:g} s")
         self.sleep(seconds)
 
     def has_successor(self) -> bool:
-        """Whether another supervisor may serve with the sockets that it took of us."""
-        return self.offer.taken and bool(marked(supervisor_marker(self.settings.identity)))
+        """Return whether another supervisor may serve with the sockets that it got from us."""
+        return self.handover.was_taken and bool(marked(supervisor_marker(self.settings.identity)))
 
     def sleep(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -167,18 +169,18 @@ class Supervisor:
             reap(-1)
 
     def wait(self, seconds: float | None) -> None:
-        """Wait for a signal; they are blocked, so that none comes unexpected."""
+        """Wait for a signal. They are blocked, so that none interrupts other work."""
         if seconds is None:
-            number = signal.sigwaitinfo(WAITED_FOR).si_signo
+            number = signal.sigwaitinfo(BLOCKED_SIGNALS).si_signo
         else:
-            received = signal.sigtimedwait(WAITED_FOR, seconds)
+            received = signal.sigtimedwait(BLOCKED_SIGNALS, seconds)
             number = received.si_signo if received else 0
-        self.stopping = self.stopping or number in STOP
-        self.offer.hand_out()
+        self.stopping = self.stopping or number in STOP_SIGNALS
+        self.handover.serve_requests()
 
 
 def reap(awaited: int) -> int | None:
-    """Take leave of children that ended; return the status of ``awaited`` if it did."""
+    """Reap children that have ended; return the status of ``awaited`` if it is one."""
     found = None
     with suppress(ChildProcessError):
         while True:
@@ -190,11 +192,11 @@ def reap(awaited: int) -> int | None:
     return found
 
 
-def finish(pid: int, timeout: float) -> None:
-    """Let the server end what it is doing, for at most ``timeout`` seconds.
+def stop_server(pid: int, timeout: float) -> None:
+    """Have the server finish its requests and end, within ``timeout`` seconds.
 
-    SIGINT does that, with ``gentle`` around it: paster dies from SIGTERM at once,
-    requests in flight with it.
+    SIGINT does that inside ``gentle``. On SIGTERM paster would end at once, in the middle
+    of requests.
     """
     say(f"stopping the server, process {pid}")
     os.kill(pid, signal.SIGINT)  # our child, not reaped: the number is its own
@@ -203,46 +205,50 @@ def finish(pid: int, timeout: float) -> None:
 
 
 def kill_children() -> None:
-    """End all that a server left; we inherit whatever its children started.
+    """Kill the processes that a server left: we inherit what its children started.
 
-    A supervisor among them was started by the application, for this site or another.
+    Spare supervisors: the application may have started one, for this site or another.
     """
 
     def none_left() -> bool:
         reap(-1)
         left = [pid for pid in children([os.getpid()]) if not is_supervisor(pid)]
-        return not [pid for pid in left if is_killed(pid)]
+        return not [pid for pid in left if kill_child(pid)]
 
     until(none_left, 2)
 
 
-def is_killed(pid: int) -> bool:
-    """Kill our child ``pid``; return whether it has yet to be waited for."""
+def kill_child(pid: int) -> bool:
+    """Kill our child ``pid``; return whether it has to be reaped still."""
     try:
         os.kill(pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
-        return False  # it became another account's, as sudo does
+        return False  # it runs as another account, as sudo does
     return True
 
 
 def until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Return whether ``condition`` came true, looked at whenever a child ends."""
+    """Wait for ``condition``, tested whenever a child ends; return whether it came true."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() >= deadline:
             return False
-        signal.sigtimedwait({signal.SIGCHLD}, sight.PAUSE)
+        signal.sigtimedwait({signal.SIGCHLD}, PAUSE)
     return True
 
 
 def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", type=Path, help="the site's server.json")
-    parser.add_argument("--sockets", nargs="*", type=int, default=[], help="the site's, by number")
-    parser.add_argument("--after", nargs="*", type=int, default=[], help="whose place to take")
-    parser.add_argument("--report", type=int, help="the socket on which to say how it goes")
+    parser.add_argument(
+        "--sockets", nargs="*", type=int, default=[], help="numbers of the site's sockets"
+    )
+    parser.add_argument(
+        "--after", nargs="*", type=int, default=[], help="pids of the supervisors to replace"
+    )
+    parser.add_argument("--report", type=int, help="number of the socket for reports")
     given = parser.parse_args(words)
-    signal.pthread_sigmask(signal.SIG_BLOCK, WAITED_FOR)
+    signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED_SIGNALS)
     report = None if given.report is None else socket.socket(fileno=given.report)
     try:
         environment.adopt_orphans()
@@ -251,8 +257,8 @@ def main(words: Sequence[str] | None = None) -> int:
         try:
             return supervisor.run()
         finally:
-            supervisor.offer.close()
-    except (Refused, ServerError, OSError) as error:
+            supervisor.handover.close()
+    except (TakeoverRefused, ServerError, OSError) as error:
         why = reason(error) if isinstance(error, OSError) else str(error)
         say(f"cannot go on: {why}")
         if report:

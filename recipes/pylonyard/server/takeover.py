@@ -1,4 +1,4 @@
-"""How a supervisor takes the place of those before it: seen to work first, then they end."""
+"""Test a new server beside the old one; stop the old supervisors once the new one works."""
 
 import signal
 import socket
@@ -8,26 +8,26 @@ from contextlib import suppress
 
 from pylonyard.server.log import say
 from pylonyard.server.settings import Settings
-from pylonyard.server.sockets import PATIENCE
+from pylonyard.server.sockets import HANDOVER_TIMEOUT
 from pylonyard.system import listeners
 from pylonyard.system.processes import Marker, marked, send, supervisor_marker
 
-LONGEST_ASK = 0.8 * PATIENCE
-"""Seconds for one answer; whoever wants our sockets meanwhile has to be patient."""
+CHECK_TIMEOUT = 0.8 * HANDOVER_TIMEOUT
+"""Seconds for one answer; less than a client waits for our sockets."""
 
-TRIES = 3
-"""Errors of a new server that make it worse than the one before."""
-
-
-class Refused(Exception):
-    """Why a new server is not to serve."""
+MOST_ERRORS = 3
+"""Errors after which a new server is refused if the old one had none."""
 
 
-class Succession:
-    """A new server beside others of the same site; often there are none.
+class TakeoverRefused(Exception):
+    """The new server may not replace the old one; the text says why."""
 
-    ``report`` leads to whoever asked for it: told that the server serves, they close it,
-    and the others end.
+
+class Takeover:
+    """The takeover from other supervisors of the same site; often there are none.
+
+    ``report`` is the socket to the process that asked for it. When the new server serves,
+    that process is told so and closes the socket; then the others are stopped.
     """
 
     def __init__(
@@ -37,63 +37,70 @@ class Succession:
         self.others = others
         self.report = report
         self.errors = 0
-        self.others_were_told = not others
-        # One that hangs takes its time; the new one has all of its own after that.
-        self.before = self._answered_before()
+        self.stop_requested = not others
+        # Asked before the deadline is set: an old server that hangs takes its time.
+        self.status_before = self._status_of_others()
         self.deadline = time.monotonic() + settings.start_timeout
 
     @property
     def _marker(self) -> Marker:
-        return supervisor_marker(self.settings.identity, self.settings.places)
+        return supervisor_marker(self.settings.identity, self.settings.own_places)
 
     def _ask(self, host: str, port: int) -> int | None:
         name = self.settings.address.split("/")[2]
-        timeout = min(self.settings.hang_timeout, LONGEST_ASK)
+        timeout = min(self.settings.hang_timeout, CHECK_TIMEOUT)
         return listeners.status(host, port, self.settings.check_path, timeout, name)
 
-    def _answered_before(self) -> int | None:
-        """Return how the site answers where the others have it do so, be it at another port."""
+    def _status_of_others(self) -> int | None:
+        """Return the status that the old server answers with, at its own port."""
         ours = listeners.of_processes(self.others)
         places = {(str(one.address), one.port) for one in ours}
         found = (self._ask(host, port) for host, port in sorted(places))
         return next((status for status in found if status is not None), None)
 
-    def approves(self, host: str, port: int) -> bool:
-        """Whether the server that listens there answers, no worse than the one before.
+    def is_acceptable(self, host: str, port: int) -> bool:
+        """Return whether the new server answers at that address, no worse than the old one.
 
-        :raises Refused: if it answers worse several times
+        :raises TakeoverRefused: if it answers with errors several times, the old one without
         """
         status = self._ask(host, port)
         if status is None:
             return False
-        if self.others_were_told or status < 500 or self.before is None or self.before >= 500:
+        if (
+            self.stop_requested
+            or status < 500
+            or self.status_before is None
+            or self.status_before >= 500
+        ):
             return True
         self.errors += 1
-        if self.errors < TRIES:
+        if self.errors < MOST_ERRORS:
             return False
-        raise Refused(f"{self.settings.check_path} answers {status}, before {self.before}")
+        raise TakeoverRefused(
+            f"{self.settings.check_path} answers {status}, before {self.status_before}"
+        )
 
-    def expect_in_time(self) -> None:
-        """Give up if others serve, and ours should do so by now.
+    def check_deadline(self) -> None:
+        """Give up if the old server serves and ours does not in time.
 
-        :raises Refused: saying how long it was waited for
+        :raises TakeoverRefused: saying how long we have waited
         """
-        if self.others and not self.others_were_told and time.monotonic() > self.deadline:
+        if self.others and not self.stop_requested and time.monotonic() > self.deadline:
             waited = f"did not answer in {self.settings.start_timeout} s"
-            raise Refused(f"{self.settings.address} {waited}")
+            raise TakeoverRefused(f"{self.settings.address} {waited}")
 
-    def ends_others(self) -> bool:
-        """End the others; return whether they have ended."""
-        if not self.others_were_told:
-            self._end_others()
+    def stop_others(self) -> bool:
+        """Tell the others to stop; return whether they have ended."""
+        if not self.stop_requested:
+            self._request_stop()
         return not marked(self._marker, candidates=self.others)
 
-    def end_others_once_let_go(self) -> None:
-        """End the others once whoever asked for it has closed the report."""
-        if not self.others_were_told and self._is_let_go():
-            self._end_others()
+    def stop_others_when_acknowledged(self) -> None:
+        """Tell the others to stop once the other end of ``report`` is closed."""
+        if not self.stop_requested and self._is_acknowledged():
+            self._request_stop()
 
-    def _is_let_go(self) -> bool:
+    def _is_acknowledged(self) -> bool:
         if self.report is None:
             return True
         with suppress(BlockingIOError):
@@ -103,13 +110,13 @@ class Succession:
             return True
         return False
 
-    def _end_others(self) -> None:
-        self.others_were_told = True
+    def _request_stop(self) -> None:
+        self.stop_requested = True
         for pid in self.others:
-            say(f"takes the place of process {pid}")
+            say(f"takes over from process {pid}")
             send(pid, signal.SIGTERM, self._marker)
 
-    def tell(self, line: str) -> None:
+    def report_line(self, line: str) -> None:
         if self.report is not None:
             with suppress(OSError):
                 self.report.sendall(f"{line}\n".encode())

@@ -1,1 +1,1 @@
-"""What starts and watches a site: one module each."""
+"""Programs that start and watch a site, such as cron: one module for each."""

@@ -1,4 +1,4 @@
-"""A block of one's own in a user's crontab; what is around it is left alone."""
+"""Install or remove a site's block in a user's crontab; leave all other lines alone."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ def markers(name: str) -> tuple[str, str]:
 
 
 def without_block(crontab: str, name: str) -> str:
-    """Return ``crontab`` less the block of ``name``.
+    """Return ``crontab`` without the block of ``name``.
 
     :raises ValueError: if the block does not end, or begins twice
     """
@@ -50,7 +50,7 @@ def _read() -> str:
 
 
 def _run(command: list[str], text: str = "") -> "subprocess.CompletedProcess[str]":
-    """Run ``crontab``; bytes of others' lines that are no text come out as they went in."""
+    """Run ``crontab``; keep bytes of other lines that are no UTF-8."""
     return subprocess.run(
         command, input=text, capture_output=True, encoding="utf-8", errors="surrogateescape"
     )
@@ -66,7 +66,7 @@ def _replace(text: str) -> None:
 def main(name: str, block: str, arguments: Sequence[str] | None = None) -> int:
     """Install, remove or show the block; return the exit status.
 
-    :param block: the file that holds the block's lines
+    :param block: path of the file with the block's lines
     """
     settle_standard_files()
     try:

@@ -21,7 +21,7 @@ class Form:
 
     @property
     def valid(self) -> bool:
-        """Tell whether nothing is wrong."""
+        """Return whether nothing is wrong."""
         return not self.errors
 
     def get(self, name: str) -> str:

@@ -19,7 +19,7 @@ def hash_password(password: str) -> str:
 
 
 def password_matches(password: str, password_hash: str) -> bool:
-    """Tell whether ``password`` is the one ``password_hash`` was made of."""
+    """Return whether ``password`` is the one ``password_hash`` was made of."""
     _, salt, expected = password_hash.split("$")
     return hmac.compare_digest(_scrypt(password, _decoded(salt)), _decoded(expected))
 

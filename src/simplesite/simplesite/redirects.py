@@ -29,7 +29,7 @@ class RelativeRedirects:
 
 
 def is_local(address: str) -> bool:
-    """Tell whether ``address`` is a path of this site that no browser takes for another's."""
+    """Return whether ``address`` is a path of this site that no browser takes for another's."""
     if not address.startswith("/") or address.startswith("//") or "\\" in address:
         return False
     return all(character.isprintable() and character != " " for character in address)

@@ -52,7 +52,7 @@ class SitePolicy:
         return identity.id if identity else None
 
     def permits(self, request: Request, context: object, permission: str) -> Any:
-        """Tell whether the request may do what needs ``permission``."""
+        """Return whether the request may do what needs ``permission``."""
         if self.identity(request):
             return Allowed("editors may do everything")
         return Denied("only editors may do this")

@@ -60,7 +60,7 @@ def site(rendered):
 
 
 def says(text, *lines):
-    """Tell whether ``lines`` stand in ``text``, one after the other."""
+    """Return whether ``lines`` stand in ``text``, one after the other."""
     return "\n".join(lines) in "\n".join(line.strip() for line in text.splitlines())
 
 

@@ -1,8 +1,8 @@
 import signal
 
 import pytest
-from pylonyard.server.launch import telling, why
-from pylonyard.server.supervisor import ending, pause_after
+from pylonyard.server.launch import failure_reason, most_telling_line
+from pylonyard.server.supervisor import describe_exit, pause_after
 
 OURS = "2030-01-02T03:04:05+00:00 pylonyard: the server ended: exit status 1"
 
@@ -22,15 +22,15 @@ OURS = "2030-01-02T03:04:05+00:00 pylonyard: the server ended: exit status 1"
     ],
 )
 def test_telling_line_is_found(lines, line):
-    assert telling(lines) == line
+    assert most_telling_line(lines) == line
 
 
 def test_only_what_this_start_logged_is_told(tmp_path):
     log = tmp_path / "shop.log"
     log.write_text("ValueError: old\nKeyError: new\n")
 
-    assert why(log, len("ValueError: old\n")) == f"KeyError: new, see {log}"
-    assert why(log, 1000) == f"KeyError: new, see {log}", "it was rotated meanwhile"
+    assert failure_reason(log, len("ValueError: old\n")) == f"KeyError: new, see {log}"
+    assert failure_reason(log, 1000) == f"KeyError: new, see {log}", "it was rotated meanwhile"
 
 
 def test_pauses_double_up_to_a_minute():
@@ -38,5 +38,5 @@ def test_pauses_double_up_to_a_minute():
 
 
 def test_endings_are_named():
-    assert ending(3 << 8) == "exit status 3"
-    assert ending(signal.SIGKILL) == "signal SIGKILL"
+    assert describe_exit(3 << 8) == "exit status 3"
+    assert describe_exit(signal.SIGKILL) == "signal SIGKILL"

@@ -27,24 +27,24 @@ def connects(port):
 
 
 def test_sockets_are_bound_and_do_not_listen(free_port):
-    (one,) = sockets.bound(site(free_port))
+    (one,) = sockets.bind_all(site(free_port))
 
     with one:
         assert one.getsockname() == ("127.0.0.1", free_port)
         assert not connects(free_port)
-        assert list(sockets.described([one])) == [f"{one.fileno()}/127.0.0.1/{free_port}"]
+        assert list(sockets.describe([one])) == [f"{one.fileno()}/127.0.0.1/{free_port}"]
 
 
 def test_refused_visitors_are_let_in_again(free_port):
-    held = sockets.bound(site(free_port))
-    sockets.refuse(held)  # it does not listen: nothing to do
+    held = sockets.bind_all(site(free_port))
+    sockets.refuse_connections(held)  # it does not listen: nothing to do
     held[0].listen()
     assert connects(free_port)
 
-    sockets.refuse(held)
+    sockets.refuse_connections(held)
     assert not connects(free_port)
 
-    sockets.refuse(held)  # once more, as after each failure of a server
+    sockets.refuse_connections(held)  # once more, as after each failure of a server
     held[0].listen()
     assert connects(free_port)
     with socket.create_connection(("127.0.0.1", free_port), timeout=5) as visitor:
@@ -61,25 +61,25 @@ def test_taken_port_is_one_line():
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(ServerError) as caught:
-            sockets.bound(site(port))
+            sockets.bind_all(site(port))
 
     why = "Address already in use"
     assert str(caught.value) == f"cannot listen on port {port} of 127.0.0.1: {why}"
 
 
 def test_sockets_fit_the_address_that_they_have(free_port):
-    held = sockets.bound(site(free_port))
+    held = sockets.bind_all(site(free_port))
 
-    assert sockets.fit(held, site(free_port))
-    assert not sockets.fit(held, site(free_port - 1))
-    assert not sockets.fit(held, site(free_port, "127.0.0.2"))
+    assert sockets.match_settings(held, site(free_port))
+    assert not sockets.match_settings(held, site(free_port - 1))
+    assert not sockets.match_settings(held, site(free_port, "127.0.0.2"))
     sockets.close(held)
-    assert not sockets.fit(held, site(free_port))
+    assert not sockets.match_settings(held, site(free_port))
 
 
 def test_every_address_of_a_name_is_bound(free_port):
-    held = sockets.bound(site(free_port, "localhost"))
+    held = sockets.bind_all(site(free_port, "localhost"))
 
     assert ("127.0.0.1", free_port) in [one.getsockname()[:2] for one in held]
-    assert sockets.fit(held, site(free_port, "localhost"))
+    assert sockets.match_settings(held, site(free_port, "localhost"))
     sockets.close(held)

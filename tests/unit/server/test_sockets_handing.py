@@ -17,15 +17,15 @@ RECIPES = Path(sockets.__file__).resolve().parents[2]
 SUPERVISOR = """
 import signal, socket, sys
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGIO])
-from pylonyard.server.sockets import SIGNAL, Offer
+from pylonyard.server.sockets import REQUEST_SIGNAL, SocketHandover
 from pathlib import Path
 folder = Path(sys.argv[1]) if sys.argv[1:] else None
-offer = Offer([socket.create_server(("127.0.0.1", 0))], folder)
-print(offer.sockets[0].getsockname()[1], flush=True)
+handover = SocketHandover([socket.create_server(("127.0.0.1", 0))], folder)
+print(handover.sockets[0].getsockname()[1], flush=True)
 while True:
-    signal.sigwaitinfo([SIGNAL])
-    offer.hand_out()
-    print(offer.taken, flush=True)
+    signal.sigwaitinfo([REQUEST_SIGNAL])
+    handover.serve_requests()
+    print(handover.was_taken, flush=True)
 """
 
 
@@ -42,7 +42,7 @@ def supervisor():
 def test_sockets_outlast_the_process_that_had_them(supervisor):
     port = int(supervisor.stdout.readline())
 
-    (one,) = sockets.received(supervisor.pid)
+    (one,) = sockets.receive_from(supervisor.pid)
 
     assert supervisor.stdout.readline() == "True\n"
     supervisor.kill()
@@ -54,7 +54,7 @@ def test_sockets_outlast_the_process_that_had_them(supervisor):
 
 @pytest.fixture
 def own_signals():
-    """Keep the signals of an offer for ourselves."""
+    """Keep the signals of an handover for ourselves."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGIO])
     yield
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -64,13 +64,13 @@ def test_offer_is_made_in_a_folder_of_the_accounts_own(tmp_path, own_signals):
     folder = tmp_path / ("long" * 30) / "shop.handover"
     folder.parent.mkdir()
 
-    offer = sockets.Offer([], folder)
+    handover = sockets.SocketHandover([], folder)
 
     (made,) = folder.iterdir()
     assert (made.name, stat.S_ISSOCK(made.stat().st_mode)) == (str(os.getpid()), True)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert list(sockets.doors(os.getpid())) == []
-    offer.close()
+    assert list(sockets.abstract_sockets(os.getpid())) == []
+    handover.close()
     assert list(folder.iterdir()) == []
 
 
@@ -82,11 +82,11 @@ def test_offer_forgets_those_of_processes_that_ended_and_nothing_else(tmp_path, 
             one.bind(str(folder / name))
     (folder / str(2**22 + 1)).write_text("no socket")
 
-    offer = sockets.Offer([], folder)
+    handover = sockets.SocketHandover([], folder)
 
     left = {str(os.getpid()), str(os.getppid()), "note", str(2**22 + 1)}
     assert {path.name for path in folder.iterdir()} == left
-    offer.close()
+    handover.close()
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o710])
@@ -95,11 +95,11 @@ def test_a_folder_that_others_can_enter_is_not_used(tmp_path, own_signals, mode)
     folder.mkdir()
     folder.chmod(mode)
 
-    offer = sockets.Offer([], folder)
+    handover = sockets.SocketHandover([], folder)
 
     assert list(folder.iterdir()) == []
-    assert len(list(sockets.doors(os.getpid()))) == 1
-    offer.close()
+    assert len(list(sockets.abstract_sockets(os.getpid()))) == 1
+    handover.close()
 
 
 ATTACK = """
@@ -133,7 +133,7 @@ def test_no_other_account_can_keep_the_sockets_from_ours():
             try:
                 time.sleep(0.5)
                 for _ in range(20):
-                    (received,) = sockets.received(one.pid, folder)
+                    (received,) = sockets.receive_from(one.pid, folder)
                     received.close()
                     assert one.stdout.readline() == "True\n"
             finally:
@@ -143,18 +143,20 @@ def test_no_other_account_can_keep_the_sockets_from_ours():
 
 
 def test_process_without_any_hands_out_none():
-    assert sockets.received(os.getpid()) == []
-    assert sockets.received(2**22) == []
+    assert sockets.receive_from(os.getpid()) == []
+    assert sockets.receive_from(2**22) == []
 
 
 def test_offer_is_found_among_the_open_files():
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGIO])
     try:
-        offer = sockets.Offer([])
-        assert list(sockets.doors(os.getpid())) == ["\0" + offer.door.getsockname()[1:].decode()]
-        offer.hand_out()
-        assert not offer.taken
-        offer.door.close()
+        handover = sockets.SocketHandover([])
+        assert list(sockets.abstract_sockets(os.getpid())) == [
+            "\0" + handover.listener.getsockname()[1:].decode()
+        ]
+        handover.serve_requests()
+        assert not handover.was_taken
+        handover.listener.close()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -169,4 +171,4 @@ def test_other_sockets_are_no_doors(tmp_path):
     for inode in (7, 8):
         (descriptors / str(inode)).symlink_to(f"socket:[{inode}]")
 
-    assert list(sockets.doors(9, tmp_path)) == []
+    assert list(sockets.abstract_sockets(9, tmp_path)) == []

@@ -2,7 +2,7 @@ import socket
 
 import pytest
 from pylonyard.server.settings import parse
-from pylonyard.server.takeover import Refused, Succession
+from pylonyard.server.takeover import Takeover, TakeoverRefused
 from pylonyard.system import listeners
 
 from tests.unit.server.test_settings import SOURCE, VALUES
@@ -23,12 +23,12 @@ def answers(monkeypatch):
 
 
 def test_first_server_may_answer_anything(answers):
-    alone = Succession(SITE, [], None)
-    assert alone.others_were_told
-    assert not alone.approves("127.0.0.1", 1)
+    alone = Takeover(SITE, [], None)
+    assert alone.stop_requested
+    assert not alone.is_acceptable("127.0.0.1", 1)
 
     answers.append(500)
-    assert alone.approves("127.0.0.1", 1)
+    assert alone.is_acceptable("127.0.0.1", 1)
 
 
 @pytest.mark.parametrize(
@@ -37,51 +37,51 @@ def test_first_server_may_answer_anything(answers):
 def test_server_that_is_no_worse_is_approved(answers, before, status):
     answers.extend([before, status])
 
-    assert Succession(SITE, [NOBODY], None).approves("127.0.0.1", 1)
+    assert Takeover(SITE, [NOBODY], None).is_acceptable("127.0.0.1", 1)
 
 
 def test_server_that_is_worse_three_times_is_refused(answers):
     answers.extend([200, 500, 502, None, 500])
-    succession = Succession(SITE, [NOBODY], None)
+    succession = Takeover(SITE, [NOBODY], None)
 
-    assert [succession.approves("127.0.0.1", 1) for _ in range(3)] == [False] * 3
-    with pytest.raises(Refused) as caught:
-        succession.approves("127.0.0.1", 1)
+    assert [succession.is_acceptable("127.0.0.1", 1) for _ in range(3)] == [False] * 3
+    with pytest.raises(TakeoverRefused) as caught:
+        succession.is_acceptable("127.0.0.1", 1)
 
     assert str(caught.value) == "/ answers 500, before 200"
 
 
 def test_server_that_takes_too_long_is_refused(answers):
-    succession = Succession(SITE, [NOBODY], None)
-    succession.expect_in_time()
+    succession = Takeover(SITE, [NOBODY], None)
+    succession.check_deadline()
 
     succession.deadline = 0
-    with pytest.raises(Refused) as caught:
-        succession.expect_in_time()
+    with pytest.raises(TakeoverRefused) as caught:
+        succession.check_deadline()
 
     assert str(caught.value) == f"{SITE.address} did not answer in 1 s"
 
 
 def test_others_end_when_whoever_asked_lets_go(answers):
     ours, theirs = socket.socketpair()
-    succession = Succession(SITE, [NOBODY], theirs)
+    succession = Takeover(SITE, [NOBODY], theirs)
 
     with ours:
-        succession.tell("there")
+        succession.report_line("there")
         assert ours.recv(9) == b"there\n"
-        succession.end_others_once_let_go()
-        assert not succession.others_were_told
+        succession.stop_others_when_acknowledged()
+        assert not succession.stop_requested
 
-    succession.end_others_once_let_go()
-    assert succession.others_were_told
-    assert succession.ends_others()
+    succession.stop_others_when_acknowledged()
+    assert succession.stop_requested
+    assert succession.stop_others()
     theirs.close()
 
 
 def test_nobody_has_to_ask(answers):
-    succession = Succession(SITE, [NOBODY], None)
+    succession = Takeover(SITE, [NOBODY], None)
 
-    succession.tell("there")
-    succession.end_others_once_let_go()
+    succession.report_line("there")
+    succession.stop_others_when_acknowledged()
 
-    assert succession.others_were_told
+    assert succession.stop_requested

@@ -98,7 +98,7 @@ def test_command_says_which_limit_is_too_low(tmp_path):
         "from pathlib import Path\n"
         "from pylonyard.server import cli\n"
         "def open_many(settings): return 0, str([open('/dev/null') for _ in range(9)])\n"
-        "cli.settings_of = lambda *words: cli.Settings\n"
+        "cli.load_settings = lambda *words: cli.Settings\n"
         "cli.PROXY = cli.Settings.mode = 'proxy'\n"
         "cli.Settings.name, cli.Settings.user = 'shop', None\n"
         "cli.become = lambda user: None\n"

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 from pylonyard.server.settings import parse
-from pylonyard.server.status import stranger
+from pylonyard.server.status import port_holder
 from pylonyard.system.errors import ServerError
 from pylonyard.system.processes import (
     Handle,
@@ -114,7 +114,7 @@ def test_command_of_who_has_the_port_is_told_without_what_a_terminal_would_obey(
         holder = subprocess.Popen(words, stdin=subprocess.PIPE, pass_fds=[taken.fileno()])
         settings = parse({**VALUES, "host": "127.0.0.1", "port": taken.getsockname()[1]}, SOURCE)
     try:
-        found = stranger(settings)
+        found = port_holder(settings)
     finally:
         holder.communicate(b"\n")
 

@@ -18,22 +18,22 @@ RECIPES = Path(pylonyard.__file__).parents[1]
 
 def test_intent_is_what_was_said_last(tmp_path):
     path = tmp_path / "run" / "shop.wanted"
-    assert status.is_wanted(path) is False
+    assert status.is_wanted_up(path) is False
 
-    status.record(path, status.UP)
-    assert status.is_wanted(path) is True
+    status.write_intent(path, status.UP)
+    assert status.is_wanted_up(path) is True
 
-    status.record(path, status.DOWN)
-    assert status.is_wanted(path) is False
+    status.write_intent(path, status.DOWN)
+    assert status.is_wanted_up(path) is False
     assert os.listdir(path.parent) == ["shop.wanted"]
 
 
 def test_note_that_is_right_is_not_written_again(tmp_path, monkeypatch):
     path = tmp_path / "shop.wanted"
-    status.record(path, status.UP)
+    status.write_intent(path, status.UP)
     before = path.stat()
 
-    status.record(path, status.UP)
+    status.write_intent(path, status.UP)
 
     assert os.path.samestat(path.stat(), before)
 
@@ -44,14 +44,14 @@ def test_note_is_written_over_where_the_disk_is_full(tmp_path, monkeypatch, word
         raise OSError(errno.ENOSPC, "No space left on device")
 
     path = tmp_path / "shop.wanted"
-    status.record(path, words[0])
+    status.write_intent(path, words[0])
     monkeypatch.setattr(tempfile, "mkstemp", refuse)
 
-    status.record(path, words[1])
+    status.write_intent(path, words[1])
 
-    assert status.said(path) == words[1]
+    assert status.read_intent(path) == words[1]
     with pytest.raises(OSError, match="No space left"):
-        status.record(tmp_path / "none.wanted", status.UP)
+        status.write_intent(tmp_path / "none.wanted", status.UP)
 
 
 @pytest.mark.parametrize("garbage", [b"", b"-1", b"up up", b"\xff" * 100])
@@ -59,16 +59,16 @@ def test_garbage_is_no_intent(tmp_path, garbage):
     path = tmp_path / "shop.wanted"
     path.write_bytes(garbage)
 
-    assert status.is_wanted(path) is False
+    assert status.is_wanted_up(path) is False
 
 
 def test_planted_link_is_replaced_not_followed(tmp_path):
     victim, path = tmp_path / "victim", tmp_path / "shop.wanted"
     victim.write_text("up")
     path.symlink_to(victim)
-    assert status.is_wanted(path) is False
+    assert status.is_wanted_up(path) is False
 
-    status.record(path, status.DOWN)
+    status.write_intent(path, status.DOWN)
 
     assert victim.read_text() == "up"
     assert not path.is_symlink()

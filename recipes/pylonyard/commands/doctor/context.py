@@ -52,14 +52,14 @@ class Subject:
 
     @cached_property
     def is_laid(self) -> bool:
-        """Whether the site was activated, as far as that shows."""
+        """Return whether the site was activated, as far as that shows."""
         enabled = f"{APACHE}/sites-enabled/{self.name}.conf"
         journal = self.journal is not None and self.vhost in self.journal.laid
         return journal or any(self.tree.read(n).kind != "absent" for n in (self.vhost, enabled))
 
     @property
     def is_by_private_apache(self) -> bool:
-        """Whether the site's private Apache, ``bin/<site>-httpd``, is what runs it."""
+        """Return whether the site's private Apache, ``bin/<site>-httpd``, is what runs it."""
         return not self.site.has_server and not self.is_laid
 
     @property
@@ -81,7 +81,7 @@ class Subject:
 
     @property
     def is_tried(self) -> bool:
-        """Whether it is for whoever writes it, as an older release may not say of itself."""
+        """Return whether it is for whoever writes it, as an older release may not say of itself."""
         return "development" in (self.site.environment, self.settings.deployment)
 
     @property
@@ -95,7 +95,7 @@ class Subject:
 
     @property
     def may_act(self) -> bool:
-        """Whether we are who may run the site's own commands: root, or its account."""
+        """Return whether we are who may run the site's own commands: root, or its account."""
         return not self.settings.user or os.geteuid() in (0, self.owner.uid)
 
     @cached_property

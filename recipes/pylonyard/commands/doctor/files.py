@@ -1,4 +1,4 @@
-"""Whether those who run the code may read it and write its data, and all is as released."""
+"""True if those who run the code may read it and write its data, and all is as released."""
 
 import contextlib
 import hashlib
@@ -13,8 +13,8 @@ from pylonyard.commands.doctor.context import Subject
 from pylonyard.commands.doctor.findings import Finding, bad, good, unknown
 from pylonyard.commands.doctor.permissions import MOST, READ, SEARCH, WRITE, Hindrance, Reach, below
 from pylonyard.releases.store import MANIFEST, Releases
-from pylonyard.server.control import lock
-from pylonyard.server.status import wanted
+from pylonyard.server.control import lock_file
+from pylonyard.server.status import intent_file
 from pylonyard.system.errors import ServerError
 from pylonyard.system.safe_files import read_plainly
 
@@ -127,7 +127,7 @@ def _places(subject: Subject) -> dict[str, Place]:
     }
     if subject.site.has_server:
         found["log-writable"] = Place(settings.log.parent, (settings.log, *logs))
-        found["run-writable"] = Place(settings.run, (lock(settings), wanted(settings)))
+        found["run-writable"] = Place(settings.run, (lock_file(settings), intent_file(settings)))
     return found
 
 

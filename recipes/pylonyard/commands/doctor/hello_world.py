@@ -104,7 +104,7 @@ def hello(subject: Subject) -> Iterator[Finding]:
 
 
 def _listens(subject: Subject) -> bool:
-    """Tell whether what has failed to answer was there to be asked: not stopped, say."""
+    """Return whether what has failed to answer was there to be asked: not stopped, say."""
     if subject.site.has_server:
         host, ports = subject.settings.host, [subject.settings.port]
     else:

@@ -188,7 +188,7 @@ def _end(path: Path, since: float) -> tuple[str, os.stat_result, bool]:
 
 
 def _goes_back(text: str, is_whole: bool, since: float) -> bool:
-    """Tell whether a log that tells its times is there from ``since`` on."""
+    """Return whether a log that tells its times is there from ``since`` on."""
     if is_whole:
         return True
     # Of a line that is cut through, the time may be another's.

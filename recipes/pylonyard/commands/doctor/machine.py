@@ -69,7 +69,7 @@ def served_certificate(address: str, port: int, name: str) -> bytes | None:
 
 
 def fits(certificate: bytes, key: bytes) -> bool:
-    """Tell whether ``key`` is that of ``certificate``, unless it cannot be read.
+    """Return whether ``key`` is that of ``certificate``, unless it cannot be read.
 
     :raises CommandError: if ``openssl`` cannot be asked
     """
@@ -278,7 +278,7 @@ def active(subject: Subject) -> Iterator[Finding]:
 
 
 def is_behind(subject: Subject) -> bool:
-    """Whether what is active is another release than the live one, and not the same as it."""
+    """Return whether the active release differs from the live one."""
     active = subject.journal.release if subject.journal else None
     if active is None or str(active) == subject.current.resolve().name:
         return False
@@ -286,7 +286,7 @@ def is_behind(subject: Subject) -> bool:
 
 
 def _is_same(subject: Subject, active: int) -> bool:
-    """Whether the live release lays over ``/etc`` what the active one does."""
+    """Return whether the live release lays the same files over ``/etc`` as the active one."""
     live = subject.current.resolve()
     laid = [_laid(folder) for folder in (live.with_name(str(active)), live)]
     return bool(laid[0]) and laid[0] == laid[1]
@@ -336,7 +336,7 @@ def cron(subject: Subject) -> Iterator[Finding]:
 
 
 def _is_read(entry: Entry) -> bool:
-    """Tell whether cron reads a file; what others wrote is not to become root's."""
+    """Return whether cron reads a file; what others wrote is not to become root's."""
     is_roots = entry.kind == "file" and not entry.uid and not entry.mode & 0o022
     return is_roots and entry.content.endswith(b"\n")
 

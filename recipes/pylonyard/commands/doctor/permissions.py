@@ -35,7 +35,7 @@ class Reach:
         self.who = who
         self.left = MOST
         self.is_cut = False
-        """Whether there was more to look at than ``MOST`` files."""
+        """True if there was more to look at than ``MOST`` files."""
         self._passed: set[Path] = set()
 
     def may(self, path: Path, bits: int, status: os.stat_result | None = None) -> bool:

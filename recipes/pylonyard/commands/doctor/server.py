@@ -1,4 +1,4 @@
-"""Whether the site's own server is up, on its port, from its ini, for Apache alone."""
+"""True if the site's own server is up, on its port, from its ini, for Apache alone."""
 
 import os
 import shlex
@@ -11,7 +11,7 @@ from pylonyard.activation.host.apache import request
 from pylonyard.commands.doctor.context import Subject
 from pylonyard.commands.doctor.findings import Finding, bad, good, unknown
 from pylonyard.commands.doctor.logs import masked
-from pylonyard.server.status import wanted
+from pylonyard.server.status import intent_file
 from pylonyard.system import accounts, listeners
 from pylonyard.system.errors import ActivationError
 from pylonyard.system.listeners import reachable
@@ -70,14 +70,14 @@ def _stopped(subject: Subject, script: str, told: str) -> Finding:
 
 
 def _waits(subject: Subject) -> bool:
-    """Whether a site is for visitors, and waits for an activation."""
+    """Return whether a site is for visitors, and waits for an activation."""
     return not (subject.is_laid or subject.is_tried)
 
 
 def _was_started(subject: Subject) -> bool:
-    """Whether the site ever ran, as far as its log, or the note of what is wanted, tells."""
+    """Return whether the site ever ran, as far as its log, or the note of what is wanted, tells."""
     log = subject.settings.log
-    traces = (log, log.with_name(f"{subject.name}-httpd.log"), wanted(subject.settings))
+    traces = (log, log.with_name(f"{subject.name}-httpd.log"), intent_file(subject.settings))
     folders = {path.parent for path in traces if path.parent.exists()}
     may_look = all(os.access(folder, os.X_OK) for folder in folders)
     return not may_look or any(map(os.path.lexists, traces))
@@ -116,20 +116,20 @@ def _holders(subject: Subject) -> list[int]:
     """Return who listens on the site's port, but for its supervisor, which keeps it for servers."""
     settings = subject.settings
     found = listeners.holders(listeners.inodes(settings.host, subject.site.port))
-    marker = supervisor_marker(settings.identity, settings.places)
+    marker = supervisor_marker(settings.identity, settings.own_places)
     return [pid for pid in found if not _is_marked(pid, marker, subject)]
 
 
 def _is_ours(pid: int, subject: Subject) -> bool:
-    """Whether ``pid`` is the site's server; it may have written a title over its command line."""
+    """Return whether ``pid`` is the site's server: by its command line, or by its mark."""
     if str(subject.settings.ini) in arguments(pid):
         return True
     settings = subject.settings
-    return _is_marked(pid, server_marker(settings.identity, settings.places), subject)
+    return _is_marked(pid, server_marker(settings.identity, settings.own_places), subject)
 
 
 def _is_marked(pid: int, marker: Marker, subject: Subject) -> bool:
-    """Whether ``pid`` is the site's own: the mark alone, a stranger may know."""
+    """Return whether ``pid`` is the site's own: the mark alone, a stranger may know."""
     return marker.is_on(pid) and owner(pid) in (subject.owner.uid, os.getuid())
 
 

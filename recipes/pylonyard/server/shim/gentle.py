@@ -4,12 +4,12 @@
 interpreter of the application runs this file: it is valid in Python 2.7 as well, and
 imports nothing but the standard library.
 
-Servers that are given sockets by the supervisor stand in first: see ``standing_in``.
+A server that gets sockets from the supervisor binds them later: see ``deferred_bind``.
 
-Left alone, Paste raises SystemExit in workers that stay busy for half a second after
-SIGINT, and then may never end; waitress drops what is queued, and after 5 seconds
-what is running. A server that is not known here gets the signal as it is, and so
-does any server at the second one.
+By itself, Paste raises SystemExit in workers that stay busy for half a second after
+SIGINT, and then may never end; waitress drops queued requests, and after 5 seconds
+running ones. A server that is not known here gets the signal as it is. So does any server
+at the second signal.
 """
 
 import functools
@@ -27,44 +27,46 @@ if TYPE_CHECKING:
     from types import FrameType  # noqa: F401  used in comments, which Python 2 can read
     from typing import Any  # noqa: F401
 
-    from pylonyard.server.shim import standing_in
+    from pylonyard.server.shim import deferred_bind
 else:
-    # A neighbour of this script, to be left without bytecode in our folder.
+    # A module in this folder, where no bytecode is to be written.
     written, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    import standing_in
+    import deferred_bind
 
     sys.dont_write_bytecode = written
 
 PAUSE = 0.05
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 
-QUIET = 3
-"""Looks in a row, without work seen, that make a server idle."""
+IDLE_LOOKS = 3
+"""Checks in a row without any work, after which a server counts as idle."""
 
 BACKLOG = 128
-"""Connections that are still accepted, since the kernel has done so already."""
+"""Connections that are still accepted: the kernel has accepted them already."""
 
-LINGER = 2
-"""Seconds that a visitor's open connection may be silent before it is closed."""
+KEEP_ALIVE_SECONDS = 2
+"""Seconds that a client's open connection may be silent before it is closed."""
 
 
 def on_interrupt(number, frame):
     # type: (int, FrameType | None) -> None
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    is_accepting = "_handle_request_noblock" in names(frame)
+    is_accepting = "_handle_request_noblock" in function_names(frame)
     while frame is not None:
         server = frame.f_locals.get("self")  # type: Any
-        if standing_in.has(server, "thread_pool") and standing_in.has(server, "handle_request"):
-            server.thread_pool.shutdown = functools.partial(finish_paste, server)
-            if is_accepting:  # it would drop the visitor whom it just let in
+        if deferred_bind.has_attribute(server, "thread_pool") and deferred_bind.has_attribute(
+            server, "handle_request"
+        ):
+            server.thread_pool.shutdown = functools.partial(drain_paste, server)
+            if is_accepting:  # it would drop the client that it has just accepted
                 server.running = False
                 return
             break
-        if standing_in.has(server, "_BaseServer__shutdown_request") and is_accepting:
-            # Of the standard library: it ends its loop once this visitor is served.
+        if deferred_bind.has_attribute(server, "_BaseServer__shutdown_request") and is_accepting:
+            # Of the standard library: it ends its loop once this client is served.
             server._BaseServer__shutdown_request = True
             return
-        if standing_in.has(server, "task_dispatcher"):
+        if deferred_bind.has_attribute(server, "task_dispatcher"):
             drain = threading.Thread(target=drain_waitress, args=(server,))
             drain.daemon = True
             drain.start()
@@ -73,9 +75,9 @@ def on_interrupt(number, frame):
     raise KeyboardInterrupt
 
 
-def names(frame):
+def function_names(frame):
     # type: (FrameType | None) -> set[str]
-    """Return the functions that ``frame`` was called by, and its own."""
+    """Return the names of the functions on the stack of ``frame``."""
     found = set()
     while frame is not None:
         found.add(frame.f_code.co_name)
@@ -83,18 +85,18 @@ def names(frame):
     return found
 
 
-def finish_paste(server, force_quit_timeout=0):
+def drain_paste(server, force_quit_timeout=0):
     # type: (Any, float) -> None
-    """Accept no more, and wait for the workers: they answer what is queued first."""
-    server.socket.setblocking(False)  # what is there, another server may take first
+    """Stop accepting, then wait until the workers have answered all that is queued."""
+    server.socket.setblocking(False)  # another server may accept a waiting connection first
     for _ in range(BACKLOG):
         if not select.select([server.socket], [], [], 0)[0]:
             break
         server.handle_request()
     server.socket.close()
     pool, looks = server.thread_pool, 0
-    # Workers come and go: a new one takes the place of one that has served long.
-    while looks < QUIET:
+    # Check several times: Paste replaces workers that have served long.
+    while looks < IDLE_LOOKS:
         time.sleep(PAUSE)
         looks = 0 if pool.worker_tracker or not pool.queue.empty() else looks + 1
     while pool.workers:
@@ -105,9 +107,9 @@ def finish_paste(server, force_quit_timeout=0):
 
 def drain_waitress(server):
     # type: (Any) -> None
-    """Accept no more, and pass the signal on when there is nothing left to do.
+    """Stop accepting, and send SIGINT again when nothing is left to do.
 
-    Its main loop goes on meanwhile: that is what sends the answers.
+    The main loop goes on meanwhile, since it sends the answers.
     """
     channels = getattr(server, "_map", None) or server.map
     listening = [c for c in list(channels.values()) if getattr(c, "accepting", False)]
@@ -121,7 +123,7 @@ def drain_waitress(server):
     wake(listening)
     close_after_answers()
     looks = 0
-    while looks < QUIET:
+    while looks < IDLE_LOOKS:
         time.sleep(PAUSE)
         looks = 0 if waitress_is_busy(server, channels) else looks + 1
     os.kill(os.getpid(), signal.SIGINT)
@@ -129,7 +131,7 @@ def drain_waitress(server):
 
 def wake(listening):
     # type: (list[Any]) -> None
-    """Have the loop forget the sockets, then close them: nobody connects in vain."""
+    """Remove the sockets from the main loop, then close them, so that no client waits in vain."""
     for one in listening:
         one.pull_trigger()
     time.sleep(PAUSE)
@@ -139,7 +141,7 @@ def wake(listening):
 
 def close_after_answers():
     # type: () -> None
-    """Have each connection closed, and its visitor told so, with the next answer."""
+    """Close each connection with its next answer, and tell the client so."""
     tasks = sys.modules["waitress.task"].Task  # type: Any
     build = tasks.build_response_header
 
@@ -154,7 +156,7 @@ def close_after_answers():
 def waitress_is_busy(server, channels):
     # type: (Any, Any) -> bool
     tasks = server.task_dispatcher
-    # Before waitress 1.2 it is a Queue, and nobody counts those who work.
+    # Before waitress 1.2 it is a Queue, and busy workers are not counted.
     queued = tasks.queue.qsize() if hasattr(tasks.queue, "qsize") else len(tasks.queue)
     return bool(queued or getattr(tasks, "active_count", 0)) or any(
         is_in_use(channel) for channel in list(channels.values())
@@ -165,23 +167,23 @@ def is_in_use(channel):
     # type: (Any) -> bool
     if getattr(channel, "requests", None) or getattr(channel, "total_outbufs_len", 0):
         return True
-    if getattr(channel, "request", None) is not None:  # of which more is to come
+    if getattr(channel, "request", None) is not None:  # of which a part is still to come
         return True
-    return time.time() - getattr(channel, "last_activity", 0) < LINGER
+    return time.time() - getattr(channel, "last_activity", 0) < KEEP_ALIVE_SECONDS
 
 
 def main():
     # type: () -> None
     del sys.argv[0]
     script = sys.argv[0]
-    # Python put our own folder first: to the application its own script is run.
+    # Python put our folder first; the application expects that of its own script.
     here = os.path.dirname(os.path.realpath(__file__))
     if sys.path and os.path.realpath(sys.path[0]) == here:
         sys.path[0] = os.path.dirname(os.path.realpath(script))
     signal.signal(signal.SIGINT, on_interrupt)
-    # Of PasteScript's, at each start; whoever reads the log can do nothing about it.
+    # PasteScript causes it at each start, and no reader of the log can do anything about it.
     warnings.filterwarnings("ignore", "pkg_resources is deprecated", UserWarning)
-    standing_in.prepare(os.environ)
+    deferred_bind.prepare(os.environ)
     runpy.run_path(script, run_name="__main__")
 
 
