@@ -113,7 +113,7 @@ def pip_command(cache):
         yield [sys.executable, f"{wheel}/pip"]
         return
     if not importlib.util.find_spec("ensurepip"):
-        fail(debian_packages.instead_of_ensurepip())
+        fail(debian_packages.no_ensurepip_message())
     with atomic.draft(cache.root) as folder:
         with progress.of("bootstrap: Getting pip"):
             made = subprocess.run(

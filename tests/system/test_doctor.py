@@ -596,7 +596,7 @@ def test_application_of_a_server_that_is_stopped_is_not_blamed(machine):
 
     assert (hello["ok"], hello["text"]) == (
         True,
-        "a Hello World works here: it is not the sandbox; see the other lines",
+        "a Hello World works here: the environment is fine; see the other lines",
     )
 
 

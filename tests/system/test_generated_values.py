@@ -14,7 +14,7 @@ from checkouts import fetch
 from generated import Tally, batches, below, files_of, made, values
 from interpreters_for_all import need_interpreter
 from namespaces import run_apart
-from pylonyard.recipes.apache_vhost import SERVED_BY, ApacheVhost
+from pylonyard.recipes.apache_vhost import MODULES_BY_MODE, ApacheVhost
 from pylonyard.recipes.cron_restart import CronRestart
 from pylonyard.recipes.init_script import InitScript
 from pylonyard.recipes.production_ini import ProductionIni
@@ -311,7 +311,7 @@ Listen 127.0.0.1:{port}
 Include {conf}/*.conf
 """
 MODULES = ("mpm_event", "authz_core", "alias", "mime", "reqtimeout", "headers")
-MODULES += SERVED_BY["proxy"]
+MODULES += MODULES_BY_MODE["proxy"]
 
 
 def configured(ground, port, conf):

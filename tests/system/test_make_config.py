@@ -58,7 +58,7 @@ def home(tmp_path_factory):
 def test_installer_makes_the_ini_and_leaves_its_secrets_open(home, tmp_path):
     configs = tmp_path / "configs"
 
-    text = production_ini.skeleton(home, "Shop==1.0", "main", configs)
+    text = production_ini.installer_config(home, "Shop==1.0", "main", configs)
 
     assert text.endswith("name = shop\nsecret = <secret:app_instance_secret>\n")
     assert [path.read_text() for path in configs.iterdir()] == [text]
@@ -77,7 +77,7 @@ def test_installer_makes_the_ini_and_leaves_its_secrets_open(home, tmp_path):
 )
 def test_installer_that_cannot_is_one_line(home, tmp_path, project, name, reason):
     with pytest.raises(CommandError) as caught:
-        production_ini.skeleton(home, project, name, tmp_path / "configs")
+        production_ini.installer_config(home, project, name, tmp_path / "configs")
 
     assert str(caught.value) == (
         f"cannot make a config of {project}: {reason}; mend its installer, or set template"
@@ -100,20 +100,20 @@ def judge(home, tmp_path):
 
 def test_config_that_is_kept_is_refused_once_it_was_tampered_with(home, tmp_path):
     store = tmp_path / "configs"
-    good = production_ini.skeleton(home, "Shop", "main", store)
+    good = production_ini.installer_config(home, "Shop", "main", store)
     (kept,) = store.iterdir()
     kept.write_text(good + "use = egg:Evil\n")
 
     with pytest.raises(CommandError) as caught:
-        production_ini.skeleton(home, "Shop", "main", store)
+        production_ini.installer_config(home, "Shop", "main", store)
 
     assert str(caught.value).startswith(f"cannot use a config of Shop: {kept}: expected SHA-256 ")
     assert "set aside as" in str(caught.value)
-    assert production_ini.skeleton(home, "Shop", "main", store) == good
+    assert production_ini.installer_config(home, "Shop", "main", store) == good
 
 
 def test_ini_of_the_installer_loads(home, tmp_path, judge):
-    judge(production_ini.skeleton(home, "Shop", "main", tmp_path / "configs"))
+    judge(production_ini.installer_config(home, "Shop", "main", tmp_path / "configs"))
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""``bin/pylonyard`` and the like: one module an action."""
+"""The commands of ``bin/pylonyard`` and ``bootstrap.py``: one module for each action."""

@@ -33,9 +33,9 @@ from pylonyard.system import atomic
 from pylonyard.system.errors import UserError
 from pylonyard.system.subprocesses import clean_environment, run
 
-TIME = 315619200
+MEMBER_TIME = 315619200
 """1980-01-02, in seconds since the epoch: a zip file, as a wheel is one, knows none before."""
-LEVEL = 6
+COMPRESSION_LEVEL = 6
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,10 @@ def command(directory: Path, file: Path, tell: Callable[[str], object]) -> None:
     stores = cache_usage.stores_of(directory)
     tracked = checkout_files(directory, locks, {stores.cache, stores.eggs})
     top = applications[0].site
-    members = [*_of_checkout(directory, tracked, top), *_of_cache(cached, f"{top}/cache/dist")]
+    members = [
+        *_checkout_members(directory, tracked, top),
+        *_cache_members(cached, f"{top}/cache/dist"),
+    ]
     if (made_from := _configuration(directory)) in tracked and made_from != configuration.USUAL:
         memory = configuration.text(made_from).encode()
         members.append(Member(f"{top}/{configuration.MEMORY}", memory))
@@ -89,12 +92,12 @@ def _configuration(directory: Path) -> str:
 def write(stream: IO[bytes], members: Iterable[Member]) -> None:
     """Write an archive whose bytes depend on ``members`` alone."""
     with (
-        gzip.GzipFile("", "wb", LEVEL, stream, mtime=0) as packed,
+        gzip.GzipFile("", "wb", COMPRESSION_LEVEL, stream, mtime=0) as packed,
         tarfile.open(mode="w|", fileobj=packed, format=tarfile.PAX_FORMAT) as archive,
     ):
         for member in sorted(members, key=lambda each: each.name):
             described = tarfile.TarInfo(member.name)
-            described.mtime, described.mode = TIME, member.mode
+            described.mtime, described.mode = MEMBER_TIME, member.mode
             if isinstance(member.content, str):
                 described.type, described.linkname = tarfile.SYMTYPE, member.content
                 archive.addfile(described)
@@ -103,7 +106,7 @@ def write(stream: IO[bytes], members: Iterable[Member]) -> None:
                 archive.addfile(described, io.BytesIO(member.content))
 
 
-def _of_checkout(directory: Path, names: Iterable[str], top: str) -> Iterator[Member]:
+def _checkout_members(directory: Path, names: Iterable[str], top: str) -> Iterator[Member]:
     for name in names:
         path = directory / name
         if path.is_symlink():
@@ -113,7 +116,7 @@ def _of_checkout(directory: Path, names: Iterable[str], top: str) -> Iterator[Me
             yield Member(f"{top}/{name}", path.read_bytes(), 0o755 if is_program else 0o644)
 
 
-def _of_cache(cached: Mapping[Path, set[str]], folder: str) -> Iterator[Member]:
+def _cache_members(cached: Mapping[Path, set[str]], folder: str) -> Iterator[Member]:
     """Yield the files of the cache, verified.
 
     :raises UserError: naming all that are not what was recorded of them
@@ -134,7 +137,7 @@ def _of_cache(cached: Mapping[Path, set[str]], folder: str) -> Iterator[Member]:
 # The files of a checkout that a bundle holds: what git tracks, or all but what runs make.
 
 
-MADE = frozenset(
+MADE_BY_RUNS = frozenset(
     {
         ".git",
         ".installed.cfg",
@@ -160,8 +163,15 @@ def checkout_files(directory: Path, locks: Iterable[Path], but: Iterable[Path]) 
     :param but: folders that stay out as well
     :raises UserError: if one is for its owner's eyes alone, as a secret would be
     """
-    left_out = {*but, *(directory / name for name in MADE)} - {directory, *directory.parents}
-    named = _tracked(directory) if (directory / ".git").exists() else _walked(directory, left_out)
+    left_out = {*but, *(directory / name for name in MADE_BY_RUNS)} - {
+        directory,
+        *directory.parents,
+    }
+    named = (
+        _tracked_files(directory)
+        if (directory / ".git").exists()
+        else _source_files(directory, left_out)
+    )
     paths = [*locks, *(directory / name for name in named)]
     found = {
         path.relative_to(directory).as_posix()
@@ -172,7 +182,7 @@ def checkout_files(directory: Path, locks: Iterable[Path], but: Iterable[Path]) 
     return sorted(found)
 
 
-def _tracked(directory: Path) -> Iterable[str]:
+def _tracked_files(directory: Path) -> Iterable[str]:
     # What a configuration of git's would start has no business here.
     words = ["git", "-c", f"safe.directory={directory}", "-c", "core.fsmonitor=false"]
     words += ["ls-files", "-z", "--recurse-submodules"]
@@ -186,7 +196,7 @@ def _tracked(directory: Path) -> Iterable[str]:
     return filter(None, told.split("\0"))
 
 
-def _walked(directory: Path, left_out: set[Path]) -> Iterator[str]:
+def _source_files(directory: Path, left_out: set[Path]) -> Iterator[str]:
     # What these hold is made by bootstrap.py and by each run.
     left_out = {*left_out, directory / "bin"}
     for folder, folders, names in os.walk(directory):
@@ -208,9 +218,9 @@ def _is_file(path: Path) -> bool:
 
 def _refuse_private(directory: Path, names: Iterable[str]) -> None:
     """Refuse what others may not read, unless the account's umask has it so for all files."""
-    if not _is_shown(directory / "bootstrap.py"):
+    if not _is_readable_by_others(directory / "bootstrap.py"):
         return
-    private = sorted(name for name in names if not _is_shown(directory / name))
+    private = sorted(name for name in names if not _is_readable_by_others(directory / name))
     if private:
         raise UserError(
             f"{', '.join(private)}: expected files that others may read, since nothing secret goes "
@@ -218,7 +228,7 @@ def _refuse_private(directory: Path, names: Iterable[str]) -> None:
         )
 
 
-def _is_shown(path: Path) -> bool:
+def _is_readable_by_others(path: Path) -> bool:
     try:
         return bool(path.lstat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
     except FileNotFoundError:
@@ -276,7 +286,7 @@ def _application(directory: Path, name: str, section: Mapping[str, str]) -> Appl
     if not path.resolve().is_relative_to(directory.resolve()):
         raise UserError(f"[{name}] lock: expected a file of the checkout, got {stated}")
     try:
-        base = find(section["python"]) if section.get("python") else _own()
+        base = find(section["python"]) if section.get("python") else _own_interpreter()
         lock = pylock.read(path)
     except (ValueError, pylock.LockError) as error:
         raise UserError(f"[{name}] {error}") from error
@@ -285,7 +295,7 @@ def _application(directory: Path, name: str, section: Mapping[str, str]) -> Appl
     return Application(section["name"], lock, target, places)
 
 
-def _own() -> Interpreter:
+def _own_interpreter() -> Interpreter:
     return describe(interpreters.interpreter())
 
 
@@ -296,7 +306,7 @@ def cached_files(directory: Path, found: Sequence[Application]) -> dict[Path, se
     """
     stores = cache_usage.stores_of(directory)
     layout = Layout(directory, directory / "parts", directory / "bin", stores.eggs, stores.cache)
-    own = Target.of(_own())
+    own = Target.of(_own_interpreter())
     wanted: dict[str, set[str]] = {}
     for application in found:
         for target in (own, application.target):

@@ -14,7 +14,7 @@ from pylonyard.system import atomic, locks
 from pylonyard.system.atomic import files_below
 from pylonyard.system.errors import UserError
 
-Tell = Callable[[str], object]
+Print = Callable[[str], object]
 
 FORMAT = 1
 """The version of the object that tells machines of a cache."""
@@ -36,12 +36,12 @@ class Survey:
     unused: tuple[Entry, ...]
 
 
-def show(directory: Path, tell: Tell) -> None:
+def show(directory: Path, tell: Print) -> None:
     """Tell what the cache of a sandbox holds, and who uses it."""
     found = survey(cache_usage.stores_of(directory))
     tell(f"{found.stores.cache}")
     for kind, title in KINDS.items():
-        tell(f"  {title:<20} {_counted(e for e in found.entries if e.kind == kind)}")
+        tell(f"  {title:<20} {_summary(e for e in found.entries if e.kind == kind)}")
     if not _is_inside(found.stores):
         tell(f"  {found.stores.eggs} is shared by others as well; no egg of it is ever removed")
     tell("used by" if found.users or found.gone else "used by nobody")
@@ -51,7 +51,7 @@ def show(directory: Path, tell: Tell) -> None:
         tell(f"  and {len(found.gone)} whose directory is gone, which count no more")
     for path in found.unknown:
         tell(f"  {path}: cannot be read, so all that is here is kept")
-    tell(f"not needed: {_counted(found.unused)}")
+    tell(f"not needed: {_summary(found.unused)}")
 
 
 def as_object(directory: Path) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def _sum(entries: Iterable[Entry]) -> dict[str, int]:
     return {"entries": len(sizes), "bytes": sum(sizes)}
 
 
-def clean(directory: Path, tell: Tell, *, dry_run: bool) -> None:
+def clean(directory: Path, tell: Print, *, dry_run: bool) -> None:
     """Remove what no kept release of any sandbox that uses the cache needs.
 
     :param dry_run: whether to tell only
@@ -103,8 +103,8 @@ def clean(directory: Path, tell: Tell, *, dry_run: bool) -> None:
             if not dry_run:
                 _remove(_place(stores, entry))
         if not dry_run:
-            _forget(found)
-        tell(f"{'to be removed' if dry_run else 'removed'}: {_counted(found.unused)}")
+            _forget_gone_users(found)
+        tell(f"{'to be removed' if dry_run else 'removed'}: {_summary(found.unused)}")
 
 
 def survey(stores: Stores, now: float | None = None) -> Survey:
@@ -112,11 +112,11 @@ def survey(stores: Stores, now: float | None = None) -> Survey:
 
     :param now: in seconds since the epoch; default: the time that it is
     """
-    entries = tuple(listed(stores))
+    entries = tuple(list_entries(stores))
     known, unknown = cache_usage.users(stores.cache)
     gone = tuple(user for user in known if cache_usage.is_gone(user))
     users = tuple(user for user in known if user not in gone)
-    needs = Needs(names=named(_machine_texts()))
+    needs = Needs(names=named(_apache_load_files()))
     for user in users:
         needs |= cache_usage.needed_by(user, stores)
     free = [] if unknown else unused(entries, needs, time.time() if now is None else now)
@@ -124,7 +124,7 @@ def survey(stores: Stores, now: float | None = None) -> Survey:
     return Survey(stores, entries, users, gone, tuple(unknown), tuple(removable))
 
 
-def listed(stores: Stores) -> Iterator[Entry]:
+def list_entries(stores: Stores) -> Iterator[Entry]:
     """Yield the entries of a cache."""
     for kind in KINDS:
         for path in _entries(stores, kind):
@@ -162,7 +162,7 @@ def size(path: Path) -> int:
     return sum(inner.lstat().st_size for inner in files_below(path))
 
 
-def _machine_texts() -> Iterator[str]:
+def _apache_load_files() -> Iterator[str]:
     """Yield what Apache loads: a module may be of a release that is kept no more."""
     for path in APACHE.glob("mods-available/*.load"):
         try:
@@ -181,11 +181,11 @@ def _remove(path: Path) -> None:
     shutil.rmtree(doomed, ignore_errors=True)
 
 
-def _forget(found: Survey) -> None:
+def _forget_gone_users(found: Survey) -> None:
     for user in found.gone:
         cache_usage.forget(found.stores.cache, user)
 
 
-def _counted(entries: Iterable[Entry]) -> str:
+def _summary(entries: Iterable[Entry]) -> str:
     found: Sequence[Entry] = list(entries)
     return f"{len(found):>5}  {sum(entry.size for entry in found) / 1e6:>8.1f} MB"

@@ -19,7 +19,7 @@ FILES = {"FILE", "DIR", "PLACE", "PYTHON"}
 
 
 @dataclass(frozen=True)
-class Words:
+class Completions:
     """What may follow a program, or an action of it."""
 
     path: tuple[str, ...]
@@ -30,7 +30,7 @@ class Words:
     """The options that a file follows."""
 
 
-def text(shell: str, own: argparse.ArgumentParser, sites: Iterable[str]) -> str:
+def script(shell: str, own: argparse.ArgumentParser, sites: Iterable[str]) -> str:
     """Return what the shell is to read.
 
     :param own: the parser of ``bin/pylonyard``
@@ -41,17 +41,17 @@ def text(shell: str, own: argparse.ArgumentParser, sites: Iterable[str]) -> str:
         parsers[name] = command_line.site(name)
         parsers[f"{name}-httpd"] = command_line.httpd(name)
         parsers[f"{name}-cron"] = command_line.cron(name)
-    tree = [each for name, parser in parsers.items() for each in _tree((name,), parser)]
+    tree = [each for name, parser in parsers.items() for each in _completions((name,), parser)]
     tree.append(_buildout())
     return {"bash": _bash, "zsh": _zsh, "fish": _fish}[shell](tree, [*parsers, "buildout"])
 
 
-def sites_of(release: Path) -> list[str]:
+def site_names(release: Path) -> list[str]:
     """Return the sites whose commands a release has; none if there is no release."""
     return sorted(path.parent.name for path in release.glob("*/server.json"))
 
 
-def _tree(path: tuple[str, ...], parser: argparse.ArgumentParser) -> Iterator[Words]:
+def _completions(path: tuple[str, ...], parser: argparse.ArgumentParser) -> Iterator[Completions]:
     inner = list(command_line.actions(parser))
     words = {name: text for name, text, _ in inner}
     files: list[str] = []
@@ -61,12 +61,12 @@ def _tree(path: tuple[str, ...], parser: argparse.ArgumentParser) -> Iterator[Wo
     for action in parser._actions:
         is_word = action.choices and not action.option_strings and not inner
         words.update({str(choice): "" for choice in (action.choices or ()) if is_word})
-    yield Words(path, words, tuple(files))
+    yield Completions(path, words, tuple(files))
     for name, _, below in inner:
-        yield from _tree((*path, name), below)
+        yield from _completions((*path, name), below)
 
 
-def _buildout() -> Words:
+def _buildout() -> Completions:
     """Return what may follow ``bin/buildout``, whose options are zc.buildout's to read."""
     words = {
         spelling.partition(" ")[0]: text
@@ -74,10 +74,10 @@ def _buildout() -> Words:
         for spelling in spelled.split(", ")
         if spelling.startswith("-")
     }
-    return Words(("buildout",), words, ("-c",))
+    return Completions(("buildout",), words, ("-c",))
 
 
-def _table(tree: Iterable[Words], told: Callable[[Words], str]) -> str:
+def _table(tree: Iterable[Completions], told: Callable[[Completions], str]) -> str:
     """Return the shell function that knows what may follow the words that it is given.
 
     :param told: the assignment of these, in the language of the shell
@@ -95,7 +95,7 @@ _pylonyard_known() {{
 }}"""
 
 
-def _bash(tree: Iterable[Words], programs: Iterable[str]) -> str:
+def _bash(tree: Iterable[Completions], programs: Iterable[str]) -> str:
     table = _table(tree, lambda each: f"words={sh(' '.join(each.words))}")
     return f"""\
 # Completion of Pylonyard's programs for bash: source <(bin/pylonyard completion bash)
@@ -130,8 +130,8 @@ complete -o bashdefault -o default -F _pylonyard_python python3
 """
 
 
-def _zsh(tree: Iterable[Words], programs: Iterable[str]) -> str:
-    table = _table(tree, lambda each: f"choices=({_described(each.words)})")
+def _zsh(tree: Iterable[Completions], programs: Iterable[str]) -> str:
+    table = _table(tree, lambda each: f"choices=({_zsh_words(each.words)})")
     return f"""\
 #compdef {" ".join(programs)}
 # Completion of Pylonyard's programs for zsh: source <(bin/pylonyard completion zsh)
@@ -166,13 +166,13 @@ compdef _pylonyard_python python3
 """
 
 
-def _described(words: Mapping[str, str]) -> str:
+def _zsh_words(words: Mapping[str, str]) -> str:
     """Return words for ``_describe`` of zsh: each with what a colon separates from it."""
     escaped = ((word.replace(":", "\\:"), " ".join(text.split())) for word, text in words.items())
-    return " ".join(sh(f"{word}:{text}" if text else word) for word, text in escaped)
+    return " ".join(sh(f"{word}:{script}" if script else word) for word, script in escaped)
 
 
-def _fish(tree: Iterable[Words], programs: Iterable[str]) -> str:
+def _fish(tree: Iterable[Completions], programs: Iterable[str]) -> str:
     each_known = list(tree)
     known = " ".join(sh(" ".join(each.path)) for each in each_known)
     lines = [
@@ -196,13 +196,13 @@ def _fish(tree: Iterable[Words], programs: Iterable[str]) -> str:
         for word, help_text in each.words.items():
             told = f" -d {sh(' '.join(help_text.split()))}" if help_text else ""
             lines += (
-                f"complete -c {sh(name)} -n {at} {_spelled(word, word in each.files)}{told}"
+                f"complete -c {sh(name)} -n {at} {_fish_word(word, word in each.files)}{told}"
                 for name in commands
             )
     return "\n".join([*lines, ""])
 
 
-def _spelled(word: str, takes_file: bool) -> str:
+def _fish_word(word: str, takes_file: bool) -> str:
     file = " -r -F" if takes_file else ""
     if word.startswith("--"):
         return f"-l {sh(word[2:])}{file}"

@@ -12,7 +12,7 @@ from pylonyard.system import progress
 from pylonyard.system.progress import Step
 
 
-def instead_of_ensurepip() -> str:
+def no_ensurepip_message() -> str:
     """Return what to do about an interpreter that has no ensurepip."""
     version = "{}.{}".format(*sys.version_info)
     lacks = f"{sys.executable} has no ensurepip (a part of Python that installs pip)"

@@ -37,7 +37,7 @@ class Fetcher:
     tags: Mapping[Tag, int]
     """Of the interpreter that is to use them, with their ranks."""
 
-    def bring(self, wanted: str) -> Path:
+    def fetch(self, wanted: str) -> Path:
         """Return the file of the cache that is called ``wanted``, or meets it as a requirement.
 
         :raises CommandError: if it cannot be had
@@ -66,7 +66,7 @@ class Fetcher:
         for offer in self.places.offers(found.name) if found else ():
             if offer.name == name:
                 return offer
-        raise _nowhere(name)
+        raise _not_found(name)
 
     def _best(self, text: str) -> Offer:
         try:
@@ -75,7 +75,7 @@ class Fetcher:
             raise CommandError(f"cannot have {text!r}", "expected name==version") from None
         ranked = sorted(self._ranked(wanted), key=lambda each: each[0])
         if not ranked:
-            raise _nowhere(text)
+            raise _not_found(text)
         return ranked[-1][1]
 
     def _ranked(self, wanted: Requirement) -> Iterator[tuple[tuple[Version, int], Offer]]:
@@ -91,7 +91,7 @@ class Fetcher:
                 yield (Version(found.version), -min(self.tags[tag] for tag in fitting)), offer
 
 
-def _nowhere(wanted: str) -> CommandError:
+def _not_found(wanted: str) -> CommandError:
     return CommandError(f"cannot have {wanted}", "neither find-links nor the index has it")
 
 
@@ -126,7 +126,7 @@ def main(cache: str, arguments: Sequence[str]) -> int:
     for wanted in words.wanted:
         try:
             with progress.of(f"bootstrap: Downloading {wanted}"):
-                brought = fetcher.bring(wanted)
+                brought = fetcher.fetch(wanted)
             say(str(brought))
         except KeyboardInterrupt:
             return interrupted("bootstrap")

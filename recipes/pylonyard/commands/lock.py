@@ -39,7 +39,7 @@ from pylonyard.system.errors import LOOK_FIRST, CommandError, UserError
 # What is required only where another interpreter runs: to be locked, though not installed here.
 
 
-MINORS = range(10, 16)
+PYTHON_MINORS = range(10, 16)
 """The releases of Python 3 that the recipes may run on."""
 
 
@@ -71,7 +71,7 @@ class Conditional:
         return None
 
 
-def conditionals(
+def conditional_requirements(
     distributions: Iterable[Distribution], environment: Mapping[str, str]
 ) -> dict[str, Conditional]:
     """Return what some Python requires and this one does not, by canonical name.
@@ -82,7 +82,11 @@ def conditionals(
     for distribution in distributions:
         for requirement in _requirements(distribution):
             marker = requirement.marker
-            if marker and not _holds(marker, environment) and _holds_elsewhere(marker, environment):
+            if (
+                marker
+                and not _applies(marker, environment)
+                and _applies_elsewhere(marker, environment)
+            ):
                 name = canonicalize_name(requirement.name)
                 each = found.setdefault(name, Conditional(name))
                 each.specifiers.append(requirement)
@@ -98,20 +102,20 @@ def _requirements(distribution: Distribution) -> Iterator[Requirement]:
             continue  # As nobody writes any more: of Python 2, which has no other series.
 
 
-def _holds(marker: Marker, environment: Mapping[str, str]) -> bool:
+def _applies(marker: Marker, environment: Mapping[str, str]) -> bool:
     return marker.evaluate({**environment, "extra": ""})
 
 
-def _holds_elsewhere(marker: Marker, environment: Mapping[str, str]) -> bool:
-    for minor in MINORS:
+def _applies_elsewhere(marker: Marker, environment: Mapping[str, str]) -> bool:
+    for minor in PYTHON_MINORS:
         full = f"3.{minor}.0"
         other = {"python_version": f"3.{minor}", "python_full_version": full}
-        if _holds(marker, {**environment, **other, "implementation_version": full}):
+        if _applies(marker, {**environment, **other, "implementation_version": full}):
             return True
     return False
 
 
-TOOLS = "python_version >= '3.10'"
+TOOLS_MARKER = "python_version >= '3.10'"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,16 +131,16 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Written:
+class LockResult:
     """What a lock has, and what it lacks."""
 
     number: int
     """Of distributions."""
-    lacking: tuple[str, ...]
+    missing: tuple[str, ...]
     """What other interpreters require, at no version that is known here."""
 
 
-def command(directory: Path, file: Path, also: Iterable[str], places: Places | None) -> Written:
+def command(directory: Path, file: Path, also: Iterable[str], places: Places | None) -> LockResult:
     """Write the lock of the sandbox ``directory``.
 
     What only other releases of Python require is locked as well, at the version that
@@ -151,8 +155,10 @@ def command(directory: Path, file: Path, also: Iterable[str], places: Places | N
         raise UserError(f"{directory}: expected a release with an application, got none")
     cache = homes[0].parent.parent
     stated = [_pin(text) for text in also]
-    elsewhere = _elsewhere(homes)
-    wanted = list(_wanted(homes, directory, [pin for pin in stated if pin[0] not in elsewhere]))
+    elsewhere = _required_elsewhere(homes)
+    wanted = list(
+        _distributions_to_lock(homes, directory, [pin for pin in stated if pin[0] not in elsewhere])
+    )
     known = [*stated, *_versions(file), *cache_usage.recorded_pins(directory, cache)]
     for each in elsewhere.values():
         if version := each.version_of(known):
@@ -165,17 +171,17 @@ def command(directory: Path, file: Path, also: Iterable[str], places: Places | N
                     is_local=places is None,
                 )
             )
-    locking = _Locking(cache, places)
-    packages = [found for each in wanted if (found := locking.locked(each))]
+    locking = _Locker(cache, places)
+    packages = [found for each in wanted if (found := locking.lock(each))]
     packages += _module_sources(wanted)
     lacking = elsewhere.keys() - {package.name for package in packages}
     # Where the files are by default: a shared cache is of one machine, a lock of all.
     folder = os.path.relpath(directory / "cache" / "dist", file.parent)
     write(file, pylock.text(packages, folder).encode())
-    return Written(len(packages), tuple(str(elsewhere[name]) for name in sorted(lacking)))
+    return LockResult(len(packages), tuple(str(elsewhere[name]) for name in sorted(lacking)))
 
 
-def _wanted(
+def _distributions_to_lock(
     homes: Iterable[Path], directory: Path, also: Iterable[tuple[str, str]]
 ) -> Iterator[Wanted]:
     own = describe(interpreters.interpreter())
@@ -193,20 +199,20 @@ def _wanted(
             name=canonicalize_name(name),
             version=version,
             interpreter=own,
-            marker=TOOLS if foreign else None,
+            marker=TOOLS_MARKER if foreign else None,
         )
         used.setdefault((each.name, each.version), each)
     yield from used.values()
 
 
-def _elsewhere(homes: Iterable[Path]) -> dict[str, Conditional]:
+def _required_elsewhere(homes: Iterable[Path]) -> dict[str, Conditional]:
     """Return what is required where another Python runs, and is not installed here."""
     own = describe(interpreters.interpreter())
     found: dict[str, Distribution] = {}
     for home in homes:
         if describe(home / "bin" / "python").executable == own.executable:
             found.update(scripts.distributions(home))
-    there = conditionals(found.values(), metadata.environment(own))
+    there = conditional_requirements(found.values(), metadata.environment(own))
     return {name: each for name, each in there.items() if name not in found}
 
 
@@ -243,7 +249,7 @@ def _installed(home: Path, own: Interpreter) -> Iterator[Wanted]:
 
 
 @dataclass(frozen=True)
-class _Locking:
+class _Locker:
     """The finding of files for distributions."""
 
     cache: Path
@@ -255,7 +261,7 @@ class _Locking:
         except CommandError as error:
             raise UserError(f"{error}; without an index: bin/pylonyard lock --offline") from error
 
-    def locked(self, wanted: Wanted) -> Locked | None:
+    def lock(self, wanted: Wanted) -> Locked | None:
         """Return what a lock says of a distribution; None if no index has to have it."""
         files = self._files(wanted)
         if not files:
@@ -273,15 +279,15 @@ class _Locking:
             wheels=wheels,
             sdist=sources[-1] if sources else None,
             marker=wanted.marker,
-            used=_used(wanted, wheels, sources),
+            used=_used_file(wanted, wheels, sources),
         )
 
     def _files(self, wanted: Wanted) -> dict[str, str]:
         offers = [] if self.places is None else self._offers(wanted)
         offered = {each.name: each.sha256 for each in offers if each.sha256}
-        files = {name: digest for name, digest in offered.items() if _is_of(name, wanted)}
+        files = {name: digest for name, digest in offered.items() if _is_file_of(name, wanted)}
         for path in (self.cache / "dist").iterdir():
-            if not _is_of(path.name, wanted):
+            if not _is_file_of(path.name, wanted):
                 continue
             if path.name not in files and files:
                 continue  # Built here, of a source that is locked.
@@ -294,7 +300,7 @@ class _Locking:
         return files
 
 
-def _is_of(name: str, wanted: Wanted) -> bool:
+def _is_file_of(name: str, wanted: Wanted) -> bool:
     """Return whether a file is called as one of the distribution's is."""
     try:
         if name.endswith(".whl"):
@@ -306,7 +312,7 @@ def _is_of(name: str, wanted: Wanted) -> bool:
     return project == wanted.name and version == Version(wanted.version)
 
 
-def _used(
+def _used_file(
     wanted: Wanted, wheels: Mapping[str, str], sources: list[tuple[str, str]]
 ) -> dict[str, str]:
     supported: Mapping[Tag, int] = metadata.supported(wanted.interpreter)
@@ -320,7 +326,7 @@ def _used(
 
 def _module_sources(wanted: Iterable[Wanted]) -> Iterator[Locked]:
     """Yield the source of mod_wsgi for each interpreter that applications run on."""
-    series = {each.interpreter.series for each in wanted if each.marker != TOOLS}
+    series = {each.interpreter.series for each in wanted if each.marker != TOOLS_MARKER}
     for source in {mod_wsgi_sources.choose(each) for each in series}:
         yield Locked(
             name=canonicalize_name(mod_wsgi_sources.PROJECT),

@@ -23,16 +23,16 @@ from pylonyard.system.relocation import Astray
 from pylonyard.system.rootfs import Tree
 from pylonyard.system.safe_files import finish, settle_standard_files
 
-WHERE_IT_STANDS = ("completion", "doctor", "releases")
+ALLOWED_AFTER_MOVE = ("completion", "doctor", "releases")
 """What can be done in a sandbox that was moved, or copied."""
 
 
-def tell(line: str) -> None:
+def print_line(line: str) -> None:
     progress.clear()
     print(line, flush=True)
 
 
-DOING = {
+PROGRESS_TEXTS = {
     "rollback": "pylonyard: rolling back",
     "activate": "pylonyard: activating",
     "deactivate": "pylonyard: deactivating",
@@ -98,7 +98,7 @@ def parser() -> Parser:
     )
     back.add_argument("number", nargs="?", type=int, metavar="NUMBER")
     back.add_argument(
-        rollback_target.ON_PURPOSE,
+        rollback_target.CHANGE_OPTION,
         action="store_true",
         help="although environment, mode or account of a site become others",
     )
@@ -152,8 +152,8 @@ def examine(
     # Imported here: other actions have no need of it, and no time.
     from pylonyard.commands.doctor import command
 
-    state = command.State(astray, lacking)
-    return command.examine(
+    state = command.SandboxState(astray, lacking)
+    return command.report(
         sandbox.releases, activation, sys.stdout, state, as_json=words.json, whole=words.all
     )
 
@@ -168,9 +168,9 @@ def lock(sandbox: Sandbox, words: argparse.Namespace) -> None:
     places = None if words.offline else Places(index=words.index)
     written = lock_command.command(sandbox.directory, file, words.also, places)
     print(f"{file} locks {written.number} distributions; review it, and commit it.")
-    if written.lacking:
+    if written.missing:
         print(
-            f"It lacks what another Python would need: {', '.join(written.lacking)}; to have that "
+            f"It lacks what another Python would need: {', '.join(written.missing)}; to have that "
             "as well, add --with NAME==VERSION for each."
         )
 
@@ -181,11 +181,11 @@ def cache(sandbox: Sandbox, words: argparse.Namespace) -> None:
     from pylonyard.commands import cache as cache_command
 
     if words.clean or words.dry_run:
-        cache_command.clean(sandbox.directory, tell, dry_run=words.dry_run)
+        cache_command.clean(sandbox.directory, print_line, dry_run=words.dry_run)
     elif words.json:
-        tell(json.dumps(cache_command.as_object(sandbox.directory), indent=2))
+        print_line(json.dumps(cache_command.as_object(sandbox.directory), indent=2))
     else:
-        cache_command.show(sandbox.directory, tell)
+        cache_command.show(sandbox.directory, print_line)
 
 
 def bundle(sandbox: Sandbox, file: Path) -> None:
@@ -193,10 +193,10 @@ def bundle(sandbox: Sandbox, file: Path) -> None:
     tools.bring()
     from pylonyard.commands import bundle as bundling
 
-    bundling.command(sandbox.directory, file.absolute(), tell)
+    bundling.command(sandbox.directory, file.absolute(), print_line)
 
 
-def act(sandbox: Sandbox, words: argparse.Namespace, astray: Astray | None) -> int:
+def run_action(sandbox: Sandbox, words: argparse.Namespace, astray: Astray | None) -> int:
     activation = sandbox.activation(getattr(words, "root", "/"))
     actions: dict[str, Callable[[], int | None]] = {
         "releases": lambda: (
@@ -205,29 +205,33 @@ def act(sandbox: Sandbox, words: argparse.Namespace, astray: Astray | None) -> i
             else list_releases(activation, as_json=words.json)
         ),
         "rollback": lambda: rollback(
-            activation, sandbox.bin, words.number, tell, may_change=words.change_environment
+            activation, sandbox.bin, words.number, print_line, may_change=words.change_environment
         ),
         "activate": lambda: (
-            activation.dry_run(tell, force_new=words.force_new)
+            activation.dry_run(print_line, force_new=words.force_new)
             if words.dry_run
-            else activation.activate(tell, force_new=words.force_new)
+            else activation.activate(print_line, force_new=words.force_new)
         ),
-        "deactivate": lambda: activation.deactivate(tell),
+        "deactivate": lambda: activation.deactivate(print_line),
         "bundle": lambda: bundle(sandbox, words.file),
         "cache": lambda: cache(sandbox, words),
         "lock": lambda: lock(sandbox, words),
         "completion": lambda: print(
-            completion.text(
-                words.shell, parser(), completion.sites_of(sandbox.directory / "current")
+            completion.script(
+                words.shell, parser(), completion.site_names(sandbox.directory / "current")
             ),
             end="",
         ),
         "doctor": lambda: examine(sandbox, activation, astray, words),
     }
-    if words.action not in DOING:
+    if words.action not in PROGRESS_TEXTS:
         return actions[words.action]() or 0
     # Whoever reads both streams as one gets one object.
-    with progress.hidden() if getattr(words, "json", False) else progress.of(DOING[words.action]):
+    with (
+        progress.hidden()
+        if getattr(words, "json", False)
+        else progress.of(PROGRESS_TEXTS[words.action])
+    ):
         return actions[words.action]() or 0
 
 
@@ -238,17 +242,17 @@ def main(directory: str, bin_folder: str, arguments: Sequence[str] | None = None
         words = parser().parse_args(arguments)
     except SystemExit as ended:
         sys.exit(finish("pylonyard", int(ended.code or 0)))
-    return finish("pylonyard", answer(directory, bin_folder, words))
+    return finish("pylonyard", run_command(directory, bin_folder, words))
 
 
-def answer(directory: str, bin_folder: str, words: argparse.Namespace) -> int:
+def run_command(directory: str, bin_folder: str, words: argparse.Namespace) -> int:
     """Do what was asked for; return the exit status."""
     astray = relocation.found(Path(directory), "pylonyard", sys.argv[0])
     try:
-        if astray and words.action not in WHERE_IT_STANDS:
+        if astray and words.action not in ALLOWED_AFTER_MOVE:
             raise ActivationError(astray.told)
         folders = [Path(each) for each in (directory, bin_folder)]
-        return act(Sandbox(*map(astray.path, folders) if astray else folders), words, astray)
+        return run_action(Sandbox(*map(astray.path, folders) if astray else folders), words, astray)
     except (ActivationError, NoRelease, ServerError, UserError) as error:
         print(f"pylonyard: {error}", file=sys.stderr)
     except BrokenPipeError:

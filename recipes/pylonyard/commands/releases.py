@@ -14,7 +14,7 @@ FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedRelease:
     """One release; ``environments`` by site, as far as its manifest tells."""
 
     number: int
@@ -51,8 +51,8 @@ class Listed:
 
 def list_releases(activation: Activation, *, as_json: bool = False) -> None:
     """Print each release: when it was made, what it is, what it changed."""
-    active, note = _active(activation)
-    listed = list(_listed(activation, active))
+    active, note = _active_release(activation)
+    listed = list(_listed_releases(activation, active))
     if as_json:
         values = {
             "version": FORMAT,
@@ -70,14 +70,14 @@ def list_releases(activation: Activation, *, as_json: bool = False) -> None:
         print(note)
 
 
-def _listed(activation: Activation, active: int | None) -> Iterator[Listed]:
+def _listed_releases(activation: Activation, active: int | None) -> Iterator[ListedRelease]:
     releases = activation.releases
     current = releases.current_number()
     earlier = None
     for number in releases.numbers():
         manifest = releases.manifest(number)
         environments = manifest.get("environments")
-        yield Listed(
+        yield ListedRelease(
             number=number,
             made=str(manifest.get("made", "")),
             configuration=str(manifest.get("configuration", "")),
@@ -89,7 +89,7 @@ def _listed(activation: Activation, active: int | None) -> Iterator[Listed]:
         earlier = manifest or earlier
 
 
-def _active(activation: Activation) -> tuple[int | None, str]:
+def _active_release(activation: Activation) -> tuple[int | None, str]:
     """Return which release is active, and what no line of a release can say of that."""
     try:
         number = activation.recorded()

@@ -40,56 +40,56 @@ def rollback(
     releases = activation.releases
     locks.Locks().hold(activation.sandbox)
     before = releases.current_number()
-    standing = Standing.of(activation)
-    number = earlier(activation, standing) if wanted is None else wanted
+    identity = SandboxIdentity.of(activation)
+    number = default_target(activation, identity) if wanted is None else wanted
     folders = [releases.existing(each) for each in (before or number, number)]
     if os.geteuid() == 0:
-        _expect_trust([activation.sandbox, releases.folder, bin_folder], folders)
-    sites = _whole(folders[1], number).sites
+        _check_trust([activation.sandbox, releases.folder, bin_folder], folders)
+    sites = _checked_release(folders[1], number).sites
     if wanted is not None:
-        expect_alike(activation, standing, number, may_change=may_change)
+        check_same_identity(activation, identity, number, may_change=may_change)
     # A scratch tree has no servers: those that run are the machine's.
     offered = os.listdir(folders[1] / "bin")
     going = orphaned_servers.commands(folders[0], offered) if activation.tree.is_machine else {}
-    moved = _moved(folders, sites) if activation.tree.is_machine else []
+    moved = _sites_with_new_address(folders, sites) if activation.tree.is_machine else []
     stopped: list[Path] = []
     restarted: list[Site] = []
     try:
         _stop(bin_folder, going, stopped, say)
-        _flip(releases, bin_folder, number)
-        if is_laid := _is_to_be_laid(activation, say):
+        _make_current(releases, bin_folder, number)
+        if is_laid := _is_to_be_activated(activation, say):
             # Apache is going to ask where they listen from then on.
             for site in moved:
                 restarted.append(site)
-                _expect_restart(bin_folder / site.name, site, say)
+                _restart(bin_folder / site.name, site, say)
             activation.activate(say)
     except BaseException:
         if before is not None:
-            _flip(releases, bin_folder, before)
+            _make_current(releases, bin_folder, before)
             for control in stopped:
-                _call(control, "start", going[control.name], say)
+                _call_control(control, "start", going[control.name], say)
             for site in restarted:
-                _call(bin_folder / site.name, "try-restart", site, say)
+                _call_control(bin_folder / site.name, "try-restart", site, say)
         raise
     say(f"Release {number} is current{', and active' if is_laid else ''}.")
     if not activation.tree.is_machine:
         return 0
-    return _serve_again(bin_folder, folders, sites, restarted, say)
+    return _restart_others(bin_folder, folders, sites, restarted, say)
 
 
-def _flip(releases: Releases, bin_folder: Path, number: int) -> None:
+def _make_current(releases: Releases, bin_folder: Path, number: int) -> None:
     releases.flip(number)
     link_commands(bin_folder, releases.current)
 
 
-def _expect_trust(places: list[Path], releases: list[Path]) -> None:
+def _check_trust(places: list[Path], releases: list[Path]) -> None:
     """Check that nobody else chooses where root writes, and what is run as which account."""
     for folder in releases:
         places += [folder, folder / "bin", *folder.glob("*/server.json")]
     trust.check(filter(os.path.exists, places), trust.trusted())
 
 
-def _whole(folder: Path, number: int) -> contents.Release:
+def _checked_release(folder: Path, number: int) -> contents.Release:
     """Return the release to return to.
 
     :raises ActivationError: if it is damaged
@@ -121,7 +121,7 @@ def _stop(bin_folder: Path, going: Mapping[str, Site], stopped: list[Path], say:
         stopped.append(control)
 
 
-def _moved(folders: list[Path], sites: Iterable[Site]) -> list[Site]:
+def _sites_with_new_address(folders: list[Path], sites: Iterable[Site]) -> list[Site]:
     """Return the ``sites`` whose server listened elsewhere in the release before."""
     try:
         before = {site.name: site for site in contents.described_sites(folders[0])}
@@ -136,7 +136,7 @@ def _moved(folders: list[Path], sites: Iterable[Site]) -> list[Site]:
     ]
 
 
-def _is_to_be_laid(activation: Activation, say: Say) -> bool:
+def _is_to_be_activated(activation: Activation, say: Say) -> bool:
     """Return whether a release is laid over ``/etc``, so that the current one is to be."""
     again = accounts.by_root("bin/pylonyard activate")
     try:
@@ -150,7 +150,7 @@ def _is_to_be_laid(activation: Activation, say: Say) -> bool:
     return False
 
 
-def _expect_restart(control: Path, site: Site, say: Say) -> None:
+def _restart(control: Path, site: Site, say: Say) -> None:
     """Restart the server of a site, if it runs.
 
     :raises ActivationError: if it cannot be
@@ -161,7 +161,7 @@ def _expect_restart(control: Path, site: Site, say: Say) -> None:
     say(said)
 
 
-def _serve_again(
+def _restart_others(
     bin_folder: Path,
     folders: list[Path],
     sites: Iterable[Site],
@@ -177,14 +177,14 @@ def _serve_again(
     for site in sites:
         is_due = site.has_server and site not in restarted
         if is_due and (control := bin_folder / site.name).exists():
-            failures += _call(control, "try-restart", site, say) != 0
+            failures += _call_control(control, "try-restart", site, say) != 0
         control = bin_folder / f"{site.name}-httpd"
         if control.exists() and _apache_differs(folders, site):
-            _call(control, "graceful", site, say)
+            _call_control(control, "graceful", site, say)
     return min(failures, 1)
 
 
-def _call(control: Path, action: str, site: Site, say: Say) -> int:
+def _call_control(control: Path, action: str, site: Site, say: Say) -> int:
     status, said = orphaned_servers.asked(control, action, site)
     if status == 0 or action != "graceful":
         say(said)
@@ -209,11 +209,11 @@ def _apache_differs(folders: list[Path], site: Site) -> bool:
 
 Sites = Mapping[str, NotedSite]
 
-ON_PURPOSE = "--change-environment"
+CHANGE_OPTION = "--change-environment"
 
 
 @dataclass(frozen=True)
-class Standing:
+class SandboxIdentity:
     """What the sandbox is: that of what is active; where nothing is, of the current release."""
 
     release: int | None
@@ -221,7 +221,7 @@ class Standing:
     note: Note | None
 
     @classmethod
-    def of(cls, activation: Activation) -> "Standing":
+    def of(cls, activation: Activation) -> "SandboxIdentity":
         """Return that of a sandbox.
 
         :raises ActivationError: if the note of what is active is not to be believed
@@ -233,14 +233,14 @@ class Standing:
         return cls(current, {} if current is None else _sites(activation, current), None)
 
 
-def earlier(activation: Activation, standing: Standing) -> int:
+def default_target(activation: Activation, identity: SandboxIdentity) -> int:
     """Return the last release before the current one that was active in this environment.
 
     Where nothing ever was active, or nobody wrote down what, the last one made for it.
 
     :raises NoRelease: if there is none
     """
-    releases, note = activation.releases, standing.note
+    releases, note = activation.releases, identity.note
     current = releases.linked_number()
     before = [n for n in releases.numbers() if current is None or n < current]
     if not before:
@@ -248,23 +248,29 @@ def earlier(activation: Activation, standing: Standing) -> int:
     active = {
         each.release
         for each in (note.history if note else ())
-        if _is_alike(each.environments, standing.sites)
+        if _has_same_environments(each.environments, identity.sites)
     }
     if was_active := [number for number in before if number in active]:
         return was_active[-1]
-    made = [n for n in before if _is_alike(_environments(_sites(activation, n)), standing.sites)]
+    made = [
+        n
+        for n in before
+        if _has_same_environments(_environments(_sites(activation, n)), identity.sites)
+    ]
     if not made:
-        raise NoRelease(f"there is no earlier release for {_told(standing.sites)} to return to")
+        raise NoRelease(
+            f"there is no earlier release for {_environment_names(identity.sites)} to return to"
+        )
     if note is not None and note.is_whole:
         raise NoRelease(
-            f"no earlier release was active for {_told(standing.sites)} since the first "
-            f"activation; to go to one that was not: bin/pylonyard rollback {made[-1]}"
+            f"no earlier release was active for {_environment_names(identity.sites)} since the "
+            f"first activation; to go to one that was not: bin/pylonyard rollback {made[-1]}"
         )
     return made[-1]
 
 
-def expect_alike(
-    activation: Activation, standing: Standing, number: int, *, may_change: bool = False
+def check_same_identity(
+    activation: Activation, identity: SandboxIdentity, number: int, *, may_change: bool = False
 ) -> None:
     """Check that a release makes of each site what it is.
 
@@ -272,15 +278,15 @@ def expect_alike(
     :raises ActivationError: naming both, and how it is done on purpose
     """
     target = _sites(activation, number)
-    for name in sorted(target.keys() & standing.sites.keys()):
-        here, there = standing.sites[name], target[name]
-        command = f"bin/pylonyard rollback {number} {ON_PURPOSE}"
-        is_kept = standing.note is not None and here.is_of_another(there)
+    for name in sorted(target.keys() & identity.sites.keys()):
+        here, there = identity.sites[name], target[name]
+        command = f"bin/pylonyard rollback {number} {CHANGE_OPTION}"
+        is_kept = identity.note is not None and here.is_of_another(there)
         first = accounts.by_root("bin/pylonyard deactivate")
         way = f", first: {first}" if is_kept else f": {command}"
         if is_kept or (here.differs_from(there) and not may_change):
             raise ActivationError(
-                f"{name} is {here} (release {standing.release}), and release {number} has it as "
+                f"{name} is {here} (release {identity.release}), and release {number} has it as "
                 f"{there}; to change that on purpose{way}"
             )
 
@@ -296,13 +302,13 @@ def _environments(sites: Sites) -> Mapping[str, str]:
     return {name: site.environment for name, site in sites.items()}
 
 
-def _is_alike(environments: Mapping[str, str], sites: Sites) -> bool:
+def _has_same_environments(environments: Mapping[str, str], sites: Sites) -> bool:
     """Return whether each site has its environment, as far as that is known."""
     both = environments.keys() & sites.keys()
     pairs = ((environments[name], sites[name].environment) for name in both)
     return all(one == other or not one or not other for one, other in pairs)
 
 
-def _told(sites: Sites) -> str:
+def _environment_names(sites: Sites) -> str:
     environments = dict.fromkeys(site.environment for site in sites.values())
     return ", ".join(filter(None, environments)) or "this environment"

@@ -1,1 +1,1 @@
-"""One module a recipe, named as its entry point; its templates stand beside it."""
+"""The recipes: one module for each, named as its entry point, with its templates."""

@@ -1,55 +1,55 @@
-"""Recipe ``apache_vhost``: how Apache serves a site.
+"""Recipe ``apache_vhost``: write the virtual host and the private Apache of a site.
 
 ===================  ========================  ===================================
 Option               Type, default             Meaning
 ===================  ========================  ===================================
-name                 site name                 Which site it belongs to.
+name                 site name                 The site that this part belongs to.
 mode                 ``proxy`` (default),      By proxy to the site's own server;
                      ``mod_wsgi``,             in a group of daemon processes; in
                      ``embedded``              Apache's own processes.
-server-name          host name                 What visitors type.
-server-alias         host names                Other names; ``*``, ``?`` allowed.
-listen               address, ``*``            Where Apache listens, and the port;
-listen-port          TCP port, ``80``          any but 80 gets its ``Listen``.
-directives           lines                     More for the virtual host, verbatim.
-extra-modules        names                     Modules that ``directives`` needs.
-log-folder           path                      Of the logs of the private Apache; those of
-                                               the machine's are in Apache's own folder.
-log-level            levels, ``warn``          As ``warn wsgi:info``.
-run-folder           path                      Of the private Apache's pid and sockets.
-data                 path                      Where the application writes.
-timeout              seconds, ``60``           For the client's and backend's silence.
-max-body             bytes, ``10485760``       The largest request; 0: any.
+server-name          host name                 The host name in the site's URL.
+server-alias         host names                Other host names; ``*``, ``?`` allowed.
+listen               address, ``*``            The address where Apache listens,
+listen-port          TCP port, ``80``          and the port; any but 80 gets a ``Listen``.
+directives           lines                     More lines for the virtual host.
+extra-modules        names                     Modules that ``directives`` need.
+log-folder           path                      Folder of the private Apache's logs; those of
+                                               the machine's Apache are in Apache's folder.
+log-level            levels, ``warn``          Such as ``warn wsgi:info``.
+run-folder           path                      Folder of the private Apache's pid and sockets.
+data                 path                      The folder that the application writes to.
+timeout              seconds, ``60``           How long client and backend may be silent.
+max-body             bytes, ``10485760``       The largest request; 0: no limit.
 request-timeouts     words                     ``RequestReadTimeout``: how slow a
                                                client may send; default:
                                                ``header=15-30,MinRate=500 body=15,MinRate=500``.
 static               url = folder, a line      Files that Apache serves by itself.
 disable-sites        names                     Other sites of the machine's Apache that
-                                               ``bin/pylonyard activate`` disables; as
-                                               a2dissite takes them, ``.conf`` or not.
+                                               ``bin/pylonyard activate`` disables; names as
+                                               for a2dissite, with or without ``.conf``.
 **proxy**
-backends             host:port, several        The site's servers; more than one
-                                               are balanced.
+backends             host:port, several        The site's servers; Apache balances
+                                               requests between several.
 retry                seconds, ``5``            When a failed backend is tried again.
 lbmethod             name, ``byrequests``      How requests are balanced.
 **mod_wsgi**
 module               path                      ``${wsgi:module}``.
-home                 path                      The sandbox: ``${app:home}``.
-user                 account                   Who runs the daemon processes.
+home                 path                      The environment: ``${app:home}``.
+user                 account                   The account of the daemon processes.
 group                group                     Their group; default: the account's.
 processes            number, ``2``             How many there are.
-threads              number, ``2``             How many requests the application of each has
-                                               at once; few are faster than many.
+threads              number, ``2``             How many requests each process answers at
+                                               once; few are faster than many.
 reading-threads      number, ``100``           More threads, in all processes together, which
-                                               receive what visitors are still sending.
+                                               only receive what clients are still sending.
 display-name         name, ``%{GROUP}``        What ``ps`` shows.
-daemon-options       name = value, a line      More for ``WSGIDaemonProcess``.
+daemon-options       name = value, a line      More options of ``WSGIDaemonProcess``.
 application-group    name, ``%{GLOBAL}``       The interpreter; a second embedded
                                                site needs one of its own.
 **TLS**
-ssl-certificate      path                      With its chain; no TLS without it.
+ssl-certificate      path                      The certificate with its chain; default: no TLS.
 ssl-key              path                      Its key.
-ssl-port             TCP port, ``443``         Where Apache listens for it.
+ssl-port             TCP port, ``443``         The port for TLS.
 redirect             ``true`` (default),       Whether http leads to https.
                      ``false``
 hsts                 seconds, ``0``            How long browsers insist on https.
@@ -84,18 +84,18 @@ from pylonyard.webservers.apache import options as settings
 from pylonyard.webservers.apache.config_lint import DEBIAN, parse, problems
 
 # What Debian's a2enmod takes, in the order in which a2enmod may load them.
-SERVED_BY = {
+MODULES_BY_MODE = {
     "proxy": ("proxy", "proxy_http", "buffer"),
     "mod_wsgi": ("wsgi",),
     "embedded": ("wsgi",),
 }
 
-LOGS = ("customlog", "errorlog", "forensiclog", "globallog", "transferlog")
+LOG_DIRECTIVES = ("customlog", "errorlog", "forensiclog", "globallog", "transferlog")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a section of this recipe may say."""
+    """The options of a section."""
 
     name: str = option(converters.site_name)
     mode: str = option(converters.one_of("proxy", "mod_wsgi", "embedded"), default="proxy")
@@ -149,23 +149,23 @@ class ApacheVhost(Recipe):
     settings: Options
 
     def prepare(self) -> None:
-        """Refuse options that do not go together."""
-        if found := list(_contradictions(self.settings, self.layout.directory)):
+        """Refuse options that contradict each other."""
+        if found := list(_conflicting_options(self.settings, self.layout.directory)):
             raise OptionError(self.name, found)
 
     def artifacts(self) -> Iterator[Artifact]:
         name = self.settings.name
-        yield Artifact(f"etc/apache2/sites-available/{name}.conf", self._site())
+        yield Artifact(f"etc/apache2/sites-available/{name}.conf", self._site_file())
         yield Artifact(f"{name}/httpd.conf", self._render("httpd.conf.j2"))
         yield Artifact(f"{name}/site.json", site_json(self.settings))
-        yield Artifact(f"bin/{name}-httpd", self._control(), 0o755)
-        # Any WSGI server can load it, Apache in another mode among them.
+        yield Artifact(f"bin/{name}-httpd", self._control_script(), 0o755)
+        # Any WSGI server can load it, also Apache in another mode.
         yield Artifact(f"{name}/dispatch.wsgi", self._render("dispatch.wsgi.j2"))
 
-    def _site(self) -> str:
+    def _site_file(self) -> str:
         text = self._render("site.conf.j2")
         if found := problems(text, exists=lambda path: True, defined=DEBIAN):
-            raise ValueError(f"directives: expected none that open a hole, got {found[0]}")
+            raise ValueError(f"directives: expected safe ones, got {found[0]}")
         return text
 
     def _render(self, template: str) -> str:
@@ -174,25 +174,25 @@ class ApacheVhost(Recipe):
         return render(
             template,
             options,
-            live=_plain(live),
-            site_file=self._live_site(),
+            live=_expect_no_pattern(live),
+            site_file=self._live_site_file(),
             modules=modules(options),
             backend_urls=[f"http://{host}:{port}" for host, port in options.backends],
             static_patterns={url: re.escape(url) for url, _ in options.static},
             account=options.user,
             account_group=_group(options),
-            unprivileged=_unprivileged(options),
+            unprivileged=_private_apache_account(options),
             daemon_threads=threads,
             daemon_options=settings.daemon(options.daemon_options, threads),
             ciphers=settings.CIPHERS,
         )
 
-    def _live_site(self) -> Path:
+    def _live_site_file(self) -> Path:
         folder = self.layout.current / "etc" / "apache2" / "sites-available"
         return folder / f"{self.settings.name}.conf"
 
-    def _control(self) -> str:
-        """Return a script that starts and stops the private Apache."""
+    def _control_script(self) -> str:
+        """Return the script ``bin/<site>-httpd``, which starts and stops the private Apache."""
         options = self.settings
         described = {
             "name": options.name,
@@ -214,7 +214,7 @@ class ApacheVhost(Recipe):
         name = self.settings.name
         script = site_path(self.layout, name, "dispatch.wsgi")
         return {
-            "path": self._live_site(),
+            "path": self._live_site_file(),
             "modules": " ".join(modules(self.settings)),
             "script": script,
             "httpd": site_path(self.layout, name, "httpd.conf"),
@@ -223,8 +223,15 @@ class ApacheVhost(Recipe):
 
 
 def modules(options: Options) -> tuple[str, ...]:
-    """Return the modules that a site file needs, as a2enmod names them."""
-    needed = ["authz_core", "alias", "mime", "reqtimeout", "headers", *SERVED_BY[options.mode]]
+    """Return the names, for a2enmod, of the modules that a site file needs."""
+    needed = [
+        "authz_core",
+        "alias",
+        "mime",
+        "reqtimeout",
+        "headers",
+        *MODULES_BY_MODE[options.mode],
+    ]
     if options.mode == "proxy" and len(options.backends) > 1:
         needed += ["slotmem_shm", "proxy_balancer", f"lbmethod_{options.lbmethod}"]
     if options.ssl_certificate:
@@ -233,7 +240,7 @@ def modules(options: Options) -> tuple[str, ...]:
 
 
 def site_json(options: Options) -> str:
-    """Return what ``bin/pylonyard`` has to know to activate and examine the site."""
+    """Return ``site.json``: what ``bin/pylonyard`` needs to activate and examine the site."""
     secure = options.ssl_certificate
     content = {
         "mode": options.mode,
@@ -250,7 +257,7 @@ def site_json(options: Options) -> str:
     return json.dumps(content, indent=2) + "\n"
 
 
-def _contradictions(options: Options, sandbox: Path) -> Iterator[str]:
+def _conflicting_options(options: Options, sandbox: Path) -> Iterator[str]:
     if options.mode == "proxy" and not options.backends:
         yield "backends: expected at least one host:port in mode proxy, got ''"
     if options.mode != "proxy" and options.module is None:
@@ -264,7 +271,7 @@ def _contradictions(options: Options, sandbox: Path) -> Iterator[str]:
     if options.ssl_certificate and options.httpd_port == options.httpd_ssl_port:
         yield f"httpd-ssl-port: expected another than httpd-port, got '{options.httpd_ssl_port}'"
     for one in parse("\n".join(options.directives)):
-        if one.name in LOGS and any(str(sandbox) in word for word in one.arguments):
+        if one.name in LOG_DIRECTIVES and any(str(sandbox) in word for word in one.arguments):
             yield (
                 "directives: expected logs outside the sandbox, since root's Apache opens "
                 f"them, got {' '.join(one.arguments)!r}"
@@ -287,8 +294,8 @@ def _contradictions(options: Options, sandbox: Path) -> Iterator[str]:
             yield f"static: expected a folder without *, ?, [ and ], got '{folder}'"
 
 
-def _plain(path: Path) -> Path:
-    """Keep a path that ``<Directory>`` does not take for a pattern."""
+def _expect_no_pattern(path: Path) -> Path:
+    """Return ``path``; refuse one that ``<Directory>`` would take for a pattern."""
     if re.search(r"[*?\[\]]", str(path)):
         raise ValueError(f"{path}: Apache's <Directory> would take this for a pattern")
     return path
@@ -298,8 +305,8 @@ def _group(options: Options) -> str:
     return options.group or accounts.group(options.user)
 
 
-def _unprivileged(options: Options) -> tuple[str, str]:
-    """Return the account and group of a private Apache, which must not be root's."""
+def _private_apache_account(options: Options) -> tuple[str, str]:
+    """Return the account and group of a private Apache; never root's."""
     if not accounts.is_root(options.user):
         return options.user, _group(options)
     for account in ("www-data", "nobody"):

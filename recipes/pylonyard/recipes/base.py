@@ -1,4 +1,4 @@
-"""The one place that knows buildout's protocol of recipes."""
+"""The base class of our recipes: it speaks buildout's protocol."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,33 +14,33 @@ from pylonyard.system.atomic import Artifact, Link, stage
 from pylonyard.system.errors import OptionError, PylonyardError, UserError, reason
 
 
-def _told_by_buildout(kind: type[PylonyardError]) -> type[PylonyardError]:
-    """Return the errors of a kind of ours that are zc.buildout's as well."""
+def _as_buildout_error(kind: type[PylonyardError]) -> type[PylonyardError]:
+    """Return a subclass of our error class that is zc.buildout's ``UserError`` as well."""
     return type(kind.__name__, (kind, zc.buildout.UserError), {"__module__": kind.__module__})
 
 
 @contextmanager
 def errors_for_buildout() -> Iterator[None]:
-    """Have zc.buildout end with an error of ours as with its own: in one line, with status 1."""
+    """Make our errors zc.buildout's, which ends with one line and status 1."""
     try:
         yield
     except PylonyardError as error:
         if not isinstance(error, zc.buildout.UserError):
-            error.__class__ = _told_by_buildout(type(error))
+            error.__class__ = _as_buildout_error(type(error))
         raise
 
 
 class Recipe:
-    """Stages the artifacts that a section describes below ``parts/<section>``.
+    """Write the artifacts that a section describes to ``parts/<section>``.
 
-    All that may fail on bad options happens in ``__init__``, which buildout
-    calls for every part before it uninstalls or installs any.
+    Whatever bad options can make fail happens in ``__init__``, which buildout calls for
+    every part before it uninstalls or installs any.
     """
 
     declaration: ClassVar[type[Any]]
 
     def __init_subclass__(cls) -> None:
-        """Put the border to zc.buildout around what a recipe has it call."""
+        """Wrap a recipe's ``install`` and ``update`` in :func:`errors_for_buildout`."""
         for name in {"install", "update"} & vars(cls).keys():
             setattr(cls, name, errors_for_buildout()(vars(cls)[name]))
 
@@ -55,24 +55,24 @@ class Recipe:
         self.state.named(*vars(self.settings).values())
         self.location = self.layout.parts / name
         self.prepare()
-        self.files = self._rendered()
+        self.files = self._render_all()
         # Read by other parts as ${<section>:<option>}; nothing else is set.
         for option, value in self.published().items():
             options[option] = str(value)
         options["location"] = str(self.location)
 
     def prepare(self) -> None:
-        """Bring about what rendering needs; only stores may be written."""
+        """Prepare what rendering needs; this may write to the cache, and nowhere else."""
 
     def artifacts(self) -> Iterable[Artifact | Link]:
-        """Return the files of this part; pure."""
+        """Return the files of this part; a pure function of its options."""
         return ()
 
     def published(self) -> Mapping[str, Any]:
-        """Return what other parts may read of this one."""
+        """Return the options that other parts may read."""
         return {}
 
-    def _rendered(self) -> list[Artifact | Link]:
+    def _render_all(self) -> list[Artifact | Link]:
         try:
             return list(self.artifacts())
         except ValueError as error:
@@ -80,18 +80,18 @@ class Recipe:
 
     @errors_for_buildout()
     def install(self) -> Iterable[str]:
-        """Write the staged files; return what buildout may delete later."""
+        """Write the files; return the folder that buildout may delete later."""
         try:
             stage(self.location, self.files)
         except OSError as error:
             where = reason(error, self.location)
             raise UserError(f"[{self.name}] cannot write {where}") from error
-        # What is not there would have buildout install the part anew in each run.
+        # buildout installs a part again in each run if a path that it returned is missing.
         return [str(self.location)] if self.files else []
 
     update = install
 
 
 def site_path(layout: Layout, site: str, *names: str) -> Path:
-    """Return the live path of a file of a site's own."""
+    """Return the path, in the current release, of a file of a site."""
     return layout.current.joinpath(site, *names)

@@ -1,14 +1,14 @@
-"""Recipe ``cron_restart``: a crontab entry that brings a dead or hung site back.
+"""Recipe ``cron_restart``: write the crontab entry that restarts a dead or hung site.
 
 A site that a person stopped stays stopped.
 
 =============  ========================  =========================================
 Option         Type, default             Meaning
 =============  ========================  =========================================
-name           site name                 Which site it belongs to.
-schedule       five fields, or ``@...``  When to look; default ``*/2 * * * *``.
-user           account                   Who looks, and then runs the server.
-mailto         address or account        Who is told of a restart; default: nobody.
+name           site name                 The site that this part belongs to.
+schedule       five fields, or ``@...``  When to check; default ``*/2 * * * *``.
+user           account                   The account that checks and runs the server.
+mailto         address or account        Who gets a mail on a restart; default: nobody.
 target         ``cron.d`` (default),     A file for ``/etc/cron.d``, or a block of
                ``crontab``               the user's own crontab, which
                                          ``bin/<site>-cron install`` edits.
@@ -37,7 +37,7 @@ _FIELDS: tuple[tuple[str, int, int, tuple[str, ...]], ...] = (
     ("a month", 1, 12, _MONTHS),
     ("a day of the week", 0, 7, ("sun", "mon", "tue", "wed", "thu", "fri", "sat")),
 )
-_NAMED = (
+_SCHEDULE_NAMES = (
     "@reboot",
     "@yearly",
     "@annually",
@@ -50,22 +50,22 @@ _NAMED = (
 
 
 def schedule(text: str) -> str:
-    """Keep the five time fields of a crontab, or a name such as ``@hourly``.
+    """Check the five time fields of a crontab, or a name such as ``@hourly``.
 
-    :raises ValueError: also for what Debian's ``crontab`` takes and never runs
+    :raises ValueError: also for fields that Debian's ``crontab`` accepts and never runs
     """
-    if text in _NAMED:
+    if text in _SCHEDULE_NAMES:
         return text
     words = text.split(" ")
     if len(words) != len(_FIELDS):
         raise converters.refuse("five fields separated by one space, or @hourly and the like", text)
     for word, (what, low, high, names) in zip(words, _FIELDS, strict=True):
-        if not all(_within(item, low, high, names) for item in word.split(",")):
+        if not all(_is_valid_field(item, low, high, names) for item in word.split(",")):
             raise converters.refuse(f"{what} from {low} to {high}", word)
     return text
 
 
-def _within(item: str, low: int, high: int, names: tuple[str, ...]) -> bool:
+def _is_valid_field(item: str, low: int, high: int, names: tuple[str, ...]) -> bool:
     if item.lower() in names:
         return True
     match = re.fullmatch(r"(?:\*|([0-9]{1,2})(?:-([0-9]{1,2}))?)(?:/([0-9]{1,2}))?", item)
@@ -79,7 +79,7 @@ def _within(item: str, low: int, high: int, names: tuple[str, ...]) -> bool:
     return low <= first <= (last if last is not None else first) <= high
 
 
-# What the cron of Debian 13 takes; it drops a file that has another as "unsafe mail".
+# The cron of Debian 13 ignores a file with any other character, as "unsafe mail".
 _SAFE_MAIL = re.compile(r"[A-Za-z0-9][A-Za-z0-9@!:%+=/.,_-]*")
 
 
@@ -96,7 +96,7 @@ def mail_recipient(text: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a section of this recipe may say."""
+    """The options of a section."""
 
     name: str = option(converters.site_name)
     schedule: str = option(schedule, default="*/2 * * * *")

@@ -1,4 +1,4 @@
-"""What the options of ``production_ini`` change in an ini file."""
+"""The options of ``production_ini``, and how each changes the ini file."""
 
 import re
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ from pylonyard.config.secret_store import Origin, origin
 
 DATABASE_KEYS = ("sqlalchemy.url", "sqlalchemy_url", "sqlalchemy.default.url")
 PLACEHOLDER_EMAIL = "you@yourdomain.com"
-HANDLER = "logfile"
+LOG_HANDLER = "logfile"
 
-# The keys of a server's section beside use, host and port; those that a template
-# has for another server would be refused by this one.
+# The keys of a server's section beside use, host and port. A template may have keys of
+# another server, which this one would refuse.
 SERVER_KEYS = {
     "egg:waitress": {
         "threads": "{threads}",
-        # Apache asks from loopback, and tells scheme and visitor; waitress 1.2 and later
-        # takes no word of a proxy that is not named here, and what visitors forge is dropped.
+        # Apache connects from loopback, and sends the scheme and the client's address. Since
+        # version 1.2 waitress believes only a proxy that is named here; it drops forged headers.
         "trusted_proxy": "{loopback}",
         "trusted_proxy_headers": "x-forwarded-for x-forwarded-proto",
     },
@@ -37,9 +37,9 @@ SERVER_KEYS = {
 
 STANDARD_LOGGING = {
     "loggers": {"keys": "root"},
-    "handlers": {"keys": HANDLER},
+    "handlers": {"keys": LOG_HANDLER},
     "formatters": {"keys": "generic"},
-    "logger_root": {"level": "INFO", "handlers": HANDLER},
+    "logger_root": {"level": "INFO", "handlers": LOG_HANDLER},
     "formatter_generic": {
         "format": "%(asctime)s %(levelname)-5.5s [%(name)s][%(threadName)s] %(message)s"
     },
@@ -62,8 +62,8 @@ def application_section(config: Ini, wanted: str | None) -> str:
     raise ValueError(f"section: expected the application's section, as the ini has {had}")
 
 
-def spelled(config: Ini, option: str, value: object, around: str = "") -> str:
-    """Return ``value`` as an ini file spells it, a part of ``around`` if that is given.
+def encode(config: Ini, option: str, value: object, around: str = "") -> str:
+    """Return ``value`` quoted for an ini file, where it may be a part of ``around``.
 
     :raises ValueError: naming the option that it comes from
     """
@@ -74,7 +74,7 @@ def spelled(config: Ini, option: str, value: object, around: str = "") -> str:
 
 
 def apply_options(config: Ini, options: "Options") -> None:
-    """Lay the options over ``config``, keys that it has in their places."""
+    """Set the options in ``config``; keys that it has keep their places."""
     section = application_section(config, options.section)
     _debug(config, section, options.debug)
     _server(config, options)
@@ -83,7 +83,7 @@ def apply_options(config: Ini, options: "Options") -> None:
         keys = [key for key in DATABASE_KEYS if config.get(section, key) is not None]
         url = options.database_url.replace("%(here)s", str(options.data))
         config.set(
-            section, keys[0] if keys else DATABASE_KEYS[0], spelled(config, "database-url", url)
+            section, keys[0] if keys else DATABASE_KEYS[0], encode(config, "database-url", url)
         )
     _logging(config, options)
 
@@ -126,18 +126,18 @@ def _error_mail(config: Ini, section: str, options: "Options") -> None:
             for place in places or ["DEFAULT"]:
                 config.set_text(place, key, value)
         elif key == "email_to":
-            _forget_placeholder(config, places)
+            _clear_placeholder(config, places)
 
 
-def _forget_placeholder(config: Ini, places: list[str]) -> None:
-    """Keep error reports from going to the stranger whom a template names."""
+def _clear_placeholder(config: Ini, places: list[str]) -> None:
+    """Clear a template's example address, so that no stranger gets error reports."""
     for place in places:
         if config.get(place, "email_to") == PLACEHOLDER_EMAIL:
             config.set(place, "email_to", "")
 
 
 def _logging(config: Ini, options: "Options") -> None:
-    """Send to the log file what the template sends to the console."""
+    """Send the console's log to the log file."""
     if config.get("loggers", "keys") is None:
         for section, settings in STANDARD_LOGGING.items():
             for key, value in settings.items():
@@ -146,43 +146,43 @@ def _logging(config: Ini, options: "Options") -> None:
         _redirect_console(config)
     config.set("logger_root", "level", options.log_level)
     formatter = (config.get("formatters", "keys") or "").partition(",")[0].strip()
-    handler = f"handler_{HANDLER}"
-    # Reopens the file when logrotate has moved it; in Python since 2.6.
+    handler = f"handler_{LOG_HANDLER}"
+    # It reopens the file after logrotate has moved it; in Python since 2.6.
     config.set(handler, "class", "handlers.WatchedFileHandler")
     args = f"({_literal(str(options.log_file))}, 'a')"
-    config.set(handler, "args", spelled(config, "log-file", args))
+    config.set(handler, "args", encode(config, "log-file", args))
     config.set(handler, "level", "NOTSET")
     if formatter:
         config.set(handler, "formatter", formatter)
 
 
 def _redirect_console(config: Ini) -> None:
-    handlers = _words(config.get("handlers", "keys") or "")
-    if HANDLER not in handlers:
-        config.set("handlers", "keys", ", ".join([*handlers, HANDLER]))
+    handlers = _split_list(config.get("handlers", "keys") or "")
+    if LOG_HANDLER not in handlers:
+        config.set("handlers", "keys", ", ".join([*handlers, LOG_HANDLER]))
     for section in config.sections():
         named = config.get(section, "handlers")
         if section.startswith("logger_") and named is not None:
-            words = [HANDLER if word == "console" else word for word in _words(named)]
+            words = [LOG_HANDLER if word == "console" else word for word in _split_list(named)]
             config.set(section, "handlers", ", ".join(dict.fromkeys(words)))
 
 
-def _words(text: str) -> list[str]:
+def _split_list(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def _literal(text: str) -> str:
-    r"""Spell a path as a literal that means the same in Python 2 and 3.
+    r"""Return a path as a literal with the same value in Python 2 and 3.
 
-    Not ``repr``: to Python 2 an escape such as ``\u00fc`` is no letter.
+    Not ``repr``: Python 2 does not know an escape such as ``\u00fc``.
     """
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def settings_fragment(text: str) -> tuple[Setting, ...]:
-    """Convert an ini fragment, as ``%(here)s`` and ``<secret:...>`` included."""
+    """Convert an ini fragment, with ``%(here)s`` and ``<secret:...>`` as they are."""
     for line in text.split("\n"):
-        # To Python 2, which reads bytes, a no-break space is a part of the value.
+        # Python 2 reads bytes: a no-break space would be a part of the value.
         if any(part.strip() != part.strip(" \t") for part in re.split("[=:]", line, maxsplit=1)):
             raise converters.refuse("no white space but blanks around names and values", line)
     return tuple(fragment(text))
@@ -190,7 +190,7 @@ def settings_fragment(text: str) -> tuple[Setting, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a section of this recipe may say."""
+    """The options of a section."""
 
     name: str = option(converters.site_name)
     home: Path = option(converters.path)

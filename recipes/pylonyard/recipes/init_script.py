@@ -1,37 +1,37 @@
-"""Recipe ``init_script``: ``bin/<site>``, and the init script through it.
+"""Recipe ``init_script``: write ``bin/<site>``, and the init script that calls it.
 
 ===============  ======================  =========================================
 Option           Type, default           Meaning
 ===============  ======================  =========================================
-name             site name               Which site it belongs to.
-user             account                 Who runs the server; root becomes it first.
-host             host, ``127.0.0.1``     Where the server listens.
-port             TCP port                The same.
-mode             ``proxy`` (default),    As in ``[site]``: where Apache runs it,
+name             site name               The site that this part belongs to.
+user             account                 The account that runs the server.
+host             host, ``127.0.0.1``     The address where the server listens,
+port             TCP port                and the port.
+mode             ``proxy`` (default),    As in ``[site]``. Where Apache runs the site,
                  ``mod_wsgi``,           ``restart`` has mod_wsgi load it again.
                  ``embedded``
 environment      ``development``,        ``bin/<site> fg`` reloads changed code in
                  ``staging``,            development.
                  ``production``
                  (default)
-home             path                    The sandbox: ``${app:home}``.
-paster           path                    What serves: ``${app:paster}``.
+home             path                    The environment: ``${app:home}``.
+paster           path                    The ``paster`` script: ``${app:paster}``.
 ini              path                    The live configuration: ``${ini:path}``.
-check-path       URL path, ``/``         What the server must answer to count as up.
-start-timeout    seconds, ``60``         How long it may take to answer.
-stop-timeout     seconds, ``30``         How long requests in flight may take to end.
-umask            octal, ``022``          Of the server.
+check-path       URL path, ``/``         The path that a working server answers.
+start-timeout    seconds, ``60``         How long a start may take.
+stop-timeout     seconds, ``30``         How long running requests may take to end.
+umask            octal, ``022``          The server's umask.
 open-files       number, ``4096``        Its limit of open files.
-variables        name = value, a line    More environment variables for it.
-log-folder       path                    For ``<site>.log``, ``<site>-server.log``.
-run-folder       path                    For locks.
+variables        name = value, a line    More environment variables of the server.
+log-folder       path                    Folder of ``<site>.log`` and ``<site>-server.log``.
+run-folder       path                    Folder of the locks.
 data             path                    Its working directory.
 installer        ``true`` (default),     Whether ``bin/<site> setup`` has anything to run; the
                  ``false``               profile takes it from ``production_ini``.
 ===============  ======================  =========================================
 
 Publishes ``script`` (the live init script) and ``control`` (``bin/<site>``).
-``pylonyard.server`` is what ``bin/<site>`` runs; ``server.json`` is its input.
+``bin/<site>`` runs ``pylonyard.server``, which reads ``server.json``.
 """
 
 import json
@@ -51,7 +51,7 @@ from pylonyard.system.atomic import Artifact
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a section of this recipe may say."""
+    """The options of a section."""
 
     name: str = option(converters.site_name)
     user: str = option(converters.account, default="")
@@ -143,7 +143,7 @@ class InitScript(Recipe):
         return site_path(self.layout, self.settings.name, "env", "bin", "python")
 
     def _shell(self) -> list[str]:
-        """Return the command of the framework's own shell, else a Python that has the app."""
+        """Return the command of the framework's shell, or of a Python with the app loaded."""
         options = self.settings
         installed = scripts.installed(options.home)
         if "pylons" in installed:

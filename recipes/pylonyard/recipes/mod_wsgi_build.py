@@ -1,4 +1,4 @@
-"""Recipe ``mod_wsgi_build``: mod_wsgi, built for the very Python of the sandbox.
+"""Recipe ``mod_wsgi_build``: compile mod_wsgi for the Python that runs the application.
 
 =============  ========================  =========================================
 Option         Type, default             Meaning
@@ -6,12 +6,12 @@ Option         Type, default             Meaning
 mode           ``proxy`` (default),      How Apache serves the site; in ``proxy``
                ``mod_wsgi``,             mode this part does nothing.
                ``embedded``
-home           path                      The sandbox: ``${app:home}``.
+home           path                      The environment: ``${app:home}``.
 version        version of mod_wsgi       Default: the newest that builds for the
-                                         sandbox's Python: 6.1.1 for 3.10 to 3.15,
+                                         application's Python: 6.1.1 for 3.10 to 3.15,
                                          5.0.2 for 3.8 and 3.9, 4.9.4 for older.
 apxs           path                      Apache's build tool; default: ``apxs`` or
-                                         ``apxs2`` of the ``PATH``.
+                                         ``apxs2`` on the ``PATH``.
 =============  ========================  =========================================
 
 Publishes ``module`` (the module in its store; empty in ``proxy`` mode), ``load``
@@ -39,12 +39,12 @@ from pylonyard.webservers.apache import mod_wsgi
 
 logger = logging.getLogger("pylonyard")
 
-LOAD = "etc/apache2/mods-available/wsgi.load"
+LOAD_FILE = "etc/apache2/mods-available/wsgi.load"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a section of this recipe may say."""
+    """The options of a section."""
 
     mode: str = option(converters.one_of("proxy", "mod_wsgi", "embedded"), default="proxy")
     home: Path = option(converters.path)
@@ -60,17 +60,17 @@ class ModWsgiBuild(Recipe):
     settings: Options
 
     def prepare(self) -> None:
-        """Have the module in its store; what was built is never built again."""
+        """Make sure that the module is in the cache; build it if it is not."""
         if self.settings.mode == "proxy":
             return
         try:
-            self._build()
+            self._ensure_module()
         except (CommandError, RefusedError) as error:
             raise OptionError(self.name, [str(error)]) from error
         except ValueError as error:
             raise OptionError(self.name, [f"version: {error}"]) from error
 
-    def _build(self) -> None:
+    def _ensure_module(self) -> None:
         apxs = self.settings.apxs or find_apxs()
         self.python = mod_wsgi.interpreter(self.settings.home)
         self.source = mod_wsgi_sources.choose(self.python.minor, self.settings.version)
@@ -80,51 +80,51 @@ class ModWsgiBuild(Recipe):
         self.module = self.layout.cache / "mod_wsgi" / name / "mod_wsgi.so"
         verified = Verified(self.layout.cache)
         try:
-            if not self._is_whole(verified):
-                self._make(server, apxs, verified)
+            if not self._is_intact(verified):
+                self._compile(server, apxs, verified)
         except RefusedError:
-            # For the releases that use it; why it was refused is what matters here.
+            # Rebuilt for the releases that use it; the error to report is the refusal.
             with contextlib.suppress(CommandError):
-                self._make(server, apxs, verified)
+                self._compile(server, apxs, verified)
             raise
 
-    def _make(self, server: Mapping[str, str], apxs: Path, verified: Verified) -> None:
+    def _compile(self, server: Mapping[str, str], apxs: Path, verified: Verified) -> None:
         mod_wsgi.check_tools(self.python, server)
         archive = mod_wsgi_sources.fetch(self.source, self.buildout)
         mod_wsgi.build(self.source, archive, self.python, apxs, self.module.parent)
         verified.note_built(self.module, self.source.sha256)
 
-    def _is_whole(self, verified: Verified) -> bool:
-        """Return whether the module is what was built, as far as this account can know.
+    def _is_intact(self, verified: Verified) -> bool:
+        """Return whether the module is as it was built, as far as this account can know.
 
-        :raises RefusedError: if it is not; it has been set aside
+        :raises RefusedError: if it was changed; it has been moved to quarantine
         """
         if not self.module.is_file():
             return False
         if verified.is_built(self.module, self.source.sha256):
             return True
-        # Somebody else's: built anew, unless only its owner can do that.
+        # Built by another account: build it again, unless only its owner can do that.
         return not os.access(self.module.parent.parent, os.W_OK)
 
     def artifacts(self) -> Iterator[Artifact]:
         if self.settings.mode != "proxy":
             text = mod_wsgi.load(self.source, self.module.parent, self.python)
-            yield Artifact(LOAD, text)
+            yield Artifact(LOAD_FILE, text)
 
     def published(self) -> Mapping[str, Any]:
         if self.settings.mode == "proxy":
             return {"module": "", "load": ""}
         return {
             "module": self.module,
-            "load": self.layout.current / LOAD,
+            "load": self.layout.current / LOAD_FILE,
             "version": self.source.version,
         }
 
 
 def find_apxs() -> Path:
-    """Return Apache's build tool.
+    """Return the path of apxs, Apache's build tool.
 
-    :raises CommandError: if there is none
+    :raises CommandError: if it is not installed
     """
     for name in ("apxs", "apxs2"):
         if found := shutil.which(name, path=PROGRAM_PATH):
@@ -136,6 +136,6 @@ def _warn_of_prefork(server: Mapping[str, str]) -> None:
     enabled = Path(server.get("exp_sysconfdir", "/etc/apache2"), "mods-enabled")
     if (enabled / "mpm_prefork.load").exists():
         logger.warning(
-            "Apache runs one process a connection (mpm_prefork); threads serve better: "
+            "Apache runs one process for each connection (mpm_prefork); threads are faster: "
             "a2dismod mpm_prefork && a2enmod mpm_event"
         )

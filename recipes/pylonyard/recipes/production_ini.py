@@ -1,48 +1,48 @@
-"""Recipe ``production_ini``: the configuration file of a deployed application.
+"""Recipe ``production_ini``: write the configuration file of the application.
 
 ================  ========================  ======================================
 Option            Type, default             Meaning
 ================  ========================  ======================================
-name              site name                 Which site it belongs to.
-home              path                      The sandbox: ``${app:home}``.
-egg               requirement               Whose installer makes the file:
-                                            ``${app:application}``.
-application       name, ``main``            Which application of that egg.
-template          path                      A file to start from, in place of the
+name              site name                 The site that this part belongs to.
+home              path                      The environment: ``${app:home}``.
+egg               requirement               The distribution whose installer makes the
+                                            file: ``${app:application}``.
+application       name, ``main``            The application in that distribution.
+template          path                      A file to start from, instead of the
                                             installer's.
 section           section of the ini        The application's section; default:
                                             ``app:main``, or the only ``app:*``.
-environment       ``development``,          Debug is refused but in development.
+environment       ``development``,          Debug mode works in development only.
                   ``staging``,
                   ``production`` (default)
-host              host, ``127.0.0.1``       Where the application's server listens.
-port              TCP port                  The same.
+host              host, ``127.0.0.1``       The address where the server listens,
+port              TCP port                  and the port.
 server            egg:name#server,          The server, any ``paste.server_runner``
                   ``egg:waitress#main``     or ``paste.server_factory``.
 threads           1 to 1000, ``4``          Its threads; they share one interpreter,
                                             and few are faster than many.
 database-url      URL                       SQLAlchemy's; default: the template's.
 email-to          addresses                 Who gets error reports; default: nobody.
-smtp-server       host, ``localhost``       Through which server.
-error-email-from  address                   From whom.
+smtp-server       host, ``localhost``       The mail server for them.
+error-email-from  address                   Their sender.
 debug             ``true``,                 The debugger; development only.
                   ``false`` (default)
 log-file          path                      The application's own log.
-log-level         level, ``INFO``           Of the root logger.
-data              path                      Where ``%(here)s`` of the template goes:
-                                            a release holds no data.
-secrets-folder    path                      Where secrets are kept.
+log-level         level, ``INFO``           Level of the root logger.
+data              path                      The folder that replaces ``%(here)s`` in the
+                                            template: a release holds no data.
+secrets-folder    path                      The folder of the secrets.
 secrets           name = origin, a line     Origins: ``generate``, ``uuid``,
                                             ``file:PATH``, ``env:VARIABLE``.
-settings          an ini fragment           Laid over all of this.
-user              account                   Who reads the file; in mode ``embedded``,
-                                            the account's group does as well.
-mode              ``proxy`` (default),      As of ``[site]``.
+settings          an ini fragment           Settings that override all of this.
+user              account                   The account that reads the file; in mode
+                                            ``embedded`` its group does as well.
+mode              ``proxy`` (default),      As in ``[site]``.
                   ``mod_wsgi``,
                   ``embedded``
-setup             ``true`` (default),       Whether ``paster setup-app`` runs once
-                  ``false``                 for a database that it has not seen; an
-                                            egg without an installer has none to run.
+setup             ``true`` (default),       Whether to run ``paster setup-app`` once
+                  ``false``                 for each new database; a distribution
+                                            without an installer has nothing to run.
 ================  ========================  ======================================
 
 Publishes ``path`` (the live file), ``setup``, ``installer`` (whether the application
@@ -74,7 +74,7 @@ from pylonyard.recipes.ini_options import (
     Options,
     application_section,
     apply_options,
-    spelled,
+    encode,
 )
 from pylonyard.system import accounts
 from pylonyard.system.atomic import Artifact, write
@@ -83,12 +83,12 @@ from pylonyard.system.subprocesses import run
 
 log = logging.getLogger("pylonyard.production_ini")
 
-ALWAYS = {
+BUILT_IN_SECRETS = {
     "app_instance_uuid": Origin("uuid"),
     "app_instance_secret": Origin("generate"),
 }
 
-# "%%" before it is a percent sign, but to Python 2.
+# "%%" before it is a percent sign, except in Python 2.
 _HERE = re.compile(r"(?<!%)((?:%%)*)%\(here\)s")
 _HERE_PYTHON2 = re.compile(r"()%\(here\)s")
 
@@ -98,25 +98,27 @@ class ProductionIni(Recipe):
     settings: Options
 
     def prepare(self) -> None:
-        """Lay the options over the skeleton, then fill in the secrets."""
+        """Apply the options to the installer's file or the template, then fill in the secrets."""
         options = self.settings
         if options.debug and options.environment != "development":
             raise OptionError(
                 self.name, [f"debug: expected false in {options.environment}, got true"]
             )
-        self._expect_no_plain_secrets()
-        config = self._laid_over(self._skeleton())
+        self._check_plain_secrets()
+        config = self._apply_options(self._base_config())
         self.database = database_digest(config, application_section(config, options.section))
         try:
             store = SecretStore(
-                options.secrets_folder, {**ALWAYS, **dict(options.secrets)}, run=self.state
+                options.secrets_folder,
+                {**BUILT_IN_SECRETS, **dict(options.secrets)},
+                run=self.state,
             )
             self.text = store.fill(str(config), config.spell)
         except SecretError as error:
             raise OptionError(self.name, [f"secrets: {error}"]) from error
 
-    def _expect_no_plain_secrets(self) -> None:
-        """Check that no secret stands where others may read it; in development, warn."""
+    def _check_plain_secrets(self) -> None:
+        """Refuse secrets in files that others may read; in development, warn only."""
         options = self.settings
         problems = [
             *secret_store.in_settings(options.settings, "settings"),
@@ -129,8 +131,8 @@ class ProductionIni(Recipe):
         for problem in problems:
             log.warning("[%s] %s", self.name, problem)
 
-    def _warn_of_template(self, config: Ini) -> None:
-        """Warn of secrets in the template, which has them since long, unless they are replaced."""
+    def _warn_of_template_secrets(self, config: Ini) -> None:
+        """Warn of secrets in the template that no option replaces."""
         given = {(each.section, each.key) for each in self.settings.settings}
         left = [s for s in config.settings() if (s.section, s.key) not in given]
         if self.settings.database_url:
@@ -138,7 +140,7 @@ class ProductionIni(Recipe):
         for problem in secret_store.in_settings(left, f"template {self.settings.template}"):
             log.warning("[%s] %s", self.name, problem)
 
-    def _skeleton(self) -> str:
+    def _base_config(self) -> str:
         options = self.settings
         if options.template:
             try:
@@ -149,42 +151,42 @@ class ProductionIni(Recipe):
                 raise OptionError(self.name, [problem]) from error
         store = self.layout.cache / "configs"
         try:
-            return skeleton(options.home, options.egg, options.application, store)
+            return installer_config(options.home, options.egg, options.application, store)
         except CommandError as error:
             raise OptionError(self.name, [f"egg: {error}"]) from error
 
-    def _laid_over(self, skeleton: str) -> Ini:
+    def _apply_options(self, skeleton: str) -> Ini:
         options = self.settings
         try:
-            config = Ini(skeleton, self._spell())
+            config = Ini(skeleton, self._encoder())
             apply_options(config, options)
             overlay(config, options.settings)
-            overlay(config, _anchored(config, options.data))
+            overlay(config, _with_data_folder(config, options.data))
         except IniError as error:
-            raise OptionError(self.name, [f"{self._origin()}: {error}"]) from error
+            raise OptionError(self.name, [f"{self._source_name()}: {error}"]) from error
         except ValueError as error:
             raise OptionError(self.name, [str(error)]) from error
         if options.template:
-            self._warn_of_template(config)
+            self._warn_of_template_secrets(config)
         if options.environment != "development" and (problems := debug_problems(config)):
             raise OptionError(self.name, problems)
         return config
 
-    def _spell(self) -> Callable[..., str]:
-        """Return the escaper for the Python that reads the ini."""
+    def _encoder(self) -> Callable[..., str]:
+        """Return the quoting function for the Python that reads the ini."""
         is_old = site_packages(self.settings.home).parent.name.startswith("python2")
         return ini_python2 if is_old else ini
 
     def _has_installer(self) -> bool:
         options = self.settings
-        return exists(options.home, options.egg, options.application)
+        return has_installer(options.home, options.egg, options.application)
 
-    def _origin(self) -> str:
+    def _source_name(self) -> str:
         options = self.settings
         return f"template {options.template}" if options.template else f"egg {options.egg}"
 
     def artifacts(self) -> Iterator[Artifact]:
-        is_read_by_group = _is_other(self.settings.user) or self.settings.mode == "embedded"
+        is_read_by_group = _is_other_account(self.settings.user) or self.settings.mode == "embedded"
         mode = 0o640 if is_read_by_group else 0o600
         yield Artifact(f"{self.settings.name}/production.ini", self.text, mode)
 
@@ -197,8 +199,8 @@ class ProductionIni(Recipe):
         }
 
 
-def _anchored(config: Ini, data: Path) -> Iterator[Setting]:
-    """Yield the settings that name ``%(here)s``, which no release can mean."""
+def _with_data_folder(config: Ini, data: Path) -> Iterator[Setting]:
+    """Yield the settings with ``%(here)s``, with the data folder in its place."""
     is_old = config.spell is ini_python2
     here = _HERE_PYTHON2 if is_old else _HERE
     for setting in list(config.settings()):
@@ -209,18 +211,18 @@ def _anchored(config: Ini, data: Path) -> Iterator[Setting]:
                     f"{setting.key}: expected no other % beside %(here)s, since Python 2 "
                     f"would read it in another way, got {setting.value!r}"
                 )
-            folder = spelled(config, "data", data, rest)
+            folder = encode(config, "data", data, rest)
             value = here.sub(r"\g<1>" + folder.replace("\\", r"\\"), setting.value)
             yield Setting(setting.section, setting.key, value)
 
 
-def _is_other(user: str) -> bool:
-    """Return whether an account other than ours, and not root's, reads the file."""
+def _is_other_account(user: str) -> bool:
+    """Return whether ``user`` is neither our own account nor root."""
     return not accounts.is_ours(user) and not accounts.is_root(user)
 
 
 def database_digest(config: Ini, section: str) -> str:
-    """Return a digest of where the application keeps its data, secrets left out."""
+    """Return a digest of the application's database URLs, without the secrets in them."""
     places = sorted(
         f"{setting.key}={setting.value}"
         for setting in config.settings()
@@ -230,14 +232,14 @@ def database_digest(config: Ini, section: str) -> str:
     return hashlib.sha256("\n".join(places).encode()).hexdigest()[:20]
 
 
-# An application's own ``paste.app_install`` installer, run in its own interpreter.
+# The application's ``paste.app_install`` installer, run by its own interpreter.
 #
-# ``paster make-config`` of PasteScript 3.7 fails on Python 3 while it writes what
-# the installer returned, so the installer's ``config_content`` is called here, and
-# the result written by us.  That serves every installer on every Python.
+# ``paster make-config`` of PasteScript 3.7 fails on Python 3 when it writes the installer's
+# text. So the installer's ``config_content`` is called here, and we write the text. That
+# works for every installer on every Python.
 
 
-_RENDER = r"""
+_RENDER_CONFIG = r"""
 import json, io, sys
 import pkg_resources
 from paste.script.appinstall import MakeConfigCommand
@@ -260,21 +262,21 @@ with io.open(target, 'wb') as stream:
 """
 
 
-def exists(home: Path, requirement: str, name: str) -> bool:
-    """Return whether an application has an installer, which ``setup-app`` cannot do without."""
+def has_installer(home: Path, requirement: str, name: str) -> bool:
+    """Return whether an application has an installer, which ``setup-app`` needs."""
     installed = scripts.distributions(home).get(canonicalize_name(Requirement(requirement).name))
     return installed is not None and any(
         (point.group, point.name) == ("paste.app_install", name) for point in installed.entry_points
     )
 
 
-def skeleton(home: Path, requirement: str, name: str, store: Path) -> str:
-    """Return the ini that the installer of ``requirement`` makes, secrets left open.
+def installer_config(home: Path, requirement: str, name: str, store: Path) -> str:
+    """Return the ini that the installer of ``requirement`` makes, without its secrets.
 
-    What the installer would fill with secrets stands as ``<secret:...>``, so the
-    text may be kept; it is, for as long as the sandbox is, and verified when used.
+    Secrets stand as ``<secret:...>``, so the text may be kept in the cache. It is kept as
+    long as the environment is, and verified when used.
 
-    :param home: the application's sandbox
+    :param home: the application's environment
     :param name: the application's name in its distribution, mostly ``main``
     :raises CommandError: if it has no installer, or the installer fails
     """
@@ -290,7 +292,7 @@ def skeleton(home: Path, requirement: str, name: str, store: Path) -> str:
         target = Path(folder, "skeleton.ini")
         variables = json.dumps(_variables(project, requirement, name))
         run(
-            [home / "bin" / "python", "-c", _RENDER, project, name, target, variables],
+            [home / "bin" / "python", "-c", _RENDER_CONFIG, project, name, target, variables],
             f"cannot make a config of {project}",
             directory=Path(folder),
             advice="mend its installer, or set template",

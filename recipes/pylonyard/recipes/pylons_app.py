@@ -1,12 +1,12 @@
-"""Recipe ``pylons_app``: an application and all that it needs, in an isolated sandbox.
+"""Recipe ``pylons_app``: install the application and all that it needs, in isolation.
 
 ======================  ========================  =========================================
 Option                  Type, default             Meaning
 ======================  ========================  =========================================
-name                    site name                 Which site it belongs to.
+name                    site name                 The site that this part belongs to.
 eggs                    requirements, one a line  What to install; the application first.
-develop                 paths, one a line         Source trees to use as they stand, edits
-                                                  showing at once (development).
+develop                 paths, one a line         Source trees to use as they stand; an edit
+                                                  takes effect at once (development).
 sources                 paths, one a line         Source trees to build and install as they
                                                   are now (staging, production).
 extra-paths             paths, one a line         Folders to add to ``sys.path``, last.
@@ -14,32 +14,32 @@ find-links              URLs or paths             Where else to look for distrib
                                                   default: ``${buildout:find-links}``.
 index                   URL                       The package index; default:
                                                   ``${buildout:index}``.
-scripts                 names                     Console scripts wanted; default: all those
-                                                  of ``eggs``.
-interpreter             name, ``python``          The name of the sandbox's interpreter.
-python                  command or path           Which interpreter runs the application;
-                                                  default: buildout's own. Python 2.7 and 3.6
-                                                  or newer.
+scripts                 names                     The console scripts to make; default: all
+                                                  those of ``eggs``.
+interpreter             name, ``python``          The name of the environment's interpreter.
+python                  command or path           The interpreter that runs the application:
+                                                  Python 2.7, or 3.6 and newer; default:
+                                                  buildout's own.
 versions                section name              The pins; default:
                                                   ``${buildout:versions}``. For another
                                                   interpreter each distribution needs one.
 provided                name = version, a line    Distributions that the standard library has
-                                                  taken over: metadata satisfies who requires
-                                                  them. (Another interpreter only.)
+                                                  replaced: only their metadata is installed.
+                                                  (Another interpreter only.)
 without-setup-requires  names                     Projects to build without their
                                                   ``setup_requires``, which no index has any
                                                   more. (Another interpreter only.)
 lock                    path                      The lock file (PEP 751): nothing is installed
-                                                  whose SHA-256 is not in it. Where there is
-                                                  no such file, there is no lock yet.
+                                                  whose SHA-256 is not in it. If the file is
+                                                  missing, nothing is locked yet.
 ======================  ========================  =========================================
 
-For buildout's own interpreter the sandbox is made of buildout's eggs; for another
-one it is a virtual environment that pip fills with wheels from the download
-cache.  Both are isolated from the machine's site-packages, immutable, kept in
-``cache/sandboxes`` by what they hold, and look the same to other parts.
+For buildout's own interpreter, the environment consists of buildout's eggs. For another
+interpreter, it is a virtual environment that pip fills with wheels from the download
+cache. Both are isolated from the machine's site-packages, never change, are kept in
+``cache/sandboxes`` under a digest of their contents, and look the same to other parts.
 
-Publishes ``home`` (the sandbox in its store), ``env`` (the live link to it),
+Publishes ``home`` (the environment in the cache), ``env`` (the live link to it),
 ``python`` and ``paster`` (live scripts), ``application`` (the first egg).
 """
 
@@ -71,7 +71,7 @@ script_name = converters.matching(r"[A-Za-z0-9][A-Za-z0-9._-]*", "the name of a 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a section of this recipe may say."""
+    """The options of a section."""
 
     name: str = option(converters.site_name)
     eggs: tuple[str, ...] = option(converters.lines(requirement))
@@ -96,19 +96,21 @@ class PylonsApp(Recipe):
     settings: Options
 
     def prepare(self) -> None:
-        """Install the eggs and make the sandbox; both stores only ever grow."""
+        """Install the eggs and make the environment, unless the cache has it."""
         options = self.settings
         if not options.eggs:
             raise OptionError(self.name, ["eggs: expected at least one requirement, got ''"])
-        # Sites of one buildout mostly share an application, and so its sandbox.
+        # Sites of one buildout often share an application, and so its environment.
         shared = dataclasses.replace(options, name="", scripts=(), interpreter="")
         if shared not in self.state.homes:
             other = self._interpreter()
-            self.state.homes[shared] = self._foreign(other) if other else self._own()
+            self.state.homes[shared] = (
+                self._other_environment(other) if other else self._own_environment()
+            )
         self.home = self.state.homes[shared]
 
     def _interpreter(self) -> Interpreter | None:
-        """Return the interpreter wanted, if it is not buildout's own."""
+        """Return the interpreter of the option ``python``; None if it is buildout's own."""
         if not self.settings.python:
             return None
         try:
@@ -117,9 +119,12 @@ class PylonsApp(Recipe):
             raise OptionError(self.name, [f"python: {error}"]) from error
         return None if found.executable == interpreters.interpreter() else found
 
-    def _own(self) -> Path:
+    def _own_environment(self) -> Path:
         options, base = self.settings, self.buildout["buildout"]
-        built = [*self._built(options.develop, True), *self._built(options.sources, False)]
+        built = [
+            *self._built_sources(options.develop, True),
+            *self._built_sources(options.sources, False),
+        ]
         if lock := self._lock():
             section = options.versions or base["versions"]
             pins = {} if self.buildout.get(section) is None else self._pins()
@@ -160,7 +165,7 @@ class PylonsApp(Recipe):
             functools.partial(zc_installer.module_source, self.buildout, self.name, interpreter),
         )
 
-    def _foreign(self, interpreter: Interpreter) -> Path:
+    def _other_environment(self, interpreter: Interpreter) -> Path:
         options = self.settings
         searched = Places.of(self.buildout, options.find_links, options.index)
         lock = self._lock(interpreter)
@@ -187,7 +192,7 @@ class PylonsApp(Recipe):
             raise OptionError(self.name, [f"versions: expected a section, got {section!r}"])
         return dict(self.buildout[section])
 
-    def _built(self, sources: tuple[Path, ...], editable: bool) -> Iterator[Path]:
+    def _built_sources(self, sources: tuple[Path, ...], editable: bool) -> Iterator[Path]:
         for source in sources:
             try:
                 yield builds.build(source, self.layout.projects, editable=editable)

@@ -1,19 +1,18 @@
-"""Recipe ``release``: what the other parts staged, checked, goes live as a whole.
+"""Recipe ``release``: check the files of all other parts, and make them live at once.
 
 =============  ========================  =========================================
 Option         Type, default             Meaning
 =============  ========================  =========================================
 sites          section names             The sites to release: sections of the
                                          recipe ``site``.
-keep           1 to 1000, ``5``          How many releases to keep for a rollback; what is
-                                         active stays, and what was so before it.
+keep           1 to 1000, ``5``          How many releases to keep for a rollback; the
+                                         active one, and the one before it, always stay.
 unchecked      ``refuse``, ``allow``,    What to do with a file whose validator is
-               ``default`` (default)     not on this machine; ``default`` refuses it
+               ``default`` (default)     not installed; ``default`` refuses it
                                          unless all sites are in development.
-change         ``refuse`` (default),     Whether a site that is active, or runs, may
-               ``allow``                 become one of another environment or mode, and
-                                         one that is not active, of another account;
-                                         for the command line alone.
+change         ``refuse`` (default),     Whether an active or running site may get
+               ``allow``                 another environment or mode, and an inactive
+                                         one another account; on the command line only.
 =============  ========================  =========================================
 
 Publishes ``current`` (the link to the live release).
@@ -52,12 +51,12 @@ from pylonyard.system.rootfs import Tree
 
 log = logging.getLogger("pylonyard")
 
-UNCHANGED = "Release %s is current; nothing has changed."
+UNCHANGED_MESSAGE = "Release %s is current; nothing has changed."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a section of this recipe may say."""
+    """The options of a section."""
 
     sites: tuple[str, ...] = option(converters.listed(converters.section_name))
     keep: int = option(converters.whole(1, 1000, "(releases)"), default="5")
@@ -66,8 +65,8 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Described:
-    """What is known of a site before any of its parts is."""
+class SiteAccount:
+    """The name, account and environment of a site, before its parts are initialised."""
 
     name: str
     user: str
@@ -76,14 +75,14 @@ class Described:
 
 @dataclass(frozen=True)
 class Site:
-    """What a release knows of a site."""
+    """A site, as its parts describe it."""
 
     name: str
     user: str
     environment: str
     sections: tuple[str, ...]
     port: int
-    """At which its own server, or its private Apache, listens."""
+    """The port of its own server, or of its private Apache."""
     by_apache: bool
     setup: setup_app.Setup | None
 
@@ -97,31 +96,31 @@ class Release(Recipe):
         if not self.settings.sites:
             raise OptionError(self.name, ["sites: expected at least one section, got ''"])
         self.releases = Releases(self.layout.releases, self.layout.current)
-        # What they share is found before any of their parts makes a secret.
-        told = [self._options(section) for section in self.settings.sites]
+        # Names and ports used twice are found before any part makes a secret.
+        told = [self._site_options(section) for section in self.settings.sites]
         names = [site["name"] for site in told]
         ports = [site["port"] for site in told if site["mode"] == "proxy"]
         if problems := [
             f"sites: expected {what} for each, got {', '.join(twice)} twice"
-            for what, twice in (("a name", _doubled(names)), ("a port", _doubled(ports)))
+            for what, twice in (("a name", _duplicates(names)), ("a port", _duplicates(ports)))
             if twice
         ]:
             raise OptionError(self.name, problems)
         self.told: list[str] = []
-        self._expect_grounds(told)
+        self._check_run(told)
         self.sites = [self._site(site) for site in told]
         parts = [section for site in self.sites for section in site.sections]
         self.stagings = {p: Path(self.buildout[p]["location"]) for p in parts}
 
-    def _expect_grounds(self, told: list[Mapping[str, str]]) -> None:
-        """Check, before anything is made, that the run may be, and can go on to its end."""
+    def _check_run(self, told: list[Mapping[str, str]]) -> None:
+        """Check that the run is allowed and can succeed, before anything is made."""
         wanted = {s["name"]: NotedSite(s["environment"], s["mode"], s["user"]) for s in told}
         is_meant = self.settings.change == "allow"
         source = self.buildout._annotated[self.name]["change"].source if is_meant else ""
         if is_meant and source != "COMMAND_LINE_VALUE":
             place = "change: expected refuse but on the command line, for a run alone, got 'allow'"
             raise OptionError(self.name, [place])
-        self.told += self._changed(wanted, is_meant=is_meant)
+        self.told += self._check_changes(wanted, is_meant=is_meant)
         layout, environments = self.layout, {site["environment"] for site in told}
         if warning := site_account.root_warning(layout.directory):
             self.told.append(warning)
@@ -129,15 +128,15 @@ class Release(Recipe):
             raise UserError(f"[{self.name}] {why}")
         problems = []
         for options in told:
-            site = Described(options["name"], options["user"], options["environment"])
+            site = SiteAccount(options["name"], options["user"], options["environment"])
             needed = [layout.directory, layout.cache, layout.eggs]
-            why = site_account.reach_problem(site, needed, self._python(options))
+            why = site_account.reach_problem(site, needed, self._other_interpreter(options))
             if why := why or site_account.data_problem(site, layout.var):
                 problems.append(why)
         if problems:
             raise OptionError(self.name, [f"sites: {problem}" for problem in problems])
 
-    def _changed(self, wanted: Mapping[str, NotedSite], *, is_meant: bool) -> list[str]:
+    def _check_changes(self, wanted: Mapping[str, NotedSite], *, is_meant: bool) -> list[str]:
         named = configuration.named(sys.argv[1:])
         words = f" -c {named}" if named else ""
         try:
@@ -148,8 +147,8 @@ class Release(Recipe):
         except ActivationError as error:
             raise UserError(f"[{self.name}] {error}") from error
 
-    def _python(self, options: Mapping[str, str]) -> Path | None:
-        """Return the interpreter of a site, if it is another than ours and can be told yet."""
+    def _other_interpreter(self, options: Mapping[str, str]) -> Path | None:
+        """Return the interpreter of a site; None if it is ours, or not known yet."""
         for section in options["sections"].split():
             raw = self.buildout._raw[section]
             command = raw.get("python", "")
@@ -158,8 +157,8 @@ class Release(Recipe):
                     return interpreters.find(command).executable
         return None
 
-    def _options(self, section: str) -> Mapping[str, str]:
-        # Not buildout.get: that takes any section missing, also deeper, for this one.
+    def _site_options(self, section: str) -> Mapping[str, str]:
+        # Not buildout.get: it would report any section missing further down as this one.
         if section not in self.buildout._raw:
             raise OptionError(self.name, [f"sites: expected a section, got {section!r}"])
         options: Mapping[str, str] = self.buildout[section]
@@ -178,7 +177,7 @@ class Release(Recipe):
             if key in ("httpd-port", "setup", "database")
         }
         for name in sections:
-            # What an activation makes is the site's own account, and no other.
+            # An activation makes the site's own account, and no other.
             user = self.buildout[name].get("user") or options["user"]
             if user != options["user"] and (problem := accounts.missing(user)):
                 raise OptionError(name, [f"user: {problem}"])
@@ -208,30 +207,30 @@ class Release(Recipe):
         return {"current": self.layout.current}
 
     def install(self) -> Iterable[str]:
-        """Make what was staged the current release, unless it is already."""
+        """Make the staged files the current release, unless it has them already."""
         created = super().install()
-        staged = self._staged()
+        staged = self._collect_staged()
         number = self.releases.current_number()
         if number is not None:
-            self._expect_stopped(
+            self._check_stopped(
                 orphaned_servers.commands(self.releases.path(number), staged.commands)
             )
-        if number is not None and self._is_released(staged, number):
-            log.info(UNCHANGED, self._named(number))
+        if number is not None and self._is_unchanged(staged, number):
+            log.info(UNCHANGED_MESSAGE, self._release_name(number))
         else:
-            before, number = number, self._released(staged)
-            self._link_commands_or_return(before)
-            log.info("Release %s is current.", self._named(number))
-        left = self._left(staged, number)
+            before, number = number, self._make_release(staged)
+            self._link_commands_or_undo(before)
+            log.info("Release %s is current.", self._release_name(number))
+        left = self._left_for_activation(staged, number)
         for line in [*self.told, *left.values()]:
             log.info("%s", line)
         self._link_commands()
-        served = [self._served(site, left) for site in self.sites]
+        served = [self._served_site(site, left) for site in self.sites]
         for line in next_steps.found(self.layout.directory, number, served):
-            # After what buildout itself prints at the end, if it is ours.
+            # With our buildout, this comes after buildout's own last lines.
             getattr(self.buildout, "say_last", log.info)(line)
         if watch := self.state.watch:
-            watch.told = [UNCHANGED % self._named(number), *left.values()]
+            watch.told = [UNCHANGED_MESSAGE % self._release_name(number), *left.values()]
             directory = str(self.layout.directory)
             sites = [each._asdict() for each in served]
             watch.next = {"directory": directory, "release": number, "sites": sites}
@@ -239,8 +238,8 @@ class Release(Recipe):
 
     update = install
 
-    def _left(self, staged: Staged, number: int) -> dict[str, str]:
-        """Have each account read what is for it; tell what only an activation can do."""
+    def _left_for_activation(self, staged: Staged, number: int) -> dict[str, str]:
+        """Let each account read its files; return what is left for an activation to do."""
         folder = self.releases.path(number)
         unread = staged.share(folder, {site.name: accounts.gid(site.user) for site in self.sites})
         unset = {setup.site for setup in setup_app.due(folder, self.layout)}
@@ -248,10 +247,10 @@ class Release(Recipe):
         return {
             site.name: f"{site.name}: left for {activation}: {', '.join(what)}"
             for site in self.sites
-            if (what := list(self._left_of(site, site.name in unread, site.name in unset)))
+            if (what := list(self._missing_for(site, site.name in unread, site.name in unset)))
         }
 
-    def _served(self, site: Site, left: Collection[str]) -> next_steps.Served:
+    def _served_site(self, site: Site, left: Collection[str]) -> next_steps.Served:
         return next_steps.Served(
             name=site.name,
             user=site.user,
@@ -263,7 +262,7 @@ class Release(Recipe):
             waits=site.name in left,
         )
 
-    def _left_of(self, site: Site, is_unread: bool, is_unset: bool) -> Iterator[str]:
+    def _missing_for(self, site: Site, is_unread: bool, is_unset: bool) -> Iterator[str]:
         if accounts.entry(site.user) is None:
             yield f"to make the account {site.user}, which is not on this machine"
         elif is_unread:
@@ -273,11 +272,11 @@ class Release(Recipe):
         if is_unset:
             yield "paster setup-app"
 
-    def _is_released(self, staged: Staged, number: int) -> bool:
-        """Return whether a release holds what was staged, and its manifest is whole."""
+    def _is_unchanged(self, staged: Staged, number: int) -> bool:
+        """Return whether a release has the staged files, and an intact manifest."""
         there = staged.is_in(self.releases.path(number))
         said = self.releases.manifest(number)
-        # An older Pylonyard did not tell.
+        # A manifest of an older Pylonyard has no environments.
         same = said.get("environments", self._environments()) == self._environments()
         return there and bool(said) and same
 
@@ -285,16 +284,16 @@ class Release(Recipe):
         return {site.name: site.environment for site in self.sites}
 
     def _configuration(self) -> str:
-        """Return the file that this run is of, as from the checkout."""
+        """Return the configuration file of this run, relative to the checkout."""
         return configuration.of_run(sys.argv[1:], self.layout.directory)
 
-    def _named(self, number: int) -> str:
-        """Return what a release is called: with the file that it is of, if that was named."""
+    def _release_name(self, number: int) -> str:
+        """Return a release's number, with the configuration file if the command line named one."""
         named = configuration.named(sys.argv[1:])
         return f"{number} of {self._configuration()}" if named else str(number)
 
-    def _link_commands_or_return(self, before: int | None) -> None:
-        """Have ``bin/`` offer the new release; if it cannot, the one before stays current."""
+    def _link_commands_or_undo(self, before: int | None) -> None:
+        """Link the new release's commands into ``bin/``; if that fails, keep the old release."""
         try:
             self._link_commands()
         except UserError:
@@ -309,7 +308,7 @@ class Release(Recipe):
             where = reason(error, self.layout.bin)
             raise UserError(f"[{self.name}] cannot write {where}") from error
 
-    def _staged(self) -> Staged:
+    def _collect_staged(self) -> Staged:
         staged = Staged.collected({**self.stagings, self.name: self.location})
         if taken := occupied(self.layout.bin, self.layout.current, staged.commands):
             raise UserError(
@@ -318,8 +317,8 @@ class Release(Recipe):
             )
         return staged
 
-    def _expect_stopped(self, going: Mapping[str, contents.Site]) -> None:
-        """Check that nothing runs which no command of the new release could stop."""
+    def _check_stopped(self, going: Mapping[str, contents.Site]) -> None:
+        """Check that no server runs for which the new release has no command."""
         names = [
             name
             for name, site in going.items()
@@ -332,13 +331,13 @@ class Release(Recipe):
                 f"has no such command; stop first: {stops}"
             )
 
-    def _released(self, staged: Staged) -> int:
+    def _make_release(self, staged: Staged) -> int:
         try:
             with self.releases.draft() as folder:
                 staged.copy_to(folder)
                 staged.share(folder, {site.name: accounts.gid(site.user) for site in self.sites})
                 draft = Draft(folder, self.layout.current)
-                passed = judge(draft, staged.parts, unchecked_allowed=self._lenient())
+                passed = judge(draft, staged.parts, unchecked_allowed=self._may_be_unchecked())
                 for site in self.sites:
                     if site.setup and accounts.can_be_taken(site.user):
                         setup_app.once(site.setup, folder, self.layout)
@@ -351,38 +350,38 @@ class Release(Recipe):
                     environments=self._environments(),
                     setup={s.name: s.setup.database for s in self.sites if s.setup},
                 )
-                number = self.releases.publish(folder, self._known())
-            self.releases.prune(self.settings.keep, self._needed())
+                number = self.releases.publish(folder, self._once_active())
+            self.releases.prune(self.settings.keep, self._needed_releases())
         except OSError as error:
             where = reason(error, self.layout.releases)
             raise UserError(f"[{self.name}] cannot write {where}") from error
         return number
 
-    def _needed(self) -> Collection[int]:
-        """Return the releases that stay: what is active, and what a rollback goes to."""
+    def _needed_releases(self) -> Collection[int]:
+        """Return the releases to keep: the active one, and the target of a rollback."""
         try:
-            noted = self._noted()
+            noted = self._active_note()
         except (ActivationError, OSError):
-            # Whoever may not know which it is shall not remove it.
+            # If we may not know which release is active, we must not remove any.
             return self.releases.numbers()
         return noted.needed if noted else ()
 
-    def _known(self) -> Collection[int]:
-        """Return the releases that are noted as active once: none may have their numbers."""
+    def _once_active(self) -> Collection[int]:
+        """Return the releases that were active once, so that no new one gets their numbers."""
         with suppress(ActivationError, OSError):
-            noted = self._noted()
+            noted = self._active_note()
             return {each.release for each in noted.history} if noted else ()
         return ()
 
-    def _noted(self) -> active_note.Note | None:
+    def _active_note(self) -> active_note.Note | None:
         return active_note.read(Tree(Path("/")), self.layout.directory)
 
-    def _lenient(self) -> bool:
-        """Return whether a file may go live unchecked."""
+    def _may_be_unchecked(self) -> bool:
+        """Return whether a file may go live without its validator."""
         if self.settings.unchecked != "default":
             return self.settings.unchecked == "allow"
         return all(site.environment == "development" for site in self.sites)
 
 
-def _doubled(given: list[str]) -> list[str]:
+def _duplicates(given: list[str]) -> list[str]:
     return sorted({one for one in given if given.count(one) > 1})

@@ -1,29 +1,29 @@
-"""Recipe ``site``: the handful of values that tell one site from another.
+"""Recipe ``site``: declare a site by the values in which it differs from others.
 
 =============  ========================  =========================================
 Option         Type, default             Meaning
 =============  ========================  =========================================
-name           site name                 Names its files: ``bin/<name>``,
+name           site name                 The name in its files: ``bin/<name>``,
                                          ``/etc/init.d/<name>``.
-server-name    host name                 What visitors type; the virtual host's.
-server-alias   host names                Its other names; ``*`` and ``?`` allowed.
-port           TCP port                  Where its own server listens, on loopback.
-user           account                   Who runs it; default: who runs buildout.
-eggs           requirements, one a line  The application first.
+server-name    host name                 The host name in the site's URL.
+server-alias   host names                Other host names; ``*`` and ``?`` allowed.
+port           TCP port                  The port of its own server, on loopback.
+user           account                   Its account; default: yours, who run buildout.
+eggs           requirements, one a line  What to install; the application first.
 mode           ``proxy`` (default),      How Apache serves it: by proxy to its own
                ``mod_wsgi``,             server, in a daemon process group, or in
                ``embedded``              Apache's own processes.
-environment    ``development``,          What is allowed: debug in development only.
+environment    ``development``,          Debug mode is allowed in development only.
                ``staging``,
                ``production`` (default)
 roles          section names             The sections that deploy it; default:
                                          ``app ini wsgi vhost init cron``.
 =============  ========================  =========================================
 
-The section ``[site]`` is deployed by the sections that ``roles`` names.  Any
-other section of this recipe, say ``[blog]``, is deployed by copies of them in
-which ``${site:...}`` reads ``${blog:...}``; a section ``[blog-ini]`` of the
-user's own overrides options of the copy of ``[ini]``.
+The sections in ``roles`` deploy the section ``[site]``. Any other section of this recipe,
+say ``[blog]``, is deployed by copies of those sections, in which ``${site:...}`` becomes
+``${blog:...}``. If you write a section ``[blog-ini]``, it overrides options of the copy of
+``[ini]``.
 """
 
 import re
@@ -39,15 +39,15 @@ from pylonyard.system import accounts, safe_files
 from pylonyard.system.errors import OptionError, UserError
 from pylonyard.webservers.apache.options import longest_run_folder
 
-FIRST = "site"
+FIRST_SITE = "site"
 
-SOCKETS_BELOW_RUN = "${site:run}"
-"""What the profile says of where sockets are."""
+DEFAULT_RUN_FOLDER = "${site:run}"
+"""The option ``run-folder`` in our profile."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a section of this recipe may say."""
+    """The options of a section."""
 
     name: str = option(converters.site_name)
     server_name: str = option(converters.host)
@@ -69,7 +69,7 @@ class Site(Recipe):
     settings: Options
 
     def prepare(self) -> None:
-        """Give a further site its own copies of the sections that deploy it."""
+        """Copy the sections that deploy a site, for each site but the first."""
         if problem := site_account.account_problem(self.settings):
             raise OptionError(self.name, [f"user: {problem}"])
         raw = self.buildout._raw
@@ -78,11 +78,11 @@ class Site(Recipe):
                 self.name,
                 [f"roles: expected sections of this buildout, got {', '.join(missing)}"],
             )
-        self._expect_short_path()
-        if self.name != FIRST:
+        self._check_path_length()
+        if self.name != FIRST_SITE:
             for role in self.settings.roles:
-                section = self._section(role)
-                copied = self._copy(self._extended(role))
+                section = self._section_name(role)
+                copied = self._copied(self._resolved_section(role))
                 written = self.buildout._annotated.get(section, {})
                 own = raw.get(section, {})
                 raw[section] = copied | {
@@ -91,12 +91,12 @@ class Site(Recipe):
                     if (name := key.rstrip(" +-"))
                 }
 
-    def _expect_short_path(self) -> None:
-        """Refuse a path that is too long for sockets before mod_wsgi is built for it."""
-        options, section = self.settings, self._section("vhost")
-        own = self.buildout._raw.get(section, {}).get("run-folder", SOCKETS_BELOW_RUN)
+    def _check_path_length(self) -> None:
+        """Refuse a path that is too long for sockets, before mod_wsgi is built."""
+        options, section = self.settings, self._section_name("vhost")
+        own = self.buildout._raw.get(section, {}).get("run-folder", DEFAULT_RUN_FOLDER)
         has_sockets = options.mode == "mod_wsgi" and "vhost" in options.roles
-        if not has_sockets or own != SOCKETS_BELOW_RUN:
+        if not has_sockets or own != DEFAULT_RUN_FOLDER:
             return
         if longest := longest_run_folder(self.layout.var / "run", options.name):
             here = self.layout.directory
@@ -108,25 +108,27 @@ class Site(Recipe):
                 ],
             )
 
-    def _extended(self, role: str) -> Mapping[str, str]:
-        """Return what section ``role`` says, its ``<=`` carried out."""
+    def _resolved_section(self, role: str) -> Mapping[str, str]:
+        """Return the options of section ``role``, with ``<=`` resolved."""
         raw = self.buildout._raw[role]
         options: Mapping[str, str] = self.buildout.Options(self.buildout, role, raw)._do_extend_raw(
             role, raw, []
         )
         return options
 
-    def _copy(self, options: Mapping[str, str]) -> dict[str, str]:
-        names = "|".join(map(re.escape, (FIRST, *self.settings.roles)))
+    def _copied(self, options: Mapping[str, str]) -> dict[str, str]:
+        names = "|".join(map(re.escape, (FIRST_SITE, *self.settings.roles)))
 
         def renamed(match: re.Match[str]) -> str:
             section = match.group(1)
-            return "${" + (self.name if section == FIRST else self._section(section)) + ":"
+            return (
+                "${" + (self.name if section == FIRST_SITE else self._section_name(section)) + ":"
+            )
 
         return {key: re.sub(rf"\$\{{({names}):", renamed, value) for key, value in options.items()}
 
-    def _section(self, role: str) -> str:
-        return role if self.name == FIRST else f"{self.name}-{role}"
+    def _section_name(self, role: str) -> str:
+        return role if self.name == FIRST_SITE else f"{self.name}-{role}"
 
     def published(self) -> Mapping[str, Any]:
         options, var = self.settings, self.layout.var
@@ -135,7 +137,7 @@ class Site(Recipe):
             "user": options.user,
             "mode": options.mode,
             "environment": options.environment,
-            "sections": " ".join(map(self._section, options.roles)),
+            "sections": " ".join(map(self._section_name, options.roles)),
             "live": site_path(self.layout, options.name),
             "log": var / "log",
             "run": var / "run",
@@ -144,17 +146,17 @@ class Site(Recipe):
         }
 
     def install(self) -> Iterable[str]:
-        """Make the folders that the site writes into; no run removes them.
+        """Make the folders that the site writes to; no run removes them.
 
-        Those of an account that we cannot take are left to the activation.
+        The activation makes those of an account that we cannot give folders to.
         """
         user = self.settings.user
         folders = site_account.written(self.layout.var, self.settings.name)
         for folder, mode in folders.items() if accounts.can_be_taken(user) else ():
             try:
                 if not folder.is_dir():
-                    safe_files.make(folder, mode, _owner(user))
-                elif owner := _owner(user):
+                    safe_files.make(folder, mode, _new_owner(user))
+                elif owner := _new_owner(user):
                     site_account.take_over(folder, owner)
             except OSError as error:
                 problem = f"cannot make {folder}: {error.strerror}"
@@ -164,8 +166,8 @@ class Site(Recipe):
     update = install
 
 
-def _owner(user: str) -> tuple[int, int] | None:
-    """Return whose a folder is to be, if that is not ourselves and we may give it away."""
+def _new_owner(user: str) -> tuple[int, int] | None:
+    """Return the user and group numbers to give a folder to; None if it stays ours."""
     entry = accounts.entry(user)
     assert entry is not None
     return None if accounts.is_ours(user) else (entry.pw_uid, entry.pw_gid)

@@ -114,9 +114,9 @@ def test_same_members_give_the_same_bytes_whatever_their_order():
     with tarfile.open(fileobj=io.BytesIO(first.getvalue())) as archive:
         described = [(m.name, m.mode, m.uid, m.gid, m.uname, m.gname, m.mtime) for m in archive]
     assert described == [
-        ("a", 0o644, 0, 0, "", "", bundle.TIME),
-        ("b", 0o755, 0, 0, "", "", bundle.TIME),
-        ("c", 0o777, 0, 0, "", "", bundle.TIME),
+        ("a", 0o644, 0, 0, "", "", bundle.MEMBER_TIME),
+        ("b", 0o755, 0, 0, "", "", bundle.MEMBER_TIME),
+        ("c", 0o777, 0, 0, "", "", bundle.MEMBER_TIME),
     ]
 
 

@@ -60,7 +60,7 @@ def cleaned(directory, **options):
 
 
 def left(stores):
-    found = [entry.name for entry in cache_command.listed(stores)]
+    found = [entry.name for entry in cache_command.list_entries(stores)]
     return sorted(found)
 
 

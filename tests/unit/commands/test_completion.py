@@ -26,7 +26,7 @@ def source(tmp_path_factory):
     """Write the texts; return where that of a shell is."""
     folder = tmp_path_factory.mktemp("completion")
     for shell in completion.SHELLS:
-        text = completion.text(shell, main.parser(), ["shop"])
+        text = completion.script(shell, main.parser(), ["shop"])
         (folder / shell).write_text(text)
     (folder / "wheels-of-mine").mkdir()
     return folder
@@ -137,5 +137,5 @@ def test_sites_are_those_of_the_release(tmp_path):
     (tmp_path / "shop" / "server.json").touch()
     (tmp_path / "etc").mkdir()
 
-    assert completion.sites_of(tmp_path) == ["shop"]
-    assert completion.sites_of(tmp_path / "none") == []
+    assert completion.site_names(tmp_path) == ["shop"]
+    assert completion.site_names(tmp_path / "none") == []

@@ -33,8 +33,8 @@ def fetcher(tmp_path, index):
 
 
 def test_named_file_is_brought(fetcher):
-    assert fetcher.bring("Shop-1.0.tar.gz").read_bytes() == b"Shop-1.0.tar.gz"
-    assert fetcher.bring("Shop-1.0.tar.gz") == fetcher.cache / "dist" / "Shop-1.0.tar.gz"
+    assert fetcher.fetch("Shop-1.0.tar.gz").read_bytes() == b"Shop-1.0.tar.gz"
+    assert fetcher.fetch("Shop-1.0.tar.gz") == fetcher.cache / "dist" / "Shop-1.0.tar.gz"
 
 
 @pytest.mark.parametrize(
@@ -46,26 +46,26 @@ def test_named_file_is_brought(fetcher):
     ],
 )
 def test_newest_and_best_file_that_meets_a_requirement_is_brought(fetcher, requirement, name):
-    assert fetcher.bring(requirement).name == name
+    assert fetcher.fetch(requirement).name == name
 
 
 def test_source_is_brought_where_no_wheel_fits(fetcher, index):
     other = fetch.Fetcher(fetcher.cache, fetcher.places, {}, {Tag("cp26", "none", "any"): 0})
 
-    assert other.bring("shop==1.0").name == "Shop-1.0.tar.gz"
+    assert other.fetch("shop==1.0").name == "Shop-1.0.tar.gz"
 
 
 @pytest.mark.parametrize("wanted", ["Shop-9.tar.gz", "shop==9", "other", "notes.zip"])
 def test_what_nobody_has_is_told(fetcher, wanted):
     with pytest.raises(CommandError) as caught:
-        fetcher.bring(wanted)
+        fetcher.fetch(wanted)
 
     assert str(caught.value) == f"cannot have {wanted}: neither find-links nor the index has it"
 
 
 def test_other_word_is_told(fetcher):
     with pytest.raises(CommandError, match="cannot have 'a b': expected name==version"):
-        fetcher.bring("a b")
+        fetcher.fetch("a b")
 
 
 def locked(tmp_path, digest):

@@ -1,5 +1,5 @@
 import pytest
-from pylonyard.commands.lock import conditionals
+from pylonyard.commands.lock import conditional_requirements
 from pylonyard.packages.metadata import described
 from support import make_wheel
 
@@ -13,7 +13,7 @@ HERE = {
 
 def found(tmp_path, *requirements):
     wheels = (make_wheel(tmp_path, f"Shop{n}", requires=r) for n, r in enumerate(requirements))
-    return conditionals(map(described, wheels), HERE)
+    return conditional_requirements(map(described, wheels), HERE)
 
 
 def test_requirement_of_a_newer_python_is_found_with_its_marker(tmp_path):

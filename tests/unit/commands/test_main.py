@@ -258,6 +258,6 @@ def test_what_ends_an_action_is_one_line(place, capsys, monkeypatch, error, stat
     def ended(*_):
         raise error
 
-    monkeypatch.setattr(admin, "act", ended)
+    monkeypatch.setattr(admin, "run_action", ended)
 
     assert (run(place, "releases"), capsys.readouterr().err) == (status, line)

@@ -6,7 +6,7 @@ from pylonyard.activation import journal as journals
 from pylonyard.activation.activate import Activation
 from pylonyard.activation.journal import Journal
 from pylonyard.commands import rollback
-from pylonyard.commands.rollback import Standing
+from pylonyard.commands.rollback import SandboxIdentity
 from pylonyard.releases.active_note import Note, NotedSite
 from pylonyard.releases.store import NoRelease, Releases
 from pylonyard.system import accounts
@@ -53,7 +53,7 @@ def publish(releases, site):
 
 
 def earlier(activation):
-    return rollback.earlier(activation, Standing.of(activation))
+    return rollback.default_target(activation, SandboxIdentity.of(activation))
 
 
 def none_earlier(activation):
@@ -64,7 +64,7 @@ def none_earlier(activation):
 
 def refused(activation, number):
     with pytest.raises(ActivationError) as caught:
-        rollback.expect_alike(activation, Standing.of(activation), number)
+        rollback.check_same_identity(activation, SandboxIdentity.of(activation), number)
     return str(caught.value)
 
 
@@ -153,10 +153,10 @@ def test_number_over_a_change_is_refused_and_names_both(sandbox):
 
 def test_account_of_what_is_active_stays_be_another_meant(sandbox):
     place = sandbox(DEVELOPMENT, STAGING, PRODUCTION, active=[3])
-    rollback.expect_alike(place, Standing.of(place), 2, may_change=True)
+    rollback.check_same_identity(place, SandboxIdentity.of(place), 2, may_change=True)
 
     with pytest.raises(ActivationError, match=r"first: .*bin/pylonyard deactivate"):
-        rollback.expect_alike(place, Standing.of(place), 1, may_change=True)
+        rollback.check_same_identity(place, SandboxIdentity.of(place), 1, may_change=True)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_each_of_the_three_is_a_change(sandbox, other):
 def test_what_is_active_counts_not_what_is_current(sandbox):
     place = sandbox(PRODUCTION, DEVELOPMENT, active=[1])
 
-    rollback.expect_alike(place, Standing.of(place), 1)
+    rollback.check_same_identity(place, SandboxIdentity.of(place), 1)
 
 
 def test_nothing_is_active_so_the_current_one_counts(sandbox):
@@ -183,7 +183,7 @@ def test_nothing_is_active_so_the_current_one_counts(sandbox):
 def test_number_without_a_change_is_let_through(sandbox, other):
     place = sandbox(other, PRODUCTION, active=[2])
 
-    rollback.expect_alike(place, Standing.of(place), 1)
+    rollback.check_same_identity(place, SandboxIdentity.of(place), 1)
 
 
 def test_release_that_was_removed_by_hand_is_gone_back_from(sandbox):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from pylonyard.environments import site_account
-from pylonyard.recipes.release import Described
+from pylonyard.recipes.release import SiteAccount
 from pylonyard.system import accounts
 from pylonyard.system.rootfs import Account
 
@@ -24,7 +24,7 @@ def home(tmp_path, monkeypatch):
 
 
 def test_checkout_in_a_closed_home_is_told_and_no_home_is_opened(home):
-    site = Described("shop", "shop", "production")
+    site = SiteAccount("shop", "shop", "production")
 
     assert site_account.reach_problem(site, [home / "checkout"], Path(sys.executable)) == (
         f"shop cannot read {home}, and so nothing of {home}/checkout; keep it where every account "
@@ -37,7 +37,7 @@ def test_interpreter_in_a_closed_home_is_told_with_one_that_can_be_used(home, mo
     python, other = home / "python3", home / "python2.7"
     for path in (python, other):
         path.symlink_to(sys.executable)
-    site = Described("shop", "shop", "production")
+    site = SiteAccount("shop", "shop", "production")
     monkeypatch.setattr(site_account, "usable", lambda who: iter([Path("/usr/bin/python3")]))
     there = {"python3": "/usr/bin/python3"}
     monkeypatch.setattr(site_account.shutil, "which", lambda name, path: there.get(name))
@@ -62,7 +62,7 @@ def test_interpreter_in_a_closed_home_is_told_with_one_that_can_be_used(home, mo
 
 
 def test_account_that_is_not_there_yet_is_not_asked(home):
-    site = Described("shop", "nosuchaccount", "production")
+    site = SiteAccount("shop", "nosuchaccount", "production")
 
     assert site_account.reach_problem(site, [home / "checkout"], None) == ""
 

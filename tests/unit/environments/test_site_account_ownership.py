@@ -5,7 +5,7 @@ import subprocess
 import pytest
 from pylonyard.config.layout import Layout
 from pylonyard.environments import site_account
-from pylonyard.recipes.release import Described
+from pylonyard.recipes.release import SiteAccount
 from pylonyard.system.errors import UserError
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
@@ -21,7 +21,7 @@ def var(tmp_path):
 
 
 def site(user, environment="production"):
-    return Described("shop", user, environment)
+    return SiteAccount("shop", user, environment)
 
 
 @AS_ROOT

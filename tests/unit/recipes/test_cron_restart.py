@@ -66,7 +66,7 @@ def test_block_may_name_a_recipient(cron):
         "0-30/5 8-18 * jan mon",
         "1,2,3-5 * * feb,MAR sun,Sat",
         "0-59/59 * * * *",
-        *cron_restart._NAMED,
+        *cron_restart._SCHEDULE_NAMES,
     ],
 )
 def test_schedule_that_cron_runs_is_kept(text):

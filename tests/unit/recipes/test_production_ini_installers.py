@@ -28,17 +28,17 @@ def home(tmp_path):
     ],
 )
 def test_installer_is_an_entry_point_of_the_application(home, scripts, name, exists):
-    assert production_ini.exists(home(scripts), "shop ==1.0", name) is exists
+    assert production_ini.has_installer(home(scripts), "shop ==1.0", name) is exists
 
 
 def test_application_that_is_not_installed_has_no_installer(home):
-    assert production_ini.exists(home(), "Missing", "main") is False
+    assert production_ini.has_installer(home(), "Missing", "main") is False
 
 
 @pytest.mark.system
 def test_application_without_paste_script_is_one_line(home, tmp_path):
     with pytest.raises(CommandError) as caught:
-        production_ini.skeleton(home(), "Shop", "main", tmp_path / "configs")
+        production_ini.installer_config(home(), "Shop", "main", tmp_path / "configs")
 
     assert str(caught.value) == (
         "cannot make a config of Shop: ModuleNotFoundError: No module named 'pkg_resources'; "
@@ -69,9 +69,9 @@ def test_made_skeleton_is_kept_with_its_secrets_left_open(interpreter, tmp_path)
     home = interpreter(content)
     configs = tmp_path / "cache" / "configs"
 
-    made = production_ini.skeleton(home, "Shop", "main", configs)
+    made = production_ini.installer_config(home, "Shop", "main", configs)
     (home / "bin" / "python").unlink()
-    kept = production_ini.skeleton(home, "Shop[extra]>=1", "main", configs)
+    kept = production_ini.installer_config(home, "Shop[extra]>=1", "main", configs)
 
     assert made.encode() == kept.encode() == content
     assert (configs / "home-Shop-main.ini").read_bytes() == content
@@ -81,12 +81,12 @@ def test_made_skeleton_is_kept_with_its_secrets_left_open(interpreter, tmp_path)
 def test_skeleton_that_was_changed_since_is_refused_and_set_aside(interpreter, tmp_path):
     home = interpreter(b"[app:main]\n")
     configs = tmp_path / "cache" / "configs"
-    production_ini.skeleton(home, "Shop", "main", configs)
+    production_ini.installer_config(home, "Shop", "main", configs)
     kept = configs / "home-Shop-main.ini"
     kept.write_text("[app:main]\nuse = egg:Evil\n")
 
     with pytest.raises(CommandError) as caught:
-        production_ini.skeleton(home, "Shop", "main", configs)
+        production_ini.installer_config(home, "Shop", "main", configs)
 
     assert str(caught.value).startswith(f"cannot use a config of Shop: {kept}: expected ")
     assert not kept.exists()
@@ -94,7 +94,7 @@ def test_skeleton_that_was_changed_since_is_refused_and_set_aside(interpreter, t
 
 def test_skeleton_that_is_not_utf8_is_refused_and_not_kept(interpreter, tmp_path):
     with pytest.raises(CommandError) as caught:
-        production_ini.skeleton(interpreter(b"\xff"), "Shop", "main", tmp_path / "configs")
+        production_ini.installer_config(interpreter(b"\xff"), "Shop", "main", tmp_path / "configs")
 
     assert str(caught.value) == "cannot make a config of Shop: it is not UTF-8"
     assert not (tmp_path / "configs").exists()

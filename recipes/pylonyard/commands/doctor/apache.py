@@ -9,7 +9,7 @@ from pylonyard.activation.host.apache import request
 from pylonyard.activation.host.facts import APACHE
 from pylonyard.commands.doctor.context import Subject
 from pylonyard.commands.doctor.findings import Finding, bad, good, unknown
-from pylonyard.commands.doctor.machine import LAY_ANEW
+from pylonyard.commands.doctor.machine import ACTIVATE_FORCED
 from pylonyard.system.errors import ActivationError
 from pylonyard.system.subprocesses import PROGRAM_PATH
 from pylonyard.webservers.apache.virtual_hosts import first_elsewhere, virtual_hosts
@@ -41,7 +41,7 @@ def config(subject: Subject) -> Iterator[Finding]:
         yield bad(
             check,
             f"Apache refuses its configuration: {error}",
-            f"mend that line; if it is of this site: {LAY_ANEW}",
+            f"mend that line; if it is of this site: {ACTIVATE_FORCED}",
         )
     else:
         yield good(check, "Apache accepts its whole configuration")
@@ -182,13 +182,13 @@ def linked(subject: Subject) -> Iterator[Finding]:
         yield bad(
             check,
             f"{module} is for Python {versions[0]}, the sandbox for {wanted}",
-            f"if no other site needs that one: {LAY_ANEW}",
+            f"if no other site needs that one: {ACTIVATE_FORCED}",
         )
     elif not versions and module != subject.site.module:
         yield bad(
             check,
             f"Apache loads {module}, the release has {subject.site.module}",
-            f"if no other site needs that one: {LAY_ANEW}",
+            f"if no other site needs that one: {ACTIVATE_FORCED}",
         )
     else:
         yield good(check, f"mod_wsgi and the sandbox are both for Python {wanted}")

@@ -1,4 +1,4 @@
-"""``bin/pylonyard doctor``, whole, with the table of all checks."""
+"""Run ``bin/pylonyard doctor``; this module has the table of all checks."""
 
 import contextlib
 import dataclasses
@@ -23,54 +23,54 @@ from pylonyard.system import relocation, safe_files
 from pylonyard.system.errors import ActivationError, ServerError
 from pylonyard.system.relocation import Astray
 
-AGAIN = "mend that, then: bin/buildout"
+MEND_AND_RUN = "mend that, then: bin/buildout"
 
 
 @dataclasses.dataclass(frozen=True)
-class State:
-    """What is known of the sandbox before anything of it is looked at."""
+class SandboxState:
+    """The state of the sandbox itself, found before the checks."""
 
-    astray: Astray | None = None
-    lacking: str = ""
-    """Why the tools, on which buildout runs, cannot be had."""
+    moved: Astray | None = None
+    tools_problem: str = ""
+    """Why the tools that buildout needs cannot be used; empty if they can."""
 
 
-def examine(
+def report(
     releases: Releases,
     activation: Activation,
     stream: TextIO,
-    state: State | None = None,
+    state: SandboxState | None = None,
     *,
     as_json: bool = False,
     whole: bool = False,
 ) -> int:
-    """Tell what is found; return 1 if something is red.
+    """Print the findings; return 1 if one is red.
 
-    :param whole: whether each finding has a line; as JSON all are there anyway
+    :param whole: print each finding; JSON always has all
     """
-    found = examined(releases, activation, state or State())
+    found = all_findings(releases, activation, state or SandboxState())
     if as_json:
-        return 0 if showing.as_json(found, stream) else 1
-    return 0 if showing.as_lines(found, stream, whole=whole) else 1
+        return 0 if showing.write_json(found, stream) else 1
+    return 0 if showing.write_lines(found, stream, whole=whole) else 1
 
 
-def examined(
-    releases: Releases, activation: Activation, state: State | None = None
+def all_findings(
+    releases: Releases, activation: Activation, state: SandboxState | None = None
 ) -> Iterator[Finding]:
-    """Yield what is found of the sandbox, and of each site of the current release."""
-    state = state or State()
-    if state.lacking:
-        yield bad("tools", state.lacking, relocation.how_to_make_anew(activation.sandbox))
+    """Yield the findings of the sandbox, and of each site of the current release."""
+    state = state or SandboxState()
+    if state.tools_problem:
+        yield bad("tools", state.tools_problem, relocation.how_to_make_anew(activation.sandbox))
     number = releases.current_number()
-    if state.astray:
-        yield from _astray(state.astray, releases, activation)
+    if state.moved:
+        yield from _moved_sandbox(state.moved, releases, activation)
     elif number is None:
         yield _no_release(releases, last_run.failure(activation.sandbox))
     else:
         if failed := last_run.failure(activation.sandbox):
             told = f"bin/buildout failed at {failed.when}, and changed nothing: {failed.text}"
-            yield Finding("last-run", None, told, AGAIN)
-        yield from _of_release(releases, activation, number)
+            yield Finding("last-run", None, told, MEND_AND_RUN)
+        yield from _release_findings(releases, activation, number)
 
 
 def _no_release(releases: Releases, failed: last_run.Failure | None) -> Finding:
@@ -78,12 +78,12 @@ def _no_release(releases: Releases, failed: last_run.Failure | None) -> Finding:
         advice = f"bin/pylonyard rollback {numbers[-1]}"
         return bad("release", f"{releases.current} leads to no release", advice)
     if failed:
-        return bad("release", f"there is none: bin/buildout failed: {failed.text}", AGAIN)
+        return bad("release", f"there is none: bin/buildout failed: {failed.text}", MEND_AND_RUN)
     return bad("release", "there is none yet", "bin/buildout")
 
 
-def _astray(astray: Astray, releases: Releases, activation: Activation) -> Iterator[Finding]:
-    """Yield what became of a sandbox, and whether its servers run: all else is of paths."""
+def _moved_sandbox(astray: Astray, releases: Releases, activation: Activation) -> Iterator[Finding]:
+    """Yield findings of a sandbox that was moved: other checks would use its old paths."""
     what, _, advice = astray.told.partition(": ")
     yield bad("sandbox", what, advice)
     if astray.is_copy:
@@ -96,19 +96,19 @@ def _astray(astray: Astray, releases: Releases, activation: Activation) -> Itera
             yield bad("active-files", f"/etc has files of {astray.made}, which is gone", back)
     with contextlib.suppress(ActivationError, ServerError):
         folder = releases.current.resolve()
-        _check_plain(folder)
+        _check_regular_files(folder)
         for site in described_sites(folder):
             if site.has_server:
                 status, said = orphaned_servers.asked(folder / "bin" / site.name, "status", site)
-                stop = "" if status == STOPPED else f"bin/{site.name} stop, if it is not to go on"
+                stop = "" if status == STOPPED else f"bin/{site.name} stop, if it should not go on"
                 yield Finding("server-running", None, said, stop, site.name)
 
 
-def _of_release(releases: Releases, activation: Activation, number: int) -> Iterator[Finding]:
-    """Yield what is found of each site of a release."""
+def _release_findings(releases: Releases, activation: Activation, number: int) -> Iterator[Finding]:
+    """Yield the findings of each site of a release."""
     journal, journal_problem = _journal(activation)
     try:
-        _check_plain(releases.path(number))
+        _check_regular_files(releases.path(number))
         sites = described_sites(releases.path(number))
     except (ActivationError, ServerError) as error:
         yield bad("release", str(error), "bin/pylonyard rollback")
@@ -124,14 +124,14 @@ def _of_release(releases: Releases, activation: Activation, number: int) -> Iter
         subject = Subject(
             site, settings, releases.current, activation.tree, journal, journal_problem
         )
-        for finding in findings(subject):
+        for finding in site_findings(subject):
             yield dataclasses.replace(finding, site=site.name)
 
 
-def _check_plain(release: Path) -> None:
-    """See that the descriptions of the sites can be read without waiting for ever.
+def _check_regular_files(release: Path) -> None:
+    """Check that the sites' JSON files are regular files, so that reading them cannot hang.
 
-    :raises ServerError: if one is a pipe, say
+    :raises ServerError: if one is a pipe, for example
     """
     for name in ("server.json", "site.json"):
         for path in release.glob(f"*/{name}"):
@@ -139,7 +139,7 @@ def _check_plain(release: Path) -> None:
 
 
 def _journal(activation: Activation) -> tuple[journals.Journal | None, str]:
-    """Return the journal if it can be read, and what is wrong with it if it is damaged."""
+    """Return the journal, and what is wrong with it; None if it cannot be read."""
     place = activation.tree.path(journals.name_of(activation.sandbox))
     try:
         return journals.load(activation.tree, activation.sandbox), ""
@@ -147,11 +147,11 @@ def _journal(activation: Activation) -> tuple[journals.Journal | None, str]:
         return None, ""
     except ActivationError as error:
         return None, f"{place}: {str(error).removeprefix(f'{place}: ')}"
-    except Exception as error:  # whatever its text leads to
+    except Exception as error:  # any error that a damaged text can cause
         return None, f"{place}: expected a journal of activations, got {error!r}"
 
 
-# The table of all checks, in the order in which a person would look.
+# The table of all checks, in the order in which a person would make them.
 
 
 Check = Callable[[Subject], Iterator[Finding]]
@@ -186,25 +186,29 @@ CHECKS: Mapping[str, Check] = {
     "disk": machine.disk,
     "certificate": machine.certificate,
 }
-"""By the ``check`` of the first finding that each yields."""
+"""Checks, by the name in the first finding that each yields."""
 
-WAITING = ("server-running", "port", "ini", "site-enabled", "modules", "virtual-host")
-"""What an activation puts right where the live release is not active yet.
+MENDED_BY_ACTIVATION = ("server-running", "port", "ini", "site-enabled", "modules", "virtual-host")
+"""Checks that an activation mends if the live release is not active yet.
 
-What Apache and a server have to agree on, neither is to change without the other.
+Apache and a server have to agree on these, so neither may change alone.
 """
 
 
-def findings(subject: Subject) -> Iterator[Finding]:
-    """Yield what every check finds; one that fails itself is told, not raised."""
+def site_findings(subject: Subject) -> Iterator[Finding]:
+    """Yield the findings of every check; report a check that raises an error."""
     for name, check in CHECKS.items():
         try:
             for found in check(subject):
-                is_due = found.ok is False and found.check in WAITING and machine.is_behind(subject)
+                is_due = (
+                    found.ok is False
+                    and found.check in MENDED_BY_ACTIVATION
+                    and machine.is_behind(subject)
+                )
                 yield replace(found, advice="bin/pylonyard activate") if is_due else found
         except ActivationError as error:
-            # A place that root must not trust; the line says what to do about it.
+            # A path that root must not trust; the message has the advice.
             what, _, advice = str(error).partition("; ")
             yield bad(name, what, advice)
-        except Exception as error:  # a night call needs the other checks
+        except Exception as error:  # the other checks have to run all the same
             yield unknown(name, f"could not be checked: {error!r}")

@@ -1,4 +1,4 @@
-"""What is examined: one site of the current release, and the machine around it."""
+"""The subject of the doctor's checks: one site of the current release, on its machine."""
 
 import configparser
 import os
@@ -24,7 +24,7 @@ from pylonyard.system.subprocesses import clean_environment, completed
 
 @dataclass(frozen=True)
 class Subject:
-    """A site; ``settings`` is what its own server is run by."""
+    """A site to check; ``settings`` are those of its own server."""
 
     site: Site
     settings: Settings
@@ -32,11 +32,11 @@ class Subject:
     """The link to the live release."""
     tree: Tree
     journal: Journal | None
-    """None if we may not read it, or cannot."""
+    """None if we may not read it, or it is damaged."""
     journal_problem: str = ""
     """What is wrong with the journal itself, and what to do."""
     answers: dict[str, bool] = field(default_factory=dict)
-    """What checks before this one have found, for those that depend on it."""
+    """Results of earlier checks, for checks that depend on them."""
 
     @property
     def name(self) -> str:
@@ -52,26 +52,26 @@ class Subject:
 
     @cached_property
     def is_laid(self) -> bool:
-        """Return whether the site was activated, as far as that shows."""
+        """Return whether the site was activated: by the journal, or by its files in ``/etc``."""
         enabled = f"{APACHE}/sites-enabled/{self.name}.conf"
         journal = self.journal is not None and self.vhost in self.journal.laid
         return journal or any(self.tree.read(n).kind != "absent" for n in (self.vhost, enabled))
 
     @property
     def is_by_private_apache(self) -> bool:
-        """Return whether the site's private Apache, ``bin/<site>-httpd``, is what runs it."""
+        """Return whether the site's private Apache, ``bin/<site>-httpd``, serves it."""
         return not self.site.has_server and not self.is_laid
 
     @property
     def front(self) -> tuple[str, list[tuple[int, bool]]]:
-        """Where visitors find the Apache that serves it: an address, and its ports."""
+        """Return the address and the ports of the Apache that serves the site."""
         if self.is_by_private_apache:
-            return "127.0.0.1", self.private_places
+            return "127.0.0.1", self.private_apache_ports
         return self.site.listen_address, self.site.places
 
     @cached_property
-    def private_places(self) -> list[tuple[int, bool]]:
-        """Ports of the private Apache, and whether by TLS; none if it cannot be read."""
+    def private_apache_ports(self) -> list[tuple[int, bool]]:
+        """Return each port of the private Apache, and whether it uses TLS; [] if unknown."""
         try:
             text = read_plainly(self.current / self.name / "httpd.conf").decode()
         except (OSError, ServerError, UnicodeDecodeError):
@@ -80,8 +80,8 @@ class Subject:
         return [(int(port), scheme == "https") for port, scheme in found]
 
     @property
-    def is_tried(self) -> bool:
-        """Return whether it is for whoever writes it, as an older release may not say of itself."""
+    def is_for_development(self) -> bool:
+        """Return whether the site is in development; older releases say so in server.json only."""
         return "development" in (self.site.environment, self.settings.deployment)
 
     @property
@@ -90,12 +90,12 @@ class Subject:
 
     @cached_property
     def owner(self) -> Account:
-        """Who runs the application when its own server, or a daemon process, does."""
+        """Return the account of the site's own server, or of its daemon processes."""
         return account(self.tree, self.site.user)
 
     @property
     def may_act(self) -> bool:
-        """Return whether we are who may run the site's own commands: root, or its account."""
+        """Return whether we may run the site's own commands: as root, or as its account."""
         return not self.settings.user or os.geteuid() in (0, self.owner.uid)
 
     @cached_property
@@ -103,14 +103,14 @@ class Subject:
         return account(self.tree, apache_user(self.tree))
 
     @property
-    def runner(self) -> Account:
-        """Who runs the application's code."""
+    def application_account(self) -> Account:
+        """Return the account that runs the application's code."""
         is_embedded = self.site.mode == "embedded" and not self.is_by_private_apache
         return self.apache_account if is_embedded else self.owner
 
     @cached_property
     def ini(self) -> configparser.RawConfigParser | None:
-        """The live ini; None if we may not read it, or it is damaged."""
+        """Return the live ini; None if we may not read it, or it is damaged."""
         parser = configparser.RawConfigParser(strict=False)
         try:
             parser.read_string(read_plainly(self.settings.ini).decode())
@@ -120,12 +120,12 @@ class Subject:
 
     @cached_property
     def secrets(self) -> tuple[str, ...]:
-        """The site's secrets that we may read, however they are spelled; longest first."""
-        return tuple(sorted(known_secrets(self.kept_secrets.glob("*")), key=len, reverse=True))
+        """Return the site's secrets that we may read, in each quoted form; longest first."""
+        return tuple(sorted(known_secrets(self.secrets_folder.glob("*")), key=len, reverse=True))
 
     @property
-    def kept_secrets(self) -> Path:
-        """The folder of the site's secrets, a file each."""
+    def secrets_folder(self) -> Path:
+        """Return the folder of the site's secrets, with a file for each."""
         return self.current.parent / "var" / "secrets" / self.name
 
     def run(
@@ -137,7 +137,7 @@ class Subject:
     ) -> tuple[int, str]:
         """Run a program of the sandbox as the site's account, never as root.
 
-        Return its exit status (127 if it does not start) and what it printed.
+        Return its exit status (127 if it does not start) and its output.
         """
         if os.geteuid() == 0 and self.site.user != "root" and self.owner.uid < 0:
             return 127, f"there is no account {self.site.user}"
@@ -158,7 +158,7 @@ class Subject:
         return finished.returncode, finished.stdout
 
     def apache(self, *arguments: str) -> str:
-        """Return what Apache's program tells of its configuration; "" if it refuses."""
+        """Run Apache's program on its configuration; return its output, "" if it fails."""
         try:
             return self.httpd.apache(*arguments)
         except ActivationError:

@@ -1,4 +1,4 @@
-"""What a check found."""
+"""The findings of checks, and their output as lines or as JSON."""
 
 import json
 from collections import Counter
@@ -11,7 +11,7 @@ from pylonyard.system import progress
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the doctor's; ``ok`` is None for what could not be checked."""
+    """The result of a check; ``ok`` is None if it could not be checked."""
 
     check: str
     ok: bool | None
@@ -35,11 +35,11 @@ def unknown(check: str, why: str) -> Finding:
     return Finding(check, None, why)
 
 
-# Findings as lines for people, or as JSON for machines.
+# Output.
 
 
 FORMAT = 1
-"""Of the object that is written for machines."""
+"""The version of the JSON object."""
 
 MARKS = {True: "ok", False: "FAIL", None: "-"}
 COLOURS = {True: "\x1b[32m", False: "\x1b[31;1m", None: "\x1b[2m"}
@@ -47,7 +47,7 @@ PLAIN = "\x1b[0m"
 
 
 def line(finding: Finding, *, coloured: bool = False) -> str:
-    """Return a finding as a line, and what to do as another."""
+    """Return a finding as a line, and its advice as a second line."""
     mark = f"{MARKS[finding.ok]:<4}"
     if coloured:
         mark = f"{COLOURS[finding.ok]}{mark}{PLAIN}"
@@ -56,14 +56,14 @@ def line(finding: Finding, *, coloured: bool = False) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Return ``text`` without what would move a terminal's cursor."""
+    """Replace control characters by blanks."""
     return "".join(c if c.isprintable() else " " for c in text)
 
 
-def as_lines(findings: Iterable[Finding], stream: TextIO, *, whole: bool = False) -> bool:
+def write_lines(findings: Iterable[Finding], stream: TextIO, *, whole: bool = False) -> bool:
     """Write findings as they come; return whether none is red.
 
-    :param whole: whether those that nobody has to do anything about have lines, too
+    :param whole: write also those without advice
     """
     site, red, folded = None, 0, Counter[bool | None]()
     grey: dict[str, list[str]] = {}
@@ -71,7 +71,7 @@ def as_lines(findings: Iterable[Finding], stream: TextIO, *, whole: bool = False
     for finding in findings:
         progress.clear()
         if finding.site != site:
-            _write_grey(grey, stream, coloured=coloured)
+            _write_unchecked(grey, stream, coloured=coloured)
             site = finding.site
             stream.write(f"{site}:\n" if site else "")
         is_quiet = finding.ok is not False and not finding.advice
@@ -83,28 +83,28 @@ def as_lines(findings: Iterable[Finding], stream: TextIO, *, whole: bool = False
             stream.write(line(finding, coloured=coloured) + "\n")
             stream.flush()
         red += finding.ok is False
-    _write_grey(grey, stream, coloured=coloured)
-    stream.write((f"{red} red" if red else "nothing is red") + _told(folded) + "\n")
+    _write_unchecked(grey, stream, coloured=coloured)
+    stream.write((f"{red} red" if red else "nothing is red") + _summary_of_hidden(folded) + "\n")
     return not red
 
 
-def _told(folded: Mapping[bool | None, int]) -> str:
-    """Return how many findings have no line, and how to see them."""
+def _summary_of_hidden(folded: Mapping[bool | None, int]) -> str:
+    """Return how many findings were not shown, and how to see them."""
     told = [f"{folded[True]} ok"] if folded.get(True) else []
     told += [f"{folded[None]} not checked"] if folded.get(None) else []
     return f"; {', '.join(told)} (--all shows each, and why)" if told else ""
 
 
-def _write_grey(grey: dict[str, list[str]], stream: TextIO, *, coloured: bool) -> None:
-    """Write what could not be checked, a line for each reason; forget it then."""
+def _write_unchecked(grey: dict[str, list[str]], stream: TextIO, *, coloured: bool) -> None:
+    """Write the checks that could not be made, a line for each reason, and clear ``grey``."""
     for why, checks in grey.items():
         more = f" (also: {', '.join(checks[1:])})" if checks[1:] else ""
         stream.write(line(Finding(checks[0], None, why + more), coloured=coloured) + "\n")
     grey.clear()
 
 
-def as_json(findings: Iterable[Finding], stream: TextIO) -> bool:
-    """Write all findings as one object; return whether none is red."""
+def write_json(findings: Iterable[Finding], stream: TextIO) -> bool:
+    """Write all findings as one JSON object; return whether none is red."""
     found = list(findings)
     healthy = all(finding.ok is not False for finding in found)
     told = [finding.to_json() for finding in found]

@@ -1,4 +1,4 @@
-"""A Hello World where the application fails: if it works, the fault is not the server's."""
+"""Serve a Hello World in place of an application that fails, to see which is at fault."""
 
 import contextlib
 import os
@@ -21,10 +21,10 @@ from pylonyard.system import listeners, safe_files
 from pylonyard.system.errors import ActivationError, ServerError
 from pylonyard.system.subprocesses import PROGRAM_PATH, as_account, clean_environment
 
-PATIENCE = 15.0
-"""Seconds until a Hello World has to answer."""
+ANSWER_TIMEOUT = 15.0
+"""Seconds within which a Hello World has to answer."""
 
-LONGEST = 8192
+LOG_BYTES_READ = 8192
 """Bytes at the end of a log that are read."""
 
 HELLO = """\
@@ -73,7 +73,7 @@ WSGIScriptAlias / {folder}/hello.wsgi process-group=hello application-group=%{{G
 
 
 def hello(subject: Subject) -> Iterator[Finding]:
-    """Serve a Hello World as the application is served, if that does not answer."""
+    """Serve a Hello World as the application is served, if the application fails."""
     check = "hello"
     if all(subject.answers.values()):
         why = "the application itself answers" if subject.answers else "nothing asked has failed"
@@ -83,8 +83,8 @@ def hello(subject: Subject) -> Iterator[Finding]:
         yield unknown(check, f"there is no account {subject.site.user} to run it")
         return
     try:
-        with _ending_in_order(), _folder(subject) as folder:
-            why = _tried(subject, folder)
+        with _cleaning_up_on_signals(), _scratch_folder(subject) as folder:
+            why = _failure(subject, folder)
     except OSError as error:
         yield unknown(check, f"{error.filename}: {error.strerror}")
         return
@@ -92,19 +92,19 @@ def hello(subject: Subject) -> Iterator[Finding]:
         yield bad(
             check,
             f"a Hello World fails as well: {why}",
-            "the fault is in the server or the sandbox, not in the application: bin/buildout",
+            "the fault is in the server or the environment, not in the application: bin/buildout",
         )
-    elif _listens(subject):
+    elif _is_listening(subject):
         yield good(check, "a Hello World works here: the fault is in the application, or its data")
     else:
         yield good(
             check,
-            "a Hello World works here: it is not the sandbox; see the other lines",
+            "a Hello World works here: the environment is fine; see the other lines",
         )
 
 
-def _listens(subject: Subject) -> bool:
-    """Return whether what has failed to answer was there to be asked: not stopped, say."""
+def _is_listening(subject: Subject) -> bool:
+    """Return whether something listens on all ports of the site."""
     if subject.site.has_server:
         host, ports = subject.settings.host, [subject.settings.port]
     else:
@@ -117,12 +117,12 @@ def _listens(subject: Subject) -> bool:
 
 
 @contextmanager
-def _ending_in_order() -> Iterator[None]:
-    """Turn a signal that would end us into an exception: nothing of ours is to be left."""
+def _cleaning_up_on_signals() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into an exception, so that everything is cleaned up."""
 
     def leave(number: int, frame: object) -> None:
         for each in before:
-            # Another would cut the clean-up short.
+            # A second signal would interrupt the clean-up.
             signal.signal(each, signal.SIG_IGN)
         raise SystemExit(128 + number)
 
@@ -138,8 +138,8 @@ def _ending_in_order() -> Iterator[None]:
 
 
 @contextmanager
-def _folder(subject: Subject) -> Iterator[Path]:
-    """Give a folder of our own; the account may write into ``run`` in it, and nowhere else."""
+def _scratch_folder(subject: Subject) -> Iterator[Path]:
+    """Make a scratch folder; the site's account can write only to ``run`` in it."""
     folder = Path(tempfile.mkdtemp(prefix="hello-", dir="/tmp"))
     try:
         folder.chmod(0o755)
@@ -155,16 +155,16 @@ def _folder(subject: Subject) -> Iterator[Path]:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder in which the account may have made others, thousands deep.
+    """Remove a folder in which the account may have nested thousands of others.
 
-    Python's own function would call itself for each.
+    Python's own function is recursive, and would fail.
     """
     words = ["rm", "-rf", "--one-file-system", "--", os.fspath(folder)]
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         subprocess.run(words, env={"PATH": PROGRAM_PATH}, capture_output=True, timeout=60)
 
 
-def _tried(subject: Subject, folder: Path) -> str:
+def _failure(subject: Subject, folder: Path) -> str:
     """Return why a Hello World does not work; empty if it does."""
     port = _free_port()
     if subject.site.has_server:
@@ -177,7 +177,7 @@ def _tried(subject: Subject, folder: Path) -> str:
     with open(log, "wb") as stream:
         try:
             process = subprocess.Popen(
-                # It ends with us, even if we are killed.
+                # It ends when we end, even if we are killed.
                 ["setpriv", "--pdeathsig", "TERM", *(os.fspath(word) for word in words)],
                 env=environment,
                 cwd=folder / "run",
@@ -189,7 +189,7 @@ def _tried(subject: Subject, folder: Path) -> str:
         except (OSError, subprocess.SubprocessError) as error:
             return f"{words[0]}: {getattr(error, 'strerror', None) or error}"
     try:
-        return "" if _answered(process, port) else _last(folder) or "it does not answer"
+        return "" if _is_answered(process, port) else _last_output(folder) or "it does not answer"
     finally:
         _end(process)
 
@@ -215,9 +215,9 @@ def _with_apache(subject: Subject, folder: Path, port: int) -> list[str | Path]:
     return [program, "-D", "FOREGROUND", "-f", folder / "httpd.conf"]
 
 
-def _answered(process: "subprocess.Popen[bytes]", port: int) -> bool:
-    """Return whether there was a Hello World to be had."""
-    deadline = time.monotonic() + PATIENCE
+def _is_answered(process: "subprocess.Popen[bytes]", port: int) -> bool:
+    """Return whether the Hello World answers with status 200."""
+    deadline = time.monotonic() + ANSWER_TIMEOUT
     while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(ActivationError):
             return request("127.0.0.1", port, "localhost", timeout=5) == 200
@@ -234,13 +234,13 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
         process.wait()
 
 
-def _last(folder: Path) -> str:
-    """Return the last line that the server, or Apache, has written."""
+def _last_output(folder: Path) -> str:
+    """Return the last line of output of the server, or of Apache."""
     told = ""
     for name in ("output.log", "run/error.log"):
-        # The account may have put a link there, or a pipe, or a name of another's file.
+        # The account may have made a link, a pipe or a hard link there.
         with contextlib.suppress(OSError, ServerError):
-            text, status = safe_files.end(folder / name, LONGEST)
+            text, status = safe_files.end(folder / name, LOG_BYTES_READ)
             lines = [line.strip() for line in text.replace("\0", "").splitlines()]
             if status.st_nlink == 1 and any(lines):
                 told = [line for line in lines if line][-1]

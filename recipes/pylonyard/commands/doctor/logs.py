@@ -1,4 +1,4 @@
-"""What the logs of Apache, of the site and of its server tell of errors, lately."""
+"""Check the logs of Apache, of the site and of its server for recent errors."""
 
 import os
 import re
@@ -15,45 +15,45 @@ from pylonyard.system import listeners, safe_files
 from pylonyard.system.errors import ServerError
 from pylonyard.system.processes import is_supervisor, started
 
-LATELY = 3600
-"""Seconds in which an error counts."""
+RECENT_SECONDS = 3600
+"""Seconds for which an error counts as recent."""
 
-LONGEST = 262144
+BYTES_READ = 262144
 """Bytes at the end of a log that are read."""
 
-FARTHEST = 8_000_000
-"""Those that are read if what has been lately is more."""
+MOST_BYTES_READ = 8_000_000
+"""Bytes that are read if a log has more than that of the last hour."""
 
 LONGEST_LINE = 2000
-"""Characters of a line that are looked through for secrets."""
+"""Characters of a line that are searched for secrets."""
 
-SHOWN = 200
+LONGEST_SHOWN = 200
 """Characters of a line that are shown."""
 
 MASK = "<masked>"
 
-# What an application prints, mod_wsgi logs as an error of its own.
+# mod_wsgi logs all that an application prints with the level "wsgi:error".
 _ERROR = re.compile(
     r"\[(?:(?!wsgi:error)[a-z0-9_]+:)?(?:error|crit|alert|emerg)\]|\bWSGI\d{4}:|\b(?:ERROR|CRITICAL|FATAL)\b"
     r"|^Traceback |^[\w.]*(?:Error|Exception)\b"
 )
-# A child that got SIGTERM, and what any visitor can ask for: a path that leads out of the
-# root, an URI that is none, a method that is none. Apache refuses these itself.
+# A child that got SIGTERM, and requests that any client can make and Apache refuses: a path
+# that leads out of the root, a malformed URI, an unknown method.
 _HARMLESS = re.compile(
     r"AH00558|caught SIG|client denied by server configuration|^AH(?:10244|00126|00135): "
 )
 _APACHE_TIME = re.compile(r"^\[\w{3} (\w{3} [ \d]\d \d\d:\d\d:\d\d)(?:\.\d+)? (\d{4})\]")
 _ISO_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)")
 _PREFIX = re.compile(r"^\[[^\]]*\] (\[[^\]]*\] )*")
-# Of what an account wrote: each repetition before a value is bounded, or it would take minutes.
+# Any account may write these lines: repetitions are bounded, since they could take minutes.
 _NAMED = (
     r"(?:pass(?:word|wd|wort|phrase|code)|pwd|secret|token|credential|(?:api|access|private)[\s_-]?key"
-    # Of a file of that name, line and error are to be read.
+    # Not in the name of a Python file, whose line and error should be shown.
     r"|session_?id)(?:(?!\.py\b)\S){0,40}?|(?<![a-z])(?:pass|pw)(?![a-z])[\"'\\]{0,2}"
 )
 _HEADER = r"(?:authori[sz]ation|cookie)[\w-]{0,40}[\"'\\]{0,2}"
 _IS = r"(?:\s{0,4}[=:]>?|(?<=[\"'])\s{0,4},(?=\s{0,4}[bru]?[\"']))\s{0,4}"
-# A quoted value ends with a quote that nothing of it follows, or not at all.
+# A quoted value ends with a quote before a separator, or not at all.
 _QUOTED = r"[bru]?(?:\"(?:\\.|[^\\])*?\"|'(?:\\.|[^\\])*?')(?=[\s,;:&)}\]]|$)|[bru]?\\?[\"'].*"
 _NEXT = r"[,;]\s{1,4}[\w.\"'\\-]{1,60}\s{0,4}[=:]"
 _SECRET = re.compile(
@@ -65,8 +65,8 @@ _SECRET = re.compile(
 
 
 @dataclass(frozen=True)
-class Told:
-    """An error in a log; ``when`` in seconds since 1970, None if it does not say."""
+class LogError:
+    """An error in a log; ``when`` in seconds since 1970, None if the log does not say."""
 
     raw: str
     when: float | None
@@ -74,14 +74,14 @@ class Told:
 
     @property
     def line(self) -> str:
-        """The line as it may be shown: short, and without what looks like a secret."""
-        return masked(self.raw, self.secrets)
+        """Return the line, shortened, with secrets masked."""
+        return mask_secrets(self.raw, self.secrets)
 
 
-def errors(text: str, secrets: tuple[str, ...] = ()) -> list[Told]:
+def errors(text: str, secrets: tuple[str, ...] = ()) -> list[LogError]:
     """Return the errors in the text of a log; of a traceback, its last line.
 
-    :param secrets: what is not told, wherever it stands
+    :param secrets: texts to mask
     """
     found, when, traced = [], None, False
     # A log that was truncated while it was written to begins with NULs.
@@ -91,26 +91,26 @@ def errors(text: str, secrets: tuple[str, ...] = ()) -> list[Told]:
         if "Traceback (most recent call last)" in line:
             traced = True
         elif traced and bare.strip() and not bare.startswith((" ", "\t")):
-            found.append(Told(bare, when, secrets))
+            found.append(LogError(bare, when, secrets))
             traced = False
         elif (
             not traced
             and (_ERROR.search(line) or _ERROR.search(bare))
             and not _HARMLESS.search(bare)
         ):
-            found.append(Told(bare, when, secrets))
+            found.append(LogError(bare, when, secrets))
     return found
 
 
-def masked(line: str, secrets: Iterable[str]) -> str:
-    """Return a line as it may be shown: short, and without what looks like a secret."""
+def mask_secrets(line: str, secrets: Iterable[str]) -> str:
+    """Return a line, shortened, with secrets and what looks like one masked."""
     shown = line.strip()
     if len(shown) > LONGEST_LINE:
-        # Of a secret that is cut through, the half would no longer look like one.
+        # Half of a secret would no longer look like one: cut at a blank.
         shown = shown[:LONGEST_LINE].rpartition(" ")[0] or "(a line without a space)"
     for secret in secrets:
         shown = shown.replace(secret, MASK)
-    return _SECRET.sub(lambda m: (m[1] or m[2] or m[3] or "") + MASK, shown)[:SHOWN]
+    return _SECRET.sub(lambda m: (m[1] or m[2] or m[3] or "") + MASK, shown)[:LONGEST_SHOWN]
 
 
 def _time(line: str) -> float | None:
@@ -126,11 +126,11 @@ def _time(line: str) -> float | None:
         return None
 
 
-def _examined(
+def _check_log(
     check: str, path: Path, advice: str, subject: Subject, start: float | None = None
 ) -> Finding:
-    """Tell what a log has of errors within the hour; those before ``start`` are past."""
-    since = time.time() - LATELY
+    """Report the errors of the last hour in a log; ignore those before ``start``."""
+    since = time.time() - RECENT_SECONDS
     try:
         text, status, is_enough = _end(path, since)
     except ServerError:
@@ -156,13 +156,13 @@ def _examined(
         return bad(check, f"{where}: {last.line}{more}", what)
     if is_enough and is_enough_before:
         return good(check, f"{path}: no errors within the hour")
-    return good(check, f"{path}: no errors in its last {FARTHEST // 1_000_000} MB")
+    return good(check, f"{path}: no errors in its last {MOST_BYTES_READ // 1_000_000} MB")
 
 
-def _rotated(path: Path, since: float, subject: Subject) -> tuple[list[Told], bool]:
-    """Return the late errors of a log that logrotate has put aside, and whether that is all.
+def _rotated(path: Path, since: float, subject: Subject) -> tuple[list[LogError], bool]:
+    """Return the recent errors of a rotated log, and whether these are all.
 
-    Those that do not say when they were may be as old as the log.
+    Errors without a time are left out: they may be as old as the log.
     """
     try:
         if path.lstat().st_mtime < since:
@@ -175,44 +175,44 @@ def _rotated(path: Path, since: float, subject: Subject) -> tuple[list[Told], bo
 
 
 def _end(path: Path, since: float) -> tuple[str, os.stat_result, bool]:
-    """Return the end of a log, what it is, and whether that goes back to ``since``.
+    """Return the end of a log, its status, and whether the text goes back to ``since``.
 
     :raises ServerError: if it is no regular file
     :raises OSError: if it cannot be read
     """
-    text, status = safe_files.end(path, LONGEST)
-    if _goes_back(text, status.st_size <= LONGEST, since):
+    text, status = safe_files.end(path, BYTES_READ)
+    if _reaches_back(text, status.st_size <= BYTES_READ, since):
         return text, status, True
-    text, status = safe_files.end(path, FARTHEST)
-    return text, status, _goes_back(text, status.st_size <= FARTHEST, since)
+    text, status = safe_files.end(path, MOST_BYTES_READ)
+    return text, status, _reaches_back(text, status.st_size <= MOST_BYTES_READ, since)
 
 
-def _goes_back(text: str, is_whole: bool, since: float) -> bool:
-    """Return whether a log that tells its times is there from ``since`` on."""
+def _reaches_back(text: str, is_whole: bool, since: float) -> bool:
+    """Return whether a log's text goes back to ``since``; yes if its lines have no times."""
     if is_whole:
         return True
-    # Of a line that is cut through, the time may be another's.
+    # The first line may be cut, and have a wrong time.
     _, _, lines = text.partition("\n")
     first = next((when for line in lines.splitlines() if (when := _time(line))), None)
-    # One without times is not read on: all in it would be of now.
+    # Without times there is no reason to read more: each error would count as recent.
     return first is None or first < since
 
 
 def apache(subject: Subject) -> Iterator[Finding]:
-    """Read the log of Apache as a whole: the machine's, or the site's private one."""
+    """Check the main error log of the machine's Apache, or of the site's private one."""
     if subject.is_by_private_apache:
         path = subject.site.log / f"{subject.name}-httpd.log"
     elif subject.is_laid:
-        # A link in root's folder is of root's making.
+        # Only root can have made a link in root's folder.
         path = subject.httpd.error_log.resolve()
     else:
         yield unknown("apache-log", "the site is not activated")
         return
-    yield _examined("apache-log", path, f"tail -50 {quote(str(path))}", subject)
+    yield _check_log("apache-log", path, f"tail -50 {quote(str(path))}", subject)
 
 
 def site(subject: Subject) -> Iterator[Finding]:
-    """Read the log of the site's virtual host."""
+    """Check the error log of the site's virtual host."""
     if subject.is_by_private_apache:
         path = subject.site.log / f"{subject.name}-error.log"
     elif subject.is_laid:
@@ -220,20 +220,20 @@ def site(subject: Subject) -> Iterator[Finding]:
     else:
         yield unknown("site-log", "the site is not activated")
         return
-    yield _examined("site-log", path, f"tail -50 {quote(str(path))}", subject)
+    yield _check_log("site-log", path, f"tail -50 {quote(str(path))}", subject)
 
 
 def server(subject: Subject) -> Iterator[Finding]:
     advice = f"bin/{subject.name} log"
-    start = _last_start(subject)
-    yield _examined("server-log", subject.settings.log, advice, subject, start)
-    yield _examined("application-log", subject.settings.application_log, advice, subject, start)
+    start = _last_start_time(subject)
+    yield _check_log("server-log", subject.settings.log, advice, subject, start)
+    yield _check_log("application-log", subject.settings.application_log, advice, subject, start)
 
 
-def _last_start(subject: Subject) -> float | None:
-    """Return when somebody started the server that listens, in seconds since 1970.
+def _last_start_time(subject: Subject) -> float | None:
+    """Return when the site was last started, in seconds since 1970.
 
-    That of its supervisor: a server that ends again and again is started by that.
+    This is the start of its supervisor, which starts a failing server again and again.
     """
     settings = subject.settings
     holders = listeners.holders(listeners.inodes(settings.host, settings.port))

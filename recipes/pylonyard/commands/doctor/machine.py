@@ -1,4 +1,4 @@
-"""The disk's room, the certificate's time, and what was laid over ``/etc``."""
+"""Check the disk, the certificate, and the files that activation laid over ``/etc``."""
 
 import os
 import re
@@ -21,19 +21,19 @@ from pylonyard.system.rootfs import ABSENT, Entry
 from pylonyard.system.safe_files import read_plainly
 from pylonyard.system.subprocesses import PROGRAM_PATH
 
-# Certificates and their keys, as ``openssl`` reads them, or as a server shows them.
+# Certificates and their keys.
 
 
-PATIENCE = 20.0
-"""Seconds that ``openssl`` is given."""
+OPENSSL_TIMEOUT = 20.0
+"""Seconds that ``openssl`` may take."""
 
-SHAKING_HANDS = 5.0
-"""Seconds that a server is given to show its certificate."""
+HANDSHAKE_TIMEOUT = 5.0
+"""Seconds that a server may take to send its certificate."""
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """What a certificate says; ``begins`` and ``ends`` as ``openssl`` writes them."""
+    """A certificate; ``begins`` and ``ends`` are dates as ``openssl`` prints them."""
 
     der: bytes
     begins: str
@@ -44,8 +44,8 @@ class Certificate:
 def parse_certificate(content: bytes, name: str) -> Certificate | None:
     """Return the first certificate of ``content``; None if there is none.
 
-    :param name: of the server that has it
-    :raises CommandError: if ``openssl`` cannot be asked
+    :param name: the server's host name
+    :raises CommandError: if ``openssl`` cannot be run
     """
     output = openssl("x509", "-noout", "-dates", "-checkhost", name, content=content).decode()
     dates = dict(re.findall(r"(notBefore|notAfter)=(.+)", output))
@@ -56,11 +56,11 @@ def parse_certificate(content: bytes, name: str) -> Certificate | None:
 
 
 def served_certificate(address: str, port: int, name: str) -> bytes | None:
-    """Return the certificate, as DER, that a server shows to who asks for ``name``, if any."""
+    """Return the certificate (DER) that a server sends for ``name``; None if none."""
     context = ssl._create_unverified_context()
     try:
         with (
-            socket.create_connection((address, port), SHAKING_HANDS) as connection,
+            socket.create_connection((address, port), HANDSHAKE_TIMEOUT) as connection,
             context.wrap_socket(connection, server_hostname=name) as secured,
         ):
             return secured.getpeercert(binary_form=True)
@@ -68,25 +68,25 @@ def served_certificate(address: str, port: int, name: str) -> bytes | None:
         return None
 
 
-def fits(certificate: bytes, key: bytes) -> bool:
-    """Return whether ``key`` is that of ``certificate``, unless it cannot be read.
+def is_key_of(certificate: bytes, key: bytes) -> bool:
+    """Return whether ``key`` belongs to ``certificate``; True for a locked key.
 
-    :raises CommandError: if ``openssl`` cannot be asked
+    :raises CommandError: if ``openssl`` cannot be run
     """
-    # Without a password, it would ask the terminal for that of a locked key.
+    # Without "-passin" it would ask at the terminal for the password of a locked key.
     of_key = openssl("pkey", "-pubout", "-passin", "pass:", content=key)
     of_certificate = openssl("x509", "-noout", "-pubkey", content=certificate)
     return of_key == of_certificate or not of_key
 
 
-def seconds(date: str) -> float:
+def timestamp(date: str) -> float:
     """Return a date of a certificate in seconds since 1970."""
     moment = datetime.strptime(date.strip(), "%b %d %H:%M:%S %Y GMT")
     return moment.replace(tzinfo=timezone.utc).timestamp()
 
 
 def openssl(*words: str, content: bytes) -> bytes:
-    """Return what ``openssl`` prints of ``content``; nothing if it refuses that.
+    """Run ``openssl`` on ``content``; return its output, empty if it refuses the content.
 
     :raises CommandError: if it is missing, or takes too long
     """
@@ -97,27 +97,27 @@ def openssl(*words: str, content: bytes) -> bytes:
             input=content,
             env=environment,
             capture_output=True,
-            timeout=PATIENCE,
+            timeout=OPENSSL_TIMEOUT,
         ).stdout
     except OSError as error:
         raise CommandError("openssl", str(error.strerror)) from error
     except subprocess.TimeoutExpired as error:
-        raise CommandError("openssl", f"took longer than {PATIENCE:g} s") from error
+        raise CommandError("openssl", f"took longer than {OPENSSL_TIMEOUT:g} s") from error
 
 
 LEAST_SHARE = 0.03
 LEAST_BYTES = 50_000_000
-"""A disk is full with less than both of these free."""
+"""A disk counts as full if less than both of these are free."""
 
 LEAST_INODES = 500
 NOTICE_DAYS = 14
-"""A certificate that expires within these is red."""
+"""A certificate that expires within so many days is red."""
 
 
 def disk(subject: Subject) -> Iterator[Finding]:
-    """See that there is room for data, logs, releases and temporary files."""
+    """Check that the disk has room for data, logs, releases and temporary files."""
     check, least = "disk", None
-    for folder in _written(subject):
+    for folder in _written_folders(subject):
         try:
             found = os.statvfs(folder)
         except OSError:
@@ -140,8 +140,8 @@ def disk(subject: Subject) -> Iterator[Finding]:
         yield good(check, f"at least {least // 1_000_000} MB are free")
 
 
-def _written(subject: Subject) -> Iterator[Path]:
-    """Yield the folders that fill up, or that a site cannot do without."""
+def _written_folders(subject: Subject) -> Iterator[Path]:
+    """Yield the folders that a site writes to."""
     settings = subject.settings
     yield from (settings.data, settings.log.parent, settings.run)
     yield subject.current.parent / "releases"
@@ -151,7 +151,7 @@ def _written(subject: Subject) -> Iterator[Path]:
 
 
 def certificate(subject: Subject) -> Iterator[Finding]:
-    """See that browsers accept the certificate's dates and name, and that Apache serves it."""
+    """Check the certificate's dates, name and key, and that Apache serves it."""
     check, path = "certificate", subject.site.ssl_certificate
     if path is None:
         yield unknown(check, "the site has none")
@@ -183,7 +183,7 @@ def _valid(path: Path, found: Certificate) -> Finding:
 
 def _days(found: Certificate) -> float:
     """Return how many days are left."""
-    return (seconds(found.ends) - time.time()) / 86400
+    return (timestamp(found.ends) - time.time()) / 86400
 
 
 def _out_of_date(subject: Subject, path: Path, found: Certificate) -> Finding | None:
@@ -191,7 +191,7 @@ def _out_of_date(subject: Subject, path: Path, found: Certificate) -> Finding | 
     renew = "renew it, then: service apache2 reload"
     if days < 0:
         return bad(check, f"{path} has expired {-days:.0f} days ago", renew)
-    if seconds(found.begins) > time.time():
+    if timestamp(found.begins) > time.time():
         return bad(check, f"{path} is not valid before {found.begins}", "date; is it right?")
     if not found.is_for_name:
         return bad(check, f"{path} is not for {subject.site.server_name}", renew)
@@ -201,10 +201,10 @@ def _out_of_date(subject: Subject, path: Path, found: Certificate) -> Finding | 
 
 
 def _of_another_key(subject: Subject, content: bytes) -> Finding | None:
-    """Compare the public key of a certificate with that of the key, if we may read it."""
+    """Compare the certificate's public key with the key's, if we may read the key."""
     path = subject.site.ssl_key
     try:
-        if path is None or fits(content, read_plainly(path)):
+        if path is None or is_key_of(content, read_plainly(path)):
             return None
     except (OSError, ServerError):
         return None  # Apache refuses a configuration without it
@@ -216,7 +216,7 @@ def _of_another_key(subject: Subject, content: bytes) -> Finding | None:
 
 
 def _not_served(subject: Subject, found: Certificate) -> Finding | None:
-    """Compare a certificate with the one that Apache has read, if it listens."""
+    """Compare the certificate with the one that Apache sends, if it listens."""
     site = subject.site
     if not (subject.is_laid and site.ssl_port):
         return None
@@ -234,15 +234,15 @@ def _not_served(subject: Subject, found: Certificate) -> Finding | None:
     )
 
 
-# Whether what was laid over ``/etc`` is as released, and takes effect.
+# The files in ``/etc``.
 
 
 ACTIVATE = "bin/pylonyard activate"
-LAY_ANEW = f"{ACTIVATE} --force-new"
+ACTIVATE_FORCED = f"{ACTIVATE} --force-new"
 
 
 def active(subject: Subject) -> Iterator[Finding]:
-    """See that ``/etc`` has what the live release has for it."""
+    """Check that ``/etc`` has the files of the live release."""
     check, journal = "active-files", subject.journal
     if subject.journal_problem:
         what, _, advice = subject.journal_problem.partition("; ")
@@ -250,7 +250,7 @@ def active(subject: Subject) -> Iterator[Finding]:
         return
     if journal is None or journal.release is None:
         why = "only root may know" if journal is None else "no release was activated"
-        yield _as_copied(subject) or unknown(check, why)
+        yield _copied_by_hand(subject) or unknown(check, why)
         return
     if journal.is_cut_short:
         yield bad(check, "an activation was cut short", ACTIVATE)
@@ -269,7 +269,7 @@ def active(subject: Subject) -> Iterator[Finding]:
         entry = subject.tree.read(name)
         if entry.digest != digest:
             what = "is missing" if entry == ABSENT else "was edited"
-            yield bad(check, f"{name} {what}", f"{LAY_ANEW}  # keeps what is there")
+            yield bad(check, f"{name} {what}", f"{ACTIVATE_FORCED}  # keeps what is there")
             return
         if entry.mode & 0o022 or entry.uid not in (0, os.geteuid()):
             yield bad(check, f"others than root can change {name}", ACTIVATE)
@@ -288,19 +288,19 @@ def is_behind(subject: Subject) -> bool:
 def _is_same(subject: Subject, active: int) -> bool:
     """Return whether the live release lays the same files over ``/etc`` as the active one."""
     live = subject.current.resolve()
-    laid = [_laid(folder) for folder in (live.with_name(str(active)), live)]
+    laid = [_activated_files(folder) for folder in (live.with_name(str(active)), live)]
     return bool(laid[0]) and laid[0] == laid[1]
 
 
-def _laid(release: Path) -> dict[str, bytes]:
-    """Return what activation goes by, of a release."""
+def _activated_files(release: Path) -> dict[str, bytes]:
+    """Return the files of a release that decide what an activation does."""
     places = [*release.glob("etc/**/*"), *release.glob("*/site.json")]
     files = [path for path in places if path.is_file()]
     return {str(path.relative_to(release)): read_plainly(path) for path in files}
 
 
-def _as_copied(subject: Subject) -> Finding | None:
-    """Compare what somebody copied to ``/etc`` by hand with the live release."""
+def _copied_by_hand(subject: Subject) -> Finding | None:
+    """Compare files that somebody copied to ``/etc`` by hand with the live release."""
     if not subject.is_laid:
         return None
     released = subject.current / "etc"
@@ -319,7 +319,7 @@ def _as_copied(subject: Subject) -> Finding | None:
 
 
 def cron(subject: Subject) -> Iterator[Finding]:
-    """See that cron does not ignore the entry."""
+    """Check that cron reads the site's entry."""
     check, name = "cron-entry", f"/etc/cron.d/{subject.name}"
     journal = subject.journal
     if not subject.site.has_server or journal is None or name not in journal.laid:
@@ -327,22 +327,22 @@ def cron(subject: Subject) -> Iterator[Finding]:
         return
     entry = subject.tree.read(name)
     if entry == ABSENT:
-        yield bad(check, f"{name} is missing", LAY_ANEW)
-    elif not _is_read(entry):
+        yield bad(check, f"{name} is missing", ACTIVATE_FORCED)
+    elif not _is_read_by_cron(entry):
         what = f"cron ignores {name}: expected a file of root's that others cannot write"
-        yield bad(check, what, ACTIVATE if entry.digest == journal.laid[name] else LAY_ANEW)
+        yield bad(check, what, ACTIVATE if entry.digest == journal.laid[name] else ACTIVATE_FORCED)
     else:
         yield good(check, f"cron reads {name}")
 
 
-def _is_read(entry: Entry) -> bool:
-    """Return whether cron reads a file; what others wrote is not to become root's."""
+def _is_read_by_cron(entry: Entry) -> bool:
+    """Return whether cron reads a file: one of root's that others cannot write."""
     is_roots = entry.kind == "file" and not entry.uid and not entry.mode & 0o022
     return is_roots and entry.content.endswith(b"\n")
 
 
 def init(subject: Subject) -> Iterator[Finding]:
-    """See that the site comes up with the machine."""
+    """Check that the machine starts the site when it boots."""
     check, name = "init-script", f"/etc/init.d/{subject.name}"
     journal = subject.journal
     if not subject.site.has_server or journal is None or name not in journal.laid:

@@ -1,4 +1,4 @@
-"""What an account may read, write and pass; where it may not, the command that mends it."""
+"""Find out what an account can read, write and enter, and the command that permits it."""
 
 import os
 import shlex
@@ -12,8 +12,8 @@ from pylonyard.system import accounts
 from pylonyard.system.rootfs import Account, Folder, bits_of
 
 READ, WRITE, SEARCH = 4, 2, 1
-MOST = 20000
-"""Files that are looked at, of the code or of one folder of the data."""
+MOST_FILES = 20000
+"""Files that are checked, of the code or of one folder of the data."""
 
 PAGE = "docs/on-a-real-server.rst"
 
@@ -21,21 +21,21 @@ Skip = Callable[[Path], bool]
 
 
 @dataclass(frozen=True)
-class Hindrance:
-    """What an account cannot do, ``read /x`` say, and what helps."""
+class Obstacle:
+    """An action that an account cannot do, such as ``read /x``, and the advice."""
 
     what: str
     advice: str
 
 
-class Reach:
-    """What ``who`` may do; each folder on the way to files is looked at once."""
+class Access:
+    """The access of the account ``who``; each folder on the way is checked once."""
 
     def __init__(self, who: Account) -> None:
         self.who = who
-        self.left = MOST
-        self.is_cut = False
-        """True if there was more to look at than ``MOST`` files."""
+        self.files_left = MOST_FILES
+        self.is_incomplete = False
+        """True if there were more files than ``MOST_FILES`` files."""
         self._passed: set[Path] = set()
 
     def may(self, path: Path, bits: int, status: os.stat_result | None = None) -> bool:
@@ -43,15 +43,15 @@ class Reach:
         folder = Folder(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
         return bits & ~bits_of(self.who, folder) == 0
 
-    def closed(self, path: Path) -> Iterator[Hindrance]:
-        """Yield each folder above ``path``, which has no link in it, that cannot be passed."""
+    def closed_folders(self, path: Path) -> Iterator[Obstacle]:
+        """Yield each folder above ``path``, a path without links, that cannot be entered."""
         for folder in reversed(path.parents):
             if folder not in self._passed and not self.may(folder, SEARCH):
-                yield Hindrance(f"enter {folder}", self.opening(folder, "x"))
+                yield Obstacle(f"enter {folder}", self.chmod_command(folder, "x"))
             self._passed.add(folder)
 
-    def unread(self, path: Path, *, only_pass: bool = False) -> Iterator[Hindrance]:
-        """Yield what hinders from reading ``path``.
+    def read_obstacles(self, path: Path, *, only_pass: bool = False) -> Iterator[Obstacle]:
+        """Yield the obstacles to reading ``path``.
 
         :raises PermissionError: if we may not look ourselves
         """
@@ -60,24 +60,24 @@ class Reach:
         except PermissionError:
             raise
         except OSError as error:
-            yield Hindrance(f"read {path}: {error.strerror}", "bin/buildout")
+            yield Obstacle(f"read {path}: {error.strerror}", "bin/buildout")
             return
-        yield from self.closed(real)
+        yield from self.closed_folders(real)
         if not only_pass and not self.may(real, READ):
-            yield Hindrance(f"read {real}", self.opening(real, "r"))
+            yield Obstacle(f"read {real}", self.chmod_command(real, "r"))
 
-    def unread_below(self, top: Path, skip: Skip) -> Iterator[Hindrance]:
-        """Yield what hinders from reading ``top``, a file or a folder, and all in it."""
+    def read_obstacles_below(self, top: Path, skip: Skip) -> Iterator[Obstacle]:
+        """Yield the obstacles to reading ``top``, a file or a folder with all in it."""
         for path, status in self._below(top, skip):
             is_folder = stat.S_ISDIR(status.st_mode)
             if not self.may(path, READ | SEARCH if is_folder else READ, status):
                 letters = "rX" if is_folder else "r"
-                yield Hindrance(f"read {path}", self.opening(path, letters, whole=is_folder))
+                yield Obstacle(f"read {path}", self.chmod_command(path, letters, whole=is_folder))
 
-    def unwritten_below(self, top: Path, bits: int, skip: Skip) -> Iterator[tuple[Path, str]]:
-        """Yield what is below ``top`` and cannot be written, or read, and which of these.
+    def write_obstacles_below(self, top: Path, bits: int, skip: Skip) -> Iterator[tuple[Path, str]]:
+        """Yield each path below ``top`` that cannot be written or read, and ``write`` or ``read``.
 
-        An account's own files at some depth are as it made them, read-only perhaps.
+        The account's own files in subfolders may be read-only on purpose.
 
         :param bits: what files need; a folder needs all
         """
@@ -92,37 +92,37 @@ class Reach:
                 yield path, "write" if wanted & WRITE else "read"
 
     def _below(self, top: Path, skip: Skip) -> Iterator[tuple[Path, os.stat_result]]:
-        for found in below(top, skip):
-            if not self.left:
-                self.is_cut = True
+        for found in walk(top, skip):
+            if not self.files_left:
+                self.is_incomplete = True
                 return
-            self.left -= 1
+            self.files_left -= 1
             yield found
 
-    def opening(self, path: Path, letters: str, *, whole: bool = False) -> str:
-        """Return the command that gives ``who`` the bits ``letters`` of ``path``.
+    def chmod_command(self, path: Path, letters: str, *, whole: bool = False) -> str:
+        """Return the command that gives ``who`` the permissions ``letters`` on ``path``.
 
-        Of a home it is none: that stays closed.
+        For a home folder there is no command: it stays closed.
 
-        :param whole: whether of all that is in it as well
+        :param whole: also on all that is in it
         """
         if accounts.is_home(path):
             return f"keep it where every account may read, such as below /srv: {PAGE}"
         mode, place = f"{self.class_of(path.stat())}+{letters}", shlex.quote(str(path))
         if not whole:
             return f"chmod {mode} {place}"
-        # Hidden files may have secrets, and a link leads anywhere.
+        # Hidden files may have secrets, and a link may lead anywhere.
         return f"find {place} -name '.?*' -prune -o ! -type l -exec chmod {mode} {{}} +"
 
     def class_of(self, status: os.stat_result) -> str:
-        """Return whose bits count for ``who``: ``u``, ``g`` or ``o``."""
+        """Return the class of permission bits that applies to ``who``: ``u``, ``g`` or ``o``."""
         if status.st_uid == self.who.uid:
             return "u"
         return "g" if status.st_gid in self.who.groups else "o"
 
 
-def below(top: Path, skip: Skip) -> Iterator[tuple[Path, os.stat_result]]:
-    """Yield ``top`` and what is in it, at any depth, but no link, nor what vanishes meanwhile.
+def walk(top: Path, skip: Skip) -> Iterator[tuple[Path, os.stat_result]]:
+    """Yield ``top`` and all below it, except links and files that vanish meanwhile.
 
     :raises PermissionError: if we may not look ourselves
     """

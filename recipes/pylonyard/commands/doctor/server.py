@@ -1,4 +1,4 @@
-"""True if the site's own server is up, on its port, from its ini, for Apache alone."""
+"""Check the site's own server: it runs, on its port, with its ini, for Apache alone."""
 
 import os
 import shlex
@@ -10,7 +10,7 @@ from pathlib import Path
 from pylonyard.activation.host.apache import request
 from pylonyard.commands.doctor.context import Subject
 from pylonyard.commands.doctor.findings import Finding, bad, good, unknown
-from pylonyard.commands.doctor.logs import masked
+from pylonyard.commands.doctor.logs import mask_secrets
 from pylonyard.server.status import intent_file
 from pylonyard.system import accounts, listeners
 from pylonyard.system.errors import ActivationError
@@ -30,7 +30,7 @@ RUNNING, DEAD, STOPPED, SILENT = 0, 1, 3, 4
 
 
 def running(subject: Subject) -> Iterator[Finding]:
-    """Ask ``bin/<site> status``, or that of the private Apache."""
+    """Check that the server, or the private Apache, runs: by ``bin/<site> status``."""
     check, site = "server-running", subject.site
     if not site.has_server and subject.is_laid:
         yield unknown(check, "Apache runs the application")
@@ -59,7 +59,7 @@ def running(subject: Subject) -> Iterator[Finding]:
 
 def _stopped(subject: Subject, script: str, told: str) -> Finding:
     check, start = "server-running", f"bin/{script} start"
-    if _waits(subject):
+    if _waits_for_activation(subject):
         start = accounts.by_root(ACTIVATE)
     if _was_started(subject):
         return bad(check, f"{told}: somebody stopped it", start)
@@ -69,13 +69,13 @@ def _stopped(subject: Subject, script: str, told: str) -> Finding:
     return Finding(check, None, told, start)
 
 
-def _waits(subject: Subject) -> bool:
-    """Return whether a site is for visitors, and waits for an activation."""
-    return not (subject.is_laid or subject.is_tried)
+def _waits_for_activation(subject: Subject) -> bool:
+    """Return whether a site of staging or production is not activated yet."""
+    return not (subject.is_laid or subject.is_for_development)
 
 
 def _was_started(subject: Subject) -> bool:
-    """Return whether the site ever ran, as far as its log, or the note of what is wanted, tells."""
+    """Return whether the site was ever started, as its log or its note of intent shows."""
     log = subject.settings.log
     traces = (log, log.with_name(f"{subject.name}-httpd.log"), intent_file(subject.settings))
     folders = {path.parent for path in traces if path.parent.exists()}
@@ -84,7 +84,7 @@ def _was_started(subject: Subject) -> bool:
 
 
 def port(subject: Subject) -> Iterator[Finding]:
-    """Compare the ports that the ini, the init script and Apache go by; see who has it."""
+    """Check that ini, init script and Apache use one port, and that no other has it."""
     check, site = "port", subject.site
     if not site.has_server:
         yield unknown(check, "no server of its own in this mode")
@@ -105,7 +105,7 @@ def port(subject: Subject) -> Iterator[Finding]:
     if strangers and not _inis(holders):
         yield bad(
             check,
-            f"port {site.port} is held by {_shown(strangers[0], subject)}",
+            f"port {site.port} is held by {_process_text(strangers[0], subject)}",
             f"set another port in [site], or end that if it is yours; bin/{site.name} restart",
         )
     else:
@@ -113,7 +113,7 @@ def port(subject: Subject) -> Iterator[Finding]:
 
 
 def _holders(subject: Subject) -> list[int]:
-    """Return who listens on the site's port, but for its supervisor, which keeps it for servers."""
+    """Return the processes that listen on the site's port, without its supervisors."""
     settings = subject.settings
     found = listeners.holders(listeners.inodes(settings.host, subject.site.port))
     marker = supervisor_marker(settings.identity, settings.own_places)
@@ -129,22 +129,22 @@ def _is_ours(pid: int, subject: Subject) -> bool:
 
 
 def _is_marked(pid: int, marker: Marker, subject: Subject) -> bool:
-    """Return whether ``pid`` is the site's own: the mark alone, a stranger may know."""
+    """Return whether ``pid`` has the mark and the account of the site's processes."""
     return marker.is_on(pid) and owner(pid) in (subject.owner.uid, os.getuid())
 
 
-def _shown(pid: int, subject: Subject) -> str:
-    return f"process {pid} ({masked(command(pid), subject.secrets)[:80]})"
+def _process_text(pid: int, subject: Subject) -> str:
+    return f"process {pid} ({mask_secrets(command(pid), subject.secrets)[:80]})"
 
 
 def _inis(processes: list[int]) -> list[str]:
-    """Return the configurations that servers among ``processes`` were started with."""
+    """Return the ini files in the command lines of servers among ``processes``."""
     servers = [words for pid in processes if "serve" in (words := arguments(pid))]
     return [word for words in servers for word in words if word.endswith(".ini")]
 
 
 def ini(subject: Subject) -> Iterator[Finding]:
-    """See that what listens was started with the live ini, as it is now."""
+    """Check that the server was started with the live ini, after its last change."""
     check, wanted = "ini", str(subject.settings.ini)
     holders = _holders(subject) if subject.site.has_server else []
     if not holders:
@@ -152,7 +152,7 @@ def ini(subject: Subject) -> Iterator[Finding]:
         return
     words = _inis(holders)
     if not words:
-        yield unknown(check, f"{_shown(holders[0], subject)} listens, and names no ini")
+        yield unknown(check, f"{_process_text(holders[0], subject)} listens, and names no ini")
         return
     if wanted not in words:
         yield bad(
@@ -175,7 +175,7 @@ def ini(subject: Subject) -> Iterator[Finding]:
 
 
 def _changes(subject: Subject) -> Iterator[tuple[Path, float, str]]:
-    """Yield what makes another ini live: the link, the file; and when, since 1970."""
+    """Yield each path that decides which ini is live, when it changed, and how to say so."""
     yield subject.current, subject.current.lstat().st_mtime, "the current release"
     file = subject.settings.ini
     with suppress(OSError):
@@ -183,7 +183,7 @@ def _changes(subject: Subject) -> Iterator[tuple[Path, float, str]]:
 
 
 def private(subject: Subject) -> Iterator[Finding]:
-    """See that only this machine reaches the backend."""
+    """Check that only this machine can reach the backend."""
     check, number = "backend-private", subject.site.port
     if not subject.site.has_server:
         yield unknown(check, "no server of its own in this mode")
@@ -195,7 +195,7 @@ def private(subject: Subject) -> Iterator[Finding]:
     if others := [a for a in found if not a.is_loopback]:
         yield bad(
             check,
-            f"port {number} answers on {others[0]}: anybody may pass Apache by",
+            f"port {number} answers on {others[0]}: anybody can bypass Apache",
             "set host = 127.0.0.1 in [server:main], run bin/buildout, and: "
             f"bin/{subject.name} restart",
         )
@@ -204,7 +204,7 @@ def private(subject: Subject) -> Iterator[Finding]:
 
 
 def application(subject: Subject) -> Iterator[Finding]:
-    """Ask the application itself, past Apache if it can be."""
+    """Send a request to the application itself, without Apache where that is possible."""
     check, settings = "application", subject.settings
     if not subject.site.has_server:
         yield unknown(check, "see visit: Apache runs it")
@@ -230,9 +230,9 @@ def application(subject: Subject) -> Iterator[Finding]:
 
 
 def account(subject: Subject) -> Iterator[Finding]:
-    """See that the account exists, and is not root's where that must not be."""
+    """Check that the account exists, and is not root in staging or production."""
     check, user = "account", subject.site.user
-    if subject.owner.uid < 0 and _waits(subject):
+    if subject.owner.uid < 0 and _waits_for_activation(subject):
         told = f"there is no account {user} on this machine yet; the activation makes it"
         yield Finding(check, None, told, accounts.by_root(ACTIVATE))
     elif subject.owner.uid < 0:
@@ -240,9 +240,11 @@ def account(subject: Subject) -> Iterator[Finding]:
         yield bad(check, f"there is no account {user} on this machine", advice)
     elif subject.owner.uid == 0:
         advice = f"user = {subject.name} in its section, and run bin/buildout"
-        told = f"{user} runs it, and so does whoever breaks into it"
+        told = f"{user} runs it, so whoever breaks into it is {user}"
         yield (
-            unknown(check, f"{told}: {advice}") if subject.is_tried else bad(check, told, advice)
+            unknown(check, f"{told}: {advice}")
+            if subject.is_for_development
+            else bad(check, told, advice)
         )
     else:
         yield good(check, f"{user} exists (number {subject.owner.uid})")

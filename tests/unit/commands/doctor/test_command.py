@@ -26,7 +26,7 @@ def examined(place, monkeypatch):
     releases = Releases(place / "releases", place / "current")
 
     def examine():
-        found = command.examined(releases, Activation(place, releases, Tree(place)))
+        found = command.all_findings(releases, Activation(place, releases, Tree(place)))
         return [(each.check, each.ok, each.text, each.advice) for each in found]
 
     return examine

@@ -301,7 +301,7 @@ def test_check_that_fails_itself_hides_no_other(place, monkeypatch):
 
     monkeypatch.setattr(command, "CHECKS", {"disk": broken, "debug": files.debug})
 
-    found = list(command.findings(subject(place)))
+    found = list(command.site_findings(subject(place)))
 
     assert found[0].ok is None
     assert found[0].text == "could not be checked: KeyError('x')"
@@ -313,7 +313,7 @@ def test_folder_that_root_must_not_trust_is_red_by_the_name_of_the_check(place, 
     (place / "etc/apache2").chmod(0o777)
     monkeypatch.setattr(command, "CHECKS", {"apache-running": apache.running})
 
-    (found,) = command.findings(subject(place))
+    (found,) = command.site_findings(subject(place))
 
     assert (found.check, found.ok) == ("apache-running", False)
     assert "/etc/apache2" in found.text
@@ -352,8 +352,8 @@ def test_only_what_needs_somebody_has_a_line():
     advised = Finding("server-running", None, "never started", "bin/shop start")
     found = [good("visit", "200"), unknown("hello", "no"), good("port", "8080"), advised]
 
-    assert findings.as_lines(found, stream)
-    assert not findings.as_lines([bad("disk", "full", "du"), good("port", "8080")], stream)
+    assert findings.write_lines(found, stream)
+    assert not findings.write_lines([bad("disk", "full", "du"), good("port", "8080")], stream)
 
     assert stream.getvalue() == (
         "-     server-running      never started\n"
@@ -370,7 +370,7 @@ def test_what_was_not_checked_is_a_line_for_each_reason():
     why = "not activated"
     found = [unknown("visit", why), good("disk", "free"), unknown("hello", why)]
 
-    assert findings.as_lines(found, stream, whole=True)
+    assert findings.write_lines(found, stream, whole=True)
 
     assert stream.getvalue() == (
         "ok    disk                free\n"

@@ -375,12 +375,12 @@ def test_sandbox_in_a_closed_folder_is_red(place):
 
 
 def test_code_that_was_not_looked_at_is_told(place, egg, monkeypatch):
-    monkeypatch.setattr(files, "MOST", 2)
-    monkeypatch.setattr(permissions, "MOST", 2)
+    monkeypatch.setattr(files, "MOST_FILES", 2)
+    monkeypatch.setattr(permissions, "MOST_FILES", 2)
 
     assert told(files.code(subject(place))) == (
         True,
-        "root can read the code and the ini (the first 2 files of it were looked at)",
+        "root can read the code and the ini (the first 2 files of it were checked)",
     )
 
 
@@ -573,14 +573,14 @@ def test_link_of_the_data_is_followed(place, kept):
 
 @needs_root
 def test_data_that_was_not_looked_at_is_told(place, kept, monkeypatch):
-    monkeypatch.setattr(files, "MOST", 1)
-    monkeypatch.setattr(permissions, "MOST", 1)
+    monkeypatch.setattr(files, "MOST_FILES", 1)
+    monkeypatch.setattr(permissions, "MOST_FILES", 1)
 
     found = only(files.data(kept()), "data-writable")
 
     assert (found.ok, found.text) == (
         True,
-        f"nobody can write {place}/data (its first 1 files were looked at)",
+        f"nobody can write {place}/data (its first 1 files were checked)",
     )
 
 

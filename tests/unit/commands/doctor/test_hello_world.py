@@ -71,7 +71,7 @@ def where(place):
 
 WORKS = "a Hello World works here: "
 APPLICATION = (True, f"{WORKS}the fault is in the application, or its data")
-STOPPED = (True, f"{WORKS}it is not the sandbox; see the other lines")
+STOPPED = (True, f"{WORKS}the environment is fine; see the other lines")
 
 
 def test_hello_world_that_works_blames_an_application_that_is_there(failing):
@@ -91,7 +91,7 @@ def test_hello_world_that_works_does_not_blame_an_application_that_is_stopped(fa
 
 
 def test_hello_world_blames_no_application_of_an_apache_that_does_not_run(place, monkeypatch):
-    monkeypatch.setattr(hello_world, "_tried", lambda subject, folder: "")
+    monkeypatch.setattr(hello_world, "_failure", lambda subject, folder: "")
     journal, conf = laid(place, ""), place / "current/shop/httpd.conf"
 
     with socket.create_server(("127.0.0.1", 0)) as server:

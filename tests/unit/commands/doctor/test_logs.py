@@ -293,7 +293,7 @@ def test_errors_before_the_last_start_are_told_and_not_red(place, monkeypatch):
     log = place / "log/shop-server.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text(f"{ago(600)} ERROR no database\n{ago(60)} pylonyard: started the server\n")
-    monkeypatch.setattr(logs, "_last_start", lambda subject: time.time() - 60)
+    monkeypatch.setattr(logs, "_last_start_time", lambda subject: time.time() - 60)
 
     found = next(logs.server(subject(place)))
 

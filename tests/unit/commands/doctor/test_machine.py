@@ -81,7 +81,7 @@ def test_certificate_that_openssl_does_not_tell_of_is_not_red(place, monkeypatch
         (place / "openssl").write_text(f"#!/bin/sh\n{script}\n")
         (place / "openssl").chmod(0o755)
     monkeypatch.setattr(machine, "PROGRAM_PATH", f"{place}:/bin" if script else str(place))
-    monkeypatch.setattr(machine, "PATIENCE", 0.2)
+    monkeypatch.setattr(machine, "OPENSSL_TIMEOUT", 0.2)
 
     found = list(machine.certificate(secure(place, place / "site.pem")))
 
@@ -203,7 +203,7 @@ def test_apache_that_serves_the_first_certificate_of_the_file_is_green(place):
 
 @needs_openssl
 def test_apache_that_says_nothing_is_not_waited_for(place, monkeypatch):
-    monkeypatch.setattr(machine, "SHAKING_HANDS", 0.2)
+    monkeypatch.setattr(machine, "HANDSHAKE_TIMEOUT", 0.2)
     pem, key = certified(place)
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
