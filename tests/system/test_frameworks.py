@@ -292,8 +292,7 @@ def test_missing_interpreter_is_named(starter):
 def test_pin_that_cannot_be_had_is_named(starter):
     told = refusal(starter, "pyramid-2:venusian=99.9")
     assert told.startswith(
-        "Error: [app] eggs: cannot have venusian==99.9, which pyramid needs: "
-        "there is only venusian "
+        "Error: [app] eggs: cannot get venusian==99.9, which pyramid needs: there is only venusian "
     )
 
 

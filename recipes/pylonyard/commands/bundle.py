@@ -1,9 +1,10 @@
-"""``bin/pylonyard bundle``: a checkout and all that it needs offline, in one archive.
+"""Run ``bin/pylonyard bundle``: pack a checkout, and all that it needs offline.
 
-The same checkout, lock and interpreter give the same archive, byte for byte: its
-members are in order, and have no owner, no times and none but two modes.
+The same checkout, lock and interpreter give the same archive, byte for byte: its members
+are sorted, and have no owner, a fixed time and one of two modes.
 """
 
+import errno
 import gzip
 import hashlib
 import io
@@ -34,7 +35,7 @@ from pylonyard.system.errors import UserError
 from pylonyard.system.subprocesses import clean_environment, run
 
 MEMBER_TIME = 315619200
-"""1980-01-02, in seconds since the epoch: a zip file, as a wheel is one, knows none before."""
+"""1980-01-02, in seconds since 1970: a zip file, such as a wheel, has no earlier time."""
 COMPRESSION_LEVEL = 6
 
 
@@ -44,20 +45,22 @@ class Member:
 
     name: str
     content: bytes | str
-    """A text is the target of a link."""
+    """A str is the target of a link."""
     mode: int = 0o644
 
 
 def command(directory: Path, file: Path, tell: Callable[[str], object]) -> None:
     """Write the bundle of the sandbox ``directory``.
 
-    :raises UserError: if ``file`` is there, or something that belongs into it is not
+    :raises UserError: if ``file`` exists, or something that belongs in it is missing
     """
     if not file.name.endswith((".tar.gz", ".tgz")):
         raise UserError(f"{file}: expected a name that ends in .tar.gz, got {file.name!r}")
     if os.path.lexists(file):
         how = "name another, or move it elsewhere"
         raise UserError(f"{file}: expected no such file yet, got one; {how}")
+    if not file.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file))
     applications = bundled_applications(directory)
     cached = cached_files(directory, applications)
     locks = sorted({each.lock.path for each in applications})
@@ -82,7 +85,7 @@ def command(directory: Path, file: Path, tell: Callable[[str], object]) -> None:
 
 
 def _configuration(directory: Path) -> str:
-    """Return what the last run was of: what is unpacked goes on with that."""
+    """Return the configuration of the current release; the unpacked checkout uses it too."""
     releases = Releases(directory / "releases", directory / "current")
     number = releases.current_number()
     told = "" if number is None else releases.manifest(number).get("configuration")
@@ -90,7 +93,7 @@ def _configuration(directory: Path) -> str:
 
 
 def write(stream: IO[bytes], members: Iterable[Member]) -> None:
-    """Write an archive whose bytes depend on ``members`` alone."""
+    """Write an archive; its bytes depend on ``members`` only."""
     with (
         gzip.GzipFile("", "wb", COMPRESSION_LEVEL, stream, mtime=0) as packed,
         tarfile.open(mode="w|", fileobj=packed, format=tarfile.PAX_FORMAT) as archive,
@@ -119,7 +122,7 @@ def _checkout_members(directory: Path, names: Iterable[str], top: str) -> Iterat
 def _cache_members(cached: Mapping[Path, set[str]], folder: str) -> Iterator[Member]:
     """Yield the files of the cache, verified.
 
-    :raises UserError: naming all that are not what was recorded of them
+    :raises UserError: naming all files without a recorded digest
     """
     differing = []
     for path, digests in cached.items():
@@ -134,7 +137,7 @@ def _cache_members(cached: Mapping[Path, set[str]], folder: str) -> Iterator[Mem
         )
 
 
-# The files of a checkout that a bundle holds: what git tracks, or all but what runs make.
+# The files of the checkout: those that git tracks; without git, all that no run has made.
 
 
 MADE_BY_RUNS = frozenset(
@@ -152,16 +155,16 @@ MADE_BY_RUNS = frozenset(
         "var",
     }
 )
-"""What stands at the top of a sandbox and is no part of its checkout."""
+"""Files at the top of a sandbox that are no part of its checkout."""
 _MADE_ANYWHERE = frozenset({"__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache"})
 
 
 def checkout_files(directory: Path, locks: Iterable[Path], but: Iterable[Path]) -> list[str]:
     """Return the files of the checkout, relative to it, in order.
 
-    :param locks: those that the bundle is made from, tracked or not
-    :param but: folders that stay out as well
-    :raises UserError: if one is for its owner's eyes alone, as a secret would be
+    :param locks: the lock files of the bundle, tracked or not
+    :param but: more folders to leave out
+    :raises UserError: if only its owner can read one, as with a secret
     """
     left_out = {*but, *(directory / name for name in MADE_BY_RUNS)} - {
         directory,
@@ -183,7 +186,7 @@ def checkout_files(directory: Path, locks: Iterable[Path], but: Iterable[Path]) 
 
 
 def _tracked_files(directory: Path) -> Iterable[str]:
-    # What a configuration of git's would start has no business here.
+    # Start no program that a configuration of git names.
     words = ["git", "-c", f"safe.directory={directory}", "-c", "core.fsmonitor=false"]
     words += ["ls-files", "-z", "--recurse-submodules"]
     told = run(
@@ -197,7 +200,7 @@ def _tracked_files(directory: Path) -> Iterable[str]:
 
 
 def _source_files(directory: Path, left_out: set[Path]) -> Iterator[str]:
-    # What these hold is made by bootstrap.py and by each run.
+    # bootstrap.py and each run make what is in these.
     left_out = {*left_out, directory / "bin"}
     for folder, folders, names in os.walk(directory):
         here = Path(folder)
@@ -217,7 +220,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _refuse_private(directory: Path, names: Iterable[str]) -> None:
-    """Refuse what others may not read, unless the account's umask has it so for all files."""
+    """Refuse files that others may not read, unless all files are so (by the umask)."""
     if not _is_readable_by_others(directory / "bootstrap.py"):
         return
     private = sorted(name for name in names if not _is_readable_by_others(directory / name))
@@ -235,7 +238,7 @@ def _is_readable_by_others(path: Path) -> bool:
         return False
 
 
-# Which files of the cache a bundle holds: those that the locks of the last run name.
+# The files of the cache: those that the locks of the last run name.
 
 
 RECIPE = "pylonyard:pylons_app"
@@ -243,7 +246,7 @@ RECIPE = "pylonyard:pylons_app"
 
 @dataclass(frozen=True)
 class Application:
-    """A section that installs an application, as the last run had it."""
+    """A section that installs an application, as in the last run."""
 
     site: str
     lock: Lock
@@ -254,7 +257,7 @@ class Application:
 def bundled_applications(directory: Path) -> list[Application]:
     """Return the applications of the last run.
 
-    :raises UserError: if there was none, or one has no lock in the checkout
+    :raises UserError: if there is none, or one has no lock in the checkout
     """
     try:
         text = (directory / ".installed.cfg").read_text(encoding="utf-8")
@@ -300,9 +303,9 @@ def _own_interpreter() -> Interpreter:
 
 
 def cached_files(directory: Path, found: Sequence[Application]) -> dict[Path, set[str]]:
-    """Return the files of the cache that a run of ``found`` takes, with their SHA-256 digests.
+    """Return the files of the cache that a run of ``found`` needs, with their SHA-256 digests.
 
-    :raises UserError: naming all that are missing, and the command that fetches them
+    :raises UserError: naming all missing files, and the command that fetches them
     """
     stores = cache_usage.stores_of(directory)
     layout = Layout(directory, directory / "parts", directory / "bin", stores.eggs, stores.cache)

@@ -1,4 +1,4 @@
-"""``bin/pylonyard cache``: what a cache holds, who uses it, what nobody needs."""
+"""Run ``bin/pylonyard cache``: show a cache and its users, and remove unneeded files."""
 
 import shutil
 import tempfile
@@ -17,27 +17,27 @@ from pylonyard.system.errors import UserError
 Print = Callable[[str], object]
 
 FORMAT = 1
-"""The version of the object that tells machines of a cache."""
+"""The version of the JSON object."""
 
 APACHE = Path("/etc/apache2")
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What was found in a cache."""
+    """The contents of a cache, and its users."""
 
     stores: Stores
     entries: tuple[Entry, ...]
     users: tuple[User, ...]
     gone: tuple[User, ...]
-    """Those whose directory is there no more."""
+    """Users whose folder is gone."""
     unknown: tuple[Path, ...]
-    """Records that do not tell whose they are; while there are any, all is needed."""
+    """Records without a readable user. While there is one, everything counts as needed."""
     unused: tuple[Entry, ...]
 
 
 def show(directory: Path, tell: Print) -> None:
-    """Tell what the cache of a sandbox holds, and who uses it."""
+    """Print what the cache of a sandbox holds, and who uses it."""
     found = survey(cache_usage.stores_of(directory))
     tell(f"{found.stores.cache}")
     for kind, title in KINDS.items():
@@ -48,14 +48,14 @@ def show(directory: Path, tell: Print) -> None:
     for user in found.users:
         tell(f"  {user.directory}")
     if found.gone:
-        tell(f"  and {len(found.gone)} whose directory is gone, which count no more")
+        tell(f"  and {len(found.gone)} whose folder is gone, which no longer count")
     for path in found.unknown:
         tell(f"  {path}: cannot be read, so all that is here is kept")
     tell(f"not needed: {_summary(found.unused)}")
 
 
 def as_object(directory: Path) -> dict[str, Any]:
-    """Return the same as an object for machines; sizes are in bytes."""
+    """Return the same as an object for JSON; sizes are in bytes."""
     found = survey(cache_usage.stores_of(directory))
     kinds = {kind: _sum(e for e in found.entries if e.kind == kind) for kind in KINDS}
     return {
@@ -79,10 +79,10 @@ def _sum(entries: Iterable[Entry]) -> dict[str, int]:
 
 
 def clean(directory: Path, tell: Print, *, dry_run: bool) -> None:
-    """Remove what no kept release of any sandbox that uses the cache needs.
+    """Remove the files that no kept release of any sandbox needs.
 
-    :param dry_run: whether to tell only
-    :raises UserError: if a run is at work, a record cannot be read, or the cache
+    :param dry_run: only print what would be removed
+    :raises UserError: if a run uses the cache, a record cannot be read, or the cache
         cannot be written
     """
     stores = cache_usage.stores_of(directory)
@@ -108,9 +108,9 @@ def clean(directory: Path, tell: Print, *, dry_run: bool) -> None:
 
 
 def survey(stores: Stores, now: float | None = None) -> Survey:
-    """Return what is in a cache, and what of it nobody needs.
+    """Return what is in a cache, who uses it, and what nobody needs.
 
-    :param now: in seconds since the epoch; default: the time that it is
+    :param now: in seconds since 1970; default: the present time
     """
     entries = tuple(list_entries(stores))
     known, unknown = cache_usage.users(stores.cache)
@@ -135,14 +135,14 @@ def list_entries(stores: Stores) -> Iterator[Entry]:
 
 
 def _root(stores: Stores, kind: str) -> Path:
-    # Egg directories of other interpreters stand beside this one's.
+    # The egg directories of other interpreters are beside this one's.
     return stores.eggs.parent if kind == "eggs" else stores.cache / kind
 
 
 def _entries(stores: Stores, kind: str) -> list[Path]:
     root = _root(stores, kind)
     found = root.glob("*/*") if kind == "eggs" else root.glob("*")
-    # What begins with a dot is a lock, or the draft of a run.
+    # Names with a leading dot are locks, or temporary folders of a run.
     return sorted(path for path in found if not path.name.startswith("."))
 
 
@@ -151,19 +151,19 @@ def _place(stores: Stores, entry: Entry) -> Path:
 
 
 def _is_inside(stores: Stores) -> bool:
-    """Return whether the eggs are those of this cache alone."""
+    """Return whether the egg directory is inside this cache."""
     return stores.cache in stores.eggs.parents
 
 
 def size(path: Path) -> int:
-    """Return how many bytes a file, or all that a folder holds, takes."""
+    """Return the bytes of a file, or of all files in a folder."""
     if path.is_symlink() or not path.is_dir():
         return path.lstat().st_size
     return sum(inner.lstat().st_size for inner in files_below(path))
 
 
 def _apache_load_files() -> Iterator[str]:
-    """Yield what Apache loads: a module may be of a release that is kept no more."""
+    """Yield Apache's ``.load`` files: they may name a module of a release that was removed."""
     for path in APACHE.glob("mods-available/*.load"):
         try:
             yield path.read_text(encoding="utf-8", errors="replace")
@@ -172,7 +172,7 @@ def _apache_load_files() -> Iterator[str]:
 
 
 def _remove(path: Path) -> None:
-    """Remove an entry; a kill leaves it whole, or a draft that the next run sweeps."""
+    """Remove an entry. If we are killed it is whole, or a temporary folder for the next run."""
     try:
         doomed = Path(tempfile.mkdtemp(prefix=atomic.PREFIX, dir=path.parent))
         path.rename(doomed / path.name)

@@ -1,7 +1,6 @@
-"""Texts for bash, zsh and fish that complete the command lines of a sandbox's programs.
+"""Generate completion scripts for bash, zsh and fish from our argparse parsers.
 
-They are made of the declarations that argparse has, and name no path: whoever installs a
-text once can use it in any sandbox that has the same sites.
+The scripts name no path: one that is installed works in any sandbox with the same sites.
 """
 
 import argparse
@@ -15,23 +14,23 @@ from pylonyard.system import command_line
 SHELLS = ("bash", "zsh", "fish")
 
 FILES = {"FILE", "DIR", "PLACE", "PYTHON"}
-"""What is completed as a file."""
+"""Metavars of arguments that are completed as files."""
 
 
 @dataclass(frozen=True)
 class Completions:
-    """What may follow a program, or an action of it."""
+    """The words that may follow a program, or one of its actions."""
 
     path: tuple[str, ...]
     """The program and its actions, as typed."""
     words: Mapping[str, str]
-    """What may be typed, with its help."""
+    """Each word, with its help."""
     files: tuple[str, ...]
-    """The options that a file follows."""
+    """The options that take a file."""
 
 
 def script(shell: str, own: argparse.ArgumentParser, sites: Iterable[str]) -> str:
-    """Return what the shell is to read.
+    """Return the completion script for a shell.
 
     :param own: the parser of ``bin/pylonyard``
     :param sites: the names of the sites
@@ -47,7 +46,7 @@ def script(shell: str, own: argparse.ArgumentParser, sites: Iterable[str]) -> st
 
 
 def site_names(release: Path) -> list[str]:
-    """Return the sites whose commands a release has; none if there is no release."""
+    """Return the names of a release's sites; none if there is no release."""
     return sorted(path.parent.name for path in release.glob("*/server.json"))
 
 
@@ -67,7 +66,7 @@ def _completions(path: tuple[str, ...], parser: argparse.ArgumentParser) -> Iter
 
 
 def _buildout() -> Completions:
-    """Return what may follow ``bin/buildout``, whose options are zc.buildout's to read."""
+    """Return the options of ``bin/buildout``, which zc.buildout parses without argparse."""
     words = {
         spelling.partition(" ")[0]: text
         for spelled, text in command_line.BUILDOUT_OPTIONS.items()
@@ -77,13 +76,13 @@ def _buildout() -> Completions:
     return Completions(("buildout",), words, ("-c",))
 
 
-def _table(tree: Iterable[Completions], told: Callable[[Completions], str]) -> str:
-    """Return the shell function that knows what may follow the words that it is given.
+def _table(tree: Iterable[Completions], assign: Callable[[Completions], str]) -> str:
+    """Return the shell function that looks up the completions of a program or action.
 
-    :param told: the assignment of these, in the language of the shell
+    :param assign: returns the assignment of the words, in the language of the shell
     """
     known = "\n".join(
-        f"        {sh(' '.join(each.path))}) {told(each)}; files={sh(' '.join(each.files))};;"
+        f"        {sh(' '.join(each.path))}) {assign(each)}; files={sh(' '.join(each.files))};;"
         for each in tree
     )
     return f"""\
@@ -167,7 +166,7 @@ compdef _pylonyard_python python3
 
 
 def _zsh_words(words: Mapping[str, str]) -> str:
-    """Return words for ``_describe`` of zsh: each with what a colon separates from it."""
+    """Return words for ``_describe`` of zsh: each with its help after a colon."""
     escaped = ((word.replace(":", "\\:"), " ".join(text.split())) for word, text in words.items())
     return " ".join(sh(f"{word}:{script}" if script else word) for word, script in escaped)
 

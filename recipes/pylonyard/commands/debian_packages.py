@@ -1,4 +1,4 @@
-"""Debian packages that are missing, and apt-get, which installs them; standard library only."""
+"""Find missing Debian packages, and install them by apt-get; standard library only."""
 
 import contextlib
 import os
@@ -13,17 +13,17 @@ from pylonyard.system.progress import Step
 
 
 def no_ensurepip_message() -> str:
-    """Return what to do about an interpreter that has no ensurepip."""
+    """Return the message for an interpreter without ensurepip."""
     version = "{}.{}".format(*sys.version_info)
     lacks = f"{sys.executable} has no ensurepip (a part of Python that installs pip)"
     if sys.base_prefix == "/usr" and shutil.which("apt-get"):
-        # python3-venv is for the default python3 alone; this name is right for each of them.
+        # python3-venv is for the default python3 only; this name works for each version.
         return f"{lacks}; install it as root with: apt-get install python{version}-venv"
     return f"{lacks}; run bootstrap.py with another interpreter of Python 3.10 or newer"
 
 
 def missing(text: str) -> list[str]:
-    """Return those of the packages that ``text`` names which are not installed, in order."""
+    """Return the packages named in ``text`` that are not installed, sorted."""
     names = text.split()
     query = ["dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status}\\n"]
     listed = subprocess.run([*query, *names], capture_output=True, text=True).stdout
@@ -32,14 +32,14 @@ def missing(text: str) -> list[str]:
 
 
 def install(names: Iterable[str]) -> str:
-    """Install packages, as root; return why that cannot be, or ''."""
-    # Lists that cannot be read anew may serve: what is missing then is told below.
+    """Install packages, as root; return why that failed, or ''."""
+    # If the update fails the old lists may do; else the installation says what is missing.
     _apt_get("Reading the lists of packages", ["update"])
     return _apt_get("Installing packages", ["install", "-y", "--no-install-recommends", *names])
 
 
 def _apt_get(what: str, words: Iterable[str]) -> str:
-    """Run apt-get, and show what it tells of its progress; return why it failed, or ''."""
+    """Run apt-get, and show its progress; return why it failed, or ''."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
     states, end = os.pipe()
     command = ["apt-get", "-q", "-o", f"APT::Status-Fd={end}", *words]
@@ -63,9 +63,9 @@ def _apt_get(what: str, words: Iterable[str]) -> str:
 
 
 def show(step: Step, state: str) -> None:
-    """Show a state as apt-get writes it: kind, package, percentage and text, with colons.
+    """Show a status line of apt-get: kind, package, percentage and text, with colons.
 
-    What is downloaded counts to 100, and then what is installed of it.
+    The percentage goes to 100 for the download, and again for the installation.
     """
     with contextlib.suppress(ValueError):  # of another kind: a question, say
         _, _, percentage, text = state.split(":", 3)

@@ -1,7 +1,7 @@
-"""``python3 bootstrap.py fetch``: bring named files, or distributions, into the cache.
+"""Run ``python3 bootstrap.py fetch``: download files or distributions to the cache.
 
-A file that a lock names, or that the recipes pin, has to have the SHA-256 recorded
-there; any other that which the index states.  No code of what is brought runs.
+A file that a lock names, or that the recipes pin, has to have the SHA-256 recorded there.
+Any other file has to have the one in the index. No code of a downloaded file is run.
 """
 
 import sys
@@ -28,20 +28,20 @@ from pylonyard.system.errors import CommandError, UserError, interrupted
 
 @dataclass(frozen=True)
 class Fetcher:
-    """Brings files into a cache."""
+    """Download files to a cache."""
 
     cache: Path
     places: Places
     known: Mapping[str, set[str]]
-    """The SHA-256 digests that files of these names may have."""
+    """For each file name the SHA-256 digests that are allowed."""
     tags: Mapping[Tag, int]
-    """Of the interpreter that is to use them, with their ranks."""
+    """The tags of the interpreter that will use the files, with their ranks."""
 
     def fetch(self, wanted: str) -> Path:
-        """Return the file of the cache that is called ``wanted``, or meets it as a requirement.
+        """Return the cached file named ``wanted``, or one that meets that requirement.
 
-        :raises CommandError: if it cannot be had
-        :raises WheelError: if it is not what was recorded of it
+        :raises CommandError: if it cannot be found or downloaded
+        :raises WheelError: if its digest is not the recorded one
         """
         offer = self._named(wanted) if wanted.endswith(SUFFIXES) else self._best(wanted)
         digests = self.known.get(offer.name) or ({offer.sha256} if offer.sha256 else set())
@@ -72,14 +72,14 @@ class Fetcher:
         try:
             wanted = Requirement(text)
         except InvalidRequirement:
-            raise CommandError(f"cannot have {text!r}", "expected name==version") from None
+            raise CommandError(f"cannot get {text!r}", "expected name==version") from None
         ranked = sorted(self._ranked(wanted), key=lambda each: each[0])
         if not ranked:
             raise _not_found(text)
         return ranked[-1][1]
 
     def _ranked(self, wanted: Requirement) -> Iterator[tuple[tuple[Version, int], Offer]]:
-        """Yield what meets a requirement, with a rank: new ones first, then wheels that fit."""
+        """Yield the files that meet a requirement, with a rank: by version, then by wheel tag."""
         name = canonicalize_name(wanted.name)
         for offer in self.places.offers(name):
             found = identified(offer.name)
@@ -92,7 +92,7 @@ class Fetcher:
 
 
 def _not_found(wanted: str) -> CommandError:
-    return CommandError(f"cannot have {wanted}", "neither find-links nor the index has it")
+    return CommandError(f"cannot get {wanted}", "neither find-links nor the index has it")
 
 
 def _digests(locks: Sequence[Path]) -> dict[str, set[str]]:
@@ -109,9 +109,9 @@ def say(text: str) -> None:
 
 
 def main(cache: str, arguments: Sequence[str]) -> int:
-    """Fetch what the command line says; return the exit status.
+    """Fetch what the command line names; return the exit status.
 
-    :param cache: the checkout's, of its bootstrap.py
+    :param cache: the cache of the checkout
     """
     words = command_line.fetch(Parser(prog="bootstrap.py fetch")).parse_args(arguments)
     problems = []

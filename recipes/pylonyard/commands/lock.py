@@ -1,7 +1,7 @@
-"""``bin/pylonyard lock``: the files of all that the current release runs on, for review.
+"""Run ``bin/pylonyard lock``: record each file that the current release is installed from.
 
-An index names the SHA-256 of every file of a version, so a lock made here serves
-other interpreters and platforms too.  What is in the download cache has to agree.
+An index has the SHA-256 of every file of a version, so a lock that is made here also works
+for other interpreters and platforms. The files in the download cache have to agree with it.
 """
 
 import os
@@ -36,16 +36,16 @@ from pylonyard.packages.wheels import sha256
 from pylonyard.system.atomic import write
 from pylonyard.system.errors import LOOK_FIRST, CommandError, UserError
 
-# What is required only where another interpreter runs: to be locked, though not installed here.
+# Distributions that only other interpreters need: they are locked, but not installed here.
 
 
 PYTHON_MINORS = range(10, 16)
-"""The releases of Python 3 that the recipes may run on."""
+"""The minor versions of Python 3 that the recipes run on."""
 
 
 @dataclass
 class Conditional:
-    """A distribution that is not required here."""
+    """A distribution that is required only where some markers hold."""
 
     name: str
     specifiers: list[Requirement] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Conditional:
 
     @property
     def marker(self) -> str:
-        """Where it is required."""
+        """Return the marker of where it is required."""
         texts = list(self.markers)
         return texts[0] if len(texts) == 1 else " or ".join(f"({text})" for text in texts)
 
@@ -64,7 +64,7 @@ class Conditional:
         return all(each.specifier.contains(version, prereleases=True) for each in self.specifiers)
 
     def version_of(self, known: Iterable[tuple[str, str]]) -> str | None:
-        """Return the version of the first that meets all requirements: name, version."""
+        """Return the first version in ``known`` (name, version) that meets all requirements."""
         for name, version in known:
             if name == self.name and self.accepts(version):
                 return version
@@ -74,9 +74,9 @@ class Conditional:
 def conditional_requirements(
     distributions: Iterable[Distribution], environment: Mapping[str, str]
 ) -> dict[str, Conditional]:
-    """Return what some Python requires and this one does not, by canonical name.
+    """Return the distributions that only other Pythons require, by canonical name.
 
-    :param environment: what markers are about here, as ``python_version``
+    :param environment: the variables of markers here, such as ``python_version``
     """
     found: dict[str, Conditional] = {}
     for distribution in distributions:
@@ -99,7 +99,7 @@ def _requirements(distribution: Distribution) -> Iterator[Requirement]:
         try:
             yield Requirement(text)
         except InvalidRequirement:
-            continue  # As nobody writes any more: of Python 2, which has no other series.
+            continue  # An outdated form, in distributions for Python 2, which we lock for no other.
 
 
 def _applies(marker: Marker, environment: Mapping[str, str]) -> bool:
@@ -127,28 +127,28 @@ class Wanted:
     interpreter: Interpreter
     marker: str | None = None
     is_local: bool = False
-    """True if it may have been made here, so that no index needs to have it."""
+    """True if it may have been built here, so that no index has it."""
 
 
 @dataclass(frozen=True)
 class LockResult:
-    """What a lock has, and what it lacks."""
+    """The result of writing a lock."""
 
     number: int
-    """Of distributions."""
+    """Number of locked distributions."""
     missing: tuple[str, ...]
-    """What other interpreters require, at no version that is known here."""
+    """Distributions that other interpreters require, whose version is not known here."""
 
 
 def command(directory: Path, file: Path, also: Iterable[str], places: Places | None) -> LockResult:
     """Write the lock of the sandbox ``directory``.
 
-    What only other releases of Python require is locked as well, at the version that
-    ``also``, the lock that was there before, or a pin has.
+    Distributions that only other versions of Python require are locked as well, at the
+    version in ``also``, in the old lock, or in a pin.
 
-    :param places: where to ask for digests; None to know but the download cache's own
+    :param places: where to look for digests; None for the download cache only
     :param also: distributions, ``name==version``, that only other interpreters need
-    :raises UserError: if there is no release, or a file that is missing or differs
+    :raises UserError: if there is no release, or a file is missing or differs
     """
     homes = sorted({link.resolve() for link in (directory / "current").glob("*/env")})
     if not homes:
@@ -175,7 +175,7 @@ def command(directory: Path, file: Path, also: Iterable[str], places: Places | N
     packages = [found for each in wanted if (found := locking.lock(each))]
     packages += _module_sources(wanted)
     lacking = elsewhere.keys() - {package.name for package in packages}
-    # Where the files are by default: a shared cache is of one machine, a lock of all.
+    # The default folder: a shared cache is on one machine, a lock is for all.
     folder = os.path.relpath(directory / "cache" / "dist", file.parent)
     write(file, pylock.text(packages, folder).encode())
     return LockResult(len(packages), tuple(str(elsewhere[name]) for name in sorted(lacking)))
@@ -206,7 +206,7 @@ def _distributions_to_lock(
 
 
 def _required_elsewhere(homes: Iterable[Path]) -> dict[str, Conditional]:
-    """Return what is required where another Python runs, and is not installed here."""
+    """Return the distributions that other Pythons require and that are not installed here."""
     own = describe(interpreters.interpreter())
     found: dict[str, Distribution] = {}
     for home in homes:
@@ -217,7 +217,7 @@ def _required_elsewhere(homes: Iterable[Path]) -> dict[str, Conditional]:
 
 
 def _versions(file: Path) -> list[tuple[str, str]]:
-    """Return what a lock that is to be written anew has had."""
+    """Return the distributions in the old lock."""
     try:
         return [(package.name, package.version) for package in pylock.read(file).packages]
     except pylock.LockError:
@@ -243,14 +243,14 @@ def _installed(home: Path, own: Interpreter) -> Iterator[Wanted]:
                 version=found.version,
                 interpreter=own if is_own else interpreter,
                 marker=None if is_own else "python_version == '{}.{}'".format(*interpreter.series),
-                # Of a source tree, or of metadata alone; pip does not tell of either.
+                # From a source tree, or metadata only; pip does not tell which.
                 is_local=not is_own,
             )
 
 
 @dataclass(frozen=True)
 class _Locker:
-    """The finding of files for distributions."""
+    """Find the files of distributions, and lock them."""
 
     cache: Path
     places: Places | None
@@ -262,7 +262,7 @@ class _Locker:
             raise UserError(f"{error}; without an index: bin/pylonyard lock --offline") from error
 
     def lock(self, wanted: Wanted) -> Locked | None:
-        """Return what a lock says of a distribution; None if no index has to have it."""
+        """Return the lock's entry of a distribution; None for one that was built here."""
         files = self._files(wanted)
         if not files:
             if wanted.is_local:
@@ -290,7 +290,7 @@ class _Locker:
             if not _is_file_of(path.name, wanted):
                 continue
             if path.name not in files and files:
-                continue  # Built here, of a source that is locked.
+                continue  # Built here, from a source that is locked.
             digest = sha256(path)
             if files.setdefault(path.name, digest) != digest:
                 raise UserError(
@@ -301,7 +301,7 @@ class _Locker:
 
 
 def _is_file_of(name: str, wanted: Wanted) -> bool:
-    """Return whether a file is called as one of the distribution's is."""
+    """Return whether the name of a file is that of a file of the distribution."""
     try:
         if name.endswith(".whl"):
             project, version = parse_wheel_filename(name)[:2]

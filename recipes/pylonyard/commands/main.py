@@ -1,4 +1,4 @@
-"""``bin/pylonyard``: the whole sandbox, for those who operate it."""
+"""Run ``bin/pylonyard``: the commands for a whole sandbox."""
 
 import argparse
 import json
@@ -24,7 +24,7 @@ from pylonyard.system.rootfs import Tree
 from pylonyard.system.safe_files import finish, settle_standard_files
 
 ALLOWED_AFTER_MOVE = ("completion", "doctor", "releases")
-"""What can be done in a sandbox that was moved, or copied."""
+"""Actions that still work in a sandbox that was moved or copied."""
 
 
 def print_line(line: str) -> None:
@@ -36,18 +36,18 @@ PROGRESS_TEXTS = {
     "rollback": "pylonyard: rolling back",
     "activate": "pylonyard: activating",
     "deactivate": "pylonyard: deactivating",
-    "doctor": "pylonyard: looking",
-    "cache": "pylonyard: looking through the cache",
+    "doctor": "pylonyard: examining",
+    "cache": "pylonyard: examining the cache",
     "lock": "pylonyard: asking the index",
     "bundle": "pylonyard: packing",
 }
-"""What is shown while an action takes long."""
+"""The progress text of each action that may take long."""
 
 EXAMPLES = """\
 examples:
-  sudo bin/pylonyard activate --dry-run    what would be done to the machine
-  bin/pylonyard doctor                     what is wrong, and what to do
-  bin/pylonyard rollback                   back to the release before
+  sudo bin/pylonyard activate --dry-run    show what activate would change
+  bin/pylonyard doctor                     find out what is wrong, and what to do
+  bin/pylonyard rollback                   return to the previous release
 """
 
 
@@ -69,7 +69,7 @@ class Sandbox:
 def show_difference(sandbox: Sandbox, older: int, newer: int) -> None:
     """Print what differs between two releases.
 
-    :raises NoRelease: if there is none of a number
+    :raises NoRelease: if there is no release of that number
     """
     releases = sandbox.releases
     for number in (older, newer):
@@ -100,32 +100,38 @@ def parser() -> Parser:
     back.add_argument(
         rollback_target.CHANGE_OPTION,
         action="store_true",
-        help="although environment, mode or account of a site become others",
+        help="even if environment, mode or account of a site change",
     )
     laid = actions.add_parser("activate", help="lay the current release over /etc (as root)")
-    laid.add_argument("--dry-run", action="store_true", help="only tell each step")
+    laid.add_argument("--dry-run", action="store_true", help="only show each step")
     laid.add_argument("--force-new", action="store_true", help="replace edited files; keep them")
     gone = actions.add_parser(
-        "deactivate", help="undo what activate did, but for accounts (as root)"
+        "deactivate", help="undo what activate did, except accounts (as root)"
     )
     examined = actions.add_parser(
         "doctor",
         help="find out what is wrong, and what to do",
-        epilog="Exit status: 0 if nothing is red, 1 if something is, or the doctor could not look, "
-        "2 for a command line that it does not know, 130 after Ctrl-C.",
+        epilog="Exit status: 0 if nothing is red, 1 if something is red or the doctor failed, "
+        "2 for a wrong command line, 130 after Ctrl-C.",
     )
     examined.add_argument("--json", action="store_true", help="for machines")
     examined.add_argument(
-        "-v", "--all", action="store_true", help="a line for what is well, and not checked, too"
+        "-v", "--all", action="store_true", help="show also what is well, and what was not checked"
     )
     stored = actions.add_parser("cache", help="show what the cache holds, and who uses it")
     stored.add_argument("--json", action="store_true", help="for machines")
     stored.add_argument("--clean", action="store_true", help="remove what no kept release needs")
-    stored.add_argument("--dry-run", action="store_true", help="only tell what --clean removes")
-    locked = actions.add_parser("lock", help="record every file that the current release runs on")
+    stored.add_argument(
+        "--dry-run", action="store_true", help="only show what --clean would remove"
+    )
+    locked = actions.add_parser(
+        "lock", help="record every file that the current release is installed from"
+    )
     locked.add_argument("--file", type=Path, metavar="FILE", help="default: profiles/pylock.toml")
-    locked.add_argument("--offline", action="store_true", help="this machine's files alone")
-    locked.add_argument("--index", metavar="URL", help="whose SHA-256 digests to record")
+    locked.add_argument("--offline", action="store_true", help="use this machine's files only")
+    locked.add_argument(
+        "--index", metavar="URL", help="the index with the SHA-256 digests to record"
+    )
     locked.add_argument(
         "--with",
         dest="also",
@@ -136,10 +142,12 @@ def parser() -> Parser:
     )
     packed = actions.add_parser("bundle", help="pack what a machine without network needs")
     packed.add_argument("file", type=Path, metavar="FILE", help="such as shop.tar.gz; a new one")
-    completed = actions.add_parser("completion", help="print what has a shell complete all this")
+    completed = actions.add_parser("completion", help="print a completion script for a shell")
     completed.add_argument("shell", choices=completion.SHELLS, metavar="SHELL", help=SHELLS)
     for each in (listed, back, laid, gone, examined):
-        each.add_argument("--root", default="/", metavar="DIR", help="a scratch tree, for /")
+        each.add_argument(
+            "--root", default="/", metavar="DIR", help="use a scratch tree instead of /"
+        )
     describe(described)
     return described
 
@@ -147,9 +155,9 @@ def parser() -> Parser:
 def examine(
     sandbox: Sandbox, activation: Activation, astray: Astray | None, words: argparse.Namespace
 ) -> int:
-    # Those of a sandbox that was moved lead to where it was.
+    # In a moved sandbox, the tools' paths lead to its old place.
     lacking = "" if astray else tools.lacking("configupdater")
-    # Imported here: other actions have no need of it, and no time.
+    # Imported here, to keep the other actions fast.
     from pylonyard.commands.doctor import command
 
     state = command.SandboxState(astray, lacking)
@@ -159,7 +167,7 @@ def examine(
 
 
 def lock(sandbox: Sandbox, words: argparse.Namespace) -> None:
-    # Imported here: other actions have no need of it, and no time.
+    # Imported here, to keep the other actions fast.
     tools.bring()
     from pylonyard.commands import lock as lock_command
     from pylonyard.packages.index import Places
@@ -176,7 +184,7 @@ def lock(sandbox: Sandbox, words: argparse.Namespace) -> None:
 
 
 def cache(sandbox: Sandbox, words: argparse.Namespace) -> None:
-    # Imported here: other actions have no need of it, and no time.
+    # Imported here, to keep the other actions fast.
     tools.bring()
     from pylonyard.commands import cache as cache_command
 
@@ -189,7 +197,7 @@ def cache(sandbox: Sandbox, words: argparse.Namespace) -> None:
 
 
 def bundle(sandbox: Sandbox, file: Path) -> None:
-    # Imported here: other actions have no need of it, and no time.
+    # Imported here, to keep the other actions fast.
     tools.bring()
     from pylonyard.commands import bundle as bundling
 
@@ -226,7 +234,7 @@ def run_action(sandbox: Sandbox, words: argparse.Namespace, astray: Astray | Non
     }
     if words.action not in PROGRESS_TEXTS:
         return actions[words.action]() or 0
-    # Whoever reads both streams as one gets one object.
+    # No progress with --json: a reader of both streams then gets one object.
     with (
         progress.hidden()
         if getattr(words, "json", False)
@@ -236,7 +244,7 @@ def run_action(sandbox: Sandbox, words: argparse.Namespace, astray: Astray | Non
 
 
 def main(directory: str, bin_folder: str, arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line says; return the exit status."""
+    """Carry out the command line; return the exit status."""
     settle_standard_files()
     try:
         words = parser().parse_args(arguments)
@@ -246,7 +254,7 @@ def main(directory: str, bin_folder: str, arguments: Sequence[str] | None = None
 
 
 def run_command(directory: str, bin_folder: str, words: argparse.Namespace) -> int:
-    """Do what was asked for; return the exit status."""
+    """Carry out the action, and report its errors; return the exit status."""
     astray = relocation.found(Path(directory), "pylonyard", sys.argv[0])
     try:
         if astray and words.action not in ALLOWED_AFTER_MOVE:

@@ -1,4 +1,4 @@
-"""``bin/pylonyard releases``: each release, what it is and what it changed."""
+"""Run ``bin/pylonyard releases``: list the releases, with the changes of each."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -10,12 +10,12 @@ from pylonyard.releases import diff
 from pylonyard.system.errors import ActivationError
 
 FORMAT = 1
-"""Of the object that is printed for machines."""
+"""The version of the JSON object."""
 
 
 @dataclass(frozen=True)
 class ListedRelease:
-    """One release; ``environments`` by site, as far as its manifest tells."""
+    """A release in the list; ``environments`` by site, if its manifest has them."""
 
     number: int
     made: str
@@ -24,7 +24,7 @@ class ListedRelease:
     is_current: bool
     is_active: bool
     changes: diff.Changes | None
-    """From the release before; None for the first, or where a manifest is damaged."""
+    """Changes since the previous release; None for the first, or if a manifest is damaged."""
 
     def __str__(self) -> str:
         states = (("current", self.is_current), ("active", self.is_active))
@@ -50,7 +50,7 @@ class ListedRelease:
 
 
 def list_releases(activation: Activation, *, as_json: bool = False) -> None:
-    """Print each release: when it was made, what it is, what it changed."""
+    """Print each release: its time, environments, state and changes."""
     active, note = _active_release(activation)
     listed = list(_listed_releases(activation, active))
     if as_json:
@@ -90,7 +90,7 @@ def _listed_releases(activation: Activation, active: int | None) -> Iterator[Lis
 
 
 def _active_release(activation: Activation) -> tuple[int | None, str]:
-    """Return which release is active, and what no line of a release can say of that."""
+    """Return the active release, and a note if it is not known or was removed."""
     try:
         number = activation.recorded()
     except PermissionError:
@@ -98,4 +98,4 @@ def _active_release(activation: Activation) -> tuple[int | None, str]:
     except (ActivationError, OSError) as error:
         return None, f"active: not known: {error}"
     is_gone = number is not None and not activation.releases.path(number).is_dir()
-    return number, f"release {number} is active, and was removed since" if is_gone else ""
+    return number, f"release {number} is active, but its folder was removed" if is_gone else ""

@@ -1,4 +1,4 @@
-"""Back to an earlier release: what is current, what is active, and what serves."""
+"""Run ``bin/pylonyard rollback``: make an earlier release current, active and served."""
 
 import os
 from collections.abc import Collection, Iterable, Mapping
@@ -27,15 +27,15 @@ def rollback(
     *,
     may_change: bool = False,
 ) -> int:
-    """Make ``wanted`` the current release, what serves included.
+    """Make ``wanted`` the current release, and restart the servers.
 
-    By default the last one before that was active in this environment.  Return 1 if a
-    server goes on as it was, because it could not be restarted.
+    The default is the last earlier release that was active in this environment. Return 1
+    if a server could not be restarted, and goes on with the release before.
 
-    :param may_change: whether environment, mode and account of a site may become others
-    :raises NoRelease: if there is none such
-    :raises ActivationError: if it is damaged, or cannot be laid over ``/etc``; all is
-        as it was before
+    :param may_change: allow another environment, mode or account of a site
+    :raises NoRelease: if there is no such release
+    :raises ActivationError: if it is damaged, or cannot be laid over ``/etc``; everything
+        is as it was before
     """
     releases = activation.releases
     locks.Locks().hold(activation.sandbox)
@@ -48,7 +48,7 @@ def rollback(
     sites = _checked_release(folders[1], number).sites
     if wanted is not None:
         check_same_identity(activation, identity, number, may_change=may_change)
-    # A scratch tree has no servers: those that run are the machine's.
+    # A scratch tree has no servers: running ones belong to the machine.
     offered = os.listdir(folders[1] / "bin")
     going = orphaned_servers.commands(folders[0], offered) if activation.tree.is_machine else {}
     moved = _sites_with_new_address(folders, sites) if activation.tree.is_machine else []
@@ -58,7 +58,7 @@ def rollback(
         _stop(bin_folder, going, stopped, say)
         _make_current(releases, bin_folder, number)
         if is_laid := _is_to_be_activated(activation, say):
-            # Apache is going to ask where they listen from then on.
+            # Apache will connect to their new addresses from then on.
             for site in moved:
                 restarted.append(site)
                 _restart(bin_folder / site.name, site, say)
@@ -83,14 +83,14 @@ def _make_current(releases: Releases, bin_folder: Path, number: int) -> None:
 
 
 def _check_trust(places: list[Path], releases: list[Path]) -> None:
-    """Check that nobody else chooses where root writes, and what is run as which account."""
+    """Check that nobody else can choose where root writes, and what is run as which account."""
     for folder in releases:
         places += [folder, folder / "bin", *folder.glob("*/server.json")]
     trust.check(filter(os.path.exists, places), trust.trusted())
 
 
 def _checked_release(folder: Path, number: int) -> contents.Release:
-    """Return the release to return to.
+    """Return the target of the rollback, after checking it.
 
     :raises ActivationError: if it is damaged
     """
@@ -104,7 +104,7 @@ def _checked_release(folder: Path, number: int) -> contents.Release:
 
 
 def _stop(bin_folder: Path, going: Mapping[str, Site], stopped: list[Path], say: Say) -> None:
-    """Stop what nothing could stop afterwards; add the commands of what ran to ``stopped``.
+    """Stop servers for which the target has no command; add these commands to ``stopped``.
 
     :raises ActivationError: if one cannot be stopped
     """
@@ -122,7 +122,7 @@ def _stop(bin_folder: Path, going: Mapping[str, Site], stopped: list[Path], say:
 
 
 def _sites_with_new_address(folders: list[Path], sites: Iterable[Site]) -> list[Site]:
-    """Return the ``sites`` whose server listened elsewhere in the release before."""
+    """Return the ``sites`` whose server had another address in the release before."""
     try:
         before = {site.name: site for site in contents.described_sites(folders[0])}
     except ActivationError:
@@ -137,12 +137,12 @@ def _sites_with_new_address(folders: list[Path], sites: Iterable[Site]) -> list[
 
 
 def _is_to_be_activated(activation: Activation, say: Say) -> bool:
-    """Return whether a release is laid over ``/etc``, so that the current one is to be."""
+    """Return whether a release is active and we may activate the new one; else say what to do."""
     again = accounts.by_root("bin/pylonyard activate")
     try:
         active = activation.recorded()
     except PermissionError:
-        say(f"If one was active: {again}")
+        say(f"If a release was active, make this one active: {again}")
         return False
     if active is None or activation.is_allowed:
         return active is not None
@@ -153,7 +153,7 @@ def _is_to_be_activated(activation: Activation, say: Say) -> bool:
 def _restart(control: Path, site: Site, say: Say) -> None:
     """Restart the server of a site, if it runs.
 
-    :raises ActivationError: if it cannot be
+    :raises ActivationError: if that fails
     """
     status, said = orphaned_servers.asked(control, "try-restart", site)
     if status != 0:
@@ -168,10 +168,10 @@ def _restart_others(
     restarted: Collection[Site],
     say: Say,
 ) -> int:
-    """Restart each server that runs, and was not; return 1 if one could not be.
+    """Restart the other servers that run; return 1 if one could not be restarted.
 
-    Its own Apache reads its files again if they have changed: mod_wsgi gives its
-    processes little time then, while a new release alone takes the place of the old.
+    A private Apache is reloaded only if its files have changed: on a reload mod_wsgi gives
+    its processes little time, and a new release takes effect without one.
     """
     failures = 0
     for site in sites:
@@ -204,7 +204,7 @@ def _apache_differs(folders: list[Path], site: Site) -> bool:
     return texts[0] != texts[1]
 
 
-# Which release a rollback goes to: environments, modes and accounts are told apart.
+# The target: its environments, modes and accounts have to be those of the sandbox.
 
 
 Sites = Mapping[str, NotedSite]
@@ -214,7 +214,7 @@ CHANGE_OPTION = "--change-environment"
 
 @dataclass(frozen=True)
 class SandboxIdentity:
-    """What the sandbox is: that of what is active; where nothing is, of the current release."""
+    """The sites of the active release; if none is active, those of the current release."""
 
     release: int | None
     sites: Sites
@@ -222,9 +222,9 @@ class SandboxIdentity:
 
     @classmethod
     def of(cls, activation: Activation) -> "SandboxIdentity":
-        """Return that of a sandbox.
+        """Return the identity of a sandbox.
 
-        :raises ActivationError: if the note of what is active is not to be believed
+        :raises ActivationError: if the note of the active release cannot be trusted
         """
         note = activation.noted()
         if note is not None and note.release is not None:
@@ -236,7 +236,7 @@ class SandboxIdentity:
 def default_target(activation: Activation, identity: SandboxIdentity) -> int:
     """Return the last release before the current one that was active in this environment.
 
-    Where nothing ever was active, or nobody wrote down what, the last one made for it.
+    If nothing was ever active, or it was not recorded, return the last one made for it.
 
     :raises NoRelease: if there is none
     """
@@ -272,10 +272,10 @@ def default_target(activation: Activation, identity: SandboxIdentity) -> int:
 def check_same_identity(
     activation: Activation, identity: SandboxIdentity, number: int, *, may_change: bool = False
 ) -> None:
-    """Check that a release makes of each site what it is.
+    """Check that each site keeps its environment, mode and account in a release.
 
-    :param may_change: whether that is meant; the account of what is active stays all the same
-    :raises ActivationError: naming both, and how it is done on purpose
+    :param may_change: allow a change; except the account of an active site
+    :raises ActivationError: naming both, and how to change it on purpose
     """
     target = _sites(activation, number)
     for name in sorted(target.keys() & identity.sites.keys()):
@@ -303,7 +303,7 @@ def _environments(sites: Sites) -> Mapping[str, str]:
 
 
 def _has_same_environments(environments: Mapping[str, str], sites: Sites) -> bool:
-    """Return whether each site has its environment, as far as that is known."""
+    """Return whether no site has another environment, as far as these are known."""
     both = environments.keys() & sites.keys()
     pairs = ((environments[name], sites[name].environment) for name in both)
     return all(one == other or not one or not other for one, other in pairs)

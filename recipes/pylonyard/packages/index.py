@@ -80,7 +80,7 @@ class Places:
                     stream.write(block)
         except (OSError, DistutilsError) as error:
             reason = " ".join(str(error).split())
-            raise CommandError(f"cannot have {offer.name}", reason) from error
+            raise CommandError(f"cannot get {offer.name}", reason) from error
         return target
 
 

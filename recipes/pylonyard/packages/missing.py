@@ -186,7 +186,7 @@ def told(error: easy_install.MissingDistribution, run: Any, places: Places) -> s
     layout = Layout.of(run)
     wanted_by = [dist for dist in working_set if requirement.key in _required(dist)]
     by = f", which {wanted_by[0].project_name} needs" if wanted_by else ""
-    text = f"cannot have {requirement}{by}: "
+    text = f"cannot get {requirement}{by}: "
     if offered := _offered(requirement, places):
         return f"{text}there is only {', '.join(offered)}"
     looked = [str(layout.dist), *places.links]

@@ -77,7 +77,7 @@ def _cannot(section: str, wanted: str, layout: Layout, error: zc.buildout.UserEr
     reason = " ".join(str(error).split())
     if layout.offline:
         reason += f" (offline, from {layout.dist})"
-    return OptionError(section, [f"eggs: cannot have {wanted}: {reason}"])
+    return OptionError(section, [f"eggs: cannot get {wanted}: {reason}"])
 
 
 def _installer(

@@ -267,7 +267,7 @@ def test_misspelt_name_is_refused_by_its_own_page_alone(folder):
         line = refused({"buildout.cfg": EGGS.format(index=endless.address, eggs="SimpelSite")})
 
     assert line == (
-        f"[app] eggs: cannot have SimpelSite: it is not in {folder}/cache/dist, nor is there a "
+        f"[app] eggs: cannot get SimpelSite: it is not in {folder}/cache/dist, nor is there a "
         f"page of it in the index {endless.address}; did you mean simplesite?"
     )
     assert set(endless.asked) == {"/simple/simpelsite/"}
@@ -277,7 +277,7 @@ def test_misspelt_name_is_refused_by_its_own_page_alone(folder):
 def test_version_that_there_is_not_is_told_with_those_that_there_are(index):
     line = refused({"buildout.cfg": EGGS.format(index=index, eggs="Shop > 2")})
 
-    assert line == "[app] eggs: cannot have Shop>2: there is only Shop 1.0"
+    assert line == "[app] eggs: cannot get Shop>2: there is only Shop 1.0"
 
 
 def test_misspelt_recipe_is_refused_as_fast(folder):
@@ -288,7 +288,7 @@ def test_misspelt_recipe_is_refused_as_fast(folder):
         line = refused({"buildout.cfg": text})
 
     assert line == (
-        f"buildout.cfg, line 9: [app]: cannot have shpo: it is not in {folder}/cache/dist, nor is "
+        f"buildout.cfg, line 9: [app]: cannot get shpo: it is not in {folder}/cache/dist, nor is "
         f"there a page of it in the index {endless.address}"
     )
     assert set(endless.asked) == {"/simple/shpo/"}

@@ -192,7 +192,7 @@ def test_cache_is_shown(tmp_path, sandbox, stores, later):
         "  configs                  0       0.0 MB",
         "used by",
         f"  {sandbox}",
-        "  and 1 whose directory is gone, which count no more",
+        "  and 1 whose folder is gone, which no longer count",
         "not needed:     4       0.0 MB",
     ]
 

@@ -60,11 +60,11 @@ def test_what_nobody_has_is_told(fetcher, wanted):
     with pytest.raises(CommandError) as caught:
         fetcher.fetch(wanted)
 
-    assert str(caught.value) == f"cannot have {wanted}: neither find-links nor the index has it"
+    assert str(caught.value) == f"cannot get {wanted}: neither find-links nor the index has it"
 
 
 def test_other_word_is_told(fetcher):
-    with pytest.raises(CommandError, match="cannot have 'a b': expected name==version"):
+    with pytest.raises(CommandError, match="cannot get 'a b': expected name==version"):
         fetcher.fetch("a b")
 
 
@@ -107,5 +107,5 @@ def test_all_that_cannot_be_had_is_told_at_once(tmp_path, index):
         fetch.main(str(tmp_path / "cache"), words)
 
     told = "neither find-links nor the index has it"
-    assert str(caught.value) == f"bootstrap: cannot have one==1: {told}; cannot have two==2: {told}"
+    assert str(caught.value) == f"bootstrap: cannot get one==1: {told}; cannot get two==2: {told}"
     assert len(list((tmp_path / "cache" / "dist").iterdir())) == 1

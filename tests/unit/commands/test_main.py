@@ -103,7 +103,7 @@ def test_what_is_active_is_said_or_that_nobody_knows(place, capsys):
     assert last_line(Activation(place, releases, tree), capsys) == active
 
     journals.save(activation.tree, place, Journal(str(place), 7))
-    assert last_line(activation, capsys) == "release 7 is active, and was removed since"
+    assert last_line(activation, capsys) == "release 7 is active, but its folder was removed"
 
     journal = activation.tree.path(journals.name_of(place))
     journal.write_text("{")

@@ -340,7 +340,7 @@ def test_command_that_cannot_start_is_told(place):
     ("kind", "told"),
     [
         (Laid, "Release 2 is active still; to have this one be: sudo bin/pylonyard activate"),
-        (Unknown, "If one was active: sudo bin/pylonyard activate"),
+        (Unknown, "If a release was active, make this one active: sudo bin/pylonyard activate"),
     ],
 )
 def test_who_may_not_activate_is_told_what_is_left_to_do(place, monkeypatch, kind, told):

@@ -102,7 +102,7 @@ def test_offer_that_cannot_be_had_is_one_line(site, tmp_path, path, reason):
     with pytest.raises(CommandError) as caught:
         Places().download(Offer(path.format(site=site)), tmp_path)
 
-    assert str(caught.value).startswith("cannot have Shop-9.0.tar.gz: ")
+    assert str(caught.value).startswith("cannot get Shop-9.0.tar.gz: ")
     assert reason in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -59,10 +59,10 @@ def test_project_of_the_checkout_is_preferred_to_an_egg(locate, tmp_path):
     [
         (
             "Missing",
-            "[app] eggs: cannot have Missing: it is not in {0}/cache/dist, {0}/wheels, nor is "
+            "[app] eggs: cannot get Missing: it is not in {0}/cache/dist, {0}/wheels, nor is "
             "there a page of it in the index {0}/index",
         ),
-        ("Shop ==9", "[app] eggs: cannot have Shop==9: there is only Shop 1.0"),
+        ("Shop ==9", "[app] eggs: cannot get Shop==9: there is only Shop 1.0"),
     ],
 )
 def test_egg_that_cannot_be_had_is_one_line(locate, sandbox, requirement, message):

@@ -161,7 +161,7 @@ class Files:
         offer = index.find(self.places, package.name, name)
         if offer is None:
             raise CommandError(
-                f"cannot have {name}", "neither find-links nor the index has a file of that name"
+                f"cannot get {name}", "neither find-links nor the index has a file of that name"
             )
         with atomic.draft(self.layout.dist) as folder:
             brought = self.places.download(offer, folder)

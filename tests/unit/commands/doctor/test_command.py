@@ -56,13 +56,13 @@ def test_first_run_that_failed_is_told_until_one_goes_well(place, examined):
     (place / "current").unlink()
     assert examined() == [("release", False, "there is none yet", "bin/buildout")]
 
-    last_run.note(place, "[app] eggs: cannot have Nosuch")
+    last_run.note(place, "[app] eggs: cannot get Nosuch")
 
     assert examined() == [
         (
             "release",
             False,
-            "there is none: bin/buildout failed: [app] eggs: cannot have Nosuch",
+            "there is none: bin/buildout failed: [app] eggs: cannot get Nosuch",
             "mend that, then: bin/buildout",
         )
     ]
@@ -71,12 +71,12 @@ def test_first_run_that_failed_is_told_until_one_goes_well(place, examined):
 
 
 def test_run_that_failed_beside_a_release_is_told_and_not_red(place, examined):
-    last_run.note(place, "[app] eggs: cannot have Nosuch")
+    last_run.note(place, "[app] eggs: cannot get Nosuch")
 
     check, ok, text, advice = examined()[0]
 
     assert (check, ok, advice) == ("last-run", None, "mend that, then: bin/buildout")
-    assert text.endswith(", and changed nothing: [app] eggs: cannot have Nosuch")
+    assert text.endswith(", and changed nothing: [app] eggs: cannot get Nosuch")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 2, "text": "x", "when": "y"}'])
