@@ -6,7 +6,7 @@ import os
 import pytest
 from pylonyard.activation import journal as journals
 from pylonyard.activation.effects import Effects
-from pylonyard.buildout import driver, up_to_date
+from pylonyard.buildout import driver, last_run
 from pylonyard.config.secret_store import Origin, SecretError, SecretStore
 from pylonyard.environments import cache_usage
 from pylonyard.environments.cache_usage import Stores
@@ -158,7 +158,7 @@ def test_memory_of_the_last_run(tmp_path):
     path.write_text(json.dumps({**content, "state": inputs.state([], []), "told": ["x"]}))
 
     for _ in cuts(path):
-        assert not up_to_date.answer([], tmp_path, list)
+        assert not last_run.answer([], tmp_path, list)
 
 
 def test_lock(tmp_path):

@@ -62,7 +62,7 @@ NAME_APACHE = {
     "config.converters",
     "config.layout",
     "config.quoting",
-    "config.rendering",
+    "config.options",
     "recipes.changeover",
     "recipes.ini_options",
     "recipes.init_script",

@@ -19,7 +19,7 @@ from pylonyard.buildout import patches
 # patches.py is the first to import zc.buildout.
 from zc.buildout import UserError, buildout, easy_install
 
-from pylonyard.buildout import complaints, last_run, up_to_date
+from pylonyard.buildout import complaints, last_run
 from pylonyard.config import buildout_files
 from pylonyard.config.layout import Layout
 from pylonyard.config.run_state import Digests, RunState
@@ -97,7 +97,7 @@ class Buildout(patches.Buildout):
             if not args:
                 stores = cache_usage.Stores(layout.cache, layout.eggs)
                 needs = functools.partial(cache_usage.needs, layout.directory, stores, ["parts"])
-                up_to_date.keep(self, self.state.watch, layout, needs)
+                last_run.keep(self, self.state.watch, layout, needs)
         except OSError as error:
             # The release is current; a run that fails now would say otherwise.
             where = error.filename or layout.directory

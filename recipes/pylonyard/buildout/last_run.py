@@ -1,11 +1,127 @@
-"""Why the last run of ``bin/buildout`` failed, for the doctor; standard library only."""
+"""What the last run of ``bin/buildout`` left for the next: what it went by, or why it failed.
+
+A run that ends well keeps the state of all that it went by.  The next run compares, before
+zc.buildout is imported; if all is as it was, there is nothing to do, and it says so.  Anything
+else, or any doubt, is a whole run.  Why a run failed is kept for the doctor.
+
+Standard library only, but for what keeps the state.
+"""
 
 import json
 import os
+import sys
 import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pylonyard.system import json_objects
+from pylonyard.system.inputs import MEMORY, Watch, called, state
+
+if TYPE_CHECKING:
+    from pylonyard.config.layout import Layout
+    from pylonyard.environments.cache_usage import Needs
+
+OUR_RECIPES = "pylonyard:"
+
+Next = Callable[[Mapping[str, Any]], Iterable[str]]
+"""Gives what to do next as things are now, for what a run kept about that."""
+
+
+def answer(words: Sequence[str], directory: Path, coming: Next) -> bool:
+    """Tell that nothing has changed, if that is so; return whether it is.
+
+    :param words: the arguments of ``bin/buildout``
+    """
+    try:
+        memory = json_objects.parsed((directory / MEMORY).read_bytes())
+        if memory["called"] != called(words, memory["variables"]):
+            return False
+        if memory["state"] != state(memory["paths"], memory["trees"], memory["places"]):
+            return False
+        told = [f"pylonyard: {line}" for line in [*memory["told"], *coming(memory["next"])]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    print("\n".join(told))
+    return True
+
+
+def checkout() -> Path:
+    """Return the checkout whose ``bin/buildout`` this process runs."""
+    return Path(sys.argv[0]).resolve().parent.parent
+
+
+def keep(run: Any, watch: Watch | None, layout: "Layout", needs: Callable[[], "Needs"]) -> None:
+    """Keep the state of all that ``run``, a finished one of zc.buildout, went by.
+
+    Whatever cannot be compared later, as what other recipes do, makes none.
+
+    :param needs: gives what the parts need of the cache
+    :raises OSError: if it cannot be written
+    """
+    # Imported here: the next run only reads.
+    from pylonyard.system.atomic import write
+
+    if watch is None or not is_comparable(run):
+        return
+    base = layout.directory
+    trees = [layout.parts, layout.bin, layout.current.resolve(), *needed(needs(), layout)]
+    # What runs tell each other is no input.
+    told = (layout.cache / "verified", layout.cache / "users", Path.home() / ".cache")
+    watch.seen = {path for path in watch.seen if not path.startswith(tuple(map(str, told)))}
+    watch.seen |= {str(layout.current), str(layout.releases), str(base / ".installed.cfg")}
+    watch.seen |= set(unseen(watch.variables))
+    served = [layout.var / name for name in ("log", "data", "run")]
+    memory = watch.memory(sys.argv[1:], _written(layout), trees, served)
+    if memory is not None:
+        write(checkout() / MEMORY, (json.dumps(memory) + "\n").encode(), 0o600)
+
+
+def is_comparable(run: Any) -> bool:
+    """Tell whether all that a run goes by shows in its files."""
+    base = run["buildout"]
+    if base.get("extensions", "").split() or base.get("develop", "").split():
+        return False
+    if base["newest"] == "true" and base["offline"] != "true":
+        return False
+    sections = [run[name] for name in run._data]
+    return all(s["recipe"].startswith(OUR_RECIPES) for s in sections if "recipe" in s) and not any(
+        "://" in key.source for section in run._annotated.values() for key in section.values()
+    )
+
+
+def unseen(variables: Collection[str]) -> Iterator[str]:
+    """Yield what a run looks at, though Python tells nobody."""
+    from pylonyard.system.subprocesses import PROGRAM_PATH
+
+    yield from ("/etc/passwd", "/etc/group")
+    yield from PROGRAM_PATH.split(os.pathsep)
+    if "PATH" in variables:
+        yield from filter(None, os.environ.get("PATH", "").split(os.pathsep))
+    homes = (os.environ.get("BUILDOUT_HOME"), os.path.expanduser("~/.buildout"))
+    yield from (os.path.join(home, "default.cfg") for home in homes if home)
+
+
+def needed(needs: "Needs", layout: "Layout") -> Iterator[Path]:
+    """Yield the trees of the cache that ``needs`` names."""
+    for name in needs.names:
+        yield from (path for path in (layout.eggs / name, layout.sandboxes / name) if path.is_dir())
+        yield from (layout.cache / "mod_wsgi").glob(name)
+        yield from layout.projects.glob(f"*-{name}")
+
+
+def _written(layout: "Layout") -> list[Path]:
+    base = layout.directory
+    return [
+        *(layout.parts, layout.bin, layout.releases, layout.current, layout.var),
+        *(layout.cache, layout.eggs, base / "develop-eggs", base / ".pylonyard"),
+        base / ".installed.cfg",
+    ]
+
+
+# Why it failed.
+
 
 PLACE = Path(".pylonyard", "failed.json")
 
@@ -39,7 +155,6 @@ def forget(directory: Path) -> None:
 
 def failure(directory: Path) -> Failure | None:
     """Return how the last run failed; None if it did not, or nobody knows."""
-    from pylonyard.system import json_objects
     from pylonyard.system.errors import PylonyardError
     from pylonyard.system.safe_files import read_plainly
 

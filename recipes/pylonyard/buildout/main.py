@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pylonyard.buildout import up_to_date
-from pylonyard.buildout.up_to_date import checkout
+from pylonyard.buildout import last_run
+from pylonyard.buildout.last_run import checkout
 from pylonyard.config import configuration
 from pylonyard.environments import tools
 from pylonyard.system import inputs, relocation
@@ -45,8 +45,8 @@ def run() -> None:
         sys.argv[1:] = configuration.completed(sys.argv[1:], checkout())
     except configuration.MemoryDamaged as error:
         sys.exit(f"buildout: {error}")
-    if up_to_date.answer(sys.argv[1:], checkout(), _next_steps):
-        forget_failure(checkout())
+    if last_run.answer(sys.argv[1:], checkout(), _next_steps):
+        last_run.forget(checkout())
         return
     watch = inputs.begin()
     check(sys.argv[1:])
@@ -64,14 +64,6 @@ def _next_steps(kept: Mapping[str, Any]) -> Iterable[str]:
 
     served = [next_steps.Served(**each) for each in kept["sites"]]
     return next_steps.found(Path(kept["directory"]), int(kept["release"]), served)
-
-
-def forget_failure(directory: Path) -> None:
-    """Have no failure be known: there is nothing wrong any more."""
-    if os.path.lexists(directory / ".pylonyard/failed.json"):
-        from pylonyard.buildout import last_run
-
-        last_run.forget(directory)
 
 
 def check(words: Sequence[str]) -> None:

@@ -21,7 +21,7 @@ from pylonyard.packages.interpreters import describe, find
 from pylonyard.packages.lock import pylock
 from pylonyard.packages.metadata import SUFFIXES, identified
 from pylonyard.packages.wheels import WheelError
-from pylonyard.system import atomic, command_line, progress
+from pylonyard.system import command_line, progress
 from pylonyard.system.command_line import Parser
 from pylonyard.system.errors import CommandError, UserError, interrupted
 
@@ -52,10 +52,7 @@ class Fetcher:
                 return place
             except RefusedError as error:
                 say(str(error))
-        with atomic.draft(place.parent) as folder:
-            brought = self.places.download(offer, folder)
-            self._check(brought, digests)
-            return brought.replace(place)
+        return self.places.bring(offer, place.parent, lambda file: self._check(file, digests))
 
     def _check(self, file: Path, digests: set[str]) -> None:
         if digests:

@@ -32,6 +32,14 @@ def site_packages(home: Path) -> Path:
     return folders[0]
 
 
+def search_path(home: Path) -> list[str]:
+    """Return where a sandbox of any interpreter finds distributions, in order."""
+    packages = site_packages(home)
+    pth = packages / PTH
+    lines = pth.read_text(encoding="utf-8").splitlines() if pth.exists() else []
+    return [str(packages), *(line for line in lines if line.startswith("/"))]
+
+
 def make(store: Path, locations: Sequence[Path]) -> Path:
     """Return the sandbox of this interpreter that sees exactly ``locations``.
 

@@ -7,10 +7,10 @@ known again by its SHA-256.
 
 import contextlib
 import hashlib
-import json
+import itertools
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import Distribution
 from pathlib import Path
 from typing import Any
@@ -24,124 +24,70 @@ from pylonyard.environments import pip_venv
 from pylonyard.environments.eggs_venv import site_packages
 from pylonyard.environments.pip_venv import COMPLETE, Build, Contents
 from pylonyard.environments.tools import VIRTUALENV
-from pylonyard.packages.integrity import RefusedError, Verified, set_aside
-from pylonyard.packages.lock.files import Files, LockedEggs, Target
+from pylonyard.packages.integrity import Verified, bytecode_of
+from pylonyard.packages.lock.eggs import LockedEggs
+from pylonyard.packages.lock.files import Files, Target
 from pylonyard.packages.lock.pylock import Locked
 from pylonyard.packages.metadata import described, follow
 from pylonyard.packages.wheels import WheelError
-from pylonyard.system import atomic, json_objects
-from pylonyard.system.atomic import files_below, write
+from pylonyard.system import atomic
 from pylonyard.system.errors import CommandError, OptionError
 from pylonyard.system.subprocesses import run
 
-# Sandboxes of other interpreters, seen to hold what they held when they were made.
-#
-# Their files have no wheel beside them to be compared with, so a digest of each is
-# kept where the signatures of eggs are; bytecode is compiled anew where it changed.
 
+def make(buildout: Any, files: Files, contents: Contents) -> Path:
+    """Return the sandbox that holds ``contents``, unchanged since it was made.
 
-def note_tree(cache: Path, home: Path) -> None:
-    """Remember what ``home`` holds now, its bytecode made of its sources."""
-    _compile_anew(home)
-    content = json.dumps(_held(home)).encode()
-    write(_list_of(cache, home), content, 0o600)
-    Verified(cache).note(home, hashlib.sha256(content).hexdigest())
+    One that was tampered with is set aside, and made again for the releases that use it.  One
+    of which this account has noted nothing may serve somebody else: it is left as it is, and
+    another one made beside it.
 
-
-def check_tree(cache: Path, home: Path) -> bool:
-    """Tell whether ``home`` holds what was noted; False if nothing was.
-
-    :raises RefusedError: naming a file that differs; the sandbox has been set aside
+    :raises OptionError: naming a file that is not as it should be
     """
-    listed = _list_of(cache, home)
-    try:
-        content = listed.read_bytes()
-    except OSError:
-        return False
-    verified, digest = Verified(cache), hashlib.sha256(content).hexdigest()
-    if verified.unchanged(home, {digest}):
-        return True
-    # The digest of the list stands where nobody else can have written.
-    if not verified.has(home, digest):
-        return False
-    expected, got = json_objects.parsed(content), _held(home)
-    for name in sorted({*expected, *got}):
-        if expected.get(name) != got.get(name):
-            raise RefusedError(
-                home / name,
-                expected.get(name, "no such file"),
-                got.get(name, "none"),
-                set_aside(home, cache),
-            )
-    note_tree(cache, home)
-    return True
+    layout = Layout.of(buildout)
+    verified = Verified(layout.cache)
+
+    def build(*words: Any) -> Build:
+        return LockedBuild(files, *words)
+
+    refusal = None
+    for home in _homes(layout.sandboxes, contents.digest()):
+        if not (home / COMPLETE).exists():
+            break
+        try:
+            if verified.check_tree(home, _compile_anew):
+                return home
+        except WheelError as error:
+            if (home / COMPLETE).exists():  # we may not move it, nor is it to be used
+                raise OptionError(files.section, [f"lock: {error}"]) from error
+            refusal = error
+            break
+    pip_venv.make(buildout, files.section, contents, build, home)
+    _compile_anew(home)
+    verified.note_tree(home)
+    if refusal:
+        raise OptionError(files.section, [f"lock: {refusal}"]) from refusal
+    return home
 
 
-def _list_of(cache: Path, home: Path) -> Path:
-    return cache / "verified" / f"{os.geteuid()}-{home.name}.json"
-
-
-def _held(home: Path) -> dict[str, str]:
-    """Return what each file but bytecode is: path -> SHA-256, or the target of a link."""
-    held = {}
-    for path in files_below(home):
-        if path.suffix in (".pyc", ".pyo") and _has_source(path):
-            continue
-        name = path.relative_to(home).as_posix()
-        if path.is_symlink():
-            held[name] = f"a link to {os.readlink(path)}"
-        else:
-            held[name] = f"SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()}"
-    return held
-
-
-def _has_source(path: Path) -> bool:
-    if path.parent.name == "__pycache__":
-        return (path.parent.parent / f"{path.name.partition('.')[0]}.py").is_file()
-    return path.with_suffix(".py").is_file()
+def _homes(store: Path, digest: str) -> Iterator[Path]:
+    """Yield where an account looks for a sandbox: where all do, then in places of its own."""
+    yield store / digest
+    for number in itertools.count(1):
+        own = f"{digest} of account {os.geteuid()}, {number}"
+        yield store / hashlib.sha256(own.encode()).hexdigest()[:20]
 
 
 def _compile_anew(home: Path) -> None:
-    for path in list(files_below(home)):
-        if path.suffix in (".pyc", ".pyo") and _has_source(path):
-            path.unlink()
+    """Replace all bytecode by that of its sources, as the sandbox's own Python makes it."""
+    for path in bytecode_of(home):
+        path.unlink()
     # Not all that is installed is valid in every Python; what is, gets compiled.
     with contextlib.suppress(CommandError):
         run(
             [home / "bin" / "python", "-E", "-S", "-m", "compileall", "-q", site_packages(home)],
             "compileall",
         )
-
-
-def make(buildout: Any, files: Files, contents: Contents) -> Path:
-    """Return the sandbox that holds ``contents``, unchanged since it was made.
-
-    One that was tampered with is set aside, and made again for the releases that use it.
-
-    :raises OptionError: naming a file that is not as it should be
-    """
-    layout = Layout.of(buildout)
-    home = layout.sandboxes / contents.digest()
-
-    def build(*words: Any) -> Build:
-        return LockedBuild(files, *words)
-
-    refusal = None
-    if (home / COMPLETE).exists():
-        try:
-            if check_tree(layout.cache, home):
-                return home
-            # Somebody else's, or forgotten: there is nothing to compare it with.
-            (home / COMPLETE).unlink()
-        except WheelError as error:
-            if (home / COMPLETE).exists():  # we may not move it, nor is it to be used
-                raise OptionError(files.section, [f"lock: {error}"]) from error
-            refusal = error
-    pip_venv.make(buildout, files.section, contents, build)
-    note_tree(layout.cache, home)
-    if refusal:
-        raise OptionError(files.section, [f"lock: {refusal}"]) from refusal
-    return home
 
 
 class LockedBuild(Build):

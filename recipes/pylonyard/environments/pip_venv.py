@@ -23,8 +23,7 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from pylonyard.config.layout import Layout
-from pylonyard.environments import scripts
-from pylonyard.environments.eggs_venv import PTH, lay_out, site_packages
+from pylonyard.environments.eggs_venv import PTH, lay_out, search_path, site_packages
 from pylonyard.environments.tools import VIRTUALENV, VIRTUALENV_WHEELS
 from pylonyard.packages import builds, metadata, missing, zc_installer
 from pylonyard.packages.builds import project_name, unpacked, wheel_without_setup_requires
@@ -68,6 +67,8 @@ class Contents:
     """A digest of what a lock names, if there is one."""
     links: tuple[str, ...] = field(default=(), compare=False)
     index: str | None = field(default=None, compare=False)
+    module: zc_installer.Module = field(default=zc_installer.no_module, compare=False)
+    """Tells which source archive another part will want, if one does."""
 
     def digest(self) -> str:
         trees = [
@@ -88,15 +89,20 @@ class Contents:
 
 
 def make(
-    buildout: Any, section: str, contents: Contents, build: "Callable[..., Build] | None" = None
+    buildout: Any,
+    section: str,
+    contents: Contents,
+    build: "Callable[..., Build] | None" = None,
+    home: Path | None = None,
 ) -> Path:
     """Return the sandbox that holds ``contents``; built only if there is none yet.
 
     :param build: how; by default :class:`Build`
+    :param home: where; by default where all who use the cache look for it
     :raises OptionError: if something cannot be had or built
     """
     layout = Layout.of(buildout)
-    home = layout.sandboxes / contents.digest()
+    home = home or layout.sandboxes / contents.digest()
     if (home / COMPLETE).exists():
         return home
     layout.sandboxes.mkdir(parents=True, exist_ok=True)
@@ -156,7 +162,9 @@ class Build:
         if not found and "No matching distribution" in str(error):
             found = missing.Missing(found.perhaps)
         searched = Places(contents.links, contents.index)
-        zc_installer.raise_missing(self.buildout, self.section, found, searched, interpreter)
+        zc_installer.raise_missing(
+            self.buildout, self.section, found, searched, interpreter, contents.module
+        )
 
     def _missing_wheels(self) -> Iterator[str]:
         """Yield the wheels of virtualenv that are neither in the cache nor installed."""
@@ -300,7 +308,7 @@ class Build:
         """Refuse what is installed at a version that no pin states, nor built here."""
         loose = [
             f"{name} = {found.version}"
-            for name, found in sorted(scripts.distributions(self.home).items())
+            for name, found in sorted(metadata.distributions(search_path(self.home)).items())
             if name not in self.pins and name not in self.local
         ]
         if loose:

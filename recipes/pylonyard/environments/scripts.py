@@ -4,7 +4,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
-from importlib.metadata import Distribution, DistributionFinder, MetadataPathFinder
+from importlib.metadata import Distribution
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -15,8 +15,8 @@ from pylonyard.config import script_headers
 from pylonyard.config.quoting import sh
 from pylonyard.config.script_headers import IN_RELEASE, finding, header, header_of_ours
 from pylonyard.environments import tools as toolbox
-from pylonyard.environments.eggs_venv import PTH, site_packages
-from pylonyard.packages import interpreters
+from pylonyard.environments.eggs_venv import search_path
+from pylonyard.packages import interpreters, metadata
 
 
 def interpreter(python: Path) -> str:
@@ -70,13 +70,7 @@ def tool_script(module: str, *arguments: str, names: str = "main", tools: bool =
 
 def distributions(home: Path) -> dict[str, Distribution]:
     """Return what is installed in a sandbox of any interpreter, by canonical name."""
-    packages = site_packages(home)
-    pth = packages / PTH
-    lines = pth.read_text(encoding="utf-8").splitlines() if pth.exists() else []
-    paths = [str(packages), *(line for line in lines if line.startswith("/"))]
-    found = MetadataPathFinder.find_distributions(DistributionFinder.Context(path=paths))
-    # The first on the path is the one that an import finds.
-    return {canonicalize_name(d.metadata["Name"]): d for d in reversed(list(found))}
+    return metadata.distributions(search_path(home))
 
 
 @cache

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,6 +12,7 @@ from urllib.parse import unquote, urldefrag, urljoin, urlparse
 import zc.buildout.easy_install
 from zc.buildout._package_index import DistutilsError
 
+from pylonyard.system import atomic
 from pylonyard.system.errors import CommandError
 
 
@@ -83,6 +84,17 @@ class Places:
             raise CommandError(f"cannot get {offer.name}", reason) from error
         return target
 
+    def bring(self, offer: Offer, dist: Path, check: Callable[[Path], object]) -> Path:
+        """Bring a file into ``dist``: whole, and once ``check`` has let it pass, or not at all.
+
+        :param check: raises an error if the file is not what it should be
+        :raises CommandError: if it cannot be had
+        """
+        with atomic.draft(dist) as folder:
+            brought = self.download(offer, folder)
+            check(brought)
+            return brought.replace(dist / offer.name)
+
 
 def find(places: Places, project: str, name: str) -> Offer | None:
     """Return the first offer of a file called ``name``."""
@@ -96,6 +108,9 @@ def digests(offers: Sequence[Offer]) -> dict[str, str]:
 
 def _listed(client: Any, place: str) -> Iterator[Offer]:
     folder = Path(place.removeprefix("file://"))
+    if folder.is_file() and not folder.suffix.startswith(".htm"):
+        yield Offer(os.fspath(folder))
+        return
     if folder.is_dir() and not (folder / "index.html").exists():
         yield from (Offer(os.fspath(path)) for path in sorted(folder.iterdir()))
         return

@@ -16,7 +16,7 @@ import re
 import sys
 import time
 import zipfile
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from pylonyard.packages import wheels
@@ -228,6 +228,40 @@ class Verified:
         """Remember that ``tree``, as it is now, holds what ``digest`` stands for."""
         self._note({tree: (digest, signature(tree))})
 
+    def note_tree(self, tree: Path) -> None:
+        """Remember what each file of ``tree`` holds now: it has no wheel to be compared with."""
+        content = json.dumps(_held(tree)).encode()
+        atomic.write(self._list_of(tree), content, 0o600)
+        self.note(tree, hashlib.sha256(content).hexdigest())
+
+    def check_tree(self, tree: Path, compile_anew: Callable[[Path], object]) -> bool:
+        """Tell whether ``tree`` holds what was noted; False if nothing was.
+
+        :param compile_anew: replaces the bytecode of a tree that changed, and holds the same
+        :raises RefusedError: naming a file that differs; the tree has been set aside
+        """
+        try:
+            content = self._list_of(tree).read_bytes()
+        except OSError:
+            return False
+        digest = hashlib.sha256(content).hexdigest()
+        if self.unchanged(tree, {digest}):
+            return True
+        # The digest of the list stands where nobody else can have written.
+        if not self.has(tree, digest):
+            return False
+        expected, got = json_objects.parsed(content), _held(tree)
+        for name in sorted({*expected, *got}):
+            if expected.get(name) != got.get(name):
+                wanted, found = expected.get(name, "no such file"), got.get(name, "none")
+                raise RefusedError(tree / name, wanted, found, set_aside(tree, self.cache))
+        compile_anew(tree)
+        self.note_tree(tree)
+        return True
+
+    def _list_of(self, tree: Path) -> Path:
+        return self.cache / "verified" / f"{os.geteuid()}-{tree.name}.json"
+
     def _note(self, states: Mapping[Path, tuple[str, str]]) -> None:
         new = {os.fspath(path): {"wheel": d, "signature": s} for path, (d, s) in states.items()}
         # Another run may have noted something in the meantime.
@@ -247,6 +281,30 @@ class Verified:
         for file in reversed(self._files):
             known |= _read(file)
         return known
+
+
+def _held(tree: Path) -> dict[str, str]:
+    """Return what each file but bytecode is: path -> SHA-256, or the target of a link."""
+    compiled, held = set(bytecode_of(tree)), {}
+    for path in atomic.files_below(tree):
+        if path not in compiled:
+            what = f"a link to {os.readlink(path)}" if path.is_symlink() else ""
+            name = path.relative_to(tree).as_posix()
+            held[name] = what or f"SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()}"
+    return held
+
+
+def bytecode_of(tree: Path) -> Iterator[Path]:
+    """Yield the bytecode in a tree, of any Python, that stands beside its source."""
+    for path in list(atomic.files_below(tree)):
+        if path.suffix in (".pyc", ".pyo") and _source_of(path).is_file():
+            yield path
+
+
+def _source_of(path: Path) -> Path:
+    if path.parent.name == "__pycache__":
+        return path.parent.parent / f"{path.name.partition('.')[0]}.py"
+    return path.with_suffix(".py")
 
 
 def _own_file(cache: Path) -> Path:

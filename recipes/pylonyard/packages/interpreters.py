@@ -38,6 +38,11 @@ class Interpreter:
         """What decides which distributions serve it, such as (2, 7)."""
         return self.version[:2]
 
+    @property
+    def runs_us(self) -> bool:
+        """Whether it is buildout's own."""
+        return self.executable == interpreter()
+
     def __str__(self) -> str:
         return "Python {}.{}.{}".format(*self.version)
 

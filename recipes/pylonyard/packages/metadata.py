@@ -2,11 +2,18 @@
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import Distribution, PackageMetadata, PathDistribution
+from importlib.metadata import (
+    Distribution,
+    DistributionFinder,
+    MetadataPathFinder,
+    PackageMetadata,
+    PathDistribution,
+)
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zipfile import Path as ZipPath
 
 from packaging.markers import default_environment
@@ -22,8 +29,8 @@ from packaging.utils import (
 )
 from packaging.version import InvalidVersion
 
-from pylonyard.packages import interpreters
-from pylonyard.packages.interpreters import Interpreter
+if TYPE_CHECKING:
+    from pylonyard.packages.interpreters import Interpreter
 
 SUFFIXES = (".whl", ".tar.gz", ".zip", ".tgz", ".tar.bz2")
 
@@ -53,9 +60,9 @@ def identified(filename: str) -> Identified | None:
 # Which wheels an interpreter can use, and what markers see of it.
 
 
-def supported(interpreter: Interpreter) -> Mapping[Tag, int]:
+def supported(interpreter: "Interpreter") -> Mapping[Tag, int]:
     """Return the tags of the wheels that an interpreter can use, with their ranks."""
-    if interpreter.executable == interpreters.interpreter():
+    if interpreter.runs_us:
         return {tag: rank for rank, tag in enumerate(sys_tags())}
     # Python 2.7 counts characters in one of two ways; on Linux it is nearly always "mu".
     abis = ["cp27mu", "cp27m"] if interpreter.series == (2, 7) else None
@@ -64,11 +71,11 @@ def supported(interpreter: Interpreter) -> Mapping[Tag, int]:
     return {tag: rank for rank, tag in enumerate(dict.fromkeys(found))}
 
 
-def short_name(interpreter: Interpreter) -> str:
+def short_name(interpreter: "Interpreter") -> str:
     return "cp{}{}".format(*interpreter.series)
 
 
-def environment(interpreter: Interpreter) -> dict[str, str]:
+def environment(interpreter: "Interpreter") -> dict[str, str]:
     """Return what markers are about, for an interpreter on this machine."""
     version = "{}.{}.{}".format(*interpreter.version)
     return {
@@ -95,6 +102,14 @@ def described(place: Path) -> Distribution:
     root = ZipPath(place) if place.is_file() else place
     (info,) = (entry for entry in root.iterdir() if entry.name.endswith(".dist-info"))
     return Described(info)
+
+
+def distributions(search_path: Sequence[str]) -> dict[str, Distribution]:
+    """Return what is installed on a search path, by canonical name."""
+    context = DistributionFinder.Context(path=list(search_path))
+    found = MetadataPathFinder.find_distributions(context)
+    # The first on the path is the one that an import finds.
+    return {name_of(each): each for each in reversed(list(found))}
 
 
 def name_of(distribution: Distribution) -> str:

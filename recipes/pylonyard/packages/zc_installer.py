@@ -1,25 +1,31 @@
-"""zc.buildout's installer: the only module that talks to it."""
+"""zc.buildout's installer: what it installs for a part, and what it complains of."""
 
-import contextlib
 import re
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import zc.buildout.easy_install
 from packaging.markers import default_environment
 from packaging.tags import sys_tags
-from zc.buildout.buildout import Options
 from zc.buildout.easy_install import pkg_resources
 
 from pylonyard.config.layout import Layout
-from pylonyard.packages import missing, mod_wsgi_sources
+from pylonyard.packages import missing
 from pylonyard.packages.index import Places
-from pylonyard.packages.interpreters import Interpreter
 from pylonyard.packages.missing import Missing, Shelf
 from pylonyard.system import progress
 from pylonyard.system.errors import OptionError
+
+if TYPE_CHECKING:
+    from pylonyard.packages.interpreters import Interpreter
+
+Module = Callable[[], str | None]
+"""Gives the name of the source archive that another part will want, if one does."""
+
+
+def no_module() -> None:
+    """Tell that no other part wants a source archive."""
 
 
 def fetch(buildout: Any, section: str, requirement: str, *, source: bool = False) -> Path:
@@ -41,25 +47,6 @@ def fetch(buildout: Any, section: str, requirement: str, *, source: bool = False
         return Path(installer._fetch(found, str(layout.dist), str(layout.dist)).location)
     except zc.buildout.UserError as error:
         raise _cannot(section, requirement, layout, error) from error
-
-
-def module_source(buildout: Any, section: str, interpreter: Interpreter | None) -> str | None:
-    """Return the source of mod_wsgi that another part wants for this section's application.
-
-    That part comes later, and cannot be asked before this one is done.
-    """
-    series = interpreter.series if interpreter else sys.version_info[:2]
-    for name in buildout:
-        raw = buildout._raw[name]
-        is_of_ours = f"${{{section}:" in raw.get("home", "")
-        if raw.get("recipe") != "pylonyard:mod_wsgi_build" or not is_of_ours:
-            continue
-        options = Options(buildout, name, {k: raw[k] for k in ("mode", "version") if k in raw})
-        if options.get("mode", "proxy") != "proxy":
-            with contextlib.suppress(ValueError):  # The part itself will tell.
-                source = mod_wsgi_sources.choose(series, options.get("version") or None)
-                return mod_wsgi_sources.filename(source)
-    return None
 
 
 def tool_path(buildout: Any, section: str, pinned: Sequence[str]) -> list[Path]:
@@ -118,11 +105,13 @@ def locations(
     links: Sequence[str],
     index: str | None,
     versions: Mapping[str, str] | None = None,
+    module: Module = no_module,
 ) -> list[Path]:
     """Return the folders of the working set that meets ``requirements``, in order.
 
     :param versions: pins; the buildout's own if not given
     :param projects: folders of built source trees, preferred to any egg
+    :param module: tells which source archive another part will want besides
     :raises OptionError: if one cannot be had
     """
     layout = Layout.of(buildout)
@@ -144,7 +133,8 @@ def locations(
     except zc.buildout.UserError as error:
         if layout.offline:
             found = _missing(buildout, requirements, projects, versions)
-            raise_missing(buildout, section, found, Places.of(buildout, links, index))
+            searched = Places.of(buildout, links, index)
+            raise_missing(buildout, section, found, searched, module=module)
         reason = _unpinned(str(error)) or " ".join(str(error).split())
         if isinstance(error, zc.buildout.easy_install.MissingDistribution):
             reason = missing.told(error, buildout, Places.of(buildout, links, index))
@@ -186,7 +176,8 @@ def raise_missing(
     section: str,
     found: Missing,
     searched: Places,
-    interpreter: Interpreter | None = None,
+    interpreter: "Interpreter | None" = None,
+    module: Module = no_module,
 ) -> None:
     """Raise the error that tells of what is missing, if something is.
 
@@ -194,7 +185,7 @@ def raise_missing(
     """
     layout = Layout.of(buildout)
     if found:
-        source = module_source(buildout, section, interpreter)
+        source = module()
         if source and not (layout.dist / source).exists():
             found |= Missing({source: None})
         python = interpreter.executable if interpreter else None

@@ -41,8 +41,7 @@ from pathlib import Path
 from typing import Any
 
 from pylonyard.config import converters
-from pylonyard.config.options import option
-from pylonyard.config.rendering import render
+from pylonyard.config.options import option, render
 from pylonyard.environments import scripts
 from pylonyard.recipes.base import Recipe, site_path
 from pylonyard.system import accounts

@@ -22,15 +22,19 @@ import contextlib
 import logging
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zc.buildout.buildout import Options as Section
+
 from pylonyard.config import converters
 from pylonyard.config.options import option
 from pylonyard.packages import mod_wsgi_sources
 from pylonyard.packages.integrity import RefusedError, Verified
+from pylonyard.packages.interpreters import Interpreter
 from pylonyard.recipes.base import Recipe
 from pylonyard.system.atomic import Artifact
 from pylonyard.system.errors import CommandError, OptionError
@@ -90,7 +94,7 @@ class ModWsgiBuild(Recipe):
 
     def _compile(self, server: Mapping[str, str], apxs: Path, verified: Verified) -> None:
         mod_wsgi.check_tools(self.python, server)
-        archive = mod_wsgi_sources.fetch(self.source, self.buildout)
+        archive = mod_wsgi.fetch(self.source, self.buildout)
         mod_wsgi.build(self.source, archive, self.python, apxs, self.module.parent)
         verified.note_built(self.module, self.source.sha256)
 
@@ -119,6 +123,25 @@ class ModWsgiBuild(Recipe):
             "load": self.layout.current / LOAD_FILE,
             "version": self.source.version,
         }
+
+
+def module_source(buildout: Any, section: str, interpreter: Interpreter | None) -> str | None:
+    """Return the source of mod_wsgi that another part wants for this section's application.
+
+    That part comes later, and cannot be asked before this one is done.
+    """
+    series = interpreter.series if interpreter else sys.version_info[:2]
+    for name in buildout:
+        raw = buildout._raw[name]
+        is_of_ours = f"${{{section}:" in raw.get("home", "")
+        if raw.get("recipe") != "pylonyard:mod_wsgi_build" or not is_of_ours:
+            continue
+        options = Section(buildout, name, {k: raw[k] for k in ("mode", "version") if k in raw})
+        if options.get("mode", "proxy") != "proxy":
+            with contextlib.suppress(ValueError):  # The part itself will tell.
+                source = mod_wsgi_sources.choose(series, options.get("version") or None)
+                return mod_wsgi_sources.filename(source)
+    return None
 
 
 def find_apxs() -> Path:

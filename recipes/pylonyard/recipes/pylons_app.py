@@ -45,7 +45,7 @@ Publishes ``home`` (the environment in the cache), ``env`` (the live link to it)
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,13 +55,15 @@ from pylonyard.config.converters import requirement
 from pylonyard.config.options import option
 from pylonyard.environments import eggs_venv, locked_venv, pip_venv, scripts
 from pylonyard.environments.pip_venv import Contents
-from pylonyard.packages import builds, interpreters, metadata, zc_installer
+from pylonyard.packages import builds, metadata, zc_installer
 from pylonyard.packages.index import Places
 from pylonyard.packages.interpreters import Interpreter, find
 from pylonyard.packages.lock import pylock
-from pylonyard.packages.lock.files import Files, LockedEggs
+from pylonyard.packages.lock.eggs import LockedEggs
+from pylonyard.packages.lock.files import Files
 from pylonyard.packages.wheels import WheelError
 from pylonyard.recipes.base import Recipe, site_path
+from pylonyard.recipes.mod_wsgi_build import module_source
 from pylonyard.system.atomic import Artifact, Link
 from pylonyard.system.errors import CommandError, OptionError
 
@@ -117,7 +119,7 @@ class PylonsApp(Recipe):
             found = find(self.settings.python, self.state.asked)
         except ValueError as error:
             raise OptionError(self.name, [f"python: {error}"]) from error
-        return None if found.executable == interpreters.interpreter() else found
+        return None if found.runs_us else found
 
     def _own_environment(self) -> Path:
         options, base = self.settings, self.buildout["buildout"]
@@ -138,11 +140,16 @@ class PylonsApp(Recipe):
                 options.find_links or (),
                 options.index,
                 self._pins() if options.versions else None,
+                self._module(),
             )
         try:
             return eggs_venv.make(self.layout.sandboxes, [*found, *options.extra_paths])
         except WheelError as error:
             raise OptionError(self.name, [f"{'lock' if lock else 'eggs'}: {error}"]) from error
+
+    def _module(self, interpreter: Interpreter | None = None) -> Callable[[], str | None]:
+        """Return what tells which source of mod_wsgi another part wants, if it does."""
+        return functools.partial(module_source, self.buildout, self.name, interpreter)
 
     def _lock(self, interpreter: Interpreter | None = None) -> Files | None:
         """Return the files of the lock, if there is one."""
@@ -162,7 +169,7 @@ class PylonsApp(Recipe):
             places,
             interpreter,
             options.without_setup_requires,
-            functools.partial(zc_installer.module_source, self.buildout, self.name, interpreter),
+            self._module(interpreter),
         )
 
     def _other_environment(self, interpreter: Interpreter) -> Path:
@@ -180,6 +187,7 @@ class PylonsApp(Recipe):
             without_setup_requires=options.without_setup_requires,
             links=searched.links,
             index=searched.index,
+            module=self._module(interpreter),
             locked=lock.lock.summary(metadata.environment(interpreter)) if lock else "",
         )
         if lock:

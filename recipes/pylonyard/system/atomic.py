@@ -124,6 +124,7 @@ def write(path: Path, content: bytes, mode: int = 0o644, *, durable: bool = True
     """
     if _is(path, content, mode):
         return False
+    directory(path.parent)
     with writing(path, mode, durable=durable) as stream:
         stream.write(content)
     return True
@@ -139,7 +140,6 @@ def writing(path: Path, mode: int = 0o644, *, durable: bool = True) -> Iterator[
         again, or repaired, need not wait for the disk
     :raises OSError: naming ``path``
     """
-    directory(path.parent)
     draft = ""
     try:
         descriptor, draft = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)

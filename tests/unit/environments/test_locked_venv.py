@@ -1,6 +1,7 @@
 """Sandboxes of other interpreters: what was tampered with is never used."""
 
 import hashlib
+import os
 import sys
 from types import SimpleNamespace
 
@@ -8,6 +9,7 @@ import pytest
 from pylonyard.environments import locked_venv, pip_venv
 from pylonyard.environments.pip_venv import COMPLETE
 from pylonyard.packages import integrity
+from pylonyard.packages.integrity import Verified
 from pylonyard.system.errors import OptionError
 
 
@@ -20,7 +22,7 @@ def store(tmp_path, monkeypatch):
     fill(home)
     layout = SimpleNamespace(cache=cache, sandboxes=cache / "sandboxes")
     monkeypatch.setattr(locked_venv.Layout, "of", lambda buildout: layout)
-    locked_venv.note_tree(cache, home)
+    Verified(cache).note_tree(home)
     return SimpleNamespace(cache=cache, home=home)
 
 
@@ -67,3 +69,31 @@ def test_sandbox_that_cannot_be_moved_is_refused_every_time(store, monkeypatch):
     for _ in range(2):
         with pytest.raises(OptionError, match=f"got SHA-256 {got}; it stays, as we may not"):
             make(store)
+
+
+def test_sandbox_of_which_nothing_is_noted_is_left_to_those_whom_it_serves(store, monkeypatch):
+    (noted,) = (store.cache / "verified").glob("*-abc.json")
+    noted.unlink()
+    before = {path: path.lstat() for path in store.home.rglob("*")}
+
+    def make_beside(buildout, section, contents, build, home):
+        fill(home)
+
+    monkeypatch.setattr(pip_venv, "make", make_beside)
+
+    own = make(store)
+
+    assert own.parent == store.home.parent and own != store.home
+    assert {path: path.lstat() for path in store.home.rglob("*")} == before
+    monkeypatch.setattr(pip_venv, "make", None)  # it is there, so nothing is made again
+    assert make(store) == own
+
+
+def test_another_account_makes_a_sandbox_of_its_own(store, monkeypatch):
+    homes = []
+    for account in (1001, 1002):
+        monkeypatch.setattr(os, "geteuid", lambda account=account: account)
+        monkeypatch.setattr(pip_venv, "make", lambda *words: fill(words[-1]))
+        homes.append(make(store))
+
+    assert len({store.home, *homes}) == 3

@@ -229,7 +229,7 @@ def test_the_interpreter_is_asked_in_its_own_process(tmp_path):
 
 def test_offline_a_missing_source_is_told(buildout, tmp_path):
     with pytest.raises(CommandError) as caught:
-        mod_wsgi_sources.fetch(mod_wsgi_sources.SOURCES[0], buildout)
+        mod_wsgi.fetch(mod_wsgi_sources.SOURCES[0], buildout)
 
     assert str(caught.value) == (
         f"cannot get the source of mod_wsgi 6.1.1: not in the cache {tmp_path}/cache/dist: "
@@ -242,7 +242,7 @@ def test_offline_a_damaged_source_is_told(buildout, tmp_path):
     archive(tmp_path / "cache" / "dist" / "mod_wsgi-6.1.1.tar.gz", {"x": b""})
 
     with pytest.raises(CommandError) as caught:
-        mod_wsgi_sources.fetch(mod_wsgi_sources.SOURCES[0], buildout)
+        mod_wsgi.fetch(mod_wsgi_sources.SOURCES[0], buildout)
 
     assert str(caught.value) == (
         "cannot get the source of mod_wsgi 6.1.1: "
@@ -264,7 +264,7 @@ def shelf(buildout, tmp_path):
 
 
 def test_a_source_is_found_through_find_links_and_kept(buildout, shelf, tmp_path):
-    found = mod_wsgi_sources.fetch(shelf, buildout)
+    found = mod_wsgi.fetch(shelf, buildout)
 
     assert found == tmp_path / "cache" / "dist" / "mod_wsgi-1.0.tar.gz"
     assert (tmp_path / "shelf" / "mod_wsgi-1.0.tar.gz").exists()
@@ -275,7 +275,7 @@ def test_a_source_that_is_not_the_pinned_one_is_refused(buildout, shelf, tmp_pat
     pinned = Source("1.0", "0" * 64, (2, 7), (3, 15))
 
     with pytest.raises(CommandError) as caught:
-        mod_wsgi_sources.fetch(pinned, buildout)
+        mod_wsgi.fetch(pinned, buildout)
 
     assert str(caught.value) == (
         f"cannot get the source of mod_wsgi 1.0: expected SHA-256 {'0' * 64}, got {shelf.sha256}"
@@ -285,7 +285,7 @@ def test_a_source_that_is_not_the_pinned_one_is_refused(buildout, shelf, tmp_pat
 
 def test_a_source_that_nobody_has_is_told(buildout, shelf):
     with pytest.raises(CommandError) as caught:
-        mod_wsgi_sources.fetch(Source("2.0", "", (2, 7), (3, 15)), buildout)
+        mod_wsgi.fetch(Source("2.0", "", (2, 7), (3, 15)), buildout)
 
     assert str(caught.value) == (
         "cannot get the source of mod_wsgi 2.0: neither the index nor find-links has it"
@@ -296,7 +296,7 @@ def test_a_failed_build_keeps_its_log_and_nothing_else(buildout, shelf, tmp_path
     place = tmp_path / "cache" / "mod_wsgi" / "hash"
 
     with pytest.raises(CommandError) as caught:
-        mod_wsgi.build(shelf, mod_wsgi_sources.fetch(shelf, buildout), PYTHON, Path("/apxs"), place)
+        mod_wsgi.build(shelf, mod_wsgi.fetch(shelf, buildout), PYTHON, Path("/apxs"), place)
 
     assert str(caught.value) == (
         f"cannot build mod_wsgi 1.0 for Python 3.11.7: error: no luck; the whole log: {place}.log"

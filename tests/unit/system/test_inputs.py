@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
-from pylonyard.buildout import up_to_date
+from pylonyard.buildout import last_run
 from pylonyard.system import inputs
 
 
@@ -31,7 +31,7 @@ def remember(watch, folder, words=()):
 def test_second_run_has_nothing_to_do_and_says_so(watch, tmp_path, capsys):
     remember(watch, tmp_path)
 
-    assert up_to_date.answer([], tmp_path, list)
+    assert last_run.answer([], tmp_path, list)
     assert capsys.readouterr().out == "pylonyard: Release 1 is current; nothing has changed.\n"
 
 
@@ -39,7 +39,7 @@ def test_folder_above_that_is_closed_takes_a_whole_run(watch, tmp_path):
     remember(watch, tmp_path)
     tmp_path.chmod(0o710)
 
-    assert not up_to_date.answer([], tmp_path, list)
+    assert not last_run.answer([], tmp_path, list)
 
 
 def test_processes_come_and_go(watch, tmp_path):
@@ -56,7 +56,7 @@ def test_what_is_remembered_is_no_change_of_the_folder_that_has_it(watch, tmp_pa
     watch.hook("os.scandir", (str(tmp_path / ".pylonyard"),))
     remember(watch, tmp_path)
 
-    assert up_to_date.answer([], tmp_path, list)
+    assert last_run.answer([], tmp_path, list)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_any_change_takes_a_whole_run(watch, tmp_path, capsys, change):
     remember(watch, tmp_path)
     change(tmp_path)
 
-    assert not up_to_date.answer([], tmp_path, list)
+    assert not last_run.answer([], tmp_path, list)
     assert capsys.readouterr().out == ""
 
 
@@ -98,10 +98,10 @@ def test_what_a_site_writes_while_it_serves_is_no_reason_for_a_run(watch, tmp_pa
 
     log.write_text("started, and asked")
     (log.parent / "shop-server.log").touch()
-    assert up_to_date.answer([], tmp_path, list)
+    assert last_run.answer([], tmp_path, list)
 
     log.unlink()
-    assert not up_to_date.answer([], tmp_path, list)
+    assert not last_run.answer([], tmp_path, list)
 
 
 def test_content_of_the_same_size_and_time_is_a_change_all_the_same(watch, tmp_path):
@@ -111,14 +111,14 @@ def test_content_of_the_same_size_and_time_is_a_change_all_the_same(watch, tmp_p
     path.write_text("z")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
-    assert not up_to_date.answer([], tmp_path, list)
+    assert not last_run.answer([], tmp_path, list)
 
 
 def test_other_arguments_take_a_whole_run(watch, tmp_path):
     remember(watch, tmp_path, ["site:port=1"])
 
-    assert up_to_date.answer(["site:port=1"], tmp_path, list)
-    assert not up_to_date.answer(["site:port=2"], tmp_path, list)
+    assert last_run.answer(["site:port=1"], tmp_path, list)
+    assert not last_run.answer(["site:port=2"], tmp_path, list)
 
 
 def test_variable_that_the_run_asked_for_counts_and_no_other(watch, tmp_path, monkeypatch):
@@ -126,19 +126,19 @@ def test_variable_that_the_run_asked_for_counts_and_no_other(watch, tmp_path, mo
     watch.variables.add("SECRET")
     remember(watch, tmp_path)
     monkeypatch.setenv("UNRELATED", "changes")
-    assert up_to_date.answer([], tmp_path, list)
+    assert last_run.answer([], tmp_path, list)
 
     monkeypatch.setenv("SECRET", "two")
-    assert not up_to_date.answer([], tmp_path, list)
+    assert not last_run.answer([], tmp_path, list)
 
 
 def test_file_that_was_looked_for_in_vain_counts(watch, tmp_path):
     watch.hook("open", (str(tmp_path / "absent.cfg"), "r", 0))
     remember(watch, tmp_path)
-    assert up_to_date.answer([], tmp_path, list)
+    assert last_run.answer([], tmp_path, list)
 
     (tmp_path / "absent.cfg").touch()
-    assert not up_to_date.answer([], tmp_path, list)
+    assert not last_run.answer([], tmp_path, list)
 
 
 def test_listed_folder_counts_by_its_names(watch, tmp_path):
@@ -148,10 +148,10 @@ def test_listed_folder_counts_by_its_names(watch, tmp_path):
     remember(watch, tmp_path)
     (folder / "__pycache__").mkdir()
     (folder / ".draft").touch()
-    assert up_to_date.answer([], tmp_path, list)
+    assert last_run.answer([], tmp_path, list)
 
     (folder / "more").touch()
-    assert not up_to_date.answer([], tmp_path, list)
+    assert not last_run.answer([], tmp_path, list)
 
 
 def test_link_counts_by_where_it_leads(watch, tmp_path):
@@ -159,11 +159,11 @@ def test_link_counts_by_where_it_leads(watch, tmp_path):
     link.symlink_to("parts")
     watch.seen.add(str(link))
     remember(watch, tmp_path)
-    assert up_to_date.answer([], tmp_path, list)
+    assert last_run.answer([], tmp_path, list)
 
     link.unlink()
     link.symlink_to("elsewhere")
-    assert not up_to_date.answer([], tmp_path, list)
+    assert not last_run.answer([], tmp_path, list)
 
 
 def test_source_counts_where_its_bytecode_was_opened(watch, tmp_path):

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from pylonyard.activation import journal
-from pylonyard.buildout import last_run, up_to_date
+from pylonyard.buildout import last_run
 from pylonyard.config import configuration
 from pylonyard.environments import cache_usage
 from pylonyard.environments.cache_usage import Stores
@@ -72,7 +72,7 @@ READERS = {
         Tree(f / "tree"), CHECKOUT
     ),
     str(last_run.PLACE): lambda f: last_run.failure(f) or 0,
-    str(inputs.MEMORY): lambda f: up_to_date.answer([], f, list) or 0,
+    str(inputs.MEMORY): lambda f: last_run.answer([], f, list) or 0,
     str(configuration.MEMORY): configuration.remembered,
     "cache/users/0.json": lambda f: cache_usage.users(f / "cache")[1] and 0,
     f".pylonyard/{cache_usage.CACHE}": lambda f: (

@@ -8,16 +8,52 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from pylonyard.config.rendering import render
+from packaging.utils import canonicalize_name
+
+from pylonyard.config.layout import Layout
+from pylonyard.config.options import render
+from pylonyard.packages import index, missing
 from pylonyard.packages.builds import unpack
-from pylonyard.packages.mod_wsgi_sources import Source
-from pylonyard.packages.wheels import publish
+from pylonyard.packages.index import Places
+from pylonyard.packages.missing import Missing
+from pylonyard.packages.mod_wsgi_sources import PROJECT, Source, filename
+from pylonyard.packages.wheels import publish, sha256
 from pylonyard.system import atomic
 from pylonyard.system.errors import CommandError
 from pylonyard.system.subprocesses import PROGRAM_PATH, clean_environment, run
 
 logger = logging.getLogger("pylonyard")
+
+
+def fetch(source: Source, buildout: Mapping[str, Any]) -> Path:
+    """Return the source archive in the download cache, fetched if need be.
+
+    Buildout's own index, ``find-links`` and ``allow-hosts`` are searched.
+
+    :raises CommandError: if it cannot be had, or is not the pinned one
+    """
+    layout, places = Layout.of(buildout), Places.of(buildout)
+    place = layout.dist / filename(source)
+    if place.is_file() and sha256(place) == source.sha256:
+        return place
+    what = f"cannot get the source of mod_wsgi {source.version}"
+    if layout.offline:
+        lacking, options = Missing({place.name: None}), missing.options(layout, places)
+        if place.exists():
+            raise CommandError(what, f"{place} is damaged", lacking.advice(options))
+        raise CommandError(what, lacking.told(layout, options))
+
+    def check(file: Path) -> None:
+        if (digest := sha256(file)) != source.sha256:
+            raise CommandError(what, f"expected SHA-256 {source.sha256}, got {digest}")
+
+    offer = index.find(places, canonicalize_name(PROJECT), place.name)
+    if offer is None:
+        raise CommandError(what, "neither the index nor find-links has it")
+    return places.bring(offer, layout.dist, check)
+
 
 # Valid in Python 2.7 and 3.
 _DESCRIBE = """

@@ -2,7 +2,7 @@ from dataclasses import dataclass
 
 import jinja2
 import pytest
-from pylonyard.config.rendering import render
+from pylonyard.config.options import render
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,6 @@ def test_value_that_the_syntax_cannot_hold_is_refused():
 
 @pytest.mark.parametrize("syntax", ["apache", "sh", "cron", "ini", "logrotate"])
 def test_every_syntax_has_its_filter(syntax):
-    from pylonyard.config import quoting, rendering
+    from pylonyard.config import options, quoting
 
-    assert rendering._templates().filters[syntax] is getattr(quoting, syntax)
+    assert options._templates().filters[syntax] is getattr(quoting, syntax)
