@@ -460,7 +460,7 @@ def spelled(message, sandbox):
 
 
 @pytest.mark.parametrize(("options", "message"), LATE)
-def test_what_is_found_out_late_changes_nothing_that_is_live(live, undone, options, message):
+def test_error_that_is_found_late_changes_nothing_live(live, undone, options, message):
     def of_what_is_live():
         parts = f"{live.directory}/parts/"
         return {

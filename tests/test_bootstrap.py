@@ -112,7 +112,7 @@ def test_cache_may_be_shared_as_buildout_shares_it(bootstrap, tmp_path):
     assert cache.eggs.parent == Path.home() / "eggs" / "v5"
 
 
-def test_cached_wheels_are_told_from_missing_ones(bootstrap, checkout):
+def test_cached_and_missing_wheels_are_distinguished(bootstrap, checkout):
     cache = bootstrap.Cache()
     cache.dist.mkdir(parents=True)
     wheel = make_wheel(cache.dist, "Tool", "1.0")
@@ -184,7 +184,7 @@ def test_an_interpreter_without_ensurepip_is_one_line(bootstrap, monkeypatch, pr
 
 
 @pytest.mark.system
-def test_tools_are_installed_into_a_sandbox(bootstrap, checkout):
+def test_tools_are_installed_into_an_environment(bootstrap, checkout):
     cache = bootstrap.Cache()
     cache.dist.mkdir(parents=True)
     pins(checkout, make_wheel(cache.dist, "Tool", "1.0"), make_pip(cache.dist))
@@ -233,7 +233,7 @@ def test_missing_tool_is_one_line_offline(checkout, tmp_path):
 
 
 @pytest.mark.system
-def test_help_tells_the_words(checkout):
+def test_help_states_the_words(checkout):
     command = [sys.executable, "-B", "bootstrap.py", "--help"]
 
     printed = subprocess.check_output(command, cwd=checkout, text=True)
@@ -285,7 +285,9 @@ def test_recipes_that_are_described_are_not_again(bootstrap, monkeypatch, tmp_pa
     bootstrap.describe_recipes(Path(sys.executable))
 
 
-def test_packages_are_told_where_they_cannot_be_installed(bootstrap, checkout, capsys, monkeypatch):
+def test_packages_are_reported_where_they_cannot_be_installed(
+    bootstrap, checkout, capsys, monkeypatch
+):
     (checkout / "tests").mkdir()
     (checkout / "tests" / "debian-packages.txt").write_text("no-such-package-at-all\n")
     folder = checkout / "programs"

@@ -83,7 +83,7 @@ def test_manifest(release, tmp_path):
             assert is_one_line(error)
 
 
-def test_what_a_cache_knows_of_its_users(tmp_path):
+def test_cut_records_of_a_caches_users(tmp_path):
     sandbox, stores = tmp_path / "sandbox", Stores(tmp_path / "cache", tmp_path / "eggs")
     (sandbox / ".pylonyard").mkdir(parents=True)
     assert cache_usage.keep(sandbox, stores, {"shop": "1.0"})
@@ -101,7 +101,7 @@ def test_what_a_cache_knows_of_its_users(tmp_path):
     assert cache_usage.users(stores.cache) == whole
 
 
-def test_what_was_verified(tmp_path):
+def test_cut_records_of_verified_files(tmp_path):
     built = tmp_path / "built"
     built.write_text("module")
     integrity.Verified(tmp_path / "cache").note_built(built, "source")
@@ -226,7 +226,7 @@ STATE = [
 
 @pytest.mark.system  # whole runs
 @pytest.mark.parametrize("name", STATE)
-def test_whole_run_repairs_what_was_cut_or_says_so_in_one_line(deployed, name):
+def test_next_run_repairs_a_cut_file_or_reports_it_in_one_line(deployed, name):
     (path,) = deployed.directory.glob(name)
     whole, before = path.read_bytes(), contents(deployed)
     precious = sorted(deployed.directory.parent.rglob("precious"))

@@ -217,7 +217,7 @@ def test_nothing_of_ours_imports_a_shim(name):
     assert [each for each in MODULES if name in imports(each)] == []
 
 
-def test_what_starts_before_the_tools_are_verified_needs_the_standard_library_alone():
+def test_code_before_the_tools_are_verified_imports_the_standard_library_only():
     bootstrap = ast.parse((support.CHECKOUT / "bootstrap.py").read_text())
     named = [n for n in ast.walk(bootstrap) if isinstance(n, ast.ImportFrom) and n.module]
     lines = [ast.unparse(n) for n in named if n.module.startswith("pylonyard")]

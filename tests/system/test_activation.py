@@ -91,7 +91,7 @@ def test_second_activation_changes_nothing(serving):
     assert serving.snapshot() == after
 
 
-def test_dry_run_tells_the_same_steps_and_takes_none(serving):
+def test_dry_run_states_the_same_steps_and_takes_none(serving):
     before = serving.snapshot()
 
     told = serving.pylonyard("activate", "--dry-run").stdout
@@ -109,7 +109,7 @@ def commands(said):
     return [x for x in said.splitlines() if not x.startswith(("#", "Running ", "pylonyard: "))]
 
 
-def test_what_is_missing_again_is_mended_alone(serving):
+def test_activation_mends_only_the_files_that_are_missing(serving):
     serving.activate()
     serving.a2("a2dissite", "simplesite")
 

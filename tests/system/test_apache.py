@@ -528,7 +528,7 @@ def test_graceful_serves_a_new_release_of_an_embedded_site(served):
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-def test_an_embedded_sandbox_comes_before_the_machines_packages(served, python):
+def test_an_embedded_environment_comes_before_the_machines_packages(served, python):
     one = served(python, "embedded").start()
 
     packages = [path for path in one.json()["sys.path"] if path.endswith("-packages")]
@@ -536,7 +536,7 @@ def test_an_embedded_sandbox_comes_before_the_machines_packages(served, python):
     assert packages[0].startswith(str(one.home))
 
 
-def test_a_sandbox_of_another_python_is_named_in_the_log(site, python2, python3, build):
+def test_an_environment_of_another_python_is_named_in_the_log(site, python2, python3, build):
     one = site(python2, mode="embedded", module=str(build(python3).module)).start()
 
     assert one.request()[0] == 500
@@ -581,7 +581,7 @@ def test_the_module_is_not_built_again(build, python3):
 # The proxy.
 
 
-def test_a_backend_sees_the_visitors_request(site):
+def test_a_backend_sees_the_clients_request(site):
     with backend() as port:
         one = site(backends=f"127.0.0.1:{port}", static="/static = static").start()
         seen = one.json("/a%20b?c=d", method="POST", body="e", Proxy="http://evil")
@@ -621,7 +621,7 @@ def test_requests_are_balanced_and_one_backend_may_fail(site):
     ("method", "headers", "status"),
     [("TRACE", {}, 405), ("GET", {"X-Long": "x" * 9000}, 400)],
 )
-def test_what_no_visitor_needs_is_refused(site, method, headers, status):
+def test_paths_that_no_client_needs_are_refused(site, method, headers, status):
     with backend() as port:
         one = site(backends=f"127.0.0.1:{port}").start()
 
@@ -637,7 +637,7 @@ def test_a_body_that_is_too_large_is_refused(site):
         assert one.request("/", "POST", "x" * 900)[0] == 200
 
 
-def test_no_version_is_told(site):
+def test_no_version_is_reported(site):
     port = free_port()
     one = site(backends=f"127.0.0.1:{port}").start()
 
@@ -702,7 +702,7 @@ FORGED = {
 
 
 @pytest.mark.parametrize("forged", [{}, FORGED], ids=["honest", "forged"])
-def test_an_application_by_proxy_knows_scheme_visitor_and_host(
+def test_an_application_by_proxy_knows_scheme_client_and_host(
     site, certificate, python3, forged, tmp_path
 ):
     with rendered_server(python3 / "bin" / "python", tmp_path) as port:
@@ -911,7 +911,7 @@ def test_forty_half_sent_bodies_do_not_block_pastes_server(site, python3, half):
         assert seconds_of_a_fresh_request(one.port, half) < 1
 
 
-def test_who_is_too_slow_is_let_go(site):
+def test_client_that_is_too_slow_is_disconnected(site):
     """As ``request-timeouts`` says, so that the 40 do not stay for good."""
     with backend() as port:
         slow = {"request-timeouts": "header=1-2,MinRate=500 body=1,MinRate=500"}
@@ -925,7 +925,7 @@ def test_who_is_too_slow_is_let_go(site):
 
 
 @pytest.mark.parametrize("mode", ["proxy", "mod_wsgi", "embedded"])
-def test_trace_is_refused_and_no_version_told(hosted, mode):
+def test_trace_is_refused_and_no_version_shown(hosted, mode):
     asked = {
         "a page": ("GET", "/", {}),
         "TRACE": ("TRACE", "/", {}),
@@ -1024,7 +1024,7 @@ def test_an_apache_is_stopped_by_whom_has_no_standard_input(site):
     assert one.control("status").returncode == 3
 
 
-def test_a_taken_port_is_told_in_one_line(site):
+def test_a_taken_port_is_reported_in_one_line(site):
     with backend() as port:
         one = site(backends="127.0.0.1:9", **{"httpd-port": str(port)})
         one.release()

@@ -30,7 +30,7 @@ def test_the_machine_has_its_own_users_processes_names_and_network(reader):
     assert int(processes) < 10
 
 
-def test_a_line_that_fails_is_told_with_all_that_was_printed(reader):
+def test_a_line_that_fails_is_reported_with_all_that_was_printed(reader):
     with pytest.raises(
         bare_debian.Failed, match=r"^somebody: echo so\nfalse\necho on\nexited 1:\nso\n$"
     ):

@@ -578,7 +578,7 @@ def _but_ours(snapshot):
     return {n: s for n, s in snapshot.items() if n.startswith("etc/") and "simplesite" not in n}
 
 
-def test_fault_of_the_application_is_told_from_one_of_the_server(machine):
+def test_faults_of_application_and_server_are_distinguished(machine):
     application_fails(machine)
 
     hello = diagnosis(machine)["hello"]
@@ -600,7 +600,7 @@ def test_application_of_a_server_that_is_stopped_is_not_blamed(machine):
     )
 
 
-def test_secrets_are_not_told(machine):
+def test_secrets_are_not_shown(machine):
     application_wrote_an_error(machine)
 
     said = machine.pylonyard("doctor").stdout

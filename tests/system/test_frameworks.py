@@ -228,7 +228,7 @@ def test_a_second_run_changes_nothing(deployed):
 
 
 @on(*CASES)
-def test_the_sandbox_sees_nothing_of_the_machine_s_packages(deployed):
+def test_the_environment_sees_none_of_the_machine_s_packages(deployed):
     paths = deployed.asked("print(json.dumps(sys.path))")
 
     packages = [path for path in paths if "-packages" in path or path.endswith(".egg")]
@@ -237,7 +237,7 @@ def test_the_sandbox_sees_nothing_of_the_machine_s_packages(deployed):
 
 
 @on(*CASES)
-def test_a_second_checkout_builds_no_sandbox(deployed, tmp_path, free_port):
+def test_a_second_checkout_builds_no_environment(deployed, tmp_path, free_port):
     case, site = deployed.case, deployed.case.site
     before = deployed.sandbox.stat()
     second = fresh(tmp_path / "second", case, deployed.checkout.environ)

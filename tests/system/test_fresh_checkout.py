@@ -149,7 +149,7 @@ def test_an_odd_umask_changes_no_mode(checkout, free_port):
     assert {path.stat().st_mode & 0o777 for path in secrets.iterdir()} == {0o600}
 
 
-def test_the_sandbox_sees_nothing_of_the_machine_s_site_packages(checkout, free_port):
+def test_the_environment_sees_none_of_the_machine_s_site_packages(checkout, free_port):
     site = checkout()
     site.bootstrap(f"site:port={free_port()}")
 
@@ -162,7 +162,7 @@ def test_the_sandbox_sees_nothing_of_the_machine_s_site_packages(checkout, free_
     assert foreign == []
 
 
-def test_a_second_run_at_the_same_time_is_told_who_is_at_work(checkout, free_port):
+def test_a_second_run_at_the_same_time_names_the_first(checkout, free_port):
     site = checkout()
     site.bootstrap(f"site:port={free_port()}")
     script = (

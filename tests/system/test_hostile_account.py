@@ -470,7 +470,7 @@ TYPES = (
 )
 
 
-def test_what_root_runs_at_a_terminal_cannot_type_into_it(ground):
+def test_program_that_root_runs_cannot_type_into_roots_terminal(ground):
     current = ground.path / "current"
     current.unlink()
     current.symlink_to(f"releases/{PROXY}")
@@ -483,7 +483,7 @@ def test_what_root_runs_at_a_terminal_cannot_type_into_it(ground):
     assert not ground.machine.path("/etc/victim.d/typed").exists(), said
 
 
-def test_what_root_follows_at_a_terminal_has_another(ground):
+def test_program_that_root_follows_has_a_terminal_of_its_own(ground):
     begun = "until pgrep -x tail >/dev/null; do sleep 0.1; done"
     watched = "ps -o tty= -C tail; tty; pkill tail"
     steps = ["over", f"({begun}; {watched}; echo o''ver) & bin/simplesite log"]

@@ -70,7 +70,7 @@ def test_a_second_checkout_builds_no_module(public_checkout, free_port):
     assert stores(second) == before
 
 
-def test_a_second_checkout_of_the_book_s_site_builds_neither_sandbox_nor_module(
+def test_a_second_checkout_of_the_book_s_site_builds_neither_environment_nor_module(
     public_checkout, public_folder
 ):
     python = readable_by_all("python2.7", public_folder)
@@ -88,7 +88,7 @@ def test_a_second_checkout_of_the_book_s_site_builds_neither_sandbox_nor_module(
     assert stores(first) == before
 
 
-def test_what_the_cache_lacks_is_named_whole(checkout, tmp_path):
+def test_all_files_that_the_cache_lacks_are_named(checkout, tmp_path):
     site = checkout()
     empty = tmp_path / "empty"
     empty.mkdir()

@@ -106,7 +106,7 @@ def test_apache_that_does_not_run_is_started_and_stopped(proxied):
     assert difference(before, proxied.snapshot()) == ""
 
 
-def test_dry_run_tells_the_same_steps_and_takes_none(proxy):
+def test_dry_run_states_the_same_steps_and_takes_none(proxy):
     before = proxy.snapshot()
 
     told = proxy.pylonyard("activate", "--dry-run")
@@ -345,7 +345,7 @@ def test_embedded_application_reads_its_ini_and_writes_its_data(changing):
     assert "simplesite" not in machine.run("id", "-Gn", "www-data").stdout.split()
 
 
-def test_what_embedding_needed_open_is_closed_for_a_server_of_its_own(changing):
+def test_folders_opened_for_embedding_are_closed_for_a_server_of_its_own(changing):
     machine, change = changing
     data = machine.checkout.path / "var/data/simplesite"
     before = data.stat().st_mode

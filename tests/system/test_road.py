@@ -69,7 +69,7 @@ def his(bare, public_folder):
     made.run("service", "apache2", "stop")
 
 
-def test_user_goes_from_a_try_to_production_by_what_is_told(his):
+def test_user_gets_to_production_by_the_printed_advice(his):
     words = ["bin/buildout", *PRODUCTION, "site:mode=proxy", "site:port=8086"]
     releases = his.checkout.path / "releases"
 
@@ -114,7 +114,7 @@ def test_development_does_not_take_the_place_of_what_is_active(machine):
     assert machine.visit() == "200"
 
 
-def test_root_is_no_account_of_a_site_for_visitors(machine):
+def test_root_is_no_account_of_a_site_for_clients(machine):
     current = os.readlink(machine.checkout.path / "current")
 
     refused = machine.run("bin/buildout", *PRODUCTION, "site:user=root", check=False)
@@ -162,7 +162,7 @@ def test_interpreter_that_the_account_cannot_reach_is_refused(machine):
     )
 
 
-def test_port_of_what_is_active_moves_with_the_activation_that_is_told(machine):
+def test_port_of_an_active_site_moves_with_the_advised_activation(machine):
     words = ("site:mode=proxy", "site:port=8081")
 
     (line,) = released(machine, *words)

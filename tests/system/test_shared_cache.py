@@ -62,7 +62,9 @@ def test_run_that_needs_nothing_new_works_with_a_cache_that_it_cannot_write(
     assert again.returncode == 0, again.stdout
 
 
-def test_what_a_cache_lacks_that_cannot_be_written_is_one_line(reader, public_folder, free_port):
+def test_file_missing_in_a_cache_that_cannot_be_written_is_one_line(
+    reader, public_folder, free_port
+):
     port = f"site:port={free_port()}"
     bootstrap(reader, "-c", "staging.cfg", port)
     (egg,) = (public_folder / "cache" / "eggs" / "v5").glob("*/waitress-*.egg")

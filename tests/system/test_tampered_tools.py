@@ -239,7 +239,7 @@ def test_tampered_egg_of_the_tools_is_refused_before_it_runs(tools, script, tamp
 
 @pytest.mark.parametrize("script", BRINGING)
 @pytest.mark.parametrize("tamper", OF_SANDBOX, ids=lambda tamper: tamper.__name__)
-def test_tampered_sandbox_of_the_tools_is_refused_before_it_runs(tools, script, tamper):
+def test_tampered_environment_of_the_tools_is_refused_before_it_runs(tools, script, tamper):
     named = tamper(tools, tools.home(Path(BRINGING[script][0]).name))
 
     ended = tools.checkout.run(*BRINGING[script], check=False)
@@ -315,7 +315,7 @@ def tamper_with_all(tools):
         tamper(tools, tools.home())
 
 
-def test_account_that_may_only_read_the_cache_is_told_as_well(public_checkout, tmp_path):
+def test_account_that_may_only_read_the_cache_is_reported_as_well(public_checkout, tmp_path):
     site = public_checkout()
     site.bootstrap("--offline", "ini:setup=false")
     doctor = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "env", "-i"]

@@ -458,7 +458,7 @@ def with_project(whole):
 
 @pytest.mark.parametrize("whole", INSTALLED, indirect=True)
 @pytest.mark.parametrize("name", KEPT)
-def test_what_is_kept_is_refused_once_it_was_tampered_with(with_project, refusals, name):
+def test_cached_file_is_refused_once_it_was_tampered_with(with_project, refusals, name):
     site = with_project
     assert site.run()[0] == 0
     before = site.released()

@@ -83,7 +83,7 @@ def test_second_edit_is_kept_beside_the_first(carrier, told):
     assert told[-1] == f"# {VHOST}: edited here; yours is kept as {SECOND_OLD}"
 
 
-def test_error_of_a_program_is_told_and_not_what_it_said_last(carrier):
+def test_error_of_a_program_is_reported_and_not_its_last_line(carrier):
     said = "echo reading; echo 'error: x:3 unknown option'; echo Handling 0 logs; exit 1"
 
     with pytest.raises(ActivationError) as caught:
@@ -125,7 +125,7 @@ def test_server_is_stopped_again_only_if_it_did_not_run_before(serving, told, ru
     assert told == ["/etc/init.d/shop start", *undone]
 
 
-def test_server_that_cannot_start_again_is_told_and_the_rest_is_undone(serving, told):
+def test_server_that_cannot_start_again_is_reported_and_the_rest_is_undone(serving, told):
     serving.tree.put("/etc/init.d/shop", OURS)
     serving.runs, serving.fails = 1, ("start",)
 
@@ -253,7 +253,7 @@ def test_second_interruption_ends_the_undoing_and_names_the_repair(carrier, told
     assert carrier.tree.read(VHOST) == ABSENT
 
 
-def test_interruption_that_cannot_be_undone_is_told(carrier, told):
+def test_interruption_that_cannot_be_undone_is_reported(carrier, told):
     class Stuck(Interrupted):
         def put_back(self, *, was_killed=False):
             raise CommandError("apache2ctl graceful", "no")

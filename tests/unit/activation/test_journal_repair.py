@@ -25,7 +25,7 @@ def withdrawn(pending, now):
     return of_ours(Journal("/srv/shop", 1, ours=ACTIVE, pending=pending), now)
 
 
-def test_what_a_killed_deactivation_took_away_comes_back():
+def test_files_that_a_killed_deactivation_removed_come_back():
     pending = {VHOST: OURS, "/etc/group": JOINED}
 
     assert withdrawn(pending, {VHOST: ABSENT, "/etc/group": PLAIN}) == {

@@ -64,7 +64,7 @@ def test_files_of_accounts_go_with_the_last_membership():
     assert permissions.left_over(Effects(files), [], []) == Effects()
 
 
-def test_folder_tells_for_what_is_in_it():
+def test_state_of_a_folder_covers_its_contents():
     modes = {name: MODES[name] for name in list(MODES)[1:]}
 
     assert list(permissions.left_over_told(Effects(members=(JOINED,), modes=modes))) == [
@@ -115,7 +115,7 @@ TOLD = [
 ]
 
 
-def test_what_is_not_needed_any_more_is_closed_and_forgotten(tmp_path):
+def test_folder_that_is_not_needed_any_more_is_closed_and_forgotten(tmp_path):
     tree, ours, said = closed(tmp_path, "shop", now=group("shop", "www-data"))
 
     assert (ours, said) == (Effects(), TOLD)
@@ -130,7 +130,7 @@ def test_groups_that_others_have_changed_since_are_left_to_the_tool(tmp_path):
     assert tree.read("/etc/group") == group("shop", "www-data", "ann")
 
 
-def test_what_cannot_be_closed_is_told_and_the_release_is_active_all_the_same(tmp_path):
+def test_folder_that_cannot_be_closed_is_reported_and_the_release_is_active(tmp_path):
     tree, ours, said = closed(tmp_path, "stuck", now=group("stuck", "www-data", "ann"))
 
     assert said[-1] == "# gpasswd: it is stuck"

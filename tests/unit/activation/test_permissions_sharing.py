@@ -14,7 +14,7 @@ from pylonyard.system.rootfs import Tree
 OWN = pwd.getpwuid(0).pw_name
 
 
-def test_what_was_made_goes_inner_ones_first_and_modes_go_back(tmp_path):
+def test_made_folders_are_removed_inner_first_and_modes_restored(tmp_path):
     (tmp_path / "data/cache").mkdir(parents=True, mode=0o770)
     (tmp_path / "log").touch(mode=0o660)
     (tmp_path / "log").chmod(0o660)

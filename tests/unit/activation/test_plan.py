@@ -137,7 +137,7 @@ def test_named_sites_are_disabled_before_ours_is_enabled():
     assert steps[:2] == ["a2dissite 000-default", "a2ensite shop"]
 
 
-def test_what_apache_has_folders_for_besides_is_not_watched(tmp_path):
+def test_folders_that_apache_makes_itself_are_not_watched(tmp_path):
     """Such as /var/lib/apache2/fcgid, which mod_fcgid gives to Apache's account."""
     strange = tmp_path / "var/lib/apache2/fcgid"
     strange.mkdir(parents=True)
@@ -221,7 +221,7 @@ def test_server_is_brought_to_where_the_release_has_it(running, servers, served)
     assert all(configtest < made.index(line) < made.index("apache2ctl graceful") for line in served)
 
 
-def test_port_of_somebody_else_is_not_given_to_visitors():
+def test_port_of_somebody_else_is_not_given_to_clients():
     seen = world(running=frozenset({"shop"}), servers=Servers(taken={"shop": "process 7 (x)"}))
 
     with pytest.raises(ActivationError) as caught:
@@ -411,7 +411,7 @@ def test_daemon_mode_needs_but_the_way_to_the_script():
     ]
 
 
-def test_folder_of_another_account_is_told_not_changed():
+def test_folder_of_another_account_is_reported_not_changed():
     seen = embedded_world(**{"/srv": Folder(0o700, 0, 0)})
     release = Release(3, RELEASE, (site(mode="mod_wsgi"),), (VHOST, WSGI))
 
@@ -437,7 +437,7 @@ def test_mod_wsgi_as_root_is_refused():
     )
 
 
-def test_server_whose_init_script_somebody_removed_is_left_and_told():
+def test_server_whose_init_script_somebody_removed_is_left_and_reported():
     seen = world(
         **{
             **DONE,

@@ -62,7 +62,7 @@ def refused(seen):
     return str(caught.value)
 
 
-def test_what_is_right_is_left():
+def test_folder_that_is_right_is_left_alone():
     assert planned(world()) == []
 
 

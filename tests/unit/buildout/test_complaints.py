@@ -162,14 +162,14 @@ def test_option_of_the_command_line_has_to_have_a_section():
     assert refused(files, ("other", "port", "8081")) == line
 
 
-def test_configuration_that_is_not_there_is_told(folder):
+def test_configuration_that_is_not_there_is_reported(folder):
     line = f"there is no configuration {folder}/prodction.cfg; did you mean production.cfg?"
     assert refused({"production.cfg": NONE}, file="prodction.cfg") == line
     line = f"cannot read the configuration {folder}: Is a directory"
     assert refused({}, file=".") == line
 
 
-def test_configuration_that_cannot_be_read_is_told(folder):
+def test_configuration_that_cannot_be_read_is_reported(folder):
     (folder / "base.cfg").mkdir()  # Nor can root read that.
 
     line = "buildout.cfg, line 2: extends: cannot extend base.cfg: Is a directory"
@@ -188,7 +188,7 @@ def test_configuration_that_cannot_be_read_is_told(folder):
     ],
     ids=["mentioned", "added", "conditional", "same", "again", "own"],
 )
-def test_what_has_a_sense_is_left_alone(folder, text):
+def test_option_that_makes_sense_is_left_alone(folder, text):
     (folder / "buildout.cfg").write_text(NONE + text)
 
     driver.Buildout(os.path.abspath("buildout.cfg"), [], False)
@@ -274,7 +274,7 @@ def test_misspelt_name_is_refused_by_its_own_page_alone(folder):
     assert time.monotonic() - began < 10  # it is a second, on a machine with nothing else to do
 
 
-def test_version_that_there_is_not_is_told_with_those_that_there_are(index):
+def test_missing_version_is_reported_with_the_existing_ones(index):
     line = refused({"buildout.cfg": EGGS.format(index=index, eggs="Shop > 2")})
 
     assert line == "[app] eggs: cannot get Shop>2: there is only Shop 1.0"

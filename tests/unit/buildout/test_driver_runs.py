@@ -102,7 +102,7 @@ def test_damaged_manifest_makes_a_new_release(installed_once):
     assert os.readlink(installed_once.directory / "current") == "releases/2"
 
 
-def test_what_a_run_left_among_the_releases_is_removed_by_one_that_makes_none(installed_once):
+def test_leftovers_among_the_releases_are_removed_by_a_run_without_a_release(installed_once):
     left = installed_once.directory / "releases" / ".draft-x"
     left.mkdir()
 
@@ -133,7 +133,7 @@ def test_lost_or_cut_current_makes_a_new_release(installed_once, target, made):
     assert os.readlink(current) == made
 
 
-def test_what_killed_runs_left_in_the_stores_is_removed(installed_once):
+def test_leftovers_of_killed_runs_in_the_cache_are_removed(installed_once):
     left = [
         installed_once.store / "cache" / name / ".draft-x" / "file"
         for name in ("sandboxes", "projects", "mod_wsgi", "dist")
@@ -285,7 +285,9 @@ def test_record_that_cannot_be_written_fails_a_run_and_is_removed(installed_once
     assert os.readlink(installed_once.directory / "current") == "releases/1"
 
 
-def test_record_that_cannot_be_written_after_a_release_is_told(installed_once, monkeypatch, caplog):
+def test_record_that_cannot_be_written_after_a_release_is_reported(
+    installed_once, monkeypatch, caplog
+):
     made = run(installed_once)
     made.record._release = "releases/0"
     Refusing(monkeypatch)

@@ -50,7 +50,7 @@ def repaired(record, copy, bounds):
     return told
 
 
-def test_whole_record_is_left_alone(whole, bounds, tmp_path):
+def test_complete_record_is_left_alone(whole, bounds, tmp_path):
     record = tmp_path / ".installed.cfg"
     record.write_text(whole)
 
@@ -80,7 +80,7 @@ def test_record_cut_at_any_byte_lets_nothing_else_be_deleted(whole, bounds, tmp_
         assert len(told) == 0 or kept in (whole, "[buildout]\nparts =\n")
 
 
-def test_repair_is_told_in_one_line(whole, bounds, tmp_path):
+def test_repair_is_reported_in_one_line(whole, bounds, tmp_path):
     record, copy = tmp_path / ".installed.cfg", tmp_path / "copy"
     record.write_text(whole[:-5])
 

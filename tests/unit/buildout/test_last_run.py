@@ -21,7 +21,7 @@ def test_failure_is_known_until_a_run_goes_well(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "null", "[]", "[" * 100_000, '{"version": 2}', "\xff"])
-def test_a_note_that_cannot_be_read_tells_nothing(tmp_path, place, text):
+def test_a_note_that_cannot_be_read_says_nothing(tmp_path, place, text):
     place.write_text(text, encoding="latin-1")
 
     assert failure(tmp_path) is None
@@ -33,7 +33,7 @@ def test_a_pipe_in_its_place_keeps_nobody_waiting(tmp_path, place):
     assert failure(tmp_path) is None
 
 
-def test_what_a_newer_one_noted_is_left_to_it(tmp_path, place):
+def test_note_of_a_newer_version_is_left_alone(tmp_path, place):
     place.write_text(json.dumps({"version": 2, "text": "x", "when": "y"}))
 
     assert failure(tmp_path) is None

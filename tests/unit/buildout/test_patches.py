@@ -110,7 +110,7 @@ def test_index_is_asked_for_the_page_of_all_projects_after_a_warning(folder, mon
 
 
 @shows("info")
-def test_each_page_is_told(folder, caplog):
+def test_each_page_is_reported(folder, caplog):
     with served(folder) as address, caplog.at_level(logging.INFO):
         INDEX(address).info("Reading %s", "a page")
 
@@ -175,7 +175,7 @@ def test_byte_that_is_no_utf_8_is_a_traceback(folder):
 
 
 @shows("_doing")
-def test_what_was_being_done_is_printed_before_each_error(capsys):
+def test_current_step_is_printed_before_each_error(capsys):
     def read():
         __doing__ = "Reading."  # noqa: F841
         raise KeyError
@@ -225,7 +225,7 @@ def test_record_is_written_over_and_grows(folder):
 
 
 @shows("_uninstall")
-def test_what_a_record_names_is_deleted_wherever_it_is(folder):
+def test_path_in_a_record_is_deleted_wherever_it_is(folder):
     precious = folder / "var" / "precious"
     precious.mkdir(parents=True)
 

@@ -78,7 +78,7 @@ def test_bundle_holds_the_checkout_and_what_the_lock_names(sandbox, tmp_path):
     assert told[1] == "Elsewhere: tar -xf shop.tar.gz && cd shop && python3 bootstrap.py --offline"
 
 
-def test_what_is_unpacked_goes_on_with_the_configuration_of_the_last_run(sandbox, tmp_path):
+def test_unpacked_bundle_uses_the_configuration_of_the_last_run(sandbox, tmp_path):
     (sandbox / "production.cfg").touch()
     release = sandbox / "releases" / "1"
     release.mkdir(parents=True)
@@ -176,7 +176,7 @@ def test_place_that_cannot_be_written_is_named(sandbox, tmp_path):
         ("lock = other.toml", "make one: bin/pylonyard lock --file other.toml"),
     ],
 )
-def test_without_a_lock_the_command_is_told(sandbox, tmp_path, line, message):
+def test_without_a_lock_the_command_is_reported(sandbox, tmp_path, line, message):
     record = sandbox / ".installed.cfg"
     record.write_text(record.read_text().replace(f"lock = {LOCK}", line))
 

@@ -64,7 +64,7 @@ def left(stores):
     return sorted(found)
 
 
-def test_what_no_release_needs_is_removed(sandbox, stores, later):
+def test_entry_that_no_release_needs_is_removed(sandbox, stores, later):
     told = cleaned(sandbox)
 
     assert left(stores) == sorted(
@@ -84,7 +84,7 @@ def test_dry_run_removes_nothing(sandbox, stores, later):
     assert told[-1].startswith("to be removed:     4 ")
 
 
-def test_what_is_young_stays(sandbox, stores):
+def test_young_entry_stays(sandbox, stores):
     before = left(stores)
 
     cleaned(sandbox)
@@ -92,7 +92,9 @@ def test_what_is_young_stays(sandbox, stores):
     assert left(stores) == before
 
 
-def test_what_another_sandbox_needs_stays_until_that_is_gone(tmp_path, sandbox, stores, later):
+def test_entry_that_another_sandbox_needs_stays_until_that_is_gone(
+    tmp_path, sandbox, stores, later
+):
     other = make_sandbox(tmp_path / "other", stores, OLD)
     cleaned(sandbox)
     assert OLD in left(stores)
@@ -104,7 +106,7 @@ def test_what_another_sandbox_needs_stays_until_that_is_gone(tmp_path, sandbox, 
     assert len(list((stores.cache / "users").iterdir())) == 1
 
 
-def test_what_a_release_no_longer_kept_needed_is_removed(sandbox, stores, later):
+def test_entry_of_a_removed_release_is_removed(sandbox, stores, later):
     (sandbox / "releases" / "1" / "shop" / "env").unlink()
 
     cleaned(sandbox)
@@ -207,7 +209,7 @@ def test_record_is_made_anew_only_if_something_has_changed(sandbox, stores, monk
     assert state(record.stat()) == before
 
 
-def test_record_tells_of_tools_and_their_pins(sandbox, stores):
+def test_record_lists_tools_and_their_pins(sandbox, stores):
     (sandbox / "profiles").mkdir()
     (sandbox / "profiles" / "tools.txt").write_text("pip==1.0 --hash=sha256:abc\n")
     (sandbox / "bin" / "buildout").write_text(f"{stores.cache}/sandboxes/{OLD}/bin/python\n")
@@ -221,7 +223,7 @@ def test_record_tells_of_tools_and_their_pins(sandbox, stores):
     assert content["pins"] == [["pip", "1.0"], ["shop", "0.9"], ["shop", "1.0"]]
 
 
-def test_cache_that_cannot_be_written_is_told(sandbox, stores):
+def test_cache_that_cannot_be_written_is_reported(sandbox, stores):
     (stores.cache / "users").rename(stores.cache / "moved")
     (stores.cache / "users").write_text("a file")
 

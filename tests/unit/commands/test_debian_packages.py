@@ -25,14 +25,14 @@ def test_states_of_apt_are_shown(state, shown):
     assert step.detail.startswith(shown[1])
 
 
-def test_what_is_installed_is_not_missing():
+def test_installed_package_is_not_missing():
     assert debian_packages.missing("dpkg no-such-package-anywhere\nbase-files") == [
         "no-such-package-anywhere"
     ]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="lacks root, who alone may use apt-get")
-def test_apt_tells_why_it_cannot():
+def test_apt_says_why_it_failed():
     refused = debian_packages._apt_get("Installing", ["install", "-y", "no-such-package-anywhere"])
 
     assert refused == "Unable to locate package no-such-package-anywhere"

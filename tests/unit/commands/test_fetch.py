@@ -56,14 +56,14 @@ def test_source_is_brought_where_no_wheel_fits(fetcher, index):
 
 
 @pytest.mark.parametrize("wanted", ["Shop-9.tar.gz", "shop==9", "other", "notes.zip"])
-def test_what_nobody_has_is_told(fetcher, wanted):
+def test_file_that_nobody_has_is_reported(fetcher, wanted):
     with pytest.raises(CommandError) as caught:
         fetcher.fetch(wanted)
 
     assert str(caught.value) == f"cannot get {wanted}: neither find-links nor the index has it"
 
 
-def test_other_word_is_told(fetcher):
+def test_other_word_is_reported(fetcher):
     with pytest.raises(CommandError, match="cannot get 'a b': expected name==version"):
         fetcher.fetch("a b")
 
@@ -87,7 +87,9 @@ def test_file_that_is_not_the_locked_one_never_enters_the_cache(tmp_path, index,
 
 
 @pytest.mark.system
-def test_damaged_file_of_the_cache_is_set_aside_and_brought_again(tmp_path, index, capsys):
+def test_damaged_file_of_the_cache_is_put_into_quarantine_and_brought_again(
+    tmp_path, index, capsys
+):
     place = tmp_path / "cache" / "dist" / "Shop-1.0.tar.gz"
     place.parent.mkdir(parents=True)
     place.write_bytes(b"damaged")
@@ -100,7 +102,7 @@ def test_damaged_file_of_the_cache_is_set_aside_and_brought_again(tmp_path, inde
 
 
 @pytest.mark.system
-def test_all_that_cannot_be_had_is_told_at_once(tmp_path, index):
+def test_all_that_cannot_be_had_is_reported_at_once(tmp_path, index):
     words = ["--index", (tmp_path / "simple").as_uri(), "one==1", "shop==1.0", "two==2"]
 
     with pytest.raises(SystemExit) as caught:

@@ -91,7 +91,7 @@ def last_line(activation, capsys):
     return capsys.readouterr().out.splitlines()[-1]
 
 
-def test_what_is_active_is_said_or_that_nobody_knows(place, capsys):
+def test_active_release_is_reported_or_that_it_is_unknown(place, capsys):
     releases = Releases(place / "releases", place / "current")
     activation = Activation(place, releases, Tree(place))
     active = "*    3  2026-01-03T00:00:00Z  staging      current, active"
@@ -254,7 +254,7 @@ def test_rollback_waits_for_no_run_at_work(place, capsys):
         (OSError(13, "Permission denied", "/x"), 1, "pylonyard: /x: Permission denied\n"),
     ],
 )
-def test_what_ends_an_action_is_one_line(place, capsys, monkeypatch, error, status, line):
+def test_error_that_ends_an_action_is_one_line(place, capsys, monkeypatch, error, status, line):
     def ended(*_):
         raise error
 

@@ -183,7 +183,7 @@ def test_damaged_release_is_not_returned_to(place, damage, why):
 
 
 @pytest.mark.parametrize("error", [KeyError, OSError, KeyboardInterrupt])
-def test_whatever_fails_the_machine_and_current_go_together(place, error):
+def test_machine_and_current_stay_together_after_any_failure(place, error):
     class Failing(NothingActive):
         is_allowed = True
 
@@ -325,7 +325,7 @@ def test_scratch_tree_is_no_reason_to_touch_servers(place, tmp_path):
     assert told(place, "shop") == told(place, "blog") == []
 
 
-def test_command_that_cannot_start_is_told(place):
+def test_command_that_cannot_start_is_reported(place):
     (place / "releases/1/bin/shop").chmod(0o644)
 
     status, said = back(place)
@@ -343,7 +343,7 @@ def test_command_that_cannot_start_is_told(place):
         (Unknown, "If a release was active, make this one active: sudo bin/pylonyard activate"),
     ],
 )
-def test_who_may_not_activate_is_told_what_is_left_to_do(place, monkeypatch, kind, told):
+def test_account_that_may_not_activate_learns_what_is_left_to_do(place, monkeypatch, kind, told):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
 
     status, said = back(place, kind=kind)

@@ -74,13 +74,13 @@ def test_slip_into_development_is_left_for_what_is_active(sandbox):
     assert earlier(place) == 2
 
 
-def test_what_never_was_active_is_passed_over(sandbox):
+def test_release_that_was_never_active_is_skipped(sandbox):
     place = sandbox(PRODUCTION, PRODUCTION, PRODUCTION, active=[1, 3])
 
     assert earlier(place) == 1
 
 
-def test_what_was_active_for_another_environment_is_passed_over(sandbox):
+def test_release_that_was_active_in_another_environment_is_skipped(sandbox):
     place = sandbox(PRODUCTION, STAGING, PRODUCTION, active=[1, 2, 3])
 
     assert earlier(place) == 1
@@ -167,7 +167,7 @@ def test_each_of_the_three_is_a_change(sandbox, other):
     assert "to change that on purpose" in refused(sandbox(other, PRODUCTION, active=[2]), 1)
 
 
-def test_what_is_active_counts_not_what_is_current(sandbox):
+def test_active_release_counts_not_the_current_one(sandbox):
     place = sandbox(PRODUCTION, DEVELOPMENT, active=[1])
 
     rollback.check_same_identity(place, SandboxIdentity.of(place), 1)

@@ -100,6 +100,6 @@ def test_sandbox_that_forgot_what_it_is_does_not_guess(sandbox, text, got):
     assert configuration.completed(["-c", "x.cfg"], sandbox) == ["-c", "x.cfg"]
 
 
-def test_run_tells_its_configuration_as_from_the_sandbox(sandbox):
+def test_run_states_its_configuration_as_from_the_sandbox(sandbox):
     assert configuration.of_run([], sandbox) == "buildout.cfg"
     assert configuration.of_run(["-c", f"{sandbox}/production.cfg"], sandbox) == "production.cfg"

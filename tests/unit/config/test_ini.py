@@ -131,7 +131,7 @@ def read_back_or_refused(text):
         ("[a]\nx=1\nx=2", "[line 3]: option 'x' in section 'a' already exists"),
     ],
 )
-def test_what_is_no_ini_is_refused_with_its_line(text, message):
+def test_text_that_is_no_ini_is_refused_with_its_line(text, message):
     with pytest.raises(IniError) as caught:
         Ini(text)
 

@@ -65,11 +65,11 @@ def test_debugger_is_found(text, problem):
         "[app:main]\ndebugger = true",
     ],
 )
-def test_what_is_no_debugger_is_left_alone(text):
+def test_setting_that_is_no_debugger_is_left_alone(text):
     assert debug_problems(Ini(text)) == []
 
 
-def test_all_debuggers_are_told_at_once():
+def test_all_debuggers_are_reported_at_once():
     text = "[DEFAULT]\ndebug = true\n[filter:x]\nuse = egg:Paste#evalerror\n"
 
     assert len(debug_problems(Ini(text))) == 2

@@ -181,7 +181,7 @@ def test_percent_is_doubled_for_python_2_only_where_that_looks_for_it(around, sp
 
 
 @pytest.mark.parametrize("text", ["%(here)s", "%%(x)s", '""'])
-def test_what_python_2_would_expand_however_it_is_written_is_refused(text):
+def test_value_that_python_2_would_expand_in_any_form_is_refused(text):
     with pytest.raises(ValueError, match="which Python 2 would expand"):
         quoting.ini_python2(text)
 

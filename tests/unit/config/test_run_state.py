@@ -12,7 +12,7 @@ def test_parts_of_one_run_share_their_state_and_two_runs_do_not():
     assert RunState.of(run) is not RunState.of(other)
 
 
-def test_what_a_run_goes_by_is_noted_if_somebody_wants_to_know():
+def test_inputs_of_a_run_are_noted_if_watched():
     watched, unwatched = RunState(watch=Watch()), RunState()
 
     for state in (watched, unwatched):

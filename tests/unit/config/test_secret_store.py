@@ -27,7 +27,7 @@ def mode(path):
         ("env:SHOP_KEY", Origin("env", "SHOP_KEY")),
     ],
 )
-def test_declaration_tells_where_a_secret_comes_from(text, declared):
+def test_declaration_says_where_a_secret_comes_from(text, declared):
     assert origin(text) == declared
 
 
@@ -138,7 +138,9 @@ def test_only_what_is_referred_to_is_made(folder):
         ),
     ],
 )
-def test_secret_that_cannot_be_had_is_told_without_telling_one(folder, origins, environ, message):
+def test_secret_that_cannot_be_read_is_reported_without_showing_one(
+    folder, origins, environ, message
+):
     with pytest.raises(SecretError) as caught:
         SecretStore(folder, origins, environ).fill("a = <secret:key>")
 

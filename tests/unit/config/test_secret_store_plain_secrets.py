@@ -47,11 +47,11 @@ def test_secret_as_it_is_is_seen(key, value):
         ("static.url", "http://localhost:8080/a@b"),
     ],
 )
-def test_what_is_no_secret_is_left_alone(key, value):
+def test_setting_that_is_no_secret_is_left_alone(key, value):
     assert not secret_store.is_plain(key, value)
 
 
-def test_setting_is_told_without_its_value():
+def test_setting_is_named_without_its_value():
     told = list(secret_store.in_settings([Setting("app:main", "shop.PassWord", "x1")], "settings"))
 
     assert told == [
@@ -61,7 +61,7 @@ def test_setting_is_told_without_its_value():
     ]
 
 
-def test_file_that_others_can_read_is_told(tmp_path):
+def test_file_that_others_can_read_is_reported(tmp_path):
     file = tmp_path / "a word"
     file.write_text("x")
     origins = [("db", Origin("file", str(file))), ("uuid", Origin("uuid"))]

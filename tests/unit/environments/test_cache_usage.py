@@ -54,11 +54,11 @@ NEEDS = Needs(frozenset({HOME, EGG}), frozenset({("paste-deploy", "3.1.0"), ("sh
         ("dist", "odd.tar.gz", True),
     ],
 )
-def test_what_is_named_is_used(kind, name, used):
+def test_entry_that_is_named_is_used(kind, name, used):
     assert is_used(Entry(kind, name), NEEDS) is used
 
 
-def test_what_is_young_is_kept():
+def test_young_entry_is_kept():
     old, young = Entry("sandboxes", OTHER, 1, 1000.0), Entry("projects", f"a-{OTHER}", 1, 2000.0)
 
     assert unused([old, young], NEEDS, 1001.0 + GRACE) == [old]
@@ -86,6 +86,6 @@ def test_needs_survive_json():
         {"names": []},
     ],
 )
-def test_what_is_no_needs_is_refused(content):
+def test_malformed_needs_are_refused(content):
     with pytest.raises(ValueError, match="expected a list"):
         Needs.from_json(content)

@@ -28,7 +28,7 @@ def python(home, code):
 
 
 @pytest.mark.system
-def test_sandbox_sees_its_locations_in_order_and_no_other(tmp_path, locations):
+def test_environment_sees_its_locations_in_order_and_no_other(tmp_path, locations):
     home = eggs_venv.make(tmp_path / "store", locations)
 
     code = "import sys, module0, module1; print(*sys.path[1:], sys.prefix, sep='\\n')"
@@ -40,7 +40,7 @@ def test_sandbox_sees_its_locations_in_order_and_no_other(tmp_path, locations):
     assert prefix == str(home)
 
 
-def test_sandbox_is_made_once_for_what_it_holds(tmp_path, locations):
+def test_environment_is_made_once_for_its_contents(tmp_path, locations):
     store = tmp_path / "store"
     home = eggs_venv.make(store, locations)
 
@@ -64,7 +64,7 @@ def test_lines_of_an_editable_project_are_taken_along(tmp_path):
     python(home, "import shop")
 
 
-def test_sandbox_runs_on_the_real_interpreter():
+def test_environment_runs_on_the_real_interpreter():
     assert not interpreters.interpreter().is_symlink()
     assert interpreters.interpreter() == Path(os.path.realpath(sys.executable))
 
@@ -112,7 +112,7 @@ def add_link_to_a_folder(home):
     "tamper",
     [edit_configuration, replace_interpreter, remove_link, add_module, add_link_to_a_folder],
 )
-def test_sandbox_that_was_tampered_with_is_set_aside(tmp_path, locations, tamper):
+def test_environment_that_was_tampered_with_is_put_into_quarantine(tmp_path, locations, tamper):
     store = tmp_path / "cache" / "sandboxes"
     home = eggs_venv.make(store, locations)
     path, expected, got = tamper(home)

@@ -39,13 +39,11 @@ def make(store):
     return locked_venv.make(None, SimpleNamespace(section="app"), contents)
 
 
-def test_sandbox_that_is_as_it_was_is_used(store):
+def test_unchanged_environment_is_used(store):
     assert make(store) == store.home
 
 
-def test_sandbox_that_was_tampered_with_is_refused_made_anew_and_good_the_next_time(
-    store, monkeypatch
-):
+def test_environment_that_was_tampered_with_is_refused_and_made_again(store, monkeypatch):
     monkeypatch.setattr(pip_venv, "make", lambda *words: made_anew(store))
     (store.home / "shop.py").write_text("price = 0\n")
 

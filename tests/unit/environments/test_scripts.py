@@ -87,7 +87,7 @@ def test_script_is_valid_python_of_any_version():
     )
 
 
-def test_script_of_our_own_runs_nothing_of_a_sandbox_unasked():
+def test_script_of_ours_runs_no_code_of_an_environment_unasked():
     text = scripts.tool_script("pylonyard.commands.main", "'/srv'", tools=True)
 
     recipes, home = Path(scripts.__file__).parents[2], Path(sys.executable).parents[1]

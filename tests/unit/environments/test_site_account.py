@@ -23,7 +23,7 @@ def home(tmp_path, monkeypatch):
     return tmp_path / "home"
 
 
-def test_checkout_in_a_closed_home_is_told_and_no_home_is_opened(home):
+def test_checkout_in_a_closed_home_is_reported_and_no_home_is_opened(home):
     site = SiteAccount("shop", "shop", "production")
 
     assert site_account.reach_problem(site, [home / "checkout"], Path(sys.executable)) == (
@@ -33,7 +33,7 @@ def test_checkout_in_a_closed_home_is_told_and_no_home_is_opened(home):
     assert site_account.reach_problem(site, [home.parent], Path("/usr")) == ""
 
 
-def test_interpreter_in_a_closed_home_is_told_with_one_that_can_be_used(home, monkeypatch):
+def test_interpreter_in_a_closed_home_is_reported_with_one_that_can_be_used(home, monkeypatch):
     python, other = home / "python3", home / "python2.7"
     for path in (python, other):
         path.symlink_to(sys.executable)

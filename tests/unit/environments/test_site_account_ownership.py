@@ -25,7 +25,7 @@ def site(user, environment="production"):
 
 
 @AS_ROOT
-def test_data_of_another_account_are_told_before_anything_is_made(var):
+def test_data_of_another_account_are_reported_before_anything_is_made(var):
     assert site_account.data_problem(site("nobody"), var) == ""
 
     (var / "data/shop/shop.db").touch()
@@ -39,7 +39,7 @@ def test_data_of_another_account_are_told_before_anything_is_made(var):
 
 
 @AS_ROOT
-def test_file_that_a_run_as_root_left_is_told(var):
+def test_file_that_a_run_as_root_left_is_reported(var):
     for name in ("log", "run", "data/shop"):
         os.chown(var / name, NOBODY, -1)
     (var / "log/other.log").touch()
@@ -64,7 +64,7 @@ def test_account_that_is_not_there_owns_nothing(var):
 
 
 @AS_ROOT
-def test_what_root_left_in_a_checkout_is_told_with_the_way_back(tmp_path, monkeypatch):
+def test_files_that_root_left_in_a_checkout_are_reported_with_the_way_back(tmp_path, monkeypatch):
     for name in ("parts", "cache/dist", "cache/eggs/v5"):
         (tmp_path / name).mkdir(parents=True)
     for path in (tmp_path, tmp_path / "parts", tmp_path / "cache/eggs/v5"):
@@ -146,7 +146,7 @@ def test_only_an_empty_folder_is_taken_over(var):
 
 
 @AS_ROOT
-def test_root_in_another_s_checkout_is_told_how_its_owner_has_it_back(tmp_path):
+def test_root_in_another_s_checkout_learns_how_the_owner_gets_it_back(tmp_path):
     assert site_account.root_warning(tmp_path) == ""
     os.chown(tmp_path, NOBODY, -1)
 

@@ -35,7 +35,7 @@ def refused(cache):
     return ended.value.code, aside
 
 
-def test_tools_are_brought_in_order_and_others_start_their_sandbox(tools):
+def test_tools_are_imported_in_order_and_others_start_their_environment(tools):
     eggs, home, _ = tools
 
     toolbox.bring()
@@ -109,7 +109,7 @@ def test_tool_without_a_wheel_to_compare_it_with_ends_the_program(tools):
 
 @pytest.mark.system
 @pytest.mark.parametrize("name", ["evil.pth", "sitecustomize.py"])
-def test_file_that_was_put_into_the_sandbox_ends_the_program(tools, name):
+def test_file_that_was_put_into_the_environment_ends_the_program(tools, name):
     _, home, cache = tools
     path = eggs_venv.site_packages(home) / name
     path.write_text("import os")
@@ -124,7 +124,7 @@ def test_file_that_was_put_into_the_sandbox_ends_the_program(tools, name):
     assert not path.exists()
 
 
-def test_other_eggs_in_the_sandbox_end_the_program(tools, tmp_path):
+def test_other_eggs_in_the_environment_end_the_program(tools, tmp_path):
     _, home, cache = tools
     path = eggs_venv.site_packages(home) / eggs_venv.PTH
     path.write_text(f"{tmp_path}/evil-1.0.egg\n")
@@ -137,7 +137,7 @@ def test_other_eggs_in_the_sandbox_end_the_program(tools, tmp_path):
     )
 
 
-def test_missing_sandbox_ends_the_program(tools):
+def test_missing_environment_ends_the_program(tools):
     _, home, _ = tools
     home.rename(home.with_name("moved"))
 

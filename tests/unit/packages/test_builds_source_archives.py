@@ -68,7 +68,7 @@ def test_nothing_is_written_through_a_link_that_leads_elsewhere(tmp_path, folder
     assert os.listdir(tmp_path / "elsewhere") == []
 
 
-def test_what_is_no_archive_of_one_folder_is_refused(tmp_path, folder):
+def test_archive_without_a_single_top_folder_is_refused(tmp_path, folder):
     (tmp_path / "a.tar.gz").write_bytes(b"no")
 
     for archive in (tmp_path / "a.tar.gz", tar(tmp_path / "b.tar.gz", x=b"", y=b"")):

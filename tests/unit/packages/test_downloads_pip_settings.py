@@ -53,7 +53,7 @@ def test_no_file_is_read_if_none_is_to_be(home, tmp_path):
     assert downloads.read({**home, "PIP_CONFIG_FILE": os.devnull}) == {"config-file": os.devnull}
 
 
-def test_broken_file_is_told(home, tmp_path):
+def test_broken_file_is_reported(home, tmp_path):
     stated(tmp_path / ".pip/pip.conf", "no section\n")
 
     with pytest.raises(ValueError, match=r"\.pip/pip\.conf"):

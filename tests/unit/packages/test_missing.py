@@ -37,7 +37,7 @@ def found(dist, *requirements, pins=(), built=()):
         ("mod_wsgi-6.1.1.tar.gz", "mod-wsgi", "6.1.1"),
     ],
 )
-def test_file_tells_what_it_is(filename, name, version):
+def test_file_says_what_it_is(filename, name, version):
     assert identified(filename).name == name
     assert identified(filename).version == version
 
@@ -63,7 +63,7 @@ def test_every_missing_distribution_is_named_not_the_first_alone(dist):
     assert not lacking.perhaps
 
 
-def test_what_only_a_missing_one_could_require_is_named_as_such(dist):
+def test_possible_requirement_of_a_missing_distribution_is_named_as_such(dist):
     make_wheel(dist, "Shop", requires='Old; python_version < "3"')
 
     lacking = found(dist, "Shop", "Cart", pins={"Cart": "1.0", "Wheel": "2.0", "shop": "1.0"})
@@ -72,7 +72,7 @@ def test_what_only_a_missing_one_could_require_is_named_as_such(dist):
     assert list(lacking.perhaps) == ["wheel==2.0"]
 
 
-def test_what_a_source_could_require_is_named_as_such(dist):
+def test_possible_requirement_of_a_source_is_named_as_such(dist):
     (dist / "Shop-1.0.tar.gz").touch()
 
     lacking = found(dist, "Shop", pins={"Shop": "1.0", "Cart": "1.0"})
@@ -104,7 +104,7 @@ def test_egg_will_do_where_its_wheel_is_gone(tmp_path, dist):
     assert shelf.find(Requirement("shop"), "1.0") == info.parent
 
 
-def test_what_is_built_or_provided_here_is_not_missing(tmp_path, dist):
+def test_distribution_that_is_built_or_provided_here_is_not_missing(tmp_path, dist):
     tree = make_wheel(tmp_path, "Shop", requires="elementtree")
 
     assert not found(dist, "Shop", built=[tree, "elementtree"])

@@ -244,7 +244,7 @@ def test_folder_of_this_interpreter_is_that_of_buildout():
         ("{own}-{own}-manylinux_2_17_s390x", False),
     ],
 )
-def test_wheel_that_fits_is_told_from_others(tags, wanted):
+def test_wheel_that_fits_is_distinguished_from_others(tags, wanted):
     machine = sysconfig.get_platform().rpartition("-")[2]
     name = f"shop-1.0-{tags.format(own=wheels.abi_tag(), machine=machine)}.whl"
 

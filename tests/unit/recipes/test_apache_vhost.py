@@ -361,7 +361,7 @@ def test_a_body_whose_sender_gives_up_never_gets_to_the_application(seated):
 
 
 @pytest.mark.parametrize(("number", "several"), [(1, False), (2, True)])
-def test_the_application_is_told_whether_others_have_seats(seated, number, several):
+def test_the_application_learns_whether_other_requests_wait(seated, number, several):
     found = []
 
     def application(environ, start_response):
@@ -380,7 +380,7 @@ def test_a_seat_is_taken_while_the_application_works(seated):
     assert ask.is_free()
 
 
-def test_whoever_waits_for_a_seat_gets_it_before_those_who_come_later(seated):
+def test_waiting_request_is_answered_before_later_ones(seated):
     found = []
 
     def application(environ, start_response):

@@ -29,7 +29,7 @@ def stock(folder, text, before=""):
 
 
 @pytest.mark.parametrize("first", ["import zc.buildout", "import pylonyard.system.errors"])
-def test_stock_buildout_tells_a_bad_option_in_one_line_whatever_was_imported_first(tmp_path, first):
+def test_stock_buildout_says_a_bad_option_in_one_line_whatever_was_imported_first(tmp_path, first):
     text = "parts = cron\n[cron]\nrecipe = pylonyard:cron_restart\nuser = a b\n"
 
     status, told = stock(tmp_path, text, first)
@@ -40,7 +40,7 @@ def test_stock_buildout_tells_a_bad_option_in_one_line_whatever_was_imported_fir
     assert "name: required, but missing; " in told.splitlines()[-1]
 
 
-def test_stock_buildout_tells_what_fails_while_it_installs_in_one_line(tmp_path):
+def test_stock_buildout_says_what_fails_while_it_installs_in_one_line(tmp_path):
     (tmp_path / "greeting.py").write_text(
         "from dataclasses import dataclass\n"
         "from pylonyard.recipes.base import Recipe\n"

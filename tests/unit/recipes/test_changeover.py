@@ -129,7 +129,7 @@ def test_change_of_what_runs_is_refused(releases, monkeypatch):
     )
 
 
-def test_change_of_what_neither_runs_nor_is_active_is_told(releases, monkeypatch):
+def test_change_of_a_site_that_neither_runs_nor_is_active_is_reported(releases, monkeypatch):
     noted(monkeypatch)
     monkeypatch.setattr(changeover, "running", lambda *_: set())
     places = (releases, releases.folder.parent / "bin")

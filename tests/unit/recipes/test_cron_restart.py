@@ -30,7 +30,7 @@ def test_file_for_cron_d_ensures_that_the_site_answers(cron, sandbox):
     assert recipe.published() == {"path": sandbox.directory / "current/etc/cron.d/shop"}
 
 
-def test_nobody_is_told_by_default(cron):
+def test_nobody_is_reported_by_default(cron):
     (artifact,) = cron().artifacts()
 
     assert 'MAILTO=""\n*/2 * * * * ' in artifact.text

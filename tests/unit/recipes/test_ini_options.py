@@ -76,7 +76,7 @@ def test_section_of_the_application_is_found(text, wanted, section):
         ("[app:main]\n", "app:x", "section: expected a section of the ini, got 'app:x'"),
     ],
 )
-def test_section_that_cannot_be_told_is_asked_for(text, wanted, message):
+def test_section_that_cannot_be_reported_is_asked_for(text, wanted, message):
     with pytest.raises(ValueError) as caught:
         application_section(Ini(text), wanted)
 
@@ -180,7 +180,7 @@ def test_template_without_logging_logs_to_the_file():
     assert config["handler_logfile"]["formatter"] == "generic"
 
 
-def test_what_went_to_the_console_goes_to_the_file():
+def test_console_log_goes_to_the_file():
     config = laid(LOGGING + "[app:main]\n")
 
     assert config["handlers"]["keys"] == "console, logfile"

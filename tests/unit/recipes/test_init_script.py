@@ -155,7 +155,7 @@ def test_init_script_says_who_it_is(artifacts):
 
 @pytest.mark.system
 @pytest.mark.parametrize("words", [[], ["strat"]])
-def test_init_script_tells_its_actions(init, words):
+def test_init_script_states_its_actions(init, words):
     ended = init(*words)
 
     assert ended.returncode == 2

@@ -137,7 +137,7 @@ def test_module_that_was_built_here_is_used_again(kept, tmp_path, shelf):
 
 
 @pytest.mark.system
-def test_module_that_was_tampered_with_is_refused_and_set_aside(kept, tmp_path, shelf):
+def test_module_that_was_tampered_with_is_refused_and_put_into_quarantine(kept, tmp_path, shelf):
     module, use = kept
     Verified(tmp_path / "cache").note_built(module, shelf.sha256)
     module.write_bytes(b"evil")
@@ -159,7 +159,7 @@ def test_module_of_nobody_knows_whom_is_built_anew(kept):
         use()
 
 
-def test_a_missing_apxs_is_told_with_its_package(buildout, monkeypatch):
+def test_a_missing_apxs_is_reported_with_its_package(buildout, monkeypatch):
     monkeypatch.setattr(mod_wsgi_build, "PROGRAM_PATH", "/nowhere")
 
     with pytest.raises(OptionError) as caught:
@@ -184,7 +184,9 @@ def test_a_missing_apxs_is_told_with_its_package(buildout, monkeypatch):
         ),
     ],
 )
-def test_a_missing_tool_is_told_with_its_package(tmp_path, monkeypatch, server, python, message):
+def test_a_missing_tool_is_reported_with_its_package(
+    tmp_path, monkeypatch, server, python, message
+):
     (tmp_path / "make").touch(0o755)
     monkeypatch.setattr(mod_wsgi, "PROGRAM_PATH", f"{tmp_path}:/bin")
     described = Interpreter(**{**vars(PYTHON), **python})
@@ -227,7 +229,7 @@ def test_the_interpreter_is_asked_in_its_own_process(tmp_path):
     assert found.name == "python{}.{}".format(*sys.version_info)
 
 
-def test_offline_a_missing_source_is_told(buildout, tmp_path):
+def test_offline_a_missing_source_is_reported(buildout, tmp_path):
     with pytest.raises(CommandError) as caught:
         mod_wsgi.fetch(mod_wsgi_sources.SOURCES[0], buildout)
 
@@ -238,7 +240,7 @@ def test_offline_a_missing_source_is_told(buildout, tmp_path):
     )
 
 
-def test_offline_a_damaged_source_is_told(buildout, tmp_path):
+def test_offline_a_damaged_source_is_reported(buildout, tmp_path):
     archive(tmp_path / "cache" / "dist" / "mod_wsgi-6.1.1.tar.gz", {"x": b""})
 
     with pytest.raises(CommandError) as caught:
@@ -283,7 +285,7 @@ def test_a_source_that_is_not_the_pinned_one_is_refused(buildout, shelf, tmp_pat
     assert list((tmp_path / "cache" / "dist").iterdir()) == []
 
 
-def test_a_source_that_nobody_has_is_told(buildout, shelf):
+def test_a_source_that_nobody_has_is_reported(buildout, shelf):
     with pytest.raises(CommandError) as caught:
         mod_wsgi.fetch(Source("2.0", "", (2, 7), (3, 15)), buildout)
 

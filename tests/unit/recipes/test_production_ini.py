@@ -87,7 +87,7 @@ def test_values_are_spelled_for_the_python_that_reads_them(ini, python2, monkeyp
     assert config["app:main"]["k"] == "%(a)s p@ss%%word"
 
 
-def test_what_python_2_would_read_in_another_way_is_refused(ini, python2):
+def test_value_that_python_2_would_read_differently_is_refused(ini, python2):
     with pytest.raises(UserError, match="expected no other % beside %\\(here\\)s"):
         ini(home=python2, settings="[app:main]\nk = %(here)s/100%%")
     with pytest.raises(ValueError, match="white space but blanks around names and values"):
@@ -134,7 +134,7 @@ def test_debug_is_allowed_in_development(sandbox):
     assert read(buildout["ini"].recipe.text)["DEFAULT"]["debug"] == "true"
 
 
-def test_digest_tells_databases_apart_and_forgets_secrets():
+def test_digest_differs_for_other_databases_and_has_no_secrets():
     def digest(text):
         return database_digest(Ini(text), "app:main")
 

@@ -78,7 +78,7 @@ def test_made_skeleton_is_kept_with_its_secrets_left_open(interpreter, tmp_path)
 
 
 @pytest.mark.system
-def test_skeleton_that_was_changed_since_is_refused_and_set_aside(interpreter, tmp_path):
+def test_skeleton_that_was_changed_since_is_refused_and_put_into_quarantine(interpreter, tmp_path):
     home = interpreter(b"[app:main]\n")
     configs = tmp_path / "cache" / "configs"
     production_ini.installer_config(home, "Shop", "main", configs)

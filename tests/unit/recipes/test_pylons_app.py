@@ -28,7 +28,7 @@ def path_of(section):
     return [Path(line) for line in (packages / "pylonyard.pth").read_text().splitlines()]
 
 
-def test_application_is_installed_into_a_sandbox_of_its_own(app, sandbox):
+def test_application_is_installed_into_an_environment_of_its_own(app, sandbox):
     section = app()
 
     assert Path(section["home"]).parent == sandbox.store / "cache" / "sandboxes"
@@ -74,7 +74,7 @@ def test_further_folders_come_last(app, sandbox):
     ]
 
 
-def test_same_section_has_the_same_sandbox(app):
+def test_same_section_has_the_same_environment(app):
     assert app()["home"] == app()["home"]
     assert app()["home"] != app(extra_paths="lib")["home"]
 
@@ -105,7 +105,7 @@ def test_pins_of_another_section_may_be_used(sandbox):
 
 
 @pytest.mark.system
-def test_buildouts_own_interpreter_needs_no_other_sandbox(app):
+def test_buildouts_own_interpreter_needs_no_other_environment(app):
     from pylonyard.packages import interpreters
 
     assert app(python=os.fspath(interpreters.interpreter()))["home"] == app()["home"]

@@ -53,7 +53,7 @@ def test_nothing_was_ever_activated(tree, sandbox):
     assert notes.read(tree, sandbox) is None
 
 
-def test_what_is_active_can_be_read_by_everybody(tree, sandbox):
+def test_active_release_can_be_read_by_everybody(tree, sandbox):
     journals.save(tree, sandbox, active())
 
     assert notes.read(tree, sandbox) == noted()
@@ -78,7 +78,7 @@ def test_journal_keeps_the_note(tree, sandbox):
 
 
 @pytest.mark.parametrize("cut", [{"pending": {}}, {"reloaded": "start"}])
-def test_activation_at_work_is_told(tree, sandbox, cut):
+def test_activation_at_work_is_reported(tree, sandbox, cut):
     journals.save(tree, sandbox, active(**cut))
 
     found = notes.read(tree, sandbox)
@@ -86,13 +86,13 @@ def test_activation_at_work_is_told(tree, sandbox, cut):
     assert (found.release, found.is_unfinished) == (3, True)
 
 
-def test_first_activation_at_work_is_told(tree, sandbox):
+def test_first_activation_at_work_is_reported(tree, sandbox):
     journals.save(tree, sandbox, Journal("/srv/shop", pending={}))
 
     assert notes.read(tree, sandbox) == Note(sandbox="/srv/shop", is_unfinished=True)
 
 
-def test_of_an_older_pylonyard_nothing_is_told(tree, sandbox):
+def test_release_of_an_older_pylonyard_reports_nothing(tree, sandbox):
     journals.save(tree, sandbox, active())
     old = Journal("/srv/shop", 3).to_json()
     del old["note"]
@@ -157,7 +157,7 @@ WRITES = "bin/pylonyard activate, as root, writes it again"
     "text",
     ["", "{", "[]", "{}", "3", '{"version": "x"}', '{"version": 1}', "[" * 9000, '"\\ud800"'],
 )
-def test_damaged_note_is_told(tree, sandbox, text):
+def test_damaged_note_is_reported(tree, sandbox, text):
     assert damaged(tree, sandbox, text) == (
         f"{place(tree, sandbox)}: expected a note of what is active, version 1, "
         f"got damaged text; {WRITES}"
@@ -179,7 +179,7 @@ def test_odd_value_is_one_error_or_a_note(tree, sandbox, key, value):
         assert isinstance(found, Note)
 
 
-def test_note_of_a_newer_version_is_told(tree, sandbox):
+def test_note_of_a_newer_version_is_reported(tree, sandbox):
     told = damaged(tree, sandbox, json.dumps({**noted().to_json(), "version": 2}))
 
     assert told == (
@@ -230,7 +230,7 @@ def test_note_of_another_account_is_not_believed(tree, sandbox):
     assert "got one of the account of number 65534" in distrusted(tree, sandbox)
 
 
-def test_what_is_active_and_what_a_rollback_goes_to_are_needed():
+def test_active_release_and_rollback_target_are_needed():
     staged = {"shop": NotedSite("staging", "proxy", "shop")}
     found = Note(sandbox="/srv/shop")
     assert found.needed == set()

@@ -14,7 +14,7 @@ def manifest(**files):
     return {"files": {path: {"sha256": text, "mode": "0644"} for path, text in files.items()}}
 
 
-def test_changes_are_told_in_one_line():
+def test_changes_are_reported_in_one_line():
     found = changes(manifest(a="1", b="1", c="1"), manifest(b="2", c="1", d="1"))
 
     assert str(found) == "1 changed: b; 1 new: d; 1 gone: a"
@@ -105,7 +105,7 @@ def test_secret_is_masked(line, expected):
         "    RequestHeader set X-Forwarded-Proto expr=%{REQUEST_SCHEME}",
     ],
 )
-def test_what_is_no_secret_is_told(line):
+def test_difference_that_is_no_secret_is_shown(line):
     assert masked(line) == [line]
 
 
@@ -249,7 +249,7 @@ def test_secret_that_was_replaced_is_masked_as_well(tmp_path):
     ]
 
 
-def test_of_a_url_whose_password_shows_the_rest_is_told(tmp_path):
+def test_of_a_url_with_a_password_the_rest_is_shown(tmp_path):
     urls = [f"mysql://me:{s}@{h}/x?token={s}" for h, s in (("a", "old"), ("b", "new-secret"))]
 
     assert differences(tmp_path, [f"db = {url}\n" for url in urls], "new-secret") == [
@@ -276,7 +276,7 @@ def release(folder, **files):
         (("0644", b"a\r\n"), ("0644", b"a\n"), "1/x and 2/x differ in line ends alone"),
     ],
 )
-def test_what_no_line_shows_is_told(tmp_path, before, after, expected):
+def test_change_without_a_differing_line_is_reported(tmp_path, before, after, expected):
     releases = Releases(tmp_path / "releases", tmp_path / "current")
     release(releases.path(1), x=before)
     release(releases.path(2), x=after)
@@ -291,7 +291,7 @@ def test_what_no_line_shows_is_told(tmp_path, before, after, expected):
         (b"new", "1/x and 2/x differ in content, and cannot be read: not a regular file"),
     ],
 )
-def test_difference_is_told_of_files_that_cannot_be_read(tmp_path, after, expected):
+def test_unreadable_files_are_reported_as_different(tmp_path, after, expected):
     releases = Releases(tmp_path / "releases", tmp_path / "current")
     release(releases.path(1), x=("0600", b"old"))
     release(releases.path(2), x=("0640", after))
@@ -318,7 +318,7 @@ def test_pipe_is_not_waited_for(tmp_path):
     ]
 
 
-def test_new_empty_file_is_told(tmp_path):
+def test_new_empty_file_is_reported(tmp_path):
     releases = Releases(tmp_path / "releases", tmp_path / "current")
     release(releases.path(1))
     release(releases.path(2), x=("0644", b""))

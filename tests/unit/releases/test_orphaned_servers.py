@@ -14,7 +14,7 @@ def site(user="root", port=8080):
 
 
 @pytest.mark.parametrize("user", ["root", "nobody of that name"])
-def test_what_an_account_may_not_look_at_runs_if_its_port_is_taken(monkeypatch, user):
+def test_server_of_another_account_counts_as_running_if_its_port_is_taken(monkeypatch, user):
     monkeypatch.setattr(os, "geteuid", lambda: 54321)
     port = free_port()
     shop = site(user, port)
@@ -25,7 +25,7 @@ def test_what_an_account_may_not_look_at_runs_if_its_port_is_taken(monkeypatch, 
 
 
 @pytest.mark.parametrize(("status", "runs"), [(0, True), (1, False), (3, False), (4, True)])
-def test_a_command_tells_whether_its_server_runs(tmp_path, status, runs):
+def test_a_command_says_whether_its_server_runs(tmp_path, status, runs):
     control = tmp_path / "shop-httpd"
     control.write_text(f"#!/bin/sh\ntest $1 = status || exit 9\nexit {status}\n")
     control.chmod(0o755)
@@ -40,7 +40,7 @@ def test_description_that_is_a_pipe_is_not_waited_for(tmp_path):
     assert orphaned_servers.commands(tmp_path, []) == {}
 
 
-def test_what_a_command_says_need_not_be_text(tmp_path):
+def test_output_of_a_command_need_not_be_text(tmp_path):
     control = tmp_path / "shop"
     control.write_text("#!/bin/sh\nprintf 'caf\\351 stops\\n'\n")
     control.chmod(0o755)

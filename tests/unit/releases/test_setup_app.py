@@ -49,7 +49,7 @@ def test_application_is_set_up_once_for_a_database(place, tmp_path):
     assert stat.S_IMODE((done / "shop-d1").stat().st_mode) == 0o600
 
 
-def test_failed_setup_is_told_and_tried_again(place, tmp_path):
+def test_failed_setup_is_reported_and_tried_again(place, tmp_path):
     release, layout = place("echo 'no such table'; exit 1")
     with pytest.raises(UserError) as caught:
         once(setup(), release, layout)

@@ -71,7 +71,7 @@ def test_server_at_another_address_has_moved(release, serving):
     assert site_servers.look(release(port)) == Servers(moved={"shop"})
 
 
-def test_who_else_has_the_address_is_named(release):
+def test_process_that_has_the_address_is_named(release):
     with listening({}) as port:
         found = site_servers.look(release(port))
 

@@ -161,7 +161,7 @@ def test_bin_offers_the_scripts_of_the_current_release(releases, commands):
     assert sorted(os.listdir(commands)) == ["shop", "wiki"]
 
 
-def test_what_others_put_into_bin_is_left_alone(releases, commands):
+def test_other_files_in_bin_are_left_alone(releases, commands):
     made(releases, "shop")
     commands.mkdir()
     (commands / "buildout").write_text("mine")
@@ -174,7 +174,7 @@ def test_what_others_put_into_bin_is_left_alone(releases, commands):
     assert os.readlink(commands / "link") == "/usr/bin/env"
 
 
-def test_names_that_others_have_taken_are_told(releases, commands):
+def test_names_that_others_have_taken_are_reported(releases, commands):
     made(releases, "shop", "blog")
     link_commands(commands, releases.current)
     (commands / "wiki").write_text("mine")

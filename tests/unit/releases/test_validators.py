@@ -23,7 +23,7 @@ NAMES = {
 
 
 @pytest.mark.parametrize(("path", "names"), NAMES.items())
-def test_path_tells_the_validators(path, names):
+def test_path_states_the_validators(path, names):
     assert [validator.name for validator in judging(path)] == names
 
 
@@ -110,11 +110,11 @@ def test_logrotate_refuses_what_it_does_not_know(draft):
         judged(draft, "etc/logrotate.d/shop", '"/var/log/x"\n{\n    missingok\n    weakly\n}\n')
 
 
-def test_each_site_is_judged_by_its_own_interpreter(draft):
+def test_each_site_is_checked_by_its_own_interpreter(draft):
     assert draft.python("blog/production.ini") == draft.folder / "blog/env/bin/python"
 
 
-def test_program_that_is_missing_is_told():
+def test_program_that_is_missing_is_reported():
     def check(*_):
         raise AssertionError
 
@@ -136,11 +136,11 @@ def test_program_that_is_missing_is_told():
         ("Error:\n", "Error:"),
     ],
 )
-def test_first_error_is_told(output, line):
+def test_first_error_is_reported(output, line):
     assert first_error(output) == line
 
 
-def test_what_may_not_be_missing_has_a_package_to_install():
+def test_required_validator_names_its_package():
     assert all(v.package for v in validators.VALIDATORS if v.program)
 
 

@@ -79,12 +79,12 @@ def test_help_is_no_error_and_has_all_actions(source, capsys, word):
         assert f"    {action:<11} " in told
 
 
-def test_version_is_told(source, capsys):
+def test_version_is_reported(source, capsys):
     assert cli.main(source, ["--version"]) == 0
     assert capsys.readouterr() == (f"Pylonyard {pylonyard.__version__}\n", "")
 
 
-def test_status_is_told_to_machines(source, capsys):
+def test_status_is_printed_as_json(source, capsys):
     told = {"version": 1, "site": "shop", "state": "stopped", "status": 3}
 
     assert cli.main(source, ["status", "--json"]) == 3
@@ -119,7 +119,7 @@ def test_one_word_needs_no_argparse():
     assert told.stdout == "4\nFalse\n"
 
 
-def test_what_was_done_is_no_failure_where_it_cannot_be_printed(source):
+def test_success_that_cannot_be_printed_is_no_failure(source):
     code = (
         f"import sys; sys.path.insert(0, {RECIPES!r}); from pylonyard.server import cli; "
         "sys.exit(cli.main(sys.argv[1], sys.argv[2:]))"
@@ -135,7 +135,7 @@ def test_what_was_done_is_no_failure_where_it_cannot_be_printed(source):
     assert list(ended.values()) == [0, 3, 3, 1]
 
 
-def test_dead_site_is_told_from_a_stopped_one(source, tmp_path, capsys):
+def test_dead_and_stopped_sites_are_distinguished(source, tmp_path, capsys):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "shop.wanted").write_text("up\n")
 

@@ -25,7 +25,7 @@ def test_telling_line_is_found(lines, line):
     assert most_telling_line(lines) == line
 
 
-def test_only_what_this_start_logged_is_told(tmp_path):
+def test_only_what_this_start_logged_is_reported(tmp_path):
     log = tmp_path / "shop.log"
     log.write_text("ValueError: old\nKeyError: new\n")
 

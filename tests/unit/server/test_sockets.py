@@ -35,7 +35,7 @@ def test_sockets_are_bound_and_do_not_listen(free_port):
         assert list(sockets.describe([one])) == [f"{one.fileno()}/127.0.0.1/{free_port}"]
 
 
-def test_refused_visitors_are_let_in_again(free_port):
+def test_refused_clients_are_let_in_again(free_port):
     held = sockets.bind_all(site(free_port))
     sockets.refuse_connections(held)  # it does not listen: nothing to do
     held[0].listen()

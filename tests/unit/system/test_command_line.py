@@ -60,7 +60,7 @@ def test_bootstrap_refuses_before_it_downloads(words, line):
     assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", f"bootstrap.py: {line}\n")
 
 
-def test_bootstrap_tells_its_version_and_help():
+def test_bootstrap_states_its_version_and_help():
     told = bootstrap("--version")
     assert (told.returncode, told.stdout) == (0, f"Pylonyard {pylonyard.__version__}\n")
 

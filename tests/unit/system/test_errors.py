@@ -55,14 +55,14 @@ def test_other_limits_are_named_with_their_value():
     )
 
 
-def test_size_at_which_a_file_may_not_grow_is_told(monkeypatch):
+def test_size_at_which_a_file_may_not_grow_is_reported(monkeypatch):
     monkeypatch.setattr(errors.resource, "getrlimit", lambda kind: (1024, 1024))
 
     assert errors.limit_of_size(1000) == " (limit of the size of a file in bytes, ulimit -f: 1024)"
     assert errors.limit_of_size(0) == ""
 
 
-def test_what_is_no_limit_is_told_as_it_was():
+def test_error_that_is_no_limit_is_reported_unchanged():
     assert errors.limit_reached(OSError(errno.EACCES, "Permission denied")) == ""
     assert errors.limit_reached(RuntimeError("a bug")) == ""
     assert errors.with_limit("KeyError: 'x'") == "KeyError: 'x'"

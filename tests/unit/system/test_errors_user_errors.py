@@ -15,7 +15,7 @@ def test_option_error_names_the_section_and_all_problems():
     assert (error.section, error.problems) == ("ini", ("port: required, but missing", "user: no"))
 
 
-def test_command_error_tells_what_failed_why_and_what_to_do():
+def test_command_error_says_what_failed_why_and_what_to_do():
     error = CommandError("cannot build it", "no compiler", "install one")
 
     assert str(error) == "cannot build it: no compiler; install one"
@@ -27,7 +27,7 @@ def test_command_error_tells_what_failed_why_and_what_to_do():
     assert str(CommandError("cannot build it", "no compiler")) == "cannot build it: no compiler"
 
 
-def test_artifact_error_names_the_file_and_its_judge():
+def test_artifact_error_names_the_file_and_its_validator():
     error = ArtifactError("init", "etc/init.d/shop", "sh", "line 3: syntax error")
 
     assert str(error) == "[init] etc/init.d/shop: refused by sh: line 3: syntax error"

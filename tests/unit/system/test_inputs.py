@@ -49,7 +49,7 @@ def test_processes_come_and_go(watch, tmp_path):
     assert "/proc" not in " ".join(remember(watch, tmp_path)["paths"])
 
 
-def test_what_is_remembered_is_no_change_of_the_folder_that_has_it(watch, tmp_path):
+def test_note_of_a_run_is_no_change_of_its_folder(watch, tmp_path):
     # Who looks for files of other accounts lists it before it is written.
     (tmp_path / ".pylonyard").mkdir()
     time.sleep(inputs.LATELY * 3 / 1e9)
@@ -84,7 +84,7 @@ def test_any_change_takes_a_whole_run(watch, tmp_path, capsys, change):
     assert capsys.readouterr().out == ""
 
 
-def test_what_a_site_writes_while_it_serves_is_no_reason_for_a_run(watch, tmp_path):
+def test_files_that_a_running_site_writes_cause_no_run(watch, tmp_path):
     log = tmp_path / "var" / "log" / "shop.log"
     log.parent.mkdir(parents=True)
     log.write_text("started")
@@ -177,7 +177,7 @@ def test_source_counts_where_its_bytecode_was_opened(watch, tmp_path):
     assert remember(watch, tmp_path)["paths"] == [str(tmp_path / "code.py")]
 
 
-def test_what_a_run_wrote_itself_is_no_input(watch, tmp_path):
+def test_files_that_a_run_wrote_are_no_input(watch, tmp_path):
     watch.hook("open", (str(tmp_path / "written"), "w", 0))
     watch.hook("open", (str(tmp_path / "made"), None, os.O_WRONLY | os.O_CREAT))
     watch.hook("open", (7, "r", 0))

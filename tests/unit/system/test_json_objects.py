@@ -59,7 +59,7 @@ def test_version_that_is_not_known_is_not_read(content, kind):
     assert json_objects.parsed(content) == json.loads(content)
 
 
-def test_what_carries_no_version_is_of_the_first():
+def test_object_without_a_version_has_version_one():
     assert json_objects.parsed('{"a": 1}', 1) == {"a": 1}
 
 

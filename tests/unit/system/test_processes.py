@@ -59,7 +59,7 @@ def test_other_processes_are_not_ours(proc, environment):
     assert marked(MARKER, proc.path) == []
 
 
-def test_ours_is_told_by_its_environment_and_user(proc):
+def test_our_process_is_recognised_by_its_environment_and_user(proc):
     proc(71, OURS)
     proc(72, OURS, uid=os.getuid() + 1)
     (proc.path / "73").mkdir()  # it ended while we looked
@@ -108,7 +108,7 @@ def test_command_is_whole_and_text_in_any_case(proc):
     assert found == f"paster serve\N{REPLACEMENT CHARACTER} {'x' * 500}.ini"
 
 
-def test_command_of_who_has_the_port_is_told_without_what_a_terminal_would_obey():
+def test_command_that_has_the_port_is_shown_without_control_characters():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         words = [sys.executable, "-c", "input()", "\x1b[2J\nall is well", "x" * 500]
         holder = subprocess.Popen(words, stdin=subprocess.PIPE, pass_fds=[taken.fileno()])

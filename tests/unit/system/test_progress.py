@@ -135,7 +135,7 @@ def test_log_gets_a_line_now_and_then():
     ],
     ids=["short", "silent"],
 )
-def test_what_is_short_or_to_be_silent_shows_nothing(lines):
+def test_short_or_silent_step_shows_nothing(lines):
     assert subprocess.run(program(lines), capture_output=True).stderr == b""
     assert on_terminal(lines) == (0, "")
 
@@ -168,7 +168,7 @@ def test_closed_standard_error_is_no_matter():
     assert subprocess.run(words, capture_output=True).stdout == b"done\n"
 
 
-def test_bytes_are_told_in_megabytes(monkeypatch, capfd):
+def test_bytes_are_shown_in_megabytes(monkeypatch, capfd):
     monkeypatch.setattr(progress, "PATIENCE", 0)
     monkeypatch.setattr(progress, "_is_silent", False)
     monkeypatch.setattr(progress, "_last_line", float("-inf"))

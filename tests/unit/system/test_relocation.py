@@ -18,7 +18,7 @@ def made(folder):
 
 
 @pytest.mark.parametrize("script", ["bin/shop", "current/bin/shop", "releases/1/bin/shop"])
-def test_sandbox_that_was_moved_is_told_by_each_of_its_scripts(tmp_path, sandbox, script):
+def test_sandbox_that_was_moved_is_reported_by_each_of_its_scripts(tmp_path, sandbox, script):
     before = tmp_path / "before"
 
     assert relocation.found(sandbox, "shop", str(sandbox / script)) is None

@@ -88,7 +88,7 @@ def test_folder_with_others_files_is_not_removed(tree):
     assert tree.read("/etc/rc2.d/S01other") == OURS
 
 
-def test_snapshot_tells_which_folder_was_missing(tree):
+def test_snapshot_records_which_folder_was_missing(tree):
     assert tree.snapshot(["/var/lib/apache2"]) == {"/var": ABSENT}
 
 

@@ -145,7 +145,7 @@ def test_log_is_appended_after_it_was_truncated(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) & 0o007 == 0
 
 
-def test_a_character_that_the_terminal_lacks_is_told_nevertheless():
+def test_a_character_that_the_terminal_lacks_is_reported_nevertheless():
     program = "from pylonyard.system.safe_files import settle_standard_files as settle; settle(); "
     words = [sys.executable, "-c", f"{program} print('\\N{{BULLET}}')"]
     environment = {"PYTHONPATH": str(RECIPES), "PYTHONIOENCODING": "latin-1"}

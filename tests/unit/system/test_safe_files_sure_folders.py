@@ -44,7 +44,7 @@ def test_file_is_replaced_whole(tmp_path):
     assert (place.read_bytes(), mode(place), os.listdir(tmp_path)) == (b"short", 0o600, ["key"])
 
 
-def test_what_is_missing_is_none(tmp_path):
+def test_missing_file_is_none(tmp_path):
     assert safe_files.read(tmp_path / "key") is None
     assert safe_files.read(tmp_path / "a/b/key") is None
     assert safe_files.make(tmp_path / "new", 0o755) is True

@@ -38,7 +38,7 @@ def test_output_that_is_not_utf8_is_no_error():
         (["sleep", "9"], {"timeout": 0.01}, "it: took longer than 0.01 s"),
     ],
 )
-def test_failure_is_told_with_its_reason(command, more, message):
+def test_failure_is_reported_with_its_reason(command, more, message):
     with pytest.raises(CommandError) as caught:
         run(command, "it", **more)
 

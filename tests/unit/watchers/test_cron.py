@@ -148,7 +148,7 @@ def test_missing_block_is_one_line(crontab, tmp_path, capsys):
         ),
     ],
 )
-def test_refusal_of_crontab_is_told(crontab, block, capsys, program, line):
+def test_refusal_of_crontab_is_reported(crontab, block, capsys, program, line):
     (crontab.parent / "bin" / "crontab").write_text(program)
 
     assert main("shop", block, ["install"]) == 1

@@ -128,7 +128,7 @@ def test_logs_are_where_envvars_says(tmp_path):
     assert os.fspath(apache.site_log("shop")) == "/srv/log/shop-error.log"
 
 
-def test_last_complaint_since_then_is_told(tmp_path):
+def test_last_complaint_since_then_is_reported(tmp_path):
     log = tmp_path / "error.log"
     log.write_text("[Sun] [core:error] [pid 1] old\n")
     logs = httpd.Logs.now([log, tmp_path / "none.log"])
@@ -149,7 +149,7 @@ def test_last_complaint_since_then_is_told(tmp_path):
         "ModuleNotFoundError: No module named 'shop'",
     ],
 )
-def test_what_made_it_fail_is_told_not_that_it_took_too_long(tmp_path, cause):
+def test_cause_of_a_failure_is_reported_instead_of_a_timeout(tmp_path, cause):
     log = tmp_path / "error.log"
     logs = httpd.Logs.now([log])
     lines = ["mod_wsgi: Exception occurred within WSGI script", cause, "Timeout (WSGI0025): shop"]

@@ -37,11 +37,11 @@ def told(site=SHOP, status=200, leads=("127.0.0.1",)):
         (dataclasses.replace(SHOP, mode=""), "http://127.0.0.1:8080/"),
     ],
 )
-def test_address_is_what_a_visitor_types(site, url):
+def test_address_is_the_url_of_the_site(site, url):
     assert told(site) == [f"shop: open {url} (visited just now: it answers 200)"]
 
 
-def test_name_that_leads_nowhere_is_told_with_what_works_until_then():
+def test_name_that_leads_nowhere_is_reported_with_what_works_until_then():
     assert told(leads=()) == [
         "shop: answers 200 as http://shop.example.org/, but the name leads nowhere yet: "
         "see to that in DNS, or set server-name in [site]",
@@ -50,7 +50,7 @@ def test_name_that_leads_nowhere_is_told_with_what_works_until_then():
     ]
 
 
-def test_name_that_leads_to_another_machine_is_told():
+def test_name_that_leads_to_another_machine_is_reported():
     assert f"the name leads to {ELSEWHERE}, not to this machine" in told(leads=[ELSEWHERE])[0]
 
 

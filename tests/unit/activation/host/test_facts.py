@@ -86,7 +86,7 @@ def test_script_that_somebody_disabled_is_in_the_run_levels_but_not_started(tmp_
         ("/scratch", 1000, "/usr/sbin/logrotate", {"sh"}),
     ],
 )
-def test_logrotate_judges_where_it_is_and_believes_the_file(
+def test_logrotate_validates_where_it_is_and_believes_the_file(
     monkeypatch, root, account, program, judges
 ):
     monkeypatch.setattr(facts.shutil, "which", lambda name, path: program)

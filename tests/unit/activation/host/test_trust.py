@@ -28,7 +28,7 @@ def test_named_accounts_and_groups_may_write_as_far_as_the_mask_lets_them():
 
 
 @pytest.mark.parametrize("content", [b"", b"\x02", struct.pack("<I", 3), attribute(OWNER)[:-1]])
-def test_what_is_no_list_of_this_kernel_is_refused(content):
+def test_unknown_access_control_list_is_refused(content):
     with pytest.raises(ValueError, match="expected an access control list of version 2"):
         trust.parsed_access_list(content)
 
@@ -84,7 +84,7 @@ def test_a_file_whose_list_lets_others_read_is_believed(listed):
 
 
 @pytest.mark.system
-def test_what_a_default_list_of_the_folder_gives_is_seen(listed, tmp_path):
+def test_rights_by_a_folders_default_list_are_seen(listed, tmp_path):
     listed("-n", "-m", "u::rw-")
     subprocess.run(["setfacl", "-d", "-m", f"u:{NOBODY}:rwx", tmp_path], check=True)
     old = os.umask(0)

@@ -51,7 +51,7 @@ def test_damaged_journal_is_red(place, examined, text):
     ]
 
 
-def test_first_run_that_failed_is_told_until_one_goes_well(place, examined):
+def test_first_run_that_failed_is_reported_until_one_goes_well(place, examined):
     shutil.rmtree(place / "releases")
     (place / "current").unlink()
     assert examined() == [("release", False, "there is none yet", "bin/buildout")]
@@ -70,7 +70,7 @@ def test_first_run_that_failed_is_told_until_one_goes_well(place, examined):
     assert examined() == [("release", False, "there is none yet", "bin/buildout")]
 
 
-def test_run_that_failed_beside_a_release_is_told_and_not_red(place, examined):
+def test_run_that_failed_beside_a_release_is_reported_and_not_red(place, examined):
     last_run.note(place, "[app] eggs: cannot get Nosuch")
 
     check, ok, text, advice = examined()[0]

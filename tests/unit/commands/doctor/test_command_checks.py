@@ -147,7 +147,7 @@ def test_file_that_vanishes_while_the_data_is_looked_at_is_no_fault(place, monke
 
 
 @needs_root
-def test_what_we_may_not_look_at_is_not_red(place):
+def test_file_that_we_may_not_read_is_not_red(place):
     (place / "data/egg-cache").mkdir()
     for name in ("data", "releases/1/shop/env"):
         (place / name).chmod(0o700)
@@ -365,7 +365,7 @@ def test_only_what_needs_somebody_has_a_line():
     )
 
 
-def test_what_was_not_checked_is_a_line_for_each_reason():
+def test_unchecked_findings_have_a_line_for_each_reason():
     stream = io.StringIO()
     why = "not activated"
     found = [unknown("visit", why), good("disk", "free"), unknown("hello", why)]

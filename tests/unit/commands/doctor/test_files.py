@@ -176,7 +176,7 @@ def test_entry_that_cron_ignores_is_red(place):
 
 
 @needs_root
-def test_what_another_wrote_for_cron_is_replaced_not_given_to_root(place):
+def test_cron_file_of_another_account_is_replaced_not_given_to_root(place):
     put(place, CRON)
     site = subject(place, active(place, CRON))
     entry = Path(f"{place}{CRON}")
@@ -258,7 +258,7 @@ def test_ini_that_is_a_pipe_is_not_read(place):
     assert told(server.port(subject(place))) == (None, f"{ini} cannot be read")
 
 
-def test_missing_file_and_account_are_told(place):
+def test_missing_file_and_account_are_reported(place):
     nobody = subject(place, user="no-such-account")
     assert told(files.code(nobody)) == (None, "there is no account no-such-account")
     assert only(files.data(nobody), "log-writable").ok is None
@@ -276,7 +276,7 @@ def test_missing_file_and_account_are_told(place):
     assert only(files.data(subject(place)), "data-writable").ok is False
 
 
-def test_sandbox_that_is_gone_is_made_again(place):
+def test_environment_that_is_gone_is_made_again(place):
     env = place / "releases/1/shop/env"
     shutil.rmtree(env)
     env.symlink_to("/nonexistent")
@@ -346,7 +346,7 @@ def test_egg_that_is_missing_is_made_again(place, egg):
 
 
 @needs_root
-def test_what_is_no_code_may_be_closed(place, egg):
+def test_files_that_are_no_code_may_be_closed(place, egg):
     for name in (".git", "shop/__pycache__"):
         (egg / name).mkdir(mode=0o700)
     packages = place / "releases/1/shop/env/lib/python3.11/site-packages"
@@ -374,7 +374,7 @@ def test_sandbox_in_a_closed_folder_is_red(place):
     )
 
 
-def test_code_that_was_not_looked_at_is_told(place, egg, monkeypatch):
+def test_code_that_was_not_checked_is_reported(place, egg, monkeypatch):
     monkeypatch.setattr(files, "MOST_FILES", 2)
     monkeypatch.setattr(permissions, "MOST_FILES", 2)
 
@@ -480,7 +480,7 @@ def kept(place):
         ("data/egg-cache/egg", 0o600, "egg-cache-writable", "data/egg-cache"),
     ],
 )
-def test_what_root_has_left_is_red(place, kept, name, mode, check, given):
+def test_file_that_root_has_left_is_red(place, kept, name, mode, check, given):
     assert not [found for found in files.data(kept()) if found.ok is not True]
     if not (place / name).exists():
         (place / name).touch()
@@ -518,7 +518,7 @@ def test_link_that_the_account_could_plant_is_not_followed_by_advice(place, kept
 
 
 @needs_root
-def test_what_need_not_be_written_is_not_red(place, kept):
+def test_read_only_file_that_need_not_be_written_is_not_red(place, kept):
     (place / "data/lost+found").mkdir(mode=0o700)
     (place / "data/link").symlink_to("/nonexistent")
     for name, uid in (("data/sessions/own", 65534), ("data/egg-cache/egg", 0)):
@@ -572,7 +572,7 @@ def test_link_of_the_data_is_followed(place, kept):
 
 
 @needs_root
-def test_data_that_was_not_looked_at_is_told(place, kept, monkeypatch):
+def test_data_that_was_not_checked_are_reported(place, kept, monkeypatch):
     monkeypatch.setattr(files, "MOST_FILES", 1)
     monkeypatch.setattr(permissions, "MOST_FILES", 1)
 
@@ -690,7 +690,7 @@ def test_state_that_we_may_not_ask_for_is_not_red(place, monkeypatch):
     )
 
 
-def test_server_s_status_is_told_with_what_to_do(place):
+def test_server_s_status_is_reported_with_advice(place):
     script = place / "current/bin/shop"
     script.parent.mkdir()
     site = subject(place)

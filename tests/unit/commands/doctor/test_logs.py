@@ -46,7 +46,7 @@ APACHE = "[Sun Jan 04 10:00:00.000000 2026] [core:error] [pid 1:tid 2] [client :
         "AH00135: Invalid method in request \\x04\\x01",
     ],
 )
-def test_what_any_visitor_can_ask_for_is_no_error(complaint):
+def test_bad_request_that_any_client_can_make_is_no_error(complaint):
     assert logs.errors(APACHE + complaint) == []
     assert len(logs.errors(f"{APACHE}AH00037: not allowed: /srv/{complaint}")) == 1
 
@@ -138,7 +138,7 @@ def test_no_line_takes_long(line):
     assert all(len(told.line) <= 200 for told in found)
 
 
-def test_secret_at_the_end_of_what_is_looked_through_is_not_told():
+def test_secret_at_the_end_of_the_searched_text_is_not_shown():
     filled = "token=" + "x" * 1970
     (found,) = logs.errors(f"ERROR {filled} mysql://me:hunter2{'2' * 100}@db")
 
@@ -179,13 +179,13 @@ def test_secret_at_the_end_of_what_is_looked_through_is_not_told():
         ("jwt.InvalidTokenError: it is a", "jwt.InvalidTokenError: <masked>"),
     ],
 )
-def test_what_looks_like_a_secret_is_masked(line, shown):
+def test_text_that_looks_like_a_secret_is_masked(line, shown):
     (found,) = logs.errors(line)
 
     assert found.line == shown
 
 
-def test_secrets_of_the_site_are_not_told_wherever_they_stand(place):
+def test_secrets_of_the_site_are_not_shown_anywhere(place):
     folder = place / "var/secrets/shop"
     folder.mkdir(parents=True)
     (folder / "database").write_text("open/sesame\n")
@@ -253,7 +253,7 @@ def aged(path):
     [planted, os.mkfifo, aged, lambda path: path.write_text("Traceback (\nKeyError: 1\n")],
     ids=["link", "pipe", "old", "without a time"],
 )
-def test_rotated_log_that_tells_nothing_late_is_not_red(place, make):
+def test_rotated_log_without_a_recent_error_is_not_red(place, make):
     (place / "log/shop.log").touch()
     make(place / "log/shop.log.1")
 
@@ -289,7 +289,7 @@ def test_old_error_of_a_log_without_times_is_not_looked_for(place):
     assert only(logs.server(subject(place)), "server-log").ok
 
 
-def test_errors_before_the_last_start_are_told_and_not_red(place, monkeypatch):
+def test_errors_before_the_last_start_are_reported_and_not_red(place, monkeypatch):
     log = place / "log/shop-server.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text(f"{ago(600)} ERROR no database\n{ago(60)} pylonyard: started the server\n")

@@ -108,7 +108,7 @@ def test_each_folder_that_is_full_is_red(place, monkeypatch, name):
     assert told(machine.disk(site)) == (False, f"0 MB are free for {folder}")
 
 
-def test_what_fills_a_folder_is_looked_for_in_that_folder(place, monkeypatch):
+def test_advice_searches_the_full_folder_itself(place, monkeypatch):
     folder = place / "its data"
     folder.mkdir()
     site = subject(place)

@@ -62,7 +62,7 @@ def test_other_ini_is_red(place):
 
 
 @pytest.mark.parametrize("name", ["current", "current/shop/production.ini"])
-def test_what_changed_after_the_start_is_red(place, name):
+def test_change_after_the_start_is_red(place, name):
     ini = place / "current/shop/production.ini"
     with listening(place, "serve", ini) as (site, _):
         past, soon = time.time() - 60, time.time() + 120

@@ -32,7 +32,7 @@ def test_lock_is_read_as_it_was_written(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "lock-version = 1", "[[packages]", 'lock-version = "2.0"'])
-def test_file_that_is_no_lock_is_told(tmp_path, text):
+def test_file_that_is_no_lock_is_reported(tmp_path, text):
     path = tmp_path / "pylock.toml"
     path.write_text(text)
 
@@ -103,7 +103,7 @@ def test_egg_that_nobody_touched_is_known_without_its_wheel(installed):
     assert integrity.Verified(verified.cache).install(wheel, egg.parent, digests) == egg
 
 
-def test_changed_egg_is_set_aside_and_a_good_one_in_its_place(installed):
+def test_changed_egg_is_put_into_quarantine_and_a_good_one_in_its_place(installed):
     wheel, egg, verified = installed
     good = (egg / "shop.py").read_text()
     (egg / "shop.py").write_text("evil")

@@ -109,7 +109,7 @@ def page(port):
 
 
 @pytest.mark.system
-def test_server_listens_apart_until_it_is_told_to_go(start):
+def test_server_listens_at_a_temporary_port_until_it_is_permitted_to_serve(start):
     held, ours, words = start(SERVER)
     port = held.getsockname()[1]
 

@@ -65,7 +65,7 @@ def test_words_are_read_as_apache_reads_them():
         ("ServerName x \\", "line 1: the last line ends with a backslash"),
     ],
 )
-def test_what_apache_lets_pass_is_named(text, problem):
+def test_hole_that_apache_accepts_is_named(text, problem):
     assert problems(text, exists=lambda path: path != "/missing") == [problem]
 
 

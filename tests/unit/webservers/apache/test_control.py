@@ -22,7 +22,7 @@ def httpd(tmp_path):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another account")
 @pytest.mark.parametrize("action", ["start", "restart", "graceful", "configtest"])
-def test_account_that_is_missing_is_told_in_one_line(httpd, capsys, action):
+def test_account_that_is_missing_is_reported_in_one_line(httpd, capsys, action):
     assert main(httpd, [action]) == 1
 
     (line,) = capsys.readouterr().err.splitlines()
@@ -30,7 +30,7 @@ def test_account_that_is_missing_is_told_in_one_line(httpd, capsys, action):
     assert "no-such-account" in line
 
 
-def test_pid_file_of_no_process_is_told(httpd, tmp_path, capsys):
+def test_pid_file_of_no_process_is_reported(httpd, tmp_path, capsys):
     (tmp_path / "pid").write_text("2147483647\n")
 
     assert main(httpd, ["status"]) == 1
