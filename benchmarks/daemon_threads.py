@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """What threads that only receive bodies cost a daemon process of mod_wsgi, and what they spare.
 
-    python3 benchmarks/daemon_threads.py [--repeat 5] [--requests 3000] [--visitors 16]
+    python3 benchmarks/daemon_threads.py [--repeat 5] [--requests 3000] [--clients 16]
 
 The first page of the default site is asked for by ``ab``, through the private Apache, on
 three sides: ``threads = 2`` of each process alone; with the default ``reading-threads``
 beside them; and as many threads as these have in all, each of which has the application.
 All sides run in turns, so that a busy machine slows all of them alike; medians are
-compared, and the memory (PSS) that the daemon processes have then.  At last 40 visitors
+compared, and the memory (PSS) that the daemon processes have then.  At last 40 clients
 send half of a body, and it is measured how long another waits.
 As root, with Debian's apache2, apache2-dev, apache2-utils and build-essential.
 """
@@ -52,9 +52,9 @@ class Side:
     def run(self, *words: str) -> None:
         subprocess.run(words, cwd=self.path, check=True, stdout=subprocess.DEVNULL)
 
-    def load(self, requests: int, visitors: int) -> tuple[float, float]:
+    def load(self, requests: int, clients: int) -> tuple[float, float]:
         """Return the requests of a second, and the milliseconds that 99 % of them took."""
-        words = ["ab", "-q", "-n", str(requests), "-c", str(visitors)]
+        words = ["ab", "-q", "-n", str(requests), "-c", str(clients)]
         run = subprocess.run(
             [*words, f"http://127.0.0.1:{self.port}/"], check=True, capture_output=True, text=True
         )
@@ -76,7 +76,7 @@ class Side:
                 found += int(re.findall(r"^Pss: +(\d+) kB", rollup, re.M)[0])
         return found / 1024
 
-    def seconds_beside_slow_visitors(self) -> float:
+    def seconds_beside_slow_clients(self) -> float:
         with ExitStack() as stack:
             for _ in range(40):
                 slow = stack.enter_context(socket.create_connection(("127.0.0.1", self.port)))
@@ -94,7 +94,7 @@ def measure(sides: dict[str, Side], given: argparse.Namespace) -> None:
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
     for turn in range(given.repeat + 1):
         for name, side in sides.items():
-            rate = side.load(given.requests, given.visitors)
+            rate = side.load(given.requests, given.clients)
             if turn:  # The first one warms up.
                 found[name].append(rate)
     first = 0.0
@@ -102,7 +102,7 @@ def measure(sides: dict[str, Side], given: argparse.Namespace) -> None:
     for name, side in sides.items():
         rate, slow = map(statistics.median, zip(*found[name], strict=True))
         first = first or rate
-        memory, waited = side.mebibytes(), side.seconds_beside_slow_visitors()
+        memory, waited = side.mebibytes(), side.seconds_beside_slow_clients()
         line = f"{name:>20}  {rate:7.0f}  {rate / first:12.2f}  {slow:7.0f}  {memory:10.0f}"
         print(f"{line}  {waited:7.3f} s")
 
@@ -113,7 +113,7 @@ def main() -> None:
     )
     words.add_argument("--repeat", type=int, default=5, help="runs of each side")
     words.add_argument("--requests", type=int, default=3000, help="of one run")
-    words.add_argument("--visitors", type=int, default=16, help="at once")
+    words.add_argument("--clients", type=int, default=16, help="at once")
     given = words.parse_args()
     need("ab", "apache2", "apxs", "gcc", root=True)
     with tempfile.TemporaryDirectory(prefix="threads-", dir="/tmp") as name, ExitStack() as stack:

@@ -256,8 +256,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="redeploys-", dir=given.folder) as folder:
         site = Site(Path(folder))
         site.set_up()
-        visitors = [get("/"), get("/"), get("/static/site.css")]
-        with Load(f"http://127.0.0.1:{site.port}", visitors) as load:
+        clients = [get("/"), get("/"), get("/static/site.css")]
+        with Load(f"http://127.0.0.1:{site.port}", clients) as load:
             series = Series(site, load)
             if given.failing:
                 for kind in given.failing:

@@ -1,4 +1,4 @@
-"""Visitors who ask without pause, and count what fails."""
+"""Clients that send requests without pause, and count failures."""
 
 import http.client
 import threading
@@ -9,24 +9,24 @@ from types import TracebackType
 from urllib.parse import urlsplit
 
 PATIENCE = 60
-"""Seconds that a visitor waits for an answer."""
+"""Seconds that a client waits for an answer."""
 
 Request = Callable[[http.client.HTTPConnection], int]
-"""Asks for something on a connection; returns the status of the answer."""
+"""Sends a request on a connection; returns the status of the answer."""
 
 
 def get(path: str, **headers: str) -> Request:
-    """Return a visitor who asks for ``path``."""
+    """Return a client that requests ``path``."""
     return sent("GET", path, None, {"Connection": "close", **headers})
 
 
 def kept(path: str) -> Request:
-    """Return a visitor who asks for ``path``, and leaves the connection open."""
+    """Return a client that requests ``path``, and keeps the connection open."""
     return sent("GET", path, None, {})
 
 
 def post(path: str, body: bytes, **headers: str) -> Request:
-    """Return a visitor who fills in a form."""
+    """Return a client that sends a form."""
     form = {"Content-Type": "application/x-www-form-urlencoded", "Connection": "close"}
     return sent("POST", path, body, {**form, **headers})
 
@@ -42,18 +42,18 @@ def sent(method: str, path: str, body: bytes | None, headers: dict[str, str]) ->
 
 
 class Load:
-    """One thread for each visitor, for the length of a ``with`` block."""
+    """Run each client in a thread, for the length of a ``with`` block."""
 
-    def __init__(self, address: str, visitors: Sequence[Request]) -> None:
+    def __init__(self, address: str, clients: Sequence[Request]) -> None:
         place = urlsplit(address)
         self.host, self.port = str(place.hostname), int(place.port or 80)
         self.answered = 0
         self.failed: list[str] = []
         self.slowest = 0.0
-        """Seconds that an answer took at most."""
+        """Seconds of the slowest answer."""
         self._over = threading.Event()
         self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._visit, args=[ask]) for ask in visitors]
+        self._threads = [threading.Thread(target=self._visit, args=[ask]) for ask in clients]
 
     def __enter__(self) -> "Load":
         for thread in self._threads:
@@ -99,9 +99,9 @@ class Load:
 
 
 @contextmanager
-def unharmed(address: str, visitors: Sequence[Request], during: str) -> Iterator[Load]:
-    """Have visitors come during the block, and expect every one of them to be answered."""
-    load = Load(address, visitors)
+def unharmed(address: str, clients: Sequence[Request], during: str) -> Iterator[Load]:
+    """Run clients during the block, and check that every request is answered."""
+    load = Load(address, clients)
     try:
         with load:
             yield load

@@ -541,7 +541,7 @@ def test_an_environment_of_another_python_is_named_in_the_log(site, python2, pyt
 
     assert one.request()[0] == 500
     expected = (
-        f"mod_wsgi runs {python3.joinpath('bin', 'python').resolve().name}, but the sandbox "
+        f"mod_wsgi runs {python3.joinpath('bin', 'python').resolve().name}, but the environment "
         f"{python2} is for python2.7: load a mod_wsgi that is built for it"
     )
     assert expected in one.log()
@@ -834,8 +834,8 @@ def paste_server(python):
 
 
 def can_connect(port):
-    with socket.socket() as visitor:
-        return visitor.connect_ex(("127.0.0.1", port)) == 0
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def seconds_of_a_fresh_request(port, half, number=40):
@@ -847,10 +847,10 @@ def seconds_of_a_fresh_request(port, half, number=40):
         time.sleep(0.5)
 
         began = time.monotonic()
-        visitor = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-        stack.enter_context(contextlib.closing(visitor))
-        visitor.request("GET", "/", headers={"Host": "demo.example"})
-        assert visitor.getresponse().status == 200
+        client = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        stack.enter_context(contextlib.closing(client))
+        client.request("GET", "/", headers={"Host": "demo.example"})
+        assert client.getresponse().status == 200
         return time.monotonic() - began
 
 
@@ -896,8 +896,8 @@ def test_forty_half_sent_bodies_do_not_block_mod_wsgi_on_python_2(served, half):
 def test_the_application_has_no_more_requests_at_once_than_threads(served, python, threads):
     one = served(python, "mod_wsgi", processes="1", threads=str(threads)).start()
 
-    with ThreadPoolExecutor(12) as visitors:
-        found = list(visitors.map(one.json, ["/slow"] * 24))
+    with ThreadPoolExecutor(12) as clients:
+        found = list(clients.map(one.json, ["/slow"] * 24))
 
     assert max(answer["beside"] for answer in found) == threads
     assert {answer["multithread"] for answer in found} == {threads > 1}

@@ -136,8 +136,8 @@ def on(*names: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("deployed", names, indirect=True, scope="module")
 
 
-class Visitor:
-    """Somebody whose browser keeps cookies."""
+class Browser:
+    """A browser that keeps cookies."""
 
     def __init__(self, site: Deployed) -> None:
         self._site = site
@@ -151,23 +151,23 @@ class Visitor:
 
 @on("Pylons")
 def test_pylons_serves_what_paster_create_made(deployed):
-    visitor = Visitor(deployed)
+    browser = Browser(deployed)
 
-    assert "<title>Welcome to Pylons!</title>" in visitor.sees("")
-    assert "<p>1 of yours, 1 in all; debug is False</p>" in visitor.sees("visits/index")
-    assert "<p>2 of yours, 2 in all; debug is False</p>" in visitor.sees("visits/index")
-    assert "<p>1 of yours, 3 in all; debug is False</p>" in Visitor(deployed).sees("visits/index")
+    assert "<title>Welcome to Pylons!</title>" in browser.sees("")
+    assert "<p>1 of yours, 1 in all; debug is False</p>" in browser.sees("visits/index")
+    assert "<p>2 of yours, 2 in all; debug is False</p>" in browser.sees("visits/index")
+    assert "<p>1 of yours, 3 in all; debug is False</p>" in Browser(deployed).sees("visits/index")
     assert deployed.asked("print(json.dumps(sys.version_info[:2]))") == [2, 7]
 
 
 @on("TurboGears")
 def test_turbogears_keeps_sessions_and_transactions(deployed):
-    visitor = Visitor(deployed)
+    browser = Browser(deployed)
 
-    assert "<p>Visit 1</p>" in visitor.sees("")
-    assert "<li>Välkommen</li>" in visitor.sees("")
-    assert "<p>Visit 3</p>" in visitor.sees("sign?text=Hello")
-    assert json.loads(Visitor(deployed).sees("entries")) == {"entries": ["Välkommen", "Hello"]}
+    assert "<p>Visit 1</p>" in browser.sees("")
+    assert "<li>Välkommen</li>" in browser.sees("")
+    assert "<p>Visit 3</p>" in browser.sees("sign?text=Hello")
+    assert json.loads(Browser(deployed).sees("entries")) == {"entries": ["Välkommen", "Hello"]}
 
 
 @on("Pyramid", "Pyramid on another Python")

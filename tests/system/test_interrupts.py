@@ -18,21 +18,21 @@ pytestmark = pytest.mark.system
 
 @contextlib.contextmanager
 def silent_server():
-    """Listen on loopback and never answer; give the address, and what waits for a visitor."""
+    """Listen on loopback and never answer; give the address, and what waits for a client."""
     came = threading.Event()
-    visitors = []
+    clients = []
 
     def accept():
         with contextlib.suppress(OSError):
             while True:
-                visitors.append(listening.accept())
+                clients.append(listening.accept())
                 came.set()
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
         threading.Thread(target=accept, daemon=True).start()
         yield f"http://127.0.0.1:{listening.getsockname()[1]}", came
-    for visitor, _ in visitors:
-        visitor.close()
+    for client, _ in clients:
+        client.close()
 
 
 def interrupted(words, folder, is_at_work, **variables):

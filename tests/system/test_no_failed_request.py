@@ -18,7 +18,7 @@ BROKEN = "ini:settings=[server:main]\n    threads = many"
 
 
 def signing_in(password):
-    """Return a visitor who signs in again and again, with a session and a POST."""
+    """Return a client that signs in again and again, with a session and a POST."""
     cookies = {}
 
     def ask(connection):
@@ -58,7 +58,7 @@ def hesitating(connection):
     return 200 if answer.status == 400 else answer.status
 
 
-def visitors(site):
+def clients(site):
     password = (site.path / "var/secrets/simplesite/editor-password").read_text().strip()
     return [
         get("/"),
@@ -94,7 +94,7 @@ def test_nobody_notices_restarts_and_new_releases(way, public_checkout, free_por
         port = httpd_port
     during = f"{RESTARTS} restarts, {REDEPLOYS} new releases, 1 broken, 1 rollback ({way})"
 
-    with unharmed(f"http://127.0.0.1:{port}", visitors(site), during):
+    with unharmed(f"http://127.0.0.1:{port}", clients(site), during):
         for _ in range(RESTARTS):
             site.control("simplesite", "restart")
         for number in range(REDEPLOYS):
@@ -121,7 +121,7 @@ def test_nobody_notices_new_releases_of_mod_wsgi(processes, public_checkout, fre
         f"{processes} process{'es' if processes > 1 else ''})"
     )
 
-    with unharmed(f"http://127.0.0.1:{port}", visitors(site), during):
+    with unharmed(f"http://127.0.0.1:{port}", clients(site), during):
         for _ in range(RESTARTS):
             told = site.control("simplesite", "restart")
             assert told == "simplesite: mod_wsgi loads it again at the next request\n"

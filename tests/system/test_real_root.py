@@ -362,10 +362,10 @@ def test_folders_opened_for_embedding_are_closed_for_a_server_of_its_own(changin
 
 
 COMMENT = """
-from visitor import Visitor
-visitor = Visitor("http://127.0.0.1", "www.example.org")
+from browser import Browser
+browser = Browser("http://127.0.0.1", "www.example.org")
 text = {"author": "Ann", "text": "Written by Apache's account.", "website": ""}
-print(visitor.submit("/contact", action="/pages/[0-9]+/comment", **text))
+print(browser.submit("/contact", action="/pages/[0-9]+/comment", **text))
 """
 
 

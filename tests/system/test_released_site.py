@@ -1,10 +1,10 @@
-"""The released files of the default site, served by the real Apache, as a visitor sees it."""
+"""The released files of the default site, served by the real Apache, as a browser sees it."""
 
 import re
 import time
 
 import pytest
-from visitor import Visitor
+from browser import Browser
 
 pytestmark = pytest.mark.system
 
@@ -22,29 +22,29 @@ def served(request, public_checkout, free_port):
     if request.param == "proxy":
         site.control("simplesite", "start")
     site.control("simplesite-httpd", "start")
-    return site, Visitor(f"http://127.0.0.1:{httpd_port}")
+    return site, Browser(f"http://127.0.0.1:{httpd_port}")
 
 
 def test_pages_static_files_sign_in_and_posts(served):
-    site, visitor = served
+    site, browser = served
 
-    status, page = visitor.get("/")
+    status, page = browser.get("/")
     assert (status, "<title>SimpleSite</title>" in page) == (200, True)
     style = re.search(r'href="(/static/site\.css[^"]*)"', page)
-    assert style and visitor.get(style.group(1))[0] == 200
+    assert style and browser.get(style.group(1))[0] == 200
 
     password = (site.path / "var/secrets/simplesite/editor-password").read_text()
-    refused = visitor.submit("/sign-in", name="editor", password="wrong")
+    refused = browser.submit("/sign-in", name="editor", password="wrong")
     assert "Sign out" not in refused[1]
-    assert "Sign out" in visitor.submit("/sign-in", name="editor", password=password)[1]
+    assert "Sign out" in browser.submit("/sign-in", name="editor", password=password)[1]
 
-    status, page = visitor.submit(
+    status, page = browser.submit(
         "/pages/add", title="From Apache", slug="from-apache", body="Written *through* it."
     )
     assert status == 200, page
-    assert "From Apache" in visitor.get("/")[1]
+    assert "From Apache" in browser.get("/")[1]
     # The session is the browser's own.
-    assert "Sign out" not in Visitor(visitor.address).get("/")[1]
+    assert "Sign out" not in Browser(browser.address).get("/")[1]
 
 
 def test_a_new_release_shows_without_a_restart_of_apache(public_checkout, free_port):
@@ -53,14 +53,14 @@ def test_a_new_release_shows_without_a_restart_of_apache(public_checkout, free_p
     words.append("site:user=www-data")
     site.bootstrap(*words)
     site.control("simplesite-httpd", "start")
-    visitor = Visitor(f"http://127.0.0.1:{httpd_port}")
-    assert "<title>SimpleSite</title>" in visitor.get("/")[1]
+    browser = Browser(f"http://127.0.0.1:{httpd_port}")
+    assert "<title>SimpleSite</title>" in browser.get("/")[1]
 
     site.buildout(*words, "ini:settings=[app:main]\n    simplesite.title = Another title")
 
     deadline = time.monotonic() + 30
-    while "<title>Another title</title>" not in visitor.get("/")[1]:
+    while "<title>Another title</title>" not in browser.get("/")[1]:
         assert time.monotonic() < deadline, "the new release does not show"
     site.run("bin/pylonyard", "rollback")
-    while "<title>SimpleSite</title>" not in visitor.get("/")[1]:
+    while "<title>SimpleSite</title>" not in browser.get("/")[1]:
         assert time.monotonic() < deadline + 30, "the rollback does not show"

@@ -78,10 +78,10 @@ def factory(global_conf, **options):
 
 def answer(figures):
     while True:
-        visitor, _ = figures.accept()
-        visitor.recv(1000)
-        visitor.sendall(b"HTTP/1.0 200 OK\\r\\n\\r\\n")
-        visitor.close()
+        client, _ = figures.accept()
+        client.recv(1000)
+        client.sendall(b"HTTP/1.0 200 OK\\r\\n\\r\\n")
+        client.close()
 
 
 class Careless:
@@ -98,21 +98,21 @@ class Careless:
 
 
 def accepting(application, global_conf, port, certificate="", **options):
-    # One visitor after another, each waited for in accept().
+    # One client after another, each waited for in accept().
     server = Careless()
     server.listen(int(port))
     if certificate == "none":
         raise RuntimeError("no certificate")
     server.socket.listen(5)
     while True:
-        visitor, _ = server.socket.accept()
-        if b"/end" in visitor.recv(1000):
+        client, _ = server.socket.accept()
+        if b"/end" in client.recv(1000):
             server.socket.close()
             threading.Event().wait()
         body = str(os.getpid())
         head = "HTTP/1.0 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(body)
-        visitor.sendall((head + body).encode())
-        visitor.close()
+        client.sendall((head + body).encode())
+        client.close()
 """
 
 INI = """
@@ -390,7 +390,7 @@ def crash_loop_slows_down_until_cron_or_a_person_ends_it(paster):
     assert quietly(site.get) is None
     with contextlib.suppress(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", site.port)).close()
-        raise AssertionError("visitors wait for a server that may never come")
+        raise AssertionError("clients wait for a server that may never come")
 
     told = f"shop: did not start: RuntimeError: the database is gone, see {site.log}"
     assert site.do("ensure") == (1, told)
@@ -460,7 +460,7 @@ def served_by(site, runner, more=""):
 
 
 @scenario
-def site_that_failed_long_enough_to_refuse_visitors_answers_again(paster):
+def site_that_failed_long_enough_to_refuse_clients_answers_again(paster):
     for server in ("egg:Paste#http", "egg:waitress#main"):
         site = Site(paster, server=server)
         site.start()
@@ -711,7 +711,7 @@ def waitress_finishes_requests_in_flight(paster):
     requests_in_flight_are_finished(paster, "egg:waitress#main")
 
 
-VISITORS = [*[get("/")] * 4, *[kept("/")] * 2, get("/slow")]
+CLIENTS = [*[get("/")] * 4, *[kept("/")] * 2, get("/slow")]
 
 
 def nobody_notices(paster, server):
@@ -719,7 +719,7 @@ def nobody_notices(paster, server):
     site = Site(paster, server=server, **{"start-timeout": 5})
     site.start()
     went_on = "shop: was not restarted, the old server goes on: "
-    with unharmed(site.address, VISITORS, f"5 restarts and 3 failed ones of {server}"):
+    with unharmed(site.address, CLIENTS, f"5 restarts and 3 failed ones of {server}"):
         for _ in range(5):
             (before,) = site.servers
             assert site.do("restart") == (0, f"shop: restarted, {site.address} answers")
@@ -743,7 +743,7 @@ def nobody_notices(paster, server):
 
 
 @scenario
-def errors_that_a_visitor_gets_are_told(paster):
+def errors_that_a_client_gets_are_reported(paster):
     site = Site(paster, options="failing = yes")
     answered = f"{site.address} answers 500, see bin/shop log"
 

@@ -243,19 +243,19 @@ class Endless:
     def serve(self):
         while True:
             try:
-                visitor, _ = self.listening.accept()
+                client, _ = self.listening.accept()
             except OSError:
                 return
-            threading.Thread(target=self.answer, args=[visitor], daemon=True).start()
+            threading.Thread(target=self.answer, args=[client], daemon=True).start()
 
-    def answer(self, visitor):
-        with visitor:
-            path = visitor.recv(4096).split()[1].decode()
+    def answer(self, client):
+        with client:
+            path = client.recv(4096).split()[1].decode()
             self.asked.append(path)
             if path != "/simple/":
-                visitor.sendall(b"HTTP/1.0 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+                client.sendall(b"HTTP/1.0 404 Not Found\r\nContent-Length: 0\r\n\r\n")
                 return
-            visitor.sendall(b"HTTP/1.0 200 OK\r\nContent-Type: text/html\r\n\r\n")
+            client.sendall(b"HTTP/1.0 200 OK\r\nContent-Type: text/html\r\n\r\n")
             time.sleep(60)
 
 

@@ -47,12 +47,12 @@ def test_refused_clients_are_let_in_again(free_port):
     sockets.refuse_connections(held)  # once more, as after each failure of a server
     held[0].listen()
     assert connects(free_port)
-    with socket.create_connection(("127.0.0.1", free_port), timeout=5) as visitor:
+    with socket.create_connection(("127.0.0.1", free_port), timeout=5) as client:
         for _ in range(2):
             server, _ = held[0].accept()
             with server:
                 server.sendall(b"hello")
-        assert visitor.recv(5) == b"hello"
+        assert client.recv(5) == b"hello"
     sockets.close(held)
     assert (held, connects(free_port)) == ([], False)
 

@@ -135,8 +135,8 @@ def test_unknown_server_waits_for_its_socket(start):
     held.setblocking(False)
     ours.send(b"go\n")
     assert told(words) == ["there"]
-    with socket.create_connection(held.getsockname(), timeout=30) as visitor:
-        assert visitor.recv(9) == b"hello"
+    with socket.create_connection(held.getsockname(), timeout=30) as client:
+        assert client.recv(9) == b"hello"
 
 
 def test_unknown_server_of_two_addresses_is_given_the_word_once(start):
@@ -159,8 +159,8 @@ def test_server_of_another_address_waits_for_the_port(start):
     assert told(words) == ["there"]
     for _ in range(300):
         with contextlib.suppress(ConnectionRefusedError):  # it is bound, and soon listens
-            with socket.create_connection(("127.0.0.2", port), timeout=30) as visitor:
-                assert visitor.recv(9) == b"hello"
+            with socket.create_connection(("127.0.0.2", port), timeout=30) as client:
+                assert client.recv(9) == b"hello"
             return
         time.sleep(0.1)
     raise AssertionError("it does not listen")

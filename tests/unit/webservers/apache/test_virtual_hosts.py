@@ -22,7 +22,7 @@ NAMES = {"first": "blog.example.org", "alias": "blog", "last": "wiki.example.org
         ({"first": "www.example.org"}, True, "blog"),
         ({"first": "www.example.org"}, False, "blog"),
         ({"alias": "*.example.org"}, False, "blog"),
-        # Ours comes first: a new name takes the visitors of another, an old one always did.
+        # Ours comes first: a new name takes the clients of another, an old one always did.
         ({"last": "www.example.org"}, True, "wiki"),
         ({"last": "www.example.org"}, False, None),
     ],

@@ -1,4 +1,4 @@
-"""A visitor with cookies, who fills in the forms of a real site."""
+"""A browser that keeps cookies, and fills in the forms of a real site."""
 
 import http.cookiejar
 import re
@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 
 class _Fields(HTMLParser):
-    """Collects what a browser would send back of a form that nobody filled in."""
+    """Collect the values that a browser would send of a form with nothing filled in."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,8 +26,8 @@ class _Fields(HTMLParser):
             self.values[self._select] = given.get("value", "")
 
 
-class Visitor:
-    """Keeps cookies from one request to the next, follows redirects."""
+class Browser:
+    """Keep cookies from one request to the next, and follow redirects."""
 
     def __init__(self, address: str, host: str = "") -> None:
         self.address = address.rstrip("/")
