@@ -5,8 +5,9 @@ import os
 
 import pytest
 from pylonyard.activation import journal as journals
-from pylonyard.activation.effects import Effects
+from pylonyard.activation.steps import Effects
 from pylonyard.buildout import driver, last_run
+from pylonyard.config import inputs
 from pylonyard.config.secret_store import Origin, SecretError, SecretStore
 from pylonyard.environments import cache_usage
 from pylonyard.environments.cache_usage import Stores
@@ -16,7 +17,6 @@ from pylonyard.releases import staging
 from pylonyard.releases.store import MANIFEST, Releases
 from pylonyard.server import status
 from pylonyard.server.settings import load
-from pylonyard.system import inputs
 from pylonyard.system.errors import ActivationError, ServerError
 from pylonyard.system.rootfs import ABSENT, Change, Entry, Tree
 from support import LOCKS, Sandbox, in_this_process, make_store, undone

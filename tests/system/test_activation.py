@@ -11,7 +11,7 @@ import machines
 import pytest
 from machines import Machine, released
 from ports import free_port
-from pylonyard.releases.active_note import folder_of
+from pylonyard.system.active_note import folder_of
 from series import some
 
 pytestmark = machines.NEEDED

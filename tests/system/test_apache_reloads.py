@@ -37,7 +37,7 @@ MaxRequestWorkers 20000
 # Two reloads, one upon the other: the second comes while the first is being taken up.
 RELOADING = """
 import http.client, os, pathlib, sys, time
-from pylonyard.activation.host.apache import Httpd
+from pylonyard.webservers.apache.machine import MachineApache
 from pylonyard.system.rootfs import Tree
 
 root, port = pathlib.Path(sys.argv[1]), int(sys.argv[2])
@@ -57,7 +57,7 @@ def reload_as(name):
     late = [found for _ in range(60) if (found := served()) != f"http://{name}/"]
     print(name, "served before:", len(late))
 
-apache = Httpd(Tree(root))
+apache = MachineApache(Tree(root))
 reload_as("start")
 for number in range(10):
     reload_as(f"{number}-first")

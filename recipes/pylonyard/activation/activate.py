@@ -13,28 +13,27 @@ from pylonyard.activation import permissions
 from pylonyard.activation.apply import (
     Carrier,
     Say,
-    init_files,
     now,
-    spared_links,
+    starting_files,
     undo_files,
     undo_servers,
     undo_stops,
     unfailing,
 )
-from pylonyard.activation.effects import Effects
-from pylonyard.activation.host import apache, facts, trust
-from pylonyard.activation.host.apache import Httpd, Logs
+from pylonyard.activation.host import facts, trust, visits
 from pylonyard.activation.journal import Journal
 from pylonyard.activation.permissions import undo_modes
 from pylonyard.activation.plan import Plan, plan
-from pylonyard.activation.steps import ACCOUNT_FILES
-from pylonyard.releases import active_note as notes
-from pylonyard.releases import contents
-from pylonyard.releases.active_note import Note
+from pylonyard.activation.steps import ACCOUNT_FILES, Effects
+from pylonyard.releases import contents, servers
 from pylonyard.releases.store import Releases
+from pylonyard.system import active_note as notes
 from pylonyard.system import rootfs
+from pylonyard.system.active_note import Note
 from pylonyard.system.errors import ActivationError, CommandError
-from pylonyard.system.rootfs import ABSENT, Tree
+from pylonyard.system.rootfs import Tree
+from pylonyard.webservers import registry
+from pylonyard.webservers.registry import Log, Machine, WebServer
 
 
 @dataclass(frozen=True)
@@ -85,12 +84,15 @@ class Activation:
     def plan(self, release: contents.Release, *, force_new: bool = False) -> Plan:
         journal = journals.load(self.tree, self.sandbox)
         originals = {name: change.before for name, change in journal.ours.files.items()}
+        is_roots = self.tree.is_machine and os.geteuid() == 0
         seen = facts.look(
             self.tree,
             release,
             journal.laid,
             originals,
-            runs_apache=Httpd(self.tree).pid is not None,
+            webservers={one.name: machine.seen() for one, machine in self._webservers()},
+            # Only root may see all that runs.
+            servers=servers.look(release) if is_roots else None,
         )
         others = journals.others(self.tree, self.sandbox)
         claimed = claimed_files(others.values())
@@ -141,15 +143,18 @@ class Activation:
             self._close(carrier, release)
         what = "is active now" if made.steps or is_another else "is active; there is nothing to do"
         carrier.say(f"# release {release.number} {what}")
-        if self.tree.is_machine or carrier.httpd.pid:
-            for line in chain.from_iterable(map(apache.address_told, self._visible(release))):
+        if self.tree.is_machine or any(machine.pid for _, machine in self._webservers()):
+            for line in chain.from_iterable(map(visits.address_told, self._visible(release))):
                 carrier.say(f"# {line}")
 
+    def _webservers(self) -> list[tuple[WebServer, Machine]]:
+        return [(one, one.machine(self.tree)) for one in registry.servers()]
+
     def _visible(self, release: contents.Release) -> Iterator[contents.Site]:
-        """Yield the sites, as visitors find them where there is no Apache, too."""
-        has_apache = self.tree.read(f"{facts.APACHE}/apache2.conf") != ABSENT
+        """Yield the sites, as visitors find them where their web server is missing, too."""
+        seen = {one.name: machine.seen() for one, machine in self._webservers()}
         for site in release.sites:
-            yield site if has_apache else replace(site, mode="")
+            yield site if seen[site.server].is_installed else replace(site, mode="")
 
     def deactivate(self, say: Say) -> None:
         """Make the machine what it was before the first activation."""
@@ -190,8 +195,9 @@ class Activation:
     def _needs(self, release: contents.Release) -> dict[str, tuple[Any, ...]]:
         """Return what has to stay while the release is active, whoever brought it about."""
         sites = [site for site in release.sites if not site.has_server]
-        apache = facts.apache_user(self.tree)
-        members = [(apache, rootfs.account(self.tree, site.user).group) for site in sites]
+        users = {one.name: machine.account for one, machine in self._webservers()}
+        groups = [(site, rootfs.account(self.tree, site.user).group) for site in sites]
+        members = [(users[site.server], group) for site, group in groups]
         folders = [str(need.path) for site in sites for need in permissions.needs(site)]
         modules = [module for site in release.sites for module in site.modules]
         return {
@@ -207,7 +213,7 @@ class Activation:
             carrier.say(f"# {others[name].sandbox} needs some of it, which stays until that goes")
         carrier.note(pending=self.tree.snapshot(ours.files))
         try:
-            undo_files(carrier, ours, init_files(ours))
+            undo_files(carrier, ours, starting_files(ours))
             self._reload(carrier)
         except (ActivationError, CommandError, OSError) as error:
             carrier.give_up(str(error), "it stays active")
@@ -222,22 +228,20 @@ class Activation:
         carrier.note(**vars(Journal(carrier.journal.sandbox)))
 
     def _reload(self, carrier: Carrier) -> None:
-        """Have Apache go on without what was taken away.
+        """Have each web server go on without what was taken away.
 
-        :raises ActivationError: if it does not
+        :raises ActivationError: if one does not
         """
-        httpd = carrier.httpd
-        if not httpd.pid:
-            return
-        carrier.say("apache2ctl graceful")
-        try:
-            httpd.test()
-            carrier.note(reloaded="reload")
-            httpd.reload()
-        except (ActivationError, CommandError, OSError) as error:
-            is_refused = not carrier.journal.reloaded
-            what = "refuses its configuration" if is_refused else "does not reload"
-            raise ActivationError(f"without it, Apache {what}: {error}") from error
+        for one, machine in carrier.concerned():
+            carrier.say(one.graceful)
+            try:
+                machine.test()
+                carrier.note(reloaded={**carrier.journal.reloaded, one.name: "reload"})
+                machine.reload()
+            except (ActivationError, CommandError, OSError) as error:
+                is_refused = one.name not in carrier.journal.reloaded
+                what = "refuses its configuration" if is_refused else "does not reload"
+                raise ActivationError(f"without it, {one.title} {what}: {error}") from error
 
     def carrier(self, say: Say) -> Carrier:
         journal = journals.load(self.tree, self.sandbox)
@@ -281,10 +285,12 @@ class Activation:
         if not self.is_allowed:
             raise ActivationError(f"only root may do this: sudo {sys.argv[0]} {action}")
 
-    def _logs(self, release: contents.Release) -> Logs:
-        httpd = Httpd(self.tree)
-        own = [httpd.site_log(site.name) for site in release.sites if site.mode]
-        return Logs.now([httpd.error_log, *own])
+    def _logs(self, release: contents.Release) -> dict[str, Log]:
+        sites = [site for site in release.sites if site.mode]
+        return {
+            one.name: machine.logs(site.name for site in sites if site.server == one.name)
+            for one, machine in self._webservers()
+        }
 
 
 def _used(folder: Path) -> Iterator[Path]:
@@ -295,10 +301,10 @@ def _used(folder: Path) -> Iterator[Path]:
 
 
 def _opened(sites: Iterable[contents.Site]) -> Iterator[Path]:
-    """Yield what root's Apache opens before it gives up root's rights."""
+    """Yield what a web server of root's opens before it gives up root's rights."""
     for site in sites:
         for path in (site.module, site.ssl_certificate, site.ssl_key):
-            # What is missing, Apache tells itself.
+            # What is missing, it tells itself.
             if path is not None and path.exists():
                 yield path
         if site.module is not None and site.module.exists():
@@ -308,7 +314,7 @@ def _opened(sites: Iterable[contents.Site]) -> Iterator[Path]:
 def told(tree: Tree, made: Plan) -> Iterator[str]:
     """Yield the lines of ``--dry-run``."""
     if not tree.is_machine and made.steps:
-        pairs = Httpd(tree).tools.items()
+        pairs = registry.tools(tree).items()
         yield "# " + " ".join(["below", str(tree.root), "with", *(f"{n}={v}" for n, v in pairs)])
     yield from (f"# {note}" for note in made.notes)
     yield from (step.command for step in made.steps)
@@ -338,7 +344,8 @@ def divided(ours: Effects, others: Mapping[str, Journal]) -> tuple[Effects, dict
 
 
 def _needed(ours: Effects, other: Journal) -> Effects:
-    named = {*other.laid, *spared_links(frozenset(other.modules))} & set(ours.files)
+    links = (path for one in registry.servers() for path in one.links(other.modules))
+    named = {*other.laid, *links} & set(ours.files)
     folders = {str(parent) for name in named for parent in Path(name).parents}
     return Effects(
         {name: change for name, change in ours.files.items() if name in named | folders},

@@ -1,7 +1,6 @@
 """Taking the steps of a plan, each written down first, and undoing them."""
 
 import os
-import re
 import shlex
 import sys
 import time
@@ -12,15 +11,14 @@ from typing import NoReturn
 
 from pylonyard.activation import journal as journals
 from pylonyard.activation import site_account
-from pylonyard.activation.effects import Effects
-from pylonyard.activation.host.apache import Httpd, Logs
+from pylonyard.activation.host import visits
 from pylonyard.activation.host.conffiles import kept_as
-from pylonyard.activation.host.facts import APACHE, with_needed
 from pylonyard.activation.journal import Journal, of_ours, of_tool
 from pylonyard.activation.permissions import share, undo_modes
 from pylonyard.activation.steps import (
     ACCOUNTS,
     Ask,
+    Effects,
     Grant,
     Join,
     Keep,
@@ -42,6 +40,8 @@ from pylonyard.releases import setup_app
 from pylonyard.system.errors import ActivationError, CommandError, UserError
 from pylonyard.system.rootfs import ABSENT, Change, Changes, Entry, Tree, difference, draft_of
 from pylonyard.system.subprocesses import clean_environment, first_error, run
+from pylonyard.watchers.registry import starter
+from pylonyard.webservers.registry import Log, Machine, WebServer, server, servers, tools
 
 Say = Callable[[str], None]
 
@@ -78,9 +78,14 @@ class Carrier:
     left: list[str] = field(default_factory=list)
     """What could not be undone, and did not hinder the rest."""
 
-    @property
-    def httpd(self) -> Httpd:
-        return Httpd(self.tree)
+    def webserver(self, name: str) -> Machine:
+        return server(name).machine(self.tree)
+
+    def concerned(self) -> list[tuple[WebServer, Machine]]:
+        """Return the web servers that run and may serve by files of ours."""
+        ours = {*self.journal.laid, *self.journal.ours.files}
+        known = ((one, self.webserver(one.name)) for one in servers() if any(map(one.owns, ours)))
+        return [(one, machine) for one, machine in known if machine.pid]
 
     def note(self, **changes: object) -> None:
         """Change the journal, on the disk first."""
@@ -88,21 +93,27 @@ class Carrier:
         journals.save(self.tree, self.sandbox, changed)
         self.journal = changed
 
-    def take(self, steps: tuple[Step, ...], logs: Logs) -> None:
+    def take(self, steps: tuple[Step, ...], logs: Mapping[str, Log]) -> None:
         """Take all ``steps``, or none.
 
+        :param logs: what each web server logs meanwhile
         :raises ActivationError: telling why, once all is as it was before
         """
         for step in steps:
             try:
                 self._one(step)
             except (ActivationError, CommandError, OSError) as error:
-                told = logs.told() if isinstance(step, Reload | Ask) else ""
+                told = self._logged(step, logs)
                 why = f"{step.command}: {error}" + (f" ({told})" if told else "")
                 self.give_up(why)
             except KeyboardInterrupt:
                 self.interrupted()
                 raise
+
+    def _logged(self, step: Step, logs: Mapping[str, Log]) -> str:
+        if isinstance(step, Reload):
+            return logs[step.server].told()
+        return logs[step.site.server].told() if isinstance(step, Ask) else ""
 
     def give_up(self, why: str, state: str = "all is as it was before") -> NoReturn:
         """Undo the steps of a run, and tell why, and the ``state`` that it ended in.
@@ -139,7 +150,8 @@ class Carrier:
         watched = [*step.watched, *map(draft_of, step.watched)]
         before = self.tree.snapshot(watched)
         if isinstance(step, Reload):
-            self.note(reloaded="reload" if step.running else "start")
+            word = "reload" if step.running else "start"
+            self.note(reloaded={**self.journal.reloaded, step.server: word})
         else:
             state = self._state(step)
             run = self.journal.run.with_step(step, state).with_intended(_intended(step, before))
@@ -154,8 +166,8 @@ class Carrier:
         """Return the sites or modules whose links a step makes or removes."""
         if not isinstance(step, Tool):
             return ()
-        enables = step.words[0] == "a2enmod"
-        return with_needed(self.tree, step.names) if enables else step.names
+        more = (self.webserver(one.name).also_named(step.words) for one in servers())
+        return (*step.names, *(name for names in more for name in names))
 
     def _state(self, step: Step) -> int | None:
         """Return what an undoing has to know: a folder's mode; of a server, 1 if it runs."""
@@ -169,10 +181,8 @@ class Carrier:
     def _runs(self, site: str) -> int | None:
         if not self.tree.is_machine:
             return None
-        # 4: it runs, but does not answer, or where the release before this had it do so.
-        words = ["sh", "-c", '"$0" status || [ $? -eq 4 ]', f"/etc/init.d/{site}"]
         try:
-            run(words, f"/etc/init.d/{site} status")
+            run(starter().asking(site), _typed(site, "status"))
         except CommandError:
             return None
         return 1
@@ -206,13 +216,14 @@ class Carrier:
                 if step.action == "restart":
                     self.left.append(f"{step.site} {MOVED}")
             case Test():
-                self.httpd.test()
+                machine = self.webserver(step.server)
+                machine.test()
                 if step.names:
-                    self.httpd.expect_names(step.names)
+                    machine.expect_names(step.names)
             case Reload():
-                self.httpd.reload()
+                self.webserver(step.server).reload()
             case Ask():
-                self.httpd.ask(step)
+                visits.ask(step)
 
     def _set_up(self, step: SetUp) -> None:
         layout = Layout.below(self.sandbox)
@@ -228,7 +239,7 @@ class Carrier:
         self._run(paths)
 
     def _run(self, words: list[str]) -> None:
-        environment = clean_environment(self.httpd.tools)
+        environment = clean_environment(tools(self.tree))
         run(words, words[0], environment=environment, reason=first_error)
 
     def _root(self, option: str) -> list[str]:
@@ -236,13 +247,13 @@ class Carrier:
 
     def _serve(self, site: str, action: str) -> None:
         if self.tree.is_machine:
-            run([f"/etc/init.d/{site}", action], f"/etc/init.d/{site} {action}")
+            run(starter().control(site, action), _typed(site, action))
 
     def _expect_reload(self) -> None:
-        """Have Apache reload if it may have done so without a site that stays active."""
+        """Have a web server reload if it may have done so without a site that stays active."""
         run = self.journal.run
-        if not run and not run.at_work and self.httpd.pid:
-            self.note(reloaded="reload")
+        if not run and not run.at_work and (found := self.concerned()):
+            self.note(reloaded={one.name: "reload" for one, _ in found})
 
     def finish(self, release: int, laid: Mapping[str, str], **needs: object) -> None:
         """Make what was done in this run what is active."""
@@ -257,7 +268,7 @@ class Carrier:
             **needs,
             run=Effects(),
             pending=None,
-            reloaded="",
+            reloaded={},
         )
 
     def put_back(self, *, was_killed: bool = False) -> None:
@@ -274,11 +285,17 @@ class Carrier:
                 changes = of_tool(self.journal.run, difference(self.journal.pending, after))
             self.note(run=self.journal.run.with_files(changes), pending=None)
         undo(self, self.journal.run)
-        if self.journal.reloaded == "start":
-            self.httpd.stop()
-        elif self.journal.reloaded and (not was_killed or self.tree.is_machine or self.httpd.pid):
-            self.httpd.reload()
-        self.note(run=Effects(), reloaded="")
+        for name, word in self.journal.reloaded.items():
+            machine = self.webserver(name)
+            if word == "start":
+                machine.stop()
+            elif not was_killed or self.tree.is_machine or machine.pid:
+                machine.reload()
+        self.note(run=Effects(), reloaded={})
+
+
+def _typed(site: str, action: str) -> str:
+    return shlex.join(starter().control(site, action))
 
 
 def _intended(step: Step, before: Mapping[str, Entry]) -> Changes:
@@ -309,14 +326,14 @@ def undo_servers(carrier: Carrier, effects: Effects) -> None:
 
 
 def undo_stops(carrier: Carrier, effects: Effects) -> None:
-    """Start again what ran, if its init script is there as well."""
+    """Start again what ran, if what starts it is there as well."""
     for site in effects.stopped:
-        if carrier.tree.read(f"/etc/init.d/{site}").kind == "file":
-            carrier.say(f"/etc/init.d/{site} start")
+        if carrier.tree.read(starter().file(site)).kind == "file":
+            carrier.say(_typed(site, "start"))
             try:
                 carrier._serve(site, "start")
             except CommandError as error:
-                # Apache is still to be reloaded, and the next activation can mend it.
+                # A web server is still to be reloaded, and the next activation can mend it.
                 carrier.leave(str(error))
 
 
@@ -334,9 +351,9 @@ def undo_files(carrier: Carrier, effects: Effects, spared: frozenset[str] = froz
             _undo_file(carrier, name, files[name])
 
 
-def init_files(effects: Effects) -> frozenset[str]:
+def starting_files(effects: Effects) -> frozenset[str]:
     """Return what starts and stops servers, which is to go once they have been stopped."""
-    return frozenset(name for name in effects.files if re.match(r"/etc/(init|rc.)\.d/", name))
+    return frozenset(filter(starter().is_part, effects.files))
 
 
 def _removed_first(files: Mapping[str, Change]) -> list[str]:
@@ -377,10 +394,3 @@ def _forget_members(carrier: Carrier, effects: Effects) -> None:
 def _is_member(groups: Entry, user: str, group: str) -> bool:
     lines = (line.split(":") for line in groups.content.decode(errors="replace").splitlines())
     return any(line[0] == group and user in line[-1].split(",") for line in lines)
-
-
-def spared_links(modules: frozenset[str]) -> frozenset[str]:
-    """Return what enables ``modules``, with Debian's record of it."""
-    enabled = {f"{APACHE}/mods-enabled/{m}{end}" for m in modules for end in (".load", ".conf")}
-    record = {f"/var/lib/apache2/module/enabled_by_admin/{name}" for name in modules}
-    return frozenset(enabled | record)

@@ -3,17 +3,24 @@
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pylonyard.activation.effects import Effects
-from pylonyard.activation.steps import ACCOUNTS, is_named
-from pylonyard.config.configuration import FOLDER
-from pylonyard.releases.active_note import NAME, Note, folder_of, follow
+from pylonyard.activation.steps import ACCOUNTS, Effects, stem_of
 from pylonyard.system import json_objects
+from pylonyard.system.accounts import ROOTS_FOLDER
+from pylonyard.system.active_note import (
+    JOURNAL,
+    NAME,
+    Note,
+    damaged_journal,
+    folder_of,
+    follow,
+)
 from pylonyard.system.errors import ActivationError
 from pylonyard.system.rootfs import (
     ABSENT,
@@ -25,6 +32,7 @@ from pylonyard.system.rootfs import (
     draft_of,
     is_draft,
 )
+from pylonyard.webservers.registry import DEFAULT
 
 
 @dataclass(frozen=True)
@@ -38,17 +46,17 @@ class Journal:
     laid: Mapping[str, str] = field(default_factory=dict)
     """Each file that the release laid -> its SHA-256."""
     modules: tuple[str, ...] = ()
-    """Apache's modules that the release needs."""
+    """Modules of a web server that the release needs."""
     run: Effects = field(default_factory=Effects)
     """Steps of an activation at work, or cut short."""
     pending: Mapping[str, Entry] | None = None
     """What a step at work, or cut short, may be changing, as it was before."""
-    reloaded: str = ""
-    """What Apache was told of ``run``: ``reload``, ``start``, or nothing yet."""
+    reloaded: Mapping[str, str] = field(default_factory=dict)
+    """What each web server was told of ``run``: ``reload`` or ``start``."""
     members: tuple[tuple[str, str], ...] = ()
     """Accounts, and the groups that the release needs them in."""
     folders: tuple[str, ...] = ()
-    """What the release needs open for Apache."""
+    """What the release needs open for the account of a web server."""
     note: Note | None = None
     """What everybody may know of it; None if an older Pylonyard activated it."""
 
@@ -71,7 +79,9 @@ class Journal:
             "modules": list(self.modules),
             "run": self.run.to_json(),
             "pending": None if pending is None else {n: e.to_json() for n, e in pending.items()},
-            "reloaded": self.reloaded,
+            # Its name is that of the time when there was one web server.
+            "reloaded": self.reloaded.get(DEFAULT, ""),
+            "reloaded-others": {n: word for n, word in self.reloaded.items() if n != DEFAULT},
             "members": [list(pair) for pair in self.members],
             "folders": list(self.folders),
             "note": None if self.note is None else self.note.to_json(),
@@ -80,7 +90,7 @@ class Journal:
 
 def name_of(sandbox: Path) -> str:
     """Return the journal of a sandbox."""
-    return f"{folder_of(sandbox)}/journal.json"
+    return f"{folder_of(sandbox)}/{JOURNAL}"
 
 
 def load(tree: Tree, sandbox: Path) -> Journal:
@@ -107,16 +117,18 @@ def _read(tree: Tree, name: str) -> Journal | None:
             tuple(values["modules"]),
             Effects.from_json(values["run"]),
             None if pending is None else {n: Entry.from_json(e) for n, e in pending.items()},
-            values["reloaded"],
+            _reloaded(values),
             tuple((user, group) for user, group in values.get("members", ())),
             tuple(values.get("folders", ())),
             _note(values.get("note")),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ActivationError(
-            f"{tree.path(name)}: expected a journal of activations, got damaged text; "
-            "move it away, and activate again"
-        ) from error
+        raise damaged_journal(tree.path(name)) from error
+
+
+def _reloaded(values: Mapping[str, Any]) -> dict[str, str]:
+    first = {DEFAULT: str(values["reloaded"])} if values["reloaded"] else {}
+    return {**first, **values.get("reloaded-others", {})}
 
 
 def _note(values: Any) -> Note | None:
@@ -169,7 +181,7 @@ def others(tree: Tree, sandbox: Path) -> dict[str, Journal]:
 
     :raises ActivationError: if one is damaged
     """
-    names = (f"{FOLDER}/{digest}/journal.json" for digest in tree.names(FOLDER))
+    names = (f"{ROOTS_FOLDER}/{digest}/{JOURNAL}" for digest in tree.names(ROOTS_FOLDER))
     found = {name: _read(tree, name) for name in names if name != name_of(sandbox)}
     return {name: journal for name, journal in found.items() if journal is not None}
 
@@ -180,19 +192,19 @@ def exclusive(tree: Tree) -> Iterator[None]:
 
     :raises ActivationError: if another is at work
     """
-    way = map(str, Path(FOLDER).parents[:-1])
+    way = map(str, Path(ROOTS_FOLDER).parents[:-1])
     missing = [name for name in way if tree.read(name) == ABSENT]
     is_ours = False
     while not is_ours:
-        with tree.folder(FOLDER, make=True) as folder:
+        with tree.folder(ROOTS_FOLDER, make=True) as folder:
             _lock(folder)
             # Whoever held it before may have removed it since we opened it.
-            is_ours = _is_at(folder, tree.path(FOLDER))
+            is_ours = _is_at(folder, tree.path(ROOTS_FOLDER))
             if is_ours:
                 try:
                     yield
                 finally:
-                    for name in (FOLDER, *missing):
+                    for name in (ROOTS_FOLDER, *missing):
                         tree.put(name, ABSENT)  # if it is empty again
 
 
@@ -241,6 +253,12 @@ def of_tool(run: Effects, changes: Changes) -> Changes:
         # Others' are in there, too, and ours is undone by its name.
         return {name: change for name, change in changes.items() if name not in ACCOUNTS}
     return changes
+
+
+def is_named(name: str, names: Collection[str]) -> bool:
+    """Whether a link, or a record of one, is that of a site or module of ``names``."""
+    stem = stem_of(name)
+    return stem in names or re.sub(r"^[SK]\d\d", "", stem) in names
 
 
 def _groups(changes: Changes) -> Iterator[Change]:

@@ -1,4 +1,4 @@
-"""What Apache's account must be allowed, and what it no longer needs."""
+"""What the account of a web server must be allowed, and what it no longer needs."""
 
 import os
 import stat
@@ -7,28 +7,30 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain, groupby, islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pylonyard.activation.effects import Effects
-from pylonyard.activation.host.facts import World
-from pylonyard.activation.steps import ACCOUNT_FILES, Share
+from pylonyard.activation.steps import ACCOUNT_FILES, Effects, Share
 from pylonyard.releases.contents import Site
 from pylonyard.system.errors import CommandError
 from pylonyard.system.rootfs import SEARCH, WRITE, Account, Tree, bits_of
 from pylonyard.system.subprocesses import run
 
+if TYPE_CHECKING:
+    from pylonyard.activation.host.facts import World
+
 
 @dataclass(frozen=True)
 class Need:
-    """``path`` must be open, by ``bits``, for Apache's account."""
+    """``path`` must be open, by ``bits``, for the account of the site's web server."""
 
     path: Path
     bits: int
 
 
 def needs(site: Site) -> Iterator[Need]:
-    """Yield what mod_wsgi needs to serve ``site``; nothing in other modes.
+    """Yield what a web server needs that runs ``site`` itself; nothing if it does not.
 
-    The daemon processes are the site's own account; only when Apache's processes
+    Daemon processes are the site's own account; only when the web server's processes
     run the application (``embedded``) do they write its data.
     """
     if site.has_server:
@@ -42,26 +44,26 @@ def needs(site: Site) -> Iterator[Need]:
             yield Need(folder, WRITE)
 
 
-def is_met(need: Need, world: World) -> bool:
+def is_met(need: Need, site: Site, world: "World") -> bool:
     folder = world.folders.get(need.path)
-    return folder is not None and need.bits & ~bits_of(_apache(world), folder) == 0
+    return folder is not None and need.bits & ~bits_of(_runner(site, world), folder) == 0
 
 
-def wants_group(need: Need, site: Site, world: World) -> bool:
+def wants_group(need: Need, site: Site, world: "World") -> bool:
     """Tell whether the membership in the site's group is what ``need`` lacks."""
     folder, owner = world.folders.get(need.path), world.accounts[site.user]
-    if is_met(need, world) or owner.gid in _apache(world).groups:
+    if is_met(need, site, world) or owner.gid in _runner(site, world).groups:
         return False
     return folder is None or folder.gid == owner.gid
 
 
-def mode_for(need: Need, site: Site, world: World) -> int | None:
+def mode_for(need: Need, site: Site, world: "World") -> int | None:
     """Return the mode that a folder of the site's account should get; None for no other."""
     folder, owner = world.folders.get(need.path), world.accounts[site.user]
     if folder is None:
         # Made by us, for the account: new files keep the group of the folder.
         return 0o2770 if need.path.name == "egg-cache" else None
-    if is_met(need, world) or folder.uid != owner.uid or folder.gid != owner.gid:
+    if is_met(need, site, world) or folder.uid != owner.uid or folder.gid != owner.gid:
         return None
     wanted = folder.mode | need.bits << 3
     if need.bits == WRITE:
@@ -69,8 +71,8 @@ def mode_for(need: Need, site: Site, world: World) -> int | None:
     return wanted if wanted != folder.mode else None
 
 
-def to_share(site: Site, world: World) -> dict[Path, tuple[int | None, int]]:
-    """Return the modes, now and as they should be, of what Apache's account has to write.
+def to_share(site: Site, world: "World") -> dict[Path, tuple[int | None, int]]:
+    """Return the modes, now and as they should be, of what the web server's account has to write.
 
     Only what belongs to the site's account is shared.
     """
@@ -89,8 +91,8 @@ def to_share(site: Site, world: World) -> dict[Path, tuple[int | None, int]]:
     return found
 
 
-def _apache(world: World) -> Account:
-    return world.accounts[world.apache_user]
+def _runner(site: Site, world: "World") -> Account:
+    return world.accounts[world.webservers[site.server].user]
 
 
 # What an earlier release needed open, and the one that is active now does not.

@@ -1,22 +1,20 @@
 """From a release and the state of the machine to a plan; pure."""
 
-import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from pylonyard.activation import permissions, site_account
 from pylonyard.activation.host.conffiles import NEW, Decision, decide
-from pylonyard.activation.host.facts import APACHE, World
+from pylonyard.activation.host.facts import World
 from pylonyard.activation.steps import (
     Ask,
     Grant,
     Join,
     Keep,
     Lay,
-    Name,
     Reload,
     Restore,
     Serve,
@@ -30,14 +28,10 @@ from pylonyard.releases.contents import Release, Site, Source
 from pylonyard.system import accounts
 from pylonyard.system.errors import ActivationError
 from pylonyard.system.rootfs import ABSENT
+from pylonyard.watchers.registry import starter, watchers
+from pylonyard.webservers.registry import Name, Seen, WebServer, server, servers
 
-RUN_LEVELS = tuple(f"/etc/rc{level}.d" for level in "0123456S")
-# Where Debian records who enabled what. Beside these, its modules have folders of their own.
-MODULES = (f"{APACHE}/mods-enabled", "/var/lib/apache2/module")
-SITES = (f"{APACHE}/sites-enabled", "/var/lib/apache2/site")
-
-# As they are laid: what Apache reads, then what starts servers.
-_ORDER = ("apache2", "init.d", "logrotate.d", "cron.d")
+ROTATION = "/etc/logrotate.d"
 
 
 @dataclass(frozen=True)
@@ -69,12 +63,15 @@ def plan(
         grounded = list(site_account.account_steps(release, world))
     first = [*_access(release, world, notes), *_dropped(release, world, claimed, notes)]
     files = _files(release, world, notes, force_new)
-    cron = [step for step in files if "/cron.d/" in step.watched[0]]
-    changes = [*first, *(step for step in files if step not in cron)]
+    late = [
+        step for step in files if any(w.is_last and w.owns(step.watched[0]) for w in watchers())
+    ]
+    changes = [*first, *(step for step in files if step not in late)]
     changes += [*_enabled(release, world), *_registered(release, world)]
-    starting = [*_started(release, world), *cron]
-    last = list(_taken_up(release, world, notes)) if any(map(_is_apache, changes)) else []
-    # What moves to another address is seen to come to no harm in Apache before it does.
+    starting = [*_started(release, world), *late]
+    changed = [one for one in servers() if any(_is_of(one, step, release) for step in changes)]
+    last = [step for one in changed for step in _taken_up(one, release, world, notes)]
+    # What moves to another address is seen to come to no harm in a web server before it does.
     tests = [step for step in last if isinstance(step, Test)]
     changes += [*_judged(files, world), *tests]
     last = [step for step in last if step not in tests]
@@ -84,8 +81,8 @@ def plan(
 
 def _expect_unclaimed(release: Release, claimed: Mapping[str, str]) -> None:
     for source in release.files:
-        # What loads a module is not a site's, and one serves all.
-        if source.name in claimed and not source.name.startswith(f"{APACHE}/mods-available/"):
+        is_shared = any(one.is_shared(source.name) for one in servers())
+        if source.name in claimed and not is_shared:
             sandbox = claimed[source.name]
             end = accounts.by_root(f"{shlex.quote(f'{sandbox}/bin/pylonyard')} deactivate")
             raise ActivationError(
@@ -97,21 +94,33 @@ def _expect_unclaimed(release: Release, claimed: Mapping[str, str]) -> None:
 def _modes(release: Release) -> Iterator[str]:
     for site in release.sites:
         if not site.has_server:
-            yield f"{site.name}: Apache runs it, so its init script and cron entry are left out"
+            what = " and ".join(each.what for each in watchers())
+            yield f"{site.name}: {server(site.server).title} runs it, so its {what} are left out"
 
 
-def _is_apache(step: Step) -> bool:
-    return isinstance(step, Join | Grant | Share) or any(APACHE in name for name in step.watched)
+def _is_of(one: WebServer, step: Step, release: Release) -> bool:
+    """Tell whether a step changes what a web server reads, or what its account may do."""
+    if isinstance(step, Join | Grant | Share):
+        return any(s.server == one.name and not s.has_server for s in release.sites)
+    return any(map(one.owns, step.watched))
+
+
+def _there(world: World) -> Iterator[tuple[WebServer, Seen]]:
+    """Yield the web servers that are installed."""
+    for one in servers():
+        if (seen := world.webservers.get(one.name)) and seen.is_installed:
+            yield one, seen
 
 
 def _access(release: Release, world: World, notes: list[str]) -> Iterator[Step]:
     done: set[Step] = set()
     for site in release.sites:
-        owner, apache = world.accounts[site.user], world.accounts[world.apache_user]
-        if site.has_server or not world.has_apache:
+        seen = world.webservers.get(site.server)
+        if site.has_server or not seen or not seen.is_installed:
             continue
-        if owner.uid <= 0 or apache.uid < 0:
-            missing = site.user if owner.uid <= 0 else world.apache_user
+        owner = world.accounts[site.user]
+        if owner.uid <= 0 or world.accounts[seen.user].uid < 0:
+            missing = site.user if owner.uid <= 0 else seen.user
             raise ActivationError(
                 f"{site.name}: expected an account of its own for mod_wsgi, got {missing!r}; "
                 "set user in [site], and see that it exists"
@@ -122,12 +131,12 @@ def _access(release: Release, world: World, notes: list[str]) -> Iterator[Step]:
                     done.add(step)
                     yield step
             if world.folders.get(need.path) and not _can_be_met(need, site, world):
-                notes.append(_hindered(need, release, world))
+                notes.append(_hindered(need, release, seen.user))
         yield from _shared(site, world)
 
 
-def _hindered(need: permissions.Need, release: Release, world: World) -> str:
-    told = f"{need.path}: {world.apache_user} may not use it"
+def _hindered(need: permissions.Need, release: Release, user: str) -> str:
+    told = f"{need.path}: {user} may not use it"
     is_ours = need.path.is_relative_to(release.folder.parent.parent)
     is_ours = is_ours and not accounts.is_home(need.path)
     return f"{told}; {'chmod o+x it' if is_ours else f'serve from below /srv: {PAGE}'}"
@@ -135,7 +144,7 @@ def _hindered(need: permissions.Need, release: Release, world: World) -> str:
 
 def _granted(need: permissions.Need, site: Site, world: World) -> Iterator[Step]:
     if permissions.wants_group(need, site, world):
-        yield Join(world.apache_user, world.accounts[site.user].group)
+        yield Join(world.webservers[site.server].user, world.accounts[site.user].group)
     if (mode := permissions.mode_for(need, site, world)) is not None:
         yield Grant(need.path, site.user, mode, make=need.path not in world.folders)
 
@@ -152,7 +161,7 @@ def _can_be_met(need: permissions.Need, site: Site, world: World) -> bool:
     folder, owner = world.folders[need.path], world.accounts[site.user]
     by_group = folder.gid == owner.gid and folder.mode >> 3 & need.bits == need.bits
     is_mended = permissions.mode_for(need, site, world) is not None
-    return permissions.is_met(need, world) or by_group or is_mended
+    return permissions.is_met(need, site, world) or by_group or is_mended
 
 
 def _dropped(
@@ -162,39 +171,49 @@ def _dropped(
     wanted = {*claimed, *(source.name for source in release.files)}
     # What is not among the originals was never changed: somebody's own file.
     for name in sorted((set(world.laid) & set(world.originals)) - wanted, reverse=True):
-        site, kind = Path(name).stem, Path(name).parts[2]
-        is_module = name == f"{APACHE}/mods-available/{site}.load"
-        if is_module and site in world.enabled_modules and world.originals[name] == ABSENT:
-            yield Tool(("a2dismod", site), MODULES)
-        if kind == "init.d" and world.entries[name] != ABSENT:
+        site, starts = Path(name).stem, starter().owns(name)
+        if starts and world.entries[name] != ABSENT:
             yield Serve(site, "stop")
-        elif kind == "init.d":
+        elif starts:
             notes.append(
                 f"{name}: removed here, so the server of {site} is left as it is; "
                 f"bin/{site} of the release before can stop it"
             )
-        if kind == "apache2" and site in world.enabled_sites:
-            yield Tool(("a2dissite", site), SITES)
+        for one, seen in world.webservers.items():
+            is_ours = world.originals[name] == ABSENT
+            yield from (Tool(*each) for each in server(one).dropping(name, seen, is_ours=is_ours))
         if world.entries[name].digest != world.laid[name] and world.entries[name] != ABSENT:
             yield Keep(name, world.kept_as(name))
         yield Restore(name, world.originals[name])
-        if kind == "init.d":
-            yield Tool(("update-rc.d", "-f", site, "remove"), RUN_LEVELS)
+        if starts:
+            yield Tool(*starter().disable(site))
 
 
 def _files(release: Release, world: World, notes: list[str], force: bool) -> list[Step]:
+    lacking = [one for one in servers() if one not in [there for there, _ in _there(world)]]
+    left_out = [one for one in lacking if any(one.owns(source.name) for source in release.files)]
     steps: list[Step] = []
-    for source in sorted(release.files, key=lambda s: _ORDER.index(Path(s.name).parts[2])):
-        if world.has_apache or not source.name.startswith(APACHE):
+    for source in sorted(release.files, key=_place):
+        if not any(one.owns(source.name) for one in left_out):
             steps += _file(source, world, notes, force)
-    if not world.has_apache and any(s.name.startswith(APACHE) for s in release.files):
-        notes.append("Apache is not installed, so its part is left out; apt-get install apache2")
+    for one in left_out:
+        how = f"apt-get install {one.package}"
+        notes.append(f"{one.title} is not installed, so its part is left out; {how}")
     return steps
+
+
+def _place(source: Source) -> int:
+    """Return when a file is laid: what web servers read, then what starts servers."""
+    late = [each.is_last for each in watchers() if each.owns(source.name)]
+    if source.name.startswith(f"{ROTATION}/"):
+        return 2
+    return (3 if late[0] else 1) if late else 0
 
 
 def _file(source: Source, world: World, notes: list[str], force: bool) -> Iterator[Step]:
     name, now = source.name, world.entries[source.name]
-    is_optional = name.startswith(("/etc/cron.d/", "/etc/logrotate.d/"))
+    is_optional = name.startswith(f"{ROTATION}/")
+    is_optional = is_optional or any(each.is_optional and each.owns(name) for each in watchers())
     found = decide(now, world.laid.get(name), source.entry, may_be_gone=is_optional and not force)
     lay = Lay(name, source.entry, source.path)
     if found in (Decision.KEEP, Decision.CONFLICT) and force:
@@ -215,55 +234,35 @@ def _file(source: Source, world: World, notes: list[str], force: bool) -> Iterat
 
 
 def _enabled(release: Release, world: World) -> Iterator[Step]:
-    sites = [site for site in release.sites if site.mode]
-    if not world.has_apache:
-        return
-    modules = list(dict.fromkeys(name for site in sites for name in site.modules))
-    laid = {Path(source.name).stem for source in release.files if "/mods-" in source.name}
-    if absent := [m for m in modules if m not in world.available_modules | laid]:
-        raise ActivationError(
-            f"Apache's module {absent[0]}: expected {APACHE}/mods-available/{absent[0]}.load, "
-            "which is missing; install the package that has it"
-        )
-    if missing := [name for name in modules if name not in world.enabled_modules]:
-        yield Tool(("a2enmod", *missing), MODULES)
-    disabled = list(dict.fromkeys(name for site in sites for name in site.disable_sites))
-    for name in disabled:
-        if name in world.enabled_sites:
-            yield Tool(("a2dissite", name), SITES)
-    for name in sorted(_disabled_before(world) - set(disabled)):
-        yield Tool(("a2ensite", name), SITES)
-    for site in sites:
-        if site.name not in world.enabled_sites:
-            yield Tool(("a2ensite", site.name), SITES)
+    laid = [source.name for source in release.files]
+    for one, seen in _there(world):
+        sites = [site for site in release.sites if site.mode and site.server == one.name]
+        again = _disabled_before(one, seen, world)
+        yield from (Tool(*each) for each in one.enabling(sites, seen, laid, again))
 
 
-def _disabled_before(world: World) -> set[str]:
+def _disabled_before(one: WebServer, seen: Seen, world: World) -> Collection[str]:
     """Return the sites that an earlier release had disabled, and that are so still."""
     links = (Path(name) for name, entry in world.originals.items() if entry.kind == "link")
-    ours = {link.stem for link in links if str(link.parent) == f"{APACHE}/sites-enabled"}
-    return ours & world.available_sites - world.enabled_sites
+    ours = {link.stem for link in links if str(link.parent) == one.enabled}
+    return ours & seen.available_sites - seen.enabled_sites
 
 
 def _registered(release: Release, world: World) -> Iterator[Step]:
     for source in release.files:
         name = Path(source.name).name
-        if source.name.startswith("/etc/init.d/") and name not in world.registered:
-            yield Tool(("update-rc.d", name, "defaults"), RUN_LEVELS)
+        if starter().owns(source.name) and name not in world.registered:
+            yield Tool(*starter().enable(name))
 
 
-_JUDGES = {
-    "/etc/init.d/": ("sh", "-n"),
-    "/etc/logrotate.d/": ("logrotate", "--debug", "--state", "/dev/null"),
-}
-
-
-def _judged(files: list[Step], world: World) -> Iterator[Step]:
+def _judged(files: Iterable[Step], world: World) -> Iterator[Step]:
     """Yield a check, by the program that reads it, of each file that is laid."""
+    judges = {each.folder: each.judge for each in watchers() if each.judge}
+    judges[ROTATION] = ("logrotate", "--debug", "--state", "/dev/null")
     laid = [step.name for step in files if isinstance(step, Lay)]
     for name in laid:
-        for folder, words in _JUDGES.items():
-            if name.startswith(folder) and words[0] in world.judges:
+        for folder, words in judges.items():
+            if name.startswith(f"{folder}/") and words[0] in world.judges:
                 yield Tool((*words, name))
 
 
@@ -285,25 +284,25 @@ def _started(release: Release, world: World) -> Iterator[Step]:
             yield Serve(site.name, "try-restart")
 
 
-def _names(release: Release, world: World) -> Iterator[Name]:
+def _names(one: WebServer, release: Release, world: World) -> Iterator[Name]:
     for site in release.sites:
-        vhost = world.entries.get(f"{APACHE}/sites-available/{site.name}.conf", ABSENT)
-        was_there = re.search(
-            rf"^\s*ServerName\s+{re.escape(site.server_name)}\s*$".encode(), vhost.content, re.M
-        )
-        if site.mode:
-            is_new = site.name not in world.enabled_sites or was_there is None
-            yield Name(site.name, site.server_name, is_new)
+        if not site.mode or site.server != one.name:
+            continue
+        before = world.entries.get(one.site_file(site.name), ABSENT).content
+        is_enabled = site.name in world.webservers[one.name].enabled_sites
+        is_new = not is_enabled or not one.serves_by(before, site.server_name)
+        yield Name(site.name, site.server_name, is_new)
 
 
-def _taken_up(release: Release, world: World, notes: list[str]) -> Iterator[Step]:
-    if not world.has_apache:
+def _taken_up(one: WebServer, release: Release, world: World, notes: list[str]) -> Iterator[Step]:
+    seen = world.webservers.get(one.name)
+    if not seen or not seen.is_installed:
         return
-    yield Test(tuple(_names(release, world)))
-    if world.root != Path("/") and not world.runs_apache:
-        notes.append(f"the Apache of {world.root} does not run, so nothing is reloaded")
+    yield Test(one.name, tuple(_names(one, release, world)))
+    if world.root != Path("/") and not seen.is_running:
+        notes.append(f"the {one.title} of {world.root} does not run, so nothing is reloaded")
         return
-    yield Reload(world.runs_apache)
+    yield Reload(one.name, seen.is_running)
     for site in release.sites:
-        if site.mode:
+        if site.mode and site.server == one.name:
             yield from (Ask(site, port, is_secure) for port, is_secure in site.places)

@@ -12,8 +12,8 @@ import stat
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pylonyard.activation.host.facts import World
 from pylonyard.activation.steps import MakeAccount, Own, Permit, SetUp, Step
 from pylonyard.config.layout import PAGE
 from pylonyard.releases.contents import Release, Site
@@ -21,8 +21,11 @@ from pylonyard.system import safe_files
 from pylonyard.system.errors import ActivationError
 from pylonyard.system.rootfs import SEARCH, WRITE, Account, Folder, bits_of
 
+if TYPE_CHECKING:
+    from pylonyard.activation.host.facts import World
 
-def account_steps(release: Release, world: World) -> Iterator[Step]:
+
+def account_steps(release: Release, world: "World") -> Iterator[Step]:
     """Yield what gives each site's account its ground.
 
     :raises ActivationError: if that would need what nobody but a person may decide
@@ -50,7 +53,7 @@ PRESUMED = 0xFFFFFFFE
 """The number, until it is made, of an account that is missing; no account has it."""
 
 
-def presumed(world: World, release: Release) -> World:
+def presumed(world: "World", release: Release) -> "World":
     """Return the world in which the accounts that are to be made, and their folders, are there."""
     accounts = dict(world.accounts)
     for site in release.sites:
@@ -67,7 +70,7 @@ def presumed(world: World, release: Release) -> World:
     return replace(seen, folders=folders)
 
 
-def _expect_open(site: Site, world: World) -> None:
+def _expect_open(site: Site, world: "World") -> None:
     """Check that the account may enter the folders that it is served from."""
     account = world.accounts[site.user]
     for path in [*reversed(site.live.parents), site.live]:
@@ -83,7 +86,7 @@ def _expect_open(site: Site, world: World) -> None:
             )
 
 
-def _owned(site: Site, path: Path, mode: int, release: Release, world: World) -> Iterator[Step]:
+def _owned(site: Site, path: Path, mode: int, release: Release, world: "World") -> Iterator[Step]:
     if _is_to_be_given(site, path, release, world):
         owner = world.accounts[site.user]
         yield Own(path, owner.name, owner.group, mode, make=world.grounds[path] is None)
@@ -96,7 +99,7 @@ def _owned(site: Site, path: Path, mode: int, release: Release, world: World) ->
         )
 
 
-def _is_to_be_given(site: Site, path: Path, release: Release, world: World) -> bool:
+def _is_to_be_given(site: Site, path: Path, release: Release, world: "World") -> bool:
     """Tell whether a folder is missing, or an empty one of who made the release."""
     there = world.grounds[path]
     if there is None:
@@ -106,7 +109,7 @@ def _is_to_be_given(site: Site, path: Path, release: Release, world: World) -> b
     return there.is_empty and is_makers and not _is_usable(site, path, release, world)
 
 
-def _is_usable(site: Site, path: Path, release: Release, world: World) -> bool:
+def _is_usable(site: Site, path: Path, release: Release, world: "World") -> bool:
     account, there = world.accounts[site.user], world.grounds[path]
     if there is None:
         return False
@@ -119,12 +122,12 @@ def _is_usable(site: Site, path: Path, release: Release, world: World) -> bool:
     return (site.user, path) not in world.closed or is_shared
 
 
-def _owner(path: Path, world: World) -> str:
+def _owner(path: Path, world: "World") -> str:
     there = world.grounds[path]
     return there.owner if there else "nobody"
 
 
-def _permitted(path: Path, user: str, mode: int, world: World) -> Iterator[Step]:
+def _permitted(path: Path, user: str, mode: int, world: "World") -> Iterator[Step]:
     """Yield how a file with secrets comes to be its account's to read."""
     account, now = world.accounts[user], world.folders.get(path)
     if now is None or account.uid in (0, now.uid):

@@ -1,14 +1,26 @@
-"""The steps of an activation: each as the command that a person would type."""
+"""The steps of an activation, each as the command that a person would type; their effects."""
 
 import os
 import re
 import shlex
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pylonyard.releases.contents import Site
-from pylonyard.system.rootfs import Entry
+from pylonyard.activation.host.conffiles import is_kept
+from pylonyard.system.rootfs import Change, Changes, Entry, merged
+from pylonyard.watchers.registry import starter
+from pylonyard.webservers.registry import Name, server
+
+if TYPE_CHECKING:
+    from pylonyard.releases.contents import Site
+
+
+class _Unwatched:
+    """A step that changes no file in ``/etc``."""
+
+    watched: ClassVar[tuple[str, ...]] = ()
 
 
 @dataclass(frozen=True)
@@ -77,13 +89,12 @@ class Tool:
     @property
     def names(self) -> tuple[str, ...]:
         """The sites or modules whose links it makes or removes."""
-        return tuple(word for word in self.words[1:] if not word.startswith("-"))
+        return tuple(stem_of(word) for word in self.words[1:] if not word.startswith("-"))
 
 
-def is_named(name: str, names: Collection[str]) -> bool:
-    """Whether a link, or a record of one, is that of a site or module of ``names``."""
-    stem = re.sub(r"\.(load|conf)$", "", os.path.basename(name))
-    return stem in names or re.sub(r"^[SK]\d\d", "", stem) in names
+def stem_of(name: str) -> str:
+    """Return the site or module that a link, or a record of one, is named after."""
+    return re.sub(r"\.(load|conf)$", "", os.path.basename(name))
 
 
 ACCOUNT_FILES = tuple(f"/etc/{name}" for name in ("group", "gshadow", "group-", "gshadow-"))
@@ -104,7 +115,7 @@ class Join:
 
 
 @dataclass(frozen=True)
-class Grant:
+class Grant(_Unwatched):
     """Set the mode of a folder in the sandbox, as the account that owns it.
 
     Root's own rights are not used: the account could have put a link there.
@@ -114,7 +125,6 @@ class Grant:
     user: str
     mode: int
     make: bool = False
-    watched: tuple[str, ...] = ()
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -128,7 +138,7 @@ class Grant:
 
 
 @dataclass(frozen=True)
-class Share:
+class Share(_Unwatched):
     """Let the group of a site's account write what the account has, as that account.
 
     ``modes``: for each path its mode before (None: it is missing) and after.
@@ -137,7 +147,6 @@ class Share:
     top: Path
     user: str
     modes: tuple[tuple[Path, int | None, int], ...]
-    watched: tuple[str, ...] = ()
 
     @property
     def command(self) -> str:
@@ -146,7 +155,7 @@ class Share:
 
 
 @dataclass(frozen=True)
-class MakeAccount:
+class MakeAccount(_Unwatched):
     """Make a site's account: a system account that nobody logs in as.
 
     It stays, whatever is undone: files may be its own, and numbers are given again.
@@ -155,7 +164,6 @@ class MakeAccount:
     user: str
     has_group: bool = False
     """Whether a group of its name is there already."""
-    watched: tuple[str, ...] = ()
 
     @property
     def command(self) -> str:
@@ -167,7 +175,7 @@ _NO_LOGIN = ("--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/
 
 
 @dataclass(frozen=True)
-class Own:
+class Own(_Unwatched):
     """Give a site's account an empty folder to write into."""
 
     path: Path
@@ -176,7 +184,6 @@ class Own:
     mode: int
     make: bool
     """Whether it is missing."""
-    watched: tuple[str, ...] = ()
 
     @property
     def command(self) -> str:
@@ -188,13 +195,12 @@ class Own:
 
 
 @dataclass(frozen=True)
-class Permit:
+class Permit(_Unwatched):
     """Let the group of a site's account read a file of its release."""
 
     path: Path
     group: str
     mode: int
-    watched: tuple[str, ...] = ()
 
     @property
     def command(self) -> str:
@@ -203,60 +209,52 @@ class Permit:
 
 
 @dataclass(frozen=True)
-class Serve:
-    """Start, stop or restart a site's own server, by the init script that root owns.
+class Serve(_Unwatched):
+    """Start, stop or restart a site's own server, by what root has for that.
 
     ``restart``: it listens at another address afterwards.
     """
 
     site: str
     action: str
-    watched: tuple[str, ...] = ()
 
     @property
     def command(self) -> str:
-        return f"/etc/init.d/{self.site} {self.action}"
+        return shlex.join(starter().control(self.site, self.action))
 
 
 @dataclass(frozen=True)
-class Name:
-    """What visitors type for a site."""
+class Test(_Unwatched):
+    """Have a web server read its configuration; ``names`` are to be nobody else's in it."""
 
-    site: str
-    name: str
-    is_new: bool
-    """Whether Apache has not served the site by it before."""
-
-
-@dataclass(frozen=True)
-class Test:
-    """Have Apache read its whole configuration; ``names`` are to be nobody else's in it."""
-
+    server: str
     names: tuple[Name, ...] = ()
-    watched: tuple[str, ...] = ()
-    command = "apache2ctl configtest"
-
-
-@dataclass(frozen=True)
-class Reload:
-    """Have Apache serve by its new configuration."""
-
-    running: bool
-    watched: tuple[str, ...] = ()
 
     @property
     def command(self) -> str:
-        return "apache2ctl graceful" if self.running else "service apache2 start"
+        return server(self.server).test
 
 
 @dataclass(frozen=True)
-class Ask:
+class Reload(_Unwatched):
+    """Have a web server serve by its new configuration."""
+
+    server: str
+    running: bool
+
+    @property
+    def command(self) -> str:
+        known = server(self.server)
+        return known.graceful if self.running else known.start
+
+
+@dataclass(frozen=True)
+class Ask(_Unwatched):
     """Make the first request that a visitor would make, at a port."""
 
-    site: Site
+    site: "Site"
     port: int
     is_secure: bool = False
-    watched: tuple[str, ...] = ()
 
     def url(self, host: str) -> str:
         return f"{'https' if self.is_secure else 'http'}://{host}:{self.port}/"
@@ -271,13 +269,12 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class SetUp:
+class SetUp(_Unwatched):
     """Have a site's application set itself up in its database, as its account; once."""
 
     site: str
     user: str
     release: Path
-    watched: tuple[str, ...] = ()
 
     @property
     def command(self) -> str:
@@ -288,3 +285,115 @@ class SetUp:
 
 Ground = MakeAccount | Own | Permit | SetUp
 Step = Ground | Lay | Keep | Restore | Tool | Join | Grant | Share | Serve | Test | Reload | Ask
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What steps have changed, in a form that can be kept and undone."""
+
+    files: Mapping[str, Change] = field(default_factory=dict)
+    members: tuple[tuple[str, str], ...] = ()
+    """Accounts and the groups that they were added to."""
+    modes: Mapping[str, tuple[str, int | None, int]] = field(default_factory=dict)
+    """Folder -> its account, its mode before (None: it was missing), and after."""
+    started: tuple[str, ...] = ()
+    stopped: tuple[str, ...] = ()
+    """Sites whose own server ran, and was stopped."""
+    at_work: tuple[str, ...] = ()
+    """Sites and modules whose links the last step makes or removes."""
+
+    def with_files(self, changes: Mapping[str, Change]) -> "Effects":
+        return replace(self, files=merged(self.files, changes))
+
+    def with_intended(self, changes: Changes) -> "Effects":
+        """Return these and what a step is about to change, be it back to the first state."""
+        found = {n: Change(self.files.get(n, c).before, c.after) for n, c in changes.items()}
+        return replace(self, files={**self.files, **found})
+
+    def without_kept(self) -> "Effects":
+        """Return these but for files of theirs that were kept: no later undoing takes those."""
+        return replace(self, files={n: c for n, c in self.files.items() if not is_kept(n)})
+
+    def with_step(self, step: Step, before: int | None = None) -> "Effects":
+        """Return these and what ``step`` changes besides files.
+
+        :param before: the mode of the folder that the step is about; of a server
+            1 if it runs
+        """
+        if isinstance(step, Tool):
+            return replace(self, at_work=step.names)
+        if isinstance(step, Join):
+            return replace(self, members=(*self.members, (step.user, step.group)))
+        if isinstance(step, Grant):
+            changed = (step.user, before, step.mode)
+            return replace(self, modes={**self.modes, str(step.path): changed})
+        if isinstance(step, Share):
+            changes = {str(path): (step.user, was, mode) for path, was, mode in step.modes}
+            return replace(self, modes={**self.modes, **changes})
+        if isinstance(step, Serve) and step.action == "start" and not before:
+            return replace(self, started=(*self.started, step.site))
+        if isinstance(step, Serve) and step.action == "stop" and before:
+            return replace(self, stopped=(*self.stopped, step.site))
+        return self
+
+    def then(self, later: "Effects") -> "Effects":
+        """Return both as one: what these found, what the later ones left."""
+        modes = dict(self.modes)
+        for path, (user, before, after) in later.modes.items():
+            modes[path] = (user, modes[path][1] if path in modes else before, after)
+        return Effects(
+            merged(_unbroken(self.files, later.files), later.files),
+            tuple(dict.fromkeys([*self.members, *later.members])),
+            modes,
+            # One that came and went, or went and came, is as it was.
+            _followed(self.started, later.stopped, later.started, self.stopped),
+            _followed(self.stopped, later.started, later.stopped, self.started),
+        )
+
+    def __bool__(self) -> bool:
+        return any((self.files, self.members, self.modes, self.started, self.stopped))
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "files": {
+                name: [change.before.to_json(), change.after.to_json()]
+                for name, change in self.files.items()
+            },
+            "members": [list(pair) for pair in self.members],
+            "modes": {path: list(three) for path, three in self.modes.items()},
+            "started": list(self.started),
+            "stopped": list(self.stopped),
+            "at_work": list(self.at_work),
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Effects":
+        return cls(
+            {
+                name: Change(Entry.from_json(before), Entry.from_json(after))
+                for name, (before, after) in values["files"].items()
+            },
+            tuple((user, group) for user, group in values["members"]),
+            {path: (three[0], three[1], three[2]) for path, three in values["modes"].items()},
+            tuple(values["started"]),
+            tuple(values.get("stopped", ())),
+            tuple(values.get("at_work", ())),
+        )
+
+
+def _unbroken(older: Changes, newer: Changes) -> Changes:
+    """Leave out account files that others have changed in between: theirs shall stay."""
+    both = [name for name in ACCOUNTS if name in older and name in newer]
+    if all(older[name].after == newer[name].before for name in both):
+        return older
+    return {name: change for name, change in older.items() if name not in ACCOUNTS}
+
+
+def _followed(
+    before: tuple[str, ...],
+    undone: tuple[str, ...],
+    done: tuple[str, ...],
+    cancelled: tuple[str, ...],
+) -> tuple[str, ...]:
+    kept = [site for site in before if site not in undone]
+    return tuple(dict.fromkeys([*kept, *(site for site in done if site not in cancelled)]))

@@ -21,13 +21,13 @@ from zc.buildout import UserError, buildout, easy_install
 
 from pylonyard.buildout import complaints, last_run
 from pylonyard.config import buildout_files
+from pylonyard.config.inputs import Watch
 from pylonyard.config.layout import Layout
 from pylonyard.config.run_state import Digests, RunState
 from pylonyard.environments import cache_usage, site_account
 from pylonyard.packages import downloads, integrity, wheels
 from pylonyard.system import accounts, atomic, errors
 from pylonyard.system.errors import LOOK_FIRST, reason
-from pylonyard.system.inputs import Watch
 from pylonyard.system.safe_files import finish
 
 log = logging.getLogger("pylonyard")

@@ -16,8 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pylonyard.config.inputs import MEMORY, Watch, called, state
 from pylonyard.system import json_objects
-from pylonyard.system.inputs import MEMORY, Watch, called, state
 
 if TYPE_CHECKING:
     from pylonyard.config.layout import Layout

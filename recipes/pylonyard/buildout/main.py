@@ -11,9 +11,9 @@ from typing import Any
 
 from pylonyard.buildout import last_run
 from pylonyard.buildout.last_run import checkout
-from pylonyard.config import configuration
+from pylonyard.config import configuration, inputs
 from pylonyard.environments import tools
-from pylonyard.system import inputs, relocation
+from pylonyard.system import relocation
 
 
 def main(made: str = "") -> None:

@@ -13,13 +13,14 @@ from pylonyard.environments.cache_usage import KINDS, Entry, Needs, Stores, User
 from pylonyard.system import atomic, locks
 from pylonyard.system.atomic import files_below
 from pylonyard.system.errors import UserError
+from pylonyard.webservers.registry import servers
 
 Print = Callable[[str], object]
 
 FORMAT = 1
 """The version of the JSON object."""
 
-APACHE = Path("/etc/apache2")
+ROOT = Path("/")
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def survey(stores: Stores, now: float | None = None) -> Survey:
     known, unknown = cache_usage.users(stores.cache)
     gone = tuple(user for user in known if cache_usage.is_gone(user))
     users = tuple(user for user in known if user not in gone)
-    needs = Needs(names=named(_apache_load_files()))
+    needs = Needs(names=named(_module_load_files()))
     for user in users:
         needs |= cache_usage.needed_by(user, stores)
     free = [] if unknown else unused(entries, needs, time.time() if now is None else now)
@@ -162,9 +163,9 @@ def size(path: Path) -> int:
     return sum(inner.lstat().st_size for inner in files_below(path))
 
 
-def _apache_load_files() -> Iterator[str]:
-    """Yield Apache's ``.load`` files: they may name a module of a release that was removed."""
-    for path in APACHE.glob("mods-available/*.load"):
+def _module_load_files() -> Iterator[str]:
+    """Yield the files that load modules: they may name one of a release that was removed."""
+    for path in (path for one in servers() for path in one.loading_files(ROOT)):
         try:
             yield path.read_text(encoding="utf-8", errors="replace")
         except OSError:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pylonyard.config.quoting import sh
 from pylonyard.system import command_line
+from pylonyard.webservers.registry import servers
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -35,10 +36,14 @@ def script(shell: str, own: argparse.ArgumentParser, sites: Iterable[str]) -> st
     :param own: the parser of ``bin/pylonyard``
     :param sites: the names of the sites
     """
-    parsers = {"pylonyard": own, "bootstrap.py": command_line.bootstrap()}
+    parsers: dict[str, argparse.ArgumentParser] = {
+        "pylonyard": own,
+        "bootstrap.py": command_line.bootstrap(),
+    }
     for name in sites:
         parsers[name] = command_line.site(name)
-        parsers[f"{name}-httpd"] = command_line.httpd(name)
+        private = (one for one in servers() if one.private)
+        parsers.update({one.private_command(name): one.private_parser(name) for one in private})
         parsers[f"{name}-cron"] = command_line.cron(name)
     tree = [each for name, parser in parsers.items() for each in _completions((name,), parser)]
     tree.append(_buildout())

@@ -1,22 +1,24 @@
 """Run ``bin/pylonyard rollback``: make an earlier release current, active and served."""
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pylonyard.activation.activate import Activation
 from pylonyard.activation.apply import Say
 from pylonyard.activation.host import trust
-from pylonyard.releases import contents, orphaned_servers
-from pylonyard.releases.active_note import Note, NotedSite, noted_sites
+from pylonyard.releases import contents, servers
 from pylonyard.releases.contents import Site
 from pylonyard.releases.store import NoRelease, Releases, link_commands
 from pylonyard.server.status import STOPPED
 from pylonyard.system import accounts, locks
+from pylonyard.system.active_note import Note, NotedSite, noted_sites
 from pylonyard.system.errors import ActivationError
 from pylonyard.system.safe_files import read_plainly
 from pylonyard.system.subprocesses import last_line
+from pylonyard.webservers import registry
+from pylonyard.webservers.registry import WebServer
 
 
 def rollback(
@@ -50,7 +52,7 @@ def rollback(
         check_same_identity(activation, identity, number, may_change=may_change)
     # A scratch tree has no servers: running ones belong to the machine.
     offered = os.listdir(folders[1] / "bin")
-    going = orphaned_servers.commands(folders[0], offered) if activation.tree.is_machine else {}
+    going = servers.commands(folders[0], offered) if activation.tree.is_machine else {}
     moved = _sites_with_new_address(folders, sites) if activation.tree.is_machine else []
     stopped: list[Path] = []
     restarted: list[Site] = []
@@ -58,7 +60,7 @@ def rollback(
         _stop(bin_folder, going, stopped, say)
         _make_current(releases, bin_folder, number)
         if is_laid := _is_to_be_activated(activation, say):
-            # Apache will connect to their new addresses from then on.
+            # A web server will connect to their new addresses from then on.
             for site in moved:
                 restarted.append(site)
                 _restart(bin_folder / site.name, site, say)
@@ -110,9 +112,9 @@ def _stop(bin_folder: Path, going: Mapping[str, Site], stopped: list[Path], say:
     """
     for name, site in going.items():
         control = bin_folder / name
-        if not control.exists() or orphaned_servers.asked(control, "status", site)[0] == STOPPED:
+        if not control.exists() or servers.asked(control, "status", site)[0] == STOPPED:
             continue
-        status, said = orphaned_servers.asked(control, "stop", site)
+        status, said = servers.asked(control, "stop", site)
         if status != 0:
             raise ActivationError(
                 f"{last_line(said)}; stop it first, since the release to return to has no {name}"
@@ -155,7 +157,7 @@ def _restart(control: Path, site: Site, say: Say) -> None:
 
     :raises ActivationError: if that fails
     """
-    status, said = orphaned_servers.asked(control, "try-restart", site)
+    status, said = servers.asked(control, "try-restart", site)
     if status != 0:
         raise ActivationError(last_line(said))
     say(said)
@@ -170,38 +172,41 @@ def _restart_others(
 ) -> int:
     """Restart the other servers that run; return 1 if one could not be restarted.
 
-    A private Apache is reloaded only if its files have changed: on a reload mod_wsgi gives
-    its processes little time, and a new release takes effect without one.
+    A private web server is reloaded only if its files have changed: on a reload it gives what
+    runs in it little time, and a new release takes effect without one.
     """
     failures = 0
     for site in sites:
         is_due = site.has_server and site not in restarted
         if is_due and (control := bin_folder / site.name).exists():
             failures += _call_control(control, "try-restart", site, say) != 0
-        control = bin_folder / f"{site.name}-httpd"
-        if control.exists() and _apache_differs(folders, site):
-            _call_control(control, "graceful", site, say)
+        for one in registry.servers():
+            control = bin_folder / one.private_command(site.name)
+            if one.private and control.exists() and _differs(one, folders, site):
+                _call_control(control, "graceful", site, say)
     return min(failures, 1)
 
 
 def _call_control(control: Path, action: str, site: Site, say: Say) -> int:
-    status, said = orphaned_servers.asked(control, action, site)
+    status, said = servers.asked(control, action, site)
     if status == 0 or action != "graceful":
         say(said)
     return status
 
 
-def _apache_differs(folders: list[Path], site: Site) -> bool:
-    names = (
-        f"etc/apache2/sites-available/{site.name}.conf",
-        "etc/apache2/mods-available/wsgi.load",
-        f"{site.name}/httpd.conf",
-    )
-    texts = [
-        [read_plainly(path) if (path := folder / name).is_file() else b"" for name in names]
-        for folder in folders
-    ]
+def _differs(one: WebServer, folders: list[Path], site: Site) -> bool:
+    """Tell whether two releases have a private web server read something else."""
+    texts = [dict(_read_by(one, folder, site)) for folder in folders]
     return texts[0] != texts[1]
+
+
+def _read_by(one: WebServer, folder: Path, site: Site) -> Iterator[tuple[Path, bytes]]:
+    etc = (folder / "etc").rglob("*")
+    names = [f"/{path.relative_to(folder)}" for path in etc if path.is_file()]
+    read = [n[1:] for n in names if n == one.site_file(site.name) or one.is_shared(n)]
+    for name in [*read, f"{site.name}/{one.private}.conf"]:
+        if (path := folder / name).is_file():
+            yield Path(name), read_plainly(path)
 
 
 # The target: its environments, modes and accounts have to be those of the sandbox.

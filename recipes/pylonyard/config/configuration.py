@@ -116,7 +116,3 @@ def completed(words: Sequence[str], directory: Path) -> list[str]:
 def of_run(words: Sequence[str], directory: Path) -> str:
     """Return the configuration of the run that ``words`` began, as from its sandbox."""
     return seen_from(directory, named(words) or USUAL)
-
-
-FOLDER = "/var/lib/pylonyard"
-"""Where root notes what it did, of any sandbox."""

@@ -142,7 +142,7 @@ def _is_ipv6(value: str) -> bool:
 
 
 def server_alias(value: str) -> str:
-    """Keep a host name of a virtual host, in which Apache allows * and ?."""
+    """Keep a name of a site, in which a web server allows * and ?."""
     try:
         host(value.replace("*", "x").replace("?", "x"))
     except ValueError:

@@ -96,5 +96,8 @@ def path_problem(folder: Path) -> str:
     return ""
 
 
+MANIFEST = "manifest.json"
+"""What a release says of its files: their digests, modes and validators."""
+
 PAGE = "docs/on-a-real-server.rst"
 """Where it is written how a checkout for production is made."""

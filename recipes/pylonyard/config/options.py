@@ -79,25 +79,33 @@ def _typos(unknown: set[str], known: Mapping[str, Any]) -> list[str]:
 
 
 PACKAGE = Path(__file__).parents[1]
-FOLDERS = ("recipes", "webservers/apache")
-"""Where templates stand: beside what renders them."""
+
+Escaper = Callable[[Any], str]
+
+
+def _folders() -> list[Path]:
+    """Return where templates stand: beside what renders them."""
+    return [
+        PACKAGE / "recipes",
+        *sorted({path.parent for path in PACKAGE.glob("webservers/*/*.j2")}),
+    ]
 
 
 @cache
-def _templates() -> "Environment":
+def _templates(escapers: tuple[Escaper, ...]) -> "Environment":
     # Imported here: a run that finds nothing to render need not pay for it.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     templates = Environment(
-        loader=FileSystemLoader([PACKAGE / folder for folder in FOLDERS]),
+        loader=FileSystemLoader(_folders()),
         bytecode_cache=_bytecode_cache(),
         undefined=StrictUndefined,
         keep_trailing_newline=True,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for syntax in ("apache", "sh", "cron", "ini", "logrotate"):
-        templates.filters[syntax] = getattr(quoting, syntax)
+    for escaper in (quoting.sh, quoting.cron, quoting.ini, quoting.logrotate, *escapers):
+        templates.filters[escaper.__name__] = escaper
     return templates
 
 
@@ -111,10 +119,11 @@ def _bytecode_cache() -> "BytecodeCache | None":
     return FileSystemBytecodeCache(str(folder), "template-%s.cache")
 
 
-def render(template: str, options: Any, **more: Any) -> str:
+def render(template: str, options: Any, *escapers: Escaper, **more: Any) -> str:
     """Return ``template`` filled with the fields of ``options`` and ``more``.
 
+    :param escapers: those of other syntaxes than ``config.quoting`` has, as filters of their names
     :raises ValueError: if a value cannot be spelled in the template's syntax
     """
     fields = {f.name: getattr(options, f.name) for f in dataclasses.fields(options)}
-    return _templates().get_template(template).render({**fields, **more})
+    return _templates(escapers).get_template(template).render({**fields, **more})

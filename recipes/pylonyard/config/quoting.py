@@ -1,10 +1,8 @@
-r"""One escaper a syntax: a value means the same there, or is refused.
+"""One escaper a syntax: a value means the same there, or is refused.
 
 Each function takes a value and returns its spelling; what cannot be spelled
 raises ``ValueError`` with a message for the user.
 
->>> apache('a "quoted" \\ path')
-'"a \\"quoted\\" \\\\ path"'
 >>> ini('100% sure')
 '100%% sure'
 """
@@ -16,33 +14,25 @@ from typing import Any
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
-def _without_controls(value: Any, syntax: str) -> str:
+def without_controls(value: Any, syntax: str) -> str:
+    """Return a value as text.
+
+    :raises ValueError: if it has a control character, which ``syntax`` cannot hold
+    """
     text = str(value)
     if _CONTROL.search(text):
         raise ValueError(f"{text!r} has a control character, which {syntax} cannot hold")
     return text
 
 
-def apache(value: Any) -> str:
-    """Quote for an argument of an Apache directive.
-
-    ``${NAME}`` is expanded even inside quotes and has no escape, so it is
-    refused; so is a trailing backslash's line continuation (by the quotes).
-    """
-    text = _without_controls(value, "Apache's configuration")
-    if re.search(r"\$\{", text):
-        raise ValueError(f"{text!r} has ${{, which Apache would expand")
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
 def sh(value: Any) -> str:
     """Quote for one word of a POSIX shell."""
-    return shlex.quote(_without_controls(value, "a shell script of ours"))
+    return shlex.quote(without_controls(value, "a shell script of ours"))
 
 
 def cron(value: Any) -> str:
     r"""Spell a command for a crontab, where a bare % ends the command."""
-    text = _without_controls(value, "a crontab")
+    text = without_controls(value, "a crontab")
     if len(text) > 900:
         raise ValueError(f"a command of {len(text)} characters is too long for cron (900)")
     if "\\" in text:
@@ -77,7 +67,7 @@ def _ini_text(value: Any) -> str:
 
     Python 2 takes `` ;`` for the start of a comment, and edge white space is stripped.
     """
-    text = _without_controls(value, "an ini file")
+    text = without_controls(value, "an ini file")
     if text != text.strip() or " ;" in text:
         raise ValueError(f"{text!r} has edge white space or ' ;', which an ini file loses")
     return text
@@ -85,7 +75,7 @@ def _ini_text(value: Any) -> str:
 
 def logrotate(value: Any) -> str:
     """Quote a path for logrotate, which has no escape inside its quotes."""
-    text = _without_controls(value, "a logrotate file")
+    text = without_controls(value, "a logrotate file")
     if re.search(r'["\\*?\[\]{}]', text):
         raise ValueError(f"{text!r} has a character that logrotate cannot hold in a path")
     return f'"{text}"'

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pylonyard.system.inputs import Watch
+from pylonyard.config.inputs import Watch
 from pylonyard.system.locks import Locks
 
 Digests = Callable[[str], set[str] | None]

@@ -19,11 +19,11 @@ import zipfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
+from pylonyard.config.inputs import signature
 from pylonyard.packages import wheels
 from pylonyard.packages.wheels import WheelError, egg_name, sha256
 from pylonyard.system import atomic, json_objects
 from pylonyard.system.errors import PylonyardError
-from pylonyard.system.inputs import signature
 from pylonyard.system.safe_files import open_plainly
 
 

@@ -79,8 +79,9 @@ from pylonyard.recipes.base import Recipe, site_path
 from pylonyard.system import accounts
 from pylonyard.system.atomic import Artifact
 from pylonyard.system.errors import OptionError
+from pylonyard.webservers.apache import SERVER
 from pylonyard.webservers.apache import options as settings
-from pylonyard.webservers.apache.config_lint import DEBIAN, parse, problems
+from pylonyard.webservers.apache.config_lint import DEBIAN, apache, parse, problems
 
 # What Debian's a2enmod takes, in the order in which a2enmod may load them.
 MODULES_BY_MODE = {
@@ -154,10 +155,10 @@ class ApacheVhost(Recipe):
 
     def artifacts(self) -> Iterator[Artifact]:
         name = self.settings.name
-        yield Artifact(f"etc/apache2/sites-available/{name}.conf", self._site_file())
+        yield Artifact(SERVER.site_file(name)[1:], self._site_file())
         yield Artifact(f"{name}/httpd.conf", self._render("httpd.conf.j2"))
         yield Artifact(f"{name}/site.json", site_json(self.settings))
-        yield Artifact(f"bin/{name}-httpd", self._control_script(), 0o755)
+        yield Artifact(f"bin/{SERVER.private_command(name)}", self._control_script(), 0o755)
         # Any WSGI server can load it, also Apache in another mode.
         yield Artifact(f"{name}/dispatch.wsgi", self._render("dispatch.wsgi.j2"))
 
@@ -173,6 +174,7 @@ class ApacheVhost(Recipe):
         return render(
             template,
             options,
+            apache,
             live=_expect_no_pattern(live),
             site_file=self._live_site_file(),
             modules=modules(options),
@@ -187,8 +189,7 @@ class ApacheVhost(Recipe):
         )
 
     def _live_site_file(self) -> Path:
-        folder = self.layout.current / "etc" / "apache2" / "sites-available"
-        return folder / f"{self.settings.name}.conf"
+        return self.layout.current / SERVER.site_file(self.settings.name)[1:]
 
     def _control_script(self) -> str:
         """Return the script ``bin/<site>-httpd``, which starts and stops the private Apache."""
@@ -204,9 +205,9 @@ class ApacheVhost(Recipe):
         }
         return tool_script(
             "pylonyard.webservers.apache.control",
-            f"Httpd(**{described!r})",
+            f"PrivateApache(**{described!r})",
             "sys.argv[1:]",
-            names="Httpd, main",
+            names="PrivateApache, main",
         )
 
     def published(self) -> Mapping[str, Any]:
@@ -242,6 +243,7 @@ def site_json(options: Options) -> str:
     """Return ``site.json``: what ``bin/pylonyard`` needs to activate and examine the site."""
     secure = options.ssl_certificate
     content = {
+        "server": SERVER.name,
         "mode": options.mode,
         "server-name": options.server_name,
         "listen": options.listen,

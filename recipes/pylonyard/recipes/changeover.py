@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pylonyard.activation import journal
-from pylonyard.releases import active_note, contents, orphaned_servers
-from pylonyard.releases.active_note import NotedSite
+from pylonyard.releases import contents, servers
 from pylonyard.releases.store import Releases
-from pylonyard.system import accounts
+from pylonyard.system import accounts, active_note
+from pylonyard.system.active_note import NotedSite
 from pylonyard.system.errors import ActivationError
 from pylonyard.system.rootfs import Tree
 
@@ -139,7 +138,7 @@ def active(releases: Releases, sandbox: Path) -> Standing | None:
 def _active_unnoted(releases: Releases, sandbox: Path) -> Standing | None:
     """Return what an older Pylonyard activated, whose journal root alone may read."""
     try:
-        number = journal.load(MACHINE, sandbox).release
+        number = active_note.journalled(MACHINE, sandbox)
     except PermissionError:
         number = releases.current_number()
     return None if number is None else current(releases, number)
@@ -161,6 +160,7 @@ def running(releases: Releases, number: int, bin_folder: Path, names: set[str]) 
         control.name
         for site in sites
         if site.name in names
-        for control in (bin_folder / site.name, bin_folder / f"{site.name}-httpd")
-        if control.exists() and orphaned_servers.runs(control, site)
+        for command in (site.name, *servers.private_commands(site))
+        for control in [bin_folder / command]
+        if control.exists() and servers.runs(control, site)
     }

@@ -20,7 +20,7 @@ LOG_HANDLER = "logfile"
 SERVER_KEYS = {
     "egg:waitress": {
         "threads": "{threads}",
-        # Apache connects from loopback, and sends the scheme and the client's address. Since
+        # A web server connects from loopback, and sends the scheme and the client's address. Since
         # version 1.2 waitress believes only a proxy that is named here; it drops forged headers.
         "trusted_proxy": "{loopback}",
         "trusted_proxy_headers": "x-forwarded-for x-forwarded-proto",

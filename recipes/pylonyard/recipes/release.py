@@ -33,23 +33,31 @@ from pylonyard.packages import interpreters
 from pylonyard.recipes import changeover
 from pylonyard.recipes.base import Recipe
 from pylonyard.releases import (
-    active_note,
     contents,
     next_steps,
-    orphaned_servers,
+    servers,
     setup_app,
     staging,
 )
-from pylonyard.releases.active_note import NotedSite
 from pylonyard.releases.staging import Staged
 from pylonyard.releases.store import ALWAYS, Releases, link_commands, occupied
 from pylonyard.releases.validators import Draft, judge
-from pylonyard.system import accounts
+from pylonyard.system import accounts, active_note
+from pylonyard.system.active_note import NotedSite
 from pylonyard.system.atomic import Artifact, Link
 from pylonyard.system.errors import LOOK_FIRST, ActivationError, OptionError, UserError, reason
 from pylonyard.system.rootfs import Tree
+from pylonyard.webservers import registry
 
 log = logging.getLogger("pylonyard")
+
+
+def _private_port(one: registry.WebServer) -> str:
+    """Return the option that the part of a site's web server publishes, if it has a private one."""
+    return f"{one.private}-port"
+
+
+_PRIVATE_PORTS = {_private_port(one): one.name for one in registry.servers() if one.private}
 
 UNCHANGED_MESSAGE = "Release %s is current; nothing has changed."
 
@@ -82,8 +90,9 @@ class Site:
     environment: str
     sections: tuple[str, ...]
     port: int
-    """The port of its own server, or of its private Apache."""
-    by_apache: bool
+    """The port of its own server, or of its private web server."""
+    webserver: str
+    """The web server that runs the application; empty if a server of the site's own does."""
     setup: setup_app.Setup | None
 
 
@@ -174,15 +183,18 @@ class Release(Recipe):
             for name in sections
             for part in [self.buildout[name]]
             for key in part
-            if key in ("httpd-port", "setup", "database")
+            if key in (*_PRIVATE_PORTS, "setup", "database")
         }
         for name in sections:
             # An activation makes the site's own account, and no other.
             user = self.buildout[name].get("user") or options["user"]
             if user != options["user"] and (problem := accounts.missing(user)):
                 raise OptionError(name, [f"user: {problem}"])
-        by_apache = options["mode"] != "proxy"
-        port = published["httpd-port"] if by_apache else options["port"]
+        webserver, port = "", options["port"]
+        if options["mode"] != "proxy":
+            found = (_PRIVATE_PORTS[key] for key in published if key in _PRIVATE_PORTS)
+            webserver = next(found, registry.DEFAULT)
+            port = published[_private_port(registry.server(webserver))]
         setup = setup_app.Setup(options["name"], options["user"], published.get("database", ""))
         return Site(
             name=options["name"],
@@ -190,7 +202,7 @@ class Release(Recipe):
             environment=options["environment"],
             sections=sections,
             port=int(port),
-            by_apache=by_apache,
+            webserver=webserver,
             setup=setup if published.get("setup") == "true" else None,
         )
 
@@ -212,9 +224,7 @@ class Release(Recipe):
         staged = self._collect_staged()
         number = self.releases.current_number()
         if number is not None:
-            self._check_stopped(
-                orphaned_servers.commands(self.releases.path(number), staged.commands)
-            )
+            self._check_stopped(servers.commands(self.releases.path(number), staged.commands))
         if number is not None and self._is_unchanged(staged, number):
             log.info(UNCHANGED_MESSAGE, self._release_name(number))
         else:
@@ -258,7 +268,7 @@ class Release(Recipe):
             address=f"http://127.0.0.1:{site.port}/",
             host="127.0.0.1",
             port=site.port,
-            by_apache=site.by_apache,
+            webserver=site.webserver,
             waits=site.name in left,
         )
 
@@ -319,11 +329,7 @@ class Release(Recipe):
 
     def _check_stopped(self, going: Mapping[str, contents.Site]) -> None:
         """Check that no server runs for which the new release has no command."""
-        names = [
-            name
-            for name, site in going.items()
-            if orphaned_servers.runs(self.layout.bin / name, site)
-        ]
+        names = [name for name, site in going.items() if servers.runs(self.layout.bin / name, site)]
         if names:
             stops = " && ".join(f"bin/{name} stop" for name in names)
             raise UserError(

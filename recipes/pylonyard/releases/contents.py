@@ -7,17 +7,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pylonyard.releases.store import MANIFEST
+from pylonyard.config.layout import MANIFEST
 from pylonyard.system import json_objects
 from pylonyard.system.errors import ActivationError, ServerError
 from pylonyard.system.rootfs import Entry
 from pylonyard.system.safe_files import read_plainly
+from pylonyard.watchers.registry import watchers
+from pylonyard.webservers import registry
 
-# What an activation may lay down, and nothing else of a release.
-_ALLOWED = re.compile(
-    r"etc/(apache2/(sites-available/[a-z][a-z0-9_-]*\.conf|mods-available/wsgi\.load)"
-    r"|(init|cron|logrotate)\.d/[a-z][a-z0-9_-]*)"
-)
+_ROTATION = re.compile(r"/etc/logrotate\.d/[a-z][a-z0-9_-]*")
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,9 @@ class Site:
     port: int
     host: str = "127.0.0.1"
     mode: str = ""
-    """``proxy``, ``mod_wsgi`` or ``embedded``; empty if Apache does not serve it."""
+    """``proxy``, ``mod_wsgi`` or ``embedded``; empty if no web server serves it."""
+    server: str = registry.DEFAULT
+    """The web server that does."""
     server_name: str = "localhost"
     listen: str = "*"
     listen_port: int = 80
@@ -85,6 +85,18 @@ class Site:
         return self.mode in ("proxy", "")
 
 
+@dataclass
+class Servers:
+    """Which sites have their own server in which state, by name."""
+
+    outdated: set[str] = field(default_factory=set)
+    """It was started before the release became current."""
+    moved: set[str] = field(default_factory=set)
+    """It runs, but listens where an earlier release had it do so."""
+    taken: dict[str, str] = field(default_factory=dict)
+    """Somebody else has its address, and who."""
+
+
 @dataclass(frozen=True)
 class Release:
     """One release, read once: what is laid down later is what was verified."""
@@ -112,7 +124,7 @@ def read(folder: Path, number: int) -> Release:
         files = tuple(
             Source(f"/{path}", Entry("file", _mode(described[path]), 0, 0, content), folder / path)
             for path, content in sorted(texts.items())
-            if _ALLOWED.fullmatch(path)
+            if _is_allowed(f"/{path}")
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ActivationError(
@@ -123,6 +135,14 @@ def read(folder: Path, number: int) -> Release:
     made_from = str(manifest.get("configuration", ""))
     permitted = dict(_permitted(described, sites, folder))
     return Release(number, folder, sites, tuple(_served(files, sites)), made_from, permitted)
+
+
+def _is_allowed(name: str) -> bool:
+    """Tell whether an activation may lay a file at a path."""
+    if any(one.may_have(name) for one in registry.servers()):
+        return True
+    is_watched = any(each.may_have(name) for each in watchers())
+    return is_watched or bool(_ROTATION.fullmatch(name))
 
 
 def _permitted(
@@ -220,6 +240,8 @@ def _site(name: str, server: Mapping[str, Any], vhost: Mapping[str, Any], folder
         port=int(server["port"]),
         host=server.get("host", "127.0.0.1"),
         mode=vhost.get("mode", ""),
+        # An older Pylonyard knew of one alone.
+        server=registry.server(vhost.get("server", registry.DEFAULT)).name,
         server_name=vhost.get("server-name", "localhost"),
         listen=vhost.get("listen", "*"),
         listen_port=int(vhost.get("listen-port", 80)),
@@ -234,12 +256,10 @@ def _site(name: str, server: Mapping[str, Any], vhost: Mapping[str, Any], folder
 
 
 def _served(files: tuple[Source, ...], sites: tuple[Site, ...]) -> Iterator[Source]:
-    """Leave out the init script and cron entry of sites that Apache itself runs."""
-    without = {site.name for site in sites if not site.has_server}
-    for source in files:
-        folder, last = Path(source.name).parts[2], Path(source.name).name
-        if not (folder in ("init.d", "cron.d") and last in without):
-            yield source
+    """Leave out what starts and watches the servers of sites that a web server itself runs."""
+    names = {site.name for site in sites if not site.has_server}
+    without = {each.file(name) for each in watchers() for name in names}
+    yield from (source for source in files if source.name not in without)
 
 
 def described(folder: Path, number: int) -> Release:

@@ -8,10 +8,12 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from pylonyard.config.configuration import FOLDER
 from pylonyard.system import accounts
+
+if TYPE_CHECKING:
+    from pylonyard.webservers.registry import WebServer
 
 LONGEST_COMMAND = 200
 """Characters of somebody else's command line that are passed on."""
@@ -29,7 +31,8 @@ class Served(NamedTuple):
     address: str
     host: str
     port: int
-    by_apache: bool
+    webserver: str
+    """The web server that runs the application; empty if a server of the site's own does."""
     waits: bool
     """Whether an activation has to come first."""
 
@@ -49,9 +52,9 @@ def lines(
     if is_outdated or (active is None and (is_for_visitors or site.waits)):
         yield told(accounts.by_root("bin/pylonyard activate"), "has this machine serve it")
     # An activation starts the site's own server, or restarts it, by itself.
-    if site.waits or is_outdated or (site.by_apache and active is not None):
+    if site.waits or is_outdated or (site.webserver and active is not None):
         return
-    command = f"bin/{site.name}{'-httpd' if site.by_apache else ''}"
+    command = f"bin/{_private(site).private_command(site.name) if site.webserver else site.name}"
     command = command if is_ours else accounts.by_root(command)
     if seen == THIS:
         yield told(f"{command} status", f"it is served already at {site.address}")
@@ -61,8 +64,14 @@ def lines(
         how = "set another port in [site], or end that if it is yours"
         yield f"  {site.name}: port {site.port} is taken by {who}: {how}"
     else:
-        action = {DOWN: "start", EARLIER: "graceful" if site.by_apache else "restart"}
+        action = {DOWN: "start", EARLIER: "graceful" if site.webserver else "restart"}
         yield told(f"{command} {action.get(seen, 'restart')}", f"serves it at {site.address}")
+
+
+def _private(site: Served) -> "WebServer":
+    from pylonyard.webservers import registry
+
+    return registry.server(site.webserver)
 
 
 def told(command: str, what: str) -> str:
@@ -82,12 +91,12 @@ def look(directory: Path, site: Served) -> tuple[int, str]:
     source = directory / "current" / site.name / "server.json"
     try:
         settings = load(source)
-        if site.by_apache and _has_private(directory, site):
+        if site.webserver and _has_private(directory, site):
             return EARLIER, ""
-        if not site.by_apache and not accounts.can_be_taken(site.user):
+        if not site.webserver and not accounts.can_be_taken(site.user):
             return UNSEEN, ""
         sockets = listeners.at(listeners.parsed(listed), site.host, site.port)
-        if site.by_apache:
+        if site.webserver:
             return _stranger(sockets) if sockets else (DOWN, "")
         account = accounts.entry(site.user)
         seen = status.find_processes(settings, account.pw_uid if account else None)
@@ -122,7 +131,7 @@ def _has_any(directory: Path, site: Served) -> bool:
 
     Read without what it takes to tell for sure: a run with nothing to do is short.
     """
-    if site.by_apache:
+    if site.webserver:
         return _has_private(directory, site)
     known = os.fsencode(f"={os.path.realpath(directory)}:{site.name}\0")
     return any(known in environment for environment in _each("environ"))
@@ -137,8 +146,8 @@ def _each(name: str) -> Iterator[bytes]:
 
 
 def _has_private(directory: Path, site: Served) -> bool:
-    """Tell whether the site's private Apache runs."""
-    config = os.fsencode(directory / "current" / site.name / "httpd.conf")
+    """Tell whether the site's private web server runs."""
+    config = os.fsencode(directory / "current" / site.name / f"{_private(site).private}.conf")
     return any(config in words.split(b"\0") for words in _each("cmdline"))
 
 
@@ -167,14 +176,8 @@ def found(directory: Path, current: int, sites: Iterable[Served]) -> Sequence[st
 
 def active_release(directory: Path) -> int | None:
     """Return which release is active, as far as everybody may know."""
-    if not os.path.exists(FOLDER):
+    if not os.path.exists(accounts.ROOTS_FOLDER):
         return None
-    from pylonyard.releases import active_note
-    from pylonyard.system.errors import ActivationError
-    from pylonyard.system.rootfs import Tree
+    from pylonyard.system import active_note
 
-    try:
-        noted = active_note.read(Tree(Path("/")), directory)
-    except (ActivationError, OSError):
-        return None
-    return noted.release if noted else None
+    return active_note.active_release(directory)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from pylonyard.releases.store import MANIFEST
+from pylonyard.config.layout import MANIFEST
 from pylonyard.system.atomic import directory, files_below, mode_of
 from pylonyard.system.errors import UserError
 

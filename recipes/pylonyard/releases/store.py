@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from pylonyard.config import script_headers
+from pylonyard.config.layout import MANIFEST
 from pylonyard.system import json_objects
 from pylonyard.system.errors import PylonyardError
 from pylonyard.system.safe_files import read_plainly
 
-MANIFEST = "manifest.json"
 DRAFT = ".draft-"
 ALWAYS = "pylonyard"
 """The command that ``bin/`` has as a file: it works when ``current`` leads nowhere."""

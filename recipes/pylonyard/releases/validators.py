@@ -17,7 +17,8 @@ from pathlib import Path
 from pylonyard.system import accounts
 from pylonyard.system.errors import ArtifactError, CommandError
 from pylonyard.system.subprocesses import PROGRAM_PATH, first_error, run
-from pylonyard.webservers.apache.config_lint import DEBIAN, problems
+from pylonyard.watchers.registry import Watcher, watchers
+from pylonyard.webservers.registry import WebServer, servers
 
 _LOAD_INI = """
 import sys
@@ -80,10 +81,12 @@ def command(*words: str) -> Callable[[Draft, str], None]:
     return check
 
 
-def crontab(draft: Draft, path: str) -> None:
-    # From standard input: Debian's crontab cuts a path after 99 characters.
-    text = (draft.folder / path).read_text(encoding="utf-8")
-    run(["crontab", "-n", "-"], path, stdin=text, reason=first_error, doing=f"Checking {path}")
+def of_input(*words: str) -> Callable[[Draft, str], None]:
+    def check(draft: Draft, path: str) -> None:
+        text = (draft.folder / path).read_text(encoding="utf-8")
+        run([*words], path, stdin=text, reason=first_error, doing=f"Checking {path}")
+
+    return check
 
 
 def logrotate(draft: Draft, path: str) -> None:
@@ -112,35 +115,6 @@ def logrotate(draft: Draft, path: str) -> None:
             raise CommandError(path, line.strip())
 
 
-def with_accounts(text: str) -> str:
-    """Return a configuration of Apache's that names accounts which are there.
-
-    It refuses others, and what an activation is to make is not there yet.
-    """
-    other = next(filter(accounts.entry, ("www-data", "nobody")), "root")
-
-    def known(match: re.Match[str]) -> str:
-        before, user, between, _ = match.groups()
-        is_there = accounts.entry(user)
-        return match[0] if is_there else f"{before}{other}{between}{accounts.group(other)}"
-
-    text = re.sub(r"(\buser=)(\S+)( group=)(\S+)", known, text)
-    return re.sub(r"(?m)^(User )(\S+)(\nGroup )(\S+)$", known, text)
-
-
-def with_folders(text: str, other: str) -> str:
-    """Return a configuration of Apache's whose own folders are there, be they ``other``.
-
-    What an account is to own, and an activation makes with it, is not there yet.
-    """
-    named = re.findall(r'(?m)^(?:ServerRoot|ErrorLog) "?(/[^"\n]+?)"?$', text)
-    for path in named:
-        folder = path if not path.endswith(".log") else os.path.dirname(path)
-        if not os.path.isdir(folder):
-            text = text.replace(f"{folder}/", f"{other}/").replace(folder, other)
-    return text
-
-
 def load_server_settings(draft: Draft, path: str) -> None:
     from pylonyard.server.settings import load
     from pylonyard.system.errors import ServerError
@@ -151,47 +125,30 @@ def load_server_settings(draft: Draft, path: str) -> None:
         raise CommandError(path, str(error)) from error
 
 
-def apache(draft: Draft, path: str) -> None:
-    """Have Apache read a virtual host as the private ``httpd.conf`` includes it.
+def site_file(one: WebServer) -> Validator:
+    """Return what judges the files that a web server reads of the sites."""
 
-    Both name live paths, which are those of the release before; so copies are
-    read in which they name the draft.
-    """
-    config = f"{Path(path).stem}/httpd.conf"
-    with tempfile.TemporaryDirectory() as folder:
-        for source in (config, path):
-            text = (draft.folder / source).read_text(encoding="utf-8")
-            text = text.replace(f"{draft.live}/{path}", f"{folder}/{Path(path).name}")
-            text = with_accounts(text.replace(f"{draft.live}/", f"{draft.folder}/"))
-            text = with_folders(text, folder)
-            Path(folder, Path(source).name).write_text(text, encoding="utf-8")
-        run(
-            ["apache2", "-t", "-f", Path(folder, "httpd.conf")],
-            path,
-            reason=first_error,
-            doing=f"Checking {path}",
-        )
-        # What it lets pass, a missing script among it.
-        text = Path(folder, Path(path).name).read_text(encoding="utf-8")
-        if found := problems(text, defined=DEBIAN):
-            raise CommandError(path, found[0])
+    def check(draft: Draft, path: str) -> None:
+        one.check(path, draft.folder, draft.live)
+
+    pattern = f"{one.available[1:]}/*"
+    return Validator(one.program, pattern, check, one.program, one.package)
+
+
+def watched(watcher: Watcher) -> Iterator[Validator]:
+    """Yield what judges the files of what starts and watches servers."""
+    for one in watcher.checks:
+        check = of_input(*one.words) if one.reads_input else command(*one.words)
+        program, pattern = one.words[0], f"{watcher.folder[1:]}/*"
+        yield Validator(program, pattern, check, program, one.package, one.is_needed)
 
 
 VALIDATORS: Sequence[Validator] = (
     Validator("PasteDeploy", "*/production.ini", load_ini),
     Validator("Python", "*/dispatch.wsgi", compile_script),
     Validator("pylonyard.server", "*/server.json", load_server_settings),
-    Validator("sh", "etc/init.d/*", command("sh", "-n"), "sh", "dash"),
-    Validator(
-        "checkbashisms",
-        "etc/init.d/*",
-        command("checkbashisms"),
-        "checkbashisms",
-        "devscripts",
-        needed=False,
-    ),
-    Validator("apache2", "etc/apache2/sites-available/*", apache, "apache2", "apache2"),
-    Validator("crontab", "etc/cron.d/*", crontab, "crontab", "cron", needed=False),
+    *(each for watcher in watchers() for each in watched(watcher)),
+    *map(site_file, servers()),
     Validator(
         "logrotate",
         "etc/logrotate.d/*",

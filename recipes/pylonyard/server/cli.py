@@ -100,7 +100,7 @@ def act(source: Path, action: Action, astray: Astray | None = None) -> int:
         settings = load_settings(source, action, astray)
         name = settings.name
         if settings.mode != PROXY and action in RESTARTS:
-            tell_done(name, f"{name}: {restart_by_apache(settings)}")
+            tell_done(name, f"{name}: {restart_in_webserver(settings)}")
             return 0
         if action in AT_A_TERMINAL:
             foreground.isolate_root_terminal(settings)
@@ -150,19 +150,19 @@ def fail(name: str, message: str, code: int) -> int:
     return code
 
 
-# Sites that Apache itself runs.
+# Sites that a web server itself runs.
 
 
 PROXY, DAEMON = "proxy", "mod_wsgi"
 
 
-def restart_by_apache(settings: Settings) -> str:
+def restart_in_webserver(settings: Settings) -> str:
     """Touch the site's WSGI script, so that mod_wsgi loads the application again.
 
     The owner of the release may do this, for a site of any account. Nothing is written,
     and a link at that path is not followed.
 
-    :raises ServerError: if Apache as a whole has to be reloaded, or the caller may not do it
+    :raises ServerError: if the whole web server has to be reloaded, or the caller may not
     """
     if settings.mode != DAEMON:
         message = "runs in Apache's own processes: apache2ctl graceful loads it again"

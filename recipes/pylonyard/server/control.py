@@ -1,14 +1,13 @@
 """Start, stop, restart and revive a site. Each function returns the line to print."""
 
 import errno
-import os
 import socket
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from pylonyard.server import status
 from pylonyard.server.child import is_wrapped
+from pylonyard.server.environment import check_installed
 from pylonyard.server.launch import NotServingError, launch
 from pylonyard.server.settings import Settings
 from pylonyard.server.sockets import bind_all, close, match_settings, receive_from
@@ -19,13 +18,14 @@ from pylonyard.server.status import (
     intent_file,
     is_answering,
     is_outdated,
+    lock_file,
     port_holder,
     previous_address,
     wait_until,
 )
 from pylonyard.server.stop import stop_all, wait_for_supervisors
-from pylonyard.system import listeners, relocation
-from pylonyard.system.errors import NOT_CONFIGURED, NOT_INSTALLED, ServerError
+from pylonyard.system import listeners
+from pylonyard.system.errors import ServerError
 from pylonyard.system.locks import BusyError, exclusive
 from pylonyard.system.processes import marked, started, supervisor_marker
 
@@ -142,10 +142,10 @@ def _start_locked(settings: Settings, progress: Progress) -> str:
 def move_command(settings: Settings) -> str:
     """Return the command that moves the server to the address of a new release."""
     # Imported here, since init and cron do not need it.
-    from pylonyard.releases import next_steps
+    from pylonyard.system import active_note
 
-    # Behind Apache, the two have to move together.
-    is_active = next_steps.active_release(settings.source.parents[2]) is not None
+    # Behind a web server, the two have to move together.
+    is_active = active_note.active_release(settings.source.parents[2]) is not None
     return "as root: bin/pylonyard activate" if is_active else f"bin/{settings.name} restart"
 
 
@@ -241,27 +241,6 @@ def _refuse_foreground(seen: SiteProcesses) -> None:
         raise ServerError(f"runs in the foreground, process {seen.foreground[0]}")
 
 
-def check_installed(settings: Settings) -> None:
-    """Check that the site can run, before a server that works is stopped.
-
-    :raises ServerError: if the application or its configuration is missing
-    """
-    if settings.python and not os.path.exists(settings.python):
-        removed = f"{os.path.realpath(settings.python)}, which runs the site, was removed"
-        advice = relocation.how_to_make_anew(settings.sandbox)
-        raise ServerError(f"{removed}: {advice}", NOT_INSTALLED)
-    if not os.access(settings.paster, os.X_OK):
-        message = f"cannot run {settings.paster}: run bin/buildout"
-        raise ServerError(message, NOT_INSTALLED)
-    if not os.access(settings.ini, os.R_OK):
-        message = f"cannot read {settings.ini}: run bin/buildout"
-        raise ServerError(message, NOT_CONFIGURED)
-
-
 def lock_timeout(settings: Settings) -> int:
     """Return the seconds to wait for another action: a restart starts and stops."""
     return settings.start_timeout + settings.stop_timeout
-
-
-def lock_file(settings: Settings) -> Path:
-    return settings.run / f"{settings.name}.lock"

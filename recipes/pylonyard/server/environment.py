@@ -9,8 +9,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pylonyard.server.settings import Settings
-from pylonyard.system.errors import NOT_CONFIGURED, NOT_PERMITTED, ServerError
+from pylonyard.system import relocation
+from pylonyard.system.errors import NOT_CONFIGURED, NOT_INSTALLED, NOT_PERMITTED, ServerError
 from pylonyard.system.processes import Marker
+
+
+def check_installed(settings: Settings) -> None:
+    """Check that the site can run, before a server that works is stopped.
+
+    :raises ServerError: if the application or its configuration is missing
+    """
+    if settings.python and not os.path.exists(settings.python):
+        removed = f"{os.path.realpath(settings.python)}, which runs the site, was removed"
+        advice = relocation.how_to_make_anew(settings.sandbox)
+        raise ServerError(f"{removed}: {advice}", NOT_INSTALLED)
+    if not os.access(settings.paster, os.X_OK):
+        message = f"cannot run {settings.paster}: run bin/buildout"
+        raise ServerError(message, NOT_INSTALLED)
+    if not os.access(settings.ini, os.R_OK):
+        message = f"cannot read {settings.ini}: run bin/buildout"
+        raise ServerError(message, NOT_CONFIGURED)
+
 
 # The account.
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from pylonyard.server import environment
-from pylonyard.server.control import check_installed
-from pylonyard.server.environment import gives_up_root
+from pylonyard.server.environment import check_installed, gives_up_root
 from pylonyard.server.settings import Settings
 from pylonyard.server.status import find_processes, port_holder
 from pylonyard.system.errors import NOT_CONFIGURED, ServerError

@@ -96,7 +96,7 @@ class Settings:
     host: str = setting(text, "127.0.0.1")
     port: int = setting(port_number)
     mode: str = setting(text, "proxy")
-    """``proxy`` (the site's own server), ``mod_wsgi`` or ``embedded`` (Apache)."""
+    """``proxy`` (the site's own server), ``mod_wsgi`` or ``embedded`` (a web server)."""
     check_path: str = setting(url_path, "/")
     """Path of the URL that a healthy server answers, with any status."""
     start_timeout: int = setting(positive, 60)

@@ -275,3 +275,7 @@ def format_start(when: float | None) -> str:
 
 def intent_file(settings: Settings) -> Path:
     return settings.run / f"{settings.name}.wanted"
+
+
+def lock_file(settings: Settings) -> Path:
+    return settings.run / f"{settings.name}.lock"

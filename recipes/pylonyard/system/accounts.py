@@ -10,6 +10,9 @@ from pathlib import Path
 MAKING = "useradd --system --user-group --no-create-home --shell /usr/sbin/nologin"
 """The command that makes one, but for its name."""
 
+ROOTS_FOLDER = "/var/lib/pylonyard"
+"""Where root notes what it did, of any sandbox."""
+
 
 def entry(name: str) -> pwd.struct_passwd | None:
     """Return what the machine says of an account; None if there is no such account."""

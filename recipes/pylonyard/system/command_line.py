@@ -135,22 +135,12 @@ SITE = {
     "setup": "run the application's setup-app",
 }
 
-_STATUSES = """\
+STATUSES = """\
 Exit status of status: 0 running and answering, 1 dead though it was started, 3 stopped,
 4 running without answering.  Of the others: 0 done, 1 failed, 2 no such action,
 {}4 not permitted, 5 not installed, 6 not configured{}.
 """
-SITE_STATUSES = _STATUSES.format("3 not supported (reload), ", "")
-HTTPD_STATUSES = _STATUSES.format("", ", 7 not running")
-
-HTTPD = {
-    "start": "start Apache; return once it answers",
-    "graceful": "have it read its configuration again, and finish the requests in hand",
-    "stop": "stop it",
-    "restart": "stop and start it, if its configuration is sound",
-    "configtest": "only check its configuration",
-    "status": "say whether it runs, and answers",
-}
+SITE_STATUSES = STATUSES.format("3 not supported (reload), ", "")
 
 CRON = {
     "install": "write the block into your crontab, or write it anew",
@@ -205,7 +195,7 @@ bootstrap.py [--offline] [-c FILE] [SECTION:OPTION=VALUE ...]
        bootstrap.py dist [--offline]"""
 
 
-def _simple(program: str, description: str, actions: Mapping[str, str], epilog: str = "") -> Parser:
+def simple(program: str, description: str, actions: Mapping[str, str], epilog: str = "") -> Parser:
     """Return the parser of a program that takes one action, and nothing with it."""
     parser = Parser(prog=program, description=description, epilog=epilog)
     parser.add_version()
@@ -218,7 +208,7 @@ def _simple(program: str, description: str, actions: Mapping[str, str], epilog: 
 
 def site(name: str) -> Parser:
     """Return the parser of ``bin/<site>``."""
-    parser = _simple(name, f"The server of the site {name}.", SITE, SITE_STATUSES)
+    parser = simple(name, f"The server of the site {name}.", SITE, SITE_STATUSES)
     for action in parser._actions:
         if isinstance(action.choices, dict):
             action.choices["status"].add_argument(
@@ -227,15 +217,9 @@ def site(name: str) -> Parser:
     return parser
 
 
-def httpd(name: str) -> Parser:
-    """Return the parser of ``bin/<site>-httpd``."""
-    description = f"The private Apache of the site {name}, to see it served without root."
-    return _simple(f"{name}-httpd", description, HTTPD, HTTPD_STATUSES)
-
-
 def cron(name: str) -> Parser:
     """Return the parser of ``bin/<site>-cron``."""
-    return _simple(f"{name}-cron", f"The block of {name} in your own crontab.", CRON)
+    return simple(f"{name}-cron", f"The block of {name} in your own crontab.", CRON)
 
 
 def bootstrap() -> Parser:

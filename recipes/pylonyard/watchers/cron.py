@@ -1,4 +1,7 @@
-"""Install or remove a site's block in a user's crontab; leave all other lines alone."""
+"""Cron: root's files for the sites, or a site's block in a user's crontab.
+
+All lines of a crontab but those of the block are left alone.
+"""
 
 import subprocess
 import sys
@@ -8,6 +11,18 @@ from pathlib import Path
 from pylonyard.system import command_line
 from pylonyard.system.errors import interrupted
 from pylonyard.system.safe_files import settle_standard_files
+from pylonyard.watchers.registry import Check, Watcher
+
+# Started a moment before, a server is not to be started by cron as well.
+WATCHER = Watcher(
+    name="cron",
+    folder="/etc/cron.d",
+    what="cron entry",
+    # From standard input: Debian's crontab cuts a path after 99 characters.
+    checks=(Check(("crontab", "-n", "-"), "cron", is_needed=False, reads_input=True),),
+    is_optional=True,
+    is_last=True,
+)
 
 
 def markers(name: str) -> tuple[str, str]:

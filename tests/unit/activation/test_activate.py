@@ -5,9 +5,9 @@ from pylonyard.activation import activate
 from pylonyard.activation import journal as journals
 from pylonyard.activation.activate import Activation
 from pylonyard.activation.apply import Carrier, undo_files
-from pylonyard.activation.effects import Effects
 from pylonyard.activation.host.conffiles import Decision, decide
 from pylonyard.activation.journal import Journal
+from pylonyard.activation.steps import Effects
 from pylonyard.releases.store import Releases
 from pylonyard.system.rootfs import ABSENT, Change, Entry, Tree
 

@@ -8,12 +8,12 @@ import pytest
 from pylonyard.activation import journal as journals
 from pylonyard.activation.activate import Activation
 from pylonyard.activation.apply import Carrier, undo, unfailing
-from pylonyard.activation.host.apache import Httpd, Logs
 from pylonyard.activation.journal import Journal
 from pylonyard.activation.steps import Keep, Lay, Restore, Serve, Tool
 from pylonyard.releases.store import Releases
 from pylonyard.system.errors import ActivationError, CommandError
 from pylonyard.system.rootfs import ABSENT, Entry, Tree
+from pylonyard.webservers.apache.machine import MachineApache
 
 VHOST = "/etc/apache2/sites-available/shop.conf"
 OLD = VHOST + ".pylonyard-old.disabled"
@@ -45,7 +45,7 @@ def lay(carrier, entry=OURS):
 
 
 def activate(carrier, *steps):
-    carrier.take(steps, Logs({}))
+    carrier.take(steps, {})
     carrier.finish(1, {})
 
 
@@ -276,8 +276,8 @@ def test_interrupted_deactivation_is_undone_at_once(carrier, told, monkeypatch):
         raise KeyboardInterrupt
 
     activate(carrier, lay(carrier))
-    monkeypatch.setattr(Httpd, "pid", 7)
-    monkeypatch.setattr(Httpd, "test", interrupt)
+    monkeypatch.setattr(MachineApache, "pid", 7)
+    monkeypatch.setattr(MachineApache, "test", interrupt)
 
     with pytest.raises(KeyboardInterrupt):
         deactivate(carrier, told)
@@ -297,9 +297,9 @@ def test_apache_that_ended_at_the_reload_is_started_with_its_site_again(carrier,
             raise ActivationError("Apache has ended at the reload")
 
     activate(carrier, lay(carrier))
-    monkeypatch.setattr(Httpd, "pid", property(lambda httpd: pids[0] if pids else None))
-    monkeypatch.setattr(Httpd, "test", lambda httpd: None)
-    monkeypatch.setattr(Httpd, "reload", reload)
+    monkeypatch.setattr(MachineApache, "pid", property(lambda httpd: pids[0] if pids else None))
+    monkeypatch.setattr(MachineApache, "test", lambda httpd: None)
+    monkeypatch.setattr(MachineApache, "reload", reload)
 
     with pytest.raises(ActivationError) as caught:
         deactivate(carrier, told)
@@ -319,9 +319,9 @@ def test_apache_that_does_not_reload_keeps_its_site(carrier, told, monkeypatch):
             raise CommandError("apache2ctl graceful", "no")
 
     activate(carrier, lay(carrier))
-    monkeypatch.setattr(Httpd, "pid", 7)
-    monkeypatch.setattr(Httpd, "test", lambda httpd: None)
-    monkeypatch.setattr(Httpd, "reload", reload)
+    monkeypatch.setattr(MachineApache, "pid", 7)
+    monkeypatch.setattr(MachineApache, "test", lambda httpd: None)
+    monkeypatch.setattr(MachineApache, "reload", reload)
     active = Activation(carrier.sandbox, Releases(carrier.sandbox, carrier.sandbox), carrier.tree)
 
     with pytest.raises(ActivationError) as caught:

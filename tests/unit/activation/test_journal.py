@@ -5,7 +5,7 @@ import sys
 
 import pytest
 from pylonyard.activation.journal import Journal, exclusive, save
-from pylonyard.config.configuration import FOLDER
+from pylonyard.system.accounts import ROOTS_FOLDER as FOLDER
 from pylonyard.system.errors import ActivationError
 from pylonyard.system.rootfs import ABSENT, Tree
 
@@ -40,7 +40,7 @@ def another(tree):
 
 def test_one_process_is_at_work_even_when_its_journal_comes_to_say_nothing(tree, tmp_path):
     """As that does of an activation that was cut short, once its steps are undone."""
-    save(tree, tmp_path, Journal("x", reloaded="reload"))
+    save(tree, tmp_path, Journal("x", reloaded={"apache": "reload"}))
     with exclusive(tree):
         assert another(tree) == AT_WORK
         save(tree, tmp_path, Journal("x"))

@@ -1,7 +1,6 @@
 import pytest
-from pylonyard.activation.effects import Effects
 from pylonyard.activation.journal import Journal, of_ours, of_tool
-from pylonyard.activation.steps import Join, Tool
+from pylonyard.activation.steps import Effects, Join, Tool
 from pylonyard.system.rootfs import ABSENT, Change, Entry
 
 VHOST = "/etc/apache2/sites-available/shop.conf"

@@ -4,8 +4,8 @@ from pathlib import Path
 from pylonyard.activation import permissions
 from pylonyard.activation.activate import Activation
 from pylonyard.activation.apply import Carrier
-from pylonyard.activation.effects import Effects
 from pylonyard.activation.journal import Journal
+from pylonyard.activation.steps import Effects
 from pylonyard.releases.contents import Release, Site
 from pylonyard.releases.store import Releases
 from pylonyard.system.errors import CommandError

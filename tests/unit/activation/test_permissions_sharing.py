@@ -5,9 +5,8 @@ import pwd
 from pathlib import Path
 
 import pytest
-from pylonyard.activation.effects import Effects
 from pylonyard.activation.permissions import share, undo_modes
-from pylonyard.activation.steps import Share
+from pylonyard.activation.steps import Effects, Share
 from pylonyard.system.errors import CommandError
 from pylonyard.system.rootfs import Tree
 

@@ -3,16 +3,15 @@ from pathlib import Path
 
 import pytest
 from pylonyard.activation import steps as kinds
-from pylonyard.activation.effects import Effects
 from pylonyard.activation.host.conffiles import NEW
 from pylonyard.activation.host.facts import World
 from pylonyard.activation.plan import plan
-from pylonyard.activation.steps import Name, Serve, Share
-from pylonyard.releases.contents import Release, Site, Source
-from pylonyard.releases.site_servers import Servers
+from pylonyard.activation.steps import Effects, Serve, Share
+from pylonyard.releases.contents import Release, Servers, Site, Source
 from pylonyard.system import accounts
 from pylonyard.system.errors import ActivationError
 from pylonyard.system.rootfs import ABSENT, Account, Entry, Folder, Tree
+from pylonyard.webservers.registry import Name, Seen
 
 RELEASE = Path("/srv/shop/releases/3")
 
@@ -48,11 +47,16 @@ def site(**more):
 def world(files=FILES, **more):
     shop = Account("shop", 1000, 1000, "shop", frozenset({1000}))
     apache = Account("www-data", 33, 33, "www-data", frozenset({33}))
-    values = {
-        "entries": {n: ABSENT for s in files for n in (s.name, s.name + NEW)},
-        "runs_apache": True,
+    seen = {
+        "user": "www-data",
+        "is_running": True,
         "available_modules": frozenset({"alias", "proxy"}),
         "enabled_modules": frozenset({"alias"}),
+    }
+    seen |= {name: more.pop(name) for name in Seen.__dataclass_fields__ if name in more}
+    values = {
+        "entries": {n: ABSENT for s in files for n in (s.name, s.name + NEW)},
+        "webservers": {"apache": Seen(**seen)},
         "accounts": {"shop": shop, "www-data": apache},
         **more,
     }
@@ -170,13 +174,13 @@ def test_site_that_an_earlier_release_disabled_is_enabled_again():
 
 
 def test_apache_that_does_not_run_is_started():
-    made = plan(Release(3, RELEASE, (site(),), FILES), world(runs_apache=False))
+    made = plan(Release(3, RELEASE, (site(),), FILES), world(is_running=False))
 
     assert commands(made)[-2] == "service apache2 start"
 
 
 def test_scratch_tree_starts_no_server():
-    made = plan(Release(3, RELEASE, (site(),), FILES), world(root=Path("/x"), runs_apache=False))
+    made = plan(Release(3, RELEASE, (site(),), FILES), world(root=Path("/x"), is_running=False))
 
     assert "apache2ctl configtest" in commands(made)
     assert "/etc/init.d/shop start" not in commands(made)
@@ -323,7 +327,7 @@ def test_module_that_is_not_installed_is_named():
 
 
 def test_machine_without_apache_gets_the_rest():
-    made = plan(Release(3, RELEASE, (site(),), FILES), world(has_apache=False))
+    made = plan(Release(3, RELEASE, (site(),), FILES), world(is_installed=False))
 
     assert not [step for step in commands(made) if "apache2" in step]
     assert made.notes == (

@@ -17,7 +17,7 @@ OLD_EGG = "Shop-0.9-py3.11-linux-x86_64.egg"
 
 @pytest.fixture
 def stores(tmp_path, monkeypatch):
-    monkeypatch.setattr(cache_command, "APACHE", tmp_path / "apache2")
+    monkeypatch.setattr(cache_command, "ROOT", tmp_path)
     cache = tmp_path / "cache"
     found = Stores(cache, cache / "eggs" / "v5" / "cp311")
     for home, egg in ((HOME, EGG), (OLD, OLD_EGG)):
@@ -115,8 +115,8 @@ def test_entry_of_a_removed_release_is_removed(sandbox, stores, later):
 
 
 def test_module_that_apache_loads_stays(tmp_path, sandbox, stores, later):
-    (tmp_path / "apache2" / "mods-available").mkdir(parents=True)
-    (tmp_path / "apache2" / "mods-available" / "wsgi.load").write_text(
+    (tmp_path / "etc/apache2" / "mods-available").mkdir(parents=True)
+    (tmp_path / "etc/apache2" / "mods-available" / "wsgi.load").write_text(
         f'LoadModule wsgi_module "{stores.cache}/mod_wsgi/{BUILD}/mod_wsgi.so"\n'
     )
 

@@ -8,12 +8,13 @@ from pylonyard.activation.journal import Journal
 from pylonyard.commands import main as admin
 from pylonyard.commands.main import main
 from pylonyard.commands.releases import list_releases
-from pylonyard.releases.active_note import Note, folder_of
 from pylonyard.releases.contents import Release
 from pylonyard.releases.store import Releases
 from pylonyard.system import command_line, locks
+from pylonyard.system.active_note import Note, folder_of
 from pylonyard.system.errors import ActivationError
 from pylonyard.system.rootfs import ABSENT, Tree
+from pylonyard.webservers.apache import control
 from support import LOCKS, undone
 
 
@@ -230,7 +231,7 @@ def test_help_has_a_line_for_each_action_and_each_option():
         admin.parser(),
         command_line.bootstrap(),
         command_line.site("a"),
-        command_line.httpd("a"),
+        control.parser("a"),
     ):
         described(parser)
 

@@ -7,9 +7,9 @@ from pylonyard.activation.activate import Activation
 from pylonyard.activation.journal import Journal
 from pylonyard.commands import rollback
 from pylonyard.commands.rollback import SandboxIdentity
-from pylonyard.releases.active_note import Note, NotedSite
 from pylonyard.releases.store import NoRelease, Releases
 from pylonyard.system import accounts
+from pylonyard.system.active_note import Note, NotedSite
 from pylonyard.system.errors import ActivationError
 from pylonyard.system.rootfs import Tree
 

@@ -35,8 +35,18 @@ def test_value_that_the_syntax_cannot_hold_is_refused():
     )
 
 
-@pytest.mark.parametrize("syntax", ["apache", "sh", "cron", "ini", "logrotate"])
+@pytest.mark.parametrize("syntax", ["sh", "cron", "ini", "logrotate"])
 def test_every_syntax_has_its_filter(syntax):
     from pylonyard.config import options, quoting
 
-    assert options._templates().filters[syntax] is getattr(quoting, syntax)
+    assert options._templates(()).filters[syntax] is getattr(quoting, syntax)
+
+
+def test_web_server_brings_the_filter_of_its_own_syntax():
+    from pylonyard.config import options
+
+    def strange(value):
+        return f"<{value}>"
+
+    assert options._templates((strange,)).filters["strange"] is strange
+    assert "strange" not in options._templates(()).filters

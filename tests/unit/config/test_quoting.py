@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 from pylonyard.config import quoting
+from pylonyard.webservers.apache.config_lint import apache
 
 # system/test_any_text.py makes up many more.
 TEXTS = [
@@ -43,7 +44,7 @@ def test_examples_of_the_documentation_hold():
 @pytest.mark.parametrize(
     ("syntax", "name"),
     [
-        (quoting.apache, "Apache's configuration"),
+        (apache, "Apache's configuration"),
         (quoting.sh, "a shell script of ours"),
         (quoting.cron, "a crontab"),
         (quoting.ini, "an ini file"),
@@ -73,10 +74,10 @@ def read_by_apache(text):
 def apache_reads_what_was_meant(text):
     if "${" in text:
         with pytest.raises(ValueError) as caught:
-            quoting.apache(text)
+            apache(text)
         assert str(caught.value) == f"{text!r} has ${{, which Apache would expand"
     else:
-        assert read_by_apache(quoting.apache(text)) == text
+        assert read_by_apache(apache(text)) == text
 
 
 def sh_reads_one_word(text):
@@ -205,4 +206,4 @@ def test_logrotate_path_with_a_pattern_is_refused(character):
 
 
 def test_values_that_are_no_texts_are_spelled_by_str():
-    assert (quoting.apache(80), quoting.sh(80), quoting.ini(80)) == ('"80"', "80", "80")
+    assert (apache(80), quoting.sh(80), quoting.ini(80)) == ('"80"', "80", "80")

@@ -1,8 +1,8 @@
 from pathlib import Path
 from types import SimpleNamespace
 
+from pylonyard.config.inputs import Watch
 from pylonyard.config.run_state import RunState
-from pylonyard.system.inputs import Watch
 
 
 def test_parts_of_one_run_share_their_state_and_two_runs_do_not():

@@ -623,7 +623,7 @@ def test_directives_that_open_a_hole_are_refused(recipe):
 
 @pytest.fixture
 def httpd(tmp_path):
-    return control.Httpd(
+    return control.PrivateApache(
         name="demo",
         config="/demo/httpd.conf",
         pid_file=str(tmp_path / "pid"),

@@ -3,10 +3,9 @@ import json
 import pytest
 from pylonyard.recipes import changeover
 from pylonyard.recipes.changeover import Standing, changes
-from pylonyard.releases import active_note
-from pylonyard.releases.active_note import Note, NotedSite
 from pylonyard.releases.store import Releases
-from pylonyard.system import accounts
+from pylonyard.system import accounts, active_note
+from pylonyard.system.active_note import Note, NotedSite
 from pylonyard.system.errors import ActivationError
 
 LIVE = NotedSite("production", "mod_wsgi", "shop")

@@ -19,11 +19,11 @@ TRIED = Served(
     address="http://127.0.0.1:8080/",
     host="127.0.0.1",
     port=8080,
-    by_apache=False,
+    webserver="",
     waits=False,
 )
 LIVE = TRIED._replace(environment="production", user="shop")
-BY_APACHE = LIVE._replace(by_apache=True)
+BY_APACHE = LIVE._replace(webserver="apache")
 ACTIVATE = f"  {accounts.by_root('bin/pylonyard activate')}   has this machine serve it"
 
 

@@ -142,18 +142,3 @@ def test_first_error_is_reported(output, line):
 
 def test_required_validator_names_its_package():
     assert all(v.package for v in validators.VALIDATORS if v.program)
-
-
-def test_apache_reads_files_whose_folders_are_still_to_be_made(tmp_path):
-    """The activation makes them, with the account that they are for."""
-    made = tmp_path / "made"
-    made.mkdir()
-    named = 'ServerRoot "{0}/run"\nPidFile "{0}/run/x.pid"\nErrorLog "{0}/log/x.log"\n'
-
-    text = validators.with_folders(named.format(tmp_path), str(made))
-
-    assert text == f'ServerRoot "{made}"\nPidFile "{made}/x.pid"\nErrorLog "{made}/x.log"\n'
-    for name in ("run", "log"):
-        (tmp_path / name).mkdir()
-    kept = named.format(tmp_path)
-    assert validators.with_folders(kept, str(made)) == kept

@@ -7,14 +7,14 @@ import re
 import pytest
 from pylonyard.activation import journal
 from pylonyard.buildout import last_run
-from pylonyard.config import configuration
+from pylonyard.config import configuration, inputs
 from pylonyard.environments import cache_usage
 from pylonyard.environments.cache_usage import Stores
 from pylonyard.packages.integrity import Verified
-from pylonyard.releases import active_note, contents
+from pylonyard.releases import contents
 from pylonyard.releases.store import Releases
 from pylonyard.server import settings
-from pylonyard.system import inputs, json_objects
+from pylonyard.system import active_note, json_objects
 from pylonyard.system.errors import PylonyardError
 from pylonyard.system.rootfs import Tree
 from support import CHECKOUT

@@ -5,7 +5,7 @@ import threading
 import time
 
 import pytest
-from pylonyard.activation.host import apache
+from pylonyard.activation.host import visits
 from pylonyard.system.errors import ActivationError
 from pylonyard.system.listeners import answers, reachable
 
@@ -92,7 +92,7 @@ def test_answer_that_trickles_is_waited_for_no_longer_than_said(talk, endless):
     assert answers("127.0.0.1", talk(CONTINUE, endless()), "/", 0.3) is False
     port = talk(CONTINUE, endless())
     with pytest.raises(ActivationError) as caught:
-        apache.request("127.0.0.1", port, "shop.example.org", timeout=0.3)
+        visits.request("127.0.0.1", port, "shop.example.org", timeout=0.3)
 
     assert str(caught.value) == f"127.0.0.1:{port} does not answer: timed out"
     assert time.monotonic() - began < 5

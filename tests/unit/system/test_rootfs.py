@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pylonyard
 import pytest
-from pylonyard.activation.effects import Effects
 from pylonyard.activation.host import trust
 from pylonyard.activation.journal import Journal, load, name_of, save
-from pylonyard.activation.steps import Grant, Join, Serve
+from pylonyard.activation.steps import Effects, Grant, Join, Serve
 from pylonyard.system.errors import ActivationError
 from pylonyard.system.rootfs import ABSENT, Change, Entry, Tree
 
@@ -108,7 +107,7 @@ def test_journal_is_kept_for_root_alone(tree, tmp_path):
         ("proxy",),
         effects,
         {"/etc/x": ABSENT},
-        "reload",
+        {"apache": "reload"},
         (("www-data", "shop"),),
         ("/srv",),
     )

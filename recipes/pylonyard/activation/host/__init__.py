@@ -1,1 +1,1 @@
-"""The machine that a release is laid over: its Apache, its files, who is trusted."""
+"""The machine that a release is laid over: its files, who is trusted, what it answers."""

@@ -4,8 +4,10 @@ import re
 from collections.abc import Callable
 from enum import Enum
 from itertools import chain, count
+from typing import TYPE_CHECKING
 
-from pylonyard.system.rootfs import ABSENT, Entry
+if TYPE_CHECKING:
+    from pylonyard.system.rootfs import Entry
 
 _UNREAD = ".disabled"
 """An end of names that no program reads: among those of logrotate's taboo list."""
@@ -18,11 +20,12 @@ OLD = f"{_OLD}{_UNREAD}"
 """Theirs, where ours had to take its place."""
 
 
-def kept_as(name: str, theirs: Entry, read: Callable[[str], Entry]) -> str:
+def kept_as(name: str, theirs: "Entry", read: Callable[[str], "Entry"]) -> str:
     """Return where ``theirs`` is kept, so that nothing that was kept before is lost."""
     more = (f"{name}{_OLD}.{number}{_UNREAD}" for number in count(1))
     places = chain([name + OLD], more)
-    return next(place for place in places if read(place) in (ABSENT, theirs))
+    found = ((place, read(place)) for place in places)
+    return next(place for place, there in found if there.kind == "absent" or there == theirs)
 
 
 def is_kept(name: str) -> bool:
@@ -39,7 +42,7 @@ class Decision(Enum):
     GONE = "it was removed"
 
 
-def decide(now: Entry, laid: str | None, wanted: Entry, *, may_be_gone: bool) -> Decision:
+def decide(now: "Entry", laid: str | None, wanted: "Entry", *, may_be_gone: bool) -> Decision:
     """Return what to do with a file.
 
     :param laid: SHA-256 of what we put there last; None if we never did

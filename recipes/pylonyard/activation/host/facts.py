@@ -3,7 +3,6 @@
 import grp
 import os
 import pwd
-import re
 import shutil
 import stat
 from collections.abc import Iterable, Mapping
@@ -12,15 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pylonyard.activation.host.conffiles import NEW, OLD, kept_as
-from pylonyard.releases import site_servers
-from pylonyard.releases.contents import Release, Site, databases, setup_record
-from pylonyard.releases.site_servers import Servers
+from pylonyard.releases.contents import Release, Servers, Site, databases, setup_record
 from pylonyard.system import listeners
 from pylonyard.system.rootfs import Account, Entry, Folder, Tree, _machine_account, account
 from pylonyard.system.subprocesses import PROGRAM_PATH, run
-
-APACHE = "/etc/apache2"
-RUN_LEVELS_STARTED = "2345"
+from pylonyard.watchers.registry import starter, watchers
+from pylonyard.webservers.registry import Seen
 
 
 @dataclass(frozen=True)
@@ -46,18 +42,13 @@ class World:
     """What was there before the first activation, where we changed it."""
     judges: frozenset[str] = frozenset({"sh", "logrotate"})
     """Programs that can check what is laid."""
-    has_apache: bool = True
-    runs_apache: bool = False
-    available_modules: frozenset[str] = frozenset()
-    enabled_modules: frozenset[str] = frozenset()
-    available_sites: frozenset[str] = frozenset()
-    enabled_sites: frozenset[str] = frozenset()
+    webservers: Mapping[str, Seen] = field(default_factory=dict)
+    """What there is of each web server."""
     registered: frozenset[str] = frozenset()
-    """Sites whose init script is in the run levels, be it disabled."""
+    """Sites whose server comes up with the machine, or would if nobody had disabled that."""
     running: frozenset[str] = frozenset()
     """Sites at whose own server's address somebody listens, whoever that is."""
     accounts: Mapping[str, Account] = field(default_factory=dict)
-    apache_user: str = "www-data"
     folders: Mapping[Path, Folder] = field(default_factory=dict)
     written: Mapping[Path, Folder] = field(default_factory=dict)
     """What the applications of embedded sites write, by path on the machine."""
@@ -83,78 +74,42 @@ def look(
     laid: Mapping[str, str],
     originals: Mapping[str, Entry],
     *,
-    runs_apache: bool,
+    webservers: Mapping[str, Seen],
+    servers: Servers | None = None,
 ) -> World:
-    """Return the state of ``tree``, as far as activating ``release`` depends on it."""
+    """Return the state of ``tree``, as far as activating ``release`` depends on it.
+
+    :param webservers: what there is of each web server
+    :param servers: what the sites' own servers do, as far as that can be told
+    """
     names = {source.name for source in release.files} | set(laid)
-    user = apache_user(tree)
+    users = {*(seen.user for seen in webservers.values()), *(s.user for s in release.sites)}
     return World(
         root=tree.root,
         entries={n: tree.read(n) for name in sorted(names) for n in (name, name + NEW)},
         laid=laid,
         kept={name: kept_as(name, tree.read(name), tree.read) for name in names},
         originals=originals,
-        runs_apache=runs_apache,
+        webservers=webservers,
         judges=frozenset(_judges(tree)),
-        has_apache=tree.read(f"{APACHE}/apache2.conf").kind != "absent",
-        available_modules=_stems(tree.names(f"{APACHE}/mods-available"), ".load"),
-        enabled_modules=_stems(tree.names(f"{APACHE}/mods-enabled"), ".load"),
-        available_sites=_stems(tree.names(f"{APACHE}/sites-available"), ".conf"),
-        enabled_sites=_stems(tree.names(f"{APACHE}/sites-enabled"), ".conf"),
-        registered=frozenset(registered(tree, "SK")),
+        registered=frozenset(starter().known(tree)),
         running=frozenset(s.name for s in release.sites if listeners.inodes(s.host, s.port)),
-        accounts={name: account(tree, name) for name in {user, *(s.user for s in release.sites)}},
-        apache_user=user,
+        accounts={name: account(tree, name) for name in users},
         folders=dict(_folders(tree, release)),
         groups=frozenset(site.user for site in release.sites if _has_group(site.user)),
         grounds=dict(_grounds(release)) if tree.is_machine else {},
         closed=frozenset(_closed(release)) if tree.is_machine else frozenset(),
         to_set_up=frozenset(_to_set_up(release)) if tree.is_machine else frozenset(),
-        servers=site_servers.look(release) if _is_roots(tree) else Servers(),
+        servers=servers or Servers(),
         written=dict(_written(tree, release)),
     )
 
 
-def _is_roots(tree: Tree) -> bool:
-    """Tell whether we are root on the machine itself, and so may see all that runs."""
-    return tree.is_machine and os.geteuid() == 0
-
-
-def _stems(names: Iterable[str], suffix: str) -> frozenset[str]:
-    return frozenset(name[: -len(suffix)] for name in names if name.endswith(suffix))
-
-
 def _judges(tree: Tree) -> Iterable[str]:
-    yield "sh"
+    yield from (each.judge[0] for each in watchers() if each.judge)
     # It refuses files that are not root's.
     if shutil.which("logrotate", path=PROGRAM_PATH) and (tree.is_machine or os.geteuid() == 0):
         yield "logrotate"
-
-
-def registered(tree: Tree, links: str = "S") -> set[str]:
-    """Return the scripts that some run level starts.
-
-    :param links: ``SK`` for those that somebody has disabled there as well
-    """
-    levels = [f"/etc/rc{level}.d" for level in RUN_LEVELS_STARTED]
-    return {name[3:] for level in levels for name in tree.names(level) if name[0] in links}
-
-
-def with_needed(tree: Tree, modules: tuple[str, ...]) -> tuple[str, ...]:
-    """Return ``modules`` and those that ``a2enmod`` enables for them."""
-    found = list(modules)
-    for module in found:
-        text = tree.read(f"{APACHE}/mods-available/{module}.load").content.decode(errors="replace")
-        needed = re.search(r"(?m)^# Depends:\s+(.+)", text)
-        found += [name for name in needed[1].split() if name not in found] if needed else []
-    return tuple(found)
-
-
-def apache_user(tree: Tree) -> str:
-    """Return who Apache runs as: what ``envvars`` says."""
-    text = tree.read(f"{APACHE}/envvars").content.decode(errors="replace")
-    found = re.findall(r"(?m)^\s*(?:export\s+)?APACHE_RUN_USER=[\"']?([a-z_][a-z0-9_-]*)", text)
-    return found[-1] if found else "www-data"
 
 
 def _folders(tree: Tree, release: Release) -> Iterable[tuple[Path, Folder]]:
@@ -191,7 +146,7 @@ def _written(tree: Tree, release: Release) -> Iterable[tuple[Path, Folder]]:
 
 
 def needed_folders(site: Site) -> list[Path]:
-    """Return each folder that Apache has to pass, and those to write into."""
+    """Return each folder that a web server has to pass, and those to write into."""
     inner = [site.live, site.data, site.data / "egg-cache", site.log]
     return list(dict.fromkeys(p for path in inner for p in [*reversed(path.parents), path]))
 

@@ -10,11 +10,11 @@ from typing import TextIO
 from pylonyard.activation import journal as journals
 from pylonyard.activation.activate import Activation
 from pylonyard.buildout import last_run
-from pylonyard.commands.doctor import apache, files, hello_world, logs, machine, server
+from pylonyard.commands.doctor import files, hello_world, logs, machine, server, webserver
 from pylonyard.commands.doctor import findings as showing
 from pylonyard.commands.doctor.context import Subject
 from pylonyard.commands.doctor.findings import Finding, bad, unknown
-from pylonyard.releases import orphaned_servers
+from pylonyard.releases import servers
 from pylonyard.releases.contents import described_sites
 from pylonyard.releases.store import Releases
 from pylonyard.server.settings import load
@@ -99,7 +99,7 @@ def _moved_sandbox(astray: Astray, releases: Releases, activation: Activation) -
         _check_regular_files(folder)
         for site in described_sites(folder):
             if site.has_server:
-                status, said = orphaned_servers.asked(folder / "bin" / site.name, "status", site)
+                status, said = servers.asked(folder / "bin" / site.name, "status", site)
                 stop = "" if status == STOPPED else f"bin/{site.name} stop, if it should not go on"
                 yield Finding("server-running", None, said, stop, site.name)
 
@@ -163,16 +163,16 @@ CHECKS: Mapping[str, Check] = {
     "ini": server.ini,
     "backend-private": server.private,
     "application": server.application,
-    "apache-running": apache.running,
-    "apache-config": apache.config,
-    "site-enabled": apache.enabled,
-    "modules": apache.modules,
-    "virtual-host": apache.shadowed,
-    "mod_wsgi": apache.loaded,
-    "mod_wsgi-python": apache.linked,
-    "visit": apache.visit,
+    "apache-running": webserver.running,
+    "apache-config": webserver.config,
+    "site-enabled": webserver.enabled,
+    "modules": webserver.modules,
+    "virtual-host": webserver.shadowed,
+    "mod_wsgi": webserver.loaded,
+    "mod_wsgi-python": webserver.linked,
+    "visit": webserver.visit,
     "hello": hello_world.hello,
-    "apache-log": logs.apache,
+    "apache-log": logs.webserver,
     "site-log": logs.site,
     "server-log": logs.server,
     "code-readable": files.code,
@@ -186,12 +186,15 @@ CHECKS: Mapping[str, Check] = {
     "disk": machine.disk,
     "certificate": machine.certificate,
 }
-"""Checks, by the name in the first finding that each yields."""
+"""Checks, by the name in the first finding that each yields of a site that Apache serves.
+
+The web server's own name is in what the checks of another one yield, as ``nginx-running``.
+"""
 
 MENDED_BY_ACTIVATION = ("server-running", "port", "ini", "site-enabled", "modules", "virtual-host")
 """Checks that an activation mends if the live release is not active yet.
 
-Apache and a server have to agree on these, so neither may change alone.
+A web server and the site's own have to agree on these, so neither may change alone.
 """
 
 

@@ -2,24 +2,22 @@
 
 import configparser
 import os
-import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from pylonyard.activation.host.apache import Httpd
-from pylonyard.activation.host.facts import APACHE, apache_user
 from pylonyard.activation.journal import Journal
 from pylonyard.releases.contents import Site
 from pylonyard.releases.diff import known_secrets
 from pylonyard.server.settings import Settings
 from pylonyard.system import errors
-from pylonyard.system.errors import ActivationError, ServerError
+from pylonyard.system.errors import ServerError
 from pylonyard.system.rootfs import Account, Tree, account
 from pylonyard.system.safe_files import read_plainly
 from pylonyard.system.subprocesses import clean_environment, completed
+from pylonyard.webservers.registry import Machine, WebServer, server
 
 
 @dataclass(frozen=True)
@@ -42,42 +40,47 @@ class Subject:
     def name(self) -> str:
         return self.site.name
 
-    @cached_property
-    def httpd(self) -> Httpd:
-        return Httpd(self.tree)
-
     @property
-    def vhost(self) -> str:
-        return f"{APACHE}/sites-available/{self.name}.conf"
+    def webserver(self) -> WebServer:
+        return server(self.site.server)
+
+    @cached_property
+    def machine(self) -> Machine:
+        """The web server of the machine."""
+        return self.webserver.machine(self.tree)
 
     @cached_property
     def is_laid(self) -> bool:
         """Return whether the site was activated: by the journal, or by its files in ``/etc``."""
-        enabled = f"{APACHE}/sites-enabled/{self.name}.conf"
-        journal = self.journal is not None and self.vhost in self.journal.laid
-        return journal or any(self.tree.read(n).kind != "absent" for n in (self.vhost, enabled))
+        file, link = self.webserver.site_file(self.name), self.webserver.link(self.name)
+        journal = self.journal is not None and file in self.journal.laid
+        return journal or any(self.tree.read(name).kind != "absent" for name in (file, link))
 
     @property
-    def is_by_private_apache(self) -> bool:
-        """Return whether the site's private Apache, ``bin/<site>-httpd``, serves it."""
+    def is_by_private(self) -> bool:
+        """Return whether the site's private web server, as ``bin/<site>-httpd``, serves it."""
         return not self.site.has_server and not self.is_laid
 
     @property
     def front(self) -> tuple[str, list[tuple[int, bool]]]:
-        """Return the address and the ports of the Apache that serves the site."""
-        if self.is_by_private_apache:
-            return "127.0.0.1", self.private_apache_ports
+        """Return the address and the ports of the web server that serves the site."""
+        if self.is_by_private:
+            return "127.0.0.1", self.private_ports
         return self.site.listen_address, self.site.places
 
     @cached_property
-    def private_apache_ports(self) -> list[tuple[int, bool]]:
-        """Return each port of the private Apache, and whether it uses TLS; [] if unknown."""
+    def private_ports(self) -> list[tuple[int, bool]]:
+        """Return each port of the private web server, and whether it uses TLS; [] if unknown."""
         try:
-            text = read_plainly(self.current / self.name / "httpd.conf").decode()
+            text = read_plainly(self.private_file).decode()
         except (OSError, ServerError, UnicodeDecodeError):
             return []
-        found = re.findall(r"(?m)^Listen 127\.0\.0\.1:(\d+) (https?)$", text)
-        return [(int(port), scheme == "https") for port, scheme in found]
+        return self.webserver.listens(text)
+
+    @property
+    def private_file(self) -> Path:
+        """What the private web server reads."""
+        return self.current / self.name / f"{self.webserver.private}.conf"
 
     @property
     def is_for_development(self) -> bool:
@@ -99,14 +102,15 @@ class Subject:
         return not self.settings.user or os.geteuid() in (0, self.owner.uid)
 
     @cached_property
-    def apache_account(self) -> Account:
-        return account(self.tree, apache_user(self.tree))
+    def web_account(self) -> Account:
+        """Who the machine's web server runs as."""
+        return account(self.tree, self.machine.account)
 
     @property
     def application_account(self) -> Account:
         """Return the account that runs the application's code."""
-        is_embedded = self.site.mode == "embedded" and not self.is_by_private_apache
-        return self.apache_account if is_embedded else self.owner
+        is_embedded = self.site.mode == "embedded" and not self.is_by_private
+        return self.web_account if is_embedded else self.owner
 
     @cached_property
     def ini(self) -> configparser.RawConfigParser | None:
@@ -156,10 +160,3 @@ class Subject:
                 getattr(error, "strerror", None) or error
             )
         return finished.returncode, finished.stdout
-
-    def apache(self, *arguments: str) -> str:
-        """Run Apache's program on its configuration; return its output, "" if it fails."""
-        try:
-            return self.httpd.apache(*arguments)
-        except ActivationError:
-            return ""

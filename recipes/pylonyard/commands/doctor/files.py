@@ -20,9 +20,9 @@ from pylonyard.commands.doctor.permissions import (
     Obstacle,
     walk,
 )
-from pylonyard.releases.store import MANIFEST, Releases
-from pylonyard.server.control import lock_file
-from pylonyard.server.status import intent_file
+from pylonyard.config.layout import MANIFEST
+from pylonyard.releases.store import Releases
+from pylonyard.server.status import intent_file, lock_file
 from pylonyard.system.errors import ServerError
 from pylonyard.system.safe_files import read_plainly
 
@@ -41,7 +41,7 @@ def code(subject: Subject) -> Iterator[Finding]:
         found = next(_code_obstacles(subject, access), None)
         if found is None and not subject.site.has_server:
             script = subject.current / subject.name / "dispatch.wsgi"
-            access = Access(subject.apache_account)
+            access = Access(subject.web_account)
             found = next(access.read_obstacles(script, only_pass=True), None)
     except PermissionError as error:
         yield unknown(check, f"could not be checked: we may not look at {error.filename}")
@@ -122,7 +122,7 @@ def data(subject: Subject) -> Iterator[Finding]:
 
 
 def _places(subject: Subject) -> dict[str, WritablePlace]:
-    """Return the folders to check, by check; under Apache no server needs logs or run folder."""
+    """Return the folders to check, by check; logs and run folder for a server of its own alone."""
     settings = subject.settings
     cache = Path(settings.environment.get("PYTHON_EGG_CACHE", settings.data / "egg-cache"))
     logs = (settings.application_log,)

@@ -1,12 +1,16 @@
 """The findings of checks, and their output as lines or as JSON."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, TextIO
 
 from pylonyard.system import progress
+
+ACTIVATE = "bin/pylonyard activate"
+ACTIVATE_FORCED = f"{ACTIVATE} --force-new"
 
 
 @dataclass(frozen=True)
@@ -111,3 +115,44 @@ def write_json(findings: Iterable[Finding], stream: TextIO) -> bool:
     content = {"version": FORMAT, "ok": healthy, "findings": told}
     stream.write(json.dumps(content, indent=1) + "\n")
     return healthy
+
+
+# Lines of somebody else's, as a finding may show them.
+
+
+LONGEST_LINE = 2000
+"""Characters of a line that are searched for secrets."""
+
+LONGEST_SHOWN = 200
+"""Characters of a line that are shown."""
+
+MASK = "<masked>"
+
+# Any account may write these lines: repetitions are bounded, since they could take minutes.
+_NAMED = (
+    r"(?:pass(?:word|wd|wort|phrase|code)|pwd|secret|token|credential|(?:api|access|private)[\s_-]?key"
+    # Not in the name of a Python file, whose line and error should be shown.
+    r"|session_?id)(?:(?!\.py\b)\S){0,40}?|(?<![a-z])(?:pass|pw)(?![a-z])[\"'\\]{0,2}"
+)
+_HEADER = r"(?:authori[sz]ation|cookie)[\w-]{0,40}[\"'\\]{0,2}"
+_IS = r"(?:\s{0,4}[=:]>?|(?<=[\"'])\s{0,4},(?=\s{0,4}[bru]?[\"']))\s{0,4}"
+# A quoted value ends with a quote before a separator, or not at all.
+_QUOTED = r"[bru]?(?:\"(?:\\.|[^\\])*?\"|'(?:\\.|[^\\])*?')(?=[\s,;:&)}\]]|$)|[bru]?\\?[\"'].*"
+_NEXT = r"[,;]\s{1,4}[\w.\"'\\-]{1,60}\s{0,4}[=:]"
+_SECRET = re.compile(
+    rf"(?i)((?:{_HEADER}){_IS})(?:{_QUOTED}|.+)"
+    rf"|((?:{_NAMED}){_IS})(?:{_QUOTED}|.+?(?={_NEXT}|$))"
+    r"|(\bbearer\s{1,4})\S+"
+    r"|(?<=://)(?:[^/\s]+@|[^\s:/@]*:[^\s]*@)"
+)
+
+
+def mask_secrets(line: str, secrets: Iterable[str]) -> str:
+    """Return a line, shortened, with secrets and what looks like one masked."""
+    shown = line.strip()
+    if len(shown) > LONGEST_LINE:
+        # Half of a secret would no longer look like one: cut at a blank.
+        shown = shown[:LONGEST_LINE].rpartition(" ")[0] or "(a line without a space)"
+    for secret in secrets:
+        shown = shown.replace(secret, MASK)
+    return _SECRET.sub(lambda m: (m[1] or m[2] or m[3] or "") + MASK, shown)[:LONGEST_SHOWN]

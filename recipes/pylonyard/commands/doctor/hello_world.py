@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pylonyard.activation.host.apache import request
+from pylonyard.activation.host.visits import request
 from pylonyard.commands.doctor.context import Subject
 from pylonyard.commands.doctor.findings import Finding, bad, good, unknown
-from pylonyard.config.quoting import apache as quoted
 from pylonyard.system import listeners, safe_files
 from pylonyard.system.errors import ActivationError, ServerError
 from pylonyard.system.subprocesses import PROGRAM_PATH, as_account, clean_environment
+from pylonyard.webservers.apache.config_lint import apache as quoted
 
 ANSWER_TIMEOUT = 15.0
 """Seconds within which a Hello World has to answer."""

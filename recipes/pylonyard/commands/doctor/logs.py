@@ -3,14 +3,14 @@
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from shlex import quote
 
 from pylonyard.commands.doctor.context import Subject
-from pylonyard.commands.doctor.findings import Finding, bad, good, unknown
+from pylonyard.commands.doctor.findings import Finding, bad, good, mask_secrets, unknown
 from pylonyard.system import listeners, safe_files
 from pylonyard.system.errors import ServerError
 from pylonyard.system.processes import is_supervisor, started
@@ -23,14 +23,6 @@ BYTES_READ = 262144
 
 MOST_BYTES_READ = 8_000_000
 """Bytes that are read if a log has more than that of the last hour."""
-
-LONGEST_LINE = 2000
-"""Characters of a line that are searched for secrets."""
-
-LONGEST_SHOWN = 200
-"""Characters of a line that are shown."""
-
-MASK = "<masked>"
 
 # mod_wsgi logs all that an application prints with the level "wsgi:error".
 _ERROR = re.compile(
@@ -45,23 +37,6 @@ _HARMLESS = re.compile(
 _APACHE_TIME = re.compile(r"^\[\w{3} (\w{3} [ \d]\d \d\d:\d\d:\d\d)(?:\.\d+)? (\d{4})\]")
 _ISO_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)")
 _PREFIX = re.compile(r"^\[[^\]]*\] (\[[^\]]*\] )*")
-# Any account may write these lines: repetitions are bounded, since they could take minutes.
-_NAMED = (
-    r"(?:pass(?:word|wd|wort|phrase|code)|pwd|secret|token|credential|(?:api|access|private)[\s_-]?key"
-    # Not in the name of a Python file, whose line and error should be shown.
-    r"|session_?id)(?:(?!\.py\b)\S){0,40}?|(?<![a-z])(?:pass|pw)(?![a-z])[\"'\\]{0,2}"
-)
-_HEADER = r"(?:authori[sz]ation|cookie)[\w-]{0,40}[\"'\\]{0,2}"
-_IS = r"(?:\s{0,4}[=:]>?|(?<=[\"'])\s{0,4},(?=\s{0,4}[bru]?[\"']))\s{0,4}"
-# A quoted value ends with a quote before a separator, or not at all.
-_QUOTED = r"[bru]?(?:\"(?:\\.|[^\\])*?\"|'(?:\\.|[^\\])*?')(?=[\s,;:&)}\]]|$)|[bru]?\\?[\"'].*"
-_NEXT = r"[,;]\s{1,4}[\w.\"'\\-]{1,60}\s{0,4}[=:]"
-_SECRET = re.compile(
-    rf"(?i)((?:{_HEADER}){_IS})(?:{_QUOTED}|.+)"
-    rf"|((?:{_NAMED}){_IS})(?:{_QUOTED}|.+?(?={_NEXT}|$))"
-    r"|(\bbearer\s{1,4})\S+"
-    r"|(?<=://)(?:[^/\s]+@|[^\s:/@]*:[^\s]*@)"
-)
 
 
 @dataclass(frozen=True)
@@ -100,17 +75,6 @@ def errors(text: str, secrets: tuple[str, ...] = ()) -> list[LogError]:
         ):
             found.append(LogError(bare, when, secrets))
     return found
-
-
-def mask_secrets(line: str, secrets: Iterable[str]) -> str:
-    """Return a line, shortened, with secrets and what looks like one masked."""
-    shown = line.strip()
-    if len(shown) > LONGEST_LINE:
-        # Half of a secret would no longer look like one: cut at a blank.
-        shown = shown[:LONGEST_LINE].rpartition(" ")[0] or "(a line without a space)"
-    for secret in secrets:
-        shown = shown.replace(secret, MASK)
-    return _SECRET.sub(lambda m: (m[1] or m[2] or m[3] or "") + MASK, shown)[:LONGEST_SHOWN]
 
 
 def _time(line: str) -> float | None:
@@ -198,25 +162,26 @@ def _reaches_back(text: str, is_whole: bool, since: float) -> bool:
     return first is None or first < since
 
 
-def apache(subject: Subject) -> Iterator[Finding]:
-    """Check the main error log of the machine's Apache, or of the site's private one."""
-    if subject.is_by_private_apache:
-        path = subject.site.log / f"{subject.name}-httpd.log"
+def webserver(subject: Subject) -> Iterator[Finding]:
+    """Check the main error log of the machine's web server, or of the site's private one."""
+    check = f"{subject.webserver.name}-log"
+    if subject.is_by_private:
+        path = subject.site.log / f"{subject.webserver.private_command(subject.name)}.log"
     elif subject.is_laid:
         # Only root can have made a link in root's folder.
-        path = subject.httpd.error_log.resolve()
+        path = subject.machine.error_log.resolve()
     else:
-        yield unknown("apache-log", "the site is not activated")
+        yield unknown(check, "the site is not activated")
         return
-    yield _check_log("apache-log", path, f"tail -50 {quote(str(path))}", subject)
+    yield _check_log(check, path, f"tail -50 {quote(str(path))}", subject)
 
 
 def site(subject: Subject) -> Iterator[Finding]:
     """Check the error log of the site's virtual host."""
-    if subject.is_by_private_apache:
+    if subject.is_by_private:
         path = subject.site.log / f"{subject.name}-error.log"
     elif subject.is_laid:
-        path = subject.httpd.site_log(subject.name).resolve()
+        path = subject.machine.site_log(subject.name).resolve()
     else:
         yield unknown("site-log", "the site is not activated")
         return

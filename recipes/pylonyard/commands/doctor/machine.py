@@ -13,13 +13,21 @@ from datetime import datetime, timezone
 from pathlib import Path
 from shlex import quote
 
-from pylonyard.activation.host.facts import RUN_LEVELS_STARTED, registered
 from pylonyard.commands.doctor.context import Subject
-from pylonyard.commands.doctor.findings import Finding, bad, good, unknown
+from pylonyard.commands.doctor.findings import (
+    ACTIVATE,
+    ACTIVATE_FORCED,
+    Finding,
+    bad,
+    good,
+    unknown,
+)
 from pylonyard.system.errors import CommandError, ServerError
 from pylonyard.system.rootfs import ABSENT, Entry
 from pylonyard.system.safe_files import read_plainly
 from pylonyard.system.subprocesses import PROGRAM_PATH
+from pylonyard.watchers.init import STARTED
+from pylonyard.watchers.registry import starter, watcher
 
 # Certificates and their keys.
 
@@ -146,12 +154,12 @@ def _written_folders(subject: Subject) -> Iterator[Path]:
     yield from (settings.data, settings.log.parent, settings.run)
     yield subject.current.parent / "releases"
     if subject.is_laid:
-        yield subject.httpd.log_folder
+        yield subject.machine.log_folder
     yield Path("/tmp")
 
 
 def certificate(subject: Subject) -> Iterator[Finding]:
-    """Check the certificate's dates, name and key, and that Apache serves it."""
+    """Check the certificate's dates, name and key, and that it is served."""
     check, path = "certificate", subject.site.ssl_certificate
     if path is None:
         yield unknown(check, "the site has none")
@@ -188,7 +196,7 @@ def _days(found: Certificate) -> float:
 
 def _out_of_date(subject: Subject, path: Path, found: Certificate) -> Finding | None:
     check, days = "certificate", _days(found)
-    renew = "renew it, then: service apache2 reload"
+    renew = f"renew it, then: {subject.webserver.plain_reload}"
     if days < 0:
         return bad(check, f"{path} has expired {-days:.0f} days ago", renew)
     if timestamp(found.begins) > time.time():
@@ -207,16 +215,16 @@ def _of_another_key(subject: Subject, content: bytes) -> Finding | None:
         if path is None or is_key_of(content, read_plainly(path)):
             return None
     except (OSError, ServerError):
-        return None  # Apache refuses a configuration without it
+        return None  # a web server refuses a configuration without it
     return bad(
         "certificate",
         f"{path}: the key is not that of the certificate",
-        "put the right one there, then: service apache2 reload",
+        f"put the right one there, then: {subject.webserver.plain_reload}",
     )
 
 
 def _not_served(subject: Subject, found: Certificate) -> Finding | None:
-    """Compare the certificate with the one that Apache sends, if it listens."""
+    """Compare the certificate with the one that the web server sends, if it listens."""
     site = subject.site
     if not (subject.is_laid and site.ssl_port):
         return None
@@ -229,16 +237,12 @@ def _not_served(subject: Subject, found: Certificate) -> Finding | None:
         return None
     return bad(
         "certificate",
-        f"Apache still serves the certificate that expires on {served.ends}",
-        "service apache2 reload",
+        f"{subject.webserver.title} still serves the certificate that expires on {served.ends}",
+        subject.webserver.plain_reload,
     )
 
 
 # The files in ``/etc``.
-
-
-ACTIVATE = "bin/pylonyard activate"
-ACTIVATE_FORCED = f"{ACTIVATE} --force-new"
 
 
 def active(subject: Subject) -> Iterator[Finding]:
@@ -264,7 +268,7 @@ def active(subject: Subject) -> Iterator[Finding]:
         )
         return
     for name, digest in journal.laid.items():
-        if Path(name).stem not in (subject.name, "wsgi"):
+        if Path(name).stem != subject.name and not subject.webserver.is_shared(name):
             continue
         entry = subject.tree.read(name)
         if entry.digest != digest:
@@ -320,7 +324,7 @@ def _copied_by_hand(subject: Subject) -> Finding | None:
 
 def cron(subject: Subject) -> Iterator[Finding]:
     """Check that cron reads the site's entry."""
-    check, name = "cron-entry", f"/etc/cron.d/{subject.name}"
+    check, name = "cron-entry", watcher("cron").file(subject.name)
     journal = subject.journal
     if not subject.site.has_server or journal is None or name not in journal.laid:
         yield unknown(check, "no entry was activated, or we may not know")
@@ -343,14 +347,14 @@ def _is_read_by_cron(entry: Entry) -> bool:
 
 def init(subject: Subject) -> Iterator[Finding]:
     """Check that the machine starts the site when it boots."""
-    check, name = "init-script", f"/etc/init.d/{subject.name}"
+    check, name = "init-script", starter().file(subject.name)
     journal = subject.journal
     if not subject.site.has_server or journal is None or name not in journal.laid:
         yield unknown(check, "no script was activated, or we may not know")
     elif not subject.tree.read(name).mode & 0o100:
         yield bad(check, f"{name} is missing, or cannot be run", ACTIVATE)
-    elif subject.name not in registered(subject.tree):
-        levels = f"no run level of {RUN_LEVELS_STARTED} starts it"
-        yield bad(check, levels, f"update-rc.d {shlex.quote(subject.name)} defaults")
+    elif subject.name not in starter().enabled(subject.tree):
+        words, _ = starter().enable(subject.name)
+        yield bad(check, f"no run level of {STARTED} starts it", shlex.join(words))
     else:
         yield good(check, f"{name} is started with the machine")

@@ -1,4 +1,4 @@
-"""Check the site's own server: it runs, on its port, with its ini, for Apache alone."""
+"""Check the site's own server: it runs, on its port, with its ini, for the web server alone."""
 
 import os
 import shlex
@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from pylonyard.activation.host.apache import request
+from pylonyard.activation.host.visits import request
 from pylonyard.commands.doctor.context import Subject
-from pylonyard.commands.doctor.findings import Finding, bad, good, unknown
-from pylonyard.commands.doctor.logs import mask_secrets
+from pylonyard.commands.doctor.findings import ACTIVATE, Finding, bad, good, mask_secrets, unknown
 from pylonyard.server.status import intent_file
 from pylonyard.system import accounts, listeners
 from pylonyard.system.errors import ActivationError
@@ -25,15 +24,14 @@ from pylonyard.system.processes import (
     supervisor_marker,
 )
 
-ACTIVATE = "bin/pylonyard activate"
 RUNNING, DEAD, STOPPED, SILENT = 0, 1, 3, 4
 
 
 def running(subject: Subject) -> Iterator[Finding]:
-    """Check that the server, or the private Apache, runs: by ``bin/<site> status``."""
+    """Check that the server, or the private web server, runs: by ``bin/<site> status``."""
     check, site = "server-running", subject.site
     if not site.has_server and subject.is_laid:
-        yield unknown(check, "Apache runs the application")
+        yield unknown(check, f"{subject.webserver.title} runs the application")
         return
     if site.has_server and not subject.may_act:
         yield unknown(check, f"could not be checked: only root and {site.user} may ask for it")
@@ -41,7 +39,8 @@ def running(subject: Subject) -> Iterator[Finding]:
     if subject.owner.uid < 0:
         yield unknown(check, f"there is no account {site.user} to run it")
         return
-    script = site.name if site.has_server else f"{site.name}-httpd"
+    private = subject.webserver.private_command(site.name)
+    script = site.name if site.has_server else private
     status, output = subject.run([subject.current / "bin" / script, "status"])
     told = output.strip().splitlines()[-1] if output.strip() else f"exit status {status}"
     again = f"bin/{script} restart; bin/{site.name} log tells more"
@@ -76,16 +75,16 @@ def _waits_for_activation(subject: Subject) -> bool:
 
 def _was_started(subject: Subject) -> bool:
     """Return whether the site was ever started, as its log or its note of intent shows."""
-    log = subject.settings.log
-    traces = (log, log.with_name(f"{subject.name}-httpd.log"), intent_file(subject.settings))
+    log, private = subject.settings.log, subject.webserver.private_command(subject.name)
+    traces = (log, log.with_name(f"{private}.log"), intent_file(subject.settings))
     folders = {path.parent for path in traces if path.parent.exists()}
     may_look = all(os.access(folder, os.X_OK) for folder in folders)
     return not may_look or any(map(os.path.lexists, traces))
 
 
 def port(subject: Subject) -> Iterator[Finding]:
-    """Check that ini, init script and Apache use one port, and that no other has it."""
-    check, site = "port", subject.site
+    """Check that ini, init script and the web server use one port, and that no other has it."""
+    check, site, title = "port", subject.site, subject.webserver.title
     if not site.has_server:
         yield unknown(check, "no server of its own in this mode")
         return
@@ -96,7 +95,7 @@ def port(subject: Subject) -> Iterator[Finding]:
     if said != str(site.port):
         yield bad(
             check,
-            f"the ini says port {said or 'nothing'}, the init script and Apache {site.port}",
+            f"the ini says port {said or 'nothing'}, the init script and {title} {site.port}",
             "set port in [site] alone, and run bin/buildout",
         )
         return
@@ -109,7 +108,7 @@ def port(subject: Subject) -> Iterator[Finding]:
             f"set another port in [site], or end that if it is yours; bin/{site.name} restart",
         )
     else:
-        yield good(check, f"ini, init script and Apache agree on port {site.port}")
+        yield good(check, f"ini, init script and {title} agree on port {site.port}")
 
 
 def _holders(subject: Subject) -> list[int]:
@@ -195,7 +194,7 @@ def private(subject: Subject) -> Iterator[Finding]:
     if others := [a for a in found if not a.is_loopback]:
         yield bad(
             check,
-            f"port {number} answers on {others[0]}: anybody can bypass Apache",
+            f"port {number} answers on {others[0]}: anybody can bypass {subject.webserver.title}",
             "set host = 127.0.0.1 in [server:main], run bin/buildout, and: "
             f"bin/{subject.name} restart",
         )
@@ -204,10 +203,10 @@ def private(subject: Subject) -> Iterator[Finding]:
 
 
 def application(subject: Subject) -> Iterator[Finding]:
-    """Send a request to the application itself, without Apache where that is possible."""
+    """Send a request to the application itself, without the web server where that is possible."""
     check, settings = "application", subject.settings
     if not subject.site.has_server:
-        yield unknown(check, "see visit: Apache runs it")
+        yield unknown(check, f"see visit: {subject.webserver.title} runs it")
         return
     place = f"{settings.host}:{settings.port}"
     try:

@@ -1,4 +1,4 @@
-"""What ``apache2 -t`` lets pass: one-line problems of a configuration's text.
+"""A virtual host, judged by ``apache2 -t`` and by what that lets pass.
 
 ``problems`` reads a text as Apache would, as far as a virtual host needs it:
 sections, quotes, continued lines, ``Define``.  Nothing else is read or run.
@@ -6,8 +6,16 @@ sections, quotes, continued lines, ``Define``.  Nothing else is read or run.
 
 import os
 import re
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pylonyard.config.quoting import without_controls
+from pylonyard.system import accounts
+from pylonyard.system.errors import CommandError
+from pylonyard.system.subprocesses import first_error, run
 
 _WORD = re.compile(r"""(?:[\w-]+=)?(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|\S+""")
 DEBIAN = {"APACHE_LOG_DIR": "/var/log/apache2"}
@@ -173,3 +181,75 @@ def _left_over(found: Iterable[Directive]) -> Iterator[str]:
     for one in found:
         for variable in _VARIABLE.findall(" ".join(one.arguments)):
             yield f"line {one.line}: ${{{variable}}} is not defined"
+
+
+def apache(value: Any) -> str:
+    """Quote for an argument of an Apache directive.
+
+    ``${NAME}`` is expanded even inside quotes and has no escape, so it is
+    refused; so is a trailing backslash's line continuation (by the quotes).
+    """
+    text = without_controls(value, "Apache's configuration")
+    if re.search(r"\$\{", text):
+        raise ValueError(f"{text!r} has ${{, which Apache would expand")
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+# A virtual host of a draft, by the real program.
+
+
+def check(path: str, draft: Path, live: Path) -> None:
+    """Have Apache read a virtual host as the private ``httpd.conf`` includes it.
+
+    Both name live paths, which are those of the release before; so copies are
+    read in which they name the draft.
+
+    :raises CommandError: if Apache refuses it, or has to be kept from it
+    """
+    config = f"{Path(path).stem}/httpd.conf"
+    with tempfile.TemporaryDirectory() as folder:
+        for source in (config, path):
+            text = (draft / source).read_text(encoding="utf-8")
+            text = text.replace(f"{live}/{path}", f"{folder}/{Path(path).name}")
+            text = with_accounts(text.replace(f"{live}/", f"{draft}/"))
+            text = with_folders(text, folder)
+            Path(folder, Path(source).name).write_text(text, encoding="utf-8")
+        run(
+            ["apache2", "-t", "-f", Path(folder, "httpd.conf")],
+            path,
+            reason=first_error,
+            doing=f"Checking {path}",
+        )
+        # What it lets pass, a missing script among it.
+        text = Path(folder, Path(path).name).read_text(encoding="utf-8")
+        if found := problems(text, defined=DEBIAN):
+            raise CommandError(path, found[0])
+
+
+def with_accounts(text: str) -> str:
+    """Return a configuration of Apache's that names accounts which are there.
+
+    It refuses others, and what an activation is to make is not there yet.
+    """
+    other = next(filter(accounts.entry, ("www-data", "nobody")), "root")
+
+    def known(match: re.Match[str]) -> str:
+        before, user, between, _ = match.groups()
+        is_there = accounts.entry(user)
+        return match[0] if is_there else f"{before}{other}{between}{accounts.group(other)}"
+
+    text = re.sub(r"(\buser=)(\S+)( group=)(\S+)", known, text)
+    return re.sub(r"(?m)^(User )(\S+)(\nGroup )(\S+)$", known, text)
+
+
+def with_folders(text: str, other: str) -> str:
+    """Return a configuration of Apache's whose own folders are there, be they ``other``.
+
+    What an account is to own, and an activation makes with it, is not there yet.
+    """
+    named = re.findall(r'(?m)^(?:ServerRoot|ErrorLog) "?(/[^"\n]+?)"?$', text)
+    for path in named:
+        folder = path if not path.endswith(".log") else os.path.dirname(path)
+        if not os.path.isdir(folder):
+            text = text.replace(f"{folder}/", f"{other}/").replace(folder, other)
+    return text

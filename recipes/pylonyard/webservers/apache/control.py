@@ -33,9 +33,20 @@ PATIENCE = 30.0
 FAILED, FORBIDDEN, NOT_INSTALLED, NOT_CONFIGURED, NOT_RUNNING = 1, 4, 5, 6, 7
 STATUS_DEAD, STATUS_STOPPED, STATUS_UNKNOWN = 1, 3, 4
 
+EXIT_STATUSES = command_line.STATUSES.format("", ", 7 not running")
+
+ACTIONS = {
+    "start": "start Apache; return once it answers",
+    "graceful": "have it read its configuration again, and finish the requests in hand",
+    "stop": "stop it",
+    "restart": "stop and start it, if its configuration is sound",
+    "configtest": "only check its configuration",
+    "status": "say whether it runs, and answers",
+}
+
 
 @dataclass(frozen=True)
-class Httpd:
+class PrivateApache:
     """A private Apache: its files, the ports on loopback, and whose it is."""
 
     name: str
@@ -51,6 +62,10 @@ class Httpd:
         return [self.port, self.tls_port] if self.tls_port else [self.port]
 
 
+Httpd = PrivateApache
+"""As the scripts of releases name it that were made by an older Pylonyard."""
+
+
 class ControlError(Exception):
     """Why a command failed, in one line, and its exit status."""
 
@@ -59,11 +74,17 @@ class ControlError(Exception):
         self.status = status
 
 
-def main(httpd: Httpd, arguments: Sequence[str]) -> int:
+def parser(site: str) -> command_line.Parser:
+    """Return the parser of ``bin/<site>-httpd``."""
+    description = f"The private Apache of the site {site}, to see it served without root."
+    return command_line.simple(f"{site}-httpd", description, ACTIONS, EXIT_STATUSES)
+
+
+def main(httpd: PrivateApache, arguments: Sequence[str]) -> int:
     """Carry out one command; return its exit status."""
     settle_standard_files()
     try:
-        action = command_line.httpd(httpd.name).parse_args(arguments).action
+        action = parser(httpd.name).parse_args(arguments).action
     except SystemExit as ended:
         return finish(f"{httpd.name}-httpd", int(ended.code or 0))
     what = f"{httpd.name}-httpd: waiting for Apache"
@@ -86,7 +107,7 @@ def main(httpd: Httpd, arguments: Sequence[str]) -> int:
     return failure.status
 
 
-def _where_it_stands(httpd: Httpd, word: str) -> Httpd:
+def _where_it_stands(httpd: PrivateApache, word: str) -> PrivateApache:
     """Return the Apache with its files where they are, if the sandbox was moved.
 
     :raises ControlError: if the command cannot be carried out there
@@ -101,7 +122,7 @@ def _where_it_stands(httpd: Httpd, word: str) -> Httpd:
     return replace(httpd, pid_file=pid_file, log=log)
 
 
-def start(httpd: Httpd) -> int:
+def start(httpd: PrivateApache) -> int:
     """Start it, unless it runs; return once it answers."""
     if pid := running(httpd):
         _expect_served(httpd, pid)
@@ -116,7 +137,7 @@ def start(httpd: Httpd) -> int:
     return _say(httpd, f"answers on {_addresses(httpd)}")
 
 
-def _expect_served(httpd: Httpd, pid: int) -> None:
+def _expect_served(httpd: PrivateApache, pid: int) -> None:
     """Check that an Apache that runs has not kept the ports of an earlier release."""
     silent = [port for port in httpd.ports if not answers(httpd, port)]
     begun, release = started(pid), Path(httpd.config).parents[1]
@@ -125,7 +146,7 @@ def _expect_served(httpd: Httpd, pid: int) -> None:
         raise ControlError(f"{told}: bin/{httpd.name}-httpd graceful")
 
 
-def stop(httpd: Httpd) -> int:
+def stop(httpd: PrivateApache) -> int:
     """Stop it; succeed if it does not run."""
     with _process(httpd) as process:
         if process is None:
@@ -137,14 +158,14 @@ def stop(httpd: Httpd) -> int:
     return _say(httpd, "has stopped")
 
 
-def restart(httpd: Httpd) -> int:
+def restart(httpd: PrivateApache) -> int:
     """Stop and start it; a configuration that is bad leaves it running."""
     _check(httpd)
     stop(httpd)
     return start(httpd)
 
 
-def graceful(httpd: Httpd) -> int:
+def graceful(httpd: PrivateApache) -> int:
     """Let it read its configuration again, and finish the requests in hand."""
     _check(httpd)
     with _process(httpd) as process:
@@ -157,13 +178,13 @@ def graceful(httpd: Httpd) -> int:
     return _say(httpd, "has read its configuration again")
 
 
-def configtest(httpd: Httpd) -> int:
+def configtest(httpd: PrivateApache) -> int:
     """Let Apache check the configuration."""
     _check(httpd)
     return _say(httpd, "has a sound configuration")
 
 
-def status(httpd: Httpd) -> int:
+def status(httpd: PrivateApache) -> int:
     """Tell whether it runs, and whether it answers."""
     pid = running(httpd)
     if pid is None:
@@ -176,12 +197,12 @@ def status(httpd: Httpd) -> int:
     return _say(httpd, f"runs (process {pid}) and answers on {_addresses(httpd)}")
 
 
-COMMANDS: dict[str, Callable[[Httpd], int]] = {
+COMMANDS: dict[str, Callable[[PrivateApache], int]] = {
     command.__name__: command for command in (start, graceful, stop, restart, configtest, status)
 }
 
 
-def running(httpd: Httpd) -> int | None:
+def running(httpd: PrivateApache) -> int | None:
     """Return the process that the pid file names, if it is this site's Apache."""
     try:
         descriptor = open_plainly(Path(httpd.pid_file), os.O_RDONLY, 0)
@@ -192,7 +213,7 @@ def running(httpd: Httpd) -> int | None:
     return pid if pid > 1 and _is_ours(httpd, pid) else None
 
 
-def _is_ours(httpd: Httpd, pid: int) -> bool:
+def _is_ours(httpd: PrivateApache, pid: int) -> bool:
     process = Path("/proc", str(pid))
     try:
         words = process.joinpath("cmdline").read_bytes().decode(errors="replace").split("\0")
@@ -207,7 +228,7 @@ def _is_ours(httpd: Httpd, pid: int) -> bool:
     )
 
 
-def _account(httpd: Httpd) -> int | None:
+def _account(httpd: PrivateApache) -> int | None:
     try:
         return pwd.getpwnam(httpd.user).pw_uid
     except KeyError:
@@ -215,7 +236,7 @@ def _account(httpd: Httpd) -> int | None:
 
 
 @contextmanager
-def _process(httpd: Httpd) -> Iterator[Handle | None]:
+def _process(httpd: PrivateApache) -> Iterator[Handle | None]:
     """Give the running Apache; it never comes to mean another process."""
     pid = running(httpd)
     if pid is None:
@@ -226,7 +247,7 @@ def _process(httpd: Httpd) -> Iterator[Handle | None]:
         yield process if _is_ours(httpd, pid) else None
 
 
-def answers(httpd: Httpd, port: int) -> bool:
+def answers(httpd: PrivateApache, port: int) -> bool:
     """Tell whether a server speaks on ``port`` of loopback.
 
     Apache itself answers ``OPTIONS *``, whatever becomes of the application.
@@ -249,7 +270,7 @@ def _unverified() -> ssl.SSLContext:
     return context
 
 
-def _await_answer(httpd: Httpd) -> None:
+def _await_answer(httpd: PrivateApache) -> None:
     end = time.monotonic() + PATIENCE
     while not all(answers(httpd, port) for port in httpd.ports):
         if time.monotonic() > end:
@@ -260,7 +281,7 @@ def _await_answer(httpd: Httpd) -> None:
         raise ControlError(f"has ended, and another program answers; see {httpd.log}")
 
 
-def _limit(httpd: Httpd) -> str:
+def _limit(httpd: PrivateApache) -> str:
     """Return the limit that Apache's log tells of at its end; "" if it tells of none."""
     try:
         lines = read_plainly(Path(httpd.log)).decode(errors="replace").splitlines()[-10:]
@@ -278,7 +299,7 @@ def _expect_free(port: int) -> None:
             raise ControlError(f"cannot listen on 127.0.0.1:{port}: {error.strerror}") from error
 
 
-def _check(httpd: Httpd) -> None:
+def _check(httpd: PrivateApache) -> None:
     folder = os.path.dirname(httpd.pid_file)
     if not os.access(folder, os.W_OK):
         raise ControlError(f"cannot write into {folder}; run this as {httpd.user}", FORBIDDEN)
@@ -288,7 +309,7 @@ def _check(httpd: Httpd) -> None:
         raise ControlError("refused by apache2 -t: " + " ".join(reason), NOT_CONFIGURED)
 
 
-def _apache(httpd: Httpd, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def _apache(httpd: PrivateApache, *arguments: str) -> "subprocess.CompletedProcess[str]":
     names = ("apache2", "httpd")
     program = next(filter(None, (shutil.which(n, path=PROGRAM_PATH) for n in names)), None)
     if program is None:
@@ -304,11 +325,11 @@ def _apache(httpd: Httpd, *arguments: str) -> "subprocess.CompletedProcess[str]"
         raise ControlError(f"took longer than {PATIENCE:g} s; is a log of it a pipe?") from None
 
 
-def _addresses(httpd: Httpd) -> str:
+def _addresses(httpd: PrivateApache) -> str:
     return ", ".join(f"127.0.0.1:{port}" for port in httpd.ports)
 
 
-def _say(httpd: Httpd, what: str, status: int = 0) -> int:
+def _say(httpd: PrivateApache, what: str, status: int = 0) -> int:
     progress.clear()
     print(f"{httpd.name}-httpd {what}")
     return status

@@ -23,6 +23,7 @@ from pylonyard.packages.wheels import publish, sha256
 from pylonyard.system import atomic
 from pylonyard.system.errors import CommandError
 from pylonyard.system.subprocesses import PROGRAM_PATH, clean_environment, run
+from pylonyard.webservers.apache.config_lint import apache as quoted
 
 logger = logging.getLogger("pylonyard")
 
@@ -166,7 +167,7 @@ def build(source: Source, archive: Path, python: Interpreter, apxs: Path, place:
 
 def load(source: Source, place: Path, python: Interpreter) -> str:
     """Return the lines that make an Apache load the module in ``place``."""
-    return render("wsgi.load.j2", source, module=place / "mod_wsgi.so", python=python)
+    return render("wsgi.load.j2", source, quoted, module=place / "mod_wsgi.so", python=python)
 
 
 def _compile(tree: Path, log: Path, python: Interpreter, apxs: Path) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from pylonyard.activation.host import facts
-from pylonyard.activation.host.facts import look, registered, with_needed
+from pylonyard.activation.host.facts import look
 from pylonyard.releases.contents import Release, Site
 from pylonyard.system.rootfs import Account, Entry, Tree, account
+from pylonyard.watchers.registry import starter
 
 
 @pytest.mark.parametrize(("host", "running"), [("127.0.0.2", {"shop"}), ("127.0.0.1", set())])
@@ -26,7 +27,7 @@ def test_server_runs_where_the_release_has_it_listen(tmp_path, host, running):
             port=server.getsockname()[1],
         )
 
-        seen = look(Tree(tmp_path), Release(1, tmp_path, (site,), ()), {}, {}, runs_apache=False)
+        seen = look(Tree(tmp_path), Release(1, tmp_path, (site,), ()), {}, {}, webservers={})
 
     assert seen.running == running
 
@@ -71,10 +72,10 @@ def test_script_that_somebody_disabled_is_in_the_run_levels_but_not_started(tmp_
     for name in ("rc2.d/K01shop", "rc3.d/S01blog", "rc6.d/K01wiki"):
         tree.put(f"/etc/{name}", Entry("link", content=b"../init.d/x"))
 
-    seen = look(tree, Release(1, tmp_path, (), ()), {}, {}, runs_apache=False)
+    seen = look(tree, Release(1, tmp_path, (), ()), {}, {}, webservers={})
 
     assert seen.registered == {"shop", "blog"}
-    assert registered(tree) == {"blog"}
+    assert starter().enabled(tree) == {"blog"}
 
 
 @pytest.mark.parametrize(
@@ -93,18 +94,3 @@ def test_logrotate_validates_where_it_is_and_believes_the_file(
     monkeypatch.setattr(facts.os, "geteuid", lambda: account)
 
     assert set(facts._judges(Tree(Path(root)))) == judges
-
-
-def test_modules_bring_those_that_they_need(tmp_path):
-    tree = Tree(tmp_path)
-    for name, text in {
-        "ssl": "# Depends: setenvif mime\nLoadModule ssl_module mod_ssl.so\n",
-        "mime": "# Depends: ssl\n",
-        "setenvif": "LoadModule setenvif_module mod_setenvif.so\n",
-    }.items():
-        path = f"/etc/apache2/mods-available/{name}.load"
-        tree.put(path, Entry("file", 0o644, content=text.encode()))
-
-    found = with_needed(tree, ("proxy", "ssl"))
-
-    assert found == ("proxy", "ssl", "setenvif", "mime")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from pylonyard.activation.journal import Journal
-from pylonyard.commands.doctor import apache, command, files, findings, machine
+from pylonyard.commands.doctor import command, files, findings, machine, webserver
 from pylonyard.commands.doctor.context import Subject
 from pylonyard.commands.doctor.findings import Finding, bad, good, unknown
 from pylonyard.releases.contents import Site
@@ -240,21 +240,21 @@ def test_module_for_another_python_is_red(place, module):
     home = place / "releases/1/shop/env/lib"
     (home / "python3.11").rename(home / "python2.7")
 
-    (finding,) = apache.linked(subject(place, journal, mode="mod_wsgi"))
+    (finding,) = webserver.linked(subject(place, journal, mode="mod_wsgi"))
 
     assert (finding.ok, finding.text) == (
         False,
         f"{path} is for Python {version}, the sandbox for 2.7",
     )
     (home / "python2.7").rename(home / f"python{version}")
-    (finding,) = apache.linked(subject(place, journal, mode="mod_wsgi"))
+    (finding,) = webserver.linked(subject(place, journal, mode="mod_wsgi"))
     assert finding.ok
 
 
 def test_module_that_is_gone_is_red(place):
     journal = laid(place, f"LoadModule wsgi_module {place}/gone.so\n")
 
-    (finding,) = apache.linked(subject(place, journal, mode="mod_wsgi"))
+    (finding,) = webserver.linked(subject(place, journal, mode="mod_wsgi"))
 
     assert (finding.ok, finding.text) == (False, f"{place}/gone.so is missing")
 
@@ -271,7 +271,7 @@ def test_mod_wsgi_that_is_not_loaded_is_red(place):
         f"LoadModule mpm_event_module {modules}/mod_mpm_event.so\n"
     )
 
-    (finding,) = apache.loaded(subject(place, journal, mode="mod_wsgi"))
+    (finding,) = webserver.loaded(subject(place, journal, mode="mod_wsgi"))
 
     assert (finding.ok, finding.text) == (False, "Apache does not load mod_wsgi")
 
@@ -311,7 +311,7 @@ def test_check_that_fails_itself_hides_no_other(place, monkeypatch):
 def test_folder_that_root_must_not_trust_is_red_by_the_name_of_the_check(place, monkeypatch):
     (place / "etc/apache2").mkdir()
     (place / "etc/apache2").chmod(0o777)
-    monkeypatch.setattr(command, "CHECKS", {"apache-running": apache.running})
+    monkeypatch.setattr(command, "CHECKS", {"apache-running": webserver.running})
 
     (found,) = command.site_findings(subject(place))
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 from pylonyard.activation.journal import Journal
-from pylonyard.commands.doctor import apache, files, machine, permissions, server
+from pylonyard.commands.doctor import files, machine, permissions, server, webserver
 from pylonyard.releases import staging
 from pylonyard.system import accounts
 from pylonyard.system.rootfs import Entry, Tree
+from pylonyard.webservers.apache import SERVER
 
 from tests.unit.commands.doctor.test_command_checks import laid, needs_root, only, place, subject
 
@@ -148,12 +149,12 @@ def test_copy_in_place_of_the_link_of_a_site_is_red(place):
     for name in (VHOST, VHOST.replace("available", "enabled")):
         put(place, name)
 
-    (found,) = apache.enabled(subject(place, active(place, VHOST)))
+    (found,) = webserver.enabled(subject(place, active(place, VHOST)))
 
     assert (found.ok, found.advice) == (
         False,
         "mv --backup=numbered /etc/apache2/sites-enabled/shop.conf "
-        f"/etc/apache2/sites-available/shop.conf.copy && a2ensite shop && {apache.RELOAD}",
+        f"/etc/apache2/sites-available/shop.conf.copy && a2ensite shop && {SERVER.safe_reload}",
     )
 
 
@@ -586,18 +587,27 @@ def test_data_that_was_not_checked_are_reported(place, kept, monkeypatch):
 
 def test_site_that_apache_does_not_have_is_red(place):
     site = subject(place)
-    for check in (apache.running, apache.config, apache.enabled, apache.modules, apache.visit):
+    for check in (
+        webserver.running,
+        webserver.config,
+        webserver.enabled,
+        webserver.modules,
+        webserver.visit,
+    ):
         assert told(check(site)) == (None, "the site is not activated")
     journal = laid(place, "")
-    assert told(apache.enabled(subject(place, journal))) == (False, "the site shop is not enabled")
+    assert told(webserver.enabled(subject(place, journal))) == (
+        False,
+        "the site shop is not enabled",
+    )
     Path(f"{place}{ENABLED}").parent.mkdir(parents=True)
     Path(f"{place}{ENABLED}").symlink_to("../sites-available/shop.conf")
-    assert told(apache.enabled(subject(place, journal))) == (
+    assert told(webserver.enabled(subject(place, journal))) == (
         False,
         "the link of site shop leads nowhere",
     )
     put(place, VHOST)
-    assert told(apache.enabled(subject(place, journal))) == (True, "the site shop is enabled")
+    assert told(webserver.enabled(subject(place, journal))) == (True, "the site shop is enabled")
 
 
 def test_module_that_is_not_enabled_is_red(place):
@@ -606,9 +616,9 @@ def test_module_that_is_not_enabled_is_red(place):
     (enabled / "proxy.load").touch()
     site = subject(place, laid(place, ""), modules=("proxy", "headers"))
 
-    assert told(apache.modules(site)) == (False, "not enabled: headers")
+    assert told(webserver.modules(site)) == (False, "not enabled: headers")
     (enabled / "headers.load").touch()
-    assert told(apache.modules(site)) == (True, "all modules that the site needs are enabled")
+    assert told(webserver.modules(site)) == (True, "all modules that the site needs are enabled")
 
 
 def test_port_that_the_ini_does_not_have_is_red(place):

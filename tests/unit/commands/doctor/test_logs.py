@@ -85,7 +85,7 @@ def test_advice_on_logs_can_be_typed_as_it_is(place):
         (folder / name).write_text(f"{now} CRITICAL gone\n")
     site = subject(place, journal)
 
-    advice = [found.advice for check in (logs.apache, logs.site) for found in check(site)]
+    advice = [found.advice for check in (logs.webserver, logs.site) for found in check(site)]
 
     assert [shlex.split(each) for each in advice] == [
         ["tail", "-50", f"{folder}/error.log"],
@@ -108,7 +108,7 @@ def test_link_in_the_folder_of_the_machine_s_apache_is_followed(place):
     (place / "apache/elsewhere.log").touch()
     (place / "apache/error.log").symlink_to("elsewhere.log")
 
-    assert told(logs.apache(subject(place, journal))) == (
+    assert told(logs.webserver(subject(place, journal))) == (
         True,
         f"{place}/apache/elsewhere.log: no errors within the hour",
     )

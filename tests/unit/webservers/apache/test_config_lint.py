@@ -1,5 +1,5 @@
 import pytest
-from pylonyard.webservers.apache.config_lint import parse, problems
+from pylonyard.webservers.apache.config_lint import parse, problems, with_folders
 
 GOOD = """
 <IfDefine !demo_HTTP>
@@ -77,3 +77,18 @@ def test_a_site_may_have_the_same_name_on_two_ports():
     hosts = "<VirtualHost *:{}>\nServerName a\n</VirtualHost>\n"
 
     assert problems(hosts.format(80) + hosts.format(443)) == []
+
+
+def test_apache_reads_files_whose_folders_are_still_to_be_made(tmp_path):
+    """The activation makes them, with the account that they are for."""
+    made = tmp_path / "made"
+    made.mkdir()
+    named = 'ServerRoot "{0}/run"\nPidFile "{0}/run/x.pid"\nErrorLog "{0}/log/x.log"\n'
+
+    text = with_folders(named.format(tmp_path), str(made))
+
+    assert text == f'ServerRoot "{made}"\nPidFile "{made}/x.pid"\nErrorLog "{made}/x.log"\n'
+    for name in ("run", "log"):
+        (tmp_path / name).mkdir()
+    kept = named.format(tmp_path)
+    assert with_folders(kept, str(made)) == kept

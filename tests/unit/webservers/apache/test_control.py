@@ -3,13 +3,13 @@
 import os
 
 import pytest
-from pylonyard.webservers.apache.control import Httpd, main
+from pylonyard.webservers.apache.control import PrivateApache, main
 
 
 @pytest.fixture
 def httpd(tmp_path):
     (tmp_path / "httpd.conf").touch()
-    return Httpd(
+    return PrivateApache(
         name="shop",
         user="no-such-account",
         config=str(tmp_path / "httpd.conf"),

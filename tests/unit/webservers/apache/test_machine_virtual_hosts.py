@@ -1,5 +1,5 @@
 import pytest
-from pylonyard.webservers.apache.virtual_hosts import rival, virtual_hosts
+from pylonyard.webservers.apache.machine import rival, virtual_hosts
 
 LISTED = """\
 VirtualHost configuration:

@@ -1,81 +1,15 @@
-"""Requests to a server of ours, and Apache's words in one line."""
+"""Whether Apache runs, and its words in one line."""
 
-import http.server
 import os
-import ssl
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
-from pylonyard.activation.host import apache as httpd
-from pylonyard.activation.steps import Ask
-from pylonyard.releases.contents import Site
 from pylonyard.system.errors import ActivationError
-from pylonyard.system.rootfs import Tree
-
-
-class Answering(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        told = {"/broken": 500, "/": 200}.get(self.path, 404)
-        self.send_response(503 if self.headers["Host"] == "down.example.org" else told)
-        self.end_headers()
-
-    def log_message(self, *words):
-        pass
-
-
-@pytest.fixture(scope="module")
-def port():
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server.server_port
-        server.shutdown()
-        thread.join()
-
-
-def ask(tmp_path, port, name):
-    site = Site(
-        name="shop",
-        user="root",
-        data=tmp_path,
-        live=tmp_path,
-        log=tmp_path,
-        port=8080,
-        mode="proxy",
-        server_name=name,
-        listen="127.0.0.1",
-        listen_port=port,
-    )
-    return Ask(site, port)
-
-
-def test_status_of_the_answer_is_returned(port):
-    assert httpd.request("127.0.0.1", port, "shop.example.org") == 200
-    assert httpd.request("127.0.0.1", port, "shop.example.org", path="/broken") == 500
-
-
-def test_no_answer_is_one_line(port):
-    with pytest.raises(ActivationError) as caught:
-        httpd.request("127.0.0.1", 1, "shop.example.org", timeout=5)
-    assert str(caught.value) == "127.0.0.1:1 does not answer: Connection refused"
-
-    with pytest.raises(ActivationError) as caught:
-        httpd.request("127.0.0.1", port, "shop.example.org", secure=True, timeout=5)
-    assert str(caught.value).startswith(f"127.0.0.1:{port} does not answer: ")
-    assert isinstance(caught.value.__cause__, ssl.SSLError | OSError)
-
-
-def test_first_request_has_to_be_answered_without_an_error(tmp_path, port):
-    apache = httpd.Httpd(Tree(tmp_path))
-
-    apache.ask(ask(tmp_path, port, "shop.example.org"))
-    with pytest.raises(ActivationError) as caught:
-        apache.ask(ask(tmp_path, port, "down.example.org"))
-
-    assert str(caught.value) == f"http://down.example.org:{port}/ answers 503"
+from pylonyard.system.rootfs import Entry, Tree
+from pylonyard.webservers.apache import machine
+from pylonyard.webservers.apache.machine import Logs, MachineApache
 
 
 @pytest.mark.parametrize("text", ["", "x", "1", "999999999", "{us}"])
@@ -83,7 +17,7 @@ def test_process_that_is_no_apache_of_the_tree_is_not_taken_for_it(tmp_path, tex
     (tmp_path / "etc/apache2").mkdir(parents=True)
     (tmp_path / "pid").write_text(text.format(us=os.getpid()))
     (tmp_path / "etc/apache2/envvars").write_text(f"export APACHE_PID_FILE={tmp_path}/pid\n")
-    apache = httpd.Httpd(Tree(tmp_path))
+    apache = MachineApache(Tree(tmp_path))
 
     assert apache.environment["APACHE_PID_FILE"] == f"{tmp_path}/pid"
     assert apache.pid is None
@@ -99,7 +33,7 @@ def test_bytes_of_envvars_that_are_no_text_are_passed_on(tmp_path):
 
     with subprocess.Popen(running, executable=sys.executable) as process:
         (tmp_path / "pid").write_text(f"{process.pid}\n")
-        apache = httpd.Httpd(Tree(tmp_path))
+        apache = MachineApache(Tree(tmp_path))
         found = apache.pid
         process.kill()
 
@@ -114,7 +48,7 @@ def test_apache_that_ends_at_its_start_is_no_success(tmp_path):
     (tmp_path / "etc/apache2/envvars").write_text(settings)
 
     with pytest.raises(ActivationError) as caught:
-        httpd.Httpd(Tree(tmp_path), start_patience=0.1).reload()
+        MachineApache(Tree(tmp_path), start_patience=0.1).reload()
 
     assert str(caught.value) == "Apache does not run 0.1 s after it was started"
 
@@ -122,7 +56,7 @@ def test_apache_that_ends_at_its_start_is_no_success(tmp_path):
 def test_logs_are_where_envvars_says(tmp_path):
     (tmp_path / "etc/apache2").mkdir(parents=True)
     (tmp_path / "etc/apache2/envvars").write_text("export APACHE_LOG_DIR=/srv/log\n")
-    apache = httpd.Httpd(Tree(tmp_path))
+    apache = MachineApache(Tree(tmp_path))
 
     assert os.fspath(apache.error_log) == "/srv/log/error.log"
     assert os.fspath(apache.site_log("shop")) == "/srv/log/shop-error.log"
@@ -131,7 +65,7 @@ def test_logs_are_where_envvars_says(tmp_path):
 def test_last_complaint_since_then_is_reported(tmp_path):
     log = tmp_path / "error.log"
     log.write_text("[Sun] [core:error] [pid 1] old\n")
-    logs = httpd.Logs.now([log, tmp_path / "none.log"])
+    logs = Logs.now([log, tmp_path / "none.log"])
     assert logs.told() == ""
 
     with log.open("a") as stream:
@@ -151,7 +85,7 @@ def test_last_complaint_since_then_is_reported(tmp_path):
 )
 def test_cause_of_a_failure_is_reported_instead_of_a_timeout(tmp_path, cause):
     log = tmp_path / "error.log"
-    logs = httpd.Logs.now([log])
+    logs = Logs.now([log])
     lines = ["mod_wsgi: Exception occurred within WSGI script", cause, "Timeout (WSGI0025): shop"]
     log.write_text("".join(f"[Sun] [wsgi:error] [pid 1:tid 2] {line}\n" for line in lines))
 
@@ -166,8 +100,8 @@ def test_configuration_is_sound_before_apache_ever_ran(monkeypatch, tmp_path):
         seen.append(environment["APACHE_RUN_DIR"])
         assert os.path.isdir(seen[-1])
 
-    monkeypatch.setattr(httpd, "run", run)
-    apache = httpd.Httpd(Tree(Path("/")))
+    monkeypatch.setattr(machine, "run", run)
+    apache = MachineApache(Tree(Path("/")))
     for folder in (tmp_path / "none", tmp_path):
         apache.__dict__["environment"] = {"APACHE_RUN_DIR": str(folder)}
         apache.test()
@@ -175,3 +109,18 @@ def test_configuration_is_sound_before_apache_ever_ran(monkeypatch, tmp_path):
     assert seen[1] == str(tmp_path)
     assert seen[0] != str(tmp_path / "none")
     assert not os.path.exists(seen[0])
+
+
+def test_modules_bring_those_that_they_need(tmp_path):
+    tree = Tree(tmp_path)
+    for name, text in {
+        "ssl": "# Depends: setenvif mime\nLoadModule ssl_module mod_ssl.so\n",
+        "mime": "# Depends: ssl\n",
+        "setenvif": "LoadModule setenvif_module mod_setenvif.so\n",
+    }.items():
+        path = f"/etc/apache2/mods-available/{name}.load"
+        tree.put(path, Entry("file", 0o644, content=text.encode()))
+
+    found = MachineApache(tree).also_named(("a2enmod", "proxy", "ssl"))
+
+    assert found == ("setenvif", "mime")

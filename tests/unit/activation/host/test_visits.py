@@ -1,11 +1,14 @@
 import dataclasses
+import http.server
+import ssl
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from pylonyard.activation.host import apache
+from pylonyard.activation.host import visits
+from pylonyard.activation.steps import Ask
 from pylonyard.releases.contents import Site
 from pylonyard.system.errors import ActivationError
 
@@ -24,7 +27,7 @@ ELSEWHERE = "192.0.2.7"
 
 
 def told(site=SHOP, status=200, leads=("127.0.0.1",)):
-    return list(apache.address_told(site, lambda _: status, lambda _: list(leads)))
+    return list(visits.address_told(site, lambda _: status, lambda _: list(leads)))
 
 
 @pytest.mark.parametrize(
@@ -68,30 +71,30 @@ def test_site_that_does_not_answer_is_not_offered():
     def visit(site):
         raise ActivationError("127.0.0.1:80 does not answer: Connection refused")
 
-    assert list(apache.address_told(SHOP, visit, lambda name: [])) == [
+    assert list(visits.address_told(SHOP, visit, lambda name: [])) == [
         "shop: http://shop.example.org/ does not answer: 127.0.0.1:80 does not answer: "
         "Connection refused; bin/pylonyard doctor tells why"
     ]
 
 
 def test_only_this_machines_addresses_are_here():
-    assert apache.is_here("127.0.0.1")
-    assert not apache.is_here(ELSEWHERE)
-    assert not apache.is_here("no address")
+    assert visits.is_here("127.0.0.1")
+    assert not visits.is_here(ELSEWHERE)
+    assert not visits.is_here("no address")
 
 
 def test_name_is_looked_up():
-    assert "127.0.0.1" in apache.addresses("localhost")
-    assert apache.addresses("x" * 64) == []
+    assert "127.0.0.1" in visits.addresses("localhost")
+    assert visits.addresses("x" * 64) == []
 
 
 def test_name_server_that_is_silent_is_not_waited_for(monkeypatch):
-    monkeypatch.setattr(apache, "LOOK_UP_PATIENCE", 0.05)
-    monkeypatch.setattr(apache.socket, "getaddrinfo", lambda *a, **k: time.sleep(0.5) or [])
+    monkeypatch.setattr(visits, "LOOK_UP_PATIENCE", 0.05)
+    monkeypatch.setattr(visits.socket, "getaddrinfo", lambda *a, **k: time.sleep(0.5) or [])
 
     began = time.monotonic()
 
-    assert apache.addresses("shop.example.org") == []
+    assert visits.addresses("shop.example.org") == []
     assert time.monotonic() - began < 0.4
 
 
@@ -111,7 +114,67 @@ def test_visit_is_by_the_name_of_the_site():
         threading.Thread(target=server.serve_forever).start()
         try:
             site = dataclasses.replace(SHOP, listen_port=server.server_port)
-            assert apache.visited(site) == 204
+            assert visits.visited(site) == 204
         finally:
             server.shutdown()
     assert hosts == ["shop.example.org"]
+
+
+class Answering(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        told = {"/broken": 500, "/": 200}.get(self.path, 404)
+        self.send_response(503 if self.headers["Host"] == "down.example.org" else told)
+        self.end_headers()
+
+    def log_message(self, *words):
+        pass
+
+
+@pytest.fixture(scope="module")
+def port():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+def ask(tmp_path, port, name):
+    site = Site(
+        name="shop",
+        user="root",
+        data=tmp_path,
+        live=tmp_path,
+        log=tmp_path,
+        port=8080,
+        mode="proxy",
+        server_name=name,
+        listen="127.0.0.1",
+        listen_port=port,
+    )
+    return Ask(site, port)
+
+
+def test_status_of_the_answer_is_returned(port):
+    assert visits.request("127.0.0.1", port, "shop.example.org") == 200
+    assert visits.request("127.0.0.1", port, "shop.example.org", path="/broken") == 500
+
+
+def test_no_answer_is_one_line(port):
+    with pytest.raises(ActivationError) as caught:
+        visits.request("127.0.0.1", 1, "shop.example.org", timeout=5)
+    assert str(caught.value) == "127.0.0.1:1 does not answer: Connection refused"
+
+    with pytest.raises(ActivationError) as caught:
+        visits.request("127.0.0.1", port, "shop.example.org", secure=True, timeout=5)
+    assert str(caught.value).startswith(f"127.0.0.1:{port} does not answer: ")
+    assert isinstance(caught.value.__cause__, ssl.SSLError | OSError)
+
+
+def test_first_request_has_to_be_answered_without_an_error(tmp_path, port):
+    visits.ask(ask(tmp_path, port, "shop.example.org"))
+    with pytest.raises(ActivationError) as caught:
+        visits.ask(ask(tmp_path, port, "down.example.org"))
+
+    assert str(caught.value) == f"http://down.example.org:{port}/ answers 503"

@@ -1,32 +1,25 @@
-"""The machine's Apache: checked, reloaded, asked at the address that visitors use."""
+"""The machine's Apache: what it has, checked, reloaded; what its logs complain of."""
 
-import http.client
+import fnmatch
 import os
 import re
-import shlex
 import signal
-import socket
-import ssl
 import subprocess
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from pylonyard.activation.host.facts import APACHE
-from pylonyard.activation.steps import Ask, Name
-from pylonyard.releases.contents import Site
-from pylonyard.system import listeners
 from pylonyard.system.errors import ActivationError, CommandError
 from pylonyard.system.processes import Handle
 from pylonyard.system.rootfs import Tree
 from pylonyard.system.subprocesses import PROGRAM_PATH, run
+from pylonyard.webservers.apache import FOLDER
 from pylonyard.webservers.apache.graceful import Handover
-from pylonyard.webservers.apache.virtual_hosts import rival, virtual_hosts
+from pylonyard.webservers.registry import Answering, Name, Seen
 
 RELOAD_PATIENCE = 15.0
 """Seconds until a process of the new configuration is there."""
@@ -34,15 +27,12 @@ RELOAD_PATIENCE = 15.0
 START_PATIENCE = 5.0
 """Seconds until there is a process of an Apache that was started."""
 
-REQUEST_PATIENCE = 60.0
-"""Seconds until the first request has to be answered."""
-
 _NOISE = re.compile(r"AH00558|Syntax OK|^Action '.*' failed|^The Apache error log may")
 _PREFIX = re.compile(r"^\[[^\]]*\] (\[[^\]]*\] )*")
 
 
 @dataclass(frozen=True)
-class Httpd:
+class MachineApache:
     """Apache as ``tree``'s ``/etc/apache2`` configures it."""
 
     tree: Tree
@@ -50,7 +40,7 @@ class Httpd:
 
     @property
     def folder(self) -> Path:
-        return self.tree.path(APACHE)
+        return self.tree.path(FOLDER)
 
     @cached_property
     def environment(self) -> Mapping[str, str]:
@@ -64,13 +54,12 @@ class Httpd:
 
     @property
     def tools(self) -> Mapping[str, str]:
-        """What leads ``a2enmod``, ``update-rc.d`` and their like to the tree."""
+        """What leads ``a2enmod`` and its like to the tree."""
         if self.tree.is_machine:
             return {}
         return {
             "APACHE_CONFDIR": str(self.folder),
             "APACHE_STATE_DIRECTORY": str(self.tree.path("/var/lib/apache2")),
-            "DPKG_ROOT": str(self.tree.root),
         }
 
     @property
@@ -86,6 +75,44 @@ class Httpd:
         # A copy of envvars names the pid file of the machine's own Apache.
         is_ours = self.tree.is_machine or os.fsencode(self.folder) in command
         return found if is_apache and is_ours else None
+
+    @property
+    def account(self) -> str:
+        """Who Apache runs as: what ``envvars`` says."""
+        text = self._text("envvars")
+        pattern = r"(?m)^\s*(?:export\s+)?APACHE_RUN_USER=[\"']?([a-z_][a-z0-9_-]*)"
+        found = re.findall(pattern, text)
+        return found[-1] if found else "www-data"
+
+    def _text(self, name: str) -> str:
+        return self.tree.read(f"{FOLDER}/{name}").content.decode(errors="replace")
+
+    def seen(self) -> Seen:
+        return Seen(
+            user=self.account,
+            is_installed=self.tree.read(f"{FOLDER}/apache2.conf").kind != "absent",
+            is_running=self.pid is not None,
+            available_sites=self._stems("sites-available", ".conf"),
+            enabled_sites=self._stems("sites-enabled", ".conf"),
+            available_modules=self._stems("mods-available", ".load"),
+            enabled_modules=self._stems("mods-enabled", ".load"),
+        )
+
+    def _stems(self, folder: str, suffix: str) -> frozenset[str]:
+        names = self.tree.names(f"{FOLDER}/{folder}")
+        return frozenset(name[: -len(suffix)] for name in names if name.endswith(suffix))
+
+    def also_named(self, words: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the modules that ``a2enmod`` enables for those that it is told to."""
+        if words[0] != "a2enmod":
+            return ()
+        found = list(words[1:])
+        for module in found:
+            needed = re.search(
+                r"(?m)^# Depends:\s+(.+)", self._text(f"mods-available/{module}.load")
+            )
+            found += [name for name in needed[1].split() if name not in found] if needed else []
+        return tuple(found[len(words) - 1 :])
 
     @property
     def log_folder(self) -> Path:
@@ -144,6 +171,14 @@ class Httpd:
                     f"while this is active: disable-sites = {found.file.stem} in [vhost]"
                 )
 
+    def first_answering(self, name: str, site: str) -> Answering | None:
+        hosts = virtual_hosts(self.apache("-S"))
+        answering = [host for host in hosts if host.answers_for(name)]
+        ours = f"{site}.conf"
+        own = (host for host in answering if host.file.name == ours)
+        first = first_elsewhere(answering, ours) or next(own, None)
+        return Answering(first.file, first.by(name)) if first else None
+
     def reload(self) -> None:
         """Have Apache read its configuration again, or start; return once it serves by it.
 
@@ -195,44 +230,8 @@ class Httpd:
                 )
             time.sleep(0.02)
 
-    def ask(self, step: Ask) -> None:
-        """Make the first request to a site.
-
-        :raises ActivationError: if there is no answer, or one of status 5xx
-        """
-        name, address = step.site.server_name, step.site.listen_address
-        status = request(address, step.port, name, secure=step.is_secure)
-        if status >= 500:
-            raise ActivationError(f"{step.url(name)} answers {status}")
-
-
-def request(
-    address: str,
-    port: int,
-    host: str,
-    *,
-    secure: bool = False,
-    path: str = "/",
-    timeout: float = REQUEST_PATIENCE,
-) -> int:
-    """Return the status of the answer to ``GET path`` for ``host``.
-
-    :param timeout: in seconds, however the answer trickles
-    :raises ActivationError: if there is none
-    """
-    kind: type[http.client.HTTPConnection] = http.client.HTTPConnection
-    connection = kind(address, port, timeout=timeout)
-    if secure:
-        context = ssl._create_unverified_context()
-        connection = http.client.HTTPSConnection(address, port, timeout=timeout, context=context)
-    try:
-        headers = {"Host": host, "Connection": "close"}
-        return listeners.asked(connection, path, headers, timeout)
-    except (OSError, http.client.HTTPException) as error:
-        why = getattr(error, "strerror", None) or str(error) or error.__class__.__name__
-        raise ActivationError(f"{address}:{port} does not answer: {why}") from error
-    finally:
-        connection.close()
+    def logs(self, sites: Iterable[str]) -> "Logs":
+        return Logs.now([self.error_log, *map(self.site_log, sites)])
 
 
 def reason(output: str) -> str:
@@ -287,98 +286,82 @@ def complaints(path: Path, start: int = 0, longest: int = 262144) -> list[str]:
     return [_PREFIX.sub("", line).strip() for line in text.splitlines() if _COMPLAINT.search(line)]
 
 
-# The address at which visitors find a site, visited just now: what an activation ends with.
+# The virtual hosts that ``apache2ctl -S`` lists, in the order in which Apache looks.
 
 
-VISIT_PATIENCE = 15.0
-"""Seconds that an answer may take: the site answered once already."""
-
-LOOK_UP_PATIENCE = 4.0
-"""Seconds that a name server may take."""
-
-_USUAL = {False: 80, True: 443}
-
-Visit = Callable[[Site], int]
-Look = Callable[[str], list[str]]
+_SHARED = re.compile(r"(\S+:(?:\d+|\*))\s+is a NameVirtualHost")
+_HOST = re.compile(r"(?:\s+port \S+ namevhost|(\S+:(?:\d+|\*)))\s+(\S+)\s+\((.+):\d+\)")
+_ALIAS = re.compile(r"\s+(?:wild )?alias (\S+)")
 
 
-def address_told(site: Site, visit: Visit | None = None, look: Look | None = None) -> Iterator[str]:
-    """Yield the address to open, and what is in the way of those who do.
+@dataclass(frozen=True)
+class VirtualHost:
+    """``place`` is an address and a port; several hosts may share it."""
 
-    :param visit: returns the status that the site answers with
-    :param look: returns the addresses that a name leads to
+    place: tuple[str, str]
+    name: str
+    file: Path
+    aliases: list[str] = field(default_factory=list)
+    """Its other names, ``*`` and ``?`` in them."""
+
+    def answers_for(self, name: str) -> bool:
+        return bool(self.by(name))
+
+    def by(self, name: str) -> str:
+        """Return the directive by which this host answers for ``name``, if it does."""
+        wanted = name.lower()
+        if self.name.lower() == wanted:
+            return "ServerName"
+        is_alias = any(fnmatch.fnmatchcase(wanted, alias.lower()) for alias in self.aliases)
+        return "ServerAlias" if is_alias else ""
+
+
+def virtual_hosts(listed: str) -> list[VirtualHost]:
+    """Return the hosts in the text that Apache prints of them.
+
+    Of a host that is alone at its place it prints no alias; none is asked for there.
     """
-    url = url_of(site)
-    try:
-        status = (visit or visited)(site)
-    except ActivationError as error:
-        yield f"{site.name}: {url} does not answer: {error}; bin/pylonyard doctor tells why"
-        return
-    if status >= 500:
-        yield f"{site.name}: {url} answers {status}; bin/pylonyard doctor tells why"
-        return
-    leads = (look or addresses)(site.server_name) if site.mode else ["127.0.0.1"]
-    if any(map(is_here, leads)):
-        yield f"{site.name}: open {url} (visited just now: it answers {status})"
-        return
-    where = f"leads to {', '.join(leads)}, not to this machine" if leads else "leads nowhere yet"
-    yield (
-        f"{site.name}: answers {status} as {url}, but the name {where}: see to that in DNS, "
-        "or set server-name in [site]"
-    )
-    yield f"{site.name}: until then, on this machine: {_command(site)}"
+    shared, hosts = "", list[VirtualHost]()
+    for line in map(str.rstrip, listed.splitlines()):
+        if match := _SHARED.fullmatch(line):
+            shared = match[1]
+        elif match := _HOST.fullmatch(line):
+            address, _, port = (match[1] or shared).rpartition(":")
+            hosts.append(VirtualHost((address, port), match[2], Path(match[3])))
+        elif hosts and (match := _ALIAS.fullmatch(line)):
+            hosts[-1].aliases.append(match[1])
+    return hosts
 
 
-def url_of(site: Site) -> str:
-    """Return what a visitor types."""
-    if not site.mode:
-        return f"http://{site.host}:{site.port}/"
-    port, is_secure = site.places[-1]
-    end = "" if port == _USUAL[is_secure] else f":{port}"
-    return f"{'https' if is_secure else 'http'}://{site.server_name}{end}/"
+def first_elsewhere(answering: Sequence[VirtualHost], ours: str) -> VirtualHost | None:
+    """Return who else answers first at an address and port where the file ``ours`` would."""
+    places = {host.place for host in answering if host.file.name == ours}
+    # Who has a port at one address is asked there before those that have it at all.
+    shared = {port for address, port in places if address == "*"}
+    firsts = {host.place: host for host in reversed(answering)}
+    for place, first in firsts.items():
+        is_where_ours_is = not places or place in places or place[1] in shared
+        if is_where_ours_is and first.file.name != ours:
+            return first
+    return None
 
 
-def visited(site: Site) -> int:
-    """Return the status of the answer to the visitor's first request.
+def rival(
+    hosts: Sequence[VirtualHost], name: str, ours: str, *, is_new: bool
+) -> VirtualHost | None:
+    """Return the host of another file that takes visitors of ``name`` from ``ours``.
 
-    :raises ActivationError: if there is none
+    :param is_new: whether that is a new name of ours; then as well who loses them to it
     """
-    if not site.mode:
-        return request(site.host, site.port, site.host, timeout=VISIT_PATIENCE)
-    port, is_secure = site.places[-1]
-    address, name = site.listen_address, site.server_name
-    return request(address, port, name, secure=is_secure, timeout=VISIT_PATIENCE)
+    answering = [host for host in hosts if host.answers_for(name)]
+    places = {host.place for host in answering if host.file.name == ours}
+    if not places:
+        return None
+    if found := first_elsewhere(answering, ours):
+        return found
+    others = (host for host in answering if host.file.name != ours and host.place in places)
+    return next((host for host in others if is_new and host.by(name) == "ServerName"), None)
 
 
-def _command(site: Site) -> str:
-    port, _ = site.places[-1]
-    there = f"{site.server_name}:{port}:{site.listen_address}"
-    return shlex.join(["curl", "--include", "--resolve", there, url_of(site)])
-
-
-def addresses(name: str) -> list[str]:
-    """Return the addresses that ``name`` leads to, none if that is not known in time."""
-    found: list[str] = []
-
-    def look() -> None:
-        try:
-            answers = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError):
-            return
-        found.extend(dict.fromkeys(str(answer[4][0]) for answer in answers))
-
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
-    thread.join(LOOK_UP_PATIENCE)
-    return list(found)
-
-
-def is_here(address: str) -> bool:
-    """Tell whether an address is this machine's: a socket can be bound to it."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_DGRAM) as one:
-            one.bind((address, 0))
-    except OSError:
-        return False
-    return True
+Machine = MachineApache
+"""By the name that every web server's has."""

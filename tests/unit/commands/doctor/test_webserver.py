@@ -6,8 +6,9 @@ import threading
 from datetime import datetime
 
 import pytest
-from pylonyard.activation.host.apache import Httpd
-from pylonyard.commands.doctor import apache, hello_world, logs
+from pylonyard.commands.doctor import hello_world, logs, webserver
+from pylonyard.webservers.apache import SERVER
+from pylonyard.webservers.apache.machine import MachineApache
 
 from tests.unit.commands.doctor.test_command_checks import laid, place, subject
 from tests.unit.commands.doctor.test_files import told
@@ -51,7 +52,10 @@ def test_private_apache_is_visited_if_it_runs_the_site(place, mode, status, ok):
     site = subject(place, mode=mode)
 
     with private_apache(place, status) as port:
-        assert told(apache.visit(site)) == (ok, f"http://shop.example.org:{port}/ answers {status}")
+        assert told(webserver.visit(site)) == (
+            ok,
+            f"http://shop.example.org:{port}/ answers {status}",
+        )
 
     assert site.answers == {"visit": ok}
 
@@ -61,7 +65,7 @@ def test_private_apache_that_does_not_answer_is_red(place):
         pass
     site = subject(place, mode="mod_wsgi")
 
-    (found,) = apache.visit(site)
+    (found,) = webserver.visit(site)
 
     assert (found.ok, found.text, found.advice) == (
         False,
@@ -75,7 +79,7 @@ def test_site_that_answers_by_http_alone_is_red(place):
     site = subject(place, mode="mod_wsgi")
 
     with private_apache(place, 301, "Listen 127.0.0.1:9 https\n"):
-        (found,) = apache.visit(site)
+        (found,) = webserver.visit(site)
 
     assert (found.ok, found.text) == (
         False,
@@ -87,7 +91,7 @@ def test_site_that_answers_by_http_alone_is_red(place):
 @contextlib.contextmanager
 def laid_apache(place, monkeypatch, status, process):
     """Have the machine's Apache, ``process``, answer for the site."""
-    monkeypatch.setattr(Httpd, "pid", process)
+    monkeypatch.setattr(MachineApache, "pid", process)
     with private_apache(place, status) as port:
         yield subject(place, laid(place, ""), listen="127.0.0.1", listen_port=port)
 
@@ -103,7 +107,7 @@ def test_apache_that_asks_elsewhere_is_to_be_reloaded(place, monkeypatch, answer
     with laid_apache(place, monkeypatch, 503, 7) as site:
         site.answers.update(answers)
 
-        (found,) = apache.visit(site)
+        (found,) = webserver.visit(site)
 
     assert (found.ok, found.advice) == (False, advice)
 
@@ -113,7 +117,7 @@ def test_apache_that_asks_elsewhere_is_to_be_reloaded(place, monkeypatch, answer
     [
         (None, {}, "see apache-running and apache-config"),
         (7, {"application": False}, "see server-running and application"),
-        (7, {"application": True}, f"see apache-config, then: {apache.RESTART}"),
+        (7, {"application": True}, f"see apache-config, then: {SERVER.safe_restart}"),
     ],
 )
 def test_why_apache_does_not_answer_is_where_it_shows(place, monkeypatch, process, answers, advice):
@@ -121,7 +125,7 @@ def test_why_apache_does_not_answer_is_where_it_shows(place, monkeypatch, proces
         pass
     site.answers.update(answers)
 
-    (found,) = apache.visit(site)
+    (found,) = webserver.visit(site)
 
     assert (found.ok, found.advice) == (False, advice)
 
@@ -129,21 +133,21 @@ def test_why_apache_does_not_answer_is_where_it_shows(place, monkeypatch, proces
 def test_private_apache_without_a_configuration_is_not_asked(place):
     site = subject(place, mode="mod_wsgi")
 
-    assert told(apache.visit(site)) == (None, f"{place}/current/shop/httpd.conf cannot be read")
+    assert told(webserver.visit(site)) == (None, f"{place}/current/shop/httpd.conf cannot be read")
     assert told(hello_world.hello(site)) == (None, "not needed: nothing asked has failed")
 
 
 def test_hello_world_is_not_needed_where_the_site_answers(place):
     site = subject(place, mode="mod_wsgi")
     with private_apache(place, 200):
-        list(apache.visit(site))
+        list(webserver.visit(site))
 
     assert told(hello_world.hello(site)) == (None, "not needed: the application itself answers")
 
 
 def test_logs_of_the_private_apache_are_read(place):
     site = subject(place, mode="mod_wsgi")
-    for check, name in ((logs.apache, "shop-httpd.log"), (logs.site, "shop-error.log")):
+    for check, name in ((logs.webserver, "shop-httpd.log"), (logs.site, "shop-error.log")):
         log = place / "log" / name
         stamp = datetime.now().strftime("%a %b %d %H:%M:%S.000000 %Y")
         log.write_text(f"[{stamp}] [wsgi:error] [pid 7:tid 8] KeyError: 'shop'\n")
@@ -158,7 +162,7 @@ def test_logs_of_the_private_apache_are_read(place):
 
 
 def test_site_with_a_server_of_its_own_has_no_private_apache_to_ask(place):
-    for check in (apache.visit, logs.apache, logs.site):
+    for check in (webserver.visit, logs.webserver, logs.site):
         assert told(check(subject(place))) == (None, "the site is not activated")
 
 
@@ -202,16 +206,16 @@ OURS = ("shop.example.org", "shop.conf", "www.shop.example.org")
     ],
 )
 def test_host_that_answers_before_ours_is_red(place, monkeypatch, places, rival):
-    monkeypatch.setattr(Httpd, "apache", lambda httpd, *words: listed(*places))
+    monkeypatch.setattr(MachineApache, "apache", lambda httpd, *words: listed(*places))
 
-    (found,) = apache.shadowed(subject(place, laid(place, "")))
+    (found,) = webserver.shadowed(subject(place, laid(place, "")))
 
     file = "/etc/apache2/sites-enabled/a.conf"
     assert (found.ok, found.text, found.advice) == (
         (
             False,
             f"{file} answers for shop.example.org before shop.conf does",
-            f"give it another {rival}, or, if nobody needs it: a2dissite a && {apache.RELOAD}",
+            f"give it another {rival}, or, if nobody needs it: a2dissite a && {SERVER.safe_reload}",
         )
         if rival
         else (True, "shop.example.org is served by shop.conf", "")
@@ -220,9 +224,9 @@ def test_host_that_answers_before_ours_is_red(place, monkeypatch, places, rival)
 
 def test_site_that_no_virtual_host_is_named_for_is_red(place, monkeypatch):
     text = listed(["*:80", ("a.example.org", "a.conf")])
-    monkeypatch.setattr(Httpd, "apache", lambda httpd, *words: text)
+    monkeypatch.setattr(MachineApache, "apache", lambda httpd, *words: text)
 
-    (found,) = apache.shadowed(subject(place, laid(place, "")))
+    (found,) = webserver.shadowed(subject(place, laid(place, "")))
 
     assert (found.ok, found.text, found.advice) == (
         False,

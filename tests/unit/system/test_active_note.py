@@ -3,10 +3,10 @@ import os
 
 import pytest
 from pylonyard.activation import journal as journals
-from pylonyard.activation.effects import Effects
 from pylonyard.activation.journal import Journal
-from pylonyard.releases import active_note as notes
-from pylonyard.releases.active_note import LONGEST, Activated, Note, NotedSite
+from pylonyard.activation.steps import Effects
+from pylonyard.system import active_note as notes
+from pylonyard.system.active_note import LONGEST, Activated, Note, NotedSite
 from pylonyard.system.errors import ActivationError
 from pylonyard.system.rootfs import Tree
 
@@ -77,7 +77,7 @@ def test_journal_keeps_the_note(tree, sandbox):
     assert journals.load(tree, sandbox) == active()
 
 
-@pytest.mark.parametrize("cut", [{"pending": {}}, {"reloaded": "start"}])
+@pytest.mark.parametrize("cut", [{"pending": {}}, {"reloaded": {"apache": "start"}}])
 def test_activation_at_work_is_reported(tree, sandbox, cut):
     journals.save(tree, sandbox, active(**cut))
 

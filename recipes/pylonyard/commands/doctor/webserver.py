@@ -1,67 +1,65 @@
-"""Whether Apache runs, reads this site, answers for it, loads the right mod_wsgi."""
+"""Whether the web server runs, reads this site, answers for it; and mod_wsgi, where it is used."""
 
 import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from pylonyard.activation.host.apache import request
-from pylonyard.activation.host.facts import APACHE
+from pylonyard.activation.host.visits import request
 from pylonyard.commands.doctor.context import Subject
-from pylonyard.commands.doctor.findings import Finding, bad, good, unknown
-from pylonyard.commands.doctor.machine import ACTIVATE_FORCED
+from pylonyard.commands.doctor.findings import ACTIVATE_FORCED, Finding, bad, good, unknown
 from pylonyard.system.errors import ActivationError
 from pylonyard.system.subprocesses import PROGRAM_PATH
-from pylonyard.webservers.apache.virtual_hosts import first_elsewhere, virtual_hosts
+from pylonyard.webservers.apache import FOLDER
+from pylonyard.webservers.apache.machine import MachineApache
 
 NOT_LAID = "the site is not activated"
-RELOAD = "apache2ctl configtest && service apache2 reload"
-RESTART = "apache2ctl configtest && service apache2 restart"
-"""Apache that is told to restart with a bad configuration serves nobody any more."""
 
 
 def running(subject: Subject) -> Iterator[Finding]:
-    check = "apache-running"
+    one = subject.webserver
+    check = f"{one.name}-running"
     if not subject.is_laid:
         yield unknown(check, NOT_LAID)
-    elif process := subject.httpd.pid:
-        yield good(check, f"Apache runs, process {process}")
+    elif process := subject.machine.pid:
+        yield good(check, f"{one.title} runs, process {process}")
     else:
-        yield bad(check, "Apache does not run", "service apache2 start; journalctl -u apache2")
+        yield bad(check, f"{one.title} does not run", f"{one.start}; journalctl -u {one.service}")
 
 
 def config(subject: Subject) -> Iterator[Finding]:
-    check = "apache-config"
+    one = subject.webserver
+    check = f"{one.name}-config"
     if not subject.is_laid:
         yield unknown(check, NOT_LAID)
         return
     try:
-        subject.httpd.test()
+        subject.machine.test()
     except ActivationError as error:
         yield bad(
             check,
-            f"Apache refuses its configuration: {error}",
+            f"{one.title} refuses its configuration: {error}",
             f"mend that line; if it is of this site: {ACTIVATE_FORCED}",
         )
     else:
-        yield good(check, "Apache accepts its whole configuration")
+        yield good(check, f"{one.title} accepts its whole configuration")
 
 
 def enabled(subject: Subject) -> Iterator[Finding]:
-    check, name = "site-enabled", subject.name
+    check, name, one = "site-enabled", subject.name, subject.webserver
     if not subject.is_laid:
         yield unknown(check, NOT_LAID)
         return
-    link = f"{APACHE}/sites-enabled/{name}.conf"
+    link, enable = one.link(name), one.typed(one.enable(name))
     entry = subject.tree.read(link)
     if entry.kind == "absent":
-        yield bad(check, f"the site {name} is not enabled", f"a2ensite {name} && {RELOAD}")
+        yield bad(check, f"the site {name} is not enabled", f"{enable} && {one.safe_reload}")
     elif not subject.tree.path(link).exists():
         yield bad(check, f"the link of site {name} leads nowhere", "bin/pylonyard activate")
     elif entry.kind != "link":
         what = f"{link} is a copy, which no change of the site reaches"
-        aside = f"mv --backup=numbered {link} {APACHE}/sites-available/{name}.conf.copy"
-        yield bad(check, what, f"{aside} && a2ensite {name} && {RELOAD}")
+        aside = f"mv --backup=numbered {link} {one.site_file(name)}.copy"
+        yield bad(check, what, f"{aside} && {enable} && {one.safe_reload}")
     else:
         yield good(check, f"the site {name} is enabled")
 
@@ -71,46 +69,51 @@ def modules(subject: Subject) -> Iterator[Finding]:
     if not subject.is_laid:
         yield unknown(check, NOT_LAID)
         return
-    names = set(subject.tree.names(f"{APACHE}/mods-enabled"))
-    missing = [name for name in subject.site.modules if f"{name}.load" not in names]
+    there = subject.machine.seen().enabled_modules
+    missing = [name for name in subject.site.modules if name not in there]
     if missing:
-        words = " ".join(missing)
-        yield bad(check, f"not enabled: {words}", f"a2enmod {words} && {RESTART}")
+        enable = subject.webserver.enable_modules(missing)
+        advice = f"{subject.webserver.typed(enable)} && {subject.webserver.safe_restart}"
+        yield bad(check, f"not enabled: {' '.join(missing)}", advice)
     else:
         yield good(check, "all modules that the site needs are enabled")
 
 
 def shadowed(subject: Subject) -> Iterator[Finding]:
     """See that no other virtual host has the site's name, or answers before it."""
-    check, site = "virtual-host", subject.site
-    listed = subject.apache("-S") if subject.is_laid else ""
-    if not listed:
-        yield unknown(check, "Apache tells nothing of it" if subject.is_laid else NOT_LAID)
+    check, site, one = "virtual-host", subject.site, subject.webserver
+    if not subject.is_laid:
+        yield unknown(check, NOT_LAID)
         return
-    answering = [host for host in virtual_hosts(listed) if host.answers_for(site.server_name)]
-    if rival := first_elsewhere(answering, f"{site.name}.conf"):
-        yield bad(
-            check,
-            f"{rival.file} answers for {site.server_name} before {site.name}.conf does",
-            f"give it another {rival.by(site.server_name)}, or, if nobody needs it: "
-            f"a2dissite {rival.file.stem} && {RELOAD}",
-        )
-    elif not answering:
+    try:
+        found = subject.machine.first_answering(site.server_name, site.name)
+    except ActivationError:
+        yield unknown(check, f"{one.title} tells nothing of it")
+        return
+    ours = Path(one.site_file(site.name)).name
+    if found is None:
         yield bad(
             check,
             f"no virtual host is named {site.server_name}",
-            f"a2ensite {site.name}; compare: apache2ctl -S",
+            f"{one.typed(one.enable(site.name))}; compare: {one.hosts}",
+        )
+    elif found.file.name != ours:
+        disable = one.typed(one.disable(found.file.name.removesuffix(one.suffix)))
+        yield bad(
+            check,
+            f"{found.file} answers for {site.server_name} before {ours} does",
+            f"give it another {found.by}, or, if nobody needs it: {disable} && {one.safe_reload}",
         )
     else:
-        yield good(check, f"{site.server_name} is served by {site.name}.conf")
+        yield good(check, f"{site.server_name} is served by {ours}")
 
 
 def visit(subject: Subject) -> Iterator[Finding]:
-    """Visit the site as a browser would: at its private Apache, if that is what runs it."""
+    """Visit the site as a browser would: at its private server, if that is what runs it."""
     check, site = "visit", subject.site
     address, places = subject.front
     if not places:
-        yield unknown(check, f"{subject.current / site.name / 'httpd.conf'} cannot be read")
+        yield unknown(check, f"{subject.private_file} cannot be read")
     elif (site.has_server or subject.owner.uid < 0) and not subject.is_laid:
         yield unknown(check, NOT_LAID)
     else:
@@ -132,21 +135,22 @@ def _visited(subject: Subject, address: str, port: int, secure: bool) -> Finding
         return good(check, f"{where} answers {status}")
     backend = status in (502, 503, 504) and site.has_server
     if backend and subject.answers.get("application"):
-        # Apache asks elsewhere: it still has files of an earlier release.
-        what = RELOAD
+        # The web server asks elsewhere: it still has files of an earlier release.
+        what = subject.webserver.safe_reload
     else:
         what = f"bin/{site.name} start" if backend else f"see site-log; bin/{site.name} log"
     return bad(check, f"{where} answers {status}", what)
 
 
 def _how_to_be_answered(subject: Subject) -> str:
-    if subject.is_by_private_apache:
-        return f"bin/{subject.name}-httpd restart"
-    if not subject.httpd.pid:
-        return "see apache-running and apache-config"
+    one = subject.webserver
+    if subject.is_by_private:
+        return f"bin/{one.private_command(subject.name)} restart"
+    if not subject.machine.pid:
+        return f"see {one.name}-running and {one.name}-config"
     if subject.answers.get("application") is False:
         return "see server-running and application"
-    return f"see apache-config, then: {RESTART}"
+    return f"see {one.name}-config, then: {one.safe_restart}"
 
 
 def loaded(subject: Subject) -> Iterator[Finding]:
@@ -154,11 +158,18 @@ def loaded(subject: Subject) -> Iterator[Finding]:
     if subject.site.has_server or not subject.is_laid:
         yield unknown(check, NOT_LAID if not subject.site.has_server else "not used in this mode")
         return
-    listed = subject.apache("-M")
+    try:
+        listed = MachineApache(subject.tree).apache("-M")
+    except ActivationError:
+        listed = ""
     if not listed:
         yield unknown(check, "Apache tells nothing of its modules")
     elif "wsgi_module" not in listed:
-        yield bad(check, "Apache does not load mod_wsgi", f"a2enmod wsgi && {RESTART}")
+        yield bad(
+            check,
+            "Apache does not load mod_wsgi",
+            f"a2enmod wsgi && {subject.webserver.safe_restart}",
+        )
     else:
         yield good(check, "Apache loads mod_wsgi")
 
@@ -196,7 +207,7 @@ def linked(subject: Subject) -> Iterator[Finding]:
 
 def _module(subject: Subject) -> Path | None:
     """Return the module that Apache loads; that of the release if it is not laid."""
-    text = subject.tree.read(f"{APACHE}/mods-available/wsgi.load").content.decode(errors="replace")
+    text = subject.tree.read(f"{FOLDER}/mods-available/wsgi.load").content.decode(errors="replace")
     found = re.findall(r'(?m)^\s*LoadModule\s+wsgi_module\s+"?([^"\n]+?)"?\s*$', text)
     return Path(found[0]) if found and subject.is_laid else subject.site.module
 

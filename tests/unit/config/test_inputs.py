@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from pylonyard.buildout import last_run
-from pylonyard.system import inputs
+from pylonyard.config import inputs
 
 
 @pytest.fixture

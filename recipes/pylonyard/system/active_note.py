@@ -10,15 +10,15 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from pylonyard.config.configuration import FOLDER
-from pylonyard.releases.contents import Site
 from pylonyard.system import json_objects
+from pylonyard.system.accounts import ROOTS_FOLDER
 from pylonyard.system.errors import ActivationError
 from pylonyard.system.rootfs import ABSENT, Entry, Tree
 
 NAME = "note.json"
+JOURNAL = "journal.json"
 
 VERSION = 1
 """Of what the note says; a reader takes this one and older ones."""
@@ -132,6 +132,19 @@ class Note:
         )
 
 
+class Site(Protocol):
+    """What is noted of a site."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def environment(self) -> str: ...
+    @property
+    def mode(self) -> str: ...
+    @property
+    def user(self) -> str: ...
+
+
 def noted_sites(sites: Iterable[Site]) -> dict[str, NotedSite]:
     """Return what a note tells of the sites of a release."""
     return {site.name: NotedSite(site.environment, site.mode, site.user) for site in sites}
@@ -149,7 +162,7 @@ def _activated(said: Mapping[str, Any]) -> Activated:
 def folder_of(sandbox: Path) -> str:
     """Return the folder that root keeps of a sandbox, outside what its accounts can write."""
     digest = hashlib.sha256(os.fsencode(sandbox.resolve())).hexdigest()[:20]
-    return f"{FOLDER}/{digest}"
+    return f"{ROOTS_FOLDER}/{digest}"
 
 
 def read(tree: Tree, sandbox: Path) -> Note | None:
@@ -176,6 +189,39 @@ def read(tree: Tree, sandbox: Path) -> Note | None:
             f"{place}: expected a note of what is active, version {VERSION}, got {got}; "
             "bin/pylonyard activate, as root, writes it again"
         ) from error
+
+
+def journalled(tree: Tree, sandbox: Path) -> int | None:
+    """Return which release an older Pylonyard has activated, which left no note of it.
+
+    :raises ActivationError: if its journal is damaged
+    :raises PermissionError: if it is root's alone to read
+    """
+    name = f"{folder_of(sandbox)}/{JOURNAL}"
+    entry = tree.read(name)
+    if entry == ABSENT:
+        return None
+    try:
+        release = json_objects.parsed(entry.content)["release"]
+        return None if release is None else int(release)
+    except (KeyError, TypeError, ValueError) as error:
+        raise damaged_journal(tree.path(name)) from error
+
+
+def damaged_journal(place: Path) -> ActivationError:
+    return ActivationError(
+        f"{place}: expected a journal of activations, got damaged text; "
+        "move it away, and activate again"
+    )
+
+
+def active_release(sandbox: Path) -> int | None:
+    """Return which release is active on this machine, as far as everybody may know."""
+    try:
+        noted = read(Tree(Path("/")), sandbox)
+    except (ActivationError, OSError):
+        return None
+    return noted.release if noted else None
 
 
 def _not_roots(entry: Entry, tree: Tree) -> str:

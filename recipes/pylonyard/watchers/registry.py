@@ -1,0 +1,113 @@
+"""What starts and watches the sites' own servers, and what each has to offer.
+
+A row in ``NAMES`` and a module of that name make one known; the module has ``WATCHER``.
+They are imported as they are needed, by name.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from pylonyard.system.rootfs import Tree
+
+NAMES = ("init", "cron")
+
+Command = tuple[tuple[str, ...], tuple[str, ...]]
+"""The words that root types, and the folders in which that makes and removes links."""
+
+
+class Check(NamedTuple):
+    """A command that finds a file at fault."""
+
+    words: tuple[str, ...]
+    package: str
+    """The Debian package that has it."""
+    is_needed: bool = True
+    """Whether a file may not go live without it."""
+    reads_input: bool = False
+    """Whether it has the file from its standard input, and not as its last word."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watcher:
+    """A file in ``/etc`` for each site that has a server of its own."""
+
+    name: str
+    folder: str
+    what: str
+    """What people call such a file."""
+    checks: tuple[Check, ...] = ()
+    is_optional: bool = False
+    """Whether a file that somebody removed stays removed."""
+    is_last: bool = False
+    """Whether it is laid once all servers have been started."""
+
+    @property
+    def judge(self) -> tuple[str, ...]:
+        """The command, less the file, that checks what was laid; none if nothing has to."""
+        return next((one.words for one in self.checks if one.is_needed), ())
+
+    def file(self, site: str) -> str:
+        return f"{self.folder}/{site}"
+
+    def owns(self, name: str) -> bool:
+        """Tell whether a path is one of its folder."""
+        return str(PurePosixPath(name).parent) == self.folder
+
+    def may_have(self, name: str) -> bool:
+        """Tell whether a release may lay a file at a path."""
+        return bool(re.fullmatch(rf"{re.escape(self.folder)}/[a-z][a-z0-9_-]*", name))
+
+
+class Starter(Watcher):
+    """One that starts and stops servers, and has them come up with the machine."""
+
+    def control(self, site: str, action: str) -> tuple[str, ...]:
+        """Return the command that starts, stops or restarts a site's own server."""
+        raise NotImplementedError
+
+    def asking(self, site: str) -> tuple[str, ...]:
+        """Return the command that succeeds if the server of a site runs, answering or not."""
+        raise NotImplementedError
+
+    def enable(self, site: str) -> Command:
+        """Return the command that has a server come up with the machine."""
+        raise NotImplementedError
+
+    def disable(self, site: str) -> Command:
+        raise NotImplementedError
+
+    def enabled(self, tree: "Tree") -> set[str]:
+        """Return the sites that come up with the machine."""
+        raise NotImplementedError
+
+    def known(self, tree: "Tree") -> set[str]:
+        """Return these, and those that somebody has disabled."""
+        raise NotImplementedError
+
+    def is_part(self, name: str) -> bool:
+        """Tell whether a path is among what starts and stops servers."""
+        raise NotImplementedError
+
+
+@cache
+def watcher(name: str) -> Watcher:
+    found: Watcher = import_module(f"{__package__}.{name}").WATCHER
+    return found
+
+
+def watchers() -> list[Watcher]:
+    """Return all watchers."""
+    return [watcher(name) for name in NAMES]
+
+
+def starter() -> Starter:
+    """Return what starts and stops servers.
+
+    With a second one, a release would say which it has files for.
+    """
+    return next(each for each in watchers() if isinstance(each, Starter))

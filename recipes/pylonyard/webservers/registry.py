@@ -1,0 +1,328 @@
+"""The web servers that a site can be served by, and what each has to offer.
+
+A folder beside this module makes one known, by its name.  It has, in
+
+* ``__init__.py``: ``SERVER``, its ``WebServer``: names, paths, and what a person types;
+* ``machine.py``: ``Machine``, the machine's own one, as the protocol of that name says;
+* ``config_lint.py``: ``check``, which has the real program judge a file of a release;
+* ``control.py``: ``parser``, that of the command of a private one, if it has such.
+
+They are imported as they are needed, by name: who only looks at a release loads none of them.
+"""
+
+import re
+import shlex
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    import argparse
+
+    from pylonyard.system.rootfs import Tree
+
+NAMES = tuple(sorted(path.parent.name for path in Path(__file__).parent.glob("*/machine.py")))
+DEFAULT = "apache"
+"""What serves a site of which nothing is said: there was no choice when its release was made."""
+
+
+class Command(NamedTuple):
+    """A command that root types, and the folders in which it makes and removes links."""
+
+    words: tuple[str, ...]
+    folders: tuple[str, ...]
+
+
+class Name(NamedTuple):
+    """What visitors type for a site."""
+
+    site: str
+    name: str
+    is_new: bool
+    """Whether the web server has not served the site by it before."""
+
+
+class Answering(NamedTuple):
+    """Who answers for a name: a file, and the directive by which it does."""
+
+    file: Path
+    by: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What is on a machine of a web server before an activation."""
+
+    user: str
+    """The account that it runs as."""
+    is_installed: bool = True
+    is_running: bool = False
+    available_sites: frozenset[str] = frozenset()
+    enabled_sites: frozenset[str] = frozenset()
+    available_modules: frozenset[str] = frozenset()
+    enabled_modules: frozenset[str] = frozenset()
+
+
+class Site(Protocol):
+    """What a web server has to know of a site to enable it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def modules(self) -> tuple[str, ...]: ...
+    @property
+    def disable_sites(self) -> tuple[str, ...]: ...
+
+
+class Log(Protocol):
+    """What is written to the logs of a web server from some moment on."""
+
+    def told(self) -> str:
+        """Return the complaint that tells most, in one line; "" if there is none."""
+
+
+class Machine(Protocol):
+    """A web server as the ``/etc`` of a tree configures it."""
+
+    @property
+    def pid(self) -> int | None:
+        """Its main process, if it runs."""
+
+    @property
+    def account(self) -> str:
+        """Who it runs as."""
+
+    @property
+    def tools(self) -> Mapping[str, str]:
+        """Variables that lead Debian's commands for it to the tree; none on the machine itself."""
+
+    @property
+    def log_folder(self) -> Path:
+        """Root's folder of its logs, those of the sites among them."""
+
+    @property
+    def error_log(self) -> Path: ...
+
+    def site_log(self, name: str) -> Path:
+        """Return the error log of a site."""
+
+    def seen(self) -> Seen: ...
+
+    def also_named(self, words: tuple[str, ...]) -> tuple[str, ...]:
+        """Return what a command makes links of besides what it names."""
+
+    def test(self) -> None:
+        """Have it read its whole configuration.
+
+        :raises ActivationError: if it refuses that
+        """
+
+    def expect_names(self, names: Iterable[Name]) -> None:
+        """Check that nobody else has the visitors of a site.
+
+        :raises ActivationError: naming the file of who has, and the ways out
+        """
+
+    def first_answering(self, name: str, site: str) -> Answering | None:
+        """Return who answers first for ``name`` where ``site`` would; None if nobody does.
+
+        :raises ActivationError: if it refuses its configuration
+        """
+
+    def reload(self) -> None:
+        """Have it serve by its configuration as it is now, or start; return once it does.
+
+        :raises ActivationError: if it does not
+        """
+
+    def stop(self) -> None:
+        """Stop one that we started."""
+
+    def logs(self, sites: Iterable[str]) -> Log:
+        """Return what is going to be logged of it, and of sites."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebServer:
+    """What a web server is called, where its files are, how it is commanded."""
+
+    name: str
+    """In ``site.json``, and of its folder here."""
+    title: str
+    """As people call it."""
+    program: str
+    """What checks a configuration."""
+    package: str
+    """The Debian package that has it."""
+    service: str
+    """What ``service`` knows it by."""
+    folder: str
+    """Its folder in ``/etc``."""
+    suffix: str = ".conf"
+    """Of the files of sites in ``sites-available``, and of the links in ``sites-enabled``."""
+    shared: str = "(?!)"
+    """A pattern of other files below ``folder`` that a release may lay: several sites use these."""
+    loading: str = ""
+    """Which files below ``folder`` load modules, if it has such, as a pattern of ``glob``."""
+    test: str
+    """What a person types to have the configuration checked."""
+    graceful: str
+    """What a person types to have it read again."""
+    hosts: str
+    """What a person types to see which sites it has."""
+    private: str = ""
+    """Ends the name of the command of a site's private one, as in ``bin/<site>-httpd``, if it
+    has such; ``<private>.conf`` is the file that this reads."""
+
+    @property
+    def available(self) -> str:
+        return f"{self.folder}/sites-available"
+
+    @property
+    def enabled(self) -> str:
+        return f"{self.folder}/sites-enabled"
+
+    def site_file(self, site: str) -> str:
+        return f"{self.available}/{site}{self.suffix}"
+
+    def link(self, site: str) -> str:
+        return f"{self.enabled}/{site}{self.suffix}"
+
+    def owns(self, name: str) -> bool:
+        """Tell whether a path is one of its folder."""
+        return name.startswith(f"{self.folder}/")
+
+    def is_shared(self, name: str) -> bool:
+        """Tell whether a file serves other sites as well."""
+        return self.owns(name) and bool(re.fullmatch(self.shared, name[len(self.folder) + 1 :]))
+
+    def may_have(self, name: str) -> bool:
+        """Tell whether a release may lay a file at a path."""
+        sites = rf"{re.escape(self.available)}/[a-z][a-z0-9_-]*{re.escape(self.suffix)}"
+        return self.is_shared(name) or bool(re.fullmatch(sites, name))
+
+    def loading_files(self, root: Path) -> list[Path]:
+        folder = root / self.folder[1:]
+        return sorted(folder.glob(self.loading)) if self.loading else []
+
+    @property
+    def start(self) -> str:
+        return f"service {self.service} start"
+
+    @property
+    def plain_reload(self) -> str:
+        return f"service {self.service} reload"
+
+    @property
+    def safe_reload(self) -> str:
+        return f"{self.test} && {self.plain_reload}"
+
+    @property
+    def safe_restart(self) -> str:
+        """How to restart it: told to do so with a bad configuration, it would serve nobody."""
+        return f"{self.test} && service {self.service} restart"
+
+    # What differs between web servers. Pure: nothing is asked of the machine.
+
+    def enable(self, site: str) -> Command:
+        """Return the command that has a site served."""
+        raise NotImplementedError
+
+    def disable(self, site: str) -> Command:
+        raise NotImplementedError
+
+    def enable_modules(self, modules: Iterable[str]) -> Command:
+        raise NotImplementedError
+
+    def serves_by(self, content: bytes, name: str) -> bool:
+        """Tell whether a site's file says that visitors type ``name`` for it."""
+        raise NotImplementedError
+
+    def enabling(
+        self, sites: Iterable[Site], seen: Seen, laid: Collection[str], again: Collection[str]
+    ) -> Iterator[Command]:
+        """Yield what enables sites, and disables those that are to give way to them.
+
+        :param laid: the files that the release lays
+        :param again: sites that had to give way to an earlier release
+        :raises ActivationError: if that cannot be
+        """
+        theirs = list(sites)
+        others = dict.fromkeys(name for site in theirs for name in site.disable_sites)
+        yield from (self.disable(name) for name in others if name in seen.enabled_sites)
+        yield from (self.enable(name) for name in sorted(again) if name not in others)
+        yield from (self.enable(s.name) for s in theirs if s.name not in seen.enabled_sites)
+
+    def dropping(self, name: str, seen: Seen, *, is_ours: bool) -> Iterator[Command]:
+        """Yield what has to be typed before a file that was laid is taken away.
+
+        :param is_ours: whether nothing was there before it
+        """
+        stem = Path(name).stem
+        if name == self.site_file(stem) and stem in seen.enabled_sites:
+            yield self.disable(stem)
+
+    def listens(self, content: str) -> list[tuple[int, bool]]:
+        """Return the ports of a private one, and whether by TLS, from the file that it reads."""
+        return []
+
+    def links(self, modules: Iterable[str]) -> frozenset[str]:
+        """Return what is there because ``modules`` are enabled."""
+        return frozenset()
+
+    # The rest of its folder, imported as it is needed.
+
+    def machine(self, tree: "Tree") -> Machine:
+        """Return the one that a tree configures."""
+        made: Machine = _module(self.name, "machine").Machine(tree)
+        return made
+
+    def check(self, path: str, draft: Path, live: Path) -> None:
+        """Have its program judge a file of a release, whose other files name ``live``.
+
+        :raises CommandError: with what it says
+        """
+        _module(self.name, "config_lint").check(path, draft, live)
+
+    def private_parser(self, site: str) -> "argparse.ArgumentParser":
+        """Return the parser of ``bin/<site>-<private>``."""
+        made: argparse.ArgumentParser = _module(self.name, "control").parser(site)
+        return made
+
+    def private_command(self, site: str) -> str:
+        return f"{site}-{self.private}"
+
+    def typed(self, command: Command) -> str:
+        return shlex.join(command.words)
+
+
+def _module(name: str, inner: str) -> Any:
+    return import_module(f"{__package__}.{name}.{inner}")
+
+
+@cache
+def server(name: str) -> WebServer:
+    """Return a web server.
+
+    :raises ValueError: if there is none of that name
+    """
+    if name not in NAMES:
+        raise ValueError(f"expected a web server ({', '.join(NAMES)}), got {name!r}")
+    found: WebServer = import_module(f"{__package__}.{name}").SERVER
+    return found
+
+
+def servers() -> list[WebServer]:
+    """Return all web servers."""
+    return [server(name) for name in NAMES]
+
+
+def tools(tree: "Tree") -> dict[str, str]:
+    """Return the variables that lead Debian's commands to a tree; none on the machine itself."""
+    if tree.is_machine:
+        return {}
+    found = (one.machine(tree).tools for one in servers())
+    return {**{n: v for each in found for n, v in each.items()}, "DPKG_ROOT": str(tree.root)}
