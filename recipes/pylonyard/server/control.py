@@ -189,7 +189,9 @@ def _replace_server(settings: Settings, progress: Progress) -> str:
         # It had to end first, for a server that cannot use a temporary port.
         stop_all(settings, grace=0)
         raise ServerError(f"did not start, and the old server has ended: {error}") from error
-    wait_for_supervisors(settings, seen.supervisors)
+    if not wait_for_supervisors(settings, seen.supervisors):
+        why = f"the new one ended as soon as it served, see {settings.log}"
+        raise ServerError(f"was not restarted, the old server goes on: {why}")
     wait_for_answer(settings, progress)
     return f"restarted, {answer(settings)}"
 

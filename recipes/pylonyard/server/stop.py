@@ -47,8 +47,11 @@ def stop_all(settings: Settings, grace: float) -> None:
         raise ServerError(f"cannot be stopped: process {left} survives SIGKILL")
 
 
-def wait_for_supervisors(settings: Settings, supervisors: Sequence[int]) -> None:
-    """Wait until ``supervisors``, which were told to stop, have ended; else kill them."""
+def wait_for_supervisors(settings: Settings, supervisors: Sequence[int]) -> bool:
+    """Wait until ``supervisors``, which the new one tells to stop, have ended; else kill them.
+
+    Return False if they go on: the new one has ended before it told them.
+    """
     marker = supervisor_marker(settings.identity, settings.own_places)
 
     def left() -> list[int]:
@@ -59,8 +62,14 @@ def wait_for_supervisors(settings: Settings, supervisors: Sequence[int]) -> None
             _kill_all(lambda: _with_descendants(left()))
         return not left()
 
-    if not wait_until(lambda: not left(), settings.stop_timeout + SUPERVISOR_MARGIN):
-        wait_until(killed, KILL_TIMEOUT)
+    def is_alone() -> bool:
+        return set(find_processes(settings).supervisors) <= set(supervisors)
+
+    wait_until(lambda: not left() or is_alone(), settings.stop_timeout + SUPERVISOR_MARGIN)
+    if left() and is_alone():
+        return False
+    wait_until(killed, KILL_TIMEOUT)
+    return True
 
 
 def _request_stop(settings: Settings) -> None:

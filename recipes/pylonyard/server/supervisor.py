@@ -86,6 +86,8 @@ class Supervisor:
                 if status is None:
                     break
                 say(f"the server ended: {describe_exit(status)}")
+                if self.served:
+                    self.takeover.check_others_ended(describe_exit(status))
             kill_children()
             if self.stopping:
                 break

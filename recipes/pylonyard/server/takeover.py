@@ -89,6 +89,15 @@ class Takeover:
             waited = f"did not answer in {self.settings.start_timeout} s"
             raise TakeoverRefused(f"{self.settings.address} {waited}")
 
+    def check_others_ended(self, how: str) -> None:
+        """Give up if our server has ended while the others run and were not told to stop.
+
+        :param how: how it ended
+        :raises TakeoverRefused: saying so
+        """
+        if not self.stop_requested and marked(self._marker, candidates=self.others):
+            raise TakeoverRefused(f"the server ended as soon as it served: {how}")
+
     def stop_others(self) -> bool:
         """Tell the others to stop; return whether they have ended."""
         if not self.stop_requested:
