@@ -110,6 +110,7 @@ setup(
         "zc.buildout": [
             entry_point("pylons_app").replace("pylons_app", "default", 1),
             *map(entry_point, RECIPES),
-        ]
+        ],
+        "zc.buildout.extension": ["pylonyard = pylonyard.buildout.extension:load"],
     },
 )

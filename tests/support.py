@@ -164,7 +164,9 @@ class Sandbox:
         directory.mkdir(exist_ok=True)
         (directory / "shop.ini").write_text(SHOP_INI)
         base = (CHECKOUT / "profiles" / "base.cfg").read_text()
-        self.config = base.replace("extends = versions.cfg\n", "") + CONFIG.format(store=store)
+        self.config = base.replace("extends = versions-server.cfg\n", "") + CONFIG.format(
+            store=store
+        )
 
     def buildout(self, options: Mapping[str, str] | None = None, text: str = "") -> Any:
         """Return zc.buildout with ``options``, ``{"section:option": value}``, changed."""

@@ -85,7 +85,7 @@ def test_every_tool_is_pinned_with_a_digest(bootstrap, name):
 
 def test_tools_are_those_of_the_versions_profile(bootstrap):
     profile = configparser.RawConfigParser()
-    profile.read(CHECKOUT / "profiles" / "versions.cfg")
+    profile.read(CHECKOUT / "profiles" / "versions-tools.cfg")
     pinned = {name.replace(".", "-").lower(): v for name, v in profile["versions"].items()}
 
     for name, version, _ in bootstrap.toolbox.requirements(CHECKOUT / "profiles" / "tools.txt"):

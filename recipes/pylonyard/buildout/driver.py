@@ -60,11 +60,13 @@ class Buildout(patches.Buildout):
 
     watch: Watch | None = None
     """Notes what the run goes by, if ``bin/buildout`` began it."""
+    profile: Path | None = None
+    """What is beneath the configuration, because an extension says so."""
 
     def __init__(self, *words: Any, **named: Any) -> None:
         self.state = RunState.of(self)
         self.state.watch = self.watch
-        self.files = buildout_files.Files()
+        self.files = buildout_files.Files(self.profile)
         self._last: list[str] = []
         self.configuration = os.path.basename(words[0] if words else "buildout.cfg")
         patches.read_through(self.files)
@@ -145,27 +147,24 @@ def _check_locks(wheel: Path, locked: Mapping[Path, Digests]) -> None:
             integrity.check_file(wheel, digests, wheel.parent.parent)
 
 
-def prepare(watch: Watch | None = None) -> None:
+def prepare(watch: Watch | None = None, profile: Path | None = None) -> None:
     """Give zc.buildout our defaults, our mends, and our way to unpack wheels."""
     urllib.request.install_opener(downloads.opener())
     patches.apply(DEFAULTS)
     easy_install.UNPACKERS[".whl"] = unpack_wheel
-    buildout.Buildout = type("Buildout", (Buildout,), {"watch": watch})
+    buildout.Buildout = type("Buildout", (Buildout,), {"watch": watch, "profile": profile})
 
 
 def _is_verbose(words: Sequence[str]) -> bool:
     return any(re.fullmatch("-[A-Za-z]*v[A-Za-z]*", word) for word in words)
 
 
-def _note_failure(error: BaseException | None) -> None:
-    """Note why the run fails, for the doctor."""
-    last_run.note(Path(sys.argv[0]).resolve().parent.parent, str(error))
-
-
-def main(watch: Watch | None = None) -> None:
+def main(directory: Path, watch: Watch | None = None, profile: Path | None = None) -> None:
     """Run zc.buildout on the command line's arguments.
 
+    :param directory: the checkout, or the project, in which why a run failed is noted
     :param watch: notes what the run goes by
+    :param profile: what is to be beneath the configuration, as if that extended it
     """
     # Where there is no room for what is told, a trace of the logging would not help.
     logging.raiseExceptions = False
@@ -175,6 +174,10 @@ def main(watch: Watch | None = None) -> None:
         sys.exit(finish("buildout", 0))
     if "--help-all" in words:
         sys.argv[1:] = ["--help"]
-    prepare(watch)
-    patches.tell_errors(_note_failure, verbose=_is_verbose(sys.argv[1:]))
+    prepare(watch, profile)
+
+    def note(error: BaseException | None) -> None:
+        last_run.note(directory, str(error))
+
+    patches.tell_errors(note, verbose=_is_verbose(sys.argv[1:]))
     buildout.main(sys.argv[1:])

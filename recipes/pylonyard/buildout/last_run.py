@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from pylonyard.config.layout import Layout
     from pylonyard.environments.cache_usage import Needs
 
-OUR_RECIPES = "pylonyard:"
+OURS = "pylonyard"
+OUR_RECIPES = f"{OURS}:"
 
 Next = Callable[[Mapping[str, Any]], Iterable[str]]
 """Gives what to do next as things are now, for what a run kept about that."""
@@ -45,11 +46,6 @@ def answer(words: Sequence[str], directory: Path, coming: Next) -> bool:
         return False
     print("\n".join(told))
     return True
-
-
-def checkout() -> Path:
-    """Return the checkout whose ``bin/buildout`` this process runs."""
-    return Path(sys.argv[0]).resolve().parent.parent
 
 
 def keep(run: Any, watch: Watch | None, layout: "Layout", needs: Callable[[], "Needs"]) -> None:
@@ -75,13 +71,14 @@ def keep(run: Any, watch: Watch | None, layout: "Layout", needs: Callable[[], "N
     served = [layout.var / name for name in ("log", "data", "run")]
     memory = watch.memory(sys.argv[1:], _written(layout), trees, served)
     if memory is not None:
-        write(checkout() / MEMORY, (json.dumps(memory) + "\n").encode(), 0o600)
+        write(base / MEMORY, (json.dumps(memory) + "\n").encode(), 0o600)
 
 
 def is_comparable(run: Any) -> bool:
     """Tell whether all that a run goes by shows in its files."""
     base = run["buildout"]
-    if base.get("extensions", "").split() or base.get("develop", "").split():
+    extensions = set(base.get("extensions", "").split())
+    if extensions - {OURS} or base.get("develop", "").split():
         return False
     if base["newest"] == "true" and base["offline"] != "true":
         return False

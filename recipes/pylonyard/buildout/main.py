@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from pylonyard.buildout import last_run
-from pylonyard.buildout.last_run import checkout
 from pylonyard.config import configuration, inputs
 from pylonyard.environments import tools
 from pylonyard.system import relocation
@@ -45,15 +44,27 @@ def run() -> None:
         sys.argv[1:] = configuration.completed(sys.argv[1:], checkout())
     except configuration.MemoryDamaged as error:
         sys.exit(f"buildout: {error}")
-    if last_run.answer(sys.argv[1:], checkout(), _next_steps):
-        last_run.forget(checkout())
+    if is_up_to_date(checkout()):
         return
     watch = inputs.begin()
     check(sys.argv[1:])
     tools.bring()
     from pylonyard.buildout import driver
 
-    driver.main(watch)
+    driver.main(checkout(), watch)
+
+
+def checkout() -> Path:
+    """Return the checkout whose ``bin/buildout`` this process runs."""
+    return Path(sys.argv[0]).resolve().parent.parent
+
+
+def is_up_to_date(directory: Path) -> bool:
+    """Tell that nothing has changed, if that is so; return whether it is."""
+    if not last_run.answer(sys.argv[1:], directory, _next_steps):
+        return False
+    last_run.forget(directory)
+    return True
 
 
 def _next_steps(kept: Mapping[str, Any]) -> Iterable[str]:

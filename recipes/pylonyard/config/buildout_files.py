@@ -142,7 +142,12 @@ def _is_mentioned(name: str, raw: Mapping[str, Mapping[str, str]]) -> bool:
 class Files:
     """The configuration files of one run, as far as they have been read."""
 
-    def __init__(self) -> None:
+    def __init__(self, profile: Path | None = None) -> None:
+        """Read files.
+
+        :param profile: what is beneath them, as if the lowest one extended it
+        """
+        self._profile = profile
         self._lines: dict[Path, list[str]] = {}
         """The lines of each file, those first that overrule others."""
         self._overruled: list[str] = []
@@ -151,8 +156,15 @@ class Files:
     def opened(self, base: str, name: str, seen: list[str], *words: Any) -> Any:
         """Read a configuration file as zc.buildout does, and all that it extends.
 
+        Its last argument is what is beneath the file: the user's defaults.
+
         :raises UserError: in one line, if it cannot be read
         """
+        if self._profile:
+            profile, self._profile = self._profile, None
+            *others, _ = words
+            beneath, _ = self.opened(str(profile.parent), profile.name, [], *words)
+            return self.opened(base, name, seen, *others, beneath)
         if buildout._isurl(name) or buildout._isurl(base):
             return _open(base, name, seen, *words)
         path = Path(base, name)
@@ -228,7 +240,7 @@ class Files:
             log.warning("%s.", line)
         raw: Mapping[str, Mapping[str, str]] = run._raw
         written = {s for s in raw if any(_is_written(k) for k in run._annotated[s].values())}
-        extended = bool(raw["buildout"].get("extensions", "").split())
+        extended = bool({*raw["buildout"].get("extensions", "").split()} - {"pylonyard"})
         for section, option, value in given:
             if section not in written and section not in ("buildout", "versions") and not extended:
                 other = near(section, _sections(raw, written)).replace("?", f":{option}?")

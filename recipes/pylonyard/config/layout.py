@@ -66,6 +66,13 @@ class Layout:
         return self.directory / "var"
 
 
+def profiles() -> Path:
+    """Return the folder of the profiles: in a distribution of ours, or else in the checkout."""
+    package = Path(__file__).parents[1]
+    installed = package / "profiles"
+    return installed if installed.is_dir() else package.parents[1] / "profiles"
+
+
 # Paths that a sandbox cannot have, since one of its files could not hold them.
 #
 # Standard library only: it is asked before anything is made.

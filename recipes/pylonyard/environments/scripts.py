@@ -9,6 +9,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from zc.buildout.easy_install import pkg_resources
 
 import pylonyard
 from pylonyard.config import script_headers
@@ -57,7 +58,7 @@ def tool_script(module: str, *arguments: str, names: str = "main", tools: bool =
     :param tools: whether it may :func:`toolbox.bring` what buildout itself runs on
     """
     home = Path(sys.executable).parent.parent
-    placed = toolbox.placing(home, toolbox.TOOLS)
+    placed = toolbox.placing(home, toolbox.TOOLS) if toolbox.TOOLS.exists() else found()
     lines = [
         *header_of_ours(interpreters.interpreter(), script_headers.ISOLATED),
         *finding(Path(pylonyard.__file__).parent.parent, IN_RELEASE),
@@ -66,6 +67,14 @@ def tool_script(module: str, *arguments: str, names: str = "main", tools: bool =
         f"sys.exit(main({', '.join(arguments)}))",
     ]
     return "\n".join([*lines, ""])
+
+
+def found() -> list[str]:
+    """Return the statements of a script that finds its tools where this process has them."""
+    needed = pkg_resources.working_set.resolve(pkg_resources.parse_requirements("pylonyard"))
+    places = dict.fromkeys(str(each.location) for each in needed)
+    words = ", ".join(map(repr, places))
+    return ["from pylonyard.environments import tools", f"tools.find({words})"]
 
 
 def distributions(home: Path) -> dict[str, Distribution]:

@@ -20,6 +20,9 @@ TOOLS = Path(__file__).parents[3] / "profiles" / "tools.txt"
 Pins = Mapping[tuple[str, str], set[str]]
 """Canonical name and version -> the SHA-256 digests that the wheel may have."""
 
+_found: list[str] = []
+"""Places of tools that were installed as anything else is: no digest is recorded of them."""
+
 _placed: list[tuple[Path, tuple[Path, ...]]] = []
 
 
@@ -42,6 +45,11 @@ def place(home: str, *lists: str) -> None:
     _placed[:] = [(Path(home), tuple(map(Path, lists)))]
     # What zc.buildout starts, and writes into scripts.
     sys.executable = os.path.join(home, "bin", "python")
+
+
+def find(*places: str) -> None:
+    """Remember where a program finds its tools that were installed together with Pylonyard."""
+    _found[:] = places
 
 
 def placing(home: str | Path, *lists: str | Path) -> list[str]:
@@ -70,6 +78,8 @@ def lacking(*names: str) -> str:
 
     if python := removed():
         return f"{python}, which it was made for, was removed"
+    sys.path.extend(_found)
+    _found.clear()
     for home, lists in _placed:
         try:
             _bring(home, lists, names)

@@ -33,6 +33,16 @@ from pylonyard.system.subprocesses import last_line, run
 _DESCRIPTIONS = ("pyproject.toml", "setup.py", "setup.cfg", "MANIFEST.in")
 _NOT_SOURCE = {"__pycache__", "build", "dist", "node_modules"}
 
+_PROJECT = ".pylonyard.lock"
+"""What a folder in which a buildout runs has from the first moment on."""
+
+_MADE_BY_RUNS = {"cache", "current", "develop-eggs", "eggs", "parts", "releases", "var"} | {
+    ".installed.cfg",
+    ".mr.developer.cfg",
+    _PROJECT,
+}
+_COMMANDS_OF_RUNS = {"buildout", "pylonyard"}
+
 
 def build(source: Path, store: Path, *, editable: bool) -> Path:
     """Return the folder in ``store`` that holds the built project ``source``.
@@ -95,8 +105,29 @@ def _packages(source: Path) -> Iterable[str]:
 
 def _source_files(source: Path) -> Iterable[Path]:
     for folder, folders, names in os.walk(source):
-        folders[:] = sorted(f for f in folders if _is_source(f))
-        yield from (Path(folder, name) for name in sorted(names) if not name.endswith(".pyc"))
+        left_out = _left_out(source, folder, [*folders, *names])
+        folders[:] = sorted(set(folders) - left_out)
+        yield from (Path(folder, n) for n in sorted(set(names) - left_out) if n[-4:] != ".pyc")
+
+
+def _left_out(source: Path, folder: str, names: Iterable[str]) -> set[str]:
+    """Return which of the names in a folder of a source tree are no part of the source.
+
+    That is what building made, what is neither file nor folder, and, where the tree is a
+    project in which a buildout runs as well, what its runs made.
+    """
+    found = set()
+    for name in names:
+        path = Path(folder, name)
+        is_folder = path.is_dir()
+        if (is_folder and not _is_source(name)) or not (is_folder or path.is_file()):
+            found.add(name)
+    if (source / _PROJECT).exists():
+        if Path(folder) == source:
+            found |= _MADE_BY_RUNS
+        if Path(folder) == source / "bin":
+            found |= {n for n in names if Path(folder, n).is_symlink()} | _COMMANDS_OF_RUNS
+    return found
 
 
 def _is_source(folder: str) -> bool:
@@ -147,9 +178,7 @@ def copy(source: Path, scratch: Path) -> Path:
     return shutil.copytree(
         source,
         scratch / f"source-{source.name}",
-        ignore=lambda folder, names: [
-            n for n in names if os.path.isdir(os.path.join(folder, n)) and not _is_source(n)
-        ],
+        ignore=lambda folder, names: _left_out(source, folder, names),
     )
 
 

@@ -62,6 +62,6 @@ def test_command_line_is_that_of_buildout(prepared, tmp_path, monkeypatch, capsy
     (tmp_path / "buildout.cfg").write_text("[buildout]\nparts =\nnewest = false\n")
     monkeypatch.setattr("sys.argv", ["bin/buildout", "query", "buildout:download-cache"])
 
-    driver.main()
+    driver.main(tmp_path)
 
     assert capsys.readouterr().out.endswith(f"{tmp_path}/cache\n")

@@ -80,6 +80,27 @@ def test_project_is_built_once_for_what_it_holds(project, store):
 
 
 @pytest.mark.system
+def test_what_runs_make_in_a_project_is_no_part_of_its_source(project, store):
+    (project / ".pylonyard.lock").touch()
+    place = builds.build(project, store, editable=False)
+
+    for name in ("cache", "parts", "releases/1", "var/run", "bin"):
+        (project / name).mkdir(parents=True)
+        (project / name / "buildout").touch()
+    (project / "current").symlink_to("releases/1")
+    (project / "bin" / "shop").symlink_to("../current/bin/shop")
+    (project / ".installed.cfg").write_text("[buildout]\n")
+    os.mkfifo(project / "pipe")
+
+    assert builds.digest(project, editable=False) == place.name.rpartition("-")[2]
+    copied = builds.copy(project, store)
+    assert sorted(os.listdir(copied)) == sorted({*os.listdir(project)} - MADE | {"bin"})
+
+
+MADE = {".installed.cfg", ".pylonyard.lock", "cache", "current", "parts", "pipe", "releases", "var"}
+
+
+@pytest.mark.system
 def test_development_sees_edits_without_a_build(project, store):
     place = builds.build(project, store, editable=True)
     assert (place / "shop.pth").read_text() == f"{project}\n"

@@ -1,0 +1,45 @@
+"""``extensions = pylonyard``: our profile beneath a configuration, our guards around its run.
+
+zc.buildout loads its extensions when it has read the configuration and installed nothing.
+Ours has the run begin anew in the same process, as ``bin/buildout`` of a checkout does it: the
+profile is read first, so that all that the user says wins over it, as with ``extends``.
+"""
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from pylonyard.buildout import main
+from pylonyard.config import inputs, layout
+
+UNGUARDED = (
+    "zc.buildout, and what it runs on, is as it was installed here: nobody compares that with "
+    "recorded digests, as the bin/buildout does that bootstrap.py makes"
+)
+
+
+def load(run: Any) -> None:
+    """Do what a run of ``bin/buildout`` does, and end this process with its exit status.
+
+    :param run: the ``zc.buildout.buildout.Buildout`` that loads its extensions
+    """
+    if getattr(run, "profile", None):
+        return  # It is the run that was begun anew.
+    directory = Path(run["buildout"]["directory"])
+    os.umask(0o022)
+    if main.is_up_to_date(directory):
+        sys.exit()
+    watch = inputs.begin()
+    # The files of these were opened before anybody took notes.
+    modules = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    watch.seen.update(os.path.abspath(file) for file in modules if file)
+    for log in (logging.getLogger(), run._logger):
+        log.handlers.clear()  # the run that begins anew has its own
+    from pylonyard.buildout import driver
+
+    if type(run).__module__ != driver.__name__ and not (directory / ".pylonyard").exists():
+        print(f"pylonyard: {UNGUARDED}.", flush=True)
+    driver.main(directory, watch, layout.profiles() / "base.cfg")
+    sys.exit()
