@@ -7,7 +7,7 @@ import sys
 
 
 def stop(number, frame):
-    """End at once: Ctrl-C may come before there is anything to clear away."""
+    """End at once on Ctrl-C: nothing has to be cleaned up yet."""
     os.write(2, b"bootstrap: interrupted\n")
     os._exit(130)
 
@@ -53,10 +53,10 @@ from pylonyard.system.errors import interrupted, reason
 
 
 class Cache:
-    """Where wheels, eggs and sandboxes are kept: cache/, or what the user shares."""
+    """The folders of wheels, eggs and environments: in ``cache/``, or in a shared cache."""
 
     def __init__(self):
-        shared = self._shared()
+        shared = self._configured_folder()
         self.root = shared.get("download-cache", CHECKOUT / "cache")
         self.dist = self.root / "dist"
         eggs = shared.get("eggs-directory", CHECKOUT / "cache" / "eggs")
@@ -64,7 +64,7 @@ class Cache:
         self.sandboxes = self.root / "sandboxes"
 
     @staticmethod
-    def _shared():
+    def _configured_folder():
         home = Path(os.environ.get("BUILDOUT_HOME", Path.home() / ".buildout"))
         defaults = configparser.RawConfigParser()
         defaults.read(home / "default.cfg")
@@ -76,7 +76,7 @@ class Cache:
         }
 
 
-def cached(cache, pins, usable):
+def split_by_cache(cache, pins, usable):
     """Return the cached wheel of each pin, and the pins that have none."""
     wheels_by_pin = {}
     for wheel in sorted(cache.dist.glob("*.whl")):
@@ -103,7 +103,7 @@ def cached_pip(cache):
 
 @contextlib.contextmanager
 def pip_command(cache):
-    """Give the command that starts pip: the cached one, or one that lives as long as this.
+    """Yield the command that starts pip: the cached one, or one in a temporary environment.
 
     The interpreter's own pip is had as everybody has it, from a virtual environment:
     where an interpreter keeps its wheels differs, and is its own affair.
@@ -151,15 +151,15 @@ def usable_wheels(pip_wheel):
 
 
 def download(cache, lists, pins):
-    """Bring the wheels of ``pins`` into the cache; by pip, if the index takes more than asking."""
-    # Its imports take long, and mostly nothing is missing.
+    """Download the wheels of ``pins`` to the cache; by pip, if the index is no ordinary one."""
+    # Imported here, since it takes long and usually nothing is missing.
     from pylonyard.packages import downloads
 
     cache.dist.mkdir(parents=True, exist_ok=True)
-    say(f"Downloading the tools into {cache.dist}")
+    print_line(f"Downloading the tools into {cache.dist}")
     with progress.of("bootstrap: Downloading", len(pins), unit="wheels") as step:
         downloads.bring(pins, cache.dist, lambda name: step.at(step.done + 1, name))
-    if cached(cache, pins, usable_wheels(cached_pip(cache)))[1]:
+    if split_by_cache(cache, pins, usable_wheels(cached_pip(cache)))[1]:
         download_by_pip(cache, lists)
 
 
@@ -171,7 +171,7 @@ def download_by_pip(cache, lists):
         command += ["--requirement", str(path)]
     wanted = sum(1 for path in lists for _ in toolbox.requirements(path))
     with pip_command(cache) as pip:
-        status, errors = followed([*pip, *command], wanted)
+        status, errors = run_pip_with_progress([*pip, *command], wanted)
     if status:
         reason = [line for line in errors.splitlines() if line.strip()]
         fail(
@@ -180,8 +180,8 @@ def download_by_pip(cache, lists):
         )
 
 
-def followed(command, wanted):
-    """Run pip, and show how many distributions it has come to; return status and errors."""
+def run_pip_with_progress(command, wanted):
+    """Run pip, and show how many distributions it has downloaded; return status and errors."""
     with (
         tempfile.TemporaryFile("w+") as errors,
         progress.of("bootstrap: Downloading", wanted, unit="wheels") as step,
@@ -195,14 +195,14 @@ def followed(command, wanted):
         return status, errors.read()
 
 
-def tools(cache, lists, offline):
-    """Return a sandbox that holds every wheel of ``lists``."""
+def make_tools(cache, lists, offline):
+    """Return an environment with every wheel of ``lists``."""
     pins = [pin for path in lists for pin in toolbox.requirements(path)]
-    found, missing = cached(cache, pins, usable_wheels(cached_pip(cache)))
+    found, missing = split_by_cache(cache, pins, usable_wheels(cached_pip(cache)))
     if missing and not offline:
         lacking = [(n, v, digests) for n, v, digests in pins if f"{n}=={v}" in missing]
         download(cache, lists, lacking)
-        found, missing = cached(cache, pins, usable_wheels(cached_pip(cache)))
+        found, missing = split_by_cache(cache, pins, usable_wheels(cached_pip(cache)))
     if missing:
         fail(
             f"not in the cache {cache.dist}: {', '.join(missing)}; "
@@ -217,8 +217,8 @@ def tools(cache, lists, offline):
 
 
 def describe_recipes(python):
-    """Give the checkout's recipes the metadata by which buildout finds them."""
-    # setuptools writes this file last: what a killed run left lacks it, or has an old one.
+    """Write the metadata by which buildout finds the recipes of this checkout."""
+    # setuptools writes this file last: after a killed run it is missing, or old.
     info = RECIPES / "pylonyard.egg-info" / "SOURCES.txt"
     source = CHECKOUT / "setup.py"
     if info.exists() and info.stat().st_mtime >= source.stat().st_mtime:
@@ -227,27 +227,27 @@ def describe_recipes(python):
     os.utime(info)
 
 
-def script(name, home, lists, statements):
-    """Write bin/<name>, which works from a path that has spaces as well.
+def write_script(name, home, lists, statements):
+    """Write bin/<name>, which also works in a path with spaces.
 
     It starts without site: what the tools' sandbox and eggs hold runs once it is verified.
     """
     lines = script_headers.header_of_ours(interpreters.interpreter(), script_headers.ISOLATED)
-    text = "\n".join([*lines, *on_path(home, lists), *statements, ""])
+    text = "\n".join([*lines, *import_statements(home, lists), *statements, ""])
     path = CHECKOUT / "bin" / name
     atomic.write(path, text.encode(), 0o755)
     return path
 
 
-def admin(home, lists):
-    """Write bin/pylonyard, unless a run did: its doctor tells why there is no release."""
+def write_admin_script(home, lists):
+    """Write bin/pylonyard, unless a run has: its doctor says why there is no release."""
     folder = CHECKOUT / "bin"
     if not os.path.lexists(folder / store.ALWAYS):
-        script(store.ALWAYS, home, lists, store.statements(CHECKOUT, folder))
+        write_script(store.ALWAYS, home, lists, store.statements(CHECKOUT, folder))
 
 
-def on_path(home, lists):
-    """Return the statements that find the recipes, and know of the tools."""
+def import_statements(home, lists):
+    """Return the statements that put the recipes and the tools on ``sys.path``."""
     return [
         *script_headers.finding(RECIPES, script_headers.IN_BIN),
         *toolbox.placing(home, *lists),
@@ -255,9 +255,9 @@ def on_path(home, lists):
 
 
 def fetch(home, lists, words):
-    """Become the process that brings what ``words`` name into the cache."""
+    """Run the process that downloads what ``words`` name to the cache, in place of this one."""
     statements = [
-        *on_path(home, lists),
+        *import_statements(home, lists),
         "tools.bring()",
         "from pylonyard.commands.fetch import main",
         f"sys.exit(main({str(home.parent.parent)!r}, sys.argv[1:]))",
@@ -268,8 +268,8 @@ def fetch(home, lists, words):
     )
 
 
-def remember(words):
-    """Have bin/buildout go on with the configuration that is named, if one is."""
+def remember_configuration(words):
+    """Record the configuration that the command line names, so that bin/buildout uses it."""
     named = configuration.named(words)
     if named is None:
         return
@@ -279,14 +279,14 @@ def remember(words):
 
 
 def build_documentation(cache, lists, offline):
-    """Become the process that builds the documentation, as HTML; a warning is an error."""
+    """Build the documentation as HTML, in place of this process; a warning is an error."""
     lists = [*lists, CHECKOUT / "profiles" / "docs.txt"]
-    home = tools(cache, lists, offline)
+    home = make_tools(cache, lists, offline)
     pages = CHECKOUT / "docs"
     built = CHECKOUT / "docs-html"
     words = ["-W", "--keep-going", "-q", "-b", "html", "-d", built / ".doctrees", pages, built]
     statements = [
-        *on_path(home, lists),
+        *import_statements(home, lists),
         "tools.bring()",
         "from sphinx.cmd.build import main",
         f"status = main({[str(word) for word in words]!r})",
@@ -299,8 +299,10 @@ def build_documentation(cache, lists, offline):
 
 
 def build_distributions(cache, lists, offline):
-    """Make a source distribution, and from that a wheel, in ``dist``; check what an index would."""
-    python = tools(cache, [*lists, CHECKOUT / "profiles" / "dist.txt"], offline) / "bin" / "python"
+    """Make a source distribution, and from it a wheel, in ``dist``; check both as an index does."""
+    python = (
+        make_tools(cache, [*lists, CHECKOUT / "profiles" / "dist.txt"], offline) / "bin" / "python"
+    )
     folder = CHECKOUT / "dist"
     shutil.rmtree(folder, ignore_errors=True)
     run = functools.partial(subprocess.run, cwd=CHECKOUT, stdin=subprocess.DEVNULL)
@@ -312,10 +314,10 @@ def build_distributions(cache, lists, offline):
     for check in (["twine", "check", "--strict", *files], ["pyroma", "--min", "10", CHECKOUT]):
         if run([python, "-m", *check]).returncode:
             fail(f"what is in {folder} is not fit to be uploaded; see above")
-    say(f"Made {' and '.join(str(file.relative_to(CHECKOUT)) for file in files)}")
+    print_line(f"Made {' and '.join(str(file.relative_to(CHECKOUT)) for file in files)}")
 
 
-def say(message):
+def print_line(message):
     print(f"bootstrap: {message}", flush=True)
 
 
@@ -326,9 +328,9 @@ def install_debian_packages(offline):
     if not missing:
         return
     if os.geteuid() or offline:
-        say(f"tests that need these Debian packages will be skipped: {', '.join(missing)}")
+        print_line(f"tests that need these Debian packages will be skipped: {', '.join(missing)}")
         return
-    say(f"Installing the Debian packages {', '.join(missing)}")
+    print_line(f"Installing the Debian packages {', '.join(missing)}")
     refused = debian_packages.install(missing)
     if refused:
         fail(f"apt-get could not install them: {refused}")
@@ -337,18 +339,18 @@ def install_debian_packages(offline):
 def bootstrap(arguments):
     if why := layout.path_problem(CHECKOUT):
         fail(why)
-    os.umask(0o022)  # other accounts serve what is made here
+    os.umask(0o022)  # other accounts have to read what is made here
     offline = "--offline" in arguments
     arguments = [a for a in arguments if a != "--offline"]
     testing = arguments[:1] == ["test"]
     cache = Cache()
     locks.Locks().use(cache.root)
     lists = [CHECKOUT / "profiles" / "tools.txt"]
-    home = tools(cache, lists, offline)
+    home = make_tools(cache, lists, offline)
     if arguments[:1] == ["fetch"]:
         fetch(home, lists, arguments[1:])
     describe_recipes(home / "bin" / "python")
-    buildout = script(
+    buildout = write_script(
         "buildout",
         home,
         lists,
@@ -358,14 +360,14 @@ def bootstrap(arguments):
         build_documentation(cache, lists, offline)
     if arguments[:1] == ["dist"]:
         return build_distributions(cache, lists, offline)
-    admin(home, lists)
+    write_admin_script(home, lists)
     if not testing:
-        remember(arguments)
+        remember_configuration(arguments)
         return os.execv(buildout, [str(buildout), *(["-o"] if offline else []), *arguments])
     install_debian_packages(offline)
     lists.append(CHECKOUT / "profiles" / "tests.txt")
-    home = tools(cache, lists, offline)
-    test = script(
+    home = make_tools(cache, lists, offline)
+    test = write_script(
         "test", home, lists, ["tools.bring()", "import pytest", "sys.exit(pytest.main())"]
     )
     cache_usage.introduce(CHECKOUT, cache_usage.Stores(cache.root, cache.eggs))
@@ -373,12 +375,12 @@ def bootstrap(arguments):
     return os.execv(test, [str(test), *arguments[1:]])
 
 
-def check(arguments):
+def check_command_line(arguments):
     """Show help or version, or refuse a command line, before anything is downloaded."""
     parser = command_line.bootstrap()
     words = [word for word in arguments if word != "--offline"]
     if words[:1] == ["test"]:
-        return  # what follows is pytest's
+        return  # the rest are arguments of pytest
     if words[:1] in (["fetch"], ["docs"], ["dist"]):
         parser.parse_args(words)
     elif "--version" in words:
@@ -394,7 +396,7 @@ signal.signal(signal.SIGINT, before)
 
 if __name__ == "__main__":
     try:
-        check(sys.argv[1:])
+        check_command_line(sys.argv[1:])
         bootstrap(sys.argv[1:])
     except KeyboardInterrupt:
         sys.exit(interrupted("bootstrap"))

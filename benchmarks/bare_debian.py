@@ -39,7 +39,7 @@ from pylonyard.system import atomic
 
 RELEASES = {12: "bookworm", 13: "trixie"}
 PACKAGES = ("python3", "python3-venv", "git", "curl")
-"""What README says that a machine needs; minbase has the rest."""
+"""The packages that README asks for; minbase has the rest."""
 
 ARCHIVES = "/var/cache/apt/archives"
 HURRY = "force-unsafe-io\npath-exclude=/usr/share/doc/*\npath-exclude=/usr/share/man/*\n"
@@ -109,8 +109,8 @@ class Lacking(Exception):
     """This machine cannot make another; the text says what is missing."""
 
 
-class Failed(Exception):
-    """What was typed failed; the text has all that it printed."""
+class CommandFailed(Exception):
+    """A typed command failed; the text has its output."""
 
 
 def need() -> None:
@@ -172,7 +172,7 @@ class Debian:
 
         :param folder: where; the user's home if not given
         :param timeout: seconds
-        :raises Failed: if one failed, with all that was printed; not without ``check``
+        :raises CommandFailed: if one failed, with all that was printed; not without ``check``
         """
         command = [*self.enter, *self._account(user, environ), "bash", "-ec"]
         command += [f'cd "${{0:-$HOME}}"\n{lines}', folder or ""]
@@ -188,7 +188,7 @@ class Debian:
             printed.seek(0)
             text = printed.read()
         if check and finished.returncode:
-            raise Failed(f"{user}: {lines.strip()}\nexited {finished.returncode}:\n{text}")
+            raise CommandFailed(f"{user}: {lines.strip()}\nexited {finished.returncode}:\n{text}")
         return subprocess.CompletedProcess(command, finished.returncode, text)
 
     def _account(self, user: str, environ: Mapping[str, str]) -> list[str]:
@@ -224,8 +224,8 @@ class Debian:
         self.type(shlex.join([*words, "/usr/src/pylonyard.bundle", target]), user)
         return target
 
-    def hurry(self, archives: Path) -> None:
-        """Have apt-get take no longer than it must: nothing here outlives the machine.
+    def speed_up_apt(self, archives: Path) -> None:
+        """Make apt-get fast: it need not write to the disk, since the machine is temporary.
 
         :param archives: where the packages are that :meth:`keep_archives` kept
         """
@@ -371,7 +371,7 @@ def _network(inside: str) -> Iterator[None]:
 
 
 def _connect(debian: Debian) -> None:
-    """Tell the machine of its name server, and whom this machine's network trusts."""
+    """Copy the name server and the certificates of this machine to the bare one."""
     debian.path("/etc/resolv.conf").write_text("nameserver 10.0.2.3\n")
     if CERTIFICATES.exists():
         shutil.copyfile(CERTIFICATES, debian.path(str(CERTIFICATES)))

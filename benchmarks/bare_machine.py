@@ -36,7 +36,7 @@ from pathlib import Path
 
 import bare_debian
 import pages
-from bare_debian import USER, Debian, Failed, Lacking
+from bare_debian import USER, CommandFailed, Debian, Lacking
 from fresh_checkout import ROOT
 
 README = ROOT / "README.md"
@@ -46,7 +46,7 @@ SKIPPED = 77
 
 
 class Reader:
-    """Somebody at a bare machine who does what README says, in a clone of this checkout."""
+    """A reader at a bare machine, who types README's commands in a clone of this checkout."""
 
     def __init__(self, debian: Debian, user: str = USER) -> None:
         self.debian = debian
@@ -88,10 +88,10 @@ class Reader:
         """Fail unless an address answers 200."""
         status, text = self.debian.visit(url, host)
         if status != 200:
-            raise Failed(f"{url}: expected 200, got {status}: {text[:200]}")
+            raise CommandFailed(f"{url}: expected 200, got {status}: {text[:200]}")
 
 
-def first(reader: Reader) -> None:
+def first_commands(reader: Reader) -> None:
     reader.begin("first")
     reader.type(pages.blocks(README, "Two commands")[0].lines)
     reader.type("bin/simplesite start")
@@ -109,7 +109,7 @@ def applications() -> Iterator[list[pages.Block]]:
             yield [block for block in steps if block.file or block.kind in pages.TYPED]
 
 
-def own(reader: Reader) -> None:
+def own_application(reader: Reader) -> None:
     if not reader.folder:
         reader.begin("own")
     for steps in applications():
@@ -122,7 +122,7 @@ def own(reader: Reader) -> None:
 
 @contextlib.contextmanager
 def by_mod_wsgi(reader: Reader) -> Iterator[None]:
-    """Have Apache run the application, as README says; and then its own server again."""
+    """Let Apache run the application, as README says, and then its own server again."""
     path = "buildout.cfg"
     before = reader.debian.path(f"{reader.folder}/{path}").read_text()
     reader.write(path, before.replace("[site]\n", "[site]\nmode = mod_wsgi\n", 1))
@@ -171,7 +171,7 @@ def _expect_nothing_in_etc(reader: Reader, site: str = "simplesite") -> None:
         *reader.debian.path("/etc/apache2").glob(f"*/{site}.conf"),
     ]
     if left:
-        raise Failed(f"deactivate: expected nothing of the site in /etc, got: {left}")
+        raise CommandFailed(f"deactivate: expected nothing of the site in /etc, got: {left}")
 
 
 def server(reader: Reader, wheels: str = "") -> None:
@@ -181,7 +181,7 @@ def server(reader: Reader, wheels: str = "") -> None:
     """
     # What is printed is looked at, so that it is shown afterwards.
     reader = Reader(dataclasses.replace(reader.debian, shows=False), "root")
-    _take_for_granted(reader)
+    _prepare_repository(reader)
     for block in pages.blocks(SERVER):
         if block.file:
             reader.write(block.file, block.text)
@@ -192,7 +192,7 @@ def server(reader: Reader, wheels: str = "") -> None:
             said = reader.type(block.lines)
             took = f"({time.monotonic() - began:.1f} s)"
             print(block.lines, said, took, sep="", flush=True)
-            _expect_of(reader, block, said)
+            _check_promises(reader, block, said)
             # A shell stays where it went.
             for folder in re.findall(r"(?m)^cd (\S+)$", block.lines):
                 reader.folder = folder
@@ -206,10 +206,10 @@ git add --all
 git -c user.name=nobody -c user.email=nobody@localhost commit --quiet --message Change
 """
 CHANGE = f"sed -i 's/Good morning/Good evening/' src/hello/hello.py{COMMIT}"
-"""What somebody changes in the repository of the site, so that an update brings something."""
+"""The change in the site's repository that an update brings."""
 
 
-def _take_for_granted(reader: Reader) -> None:
+def _prepare_repository(reader: Reader) -> None:
     """Make what the page does not speak of: a repository, and that the name leads here."""
     reader.folder = reader.debian.clone(REPOSITORY)
     for block in pages.blocks(OWN, "Flask"):
@@ -223,39 +223,39 @@ def _take_for_granted(reader: Reader) -> None:
     reader.debian.let_services_start()
 
 
-def _expect_of(reader: Reader, block: pages.Block, said: str) -> None:
+def _check_promises(reader: Reader, block: pages.Block, said: str) -> None:
     """Fail unless the page's promises hold after a block."""
     last = said.strip().rpartition("\n")[2]
     if block.lines.endswith("bin/pylonyard activate\n"):
         wanted = "# hello: open http://www.example.org/ (visited just now: it answers 200)"
         if last != wanted:
-            raise Failed(f"activate: expected its last line to be {wanted!r}, got {last!r}")
+            raise CommandFailed(f"activate: expected its last line to be {wanted!r}, got {last!r}")
         evening = "The first release" not in block.headings
         page = reader.debian.visit("http://127.0.0.1/", "www.example.org")[1]
         if f"Good {'evening' if evening else 'morning'}. Visits" not in page:
-            raise Failed(f"activate: expected the page of this release, got {page!r}")
+            raise CommandFailed(f"activate: expected the page of this release, got {page!r}")
         owner = reader.debian.type("stat -c %U:%a /srv/hello/var/data/hello").stdout
         if owner != "hello:750\n":
-            raise Failed(f"var/data/hello: expected hello:750, got {owner}")
+            raise CommandFailed(f"var/data/hello: expected hello:750, got {owner}")
     if "bootstrap.py -c" in block.lines and "activate" not in (
         advised := reader.type("bin/pylonyard doctor")
     ):
-        raise Failed(f"doctor: expected the activation as the next step, got {advised!r}")
+        raise CommandFailed(f"doctor: expected the activation as the next step, got {advised!r}")
     if "rollback" in block.lines and "Release 1 is current, and active." not in said:
-        raise Failed(f"rollback: expected to go to release 1, got {said!r}")
+        raise CommandFailed(f"rollback: expected to go to release 1, got {said!r}")
     if "deactivate" in block.lines:
         _expect_nothing_in_etc(reader, "hello")
 
 
 PARTS: dict[str, Callable[[Reader], None]] = {
-    "first": first,
-    "own": own,
+    "first": first_commands,
+    "own": own_application,
     "apache": apache,
     "activate": activate,
     "server": server,
 }
 FOR_USERS = ("apache", "activate")
-"""Parts that README has an ordinary user do, who becomes root for a line."""
+"""Parts for an ordinary user, who becomes root for single lines."""
 
 
 def suite(reader: Reader, words: list[str]) -> None:
@@ -271,7 +271,7 @@ def shell(debian: Debian) -> None:
     subprocess.run([*debian.enter, "env", "HOME=/root", "bash", "--login"])
 
 
-def walk(debian: Debian, release: int, options: argparse.Namespace) -> bool:
+def run_parts(debian: Debian, release: int, options: argparse.Namespace) -> bool:
     """Do the parts one after another; return whether all went well."""
     reader = Reader(debian, "root" if options.root else USER)
     done = {name: PARTS[name] for name in options.parts or PARTS}
@@ -286,7 +286,7 @@ def walk(debian: Debian, release: int, options: argparse.Namespace) -> bool:
         try:
             part(reader)
             outcome = "passed"
-        except Failed as error:
+        except CommandFailed as error:
             print(error, file=sys.stderr)
             outcome, well = "FAILED", False
         told.append(f"{name}: {outcome}, {time.monotonic() - began:.0f} s")
@@ -338,7 +338,7 @@ def main() -> int:
                 if options.shell:
                     shell(debian)
                 else:
-                    well = walk(debian, release, options) and well
+                    well = run_parts(debian, release, options) and well
         except Lacking as error:
             print(f"Debian {release}: skipped: {error}", file=sys.stderr)
             return SKIPPED

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How many statements of recipes/pylonyard the tests run, in all their processes.
+"""Measure which statements of recipes/pylonyard the tests run, in all their processes.
 
     python3 benchmarks/coverage_of_suite.py [--least 95] [--folder DIR] [-- WORDS OF PYTEST]
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What threads that only receive bodies cost a daemon process of mod_wsgi, and what they spare.
+"""Measure the cost and the gain of threads that only receive requests, in mod_wsgi.
 
     python3 benchmarks/daemon_threads.py [--repeat 5] [--requests 3000] [--clients 16]
 
@@ -25,11 +25,11 @@ import time
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from fresh_checkout import copy_checkout, filled_cache, need, share_cache
+from fresh_checkout import copy_checkout, filled_cache, require, share_cache
 from kill_redeploys import free_port
 
 PYTHON = "/usr/bin/python3"
-"""Every account can read it, as the one that runs the daemon processes has to."""
+"""A Python that every account can read, since the account of the daemon processes has to."""
 
 SIDES = {
     "2 threads": ["vhost:reading-threads=0"],
@@ -76,7 +76,7 @@ class Side:
                 found += int(re.findall(r"^Pss: +(\d+) kB", rollup, re.M)[0])
         return found / 1024
 
-    def seconds_beside_slow_clients(self) -> float:
+    def latency_beside_slow_clients(self) -> float:
         with ExitStack() as stack:
             for _ in range(40):
                 slow = stack.enter_context(socket.create_connection(("127.0.0.1", self.port)))
@@ -115,7 +115,7 @@ def main() -> None:
     words.add_argument("--requests", type=int, default=3000, help="of one run")
     words.add_argument("--clients", type=int, default=16, help="at once")
     given = words.parse_args()
-    need("ab", "apache2", "apxs", "gcc", root=True)
+    require("ab", "apache2", "apxs", "gcc", root=True)
     with tempfile.TemporaryDirectory(prefix="threads-", dir="/tmp") as name, ExitStack() as stack:
         folder = Path(name)
         folder.chmod(0o755)

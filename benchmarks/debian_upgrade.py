@@ -84,7 +84,7 @@ class Machine:
                 sys.exit(f"debian_upgrade: {folder}: expected Python {version}, got {told}")
 
 
-def in_order(machine: Machine) -> None:
+def upgrade_in_order(machine: Machine) -> None:
     """Let the new releases be live before the old Python goes."""
     machine.debian.type("bin/simplesite restart", "somebody", machine.home)
     machine.debian.type("service apache2 restart")
@@ -95,7 +95,7 @@ def in_order(machine: Machine) -> None:
     machine.debian.type(AUTOREMOVE)
 
 
-def late(machine: Machine) -> None:
+def upgrade_late(machine: Machine) -> None:
     """Let the old Python go first, and mend that."""
     machine.debian.type(AUTOREMOVE)
     machine.debian.type("service apache2 stop")
@@ -120,12 +120,12 @@ def main() -> None:
             machine.expect("on Debian 12")
             machine.upgrade()
             machine.expect("upgraded")
-            (late if given.late else in_order)(machine)
+            (upgrade_late if given.late else upgrade_in_order)(machine)
             machine.debian.type("service apache2 restart")
             machine.debian.type("bin/simplesite restart", "somebody", machine.home)
             machine.expect("restarted, the old Python gone")
             machine.expect_python("3.13")
-    except (bare_debian.Lacking, bare_debian.Failed) as error:
+    except (bare_debian.Lacking, bare_debian.CommandFailed) as error:
         sys.exit(f"debian_upgrade: {error}")
 
 

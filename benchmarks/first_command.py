@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How long the first command takes, beside a virtual environment and pip with the same.
+"""Compare the first command with ``python -m venv`` and pip for the same distributions.
 
     python3 benchmarks/first_command.py [--repeat 5] [--python COMMAND]
 
@@ -42,8 +42,8 @@ print(*sorted({f"{d.metadata['Name']}=={d.version}" for d in distributions(path=
 
 
 @dataclass(frozen=True)
-class Taken:
-    """What commands took, in seconds."""
+class Duration:
+    """The duration of commands, in seconds."""
 
     passed: float
     processors: float
@@ -62,7 +62,7 @@ class Bench:
         self.caches = folder / "caches"
         self.pins: list[str] = []
 
-    def ours(self, state: str) -> Taken:
+    def run_bootstrap(self, state: str) -> Duration:
         run, home = self._new()
         checkout = run / "checkout"
         self._run(["git", "clone", "--quiet", self.source, checkout], run, home)
@@ -75,11 +75,11 @@ class Bench:
         if not self.pins:
             self.pins = self._pins(checkout)
             shutil.copytree(checkout / "cache" / "dist", self.caches / "dist")
-            self.ours("shared")
+            self.run_bootstrap("shared")
         shutil.rmtree(run)
         return taken
 
-    def pip(self, state: str) -> Taken:
+    def run_pip(self, state: str) -> Duration:
         run, home = self._new()
         wheels = [] if state == "cold" else ["--no-index", "--find-links", self.caches / "dist"]
         commands = [
@@ -97,12 +97,12 @@ class Bench:
         (run / "home").mkdir(parents=True)
         return run, run / "home"
 
-    def _timed(self, commands: Iterable[list[str | Path]], folder: Path, home: Path) -> Taken:
+    def _timed(self, commands: Iterable[list[str | Path]], folder: Path, home: Path) -> Duration:
         began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         for command in commands:
             self._run(command, folder, home)
         passed, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-        return Taken(passed, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        return Duration(passed, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
     def _run(self, command: list[str | Path], folder: Path, home: Path) -> str:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "XDG"))}
@@ -139,8 +139,8 @@ def main() -> None:
     states = ("cold", "warm", "shared")
     with tempfile.TemporaryDirectory(prefix="first-command-") as name:
         bench = Bench(Path(name), options.python)
-        sides = {"ours": bench.ours, "pip": bench.pip}
-        taken: dict[tuple[str, str], list[Taken]] = {}
+        sides = {"ours": bench.run_bootstrap, "pip": bench.run_pip}
+        taken: dict[tuple[str, str], list[Duration]] = {}
         for _ in range(options.repeat):
             for state in states:
                 for side, run in sides.items():

@@ -26,7 +26,7 @@ def _names() -> list[str]:
     return subprocess.run(listing, check=True, capture_output=True, text=True).stdout.split("\0")
 
 
-def need(*programs: str, root: bool = False) -> None:
+def require(*programs: str, root: bool = False) -> None:
     """End this program, with one line, where it is not root or a program is missing."""
     name = Path(sys.argv[0]).name
     if root and os.geteuid():

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How long a fresh checkout takes to install, beside zc.buildout's own way, pip and uv.
+"""Compare the install of a fresh checkout with zc.buildout's own way, pip and uv.
 
     python3 benchmarks/fresh_installs.py [--repeat 5] [--only cold warm]
 
@@ -80,7 +80,7 @@ eggs =
 
 @dataclass(frozen=True)
 class Side:
-    """One of those compared."""
+    """One of the compared ways to install."""
 
     name: str
     commands: Callable[[], list[list[str | Path]]]
@@ -169,7 +169,7 @@ class Bench:
         self.run([PYTHON, "-m", "venv", "--without-pip", "target"], self.folder)
         return self.folder / "target" / "bin" / "python"
 
-    def unbuilt(self, checkout: Path) -> Path:
+    def remove_built(self, checkout: Path) -> Path:
         """Take back what ``bin/buildout`` made of a checkout, itself left."""
         for name in ("parts", "releases", "current", "var", ".installed.cfg", ".pylonyard"):
             path = checkout / name
@@ -240,7 +240,7 @@ def warm(bench: Bench) -> list[Side]:
     ]
 
 
-def spent(bench: Bench, side: Side) -> tuple[float, float]:
+def measure_once(bench: Bench, side: Side) -> tuple[float, float]:
     """Return the seconds that a run takes, and those of all processors that it uses."""
     commands = side.commands()
     began, used = time.perf_counter(), used_by_children()
@@ -262,7 +262,7 @@ def measure(bench: Bench, sides: list[Side], repeat: int) -> Medians:
     taken: dict[str, list[tuple[float, float]]] = {side.name: [] for side in sides}
     for turn in range(repeat + 1):
         for side in sides:
-            took = spent(bench, side)
+            took = measure_once(bench, side)
             if turn:
                 taken[side.name].append(took)
     return {

@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
-from fresh_checkout import filled_cache, need, share_cache
+from fresh_checkout import filled_cache, require, share_cache
 from kill_installs import UNSHARE
 from pairs_of_runs import PORTS, Sandbox, Tree, made
 
@@ -51,7 +51,7 @@ class Disk:
     def remount(self, options: str) -> None:
         subprocess.run(["mount", "-o", f"remount,{options}", self.folder], check=True)
 
-    def leave(self, *, pages: int | None = None, files: int | None = None) -> None:
+    def leave_room(self, *, pages: int | None = None, files: int | None = None) -> None:
         """Leave room for so many more pages or files."""
         status = os.statvfs(self.folder)
         if pages is not None:
@@ -64,7 +64,7 @@ class Disk:
         self.remount("size=4g,nr_inodes=1m")
 
 
-def told_apart(sandbox: Sandbox, tree: Tree) -> Tree:
+def mask_new_secrets(sandbox: Sandbox, tree: Tree) -> Tree:
     """Return a tree in which secrets that were made anew do not differ."""
     secrets = {p.read_bytes(): p.name.encode() for p in sandbox.path.glob("var/secrets/*/*")}
     result: Tree = {}
@@ -91,7 +91,7 @@ def _sections(record: bytes) -> object:
     }
 
 
-def forget(folder: Path, sandbox: Sandbox) -> None:
+def reset(folder: Path, sandbox: Sandbox) -> None:
     """Make a sandbox as it was before its first run, but for its tools."""
     kept = (sandbox.path / "bin/buildout").read_text()
     for name in ("parts", "releases", "var", ".pylonyard", "develop-eggs"):
@@ -113,7 +113,7 @@ class Series:
         share_cache(folder, folder / "cache")
         self.sandbox = made(folder, "sandbox")
         self.alone = {
-            port: told_apart(self.sandbox, tree) for port, tree in self.sandbox.alone.items()
+            port: mask_new_secrets(self.sandbox, tree) for port, tree in self.sandbox.alone.items()
         }
         self.number = 0
         self.lasting = 3.0
@@ -126,10 +126,10 @@ class Series:
         return (*PORTS[0], *PORTS[1])[self.number % 4]
 
     def attempt(self, disturb: Callable[[int], Run], kind: str) -> Iterator[str]:
-        """Disturb a run, make room, run again; yield what is wrong."""
+        """Disturb a run, make room, run again; yield the problems."""
         sandbox, port = self.sandbox, self.port()
         if kind == "first":
-            forget(self.folder, sandbox)
+            reset(self.folder, sandbox)
         before = _live(sandbox)
         run = disturb(port)
         told = run.communicate()[0]
@@ -143,7 +143,7 @@ class Series:
         if following.returncode:
             yield f"the next run failed: {mended}"
         else:
-            made, alone = told_apart(sandbox, sandbox.tree()), self.alone[port]
+            made, alone = mask_new_secrets(sandbox, sandbox.tree()), self.alone[port]
             differing = [n for n in sorted({*made, *alone}) if made.get(n) != alone.get(n)]
             if differing:
                 yield f"the next run made something else: {differing}"
@@ -182,7 +182,7 @@ class Series:
 
         return self.attempt(disturb, "files")
 
-    def moment(self, kind: str) -> Iterator[str]:
+    def remount_at_random(self, kind: str) -> Iterator[str]:
         def disturb(port: int) -> Run:
             run = self.sandbox.start(port)
             try:
@@ -206,14 +206,14 @@ class Series:
 
         return self.attempt(disturb, "limits")
 
-    def tries(self, kind: str, moments: int) -> Iterator[tuple[str, list[str]]]:
+    def attempts(self, kind: str, moments: int) -> Iterator[tuple[str, list[str]]]:
         """Yield each try of a kind, and what went wrong with it."""
         if kind in ("moments", "first"):
             began = time.monotonic()
             list(self.attempt(self.sandbox.start, kind))
             self.lasting = (time.monotonic() - began) * 0.7
             for number in range(moments):
-                yield str(number), list(self.moment(kind))
+                yield str(number), list(self.remount_at_random(kind))
         elif kind == "limits":
             for size in LIMITS:
                 yield f"{size} bytes", list(self.limit(size))
@@ -241,7 +241,7 @@ def main() -> int:
     words.add_argument("--seed", type=int, default=1, metavar="S", help="of the moments")
     words.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="default: all")
     given = words.parse_args()
-    need("unshare", root=True)
+    require("unshare", root=True)
     if "PYLONYARD_APART" not in os.environ:
         program = [sys.executable, *sys.argv]
         os.execvpe(UNSHARE[0], [*UNSHARE, *program], {**os.environ, "PYLONYARD_APART": "1"})
@@ -251,7 +251,7 @@ def main() -> int:
         for kind in given.kinds:
             done = wrong = series.failed = 0
             series.places = set()
-            for tried, lines in series.tries(kind, given.moments):
+            for tried, lines in series.attempts(kind, given.moments):
                 done, wrong = done + 1, wrong + bool(lines)
                 for line in lines:
                     print(f"{kind}, {tried}: {line}", flush=True)

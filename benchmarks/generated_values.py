@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Have the real programs read 10,000 generated values each, as the recipes write them.
+"""Check that the real programs read 10,000 generated values as the recipes write them.
 
     python3 benchmarks/generated_values.py [--values 10000] [pytest's arguments, such as -k apache]
 

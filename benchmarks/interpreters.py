@@ -39,7 +39,7 @@ def _runs(command: str) -> bool:
         return False
 
 
-def tested(command: str, words: list[str], folder: Path) -> bool:
+def run_tests(command: str, words: list[str], folder: Path) -> bool:
     """Run the fast tests on an interpreter; tell whether all have passed."""
     checkout = folder / Path(command).name / str(time.time_ns())
     checkout.mkdir(parents=True)
@@ -47,7 +47,7 @@ def tested(command: str, words: list[str], folder: Path) -> bool:
     version = subprocess.run([command, "--version"], capture_output=True, text=True).stdout.strip()
     print(f"{version}:", flush=True)
     began = time.monotonic()
-    status, last = shown(
+    status, last = run_and_echo(
         [command, "bootstrap.py", "test", "-m", "not system", "-q", *words],
         cwd=checkout,
         env={**os.environ, "BUILDOUT_HOME": str(folder)},
@@ -56,7 +56,7 @@ def tested(command: str, words: list[str], folder: Path) -> bool:
     return status == 0
 
 
-def shown(command: list[str], *, cwd: Path, env: dict[str, str]) -> tuple[int, str]:
+def run_and_echo(command: list[str], *, cwd: Path, env: dict[str, str]) -> tuple[int, str]:
     """Run a command, and pass on each line as it comes; return its exit status and last line."""
     last = ""
     with subprocess.Popen(
@@ -78,7 +78,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="interpreters-") as name:
         share_cache(Path(name), ROOT / "cache", eggs=Path(name, "eggs"))
         commands = options.python or list(interpreters())
-        passed = [tested(command, words, Path(name)) for command in commands]
+        passed = [run_tests(command, words, Path(name)) for command in commands]
     return 0 if all(passed) else 1
 
 

@@ -37,7 +37,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fresh_checkout import copy_checkout, filled_cache, need, share_cache
+from fresh_checkout import copy_checkout, filled_cache, require, share_cache
 
 UNSHARE = ["unshare", "--pid", "--fork", "--mount", "--mount-proc", "--kill-child"]
 STORES = ("eggs/v5/*", "sandboxes", "projects", "dist")
@@ -187,11 +187,11 @@ def problems(tried: Try, before: str) -> Iterator[str]:
         return
     yield from _served(tried)
     yield from damaged_eggs(tried.cache)
-    yield from left_over(tried)
+    yield from leftovers(tried)
 
 
 def _live(tried: Try, before: str) -> Iterator[str]:
-    """A killed run leaves the release live that was, or has made a whole new one."""
+    """Check that a killed run left the old release live, or made a complete new one."""
     if before != "releases/2" or not (tried.checkout / before / "manifest.json").is_file():
         yield f"the kill has left {before!r} current"
 
@@ -236,7 +236,7 @@ def _matches(path: Path, digest: str) -> bool:
     return base64.urlsafe_b64encode(actual).rstrip(b"=").decode() == digest.partition("=")[2]
 
 
-def left_over(tried: Try) -> Iterator[str]:
+def leftovers(tried: Try) -> Iterator[str]:
     """Yield what is half-made in the stores and in the sandbox."""
     for store in STORES:
         for folder in tried.cache.glob(store):
@@ -254,7 +254,7 @@ def current(tried: Try) -> str:
         return ""
 
 
-def killed(tried: Try, moment: float) -> bool:
+def kill_run(tried: Try, moment: float) -> bool:
     """Start a run and kill it after ``moment`` seconds; tell whether it was still at work."""
     process = tried.start()
     try:
@@ -273,7 +273,7 @@ class Series:
     kinds: tuple[str, ...]
     dice: random.Random
     lasting: dict[str, float] = field(default_factory=lambda: dict(LASTING))
-    """How long an undisturbed run takes, in seconds: a guess that is mended."""
+    """Seconds of an undisturbed run: an estimate that is corrected later."""
 
     def attempt(self, number: int, kind: str, kills: int) -> tuple[int, int]:
         """Kill a checkout's runs ``kills`` times in a row; return repaired, and killed."""
@@ -281,7 +281,7 @@ class Series:
         moments = []
         for _ in range(kills):
             moments.append(self.dice.uniform(0.02, self.lasting[kind]))
-            if not killed(tried, moments[-1]):
+            if not kill_run(tried, moments[-1]):
                 self.lasting[kind] = moments.pop()
                 break
         started = time.monotonic()
@@ -301,9 +301,9 @@ class Series:
             kind = min(self.kinds, key=lambda each: done[each])
             if done[kind] == kills:
                 return repaired
-            whole, made = self.attempt(number, kind, min(row, kills - done[kind]))
+            whole, make_checkout = self.attempt(number, kind, min(row, kills - done[kind]))
             repaired[kind] += whole
-            done[kind] += made
+            done[kind] += make_checkout
 
 
 def main() -> int:
@@ -316,7 +316,7 @@ def main() -> int:
     words.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="default: all")
     words.add_argument("--folder", type=Path, help="where to work; default: a temporary one")
     given = words.parse_args()
-    need("unshare", root=True)
+    require("unshare", root=True)
     with tempfile.TemporaryDirectory(prefix="kills-", dir=given.folder) as folder:
         series = Series(Path(folder), tuple(given.kinds), random.Random(given.seed))
         repaired = series.run(given.kills, given.row)

@@ -1,4 +1,4 @@
-"""Cut redeployments under load short; nobody may notice, the next run repairs.
+"""Interrupt redeployments under load; no request may fail, and the next run repairs.
 
     python3 benchmarks/kill_redeploys.py --kills 200 --seed 1
     python3 benchmarks/kill_redeploys.py --kills 60 --signals TERM INT
@@ -34,7 +34,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from fresh_checkout import ROOT, copy_checkout, filled_cache, need, share_cache
+from fresh_checkout import ROOT, copy_checkout, filled_cache, require, share_cache
 
 sys.path[:0] = [str(ROOT / "tests" / "system"), str(ROOT / "recipes")]
 
@@ -104,7 +104,7 @@ class Site:
         self.lasting = (self.lasting + time.monotonic() - began) / 2
         self.title = title
 
-    def cut_short(self, title: str, number: signal.Signals, moment: float) -> bool:
+    def interrupt(self, title: str, number: signal.Signals, moment: float) -> bool:
         """Kill a redeployment after ``moment`` seconds; tell whether it was still at work."""
         run = self.begin("sh", "-c", REDEPLOY, "sh", *self.options(title))
         try:
@@ -135,7 +135,9 @@ class Site:
             made[call][pid] += 1
         return [(call, max(counts.values())) for call, counts in sorted(made.items())]
 
-    def made_to_fail(self, title: str, program: str, call: str, error: str, number: int) -> bool:
+    def redeploy_with_error(
+        self, title: str, program: str, call: str, error: str, number: int
+    ) -> bool:
         """Have the ``number``-th call of a kind fail in each process; tell whether one did."""
         inject = f"--inject={call}:error={error}:when={number}"
         failed = re.findall(r".*\(INJECTED\)", self.traced(title, program, call, inject))
@@ -159,7 +161,7 @@ class Site:
         yield from load.failed[failed:]
         if (shown := self.shown()) != title:
             yield f"{shown!r} is shown in place of {title!r}"
-        yield from self.left_over()
+        yield from self.leftovers()
 
     def shown(self) -> str:
         """Return the title of the first page, as Apache serves it."""
@@ -167,7 +169,7 @@ class Site:
             found = re.search("<title>(.*?)</title>", answer.read().decode())
         return found.group(1) if found else ""
 
-    def left_over(self) -> Iterator[str]:
+    def leftovers(self) -> Iterator[str]:
         identity = f"{self.path.resolve()}:simplesite"
         for what, marker in (
             ("supervisors", supervisor_marker(identity)),
@@ -250,7 +252,7 @@ def main() -> int:
     words.add_argument("--folder", type=Path, help="where to work; default: a temporary one")
     words.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     given = words.parse_args()
-    need("unshare", "apache2", *["strace"] * bool(given.failing), root=True)
+    require("unshare", "apache2", *["strace"] * bool(given.failing), root=True)
     if not given.inside:
         return subprocess.call([*UNSHARE, sys.executable, *sys.argv, "--inside"])
     with tempfile.TemporaryDirectory(prefix="redeploys-", dir=given.folder) as folder:
@@ -268,7 +270,7 @@ def main() -> int:
         site.run("bin/simplesite", "stop")
         site.run("bin/simplesite-httpd", "stop")
     print(f"{series.whole} of {series.done} redeployments cut short were repaired by the next run")
-    print(load.told("all of these"))
+    print(load.summary("all of these"))
     return 0 if series.whole == series.done and not load.failed else 1
 
 

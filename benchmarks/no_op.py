@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How long a run with nothing to do takes, as a multiple of zc.buildout's own floor.
+"""Measure a run with nothing to do, as a multiple of zc.buildout's own minimum.
 
     python3 benchmarks/no_op.py [--repeat 5] [--sites 1 50 200]
     python3 benchmarks/no_op.py --against COMMIT [--repeat 20]
@@ -67,7 +67,7 @@ def measure(sides: dict[str, Side], repeat: int) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in taken.items()}
 
 
-def stock(folder: Path, wheels: Path) -> Side:
+def stock_buildout(folder: Path, wheels: Path) -> Side:
     """Return zc.buildout's own ``buildout -N``, with no parts."""
     subprocess.run([sys.executable, "-m", "venv", folder / "stock"], check=True)
     pip = [folder / "stock/bin/pip", "install", "-q", "--no-index", "--find-links", wheels]
@@ -84,7 +84,7 @@ def use_cache(folder: Path, cache: Path) -> None:
     os.environ["BUILDOUT_HOME"] = str(home)
 
 
-def prepared(folder: Path, name: str, text: str, cache: Path) -> Path:
+def prepare_checkout(folder: Path, name: str, text: str, cache: Path) -> Path:
     """Return a fresh checkout in which the configuration ``text`` has run once."""
     checkout = folder / name
     copy_checkout(checkout)
@@ -96,10 +96,10 @@ def prepared(folder: Path, name: str, text: str, cache: Path) -> Path:
 
 
 SPARED = 2
-"""Runs after which one has nothing to do, and knows it."""
+"""Runs after which the next run finds that it has nothing to do."""
 
 
-def deployed(folder: Path, commit: str, cache: Path) -> Path:
+def deploy_checkout(folder: Path, commit: str, cache: Path) -> Path:
     """Return a checkout of a commit, or of this checkout as it is (""), with its release."""
     checkout = folder / (commit or "here")
     if commit:
@@ -115,7 +115,7 @@ def deployed(folder: Path, commit: str, cache: Path) -> Path:
     return checkout
 
 
-def spent(checkout: Path, command: str) -> tuple[float, float]:
+def measure_once(checkout: Path, command: str) -> tuple[float, float]:
     """Return the seconds of processor time, and of time, that a command takes."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(command.split(), cwd=checkout, stdout=subprocess.DEVNULL)
@@ -128,9 +128,9 @@ def compare(commit: str, pairs: int, cache: Path) -> None:
     """Print what the commands of here and of a commit take, and their ratio."""
     print(f"{'command':>24}  {'':>9}  {'here':>8}  {'before':>8}  {'ratio':>5}")
     with tempfile.TemporaryDirectory(prefix="no-op-") as name:
-        sides = [deployed(Path(name), each, cache) for each in ("", commit)]
+        sides = [deploy_checkout(Path(name), each, cache) for each in ("", commit)]
         for command in ("bin/buildout", "bin/simplesite status"):
-            figures = [[spent(side, command) for side in sides] for _ in range(pairs)]
+            figures = [[measure_once(side, command) for side in sides] for _ in range(pairs)]
             for index, kind in enumerate(("processor", "time")):
                 here, before = (
                     statistics.median(pair[side][index] for pair in figures) for side in (0, 1)
@@ -154,9 +154,9 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="no-op-") as name:
         folder, command = Path(name), ("bin/buildout", "-c", "measured.cfg")
-        sides = {"floor": stock(folder, cache / "dist")}
+        sides = {"floor": stock_buildout(folder, cache / "dist")}
         for sites in options.sites:
-            checkout = prepared(folder, f"{sites}-sites", config(sites), cache)
+            checkout = prepare_checkout(folder, f"{sites}-sites", config(sites), cache)
             sides[f"{sites} sites"] = Side(checkout, command)
             sides[f"{sites} touched"] = Side(checkout, command, touched=True)
         for side in sides.values():

@@ -1,4 +1,4 @@
-"""What a page has its reader do: its code blocks, each with the heading that it is under.
+"""Read the code blocks of a page, each with the heading that it is under.
 
 Markdown and reStructuredText alike.  What precedes a block tells what it is: a
 paragraph that ends in ``path/of/a/file`` and a colon says that the block is that file.
@@ -28,13 +28,13 @@ class Block:
 
     @property
     def file(self) -> str:
-        """The path of the file that this is the text of; empty if it is none."""
+        """Return the path of the file whose text this is; empty if it is no file."""
         found = re.search(r"`([\w./-]+)`+(?:, [\w ]+)?:$", self.before)
         return found[1] if found and self.kind not in TYPED else ""
 
     @property
     def lines(self) -> str:
-        """What is typed: without prompts, and without the output that they show."""
+        """Return the lines to type, without prompts and output."""
         if self.kind != "console":
             return self.text
         return "".join(re.findall(r"(?m)^[$#] (.*\n)", self.text))

@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fresh_checkout import copy_checkout, filled_cache, need, share_cache
+from fresh_checkout import copy_checkout, filled_cache, require, share_cache
 from kill_installs import UNSHARE, kill
 
 # Pairs take turns, so that no run finds that there is nothing to do.
@@ -35,13 +35,13 @@ Tree = dict[str, object]
 
 @dataclass
 class Sandbox:
-    """A checkout, and what each setting makes of it alone."""
+    """A checkout, and the result of each setting without another run."""
 
     path: Path
     environ: dict[str, str]
     alone: dict[int, Tree]
     lost: int = 0
-    """How many runs could not, since another was at work."""
+    """Number of runs that were refused because another was at work."""
 
     def words(self, port: int) -> list[str]:
         return ["bin/buildout", "-o", f"site:port={port}"]
@@ -97,7 +97,7 @@ def _succeed(finished: "subprocess.CompletedProcess[bytes]") -> None:
         sys.exit(f"{finished.args} failed:\n{finished.stdout.decode()}{finished.stderr.decode()}")
 
 
-def at_once(sandbox: Sandbox, ports: tuple[int, ...], delay: float) -> Iterator[str]:
+def run_pair(sandbox: Sandbox, ports: tuple[int, ...], delay: float) -> Iterator[str]:
     """Run two settings in one sandbox; yield what is wrong afterwards."""
     runs = []
     for port in ports:
@@ -110,21 +110,21 @@ def at_once(sandbox: Sandbox, ports: tuple[int, ...], delay: float) -> Iterator[
         (other,) = (run for one, run in runs if one != port)
         if port not in won:
             sandbox.lost += 1
-            yield from _loser(told[port], other.pid)
+            yield from _check_refusal(told[port], other.pid)
     tree = sandbox.tree()
     if not won or not any(tree == sandbox.alone[port] for port in won):
         first = sandbox.alone[(won or [ports[0]])[0]]
         yield f"mixed: {sorted(name for name in tree if tree[name] != first.get(name))}"
 
 
-def _loser(told: str, holder: int) -> Iterator[str]:
+def _check_refusal(told: str, holder: int) -> Iterator[str]:
     lines = [line for line in told.splitlines() if line.startswith("Error: ")]
     who = rf"\(process {holder}, since \d\d:\d\d:\d\d: buildout -o\)"
     if len(lines) != 1 or not re.search(rf"another run is at work in .* {who}", lines[0]):
         yield f"the loser did not say that {holder} holds the lock: {told}"
 
 
-def killed(sandbox: Sandbox, ports: tuple[int, ...], moment: float) -> Iterator[str]:
+def kill_holder(sandbox: Sandbox, ports: tuple[int, ...], moment: float) -> Iterator[str]:
     """Kill a run that holds the lock; yield what keeps the next from running."""
     lock = sandbox.path / ".pylonyard.lock"
     lock.write_text("")
@@ -142,7 +142,9 @@ def killed(sandbox: Sandbox, ports: tuple[int, ...], moment: float) -> Iterator[
         yield "mixed by a killed run"
 
 
-def sharing(folder: Path, pair: list[Sandbox], port: int, stores: list[str]) -> Iterator[str]:
+def run_with_shared_cache(
+    folder: Path, pair: list[Sandbox], port: int, stores: list[str]
+) -> Iterator[str]:
     """Run in two sandboxes whose cache has empty ``stores``; yield what is wrong."""
     tools = (pair[0].path / "bin/buildout").read_text()
     for store in stores:
@@ -191,12 +193,12 @@ class Series:
         """Yield what is wrong with a pair."""
         ports, dice = PORTS[number % 2], self.dice
         if kind == "at-once":
-            return at_once(self.one, ports, dice.choice((0, dice.uniform(0, 0.5))))
+            return run_pair(self.one, ports, dice.choice((0, dice.uniform(0, 0.5))))
         if kind == "killed":
-            return killed(self.one, ports, dice.uniform(0, 0.8))
+            return kill_holder(self.one, ports, dice.uniform(0, 0.8))
         # To build the project anew takes ten times as long as all else.
         stores = ["sandboxes", "configs", *["projects"] * (number % 10 == 0)]
-        return sharing(self.folder, [self.one, self.other], ports[0], stores)
+        return run_with_shared_cache(self.folder, [self.one, self.other], ports[0], stores)
 
 
 def main() -> int:
@@ -207,7 +209,7 @@ def main() -> int:
     words.add_argument("--seed", type=int, default=1, metavar="S", help="of the random moments")
     words.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="default: all")
     given = words.parse_args()
-    need("unshare", root="killed" in given.kinds)
+    require("unshare", root="killed" in given.kinds)
     with tempfile.TemporaryDirectory(prefix="pairs-") as name:
         series = Series(Path(name), random.Random(given.seed))
         wrong = [series.run(kind, given.pairs) for kind in given.kinds]

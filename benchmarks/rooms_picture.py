@@ -12,6 +12,7 @@ import ast
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 from fresh_checkout import ROOT
@@ -28,34 +29,73 @@ rect { fill: #eef3f9; stroke: #34608f; stroke-width: 1.2 }
 """
 
 
-def rooms() -> dict[str, list[Path]]:
+def name_of(path: Path) -> str:
+    """Return the dotted name of a module, below the package."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+
+
+FILES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def rooms() -> dict[str, list[str]]:
     """Return the modules of each room."""
     folders = sorted(path for path in PACKAGE.iterdir() if (path / "__init__.py").exists())
     return {
-        folder.name: [path for path in folder.rglob("*.py") if path.name != "__init__.py"]
+        folder.name: [
+            name
+            for name, path in FILES.items()
+            if folder in path.parents and path.name != "__init__.py"
+        ]
         for folder in folders
     }
 
 
-def imported(path: Path) -> Iterator[str]:
-    """Yield the rooms that a module imports from, be it in a function."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def statements(name: str) -> Iterator[ast.stmt]:
+    """Yield the statements of a module, in functions too, except those for type checkers."""
+    left: list[ast.AST] = [ast.parse(FILES[name].read_text(encoding="utf-8"))]
+    while left:
+        for each in ast.iter_child_nodes(left.pop()):
+            if not isinstance(each, ast.expr) and not is_for_types(each):
+                left.append(each)
+                if isinstance(each, ast.stmt):
+                    yield each
+
+
+@cache
+def imports(name: str) -> frozenset[str]:
+    """Return the modules of the package that a module imports, also in functions."""
+    found = set()
+    for node in statements(name):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pylonyard"):
-            base = (node.module or "").split(".")[1:2]
-            yield from base or (alias.name for alias in node.names)
+            base = (node.module or "").removeprefix("pylonyard").removeprefix(".")
+            for alias in node.names:
+                below = f"{base}.{alias.name}".removeprefix(".")
+                found.add(below if below in FILES else base)
+    return frozenset(found - {""})
 
 
-def counted(modules: Mapping[str, list[Path]]) -> dict[str, Counter[str]]:
+def room_of(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def count_imports(modules: Mapping[str, list[str]]) -> dict[str, Counter[str]]:
     """Return how often each room imports from each other one."""
     return {
         room: Counter(
-            other for path in paths for other in imported(path) if other in set(modules) - {room}
+            other
+            for name in names
+            for other in map(room_of, imports(name))
+            if other in set(modules) - {room}
         )
-        for room, paths in modules.items()
+        for room, names in modules.items()
     }
 
 
-def leads_back(counts: Mapping[str, Counter[str]], room: str, other: str) -> bool:
+def is_weaker_direction(counts: Mapping[str, Counter[str]], room: str, other: str) -> bool:
     """Return whether a room imports from one that imports more from it."""
     return counts[room][other] < counts[other][room]
 
@@ -66,7 +106,9 @@ def floors(counts: Mapping[str, Counter[str]]) -> list[list[str]]:
 
     def level(room: str) -> int:
         if room not in levels:
-            below = [other for other in counts[room] if not leads_back(counts, room, other)]
+            below = [
+                other for other in counts[room] if not is_weaker_direction(counts, room, other)
+            ]
             levels[room] = 1 + max(map(level, below), default=-1)
         return levels[room]
 
@@ -74,9 +116,9 @@ def floors(counts: Mapping[str, Counter[str]]) -> list[list[str]]:
     return [[room for room in counts if levels[room] == n] for n in range(highest, -1, -1)]
 
 
-def drawn(modules: Mapping[str, list[Path]]) -> str:
+def draw(modules: Mapping[str, list[str]]) -> str:
     """Return the picture, as SVG."""
-    counts = counted(modules)
+    counts = count_imports(modules)
     rows = floors(counts)
     order = [room for row in reversed(rows) for room in row]
     (wide, high), (apart, between) = BOX, GAP
@@ -93,14 +135,14 @@ def drawn(modules: Mapping[str, list[Path]]) -> str:
         left = (width - len(row) * (wide + apart) + apart) / 2
         for index, room in enumerate(row):
             x, y = left + index * (wide + apart), MARGIN + floor * (high + between)
-            lines += box(room, len(modules[room]), uses(counts, room, order), x, y)
+            lines += box(room, len(modules[room]), describe_imports(counts, room, order), x, y)
     return "\n".join([*lines, "</svg>", ""])
 
 
-def uses(counts: Mapping[str, Counter[str]], room: str, order: list[str]) -> str:
+def describe_imports(counts: Mapping[str, Counter[str]], room: str, order: list[str]) -> str:
     """Return what a room imports, as its box says it."""
     found = sorted(counts[room], key=order.index)
-    told = [f"({one})" if leads_back(counts, room, one) else one for one in found]
+    told = [f"({one})" if is_weaker_direction(counts, room, one) else one for one in found]
     return f"imports {', '.join(told)}" if told else "imports none of the others"
 
 
@@ -123,7 +165,7 @@ def main() -> None:
     argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
-    PICTURE.write_text(drawn(rooms()), encoding="utf-8")
+    PICTURE.write_text(draw(rooms()), encoding="utf-8")
     print(PICTURE)
 
 

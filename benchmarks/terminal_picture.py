@@ -56,7 +56,7 @@ Span = tuple[str, str]
 """Text, and the number of its colour; empty without one."""
 
 
-def printed(command: str, folder: Path, environ: dict[str, str]) -> str:
+def run_at_terminal(command: str, folder: Path, environ: dict[str, str]) -> str:
     """Return all that a command writes to a terminal.
 
     :raises SystemExit: if it fails
@@ -107,7 +107,7 @@ def lines_of(text: str) -> list[list[Span]]:
     return lines
 
 
-def drawn(lines: list[list[Span]]) -> str:
+def draw(lines: list[list[Span]]) -> str:
     """Return the picture of lines, as SVG."""
     rows = []
     for number, line in enumerate(lines):
@@ -149,10 +149,10 @@ def main() -> None:
         try:
             for command in COMMANDS:
                 lines.append([("$ ", "32"), (command, "")])
-                lines += lines_of(printed(command, checkout, environ).replace(name, "~"))
+                lines += lines_of(run_at_terminal(command, checkout, environ).replace(name, "~"))
         finally:
             subprocess.run(["bin/simplesite", "stop"], cwd=checkout, stdout=subprocess.DEVNULL)
-    given.to.write_text(drawn(lines))
+    given.to.write_text(draw(lines))
     print(f"{given.to}: {len(lines)} lines, {given.to.stat().st_size} bytes")
 
 

@@ -29,7 +29,7 @@ def pytest_xdist_auto_num_workers(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Begin with the file that takes longest: no worker shall wait for it at the end."""
+    """Start with the file that takes longest, so that no worker waits for it at the end."""
     items.sort(key=lambda item: item.path.name != "test_server_control.py")
 
 
@@ -42,7 +42,7 @@ def store(tmp_path_factory):
 @pytest.fixture
 def sandbox(tmp_path, store):
     """A sandbox with a good configuration, in which nothing has run yet."""
-    with support.undone():
+    with support.reset_buildout():
         yield support.Sandbox(tmp_path / "sandbox", store)
 
 

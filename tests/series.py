@@ -1,4 +1,4 @@
-"""Series and whole tables, of which the suite takes some; ``benchmarks/series.py`` takes all."""
+"""Select some cases of series and tables; ``benchmarks/series.py`` runs all of them."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -7,10 +7,10 @@ from typing import TypeVar
 Case = TypeVar("Case")
 
 VARIABLE = "PYLONYARD_SERIES"
-"""What is set where all cases are wanted."""
+"""The environment variable that selects all cases."""
 
 
-def some(kept: Sequence[Case], whole: Iterable[Case]) -> Sequence[Case]:
+def select_cases(kept: Sequence[Case], whole: Iterable[Case]) -> Sequence[Case]:
     """Return the cases that stand for a table: ``kept``, or all of it where it is wanted.
 
     :raises AssertionError: if ``kept`` is not of the table

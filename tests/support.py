@@ -1,4 +1,4 @@
-"""What several tests need: real wheels, real sandboxes, a real zc.buildout."""
+"""Helpers of several tests: real wheels, real sandboxes, a real zc.buildout."""
 
 import base64
 import contextlib
@@ -208,7 +208,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def served(folder: Path) -> Iterator[str]:
+def serve_folder(folder: Path) -> Iterator[str]:
     """Serve a folder on a free port of 127.0.0.1; give its address."""
     handler = functools.partial(Quiet, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -222,7 +222,7 @@ def served(folder: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def undone() -> Iterator[None]:
+def reset_buildout() -> Iterator[None]:
     """Undo what a zc.buildout leaves in its process, and let go of our locks."""
     loggers = [logging.getLogger(), logging.getLogger("zc.buildout")]
     before = [(log, list(log.handlers), log.level, log.propagate) for log in loggers]

@@ -1,4 +1,4 @@
-"""What a user may get wrong, as data: a configuration -> the one line that is told.
+"""Errors of a user, as data: a configuration -> the message, one line.
 
 Each row runs zc.buildout over a sandbox in which a release is live.
 """
@@ -422,7 +422,7 @@ LATE = [
 @pytest.fixture(scope="module")
 def live(tmp_path_factory, store):
     """A sandbox in which a release is live; a row that spoils it fails the next ones."""
-    with support.undone():
+    with support.reset_buildout():
         sandbox = support.Sandbox(tmp_path_factory.mktemp("bad") / "sandbox", store)
         for name, content in TEMPLATES.items():
             (sandbox.directory / name).write_bytes(content)
@@ -436,7 +436,7 @@ def live(tmp_path_factory, store):
 
 @pytest.fixture
 def undone():
-    with support.undone():
+    with support.reset_buildout():
         yield
 
 

@@ -118,7 +118,7 @@ def test_cached_and_missing_wheels_are_distinguished(bootstrap, checkout):
     wheel = make_wheel(cache.dist, "Tool", "1.0")
     wanted = [("tool", "1.0", {"aa"}), ("tool", "2.0", set()), ("other", "1", set())]
 
-    found, missing = bootstrap.cached(cache, wanted, usable)
+    found, missing = bootstrap.split_by_cache(cache, wanted, usable)
 
     assert found == [(wheel, {"aa"})]
     assert missing == ["tool==2.0", "other==1"]
@@ -189,7 +189,7 @@ def test_tools_are_installed_into_an_environment(bootstrap, checkout):
     cache.dist.mkdir(parents=True)
     pins(checkout, make_wheel(cache.dist, "Tool", "1.0"), make_pip(cache.dist))
 
-    home = bootstrap.tools(cache, [checkout / "profiles" / "tools.txt"], offline=True)
+    home = bootstrap.make_tools(cache, [checkout / "profiles" / "tools.txt"], offline=True)
 
     assert subprocess.check_output([home / "bin" / "python", "-c", "import tool"]) == b""
     assert len(os.listdir(cache.eggs)) == 2
@@ -203,7 +203,7 @@ def test_tampered_tool_is_refused(bootstrap, checkout):
     pins(checkout, wheel, make_pip(cache.dist), digest="0" * 64)
 
     with pytest.raises(SystemExit) as ended:
-        bootstrap.tools(cache, [checkout / "profiles" / "tools.txt"], offline=True)
+        bootstrap.make_tools(cache, [checkout / "profiles" / "tools.txt"], offline=True)
 
     refused = cache.root / "refused" / wheel.name
     assert ended.value.code.startswith(
@@ -243,7 +243,7 @@ def test_help_states_the_words(checkout):
 
 @pytest.mark.system
 def test_script_works_from_a_path_with_spaces(bootstrap, checkout):
-    path = bootstrap.script("say", Path("/a b"), ["tools.txt"], ["print(sys.executable)"])
+    path = bootstrap.write_script("say", Path("/a b"), ["tools.txt"], ["print(sys.executable)"])
 
     assert path == checkout / "bin" / "say"
     assert subprocess.check_output([path]) == b"/a b/bin/python\n"
@@ -252,7 +252,7 @@ def test_script_works_from_a_path_with_spaces(bootstrap, checkout):
 @pytest.mark.system
 def test_script_has_nothing_on_its_path_but_the_recipes_and_the_standard_library(bootstrap):
     statements = ["import os", "print(*sys.path, 'site' in sys.modules, sep='\\n')"]
-    path = bootstrap.script("say", Path("/a"), [], statements)
+    path = bootstrap.write_script("say", Path("/a"), [], statements)
 
     recipes, *library, site = subprocess.check_output([path], text=True).splitlines()
 
@@ -265,10 +265,10 @@ def test_script_has_nothing_on_its_path_but_the_recipes_and_the_standard_library
 
 
 def test_script_that_is_right_is_not_written_again(bootstrap, checkout):
-    path = bootstrap.script("say", Path("/a"), [], ["print('works')"])
+    path = bootstrap.write_script("say", Path("/a"), [], ["print('works')"])
     before = path.stat()
 
-    assert bootstrap.script("say", Path("/a"), [], ["print('works')"]).stat() == before
+    assert bootstrap.write_script("say", Path("/a"), [], ["print('works')"]).stat() == before
     assert os.listdir(path.parent) == ["say"]
 
 

@@ -19,7 +19,7 @@ from pylonyard.server import status
 from pylonyard.server.settings import load
 from pylonyard.system.errors import ActivationError, ServerError
 from pylonyard.system.rootfs import ABSENT, Change, Entry, Tree
-from support import LOCKS, Sandbox, in_this_process, make_store, undone
+from support import LOCKS, Sandbox, in_this_process, make_store, reset_buildout
 from zc.buildout import UserError
 
 pytestmark = pytest.mark.system  # every byte of every file: seconds
@@ -166,7 +166,7 @@ def test_lock(tmp_path):
     path.write_text("process 1, since 12:00:00: buildout\n")
 
     for _ in cuts(path):
-        with undone():
+        with reset_buildout():
             LOCKS.hold(tmp_path)
 
 
@@ -185,7 +185,7 @@ def deployed(tmp_path_factory):
 
 def run(sandbox):
     """Do what ``bin/buildout`` does; return the line of an error."""
-    with undone():
+    with reset_buildout():
         os.chdir(sandbox.directory)
         driver.prepare()
         sandbox.buildout()

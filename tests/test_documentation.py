@@ -1,4 +1,4 @@
-"""What the pages say against what the code declares; nothing is run."""
+"""Compare the pages with the declarations in the code; nothing is run."""
 
 import ast
 import dataclasses

@@ -1,18 +1,14 @@
-"""The rooms of the package: how many modules, how long, and who imports whom."""
+"""Check the rooms of the package: number and length of modules, and imports."""
 
 import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
 
 import pytest
 import rooms_picture
 import support
-
-PACKAGE = support.CHECKOUT / "recipes" / "pylonyard"
+from rooms_picture import FILES, PACKAGE, imports, room_of, statements
 
 MAY_IMPORT = {
     "system": "",
@@ -46,7 +42,7 @@ NAME_APACHE = {
     "server.cli": "a message: how a site in the mode embedded is loaded again",
     "system.active_note": "a message: what a site is called that no web server serves",
 }
-"""Those that name it all the same, and why."""
+"""Other modules that name it, and why."""
 
 SHIMS = {
     "admin",
@@ -68,53 +64,20 @@ SHIMS = {
 
 LONGEST_MODULE = 400
 LONGEST_CHAIN = 8
-"""Modules one behind the other."""
+"""Modules in the longest allowed chain of imports."""
 
 
-def name_of(path: Path) -> str:
-    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
-
-
-FILES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 MODULES = sorted(
     name for name, path in FILES.items() if path.name != "__init__.py" and name not in SHIMS
 )
 
 
-def is_for_types(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-
-
-def statements(name: str) -> Iterator[ast.stmt]:
-    """Yield what a module runs, in functions as well; not what only a type checker reads."""
-    left: list[ast.AST] = [ast.parse(FILES[name].read_text())]
-    while left:
-        for each in ast.iter_child_nodes(left.pop()):
-            if not isinstance(each, ast.expr) and not is_for_types(each):
-                left.append(each)
-                if isinstance(each, ast.stmt):
-                    yield each
-
-
-@cache
-def imports(name: str) -> frozenset[str]:
-    """Return the modules of ours that a module imports, be it in a function."""
-    found = set()
-    for node in statements(name):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pylonyard"):
-            base = (node.module or "").removeprefix("pylonyard").removeprefix(".")
-            for alias in node.names:
-                below = f"{base}.{alias.name}".removeprefix(".")
-                found.add(below if below in FILES else base)
-    return frozenset(found - {""})
-
-
 def forbidden() -> set[tuple[str, str]]:
     found = set()
     for name in MODULES:
-        room = name.partition(".")[0]
+        room = room_of(name)
         for imported in imports(name):
-            other = imported.partition(".")[0]
+            other = room_of(imported)
             if other != room and other not in MAY_IMPORT[room].split():
                 found.add((name, imported))
     return found
@@ -218,7 +181,7 @@ def test_another_web_server_would_find_no_more_places_that_know_apache():
         name
         for name, path in FILES.items()
         if not name.startswith(OF_APACHE)
-        and name.partition(".")[0] in MAY_IMPORT
+        and room_of(name) in MAY_IMPORT
         and re.search("apache|httpd", path.read_text(), re.IGNORECASE)
     }
 
@@ -227,4 +190,4 @@ def test_another_web_server_would_find_no_more_places_that_know_apache():
 
 def test_the_picture_shows_the_rooms_as_they_are():
     told = "run: python3 benchmarks/rooms_picture.py"
-    assert rooms_picture.PICTURE.read_text() == rooms_picture.drawn(rooms_picture.rooms()), told
+    assert rooms_picture.PICTURE.read_text() == rooms_picture.draw(rooms_picture.rooms()), told

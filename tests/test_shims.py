@@ -25,7 +25,7 @@ NAMED = {
     "site": ("recipes.site", ["Site"]),
     "toolbox": ("environments.tools", ["bring", "place"]),
 }
-"""What each shim has, and from where."""
+"""For each shim its names, and their modules."""
 
 SCRIPTS = {
     "admin": "main('/nowhere', '/nowhere/bin', ['--version'])",

@@ -12,7 +12,7 @@ OURS, _, OTHERS = PAGE.partition("\nWhat other programs say\n")
 MESSAGES = re.findall(r"(?m)^``(.+)``\n    ", OURS)
 GAP = "\0"
 NAME = r"\b[A-Z]{3,}\b"
-"""What the page writes for what differs."""
+"""The words in capitals that stand for varying parts of a message."""
 
 
 def pieces(node: ast.AST) -> str:

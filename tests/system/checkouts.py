@@ -16,7 +16,7 @@ __all__ = ["CACHE", "ROOT", "Checkout", "copy_checkout", "fetch"]
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")
 CACHE = ROOT / ".pytest_cache" / f"cache-of-{WORKER}" if WORKER else ROOT / "cache"
-"""What the checkouts of tests share; that of a worker is its own, for none fills another's."""
+"""The cache that the checkouts of tests share; each worker has its own."""
 
 
 @dataclass

@@ -43,7 +43,7 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def buildout_home(folder: Path, cache: Path) -> Path:
-    """Have ``folder`` say which cache is shared."""
+    """Write the ``default.cfg`` that names the shared cache."""
     # Root's own account serves in development alone; a file that says more overrides it.
     environment = "" if os.geteuid() else "[site]\nenvironment = development\n"
     (folder / "default.cfg").write_text(

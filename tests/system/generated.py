@@ -33,7 +33,7 @@ _VALUES = st.one_of(
 
 
 @cache
-def values(count: int = COUNT) -> list[str]:
+def generate_values(count: int = COUNT) -> list[str]:
     """Return ``count`` different values, as buildout would hand them to a recipe.
 
     They can be paths below a folder: none of their parts is ``..``, or longer than a name.
@@ -74,7 +74,9 @@ def below(folder: Path, value: str) -> str:
     return f"{folder}/{value if value.strip('/.') else 'x' + value}"
 
 
-def made(recipe: type[Recipe], directory: Path, options: Mapping[str, str], **folders: str) -> Any:
+def make_recipe(
+    recipe: type[Recipe], directory: Path, options: Mapping[str, str], **folders: str
+) -> Any:
     """Return the recipe of a section with ``options``, or None if it refuses them."""
     base = {
         "directory": str(directory),
@@ -95,7 +97,7 @@ def files_of(recipe: Any) -> dict[str, str]:
 
 
 class Tally:
-    """How often each thing came of a value; what has another meaning is kept."""
+    """Count the outcomes of values; keep the values whose meaning changed."""
 
     def __init__(self, target: str) -> None:
         self.target = target

@@ -20,12 +20,12 @@ def need_interpreter(command: str) -> None:
 def readable_by_all(command: str, folder: Path) -> Path:
     """Return the interpreter ``command``, or a copy of it below ``folder``."""
     try:
-        return reachable(find(command).executable, folder)
+        return reachable_by_all(find(command).executable, folder)
     except ValueError:
         pytest.skip(f"lacks {command}")
 
 
-def reachable(real: Path, folder: Path) -> Path:
+def reachable_by_all(real: Path, folder: Path) -> Path:
     """Return an interpreter, or a copy of it below ``folder`` that nobody's account can read.
 
     One below /root is out of the reach of other accounts.

@@ -17,21 +17,21 @@ Request = Callable[[http.client.HTTPConnection], int]
 
 def get(path: str, **headers: str) -> Request:
     """Return a client that requests ``path``."""
-    return sent("GET", path, None, {"Connection": "close", **headers})
+    return request("GET", path, None, {"Connection": "close", **headers})
 
 
-def kept(path: str) -> Request:
+def get_keep_alive(path: str) -> Request:
     """Return a client that requests ``path``, and keeps the connection open."""
-    return sent("GET", path, None, {})
+    return request("GET", path, None, {})
 
 
 def post(path: str, body: bytes, **headers: str) -> Request:
     """Return a client that sends a form."""
     form = {"Content-Type": "application/x-www-form-urlencoded", "Connection": "close"}
-    return sent("POST", path, body, {**form, **headers})
+    return request("POST", path, body, {**form, **headers})
 
 
-def sent(method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Request:
+def request(method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Request:
     def ask(connection: http.client.HTTPConnection) -> int:
         connection.request(method, path, body, headers)
         answer = connection.getresponse()
@@ -92,20 +92,20 @@ class Load:
         if problem:
             time.sleep(0.01)
 
-    def told(self, during: str) -> str:
+    def summary(self, during: str) -> str:
         failed = len(self.failed)
         total = self.answered + failed
         return f"{failed} of {total} requests failed during {during}, slowest {self.slowest:.2f} s"
 
 
 @contextmanager
-def unharmed(address: str, clients: Sequence[Request], during: str) -> Iterator[Load]:
+def expect_no_failures(address: str, clients: Sequence[Request], during: str) -> Iterator[Load]:
     """Run clients during the block, and check that every request is answered."""
     load = Load(address, clients)
     try:
         with load:
             yield load
     finally:
-        print(load.told(during))
+        print(load.summary(during))
     assert load.answered > 0
-    assert load.failed == [], f"{load.told(during)}: {load.failed[:5]}"
+    assert load.failed == [], f"{load.summary(during)}: {load.failed[:5]}"

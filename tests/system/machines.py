@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from checkouts import Checkout
-from namespaces import UNSHARE, entering, need
+from namespaces import UNSHARE, entering, require_namespace
 from ports import free_port
 
 NEEDED = [
@@ -55,7 +55,7 @@ class Machine:
         (etc / "apache2/sites-enabled/000-default.conf").unlink(missing_ok=True)
         with open(etc / "apache2/envvars", "a") as stream:
             stream.write(ENVVARS.format(root=root))
-        need(UNSHARE)
+        require_namespace(UNSHARE)
         self.namespace = subprocess.Popen([*UNSHARE, "sleep", "infinity"])
         self.inside = self._first_child()
 
@@ -75,7 +75,7 @@ class Machine:
 
     @property
     def enter(self) -> list[str]:
-        """What runs a command in the namespace, in the checkout's folder."""
+        """Return the words that run a command in the namespace, in the checkout's folder."""
         place = f"--wd={self.checkout.path}"
         return [*entering(self.inside, "--pid", "--mount"), place, "--"]
 

@@ -1,4 +1,4 @@
-"""Scenarios that kill: run in a pid namespace, where nothing else can be hit."""
+"""Run scenarios that kill in a pid namespace, where no other process can be hit."""
 
 import subprocess
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ import pytest
 UNSHARE = ["unshare", "--pid", "--fork", "--mount", "--mount-proc", "--kill-child"]
 
 
-def need(words: list[str]) -> None:
+def require_namespace(words: list[str]) -> None:
     """Skip the test if this machine does not let us make such a namespace."""
     tried = subprocess.run([*words, "true"], capture_output=True, text=True)
     if tried.returncode:
@@ -25,11 +25,11 @@ def entering(inside: str, *namespaces: str) -> list[str]:
     return ["nsenter", "--target", inside, "--root", *namespaces]
 
 
-def run_apart(
+def run_in_namespace(
     script: str, folder: Path, environ: Mapping[str, str], timeout: float = 600
 ) -> list[str]:
     """Run a shell script in a pid and mount namespace of its own; return its lines."""
-    need(UNSHARE)
+    require_namespace(UNSHARE)
     finished = subprocess.run(
         [*UNSHARE, "sh", "-eu", "-c", script],
         cwd=folder,

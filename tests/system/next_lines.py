@@ -1,4 +1,4 @@
-"""What a run tells to do next, typed as it stands on a machine."""
+"""Type the advice at the end of a run on a machine, as it stands."""
 
 import re
 
@@ -11,14 +11,14 @@ def released(machine, *words):
     return [line for line in said.splitlines() if line.startswith("pylonyard:   ")]
 
 
-def typed(machine, line):
+def type_advice(machine, line):
     """Type the command of a line that tells what to do next."""
     command = re.split(r"  +", line.removeprefix("pylonyard:").strip())[0]
     return machine.run("sh", "-c", command).stdout
 
 
-def stopped_first(machine, *words):
-    """Have a run be refused for what runs; type what it says."""
+def type_stop_advice(machine, *words):
+    """Start a run that is refused because a server runs; type its advice."""
     refused = machine.run("bin/buildout", *PRODUCTION, *words, check=False)
     assert refused.returncode == 1
     last = refused.stdout.splitlines()[-1]

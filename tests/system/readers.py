@@ -1,4 +1,4 @@
-"""Somebody who does what a page of the documentation says."""
+"""A reader who follows the instructions on a page of the documentation."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ SHOWN_PORTS = ("8080", "8081")
 
 @dataclass(frozen=True)
 class File:
-    """A file that a page has its reader write."""
+    """A file that the reader of a page writes."""
 
     path: str
     text: str
@@ -21,7 +21,7 @@ class File:
 
 @dataclass(frozen=True)
 class Command:
-    """A command that a page has its reader type, and the output that it shows."""
+    """A command that the reader of a page types, and the output on the page."""
 
     line: str
     output: str = ""
@@ -41,7 +41,7 @@ def steps(page: Path, heading: str) -> Iterator[File | Command]:
 
 
 class Reader:
-    """Somebody who does what a page says, on ports that are free."""
+    """A reader who follows a page, but uses free ports."""
 
     def __init__(self, site: Checkout, free_port: Callable[[], int]) -> None:
         self.site = site

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from checkouts import Checkout, copy_checkout
-from namespaces import entering, need
+from namespaces import entering, require_namespace
 
 APART = ["unshare", "--pid", "--fork", "--mount", "--net", "--kill-child"]
 TOPS = ("etc", "var", "root", "usr/local", "lib/systemd")
@@ -58,7 +58,7 @@ class RealMachine:
     """``/`` as activation sees it, the layers over it; ``checkout`` has the release."""
 
     def __init__(self, checkout: Checkout, layers: Path) -> None:
-        need(APART)
+        require_namespace(APART)
         self.checkout = checkout
         layers.mkdir()
         script = SETUP.format(layers=layers, uid=UID, reaper=REAPER, tops=" ".join(TOPS))

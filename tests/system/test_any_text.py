@@ -1,4 +1,4 @@
-"""The checks of escaping, on texts that Hypothesis makes up: loading it takes seconds."""
+"""Check quoting with texts that Hypothesis generates: loading it takes seconds."""
 
 import pytest
 from hypothesis import given, settings

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 from checkouts import ROOT
-from interpreters_for_all import reachable, readable_by_all
+from interpreters_for_all import reachable_by_all, readable_by_all
 from ports import free_port
 from pylonyard.config import quoting
 from pylonyard.config.ini import Ini
@@ -31,7 +31,7 @@ from pylonyard.recipes.ini_options import Options as IniOptions
 from pylonyard.recipes.ini_options import apply_options
 from pylonyard.recipes.mod_wsgi_build import ModWsgiBuild
 from pylonyard.system import atomic
-from series import some
+from series import select_cases
 
 pytestmark = [
     pytest.mark.system,
@@ -126,7 +126,7 @@ def add_app(home):
 @pytest.fixture(scope="session")
 def interpreter3(ground):
     base = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
-    return reachable(Path(base), ground)
+    return reachable_by_all(Path(base), ground)
 
 
 @pytest.fixture(scope="session")
@@ -318,7 +318,7 @@ SHOWN = [
 
 @pytest.mark.parametrize(
     ("mode", "tls", "static"),
-    some(SHOWN, itertools.product(MODES, ["", "true", "false"], ["", STATIC])),
+    select_cases(SHOWN, itertools.product(MODES, ["", "true", "false"], ["", STATIC])),
 )
 def test_apache_accepts_the_files_of_every_mode(
     site, python3, build, certificate, mode, tls, static
@@ -866,7 +866,9 @@ HELD_UP = [
 @needs_root
 @pytest.mark.parametrize(
     ("mode", "half", "machine"),
-    some(HELD_UP, itertools.product(["proxy", "mod_wsgi", "embedded"], HALF_SENT, [False, True])),
+    select_cases(
+        HELD_UP, itertools.product(["proxy", "mod_wsgi", "embedded"], HALF_SENT, [False, True])
+    ),
 )
 def test_forty_half_sent_requests_do_not_keep_a_fresh_one_waiting(hosted, mode, machine, half):
     with contextlib.ExitStack() as stack:

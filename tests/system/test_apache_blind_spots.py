@@ -1,4 +1,4 @@
-"""What the real ``apache2 -t`` lets pass, our own checks name."""
+"""Our checks find the holes that the real ``apache2 -t`` accepts."""
 
 import json
 import os

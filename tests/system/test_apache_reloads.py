@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from checkouts import ROOT
-from namespaces import run_apart
+from namespaces import run_in_namespace
 
 pytestmark = [
     pytest.mark.system,
@@ -78,7 +78,7 @@ def test_pages_after_a_reload_are_those_of_the_new_configuration(tmp_path, free_
     environ = {**os.environ, "PYTHONPATH": str(ROOT / "recipes")}
 
     script = f"exec '{sys.executable}' reloading.py '{tmp_path}' {port}"
-    lines = run_apart(script, tmp_path, environ)
+    lines = run_in_namespace(script, tmp_path, environ)
 
     assert len(lines) == 21
     assert [line for line in lines if not line.endswith("served before: 0")] == []

@@ -32,7 +32,7 @@ def test_the_machine_has_its_own_users_processes_names_and_network(reader):
 
 def test_a_line_that_fails_is_reported_with_all_that_was_printed(reader):
     with pytest.raises(
-        bare_debian.Failed, match=r"^somebody: echo so\nfalse\necho on\nexited 1:\nso\n$"
+        bare_debian.CommandFailed, match=r"^somebody: echo so\nfalse\necho on\nexited 1:\nso\n$"
     ):
         reader.debian.type("echo so\nfalse\necho on\n", bare_debian.USER)
 
@@ -40,11 +40,11 @@ def test_a_line_that_fails_is_reported_with_all_that_was_printed(reader):
 
 
 def test_the_first_command_ends_in_a_site_that_answers(reader):
-    bare_machine.first(reader)
+    bare_machine.first_commands(reader)
 
 
 def test_one_s_own_application_is_served_as_readme_shows(reader):
-    bare_machine.own(reader)
+    bare_machine.own_application(reader)
 
 
 def test_a_bare_machine_becomes_a_production_server_as_documented(reader):

@@ -11,7 +11,7 @@ import time
 import pytest
 from checkouts import CACHE, Checkout
 from interpreters_for_all import need_interpreter
-from namespaces import need
+from namespaces import require_namespace
 from pylonyard.packages.wheels import sha256
 
 pytestmark = pytest.mark.system
@@ -78,7 +78,7 @@ def described(manifest):
 
 @pytest.mark.parametrize("config", ["buildout.cfg", "legacy.cfg"])
 def test_unpacked_without_network_it_ends_in_the_same_release(checkout, tmp_path, config):
-    need(ALONE)
+    require_namespace(ALONE)
     if config == "legacy.cfg":
         need_interpreter("python2.7")
     site = checkout()

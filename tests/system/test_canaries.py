@@ -1,4 +1,4 @@
-"""A canary in every secret: where it is found after all that can be done with a sandbox."""
+"""Every secret is a canary: after all commands were run, it is only where it belongs."""
 
 import itertools
 import os
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from checkouts import CACHE, ROOT, Checkout, copy_checkout, fetch
-from series import some
+from series import select_cases
 
 pytestmark = pytest.mark.system
 
@@ -153,7 +153,7 @@ def prepared(folder: Path, environ: dict[str, str], site: str, umask: int, port:
 
 
 def deployed(ground: Ground) -> None:
-    """Build, look at everything, fail, serve, go wrong, build again, pack, stop."""
+    """Run all commands: build, show, fail, serve, break, build again, pack, stop."""
     config = ["-c", "canary.cfg", f"site:port={ground.port}", "release:unchecked=allow"]
     config += [] if os.geteuid() else ["site:environment=development"]
     smtp = {"CANARY_SMTP_PASSWORD": FROM_VARIABLE}
@@ -248,7 +248,7 @@ def is_needed(place: str, ground: Ground) -> bool:
 
 @pytest.mark.parametrize(
     ("site", "umask"),
-    some(
+    select_cases(
         [("simplesite", 0o000), ("guestbook", 0o077)],
         itertools.product(["simplesite", "guestbook"], [0o000, 0o022, 0o077]),
     ),

@@ -12,7 +12,7 @@ from datetime import datetime
 import machines
 import pytest
 from machines import Machine, released
-from namespaces import run_apart
+from namespaces import run_in_namespace
 from ports import free_port
 
 pytestmark = machines.NEEDED
@@ -86,7 +86,7 @@ def _states(tree):
 
 
 def _put_logs_back(kept, place):
-    """Have logs say what they said; who writes to them has them open."""
+    """Restore the text of the logs in place: processes have them open."""
     for log in (kept / "log").iterdir():
         (place / "log" / log.name).write_bytes(log.read_bytes())
     shutil.rmtree(kept)
@@ -558,7 +558,7 @@ TYPED = (
 
 
 def test_advice_mends_what_it_is_given_for_and_nothing_else(machine):
-    """Each command as it is told, typed by somebody who does not look."""
+    """Type each advised command without looking at it."""
     (machine.root / "etc/cron.d/other").write_text("# another's\n")
     (machine.root / "etc/apache2/conf-available/other.conf").write_text("# another's\n")
     for make in TYPED:
@@ -636,7 +636,7 @@ def test_site_that_its_private_apache_runs_is_examined_there(public_checkout, tm
     site.bootstrap("-c", "staging.cfg", *words)
     (tmp_path / "etc").mkdir()
 
-    lines = run_apart(PRIVATE, site.path, {**site.environ, "TREE": str(tmp_path)})
+    lines = run_in_namespace(PRIVATE, site.path, {**site.environ, "TREE": str(tmp_path)})
     healthy, failing = (
         {each["check"]: each for each in json.loads(line)["findings"]} for line in lines
     )
@@ -663,7 +663,7 @@ def test_ordinary_account_sees_nothing_red_in_a_healthy_site(public_checkout):
     tree = site.path / "tree"
     tree.mkdir()
 
-    text = "".join(run_apart(ORDINARY, site.path, {**site.environ, "TREE": str(tree)}))
+    text = "".join(run_in_namespace(ORDINARY, site.path, {**site.environ, "TREE": str(tree)}))
 
     found = {each["check"]: each for each in json.loads(text)["findings"]}
     assert not red(found), found

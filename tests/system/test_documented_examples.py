@@ -1,4 +1,4 @@
-"""What the pages show, done in a fresh checkout: commands, files, and all output."""
+"""Run the examples of the pages in a fresh checkout: commands, files, and all output."""
 
 import doctest
 import re

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from checkouts import CACHE
-from namespaces import run_apart
+from namespaces import run_in_namespace
 
 pytestmark = pytest.mark.system
 
@@ -69,7 +69,7 @@ cd {site.path}
 {sys.executable} bootstrap.py --offline site:port=8999 > /dev/null
 {sys.executable} {program} '{words}'
 """
-    lines = run_apart(script, tmp_path, site.environ)
+    lines = run_in_namespace(script, tmp_path, site.environ)
     return [json.loads(line.partition(" ")[2]) for line in lines if line.startswith("RESULT ")]
 
 

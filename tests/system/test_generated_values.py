@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from checkouts import fetch
-from generated import Tally, batches, below, files_of, made, values
+from generated import Tally, batches, below, files_of, generate_values, make_recipe
 from interpreters_for_all import need_interpreter
-from namespaces import run_apart
+from namespaces import run_in_namespace
 from pylonyard.recipes.apache_vhost import MODULES_BY_MODE, ApacheVhost
 from pylonyard.recipes.cron_restart import CronRestart
 from pylonyard.recipes.init_script import InitScript
@@ -70,7 +70,7 @@ def inis(ground, home):
     """Make an ini of each value; yield the value, the file, and what is to be read there."""
     from urllib.parse import quote
 
-    for number, value in enumerate(values()):
+    for number, value in enumerate(generate_values()):
         folder = ground / str(number)
         folder.mkdir()
         (folder / "shop.ini").write_text(TEMPLATE)
@@ -98,7 +98,7 @@ def inis(ground, home):
         else:
             options["database-url"] = value
             expected = {"sqlalchemy.url": value.replace("%(here)s", "/data")}
-        recipe = made(ProductionIni, ground, options)
+        recipe = make_recipe(ProductionIni, ground, options)
         if recipe is not None:
             (folder / "production.ini").write_text(files_of(recipe)["shop/production.ini"])
             if kind == "log-file":
@@ -181,9 +181,9 @@ def executable(path, text):
 def test_sh(ground):
     """The folder of a site's command, as the init script calls it."""
     found = {}
-    for number, value in enumerate(values()):
+    for number, value in enumerate(generate_values()):
         folder, name = below(ground / str(number), value), f"s{number}"
-        recipe = made(InitScript, ground, INIT | {"name": name}, **{"bin-directory": folder})
+        recipe = make_recipe(InitScript, ground, INIT | {"name": name}, **{"bin-directory": folder})
         if recipe is not None:
             executable(f"{folder}/{name}", f'echo "{number} $1"')
             (ground / f"{number}.sh").write_text(files_of(recipe)[f"etc/init.d/{name}"])
@@ -195,7 +195,7 @@ def test_sh(ground):
             [shell, "-c", ASK, "ask", shell], input=scripts, stdout=subprocess.PIPE, text=True
         )
         answers = dict(zip(found, told.stdout.splitlines(), strict=True))
-        for value in values():
+        for value in generate_values():
             meant = f"{found.get(value)} status"
             got = answers.get(value, "refused")
             tally.count(value, "same" if got == meant else got)
@@ -210,9 +210,9 @@ def test_logrotate(ground):
         pytest.skip("lacks root, who alone rotates as another account")
     (ground / "conf").mkdir()
     tally, logs = Tally("logrotate"), {}
-    for number, value in enumerate(values()):
+    for number, value in enumerate(generate_values()):
         folder, name = below(ground / str(number), value), f"s{number}"
-        recipe = made(InitScript, ground, INIT | {"name": name, "log-folder": folder})
+        recipe = make_recipe(InitScript, ground, INIT | {"name": name, "log-folder": folder})
         if recipe is None:
             tally.count(value, "refused")
             continue
@@ -222,7 +222,7 @@ def test_logrotate(ground):
         for log in logs[value]:
             Path(log).write_text("a line\n")
     told = run(["logrotate", "-f", "-s", ground / "state", ground / "conf"], "logrotate")
-    for number, value in enumerate(values()):
+    for number, value in enumerate(generate_values()):
         if value in logs:
             rotated = {str(path)[:-2] for path in (ground / str(number)).rglob("*.log.1")}
             got = f"rotated {sorted(rotated)}"
@@ -260,14 +260,14 @@ def test_cron(ground):
         pytest.skip("lacks cron")
     tally, told, blocks = Tally("crontab"), Tally("crontab, mailto"), []
     meant = {}
-    for number, value in enumerate(values()):
+    for number, value in enumerate(generate_values()):
         folder, name = below(ground / str(number), value), f"s{number}"
         options = {"name": name, "user": "root", "schedule": "@reboot", "target": "crontab"}
         mail = {"mailto": f"{value}@example.org"}
-        recipe = made(CronRestart, ground, options | mail, **{"bin-directory": folder})
+        recipe = make_recipe(CronRestart, ground, options | mail, **{"bin-directory": folder})
         if recipe is None:
             mail = {"mailto": ""}
-            recipe = made(CronRestart, ground, options, **{"bin-directory": folder})
+            recipe = make_recipe(CronRestart, ground, options, **{"bin-directory": folder})
         if recipe is not None:
             executable(f"{folder}/{name}", f'echo "$1 $MAILTO" > {ground}/out/{number}')
             blocks.append((name, files_of(recipe)[f"{name}/crontab"]))
@@ -279,7 +279,7 @@ def test_cron(ground):
         for name, block in batch:
             text = with_block(text, name, block)
         (ground / "tables" / str(number)).write_text(text)
-    run_apart(RUN_CRON, ground, os.environ, timeout=3000)
+    run_in_namespace(RUN_CRON, ground, os.environ, timeout=3000)
     for number, (value, (is_accepted, mail)) in enumerate(meant.items()):
         answer = ground / "out" / str(number)
         action, _, recipient = (answer.read_text() if answer.exists() else "none ").partition(" ")
@@ -342,11 +342,11 @@ def test_apache(ground, free_port):
     if not shutil.which("apache2", path=PROGRAM_PATH):
         pytest.skip("lacks apache2")
     tally, port, sites = Tally("Apache"), free_port(), []
-    for number, value in enumerate(values()):
+    for number, value in enumerate(generate_values()):
         folder, name = below(ground / str(number), value), f"s{number}"
         options = {"name": name, "server-name": f"{name}.example", "listen-port": str(port)}
         options |= {"static": f"/files = {folder}", "log-folder": folder}
-        recipe = made(ApacheVhost, ground, VHOST | options)
+        recipe = make_recipe(ApacheVhost, ground, VHOST | options)
         if recipe is None:
             tally.count(value, "refused")
             continue

@@ -5,7 +5,7 @@ import shutil
 import sys
 
 import pytest
-from namespaces import run_apart
+from namespaces import run_in_namespace
 
 pytestmark = pytest.mark.system
 
@@ -52,7 +52,7 @@ def test_the_init_script_answers_as_the_standard_says(public_checkout, free_port
     site.bootstrap("-c", "staging.cfg", f"site:port={free_port()}", "site:user=www-data")
     environ = {**site.environ, "PYTHON": sys.executable}
 
-    lines = run_apart(LSB, site.path, environ)
+    lines = run_in_namespace(LSB, site.path, environ)
 
     assert lines == [
         "status-when-stopped 3",
@@ -127,6 +127,6 @@ def test_a_real_cron_brings_a_killed_site_back_and_leaves_a_stopped_one(
         shutil.copy(site.path / "current/etc" / kind / "simplesite", scratch / kind)
     (scratch / "crontab").touch()
 
-    lines = run_apart(CRON, site.path, {**os.environ, **site.environ, "PORT": str(port)})
+    lines = run_in_namespace(CRON, site.path, {**os.environ, **site.environ, "PORT": str(port)})
 
     assert lines == ["brought back", "stays stopped"]

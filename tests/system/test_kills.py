@@ -5,14 +5,14 @@ import sys
 
 import pytest
 from checkouts import CACHE, ROOT
-from namespaces import UNSHARE, need
+from namespaces import UNSHARE, require_namespace
 
 pytestmark = [pytest.mark.system, pytest.mark.usefixtures("shared_cache")]
 
 
 @pytest.fixture(autouse=True)
 def needs_a_namespace():
-    need(UNSHARE)
+    require_namespace(UNSHARE)
 
 
 def test_killed_installs_are_repaired_by_the_next_run(tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 from interpreters_for_all import need_interpreter
-from namespaces import run_apart
+from namespaces import run_in_namespace
 
 pytestmark = pytest.mark.system
 
@@ -30,7 +30,7 @@ def test_it_is_served_by_proxy_and_brought_back(checkout, free_port):
         "-c", "legacy.cfg", f"site:port={free_port()}", f"vhost:httpd-port={apache_port}"
     )
 
-    lines = run_apart(SCENARIO, site.path, {**site.environ, "APACHE_PORT": str(apache_port)})
+    lines = run_in_namespace(SCENARIO, site.path, {**site.environ, "APACHE_PORT": str(apache_port)})
 
     served = [line for line in lines if ": warning: runs as root, " not in line]
     assert served == ["<title>Home</title>", "killed 1", "<title>Home</title>", "stopped 3"]

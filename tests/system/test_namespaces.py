@@ -3,7 +3,7 @@
 import shlex
 
 import pytest
-from namespaces import UNSHARE, entering, run_apart
+from namespaces import UNSHARE, entering, run_in_namespace
 
 pytestmark = pytest.mark.system
 
@@ -30,6 +30,6 @@ def test_in_a_chroot_a_test_s_command_does_not_reach_the_machine_around_it(tmp_p
         enter=shlex.join(entering("INSIDE", "--pid", "--mount")).replace("INSIDE", "$inside"),
     )
 
-    assert run_apart(script, tmp_path, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}) == [
+    assert run_in_namespace(script, tmp_path, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}) == [
         "of-the-chroot"
     ]

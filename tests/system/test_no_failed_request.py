@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 from interpreters_for_all import need_interpreter
-from load import get, kept, unharmed
+from load import expect_no_failures, get, get_keep_alive
 
 pytestmark = pytest.mark.system
 
@@ -63,7 +63,7 @@ def clients(site):
     return [
         get("/"),
         get("/"),
-        kept("/"),
+        get_keep_alive("/"),
         get("/static/site.css"),
         signing_in(password),
         hesitating,
@@ -94,7 +94,7 @@ def test_nobody_notices_restarts_and_new_releases(way, public_checkout, free_por
         port = httpd_port
     during = f"{RESTARTS} restarts, {REDEPLOYS} new releases, 1 broken, 1 rollback ({way})"
 
-    with unharmed(f"http://127.0.0.1:{port}", clients(site), during):
+    with expect_no_failures(f"http://127.0.0.1:{port}", clients(site), during):
         for _ in range(RESTARTS):
             site.control("simplesite", "restart")
         for number in range(REDEPLOYS):
@@ -121,7 +121,7 @@ def test_nobody_notices_new_releases_of_mod_wsgi(processes, public_checkout, fre
         f"{processes} process{'es' if processes > 1 else ''})"
     )
 
-    with unharmed(f"http://127.0.0.1:{port}", clients(site), during):
+    with expect_no_failures(f"http://127.0.0.1:{port}", clients(site), during):
         for _ in range(RESTARTS):
             told = site.control("simplesite", "restart")
             assert told == "simplesite: mod_wsgi loads it again at the next request\n"
@@ -143,6 +143,6 @@ def test_nobody_notices_that_the_book_s_application_is_restarted(checkout, free_
     site.control("simplesite-httpd", "start")
     during = f"{RESTARTS} restarts of SimpleSite 0.3.0 on Python 2.7"
 
-    with unharmed(f"http://127.0.0.1:{httpd_port}", [get("/")] * 3, during):
+    with expect_no_failures(f"http://127.0.0.1:{httpd_port}", [get("/")] * 3, during):
         for _ in range(RESTARTS):
             site.control("simplesite", "restart")

@@ -7,7 +7,7 @@ import shlex
 import pytest
 from checkouts import CACHE
 from interpreters_for_all import need_interpreter, readable_by_all
-from namespaces import need
+from namespaces import require_namespace
 
 pytestmark = pytest.mark.system
 
@@ -24,7 +24,7 @@ bin/simplesite stop
 
 @pytest.fixture(autouse=True)
 def needs_a_namespace():
-    need(ALONE)
+    require_namespace(ALONE)
 
 
 def stores(site):

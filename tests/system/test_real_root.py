@@ -7,7 +7,7 @@ import stat
 
 import machines
 import pytest
-from next_lines import answers, released, stopped_first, typed
+from next_lines import answers, released, type_advice, type_stop_advice
 from real_machines import UID, difference, real_machine
 
 pytestmark = machines.NEEDED
@@ -284,17 +284,17 @@ def test_last_line_brings_a_site_that_runs_to_its_new_mode_or_port(changing):
     machine.run("bin/simplesite", "start")
 
     mod_wsgi = ("site:port=8080", "site:mode=mod_wsgi", "vhost:httpd-port=8082")
-    stopped_first(machine, *mod_wsgi)
-    typed(machine, released(machine, *mod_wsgi)[-1])
+    type_stop_advice(machine, *mod_wsgi)
+    type_advice(machine, released(machine, *mod_wsgi)[-1])
     assert answers(machine, 8082) == "200"
 
     line = released(machine, *mod_wsgi[:2], "vhost:httpd-port=8083")[-1]
     refused = machine.run("bin/simplesite-httpd", "start", check=False)
     assert "not on 127.0.0.1:8083: bin/simplesite-httpd graceful" in refused.stdout
-    typed(machine, line)
+    type_advice(machine, line)
     assert answers(machine, 8083) == "200"
 
-    stopped_first(machine, "site:port=8080", "site:mode=proxy")
+    type_stop_advice(machine, "site:port=8080", "site:mode=proxy")
     assert answers(machine, 8083) == "000"
 
 

@@ -7,7 +7,7 @@ import shutil
 import machines
 import pytest
 from checkouts import Checkout, copy_checkout
-from next_lines import PRODUCTION, answers, released, typed
+from next_lines import PRODUCTION, answers, released, type_advice
 from real_machines import UID, difference, real_machine
 
 pytestmark = machines.NEEDED
@@ -36,13 +36,13 @@ def machine(bare):
 
 
 def test_last_line_brings_a_site_that_runs_to_its_new_port(bare):
-    typed(bare, released(bare, "site:mode=proxy", "site:port=8080")[-1])
+    type_advice(bare, released(bare, "site:mode=proxy", "site:port=8080")[-1])
     assert answers(bare, 8080) == "200"
 
     line = released(bare, "site:mode=proxy", "site:port=8081")[-1]
     refused = bare.run("bin/simplesite", "start", check=False)
     assert "runs at http://127.0.0.1:8080/ still, not at http://127.0.0.1:8081/" in refused.stdout
-    typed(bare, line)
+    type_advice(bare, line)
 
     assert (answers(bare, 8080), answers(bare, 8081)) == ("000", "200")
     bare.run("bin/simplesite", "stop")
@@ -169,7 +169,7 @@ def test_port_of_an_active_site_moves_with_the_advised_activation(machine):
     refused = machine.run("bin/simplesite", "start", check=False)
     assert refused.stdout.endswith("8081/: as root: bin/pylonyard activate\n")
     assert machine.visit() == "200"
-    typed(machine, line)
+    type_advice(machine, line)
 
     assert (answers(machine, 8080), answers(machine, 8081)) == ("000", "200")
     assert machine.visit() == "200"
@@ -183,7 +183,7 @@ def test_environment_is_changed_on_purpose_and_back(machine):
     assert refused.stdout.splitlines()[-1].endswith("release:change=allow")
 
     said = machine.run("bin/buildout", *words, "release:change=allow").stdout
-    typed(machine, said.splitlines()[-1])
+    type_advice(machine, said.splitlines()[-1])
 
     listed = machine.pylonyard("releases").splitlines()
     assert "staging" in next(line for line in listed if "current, active" in line)

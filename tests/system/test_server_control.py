@@ -24,8 +24,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from load import get, kept, unharmed
-from namespaces import need
+from load import expect_no_failures, get, get_keep_alive
+from namespaces import require_namespace
 from ports import free_port
 from pylonyard.server.control import SOCKETS_NOT_HANDED_OVER
 from pylonyard.system.errors import LOOK_FIRST
@@ -711,7 +711,7 @@ def waitress_finishes_requests_in_flight(paster):
     requests_in_flight_are_finished(paster, "egg:waitress#main")
 
 
-CLIENTS = [*[get("/")] * 4, *[kept("/")] * 2, get("/slow")]
+CLIENTS = [*[get("/")] * 4, *[get_keep_alive("/")] * 2, get("/slow")]
 
 
 def nobody_notices(paster, server):
@@ -719,7 +719,7 @@ def nobody_notices(paster, server):
     site = Site(paster, server=server, **{"start-timeout": 5})
     site.start()
     went_on = "shop: was not restarted, the old server goes on: "
-    with unharmed(site.address, CLIENTS, f"5 restarts and 3 failed ones of {server}"):
+    with expect_no_failures(site.address, CLIENTS, f"5 restarts and 3 failed ones of {server}"):
         for _ in range(5):
             (before,) = site.servers
             assert site.do("restart") == (0, f"shop: restarted, {site.address} answers")
@@ -769,7 +769,7 @@ def nobody_notices_that_a_server_of_the_standard_library_is_restarted(paster):
     site = Site(paster)
     site.ini.write_text(site.ini.read_text() + "use_threadpool = false\n")
     site.start()
-    with unharmed(site.address, [get("/")] * 4, "3 restarts without a pool of threads"):
+    with expect_no_failures(site.address, [get("/")] * 4, "3 restarts without a pool of threads"):
         for _ in range(3):
             assert site.do("restart") == (0, f"shop: restarted, {site.address} answers")
 
@@ -1043,7 +1043,7 @@ def paster(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def unshare():
-    need(UNSHARE)
+    require_namespace(UNSHARE)
     return UNSHARE
 
 

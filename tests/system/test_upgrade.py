@@ -9,7 +9,7 @@ from pathlib import Path
 import machines
 import pytest
 from checkouts import ROOT, Checkout, copy_checkout, fetch
-from load import get, unharmed
+from load import expect_no_failures, get
 from machines import Machine
 from ports import free_port
 
@@ -98,7 +98,7 @@ def test_new_code_takes_over_what_the_old_code_made(upgraded):
     assert os.readlink(machine.checkout.path / "current") == "releases/2"
     assert "pylonyard.commands.main" in (machine.checkout.path / "bin/pylonyard").read_text()
 
-    with unharmed(address, [get("/", **name)] * 2, "a restart by the new code"):
+    with expect_no_failures(address, [get("/", **name)] * 2, "a restart by the new code"):
         machine.sh("bin/simplesite restart")
         machine.activate()
     rolled = machine.pylonyard("rollback")

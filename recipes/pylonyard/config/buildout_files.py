@@ -162,9 +162,9 @@ class Files:
         """
         if self._profile:
             profile, self._profile = self._profile, None
-            *others, _ = words
+            *rest, _ = words
             beneath, _ = self.opened(str(profile.parent), profile.name, [], *words)
-            return self.opened(base, name, seen, *others, beneath)
+            return self.opened(base, name, seen, *rest, beneath)
         if buildout._isurl(name) or buildout._isurl(base):
             return _open(base, name, seen, *words)
         path = Path(base, name)

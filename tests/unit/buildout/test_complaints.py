@@ -7,7 +7,7 @@ import time
 
 import pytest
 from pylonyard.buildout import driver
-from support import make_wheel, served, undone
+from support import make_wheel, reset_buildout, serve_folder
 from zc.buildout import UserError
 
 
@@ -17,7 +17,7 @@ def folder(tmp_path, monkeypatch):
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    with undone():
+    with reset_buildout():
         driver.prepare()
         yield folder
 
@@ -212,7 +212,7 @@ def index(tmp_path):
     pages.mkdir(parents=True)
     wheel = make_wheel(pages, "Shop", "1.0")
     (pages / "index.html").write_text(f'<a href="{wheel.name}">{wheel.name}</a>')
-    with served(tmp_path / "index") as address:
+    with serve_folder(tmp_path / "index") as address:
         yield address
 
 

@@ -2,14 +2,14 @@ import pytest
 import zc.buildout.buildout
 import zc.buildout.easy_install
 from pylonyard.buildout import driver
-from support import make_wheel, undone
+from support import make_wheel, reset_buildout
 from zc.buildout import UserError
 
 
 @pytest.fixture
 def prepared():
     """Have the tool prepare zc.buildout, for the time of a test."""
-    with undone():
+    with reset_buildout():
         driver.prepare()
         yield
 

@@ -7,7 +7,7 @@ import pytest
 import zc.buildout.easy_install
 from pylonyard.buildout import driver, installed_cfg, patches
 from pylonyard.system import progress
-from support import Sandbox, in_this_process, make_store, make_wheel, undone
+from support import Sandbox, in_this_process, make_store, make_wheel, reset_buildout
 from zc.buildout import UserError, buildout
 
 # Whole runs of buildout, in process.
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.system
 def prepared(tmp_path, monkeypatch):
     """Have zc.buildout be careful, for the time of a test."""
     monkeypatch.chdir(tmp_path)
-    with undone():
+    with reset_buildout():
         driver.prepare()
         yield
 

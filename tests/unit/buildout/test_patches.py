@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 from pylonyard.buildout import patches
-from support import CHECKOUT, make_wheel, served, undone
+from support import CHECKOUT, make_wheel, reset_buildout, serve_folder
 from zc.buildout import buildout, configparser, easy_install
 
 INSTALLER, INDEX = easy_install.Installer, easy_install.AllowHostsPackageIndex
@@ -25,7 +25,7 @@ def folder(tmp_path, monkeypatch):
     """A folder to be in, for zc.buildout without any patch."""
     monkeypatch.chdir(tmp_path)
     assert all(vars(each.owner).get(each.name) is not each.mended for each in patches.PATCHES)
-    with undone():
+    with reset_buildout():
         yield tmp_path
 
 
@@ -100,7 +100,7 @@ def test_eggs_that_buildout_installed_are_not_found_offline(folder):
 def test_index_is_asked_for_the_page_of_all_projects_after_a_warning(folder, monkeypatch):
     told = []
     monkeypatch.setattr(INDEX, "warn", lambda index, *words: told.append(words))
-    with served(folder) as address:
+    with serve_folder(folder) as address:
         index = INDEX(address)
 
         index.find_packages(Requirement.parse("nowhere"))
@@ -111,7 +111,7 @@ def test_index_is_asked_for_the_page_of_all_projects_after_a_warning(folder, mon
 
 @shows("info")
 def test_each_page_is_reported(folder, caplog):
-    with served(folder) as address, caplog.at_level(logging.INFO):
+    with serve_folder(folder) as address, caplog.at_level(logging.INFO):
         INDEX(address).info("Reading %s", "a page")
 
     assert [(each.levelname, each.message) for each in caplog.records] == [

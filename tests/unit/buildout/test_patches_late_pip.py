@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from support import served
+from support import serve_folder
 
 PAGE = """\
 <html><body>
@@ -34,7 +34,7 @@ def index(tmp_path):
     """The address of an index with a release for this Python, and one for a later one."""
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop" / "index.html").write_text(PAGE)
-    with served(tmp_path) as address:
+    with serve_folder(tmp_path) as address:
         yield address
 
 

@@ -8,7 +8,7 @@ from pylonyard.commands import cache as cache_command
 from pylonyard.environments import cache_usage
 from pylonyard.environments.cache_usage import Stores
 from pylonyard.system.errors import UserError
-from support import LOCKS, undone
+from support import LOCKS, reset_buildout
 
 HOME, OLD, BUILD = "a" * 20, "b" * 20, "c" * 20
 EGG = "Shop-1.0-py3.11-linux-x86_64.egg"
@@ -173,7 +173,7 @@ def test_sandbox_that_cannot_be_read_counts_as_it_was_recorded(sandbox, stores, 
 
 
 def test_cache_in_use_is_not_cleaned(sandbox, stores, later):
-    with undone(), pytest.raises(UserError, match="expected that no run uses it"):
+    with reset_buildout(), pytest.raises(UserError, match="expected that no run uses it"):
         LOCKS.use(stores.cache)
         cleaned(sandbox)
 

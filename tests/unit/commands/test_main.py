@@ -15,7 +15,7 @@ from pylonyard.system.active_note import Note, folder_of
 from pylonyard.system.errors import ActivationError
 from pylonyard.system.rootfs import ABSENT, Tree
 from pylonyard.webservers.apache import control
-from support import LOCKS, undone
+from support import LOCKS, reset_buildout
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def place(tmp_path, monkeypatch):
             (folder / "manifest.json").write_text(text)
             releases.publish(folder)
     monkeypatch.setattr(locks, "Locks", lambda: LOCKS)  # several programs, in one process
-    with undone():
+    with reset_buildout():
         yield tmp_path
 
 

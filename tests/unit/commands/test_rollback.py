@@ -10,7 +10,7 @@ from pylonyard.commands.rollback import rollback
 from pylonyard.releases.store import Releases, link_commands
 from pylonyard.system.errors import ActivationError
 from pylonyard.system.rootfs import Tree
-from support import undone
+from support import reset_buildout
 
 # As bin/<site>, whose server runs unless <log>.stopped is there.
 CONTROL = """\
@@ -32,7 +32,7 @@ def place(tmp_path):
     for sites in (["shop"], ["shop", "blog"]):
         publish(releases, sites)
     link_commands(tmp_path / "bin", releases.current)
-    with undone():
+    with reset_buildout():
         yield tmp_path
 
 

@@ -1,4 +1,4 @@
-"""What counts as a secret that stands where anybody may read it."""
+"""The settings that count as secrets which anybody may read."""
 
 import pytest
 from pylonyard.config import secret_store

@@ -1,4 +1,4 @@
-"""Sandboxes of other interpreters: what was tampered with is never used."""
+"""Environments of other interpreters: a tampered one is never used."""
 
 import hashlib
 import os

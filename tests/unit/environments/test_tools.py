@@ -28,7 +28,7 @@ def tools(tmp_path, monkeypatch):
 
 
 def refused(cache):
-    """Bring the tools; return the line that this process ends with, and what was set aside."""
+    """Import the tools; return the line that ends this process, and the quarantined files."""
     with pytest.raises(SystemExit) as ended:
         toolbox.bring()
     (aside,) = (cache / "refused").iterdir()

@@ -7,7 +7,7 @@ import pytest
 from pylonyard.packages import downloads
 from pylonyard.packages.downloads import Index, IndexFailure
 from pylonyard.packages.wheels import sha256
-from support import make_wheel, served
+from support import make_wheel, serve_folder
 
 
 def pin(wheel):
@@ -44,7 +44,7 @@ def configured(monkeypatch):
 
 
 def test_wheels_are_brought(index, pins, configured, tmp_path):
-    with served(index) as address:
+    with serve_folder(index) as address:
         configured(index_url=address)
         downloads.bring(pins, tmp_path / "dist", print)
 
@@ -58,7 +58,7 @@ def test_wheels_are_brought(index, pins, configured, tmp_path):
 
 def test_file_that_is_not_what_the_index_says_is_not_kept(index, pins, configured, tmp_path):
     (index / "tool" / "tool-1.0-py3-none-any.whl").write_bytes(b"other")
-    with served(index) as address:
+    with serve_folder(index) as address:
         configured(index_url=address)
         downloads.bring(pins, tmp_path / "dist", print)
 
@@ -66,7 +66,7 @@ def test_file_that_is_not_what_the_index_says_is_not_kept(index, pins, configure
 
 
 def test_file_whose_digest_is_not_recorded_is_not_asked_for(index, pins, configured, tmp_path):
-    with served(index) as address:
+    with serve_folder(index) as address:
         configured(index_url=address)
         downloads.bring([("tool", "1.0", {"0" * 64})], tmp_path / "dist", print)
 
@@ -74,7 +74,7 @@ def test_file_whose_digest_is_not_recorded_is_not_asked_for(index, pins, configu
 
 
 def test_project_that_is_not_there_is_left_to_pip(index, configured, tmp_path):
-    with served(index) as address:
+    with serve_folder(index) as address:
         configured(index_url=address)
         downloads.bring([("missing", "1.0", {"0" * 64})], tmp_path / "dist", print)
 

@@ -4,12 +4,12 @@ import time
 
 import pytest
 from pylonyard.packages import downloads
-from support import served
+from support import serve_folder
 
 
 def test_address_is_opened(tmp_path):
     (tmp_path / "page").write_text("told")
-    with served(tmp_path) as address, downloads.opener().open(f"{address}/page") as answer:
+    with serve_folder(tmp_path) as address, downloads.opener().open(f"{address}/page") as answer:
         assert answer.read() == b"told"
 
 

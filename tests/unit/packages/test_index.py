@@ -3,7 +3,7 @@ import socket
 import pytest
 from pylonyard.packages.index import Offer, Places, digests, find
 from pylonyard.system.errors import CommandError
-from support import served
+from support import serve_folder
 
 DIGEST = "a" * 64
 PAGE = f"""\
@@ -23,7 +23,7 @@ def site(tmp_path_factory):
     (folder / "simple" / "shop" / "index.html").write_text(PAGE)
     (folder / "files").mkdir()
     (folder / "files" / "Shop-1.0.tar.gz").write_bytes(b"source")
-    with served(folder) as address:
+    with serve_folder(folder) as address:
         yield address
 
 

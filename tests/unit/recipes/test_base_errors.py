@@ -1,4 +1,4 @@
-"""Errors of ours, as a zc.buildout tells them that is not started by us."""
+"""Our errors, as a zc.buildout that we did not start prints them."""
 
 import subprocess
 import sys

@@ -15,7 +15,7 @@ echo "$@ in $(pwd) as $USER" >> {log}
 
 @pytest.fixture
 def place(tmp_path):
-    """A sandbox whose release 1 has a paster that tells what it was asked for."""
+    """A sandbox whose release 1 has a paster that prints its arguments."""
     var = tmp_path / "var" / "data" / "shop"
     var.mkdir(parents=True)
     release = tmp_path / "releases" / "1"

@@ -1,4 +1,4 @@
-"""What bin/buildout and bootstrap.py say of a command line, before they do anything."""
+"""bin/buildout and bootstrap.py check their command line before they do anything."""
 
 import subprocess
 import sys

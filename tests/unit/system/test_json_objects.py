@@ -1,4 +1,4 @@
-"""What is on the disk may be anything: each reader says so in its own way, and none breaks."""
+"""Any content of a JSON file on the disk: each reader reports it, and none breaks."""
 
 import json
 import os

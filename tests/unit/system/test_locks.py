@@ -8,7 +8,7 @@ import threading
 import pytest
 from pylonyard.system import locks
 from pylonyard.system.errors import UserError
-from support import LOCKS, undone
+from support import LOCKS, reset_buildout
 
 HOLD = """\
 import pathlib, sys
@@ -19,7 +19,7 @@ Locks().hold(pathlib.Path(sys.argv[1]))
 
 @pytest.fixture(autouse=True)
 def released():
-    with undone():
+    with reset_buildout():
         yield
 
 

@@ -1,4 +1,4 @@
-"""Who uses a cache, and who has it alone."""
+"""Shared and exclusive use of a cache."""
 
 import subprocess
 import sys

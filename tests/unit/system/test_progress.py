@@ -1,4 +1,4 @@
-"""What is shown of long work: on a real terminal, and in what is none."""
+"""The progress of long work: on a real terminal, and elsewhere."""
 
 import contextlib
 import fcntl

@@ -162,7 +162,7 @@ def test_files_that_others_can_change_are_not_believed(tmp_path):
     ("shell", "by_sudo"), [("/bin/bash", "let jo run this by sudo, or "), ("/bin/false", "")]
 )
 def test_home_of_another_is_not_taken_from_its_owner(tmp_path, monkeypatch, shell, by_sudo):
-    """What the advice says, harms nobody who follows it."""
+    """Following the advice harms nobody."""
     os.chown(tmp_path, 4321, 4321)
     account = pwd.struct_passwd(("jo", "x", 4321, 4321, "", "/home/jo", shell))
     monkeypatch.setattr(pwd, "getpwuid", lambda uid: account)

@@ -1,4 +1,4 @@
-"""Another web server beside Apache: what asks the registry finds it, and keeps the two apart."""
+"""Another web server beside Apache: the registry finds it, and distinguishes the two."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What is seen of a machine before an activation."""
+"""The facts that are gathered of a machine before an activation."""
 
 import grp
 import os

@@ -1,4 +1,4 @@
-"""What the doctor says of a release, and of a journal, that cannot be read."""
+"""The doctor's report of a release, and of a journal, that cannot be read."""
 
 import json
 import os

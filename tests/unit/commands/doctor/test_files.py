@@ -1,4 +1,4 @@
-"""What the doctor sees in files alone: the release, ``/etc``, the ini, the links of Apache."""
+"""The doctor's checks of files: the release, ``/etc``, the ini, the links of Apache."""
 
 import contextlib
 import dataclasses

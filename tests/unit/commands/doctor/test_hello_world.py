@@ -1,4 +1,4 @@
-"""The Hello World, where the account that serves it means no good."""
+"""The Hello World, if the account that serves it is hostile."""
 
 import dataclasses
 import os

@@ -1,4 +1,4 @@
-"""What is told of logs, whatever an application has written there."""
+"""The doctor's report of logs, whatever an application has written there."""
 
 import os
 import shlex

@@ -1,4 +1,4 @@
-"""What listens on the site's port: the site's own server, with the live ini, or another."""
+"""The process on the site's port: the site's own server, with the live ini, or another."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What the doctor is told by a site's private Apache, and by the machine's of other sites."""
+"""The doctor's checks of a private Apache, and of other sites in the machine's Apache."""
 
 import contextlib
 import http.server

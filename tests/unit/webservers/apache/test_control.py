@@ -1,4 +1,4 @@
-"""What a site's private Apache says of an account that is not there."""
+"""A private Apache reports an account that does not exist."""
 
 import os
 

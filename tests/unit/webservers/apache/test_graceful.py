@@ -1,4 +1,4 @@
-"""Which children serve by the new configuration; our own process stands for Apache's."""
+"""Find the children with the new configuration; our own process stands for Apache's."""
 
 import datetime
 import os

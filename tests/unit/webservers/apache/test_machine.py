@@ -1,4 +1,4 @@
-"""Whether Apache runs, and its words in one line."""
+"""Find out whether Apache runs, and shorten its messages to one line."""
 
 import os
 import subprocess
