@@ -1,7 +1,7 @@
 """Converters: from an option's text to its value, or a ``ValueError``.
 
-Every message reads "expected ..., got ...".  A converter is the only place
-where a kind of value is checked; what it returns is safe to pass on.
+Every message reads "expected ..., got ...".  A kind of value of a section is checked in its
+converter; what that returns is safe to pass on.
 """
 
 import os

@@ -7,20 +7,29 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pylonyard.system.errors import CommandError
 from pylonyard.system.subprocesses import PROGRAM_PATH, clean_environment, run
 
 # Valid in every Python since 2.7.
-_DESCRIBE = """
+_PROBE = """
 import json, os, sys, sysconfig
 base = getattr(sys, '_base_executable', None) or sys.executable
 if hasattr(sys, 'real_prefix'):
     base = os.path.join(sys.real_prefix, 'bin', 'python%d.%d' % sys.version_info[:2])
+get = sysconfig.get_config_var
 print(json.dumps({
     'executable': os.path.realpath(base),
+    'running': os.path.realpath(getattr(sys, '_base_executable', None) or sys.executable),
     'version': list(sys.version_info[:3]),
-    'abi': sysconfig.get_config_var('SOABI') or '',
+    'abi': get('SOABI') or '',
+    'unicode': sys.maxunicode,
+    'prefix': getattr(sys, 'real_prefix', None) or getattr(sys, 'base_prefix', sys.prefix),
+    'shared': bool(get('Py_ENABLE_SHARED')),
+    'library': get('INSTSONAME') or get('LDLIBRARY') or '',
+    'libraries': get('LIBDIR') or '',
+    'headers': get('INCLUDEPY') or '',
 }))
 """
 
@@ -71,11 +80,21 @@ def describe(executable: Path) -> Interpreter:
 
     :raises CommandError: if it does not run
     """
-    environment = clean_environment({"HOME": os.environ.get("HOME", "/")})
-    output = run([executable, "-c", _DESCRIBE], str(executable), environment=environment)
-    answer = json.loads(output.splitlines()[-1])
+    answer = probe(executable, str(executable))
     major, minor, micro = answer["version"]
     return Interpreter(Path(answer["executable"]), (major, minor, micro), answer["abi"])
+
+
+def probe(executable: Path, what: str) -> dict[str, Any]:
+    """Return what ``executable``, of any version, says of itself.
+
+    :param what: the beginning of the message if it does not
+    :raises CommandError: if it does not run
+    """
+    environment = clean_environment({"HOME": os.environ.get("HOME", "/")})
+    output = run([executable, "-c", _PROBE], what, environment=environment)
+    answer: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return answer
 
 
 def _candidates(command: str, asked: Callable[..., object]) -> list[Path]:

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from pylonyard.server.settings import Settings
-from pylonyard.system import atomic, listeners
+from pylonyard.system import listeners
 from pylonyard.system.errors import LOOK_FIRST, ServerError
 from pylonyard.system.processes import (
     children,
@@ -53,6 +53,9 @@ def write_intent(path: Path, intent: str) -> None:
 def _replace_note(path: Path, intent: str) -> None:
     if path.is_dir() and not path.is_symlink():
         raise ServerError(f"{path} is a directory, not a file: {LOOK_FIRST}")
+    # Imported here: who only asks about a site writes nothing.
+    from pylonyard.system import atomic
+
     make_directory(path.parent)
     atomic.write(path, f"{intent}\n".encode("ascii"), 0o600, durable=False)
 

@@ -1,7 +1,6 @@
 """Errors that end in one line, exit statuses, and the limit that was reached."""
 
 import errno
-import resource
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -101,11 +100,11 @@ LINE = 300
 """Bytes of a line of a log, or fewer."""
 
 LIMITS = {
-    errno.EMFILE: ("open files, ulimit -n", resource.RLIMIT_NOFILE),
-    errno.ENOMEM: ("memory in bytes, ulimit -v", resource.RLIMIT_AS),
-    errno.EFBIG: ("the size of a file in bytes, ulimit -f", resource.RLIMIT_FSIZE),
+    errno.EMFILE: ("open files, ulimit -n", "RLIMIT_NOFILE"),
+    errno.ENOMEM: ("memory in bytes, ulimit -v", "RLIMIT_AS"),
+    errno.EFBIG: ("the size of a file in bytes, ulimit -f", "RLIMIT_FSIZE"),
 }
-"""By the error of a system call: the limit that it tells of."""
+"""By the error of a system call: the limit that it tells of, in words and for ``resource``."""
 
 SAID = {
     NO_THREAD: errno.EAGAIN,
@@ -152,26 +151,29 @@ def limit_of(number: int | None) -> str:
 
 def limit_of_size(size: int) -> str:
     """Return the limit that keeps a file of ``size`` bytes from growing by a line or more."""
-    most = _soft(resource.RLIMIT_FSIZE)
+    most = _soft("RLIMIT_FSIZE")
     return limit_of(errno.EFBIG) if most is not None and size + LINE > most else ""
 
 
 def _of_processes() -> str:
     """Return the limits that may be meant: the account's, the container's, the machine's."""
-    account = _soft(resource.RLIMIT_NPROC)
+    account = _soft("RLIMIT_NPROC")
     groups = list(_groups())
     reached = [f"pids.max of {group} is {most}" for group, used, most in groups if used >= most - 1]
     if reached:
         return reached[0]
     found = [] if account is None else [f"ulimit -u is {account}"]
     found += [f"pids.max of {group} is {most}" for group, _, most in groups]
-    if (memory := _soft(resource.RLIMIT_AS)) is not None:
+    if (memory := _soft("RLIMIT_AS")) is not None:
         found.append(f"ulimit -v is {memory} bytes")
     return ", ".join(found) or "the machine's"
 
 
-def _soft(kind: int) -> int | None:
-    value = resource.getrlimit(kind)[0]
+def _soft(kind: str) -> int | None:
+    # Imported here: hardly ever is a limit reached.
+    import resource
+
+    value = resource.getrlimit(getattr(resource, kind))[0]
     return None if value == resource.RLIM_INFINITY else value
 
 

@@ -1,4 +1,4 @@
-"""Other programs: the only module that starts them."""
+"""Other programs: run to their end, in a clean environment, as the account that is wanted."""
 
 import os
 import pwd

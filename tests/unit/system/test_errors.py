@@ -36,7 +36,7 @@ def test_control_group_that_is_full_is_named(tmp_path, monkeypatch, kinds, line)
 
 def test_limit_of_the_account_is_named_where_no_group_has_one(tmp_path, monkeypatch):
     monkeypatch.setattr(errors, "OURS", tmp_path / "none")
-    monkeypatch.setattr(errors.resource, "getrlimit", lambda kind: (7, 7))
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (7, 7))
 
     assert errors.limit_reached(RuntimeError("can't start new thread")).startswith(
         "can't start new thread (limit of processes and threads: ulimit -u is 7"
@@ -56,7 +56,7 @@ def test_other_limits_are_named_with_their_value():
 
 
 def test_size_at_which_a_file_may_not_grow_is_reported(monkeypatch):
-    monkeypatch.setattr(errors.resource, "getrlimit", lambda kind: (1024, 1024))
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (1024, 1024))
 
     assert errors.limit_of_size(1000) == " (limit of the size of a file in bytes, ulimit -f: 1024)"
     assert errors.limit_of_size(0) == ""

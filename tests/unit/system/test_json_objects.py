@@ -107,5 +107,4 @@ def test_no_module_reads_json_of_a_file_by_itself():
     assert read - {"system/json_objects.py"} == {
         "packages/interpreters.py",
         "recipes/production_ini.py",
-        "webservers/apache/mod_wsgi.py",
     }

@@ -12,14 +12,21 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from packaging.markers import Marker
-from packaging.pylock import Pylock, PylockValidationError
+from packaging.pylock import (
+    Package,
+    PackageSdist,
+    PackageWheel,
+    Pylock,
+    PylockValidationError,
+)
 from packaging.requirements import Requirement
 from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, NormalizedName, parse_wheel_filename
+from packaging.version import Version
 
 from pylonyard.system.errors import PylonyardError
 
@@ -113,13 +120,13 @@ def read(path: Path) -> Lock:
     :raises LockError: if it is no lock of this format
     """
     try:
-        content = _toml(path.read_text(encoding="utf-8"))
-        Pylock.from_dict(content)
-        return Lock(path, tuple(_package(entry) for entry in content["packages"]))
+        content = Pylock.from_dict(_toml(path.read_text(encoding="utf-8")))
+        return Lock(path, tuple(map(_locked, content.packages)))
     except OSError as error:
         raise LockError(f"expected a lock, got {error.strerror}: {path}") from error
-    except (ValueError, KeyError, PylockValidationError) as error:
-        raise LockError(f"expected a lock as of PEP 751, got {path}: {error}") from error
+    except (ValueError, KeyError, RecursionError, PylockValidationError) as error:
+        why = str(error) or "nested too deeply"
+        raise LockError(f"expected a lock as of PEP 751, got {path}: {why}") from error
 
 
 def _toml(text: str) -> dict[str, Any]:
@@ -129,21 +136,22 @@ def _toml(text: str) -> dict[str, Any]:
     return content
 
 
-def _package(entry: Mapping[str, Any]) -> Locked:
-    sdist = entry.get("sdist")
+def _locked(package: Package) -> Locked:
+    sdist = package.sdist
+    if package.version is None:
+        raise ValueError(f"{package.name} has no version")
     return Locked(
-        name=entry["name"],
-        version=entry["version"],
-        wheels=dict(_file(wheel) for wheel in entry.get("wheels", ())),
-        sdist=_file(sdist) if sdist else None,
-        marker=entry.get("marker"),
-        used=entry.get("tool", {}).get("pylonyard", {}),
+        name=package.name,
+        version=str(package.version),
+        wheels={each.filename: each.hashes["sha256"] for each in package.wheels or ()},
+        sdist=(sdist.filename, sdist.hashes["sha256"]) if sdist else None,
+        marker=_marker(str(package.marker)) if package.marker else None,
+        used=(package.tool or {}).get("pylonyard", {}),
     )
 
 
-def _file(entry: Mapping[str, Any]) -> tuple[str, str]:
-    name = entry.get("name") or PurePosixPath(entry["path"]).name
-    return name, entry["hashes"]["sha256"]
+def _marker(text: str) -> str:
+    return text.replace('"', "'")  # as people write one, in the strings of TOML
 
 
 def text(packages: Iterable[Locked], folder: str) -> str:
@@ -151,35 +159,55 @@ def text(packages: Iterable[Locked], folder: str) -> str:
 
     :param folder: where the files are, relative to that of the lock
     """
-    lines = ['lock-version = "1.0"', 'created-by = "pylonyard"']
-    for package in sorted(packages, key=lambda each: (each.name, each.version)):
-        lines += ["", *_lines(package, folder)]
+    ordered = sorted(packages, key=lambda each: (each.name, each.version))
+    lock = Pylock(
+        lock_version=Version("1.0"),
+        created_by="pylonyard",
+        packages=[_package(each, folder) for each in ordered],
+    )
+    lock.validate()
+    content = dict(lock.to_dict())
+    entries = content.pop("packages")
+    lines = [f"{key} = {_value(value)}" for key, value in content.items()]
+    for entry in entries:
+        lines += ["", *_lines(entry)]
     return "\n".join([*lines, ""])
 
 
-def _lines(package: Locked, folder: str) -> Iterator[str]:
+def _package(locked: Locked, folder: str) -> Package:
+    wheels = [
+        PackageWheel(path=os.path.join(folder, name), hashes={"sha256": digest})
+        for name, digest in sorted(locked.wheels.items())
+    ]
+    sdist = None
+    if locked.sdist:
+        name, digest = locked.sdist
+        sdist = PackageSdist(path=os.path.join(folder, name), hashes={"sha256": digest})
+    return Package(
+        name=locked.name,
+        version=Version(locked.version),
+        marker=Marker(locked.marker) if locked.marker else None,
+        sdist=sdist,
+        wheels=wheels or None,
+        tool={"pylonyard": dict(locked.used)} if locked.used else None,
+    )
+
+
+def _lines(entry: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a distribution as it is easily compared: a wheel a line."""
     yield "[[packages]]"
-    yield f"name = {_string(package.name)}"
-    yield f"version = {_string(package.version)}"
-    if package.marker:
-        yield f"marker = {_string(package.marker)}"
-    if package.sdist:
-        yield f"sdist = {_entry(*package.sdist, folder)}"
-    if package.wheels:
-        yield "wheels = ["
-        for name, digest in sorted(package.wheels.items()):
-            yield f"    {_entry(name, digest, folder)},"
-        yield "]"
-    if package.used:
-        yield "[packages.tool.pylonyard]"
-        yield from (f"{key} = {_string(value)}" for key, value in package.used.items())
+    for key, value in entry.items():
+        if key == "wheels":
+            yield from ("wheels = [", *(f"    {_value(wheel)}," for wheel in value), "]")
+        elif key != "tool":
+            yield f"{key} = {_value(_marker(value) if key == 'marker' else value)}"
+    for name, values in entry.get("tool", {}).items():
+        yield f"[packages.tool.{name}]"
+        yield from (f"{key} = {_value(value)}" for key, value in values.items())
 
 
-def _entry(name: str, digest: str, folder: str) -> str:
-    path = os.path.join(folder, name)
-    return f"{{path = {_string(path)}, hashes = {{sha256 = {_string(digest)}}}}}"
-
-
-def _string(value: str) -> str:
+def _value(value: str | Mapping[str, Any]) -> str:
+    if not isinstance(value, str):
+        return f"{{{', '.join(f'{key} = {_value(held)}' for key, held in value.items())}}}"
     # A JSON string is a basic string of TOML too, but for DEL, which no name has.
     return json.dumps(value, ensure_ascii=False)

@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 
 from pylonyard.config.layout import Layout
 from pylonyard.config.options import render
-from pylonyard.packages import index, missing
+from pylonyard.packages import index, interpreters, missing
 from pylonyard.packages.builds import unpack
 from pylonyard.packages.index import Places
 from pylonyard.packages.missing import Missing
@@ -56,23 +56,6 @@ def fetch(source: Source, buildout: Mapping[str, Any]) -> Path:
     return places.bring(offer, layout.dist, check)
 
 
-# Valid in Python 2.7 and 3.
-_DESCRIBE = """
-import json, os, sys, sysconfig
-get = sysconfig.get_config_var
-print(json.dumps({
-    'version': '.'.join(map(str, sys.version_info[:3])),
-    'executable': os.path.realpath(getattr(sys, '_base_executable', None) or sys.executable),
-    'prefix': getattr(sys, 'real_prefix', None) or getattr(sys, 'base_prefix', sys.prefix),
-    'abi': get('SOABI') or 'unicode-%d' % sys.maxunicode,
-    'shared': bool(get('Py_ENABLE_SHARED')),
-    'library': get('INSTSONAME') or get('LDLIBRARY') or '',
-    'libraries': get('LIBDIR') or '',
-    'headers': get('INCLUDEPY') or '',
-}))
-"""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Interpreter:
     """A Python, as far as a module that embeds it depends on it."""
@@ -102,8 +85,17 @@ def interpreter(home: Path) -> Interpreter:
     :raises CommandError: if it does not run
     """
     python = home / "bin" / "python"
-    output = run([python, "-c", _DESCRIBE], f"cannot ask {python} what it is")
-    return Interpreter(**json.loads(output.splitlines()[-1]))
+    found = interpreters.probe(python, f"cannot ask {python} what it is")
+    return Interpreter(
+        version=".".join(map(str, found["version"])),
+        executable=found["running"],
+        prefix=found["prefix"],
+        abi=found["abi"] or f"unicode-{found['unicode']}",
+        shared=found["shared"],
+        library=found["library"],
+        libraries=found["libraries"],
+        headers=found["headers"],
+    )
 
 
 def apache(apxs: Path) -> dict[str, str]:

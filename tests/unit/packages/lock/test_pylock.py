@@ -5,7 +5,7 @@ from packaging.requirements import Requirement
 from packaging.tags import Tag
 from pylonyard.packages import integrity, metadata, wheels
 from pylonyard.packages.lock import pylock
-from support import make_wheel
+from support import CHECKOUT, make_wheel
 
 DIGEST = "a" * 64
 SHOP = pylock.Locked(
@@ -31,7 +31,16 @@ def test_lock_is_read_as_it_was_written(tmp_path):
     assert 'path = "../cache/dist/Shop-1.0-py3-none-any.whl"' in path.read_text()
 
 
-@pytest.mark.parametrize("text", ["", "lock-version = 1", "[[packages]", 'lock-version = "2.0"'])
+def test_lock_of_the_checkout_is_written_again_byte_for_byte():
+    for path in sorted((CHECKOUT / "profiles").glob("pylock*.toml")):
+        lock = pylock.read(path)
+
+        assert pylock.text(lock.packages, "../cache/dist") == path.read_text(), path
+
+
+@pytest.mark.parametrize(
+    "text", ["a = " + "[" * 200_000, "", "lock-version = 1", "[[packages]", 'lock-version = "2.0"']
+)
 def test_file_that_is_no_lock_is_reported(tmp_path, text):
     path = tmp_path / "pylock.toml"
     path.write_text(text)
