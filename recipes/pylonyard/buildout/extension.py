@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pylonyard.buildout import main
+from pylonyard.buildout import last_run
 from pylonyard.config import inputs, layout
 
 UNGUARDED = (
@@ -29,7 +29,7 @@ def load(run: Any) -> None:
         return  # It is the run that was begun anew.
     directory = Path(run["buildout"]["directory"])
     os.umask(0o022)
-    if main.is_up_to_date(directory):
+    if last_run.answer(sys.argv[1:], directory):
         sys.exit()
     watch = inputs.begin()
     # The files of these were opened before anybody took notes.

@@ -26,11 +26,8 @@ if TYPE_CHECKING:
 OURS = "pylonyard"
 OUR_RECIPES = f"{OURS}:"
 
-Next = Callable[[Mapping[str, Any]], Iterable[str]]
-"""Gives what to do next as things are now, for what a run kept about that."""
 
-
-def answer(words: Sequence[str], directory: Path, coming: Next) -> bool:
+def answer(words: Sequence[str], directory: Path) -> bool:
     """Tell that nothing has changed, if that is so; return whether it is.
 
     :param words: the arguments of ``bin/buildout``
@@ -41,11 +38,23 @@ def answer(words: Sequence[str], directory: Path, coming: Next) -> bool:
             return False
         if memory["state"] != state(memory["paths"], memory["trees"], memory["places"]):
             return False
-        told = [f"pylonyard: {line}" for line in [*memory["told"], *coming(memory["next"])]]
+        told = [f"pylonyard: {line}" for line in [*memory["told"], *_next_steps(memory["next"])]]
     except (OSError, ValueError, KeyError, TypeError):
         return False
     print("\n".join(told))
+    forget(directory)
     return True
+
+
+def _next_steps(kept: Mapping[str, Any]) -> Iterable[str]:
+    """Return what to do next, as things are now."""
+    if not kept:
+        return ()
+    # Imported here: what keeps the state has no use for it.
+    from pylonyard.releases import next_steps
+
+    served = [next_steps.Served(**each) for each in kept["sites"]]
+    return next_steps.found(Path(kept["directory"]), int(kept["release"]), served)
 
 
 def keep(run: Any, watch: Watch | None, layout: "Layout", needs: Callable[[], "Needs"]) -> None:

@@ -5,9 +5,8 @@ Standard library only, up to the moment at which the tools have been verified.
 
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pylonyard.buildout import last_run
 from pylonyard.config import configuration, inputs
@@ -44,7 +43,7 @@ def run() -> None:
         sys.argv[1:] = configuration.completed(sys.argv[1:], checkout())
     except configuration.MemoryDamaged as error:
         sys.exit(f"buildout: {error}")
-    if is_up_to_date(checkout()):
+    if last_run.answer(sys.argv[1:], checkout()):
         return
     watch = inputs.begin()
     check(sys.argv[1:])
@@ -57,24 +56,6 @@ def run() -> None:
 def checkout() -> Path:
     """Return the checkout whose ``bin/buildout`` this process runs."""
     return Path(sys.argv[0]).resolve().parent.parent
-
-
-def is_up_to_date(directory: Path) -> bool:
-    """Tell that nothing has changed, if that is so; return whether it is."""
-    if not last_run.answer(sys.argv[1:], directory, _next_steps):
-        return False
-    last_run.forget(directory)
-    return True
-
-
-def _next_steps(kept: Mapping[str, Any]) -> Iterable[str]:
-    """Return what to do next, as things are now."""
-    if not kept:
-        return ()
-    from pylonyard.releases import next_steps
-
-    served = [next_steps.Served(**each) for each in kept["sites"]]
-    return next_steps.found(Path(kept["directory"]), int(kept["release"]), served)
 
 
 def check(words: Sequence[str]) -> None:
