@@ -61,6 +61,10 @@ def command(directory: Path, file: Path, tell: Callable[[str], object]) -> None:
         raise UserError(f"{file}: expected no such file yet, got one; {how}")
     if not file.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file))
+    if not (directory / "bootstrap.py").is_file():
+        raise UserError(
+            f"{directory}: expected a checkout with the bootstrap.py that unpacks a bundle, got none"
+        )
     applications = bundled_applications(directory)
     cached = cached_files(directory, applications)
     locks = sorted({each.lock.path for each in applications})

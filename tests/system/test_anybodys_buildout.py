@@ -1,0 +1,168 @@
+"""A project of somebody's own, deployed by stock zc.buildout and the wheel of Pylonyard."""
+
+import os
+import shutil
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+from checkouts import CACHE, copy_checkout
+from ports import free_port
+
+pytestmark = pytest.mark.system
+
+SETUP = """
+from setuptools import setup
+
+setup(
+    name="quill",
+    version="1.0",
+    package_dir={"": "src"},
+    py_modules=["quill"],
+    entry_points={"paste.app_factory": ["main = quill:main"]},
+)
+"""
+
+MODULE = """
+def main(global_conf, word="quill", **settings):
+    def application(environ, start_response):
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [word.encode()]
+
+    return application
+"""
+
+CONFIG = """
+[buildout]
+extensions = pylonyard
+parts = release
+
+[site]
+name = quill
+eggs = quill
+port = {port}
+environment = development
+
+[app]
+sources = .
+
+[ini]
+template = quill.ini
+"""
+
+
+class Project:
+    """A folder with an application of somebody's own, and an environment with zc.buildout."""
+
+    def __init__(self, folder, environment, environ):
+        self.folder, self.environment, self.environ = folder, environment, environ
+        self.port = free_port()
+        self.write("setup.py", SETUP)
+        self.write("src/quill.py", MODULE)
+        self.write("quill.ini", "[app:main]\nuse = egg:quill\n")
+        self.write("buildout.cfg", CONFIG.format(port=self.port))
+
+    def write(self, name, text):
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def run(self, *command, check=True):
+        finished = subprocess.run(
+            command, cwd=self.folder, env=self.environ, capture_output=True, text=True
+        )
+        if check and finished.returncode:
+            pytest.fail(f"{command}: {finished.returncode}\n{finished.stdout}{finished.stderr}")
+        return finished.stdout + finished.stderr
+
+    def buildout(self, *words, before=(), **named):
+        return self.run(*before, self.environment / "bin" / "buildout", *words, **named)
+
+    def answer(self):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/", timeout=20) as answer:
+            return answer.read().decode()
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory, clean_environ):
+    """Return an environment in which pip has installed zc.buildout and our wheel."""
+    folder = tmp_path_factory.mktemp("installed")
+    copy_checkout(folder / "checkout")
+    run = [sys.executable, "bootstrap.py", "dist"]
+    subprocess.run(run, cwd=folder / "checkout", env=clean_environ, check=True, capture_output=True)
+    (wheel,) = (folder / "checkout" / "dist").glob("*.whl")
+    home = folder / "env"
+    subprocess.run(["/usr/bin/python3", "-m", "venv", home], check=True)
+    pip = [home / "bin" / "pip", "install", "--quiet", "--no-index", "--find-links", CACHE / "dist"]
+    subprocess.run([*pip, "zc.buildout", wheel], check=True, env=clean_environ)
+    return home
+
+
+@pytest.fixture
+def project(tmp_path, environment, clean_environ):
+    # Neither its cache nor its eggs are anybody else's.
+    (tmp_path / "home").mkdir()
+    environ = {**clean_environ, "BUILDOUT_HOME": str(tmp_path / "home")}
+    folder = tmp_path / "quill"
+    shutil.copytree(CACHE / "dist", folder / "cache" / "dist")
+    made = Project(folder, environment, environ)
+    yield made
+    if (made.folder / "bin" / "quill").exists():
+        made.run("bin/quill", "stop", check=False)
+
+
+ALONE = ("unshare", "--net", "--map-root-user") if os.geteuid() else ("unshare", "--net")
+
+
+def test_one_line_deploys_a_project_and_all_works_in_it(project):
+    first = project.buildout()
+    assert "Release 1 is current." in first
+    assert "nobody compares that with recorded digests" in first
+    project.run("bin/quill", "start")
+    assert project.answer() == "quill"
+
+    project.buildout()  # the server's log is there now
+    assert project.buildout().splitlines() == [
+        "pylonyard: Release 1 is current; nothing has changed.",
+        f"pylonyard:   bin/quill status   it is served already at http://127.0.0.1:{project.port}/",
+    ]
+
+    with (project.folder / "buildout.cfg").open("a") as config:
+        config.write("settings =\n    [app:main]\n    word = changed\n")
+    assert "Release 2 is current." in project.buildout()
+    project.run("bin/quill", "restart")
+    assert project.answer() == "changed"
+    project.run("bin/pylonyard", "rollback")
+    assert project.answer() == "quill"
+
+    assert "locks" in project.run("bin/pylonyard", "lock")
+    assert "stopped" in project.run("bin/quill", "stop")
+    assert "server-running" in project.run("bin/pylonyard", "doctor", check=False)
+    offline = project.buildout("-o", "app:lock=profiles/pylock.toml", before=ALONE)
+    assert "Release 3 is current." in offline
+
+
+def test_what_the_project_says_wins_over_the_profile(project):
+    project.write(
+        "buildout.cfg",
+        CONFIG.format(port=project.port).replace("[app]\n", "[app]\n<= common\neggs += six\n")
+        + "settings += [app:main]\n\n[common]\nsources = nowhere\n\n[versions]\nwaitress = 3.0.1\n",
+    )
+
+    told = project.buildout("install", "app", check=False)
+
+    assert "waitress==3.0.1" in told
+    installed = (project.folder / ".installed.cfg").read_text()
+    (eggs,) = (part for part in installed.split("\n\n") if part.startswith("[app]"))
+    assert [name in eggs for name in ("quill", "PasteScript", "six")] == [True] * 3
+    assert "nowhere" not in eggs
+
+
+def test_an_error_is_one_line_and_a_second_run_at_once_is_told(project):
+    told = project.buildout("site:port=none", check=False)
+
+    assert told.splitlines()[-1].startswith("Error: [site] port: expected")
+    assert "Traceback" not in told
+    assert not Path(project.folder, "releases").exists()
