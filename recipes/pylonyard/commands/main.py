@@ -15,10 +15,10 @@ from pylonyard.commands.releases import list_releases
 from pylonyard.commands.rollback import rollback
 from pylonyard.environments import tools
 from pylonyard.releases import diff
-from pylonyard.releases.store import NoRelease, Releases
+from pylonyard.releases.store import Releases
 from pylonyard.system import errors, progress, relocation
 from pylonyard.system.command_line import Parser, describe, required
-from pylonyard.system.errors import INTERRUPTED, ActivationError, ServerError, UserError, reason
+from pylonyard.system.errors import INTERRUPTED, ActivationError, PylonyardError, reason
 from pylonyard.system.relocation import Astray
 from pylonyard.system.rootfs import Tree
 from pylonyard.system.safe_files import finish, settle_standard_files
@@ -261,7 +261,7 @@ def run_command(directory: str, bin_folder: str, words: argparse.Namespace) -> i
             raise ActivationError(astray.told)
         folders = [Path(each) for each in (directory, bin_folder)]
         return run_action(Sandbox(*map(astray.path, folders) if astray else folders), words, astray)
-    except (ActivationError, NoRelease, ServerError, UserError) as error:
+    except PylonyardError as error:
         print(f"pylonyard: {error}", file=sys.stderr)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

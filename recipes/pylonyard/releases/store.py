@@ -35,7 +35,7 @@ def statements(directory: Path, bin_folder: Path) -> list[str]:
     return [IMPORTED.strip(), f"sys.exit(main({str(directory)!r}, {str(bin_folder)!r}))"]
 
 
-class NoRelease(Exception):
+class NoRelease(PylonyardError):
     """There is no such release."""
 
 

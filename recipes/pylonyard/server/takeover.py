@@ -10,6 +10,7 @@ from pylonyard.server.log import say
 from pylonyard.server.settings import Settings
 from pylonyard.server.sockets import HANDOVER_TIMEOUT
 from pylonyard.system import listeners
+from pylonyard.system.errors import PylonyardError
 from pylonyard.system.processes import Marker, marked, send, supervisor_marker
 
 CHECK_TIMEOUT = 0.8 * HANDOVER_TIMEOUT
@@ -19,7 +20,7 @@ MOST_ERRORS = 3
 """Errors after which a new server is refused if the old one had none."""
 
 
-class TakeoverRefused(Exception):
+class TakeoverRefused(PylonyardError):
     """The new server may not replace the old one; the text says why."""
 
 

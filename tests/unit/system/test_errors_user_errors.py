@@ -1,3 +1,6 @@
+import ast
+import builtins
+
 from pylonyard.system.errors import (
     ActivationError,
     ArtifactError,
@@ -6,6 +9,13 @@ from pylonyard.system.errors import (
     PylonyardError,
     ServerError,
 )
+from support import CHECKOUT
+
+BUILT_IN = {
+    name
+    for name, kind in vars(builtins).items()
+    if isinstance(kind, type) and issubclass(kind, BaseException)
+}
 
 
 def test_option_error_names_the_section_and_all_problems():
@@ -37,5 +47,14 @@ def test_artifact_error_names_the_file_and_its_validator():
 
 def test_all_errors_of_ours_have_one_root():
     kinds = (OptionError, CommandError, ArtifactError, ServerError, ActivationError)
-
     assert all(issubclass(kind, PylonyardError) for kind in kinds)
+    rootless = {
+        node.name
+        for path in (CHECKOUT / "recipes").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+        and {ast.unparse(base) for base in node.bases} & BUILT_IN
+        and not any(ast.unparse(base).endswith("PylonyardError") for base in node.bases)
+    }
+
+    assert rootless == {"PylonyardError"}

@@ -14,7 +14,7 @@ from typing import Any
 
 from pylonyard.config.quoting import without_controls
 from pylonyard.system import accounts
-from pylonyard.system.errors import CommandError
+from pylonyard.system.errors import CommandError, PylonyardError
 from pylonyard.system.subprocesses import first_error, run
 
 _WORD = re.compile(r"""(?:[\w-]+=)?(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|\S+""")
@@ -24,7 +24,7 @@ DEBIAN = {"APACHE_LOG_DIR": "/var/log/apache2"}
 _VARIABLE = re.compile(r"\$\{([^}:]*)\}")
 
 
-class ConfigError(ValueError):
+class ConfigError(PylonyardError, ValueError):
     """A text's sections do not fit together."""
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pylonyard.system import command_line, errors, progress, relocation
-from pylonyard.system.errors import CommandError, ServerError, interrupted
+from pylonyard.system.errors import CommandError, PylonyardError, ServerError, interrupted
 from pylonyard.system.processes import Handle, started
 from pylonyard.system.safe_files import finish, open_plainly, read_plainly, settle_standard_files
 from pylonyard.system.subprocesses import PROGRAM_PATH, completed, last_line
@@ -66,7 +66,7 @@ Httpd = PrivateApache
 """As the scripts of releases name it that were made by an older Pylonyard."""
 
 
-class ControlError(Exception):
+class ControlError(PylonyardError):
     """Why a command failed, in one line, and its exit status."""
 
     def __init__(self, message: str, status: int = FAILED) -> None:
