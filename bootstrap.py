@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make bin/buildout in this checkout, and run it: python3 bootstrap.py --help tells more."""
+"""Make bin/buildout in this checkout, and run it; see python3 bootstrap.py --help."""
 
 import os
 import signal

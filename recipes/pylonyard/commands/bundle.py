@@ -92,8 +92,8 @@ def _configuration(directory: Path) -> str:
     """Return the configuration of the current release; the unpacked checkout uses it too."""
     releases = Releases(directory / "releases", directory / "current")
     number = releases.current_number()
-    told = "" if number is None else releases.manifest(number).get("configuration")
-    return str(told or configuration.USUAL)
+    configured = "" if number is None else releases.manifest(number).get("configuration")
+    return str(configured or configuration.USUAL)
 
 
 def write(stream: IO[bytes], members: Iterable[Member]) -> None:
@@ -193,14 +193,14 @@ def _tracked_files(directory: Path) -> Iterable[str]:
     # Start no program that a configuration of git names.
     words = ["git", "-c", f"safe.directory={directory}", "-c", "core.fsmonitor=false"]
     words += ["ls-files", "-z", "--recurse-submodules"]
-    told = run(
+    listed = run(
         words,
         f"cannot ask git what {directory} holds",
         environment=clean_environment(),
         directory=directory,
         advice="apt-get install git",
     )
-    return filter(None, told.split("\0"))
+    return filter(None, listed.split("\0"))
 
 
 def _source_files(directory: Path, left_out: set[Path]) -> Iterator[str]:

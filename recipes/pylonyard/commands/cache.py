@@ -44,14 +44,14 @@ def show(directory: Path, tell: Print) -> None:
     for kind, title in KINDS.items():
         tell(f"  {title:<20} {_summary(e for e in found.entries if e.kind == kind)}")
     if not _is_inside(found.stores):
-        tell(f"  {found.stores.eggs} is shared by others as well; no egg of it is ever removed")
+        tell(f"  {found.stores.eggs} is also used by others; no egg in it is ever removed")
     tell("used by" if found.users or found.gone else "used by nobody")
     for user in found.users:
         tell(f"  {user.directory}")
     if found.gone:
         tell(f"  and {len(found.gone)} whose folder is gone, which no longer count")
     for path in found.unknown:
-        tell(f"  {path}: cannot be read, so all that is here is kept")
+        tell(f"  {path}: cannot be read, so everything is kept")
     tell(f"not needed: {_summary(found.unused)}")
 
 

@@ -198,9 +198,9 @@ def _fish(tree: Iterable[Completions], programs: Iterable[str]) -> str:
         at = sh(f"__pylonyard_at {' '.join(each.path)}")
         commands = [each.path[0], *(["python3"] if each.path[0] == "bootstrap.py" else [])]
         for word, help_text in each.words.items():
-            told = f" -d {sh(' '.join(help_text.split()))}" if help_text else ""
+            shown = f" -d {sh(' '.join(help_text.split()))}" if help_text else ""
             lines += (
-                f"complete -c {sh(name)} -n {at} {_fish_word(word, word in each.files)}{told}"
+                f"complete -c {sh(name)} -n {at} {_fish_word(word, word in each.files)}{shown}"
                 for name in commands
             )
     return "\n".join([*lines, ""])

@@ -43,14 +43,14 @@ def _apt_get(what: str, words: Iterable[str]) -> str:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
     states, end = os.pipe()
     command = ["apt-get", "-q", "-o", f"APT::Status-Fd={end}", *words]
-    with tempfile.TemporaryFile("w+", errors="replace") as told:
+    with tempfile.TemporaryFile("w+", errors="replace") as output:
         try:
             apt = subprocess.Popen(
                 command,
                 env=environment,
                 stdin=subprocess.DEVNULL,
-                stdout=told,
-                stderr=told,
+                stdout=output,
+                stderr=output,
                 pass_fds=[end],
             )
         finally:
@@ -58,8 +58,8 @@ def _apt_get(what: str, words: Iterable[str]) -> str:
         with apt, progress.of(what, 100, unit="%") as step, open(states, errors="replace") as lines:
             for line in lines:
                 show(step, line)
-        told.seek(0)
-        return _reason(told) if apt.returncode else ""
+        output.seek(0)
+        return _reason(output) if apt.returncode else ""
 
 
 def show(step: Step, state: str) -> None:
@@ -73,6 +73,6 @@ def show(step: Step, state: str) -> None:
 
 
 def _reason(lines: Iterable[str]) -> str:
-    told = [line.strip() for line in lines if line.strip()]
-    errors = [line.removeprefix("E: ") for line in told if line.startswith("E: ")]
-    return (errors or told[-1:] or ["it does not say why"])[0]
+    output = [line.strip() for line in lines if line.strip()]
+    errors = [line.removeprefix("E: ") for line in output if line.startswith("E: ")]
+    return (errors or output[-1:] or ["it does not say why"])[0]

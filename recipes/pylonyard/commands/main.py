@@ -178,8 +178,8 @@ def lock(sandbox: Sandbox, words: argparse.Namespace) -> None:
     print(f"{file} locks {written.number} distributions; review it, and commit it.")
     if written.missing:
         print(
-            f"It lacks what another Python would need: {', '.join(written.missing)}; to have that "
-            "as well, add --with NAME==VERSION for each."
+            f"Other Pythons would also need: {', '.join(written.missing)}; to lock them too, add "
+            "--with NAME==VERSION for each."
         )
 
 

@@ -29,10 +29,10 @@ class ListedRelease:
     def __str__(self) -> str:
         states = (("current", self.is_current), ("active", self.is_active))
         state = ", ".join(name for name, holds in states if holds)
-        told = ", ".join(sorted(set(self.environments.values())))
+        names = ", ".join(sorted(set(self.environments.values())))
         mark, made = "*" if self.is_current else " ", self.made or "manifest damaged"
         changed = str(self.changes) if self.changes else ""
-        return f"{mark} {self.number:>4}  {made:<20}  {told:<11}  {state:<15}  {changed}".rstrip()
+        return f"{mark} {self.number:>4}  {made:<20}  {names:<11}  {state:<15}  {changed}".rstrip()
 
     def to_json(self) -> dict[str, Any]:
         changed = self.changes

@@ -46,7 +46,7 @@ setup             ``true`` (default),       Whether to run ``paster setup-app`` 
 ================  ========================  ======================================
 
 Publishes ``path`` (the live file), ``setup``, ``installer`` (whether the application
-has one) and ``database`` (a digest that tells one database from another).
+has one) and ``database`` (a digest that identifies the database).
 """
 
 import hashlib
@@ -277,7 +277,7 @@ def installer_config(home: Path, requirement: str, name: str, store: Path) -> st
     long as the environment is, and verified when used.
 
     :param home: the application's environment
-    :param name: the application's name in its distribution, mostly ``main``
+    :param name: the application's name in its distribution, usually ``main``
     :raises CommandError: if it has no installer, or the installer fails
     """
     project = Requirement(requirement).name

@@ -148,7 +148,7 @@ class PylonsApp(Recipe):
             raise OptionError(self.name, [f"{'lock' if lock else 'eggs'}: {error}"]) from error
 
     def _module(self, interpreter: Interpreter | None = None) -> Callable[[], str | None]:
-        """Return what tells which source of mod_wsgi another part wants, if it does."""
+        """Return a function that finds the source of mod_wsgi for another part, if it needs one."""
         return functools.partial(module_source, self.buildout, self.name, interpreter)
 
     def _lock(self, interpreter: Interpreter | None = None) -> Files | None:

@@ -106,37 +106,37 @@ class Release(Recipe):
             raise OptionError(self.name, ["sites: expected at least one section, got ''"])
         self.releases = Releases(self.layout.releases, self.layout.current)
         # Names and ports used twice are found before any part makes a secret.
-        told = [self._site_options(section) for section in self.settings.sites]
-        names = [site["name"] for site in told]
-        ports = [site["port"] for site in told if site["mode"] == "proxy"]
+        sites = [self._site_options(section) for section in self.settings.sites]
+        names = [site["name"] for site in sites]
+        ports = [site["port"] for site in sites if site["mode"] == "proxy"]
         if problems := [
             f"sites: expected {what} for each, got {', '.join(twice)} twice"
             for what, twice in (("a name", _duplicates(names)), ("a port", _duplicates(ports)))
             if twice
         ]:
             raise OptionError(self.name, problems)
-        self.told: list[str] = []
-        self._check_run(told)
-        self.sites = [self._site(site) for site in told]
+        self.notices: list[str] = []
+        self._check_run(sites)
+        self.sites = [self._site(site) for site in sites]
         parts = [section for site in self.sites for section in site.sections]
         self.stagings = {p: Path(self.buildout[p]["location"]) for p in parts}
 
-    def _check_run(self, told: list[Mapping[str, str]]) -> None:
+    def _check_run(self, sites: list[Mapping[str, str]]) -> None:
         """Check that the run is allowed and can succeed, before anything is made."""
-        wanted = {s["name"]: NotedSite(s["environment"], s["mode"], s["user"]) for s in told}
+        wanted = {s["name"]: NotedSite(s["environment"], s["mode"], s["user"]) for s in sites}
         is_meant = self.settings.change == "allow"
         source = self.buildout._annotated[self.name]["change"].source if is_meant else ""
         if is_meant and source != "COMMAND_LINE_VALUE":
             place = "change: expected refuse but on the command line, for a run alone, got 'allow'"
             raise OptionError(self.name, [place])
-        self.told += self._check_changes(wanted, is_meant=is_meant)
-        layout, environments = self.layout, {site["environment"] for site in told}
+        self.notices += self._check_changes(wanted, is_meant=is_meant)
+        layout, environments = self.layout, {site["environment"] for site in sites}
         if warning := site_account.root_warning(layout.directory):
-            self.told.append(warning)
+            self.notices.append(warning)
         if environments != {"development"} and (why := site_account.root_problem(layout.directory)):
             raise UserError(f"[{self.name}] {why}")
         problems = []
-        for options in told:
+        for options in sites:
             site = SiteAccount(options["name"], options["user"], options["environment"])
             needed = [layout.directory, layout.cache, layout.eggs]
             why = site_account.reach_problem(site, needed, self._other_interpreter(options))
@@ -232,7 +232,7 @@ class Release(Recipe):
             self._link_commands_or_undo(before)
             log.info("Release %s is current.", self._release_name(number))
         left = self._left_for_activation(staged, number)
-        for line in [*self.told, *left.values()]:
+        for line in [*self.notices, *left.values()]:
             log.info("%s", line)
         self._link_commands()
         served = [self._served_site(site, left) for site in self.sites]

@@ -86,11 +86,11 @@ def main(source: str | Path, arguments: Sequence[str] | None = None) -> int:
     from pylonyard.system import command_line
 
     try:
-        told = command_line.site(name).parse_args(["--help"] if words == ["help"] else words)
+        given = command_line.site(name).parse_args(["--help"] if words == ["help"] else words)
     except SystemExit as ended:
         return finish(name, int(ended.code or 0))
-    as_json = told.action == "status" and told.json
-    action = status.as_json if as_json else ACTIONS[told.action]
+    as_json = given.action == "status" and given.json
+    action = status.as_json if as_json else ACTIONS[given.action]
     return finish(name, act(source, action, astray))
 
 

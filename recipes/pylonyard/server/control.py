@@ -178,8 +178,8 @@ def _replace_server(settings: Settings, progress: Progress) -> str:
     sockets = _sockets_to_reuse(settings, seen.supervisors)
     if not sockets:
         stop_all(settings, settings.stop_timeout)
-        told = "re" + _start_locked(settings, progress)
-        return told + SOCKETS_NOT_HANDED_OVER if seen.supervisors else told
+        line = "re" + _start_locked(settings, progress)
+        return line + SOCKETS_NOT_HANDED_OVER if seen.supervisors else line
     try:
         launch(settings, progress, sockets, seen.supervisors)
     except NotServingError as error:

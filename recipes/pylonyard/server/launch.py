@@ -135,12 +135,12 @@ def failure_reason(log: Path, before: int | None) -> str:
         start = before if before <= size else 0  # it may have been rotated
         stream.seek(max(start, size - LOG_BYTES_READ))
         lines = stream.read().decode(errors="replace").splitlines()
-    told = (
+    reason = (
         most_telling_line(lines)
         if any(map(str.strip, lines))
         else NO_OUTPUT + errors.limit_of_size(size)
     )
-    return f"{errors.with_limit(told)}, see {log}"
+    return f"{errors.with_limit(reason)}, see {log}"
 
 
 def most_telling_line(lines: Iterable[str]) -> str:

@@ -85,7 +85,7 @@ class Settings:
     name: str = setting(site_name)
     """The site, as messages call it."""
     sandbox: Path = setting(path)
-    """Directory whose real path tells sites of the same name apart."""
+    """The sandbox; its real path distinguishes sites of the same name."""
     user: str = setting(text, "")
     """Account that everything runs as; empty for the caller's."""
     paster: Path = setting(path)

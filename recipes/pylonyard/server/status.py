@@ -265,8 +265,8 @@ def unknown(name: str, text: str) -> str:
 
 
 def _object(name: str, code: int, text: str, values: Mapping[str, object]) -> str:
-    told = {"version": FORMAT, "site": name, "state": STATES[code], "status": code}
-    return json.dumps({**told, **values, "text": text}, indent=2)
+    common = {"version": FORMAT, "site": name, "state": STATES[code], "status": code}
+    return json.dumps({**common, **values, "text": text}, indent=2)
 
 
 def format_start(when: float | None) -> str:

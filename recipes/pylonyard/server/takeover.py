@@ -91,7 +91,7 @@ class Takeover:
             raise TakeoverRefused(f"{self.settings.address} {waited}")
 
     def check_others_ended(self, how: str) -> None:
-        """Give up if our server has ended while the others run and were not told to stop.
+        """Give up if our server has ended while the others run and were not asked to stop.
 
         :param how: how it ended
         :raises TakeoverRefused: saying so

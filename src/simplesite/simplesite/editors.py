@@ -1,4 +1,4 @@
-"""Editors: finding them, and telling whether they are who they say."""
+"""Editors: finding them, and checking their passwords."""
 
 import hashlib
 from functools import cache
@@ -18,7 +18,7 @@ def find_editor(session: Session, name: str) -> Editor | None:
 def authenticated_editor(session: Session, name: str, password: str) -> Editor | None:
     """Return the editor called ``name`` when ``password`` is theirs."""
     editor = find_editor(session, name)
-    # An unknown name takes as long as a wrong password, so time tells no names.
+    # An unknown name takes as long as a wrong password, so the time reveals no names.
     known_hash = editor.password_hash if editor else _nobodys_hash()
     return editor if password_matches(password, known_hash) and editor else None
 

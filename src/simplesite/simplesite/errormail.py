@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class ErrorMail:
-    """Tells the people of ``email_to`` about errors."""
+    """Mail errors to the addresses of ``email_to``."""
 
     def __init__(self, settings: MailSettings) -> None:
         self._settings = settings

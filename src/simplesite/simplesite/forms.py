@@ -1,4 +1,4 @@
-"""Forms: what somebody entered, and what is wrong with it."""
+"""Forms: the entered values, and their errors."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from pyramid.tweens import EXCVIEW
 
 
 class UnreadableFormError(ValueError):
-    """What was sent is no form: not the site's error."""
+    """The request has no valid form: an error of the client, not of the site."""
 
 
 class Form:
@@ -29,7 +29,7 @@ class Form:
         return self.values.get(name, "")
 
     def refuse(self, name: str, message: str) -> None:
-        """Note what is wrong with a field; the first error of a field is the one shown."""
+        """Add an error to a field; only the first error of a field is shown."""
         self.errors.setdefault(name, message)
 
     def require(self, name: str, message: str) -> None:

@@ -1,4 +1,4 @@
-"""What the database keeps: pages, the comments on them, and the editors."""
+"""The database tables: pages, their comments, and editors."""
 
 from datetime import datetime, timezone
 
@@ -45,7 +45,7 @@ class Page(Base):
 
 
 class Comment(Base):
-    """What a visitor wrote on a page."""
+    """A comment of a visitor on a page."""
 
     __tablename__ = "comment"
 

@@ -1,4 +1,4 @@
-"""The tree of pages: who is whose child, and the address of each."""
+"""The tree of pages: parents and children, and the address of each."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from simplesite.models import Page
 
 @dataclass(frozen=True)
 class Heading:
-    """What navigation shows of a page."""
+    """A page in the navigation."""
 
     id: int
     parent_id: int | None

@@ -1,4 +1,4 @@
-"""Who is signed in, and what they may do."""
+"""Signed-in editors, and permissions."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -25,7 +25,7 @@ class MailSettings:
 
 @dataclass(frozen=True)
 class SiteSettings:
-    """What the configuration file says about the site."""
+    """The settings in the configuration file."""
 
     database_url: str
     title: str

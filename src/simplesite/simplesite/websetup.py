@@ -34,7 +34,7 @@ def setup_app(command: Any, conf: Mapping[str, str], vars: Mapping[str, Any]) ->
 
 
 class Installer:
-    """What ``paster make-config`` and ``paster setup-app`` ask the application.
+    """The installer, which ``paster make-config`` and ``paster setup-app`` call.
 
     It has the methods of the installer of PasteScript without being derived from it: the
     application can then be set up where PasteScript itself cannot be imported.

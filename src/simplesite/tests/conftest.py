@@ -1,4 +1,4 @@
-"""What the tests share: a site, new for each test, and browsers to visit it with."""
+"""Fixtures: a site, new for each test, and browsers."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -46,7 +46,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> tuple[RelativeRedirects, P
 
 @pytest.fixture
 def open_site(site: tuple[RelativeRedirects, Path]) -> Iterator[Callable[..., TestApp]]:
-    """Opens a new browser on the site, with settings changed where a test asks for it."""
+    """Return a function that opens a browser on the site, with changed settings if given."""
     usual_site, folder = site
     shutil.copy(folder / "new.db", folder / "site.db")
     sites = [usual_site]

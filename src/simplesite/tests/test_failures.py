@@ -1,4 +1,4 @@
-"""What happens when the site fails."""
+"""Behaviour when the site fails."""
 
 import socket
 import threading

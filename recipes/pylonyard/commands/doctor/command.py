@@ -68,8 +68,8 @@ def all_findings(
         yield _no_release(releases, last_run.failure(activation.sandbox))
     else:
         if failed := last_run.failure(activation.sandbox):
-            told = f"bin/buildout failed at {failed.when}, and changed nothing: {failed.text}"
-            yield Finding("last-run", None, told, MEND_AND_RUN)
+            text = f"bin/buildout failed at {failed.when}, and changed nothing: {failed.text}"
+            yield Finding("last-run", None, text, MEND_AND_RUN)
         yield from _release_findings(releases, activation, number)
 
 

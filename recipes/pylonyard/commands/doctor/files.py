@@ -158,7 +158,7 @@ def _writable(check: str, place: WritablePlace, access: Access, subject: Subject
         return bad(check, f"{access.who.name} cannot {found.what}", found.advice)
     if is_fixed:
         mounted = shlex.quote(str(_mount_point(folder)))
-        again = f"dmesg | tail tells why; mount -o remount,rw {mounted}"
+        again = f"dmesg | tail shows why; mount -o remount,rw {mounted}"
         return bad(check, f"{folder} is mounted read-only", again)
     more = f" (its first {MOST_FILES} files were checked)" if access.is_incomplete else ""
     return good(check, f"{access.who.name} can write {folder}{more}")

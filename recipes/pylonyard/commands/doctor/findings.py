@@ -94,9 +94,9 @@ def write_lines(findings: Iterable[Finding], stream: TextIO, *, whole: bool = Fa
 
 def _summary_of_hidden(folded: Mapping[bool | None, int]) -> str:
     """Return how many findings were not shown, and how to see them."""
-    told = [f"{folded[True]} ok"] if folded.get(True) else []
-    told += [f"{folded[None]} not checked"] if folded.get(None) else []
-    return f"; {', '.join(told)} (--all shows each, and why)" if told else ""
+    texts = [f"{folded[True]} ok"] if folded.get(True) else []
+    texts += [f"{folded[None]} not checked"] if folded.get(None) else []
+    return f"; {', '.join(texts)} (--all shows each, and why)" if texts else ""
 
 
 def _write_unchecked(grey: dict[str, list[str]], stream: TextIO, *, coloured: bool) -> None:
@@ -111,8 +111,8 @@ def write_json(findings: Iterable[Finding], stream: TextIO) -> bool:
     """Write all findings as one JSON object; return whether none is red."""
     found = list(findings)
     healthy = all(finding.ok is not False for finding in found)
-    told = [finding.to_json() for finding in found]
-    content = {"version": FORMAT, "ok": healthy, "findings": told}
+    texts = [finding.to_json() for finding in found]
+    content = {"version": FORMAT, "ok": healthy, "findings": texts}
     stream.write(json.dumps(content, indent=1) + "\n")
     return healthy
 

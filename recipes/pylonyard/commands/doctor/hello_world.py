@@ -236,15 +236,15 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 def _last_output(folder: Path) -> str:
     """Return the last line of output of the server, or of Apache."""
-    told = ""
+    found = ""
     for name in ("output.log", "run/error.log"):
         # The account may have made a link, a pipe or a hard link there.
         with contextlib.suppress(OSError, ServerError):
             text, status = safe_files.end(folder / name, LOG_BYTES_READ)
             lines = [line.strip() for line in text.replace("\0", "").splitlines()]
             if status.st_nlink == 1 and any(lines):
-                told = [line for line in lines if line][-1]
-    return told[:200]
+                found = [line for line in lines if line][-1]
+    return found[:200]
 
 
 def _free_port() -> int:

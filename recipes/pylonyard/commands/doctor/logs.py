@@ -103,12 +103,12 @@ def _check_log(
     except OSError:
         return unknown(check, f"{path}: there is none, or we may not read it")
     found = errors(text, subject.secrets)
-    recent = [told for told in found if (told.when or status.st_mtime) >= since]
+    recent = [each for each in found if (each.when or status.st_mtime) >= since]
     rotated = path.with_name(f"{path.name}.1")
     before, is_enough_before = _rotated(rotated, since, subject)
-    past = [told for told in before + recent if start and told.when and told.when < int(start)]
-    recent = [told for told in recent if told not in past]
-    before = [told for told in before if told not in past]
+    past = [each for each in before + recent if start and each.when and each.when < int(start)]
+    recent = [each for each in recent if each not in past]
+    before = [each for each in before if each not in past]
     total = len(before) + len(recent)
     if not total and past:
         was = f"before the last start: {past[-1].line}"
@@ -135,7 +135,7 @@ def _rotated(path: Path, since: float, subject: Subject) -> tuple[list[LogError]
     except (OSError, ServerError):
         return [], True
     found = errors(text, subject.secrets)
-    return [told for told in found if told.when is not None and told.when >= since], is_enough
+    return [each for each in found if each.when is not None and each.when >= since], is_enough
 
 
 def _end(path: Path, since: float) -> tuple[str, os.stat_result, bool]:

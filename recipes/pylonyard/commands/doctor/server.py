@@ -42,30 +42,30 @@ def running(subject: Subject) -> Iterator[Finding]:
     private = subject.webserver.private_command(site.name)
     script = site.name if site.has_server else private
     status, output = subject.run([subject.current / "bin" / script, "status"])
-    told = output.strip().splitlines()[-1] if output.strip() else f"exit status {status}"
-    again = f"bin/{script} restart; bin/{site.name} log tells more"
+    text = output.strip().splitlines()[-1] if output.strip() else f"exit status {status}"
+    again = f"bin/{script} restart; bin/{site.name} log shows more"
     if status == RUNNING:
-        yield good(check, told)
+        yield good(check, text)
     elif status == STOPPED:
-        yield _stopped(subject, script, told)
+        yield _stopped(subject, script, text)
     elif status == DEAD:
-        yield bad(check, told, f"bin/{script} start")
+        yield bad(check, text, f"bin/{script} start")
     elif status == SILENT:
-        yield bad(check, told, again)
+        yield bad(check, text, again)
     else:
-        yield bad(check, f"bin/{script} status: {told}", "bin/buildout, then look again")
+        yield bad(check, f"bin/{script} status: {text}", "bin/buildout, then look again")
 
 
-def _stopped(subject: Subject, script: str, told: str) -> Finding:
+def _stopped(subject: Subject, script: str, text: str) -> Finding:
     check, start = "server-running", f"bin/{script} start"
     if _waits_for_activation(subject):
         start = accounts.by_root(ACTIVATE)
     if _was_started(subject):
-        return bad(check, f"{told}: somebody stopped it", start)
-    told = f"{told}: it was never started"
+        return bad(check, f"{text}: somebody stopped it", start)
+    text = f"{text}: it was never started"
     if subject.is_laid:
-        return bad(check, told, start)
-    return Finding(check, None, told, start)
+        return bad(check, text, start)
+    return Finding(check, None, text, start)
 
 
 def _waits_for_activation(subject: Subject) -> bool:
@@ -147,7 +147,7 @@ def ini(subject: Subject) -> Iterator[Finding]:
     check, wanted = "ini", str(subject.settings.ini)
     holders = _holders(subject) if subject.site.has_server else []
     if not holders:
-        yield unknown(check, "no server of its own listens, or we may not see whose it is")
+        yield unknown(check, "no server of the site listens, or we may not see its owner")
         return
     words = _inis(holders)
     if not words:
@@ -232,18 +232,18 @@ def account(subject: Subject) -> Iterator[Finding]:
     """Check that the account exists, and is not root in staging or production."""
     check, user = "account", subject.site.user
     if subject.owner.uid < 0 and _waits_for_activation(subject):
-        told = f"there is no account {user} on this machine yet; the activation makes it"
-        yield Finding(check, None, told, accounts.by_root(ACTIVATE))
+        text = f"there is no account {user} on this machine yet; the activation makes it"
+        yield Finding(check, None, text, accounts.by_root(ACTIVATE))
     elif subject.owner.uid < 0:
         advice = f"{accounts.MAKING} {user} && bin/buildout"
         yield bad(check, f"there is no account {user} on this machine", advice)
     elif subject.owner.uid == 0:
         advice = f"user = {subject.name} in its section, and run bin/buildout"
-        told = f"{user} runs it, so whoever breaks into it is {user}"
+        text = f"{user} runs it, so whoever breaks into it is {user}"
         yield (
-            unknown(check, f"{told}: {advice}")
+            unknown(check, f"{text}: {advice}")
             if subject.is_for_development
-            else bad(check, told, advice)
+            else bad(check, text, advice)
         )
     else:
         yield good(check, f"{user} exists (number {subject.owner.uid})")

@@ -167,8 +167,8 @@ def looks_socket_up_each_turn(frame):
     # type: (Any) -> bool
     """Return whether the server that is being made looks its socket up at each turn.
 
-    Those of the standard library do, Paste's among them, and waitress. Another may
-    have told the kernel, or children of its own, which socket it waits for.
+    Those of the standard library do, Paste's among them, and waitress. Others may have
+    passed the socket to the kernel, or to child processes.
     """
     while frame is not None:
         server = frame.f_locals.get("self")

@@ -1,1 +1,1 @@
-"""The views: what answers each address."""
+"""The views, which answer requests."""

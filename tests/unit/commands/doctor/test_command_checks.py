@@ -178,7 +178,7 @@ def test_data_that_is_mounted_read_only_is_red(place, monkeypatch):
     assert (found.ok, found.text, found.advice) == (
         False,
         f"{place}/data is mounted read-only",
-        f"dmesg | tail tells why; mount -o remount,rw {place}/data",
+        f"dmesg | tail shows why; mount -o remount,rw {place}/data",
     )
 
 
