@@ -8,8 +8,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from pylonyard.activation import access
 from pylonyard.activation import journal as journals
-from pylonyard.activation import permissions
+from pylonyard.activation.access import undo_modes
 from pylonyard.activation.apply import (
     Carrier,
     Say,
@@ -22,7 +23,6 @@ from pylonyard.activation.apply import (
 )
 from pylonyard.activation.host import facts, trust, visits
 from pylonyard.activation.journal import Journal
-from pylonyard.activation.permissions import undo_modes
 from pylonyard.activation.plan import Plan, plan
 from pylonyard.activation.steps import ACCOUNT_FILES, Effects
 from pylonyard.releases import contents, servers
@@ -116,7 +116,7 @@ class Activation:
             say("# an activation was cut short: its steps are undone first")
         for line in told(self.tree, made):
             say(line)
-        for line in permissions.left_over_told(left):
+        for line in access.left_over_told(left):
             say(line)
         if not made.steps:
             say(f"# release {release.number} is active; there is nothing to do")
@@ -172,7 +172,7 @@ class Activation:
         carrier.say(f"# release {journal.release} is not active any more")
 
     def _left_over(self, ours: Effects, release: contents.Release) -> Effects:
-        return permissions.left_over(ours, release.sites, self._needs(release)["members"])
+        return access.left_over(ours, release.sites, self._needs(release)["members"])
 
     def _close(self, carrier: Carrier, release: contents.Release) -> None:
         """Take back what an earlier release needed open; the release is active already."""
@@ -181,7 +181,7 @@ class Activation:
             return
         others = journals.others(self.tree, self.sandbox)
         ours, parts = divided(left, others)
-        for line in permissions.left_over_told(ours):
+        for line in access.left_over_told(ours):
             carrier.say(line)
         try:
             undo_files(carrier, replace(ours, modes={}))
@@ -198,7 +198,7 @@ class Activation:
         users = {one.name: machine.account for one, machine in self._webservers()}
         groups = [(site, rootfs.account(self.tree, site.user).group) for site in sites]
         members = [(users[site.server], group) for site, group in groups]
-        folders = [str(need.path) for site in sites for need in permissions.needs(site)]
+        folders = [str(need.path) for site in sites for need in access.needs(site)]
         modules = [module for site in release.sites for module in site.modules]
         return {
             "members": tuple(dict.fromkeys(members)),

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
 
+from pylonyard.activation import access
 from pylonyard.activation import journal as journals
-from pylonyard.activation import site_account
+from pylonyard.activation.access import share, undo_modes
 from pylonyard.activation.host import visits
 from pylonyard.activation.host.conffiles import kept_as
 from pylonyard.activation.journal import Journal, of_ours, of_tool
-from pylonyard.activation.permissions import share, undo_modes
 from pylonyard.activation.steps import (
     ACCOUNTS,
     Ask,
@@ -206,7 +206,7 @@ class Carrier:
                 self._run(shlex.split(step.command))
                 self.left.append(f"the account {step.user} stays")
             case Own() | Permit():
-                site_account.settle_ownership(step)
+                access.settle_ownership(step)
             case SetUp():
                 self._set_up(step)
             case Share():

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from pylonyard.activation import permissions, site_account
+from pylonyard.activation import access
 from pylonyard.activation.host.conffiles import NEW, Decision, decide
 from pylonyard.activation.host.facts import World
 from pylonyard.activation.steps import (
@@ -59,8 +59,8 @@ def plan(
     notes: list[str] = []
     grounded = []
     if world.grounds:
-        world = site_account.presumed(world, release)
-        grounded = list(site_account.account_steps(release, world))
+        world = access.presumed(world, release)
+        grounded = list(access.account_steps(release, world))
     first = [*_access(release, world, notes), *_dropped(release, world, claimed, notes)]
     files = _files(release, world, notes, force_new)
     late = [
@@ -125,7 +125,7 @@ def _access(release: Release, world: World, notes: list[str]) -> Iterator[Step]:
                 f"{site.name}: expected an account of its own for mod_wsgi, got {missing!r}; "
                 "set user in [site], and see that it exists"
             )
-        for need in permissions.needs(site):
+        for need in access.needs(site):
             for step in _granted(need, site, world):
                 if step not in done:
                     done.add(step)
@@ -135,33 +135,33 @@ def _access(release: Release, world: World, notes: list[str]) -> Iterator[Step]:
         yield from _shared(site, world)
 
 
-def _hindered(need: permissions.Need, release: Release, user: str) -> str:
+def _hindered(need: access.Need, release: Release, user: str) -> str:
     told = f"{need.path}: {user} may not use it"
     is_ours = need.path.is_relative_to(release.folder.parent.parent)
     is_ours = is_ours and not accounts.is_home(need.path)
     return f"{told}; {'chmod o+x it' if is_ours else f'serve from below /srv: {PAGE}'}"
 
 
-def _granted(need: permissions.Need, site: Site, world: World) -> Iterator[Step]:
-    if permissions.wants_group(need, site, world):
+def _granted(need: access.Need, site: Site, world: World) -> Iterator[Step]:
+    if access.wants_group(need, site, world):
         yield Join(world.webservers[site.server].user, world.accounts[site.user].group)
-    if (mode := permissions.mode_for(need, site, world)) is not None:
+    if (mode := access.mode_for(need, site, world)) is not None:
         yield Grant(need.path, site.user, mode, make=need.path not in world.folders)
 
 
 def _shared(site: Site, world: World) -> Iterator[Step]:
-    found = permissions.to_share(site, world)
+    found = access.to_share(site, world)
     for top in (site.application_log, site.data):
         modes = [(p, *two) for p, two in found.items() if p == top or p.is_relative_to(top)]
         if modes:
             yield Share(top, site.user, tuple(modes))
 
 
-def _can_be_met(need: permissions.Need, site: Site, world: World) -> bool:
+def _can_be_met(need: access.Need, site: Site, world: World) -> bool:
     folder, owner = world.folders[need.path], world.accounts[site.user]
     by_group = folder.gid == owner.gid and folder.mode >> 3 & need.bits == need.bits
-    is_mended = permissions.mode_for(need, site, world) is not None
-    return permissions.is_met(need, site, world) or by_group or is_mended
+    is_mended = access.mode_for(need, site, world) is not None
+    return access.is_met(need, site, world) or by_group or is_mended
 
 
 def _dropped(

@@ -2,11 +2,12 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from pylonyard.server import control, foreground, status
-from pylonyard.server.environment import become, expect_no_root
+from pylonyard.server import control, environment, status
+from pylonyard.server.environment import become, check_installed, expect_no_root, gives_up_root
 from pylonyard.server.settings import Settings, load, relocate
 from pylonyard.system import errors, progress, relocation
 from pylonyard.system.errors import (
@@ -17,8 +18,14 @@ from pylonyard.system.errors import (
     interrupted,
     reason,
 )
+from pylonyard.system.processes import foreground_marker, server_marker
 from pylonyard.system.relocation import Astray
-from pylonyard.system.safe_files import finish, settle_standard_files, tell_done
+from pylonyard.system.safe_files import (
+    finish,
+    make_directory,
+    settle_standard_files,
+    tell_done,
+)
 
 UNIMPLEMENTED = 3
 
@@ -44,6 +51,78 @@ def stop(settings: Settings) -> tuple[int, str]:
         return 0, control.stop(settings)
 
 
+# Programs that take the place of this process, for a person at a terminal.
+
+
+RUNUSER = "/usr/sbin/runuser"
+"""Of util-linux; with ``--pty`` it makes a terminal and passes on what is typed."""
+
+
+def isolate_root_terminal(settings: Settings) -> None:
+    """Run again as the site's account, at another terminal, if root started us at one.
+
+    A program can type into the terminal that it shares with root's shell (TIOCSTI), and
+    the account can trace, and so become, any program that runs as itself.
+    """
+    if gives_up_root(settings.user) and has_terminal():
+        words = [RUNUSER, "--pty", "--user", settings.user, "--", *sys.orig_argv]
+        os.execv(RUNUSER, words)
+
+
+def has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+def foreground(settings: Settings) -> NoReturn:
+    """Run the server in the foreground; it ends with the terminal, and nothing restarts it."""
+    check_installed(settings)
+    if seen := status.find_processes(settings).all:
+        raise ServerError(f"already running, process {seen[0]}")
+    if other := status.port_holder(settings):
+        raise ServerError(f"port {settings.port} is taken by {other}")
+    markers = [server_marker(settings.identity), foreground_marker(settings.identity)]
+    variables = environment.of_terminal(settings, os.environ)
+    marks = {marker.variable: marker.identity for marker in markers}
+    options = ["--reload"] if settings.reload else []
+    words = [str(settings.paster), "serve", *options, str(settings.ini)]
+    replace_process(settings, words, {**variables, **marks})
+
+
+def show_log(settings: Settings) -> NoReturn:
+    """Show the last lines of both logs, and follow them."""
+    logs = [str(settings.log), str(settings.application_log)]
+    variables = environment.of_terminal(settings, os.environ)
+    replace_process(settings, ["/usr/bin/env", "tail", "-n", "100", "-F", *logs], variables)
+
+
+def run_configured(settings: Settings, words: Sequence[str], what: str) -> NoReturn:
+    """Run the program that the configuration names for ``what``."""
+    if not words:
+        raise ServerError(f"no {what} is configured", NOT_CONFIGURED)
+    replace_process(settings, words, environment.of_terminal(settings, os.environ))
+
+
+def set_up(settings: Settings) -> NoReturn:
+    """Run ``paster setup-app``, which calls the application's installer."""
+    if not settings.setup:
+        lacks = "the application has no installer (entry point of the group paste.app_install)"
+        raise ServerError(f"{lacks}, so there is nothing to set up", NOT_CONFIGURED)
+    run_configured(settings, settings.setup, "setup")
+
+
+def replace_process(
+    settings: Settings, words: Sequence[str], variables: Mapping[str, str]
+) -> NoReturn:
+    make_directory(settings.data)
+    os.chdir(settings.data)
+    environment.confine(settings)
+    os.execve(words[0], list(words), dict(variables))
+
+
 ACTIONS: dict[str, Action] = {
     "start": with_progress(control.start),
     "stop": stop,
@@ -52,17 +131,17 @@ ACTIONS: dict[str, Action] = {
     "try-restart": with_progress(control.try_restart),
     "status": status.status,
     "ensure": lambda settings: (0, control.ensure(settings)),
-    "fg": foreground.foreground,
-    "log": foreground.log,
-    "shell": lambda settings: foreground.run_configured(settings, settings.shell, "shell"),
-    "setup": foreground.setup,
+    "fg": foreground,
+    "log": show_log,
+    "shell": lambda settings: run_configured(settings, settings.shell, "shell"),
+    "setup": set_up,
 }
 
 
 STARTS = ("start", "restart", "force-reload", "try-restart", "ensure", "fg")
 """Actions that may start the server."""
 AT_A_TERMINAL = tuple(ACTIONS[name] for name in ("fg", "log", "shell", "setup"))
-ALLOWED_AFTER_MOVE = (stop, status.status, status.as_json, foreground.log)
+ALLOWED_AFTER_MOVE = (stop, status.status, status.as_json, show_log)
 """Actions that still work after the sandbox was moved."""
 
 RESTARTS = (ACTIONS["restart"], ACTIONS["force-reload"])
@@ -103,7 +182,7 @@ def act(source: Path, action: Action, astray: Astray | None = None) -> int:
             tell_done(name, f"{name}: {restart_in_webserver(settings)}")
             return 0
         if action in AT_A_TERMINAL:
-            foreground.isolate_root_terminal(settings)
+            isolate_root_terminal(settings)
         # Before any file of the sandbox is opened: its user may have planted it.
         become(settings.user)
         if action in map(ACTIONS.get, STARTS):

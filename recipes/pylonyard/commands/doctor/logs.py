@@ -35,7 +35,8 @@ _HARMLESS = re.compile(
     r"AH00558|caught SIG|client denied by server configuration|^AH(?:10244|00126|00135): "
 )
 _APACHE_TIME = re.compile(r"^\[\w{3} (\w{3} [ \d]\d \d\d:\d\d:\d\d)(?:\.\d+)? (\d{4})\]")
-_ISO_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)")
+# As in ISO 8601, or with slashes, as nginx writes it.
+_DATE_TIME = re.compile(r"(\d{4})[-/](\d\d)[-/](\d\d)[ T](\d\d:\d\d:\d\d)")
 _PREFIX = re.compile(r"^\[[^\]]*\] (\[[^\]]*\] )*")
 
 
@@ -81,8 +82,8 @@ def _time(line: str) -> float | None:
     try:
         if match := _APACHE_TIME.search(line):
             when = datetime.strptime(f"{match[1]} {match[2]}", "%b %d %H:%M:%S %Y")
-        elif match := _ISO_TIME.search(line[:80]):
-            when = datetime.fromisoformat(f"{match[1]} {match[2]}")
+        elif match := _DATE_TIME.search(line[:80]):
+            when = datetime.fromisoformat("{}-{}-{} {}".format(*match.groups()))
         else:
             return None
         return when.timestamp()

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +17,7 @@ from pylonyard.system.errors import ActivationError, CommandError
 from pylonyard.system.processes import Handle
 from pylonyard.system.rootfs import Tree
 from pylonyard.system.subprocesses import PROGRAM_PATH, run
+from pylonyard.webservers import registry
 from pylonyard.webservers.apache import FOLDER
 from pylonyard.webservers.apache.graceful import Handover
 from pylonyard.webservers.registry import Answering, Name, Seen
@@ -363,5 +364,5 @@ def rival(
     return next((host for host in others if is_new and host.by(name) == "ServerName"), None)
 
 
-Machine = MachineApache
+Machine: Callable[[Tree], registry.Machine] = MachineApache
 """By the name that every web server's has."""

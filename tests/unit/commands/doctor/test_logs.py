@@ -305,3 +305,12 @@ def test_errors_before_the_last_start_are_reported_and_not_red(place, monkeypatc
     found = next(logs.server(subject(place)))
     assert found.ok is False
     assert found.text.endswith("ERROR no disk")
+
+
+def test_line_of_another_web_server_tells_its_error_and_its_time():
+    line = "2026/01/31 10:00:00 [error] 7#7: *1 connect() failed (111: Connection refused)"
+
+    (found,) = logs.errors(f"2026/01/31 09:59:59 [notice] 7#7: start\n{line}\n")
+
+    assert found.line == line
+    assert found.when == logs._time("2026-01-31 10:00:00,000 ERROR it is the same")

@@ -1,7 +1,7 @@
 import os
 from pathlib import Path
 
-from pylonyard.activation import permissions
+from pylonyard.activation import access
 from pylonyard.activation.activate import Activation
 from pylonyard.activation.apply import Carrier
 from pylonyard.activation.journal import Journal
@@ -37,7 +37,7 @@ MODES = {
 
 
 def left(mode, members):
-    return permissions.left_over(Effects(members=(JOINED,), modes=MODES), [site(mode)], members)
+    return access.left_over(Effects(members=(JOINED,), modes=MODES), [site(mode)], members)
 
 
 def test_embedded_application_needs_all_of_it():
@@ -59,15 +59,15 @@ def test_files_of_accounts_go_with_the_last_membership():
     files = {"/etc/group": CHANGED, "/etc/x": CHANGED}
     ours = Effects(files, (JOINED, ("www-data", "blog")))
 
-    assert permissions.left_over(ours, [], [JOINED]).files == {}
-    assert list(permissions.left_over(ours, [], []).files) == ["/etc/group"]
-    assert permissions.left_over(Effects(files), [], []) == Effects()
+    assert access.left_over(ours, [], [JOINED]).files == {}
+    assert list(access.left_over(ours, [], []).files) == ["/etc/group"]
+    assert access.left_over(Effects(files), [], []) == Effects()
 
 
 def test_state_of_a_folder_covers_its_contents():
     modes = {name: MODES[name] for name in list(MODES)[1:]}
 
-    assert list(permissions.left_over_told(Effects(members=(JOINED,), modes=modes))) == [
+    assert list(access.left_over_told(Effects(members=(JOINED,), modes=modes))) == [
         "# www-data: no release needs it in the group shop any more",
         f"# {DATA}: no release needs it open any more",
         "# /srv/shop/var/log/shop.log: no release needs it open any more",

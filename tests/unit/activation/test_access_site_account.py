@@ -3,9 +3,9 @@ import os
 from pathlib import Path
 
 import pytest
-from pylonyard.activation import site_account
+from pylonyard.activation import access
+from pylonyard.activation.access import PRESUMED, settle_ownership
 from pylonyard.activation.host.facts import Ground, World
-from pylonyard.activation.site_account import PRESUMED, settle_ownership
 from pylonyard.activation.steps import Own, Permit
 from pylonyard.releases.contents import Release, Site
 from pylonyard.system.errors import ActivationError
@@ -51,9 +51,7 @@ def world(account=SHOP, maker=0, **more):
 
 def planned(seen, made=None):
     made = made or release()
-    return [
-        step.command for step in site_account.account_steps(made, site_account.presumed(seen, made))
-    ]
+    return [step.command for step in access.account_steps(made, access.presumed(seen, made))]
 
 
 def refused(seen):
@@ -88,7 +86,7 @@ def test_account_takes_the_group_of_its_name_that_is_there():
 
 def test_folders_that_are_to_be_given_are_presumed_to_be_the_accounts():
     made = release()
-    seen = site_account.presumed(world(NOBODY, grounds={DATA: None}), made)
+    seen = access.presumed(world(NOBODY, grounds={DATA: None}), made)
 
     assert seen.accounts["shop"].uid == PRESUMED
     assert seen.folders[DATA] == Folder(0o750, PRESUMED, PRESUMED)

@@ -5,7 +5,7 @@ import pwd
 from pathlib import Path
 
 import pytest
-from pylonyard.activation.permissions import share, undo_modes
+from pylonyard.activation.access import share, undo_modes
 from pylonyard.activation.steps import Effects, Share
 from pylonyard.system.errors import CommandError
 from pylonyard.system.rootfs import Tree
