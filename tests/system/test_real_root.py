@@ -5,6 +5,7 @@ import json
 import os
 import re
 import stat
+import time
 
 import machines
 import pytest
@@ -249,6 +250,10 @@ def out_of_service(machine):
     yield
     whole.unlink()
     machine.run("service", "apache2", "reload")
+    # Until its children have read that, they answer as before.
+    deadline = time.monotonic() + 60
+    while machine.visit() == "503" and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def test_mod_wsgi_goes_on_when_the_change_to_a_server_fails(changing):
