@@ -277,7 +277,7 @@ INIT = [
     ),
     ({"init:variables": "LANG"}, "[init] variables: expected name = value, got 'LANG'"),
     ({"init:variables": "A\0B = x"}, f"[init] variables: {LINE}, got 'A\\x00B'"),
-    ({"init:home": "/nowhere"}, "[init] home: expected a sandbox, got '/nowhere'"),
+    ({"init:home": "/nowhere"}, "[init] home: expected an environment, got '/nowhere'"),
     (
         {"init:log-folder": "a*b"},
         "[init] log-folder: '{0}/a*b/shop.log' has a character that "

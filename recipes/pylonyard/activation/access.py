@@ -225,7 +225,7 @@ def is_met(need: Need, site: Site, world: "World") -> bool:
 
 
 def wants_group(need: Need, site: Site, world: "World") -> bool:
-    """Tell whether the membership in the site's group is what ``need`` lacks."""
+    """Return whether the membership in the site's group is what ``need`` lacks."""
     folder, owner = world.folders.get(need.path), world.accounts[site.user]
     if is_met(need, site, world) or owner.gid in _runner(site, world).groups:
         return False

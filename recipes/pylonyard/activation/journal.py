@@ -256,7 +256,7 @@ def of_tool(run: Effects, changes: Changes) -> Changes:
 
 
 def is_named(name: str, names: Collection[str]) -> bool:
-    """Whether a link, or a record of one, is that of a site or module of ``names``."""
+    """Return whether a link, or a record of one, is that of a site or module of ``names``."""
     stem = stem_of(name)
     return stem in names or re.sub(r"^[SK]\d\d", "", stem) in names
 
@@ -266,7 +266,7 @@ def _groups(changes: Changes) -> Iterator[Change]:
 
 
 def _is_of_group(change: Change, group: str) -> bool:
-    """Whether no line changed but that of a group."""
+    """Return whether no line changed but that of a group."""
     start = f"{group}:".encode()
     before, after = (
         [line for line in entry.content.splitlines() if not line.startswith(start)]

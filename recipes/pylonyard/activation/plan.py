@@ -99,7 +99,7 @@ def _modes(release: Release) -> Iterator[str]:
 
 
 def _is_of(one: WebServer, step: Step, release: Release) -> bool:
-    """Tell whether a step changes what a web server reads, or what its account may do."""
+    """Return whether a step changes what a web server reads, or what its account may do."""
     if isinstance(step, Join | Grant | Share):
         return any(s.server == one.name and not s.has_server for s in release.sites)
     return any(map(one.owns, step.watched))

@@ -163,7 +163,7 @@ class MakeAccount(_Unwatched):
 
     user: str
     has_group: bool = False
-    """Whether a group of its name is there already."""
+    """True if a group of its name is there already."""
 
     @property
     def command(self) -> str:
@@ -183,7 +183,7 @@ class Own(_Unwatched):
     group: str
     mode: int
     make: bool
-    """Whether it is missing."""
+    """True if it is missing."""
 
     @property
     def command(self) -> str:

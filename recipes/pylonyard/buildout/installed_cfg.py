@@ -36,7 +36,7 @@ class Bounds:
     """``parts``, ``bin`` and ``develop-eggs``."""
 
     def allow(self, name: str) -> bool:
-        """Tell whether buildout may delete ``name``, relative to the sandbox."""
+        """Return whether buildout may delete ``name``, relative to the sandbox."""
         path = os.path.normpath(self.directory / name)
         parent = Path(os.path.realpath(os.path.dirname(path)))
         homes = [Path(os.path.realpath(folder)) for folder in self.folders]

@@ -84,7 +84,7 @@ def keep(run: Any, watch: Watch | None, layout: "Layout", needs: Callable[[], "N
 
 
 def is_comparable(run: Any) -> bool:
-    """Tell whether all that a run goes by shows in its files."""
+    """Return whether all that a run goes by shows in its files."""
     base = run["buildout"]
     extensions = set(base.get("extensions", "").split())
     if extensions - {OURS} or base.get("develop", "").split():

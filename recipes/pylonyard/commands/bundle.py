@@ -63,7 +63,8 @@ def command(directory: Path, file: Path, tell: Callable[[str], object]) -> None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file))
     if not (directory / "bootstrap.py").is_file():
         raise UserError(
-            f"{directory}: expected a checkout with the bootstrap.py that unpacks a bundle, got none"
+            f"{directory}: expected a checkout with the bootstrap.py that unpacks a bundle, "
+            "got none"
         )
     applications = bundled_applications(directory)
     cached = cached_files(directory, applications)

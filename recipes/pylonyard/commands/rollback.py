@@ -195,7 +195,7 @@ def _call_control(control: Path, action: str, site: Site, say: Say) -> int:
 
 
 def _differs(one: WebServer, folders: list[Path], site: Site) -> bool:
-    """Tell whether two releases have a private web server read something else."""
+    """Return whether two releases have a private web server read something else."""
     texts = [dict(_read_by(one, folder, site)) for folder in folders]
     return texts[0] != texts[1]
 

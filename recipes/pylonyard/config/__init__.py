@@ -1,1 +1,1 @@
-"""Options, quoting, ini text, secrets, and where things stand in a checkout. Text in, text out."""
+"""Options, quoting, ini text, secrets, and the layout of a checkout."""

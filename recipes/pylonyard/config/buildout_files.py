@@ -1,4 +1,4 @@
-"""The configuration files of a run: where something stands in them, and what is mistyped there.
+"""Read the configuration files of a run: find the place of an option, and typing errors.
 
 zc.buildout takes what it does not know for somebody's own, so a section that nobody uses
 and whose name is nearly another's goes unnoticed; and the last of two options of one name
@@ -25,7 +25,7 @@ _open = buildout._open
 HEADER = re.compile(r"\[\s*([^\s\[\]:{}]+)\s*(:[^\]]*)?\]")
 OPTION = re.compile(r"([^\s{}\[\]=:#;][^{}\[\]=:]*?)\s*=(?!>)")
 NEAR = 0.75
-"""How alike two names are, from 0 to 1, if one may be meant by the other."""
+"""The similarity of two names, from 0 to 1, from which on one may be a typing error."""
 
 
 def near(name: str, known: Iterable[str], cutoff: float = NEAR) -> str:
@@ -35,7 +35,7 @@ def near(name: str, known: Iterable[str], cutoff: float = NEAR) -> str:
 
 
 def no_such(path: Path) -> str:
-    """Return what to tell of a configuration that is not there."""
+    """Return the message for a missing configuration file."""
     return f"there is no configuration {path}{near(path.name, _beside(path.parent))}"
 
 
@@ -45,7 +45,7 @@ def _beside(base: Path) -> Iterator[str]:
 
 
 def shown(path: Path, line: int = 0) -> str:
-    """Return a file as it is called from here, with a line of it if that is known."""
+    """Return the path of a file relative to the current folder, with a line number if known."""
     name = os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
     return f"{name}, line {line}" if line else name
 
@@ -71,7 +71,7 @@ def options(lines: Iterable[str]) -> Iterator[tuple[str, str, int, str]]:
 
 
 def replayed(section: str, key: str, below: Mapping[str, str], value: str, written: Any) -> str:
-    """Return an option of a section that is laid over another one, ``+=`` and ``-=`` carried out.
+    """Return an option of a section that extends another one, after ``+=`` and ``-=``.
 
     zc.buildout knows nothing of what is below, and takes a first ``+=`` for an assignment.
 
@@ -129,7 +129,7 @@ def _is_written(key: Any) -> bool:
 
 
 def _sections(raw: Mapping[str, Mapping[str, str]], written: Collection[str]) -> set[str]:
-    """Return the sections that a run surely uses."""
+    """Return the sections that a run certainly uses."""
     used = {name for name in raw if "recipe" in raw[name] or "<" in raw[name]}
     return used | {"buildout", raw["buildout"].get("versions", "versions")}
 
@@ -149,12 +149,12 @@ class Files:
         """
         self._profile = profile
         self._lines: dict[Path, list[str]] = {}
-        """The lines of each file, those first that overrule others."""
+        """The lines of each file; files that overrule others come first."""
         self._overruled: list[str] = []
-        """What to warn of once lines can be told."""
+        """Warnings to give when line numbers are known."""
 
     def opened(self, base: str, name: str, seen: list[str], *words: Any) -> Any:
-        """Read a configuration file as zc.buildout does, and all that it extends.
+        """Read a configuration file, and the files that it extends, as zc.buildout does.
 
         Its last argument is what is beneath the file: the user's defaults.
 
@@ -188,14 +188,14 @@ class Files:
         return _open(base, name, seen, *words)
 
     def _extends(self, seen: Sequence[str], name: str) -> str:
-        """Return where a file says that it extends ``name``, and that this cannot be."""
+        """Return the message that a file cannot extend ``name``, with its line."""
         path = Path(seen[-1])
         lines = enumerate(self._lines.get(path, ()), 1)
         number = next((n for n, line in lines if name in re.split(r"[\s=]+", line)), 0)
         return f"{shown(path, number)}: extends: cannot extend {name}"
 
     def _check_lines(self, path: Path, lines: Sequence[str]) -> None:
-        """Refuse a section without its bracket, and an option that is set twice in one section.
+        """Refuse a section without its bracket, or an option that is set twice in a section.
 
         :raises UserError: naming the line
         """
@@ -218,7 +218,7 @@ class Files:
             self._overruled.append(f"{twice}, and the last one counts; better keep one of them")
 
     def place(self, section: str, option: str = "") -> str:
-        """Return where an option, or a section, stands: file, line, section and option."""
+        """Return the place of an option or section: file, line, section and option."""
         named = f"[{section}] {option}".rstrip()
         for path, lines in self._lines.items():
             for header, name, number, _ in options(lines):
@@ -231,7 +231,7 @@ class Files:
         return named
 
     def check(self, run: Any, given: Iterable[tuple[str, str, str]]) -> None:
-        """Refuse sections and options of ``[buildout]`` that look like slips.
+        """Refuse sections and options of ``[buildout]`` that look like typing errors.
 
         :param given: section, option and value of each of the command line's
         :raises UserError: naming where it stands, and what is meant

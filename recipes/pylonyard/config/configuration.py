@@ -1,6 +1,6 @@
-"""Which configuration a sandbox is of: the one that ``bootstrap.py -c`` named last.
+"""Remember the configuration of a sandbox: the one that ``bootstrap.py -c`` named last.
 
-A plain ``bin/buildout`` goes on with it, so that a production sandbox does not become
+A plain ``bin/buildout`` uses it, so that a production sandbox does not become
 a development one unawares.  Standard library only.
 """
 
@@ -15,21 +15,21 @@ from pylonyard.system.errors import PylonyardError
 MEMORY = Path(".pylonyard", "sandbox.json")
 
 VERSION = 1
-"""Of what the memory says; a reader takes this one and older ones."""
+"""The version of the file; older versions can be read."""
 
 USUAL = "buildout.cfg"
-"""What a sandbox is of that remembers nothing."""
+"""The configuration of a sandbox without such a file."""
 
 _SWITCHES = "vqhWUoOnNDA"
-"""Those of zc.buildout that may stand together, before ``c`` or ``t`` and its value."""
+"""Options of zc.buildout that can be combined, before ``c`` or ``t`` and its value."""
 
 
 class MemoryDamaged(PylonyardError, ValueError):
-    """Nobody knows which configuration it is."""
+    """The configuration of the sandbox cannot be read."""
 
 
 def named(words: Sequence[str]) -> str | None:
-    """Return the configuration that a command line of zc.buildout's names, if it does."""
+    """Return the configuration that a command line of zc.buildout names, if any."""
     found = None
     left = list(words)
     while left and (left[0].startswith("-") or "=" in left[0]):
@@ -42,7 +42,7 @@ def named(words: Sequence[str]) -> str | None:
 
 
 def remembered(directory: Path) -> str:
-    """Return the configuration of a sandbox, as from its folder.
+    """Return the configuration of a sandbox, relative to its folder.
 
     :raises MemoryDamaged: if it cannot be told
     """
@@ -69,7 +69,7 @@ def _unreadable(place: Path, got: str) -> str:
 
 
 def remember(directory: Path, name: str) -> None:
-    """Have plain runs of a sandbox go on with a configuration.
+    """Record the configuration that plain runs of a sandbox use.
 
     :param name: as from the current folder; an address is kept as it is
     :raises OSError: if it cannot be written
@@ -85,12 +85,12 @@ def remember(directory: Path, name: str) -> None:
 
 
 def text(told: str) -> str:
-    """Return what the memory of a configuration holds."""
+    """Return the content of the file that records a configuration."""
     return json.dumps({"version": VERSION, "configuration": told}) + "\n"
 
 
 def seen_from(directory: Path, name: str) -> str:
-    """Return a configuration as from the folder of a sandbox: absolute, if it is outside."""
+    """Return a configuration relative to the folder of a sandbox; absolute if it is outside."""
     if "://" in name:
         return name
     folder, last = os.path.split(os.path.abspath(name))
@@ -99,7 +99,7 @@ def seen_from(directory: Path, name: str) -> str:
 
 
 def completed(words: Sequence[str], directory: Path) -> list[str]:
-    """Return a command line of ``bin/buildout`` that names its configuration, if it has to.
+    """Return a command line of ``bin/buildout``, with ``-c`` if that is needed.
 
     :param directory: the sandbox whose command it is
     :raises MemoryDamaged: if nobody knows which configuration it is
@@ -114,5 +114,5 @@ def completed(words: Sequence[str], directory: Path) -> list[str]:
 
 
 def of_run(words: Sequence[str], directory: Path) -> str:
-    """Return the configuration of the run that ``words`` began, as from its sandbox."""
+    """Return the configuration of the run with the arguments ``words``, relative to its sandbox."""
     return seen_from(directory, named(words) or USUAL)

@@ -1,4 +1,4 @@
-"""Converters: from an option's text to its value, or a ``ValueError``.
+"""Convert an option's text to its value, or raise a ``ValueError``.
 
 Every message reads "expected ..., got ...".  A kind of value of a section is checked in its
 converter; what that returns is safe to pass on.
@@ -25,7 +25,7 @@ def refuse(expected: str, text: str) -> ValueError:
 
 
 def matching(pattern: str, expected: str) -> Callable[[str], str]:
-    """Return a converter that keeps a text if all of it matches ``pattern``."""
+    """Return a converter that accepts a text which fully matches ``pattern``."""
 
     def convert(text: str) -> str:
         if not re.fullmatch(pattern, text):
@@ -50,13 +50,13 @@ def listed(convert: Callable[[str], V]) -> Callable[[str], tuple[V, ...]]:
 
 
 def lines(convert: Callable[[str], V]) -> Callable[[str], tuple[V, ...]]:
-    """Return a converter for one value a line; empty lines do not count."""
+    """Return a converter for one value on each line; empty lines are ignored."""
     # Not splitlines: buildout ends a line at "\n" alone.
     return lambda text: tuple(convert(line.strip()) for line in text.split("\n") if line.strip())
 
 
 def pairs(convert: Callable[[str], V]) -> Callable[[str], tuple[tuple[str, V], ...]]:
-    """Return a converter for one ``name = value`` a line."""
+    """Return a converter for one ``name = value`` on each line."""
 
     def pair(line: str) -> tuple[str, V]:
         name, equals, value = line.partition("=")
@@ -93,7 +93,7 @@ def boolean(value: str) -> bool:
 
 
 def path(value: str) -> Path:
-    """Convert a path; ``options.parse`` takes a relative one from the buildout."""
+    """Convert a path; ``options.parse`` makes it absolute, from the folder of the buildout."""
     if not value or _CONTROL.search(value):
         raise refuse("a path without control characters", value)
     try:
@@ -109,14 +109,14 @@ def url_path(value: str) -> str:
 
 
 def host(value: str) -> str:
-    """Keep a host name or an address; an IPv6 address gets the brackets that it lacks."""
+    """Accept a host name or an address; add brackets to an IPv6 address."""
     if _is_ipv6(f"[{value}]"):
         return f"[{value}]"
     return bracketed_host(value)
 
 
 def bracketed_host(value: str) -> str:
-    """Keep a host name or an address, to which a port may be added: IPv6 in brackets."""
+    """Accept a host name or an address, to which a port may be added: IPv6 in brackets."""
     if _is_ipv6(value) or _IPV4.fullmatch(value):
         return value
     numeric = re.fullmatch(r"[0-9.]+", value)
@@ -142,7 +142,7 @@ def _is_ipv6(value: str) -> bool:
 
 
 def server_alias(value: str) -> str:
-    """Keep a name of a site, in which a web server allows * and ?."""
+    """Accept a host name in which a web server allows * and ?."""
     try:
         host(value.replace("*", "x").replace("?", "x"))
     except ValueError:
@@ -165,7 +165,7 @@ _TAKEN = frozenset({"bin", "buildout", "etc", "pylonyard", "test"})
 
 
 def site_name(value: str) -> str:
-    """Keep a name that is safe in every syntax, path and message."""
+    """Accept a name that is safe in every syntax, path and message."""
     if value in _TAKEN or not re.fullmatch(r"[a-z][a-z0-9_-]{0,29}", value):
         raise refuse(
             "a name of at most 30 small letters, digits, - and _, starting with a letter"
@@ -176,7 +176,7 @@ def site_name(value: str) -> str:
 
 
 def account(value: str) -> str:
-    """Keep the name of an account, which need not be there yet; empty means the current one."""
+    """Accept the name of an account, which need not exist yet; empty means the current one."""
     if not value:
         return _current_account()
     if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", value):
@@ -205,7 +205,7 @@ def email(value: str) -> str:
 
 
 def requirement(text: str) -> str:
-    """Keep a requirement as of PEP 508."""
+    """Accept a requirement (PEP 508)."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     try:

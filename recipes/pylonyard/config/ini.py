@@ -1,4 +1,4 @@
-"""Ini files as PasteDeploy reads them: changed with comments and order kept, and checked."""
+"""Change and check ini files as PasteDeploy reads them; keep their comments and order."""
 
 import ast
 import configparser
@@ -21,7 +21,7 @@ class IniError(PylonyardError, ValueError):
 
 @dataclass(frozen=True)
 class Setting:
-    """One ``key = value`` of a section; the value as it stands in the file."""
+    """One ``key = value`` of a section, with the value as written in the file."""
 
     section: str
     key: str
@@ -32,7 +32,7 @@ class Ini:
     """An ini file, to be read and changed."""
 
     def __init__(self, text: str, spell: Callable[..., str] = ini) -> None:
-        """Read ``text``; ``spell`` is the escaper for the Python that will read it."""
+        """Read ``text``; ``spell`` is the quoting function for the Python that will read it."""
         self.spell = spell
         # Strict: of a key that comes twice, only one would be seen and changed.
         self._file = ConfigUpdater(strict=True, allow_no_value=False)
@@ -59,7 +59,7 @@ class Ini:
                 yield Setting(section, key, option.value or "")
 
     def set(self, section: str, key: str, value: str) -> None:
-        """Set a key to a value as it is to stand in the file; a new key comes last."""
+        """Set a key to a value, written to the file unchanged; a new key comes last."""
         if not self._file.has_section(section):
             self._add_section(section)
         options = list(self._file[section].items())
@@ -90,14 +90,14 @@ class Ini:
 
 
 def _reason(error: configparser.Error) -> str:
-    """Return the message without the name of a file that is none."""
+    """Return the message without the placeholder for a file's name."""
     text = re.sub(r"(While reading from |file: )?'<(string|\?+)>',?", "", str(error))
     text = re.sub(r"(?m)(?<=\]: )(['\"]).*\1$", _quoted_once, text)
     return " ".join(text.split()).replace("\\n'", "'")
 
 
 def _quoted_once(found: re.Match[str]) -> str:
-    """Return what ConfigUpdater has quoted; Python 3.13 has quoted that again."""
+    """Return the line that ConfigUpdater quotes in its message; Python 3.13 quotes it twice."""
     held = str(ast.literal_eval(found[0]))
     return held if held[:1] in {"'", '"'} and held[:1] == held[-1:] else found[0]
 
@@ -116,7 +116,7 @@ def overlay(base: Ini, settings: Iterable[Setting]) -> None:
 
 
 def is_true(value: str) -> bool:
-    """Tell whether PasteDeploy's ``asbool`` takes ``value`` for true."""
+    """Return whether PasteDeploy's ``asbool`` takes ``value`` for true."""
     return value.strip().lower() in TRUE_WORDS
 
 

@@ -1,4 +1,4 @@
-"""What a run goes by: the files that it opens, the variables that it asks for; as one digest.
+"""Record the inputs of a run (files and environment variables), and compare them by digest.
 
 Python's audit events tell which files are opened and which folders are listed.  What an
 option names, and the trees that a run answers for, count as well.  Standard library only.
@@ -16,10 +16,10 @@ from typing import Any
 MEMORY = Path(".pylonyard", "settled.json")
 
 PLAIN = {"-c", "-N", "-o"}
-"""The switches of ``buildout`` that a run may have and still be spared."""
+"""The options of ``buildout`` with which a run may be skipped."""
 
 VARIABLES = frozenset({"BUILDOUT_HOME", "HOME", "PYTHONHOME", "PYTHONPATH", "TMPDIR"})
-"""What every run goes by, of the environment; a run notes what else it asks for."""
+"""Environment variables that are inputs of every run; a run notes more of them."""
 
 LATELY = 5_000_000
 """How far, in ns, the clock of a file system may be behind ours: a tick of the kernel."""
@@ -28,7 +28,7 @@ _MISSING = "none"
 
 
 def called(words: Sequence[str], names: Iterable[str]) -> str:
-    """Return a digest of all by which two runs with the same files may differ.
+    """Return a digest of everything but files in which two runs may differ.
 
     :param names: the variables of the environment that matter
     """
@@ -40,7 +40,7 @@ def called(words: Sequence[str], names: Iterable[str]) -> str:
 
 
 def is_plain(words: Sequence[str]) -> bool:
-    """Tell whether a command line says no more than which configuration to install."""
+    """Return whether a command line says no more than which configuration to install."""
     left = list(words)
     while left:
         word = left.pop(0)
@@ -52,7 +52,7 @@ def is_plain(words: Sequence[str]) -> bool:
 
 
 def state(paths: Iterable[str], trees: Iterable[str], places: Iterable[str] = ()) -> str:
-    """Return a digest of what stands at ``paths``, and of all that is below ``trees``.
+    """Return a digest of the states of ``paths``, and of all files below ``trees``.
 
     :param places: paths of which only counts what kind of file is there, and whose
     """
@@ -67,7 +67,7 @@ def state(paths: Iterable[str], trees: Iterable[str], places: Iterable[str] = ()
 
 
 def _state(path: str) -> object:
-    """Return what tells one state of a file, a link or a folder from another."""
+    """Return a text that changes when a file, a link or a folder changes."""
     try:
         own = os.lstat(path)
         if stat.S_ISDIR(own.st_mode):
@@ -89,7 +89,7 @@ def _kind(path: str) -> object:
 
 
 def _is_fleeting(name: str) -> bool:
-    """Tell whether a file of this name comes and goes, and nothing goes by it."""
+    """Return whether a file of this name comes and goes, and nothing goes by it."""
     return name in ("__pycache__", MEMORY.name) or name.startswith(".")
 
 
@@ -101,7 +101,7 @@ def _tree(tree: str) -> str:
 
 
 def signature(tree: Path) -> str:
-    """Return a digest of the names and the states of all that ``tree`` holds.
+    """Return a digest of the names and states of all files in ``tree``.
 
     Nobody but root can change a file and have its ``ctime`` look unchanged.
     """
@@ -120,7 +120,7 @@ def signature(tree: Path) -> str:
 
 
 class Watch:
-    """What a run opens, lists and starts, from the time at which it began."""
+    """The inputs of a run: all that it opens, lists and starts, since its start."""
 
     def __init__(self) -> None:
         self.began = time.time_ns() - LATELY
@@ -128,11 +128,11 @@ class Watch:
         self.variables = set(VARIABLES)
         self.told: list[str] = []
         self.next: dict[str, object] = {}
-        """What ``next_steps`` has to know."""
+        """Data for ``next_steps``."""
         self.warned = False
 
     def hook(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Note an event of :func:`sys.addaudithook`."""
+        """Record an event of :func:`sys.addaudithook`."""
         if event not in _EVENTS or not arguments:
             return
         if event == "open" and _writes(*arguments[1:3]):
@@ -149,7 +149,7 @@ class Watch:
             self.seen.add(os.path.abspath(name))
 
     def named(self, values: Iterable[object]) -> None:
-        """Note the paths among the values of options: they may only have been looked for."""
+        """Record the paths in values of options: the run may only have checked that they exist."""
         for value in values:
             if isinstance(value, Path):
                 self.seen.add(os.fspath(value))
@@ -163,7 +163,7 @@ class Watch:
         trees: Sequence[Path],
         served: Sequence[Path] = (),
     ) -> dict[str, object] | None:
-        """Return what the next run is to compare; none if that would prove nothing.
+        """Return the record for the next run to compare; none if it would prove nothing.
 
         :param words: the arguments of ``bin/buildout``
         :param ours: files, and folders, that runs write: what changes there in a run
@@ -198,7 +198,7 @@ class Watch:
         }
 
     def _is_late(self, path: str) -> bool:
-        """Tell whether a file may have changed after it was read."""
+        """Return whether a file may have changed after it was read."""
         try:
             status = os.stat(path)
         except OSError:
@@ -228,7 +228,7 @@ def _source(path: str) -> str:
 
 
 def _note_warnings(watch: Watch) -> None:
-    """Note if there is a warning: the next run should give it again."""
+    """Record that there was a warning, since the next run should give it again."""
     # Imported here: a run with nothing to do has no use for it.
     import logging
 
@@ -240,7 +240,7 @@ def _note_warnings(watch: Watch) -> None:
 
 
 def begin() -> Watch:
-    """Note, from now on, what this run goes by; return where."""
+    """Start recording the inputs of this run; return the record."""
     watch = Watch()
     sys.addaudithook(watch.hook)
     _note_warnings(watch)

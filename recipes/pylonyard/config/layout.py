@@ -1,4 +1,4 @@
-"""Where things are in a sandbox."""
+"""The layout of a sandbox: its folders."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Layout:
 
     @classmethod
     def below(cls, directory: Path) -> "Layout":
-        """Return that of a sandbox, as nobody changed it: for what is always in one place."""
+        """Return the default layout of a sandbox, for folders that cannot be changed."""
         cache = directory / "cache"
         return cls(directory, directory / "parts", directory / "bin", cache / "eggs", cache)
 
@@ -43,12 +43,12 @@ class Layout:
 
     @property
     def sandboxes(self) -> Path:
-        """Isolated environments, each named by what it holds."""
+        """Isolated environments, each named by a digest of its contents."""
         return self.cache / "sandboxes"
 
     @property
     def projects(self) -> Path:
-        """Source trees of a checkout, built, each named by what it holds."""
+        """Source trees of a checkout, built, each named by a digest of its contents."""
         return self.cache / "projects"
 
     @property
@@ -57,12 +57,12 @@ class Layout:
 
     @property
     def current(self) -> Path:
-        """The link to the release that is live; artifacts refer through it."""
+        """The link to the live release; artifacts name paths below it."""
         return self.directory / "current"
 
     @property
     def var(self) -> Path:
-        """What applications write; no run deletes it."""
+        """Files that applications write; no run deletes them."""
         return self.directory / "var"
 
 
@@ -73,7 +73,7 @@ def profiles() -> Path:
     return installed if installed.is_dir() else package.parents[1] / "profiles"
 
 
-# Paths that a sandbox cannot have, since one of its files could not hold them.
+# Paths that a sandbox cannot have, because one of its files could not contain them.
 #
 # Standard library only: it is asked before anything is made.
 
@@ -104,7 +104,7 @@ def path_problem(folder: Path) -> str:
 
 
 MANIFEST = "manifest.json"
-"""What a release says of its files: their digests, modes and validators."""
+"""The file of a release with the digest, mode and validators of each of its files."""
 
 PAGE = "docs/on-a-real-server.rst"
-"""Where it is written how a checkout for production is made."""
+"""The page on a checkout for production."""

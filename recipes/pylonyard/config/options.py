@@ -1,4 +1,4 @@
-"""From a buildout section to typed, frozen options, and from those to the text of a file."""
+"""Parse a buildout section into typed, frozen options, and render templates with them."""
 
 import dataclasses
 import difflib
@@ -84,7 +84,7 @@ Escaper = Callable[[Any], str]
 
 
 def _folders() -> list[Path]:
-    """Return where templates stand: beside what renders them."""
+    """Return the folder of the templates: that of the module that renders them."""
     return [
         PACKAGE / "recipes",
         *sorted({path.parent for path in PACKAGE.glob("webservers/*/*.j2")}),
@@ -110,7 +110,7 @@ def _templates(escapers: tuple[Escaper, ...]) -> "Environment":
 
 
 def _bytecode_cache() -> "BytecodeCache | None":
-    """Return where compiled templates are kept: beside compiled modules, if we may."""
+    """Return the folder of compiled templates: beside compiled modules, if we may write there."""
     from jinja2 import FileSystemBytecodeCache
 
     folder = Path(__file__).with_name("__pycache__")

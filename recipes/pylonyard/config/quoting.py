@@ -1,4 +1,4 @@
-"""One escaper a syntax: a value means the same there, or is refused.
+"""Quote values: one function for each syntax; a value keeps its meaning, or is refused.
 
 Each function takes a value and returns its spelling; what cannot be spelled
 raises ``ValueError`` with a message for the user.
@@ -31,7 +31,7 @@ def sh(value: Any) -> str:
 
 
 def cron(value: Any) -> str:
-    r"""Spell a command for a crontab, where a bare % ends the command."""
+    r"""Quote a command for a crontab, where a bare % ends the command."""
     text = without_controls(value, "a crontab")
     if len(text) > 900:
         raise ValueError(f"a command of {len(text)} characters is too long for cron (900)")
@@ -41,7 +41,7 @@ def cron(value: Any) -> str:
 
 
 def ini(value: Any, around: str = "") -> str:
-    """Spell a value of an ini file that PasteDeploy reads on Python 3.
+    """Quote a value of an ini file that PasteDeploy reads on Python 3.
 
     :param around: the value of which it is to be a part, if it is
     """
@@ -49,7 +49,7 @@ def ini(value: Any, around: str = "") -> str:
 
 
 def ini_python2(value: Any, around: str = "") -> str:
-    """Spell a value of an ini file that PasteDeploy reads on Python 2.
+    """Quote a value of an ini file that PasteDeploy reads on Python 2.
 
     That looks for ``%%`` only if the whole value has ``%(``, which is expanded
     however it is written; and it takes ``""`` for nothing.

@@ -1,4 +1,4 @@
-"""The first lines of scripts: a shell finds the Python that runs the rest.
+"""Make the first lines of scripts, where a shell finds the Python for the rest.
 
 To the kernel they are shell scripts, since its "#!" line takes neither spaces nor long
 paths; to Python the shell's lines are a text that nobody reads.  Standard library only.
@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 SPARE = "/usr/bin/python3 /usr/local/bin/python3 /usr/bin/python3.1? /usr/local/bin/python3.1?"
-"""Where a shell looks for another Python: fixed places, since root runs these scripts."""
+"""Folders in which the shell looks for a Python: fixed ones, since root runs these scripts."""
 
 OLDEST = (3, 10)
-"""The oldest Python that runs what is ours."""
+"""The oldest Python that runs our code."""
 
 
 IN_BIN = "'../"
@@ -21,7 +21,7 @@ IN_RELEASE = "'../../../"
 
 
 def header(python: Path, options: str = "") -> list[str]:
-    """Return the lines for a script of an environment, which no other Python could run.
+    """Return the lines for a script of an environment, which only its own Python can run.
 
     :raises ValueError: if its path has a backslash, which Python would read
     """
@@ -83,4 +83,4 @@ def _as_text(python: Path, lines: Sequence[str]) -> list[str]:
 
 
 ISOLATED = "-I -S"
-"""How our programs start Python, so that nothing runs but what they name."""
+"""Python's options in our programs: no other code is run than they name."""

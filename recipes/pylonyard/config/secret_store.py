@@ -31,12 +31,12 @@ _CUT = {"generate": re.compile("[0-9a-f]{1,63}"), "uuid": re.compile("[0-9a-f-]{
 
 
 class SecretError(PylonyardError, ValueError):
-    """A secret cannot be had; the message never tells one."""
+    """A secret cannot be read or made; the message never shows one."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a secret comes from: ``generate``, ``uuid``, ``file`` or ``env``."""
+    """The origin of a secret: ``generate``, ``uuid``, ``file`` or ``env``."""
 
     kind: str
     place: str = ""
@@ -118,7 +118,7 @@ class SecretStore:
         return given
 
     def _whole(self, name: str, kept: str) -> str:
-        """Return a secret that was kept, unless it is what is left of a generated one."""
+        """Return a stored secret; refuse a generated one that was truncated."""
         cut = _CUT.get(self._origins[name].kind)
         if not kept or (cut and cut.fullmatch(kept)):
             raise SecretError(
@@ -178,13 +178,13 @@ _NO_SECRET = re.compile(
 
 
 def has_password(value: str) -> bool:
-    """Tell whether a URL in ``value`` has a password that is no reference."""
+    """Return whether a URL in ``value`` has a password that is no reference."""
     found = _PASSWORD_IN_URL.finditer(value)
     return any(_REFERENCES.sub("", match.group(1)) for match in found)
 
 
 def is_plain(key: str, value: str) -> bool:
-    """Tell whether a setting has a secret as it is."""
+    """Return whether a setting has a secret as it is."""
     if has_password(value):
         return True
     if not _NAMES.fullmatch(key):
@@ -194,7 +194,7 @@ def is_plain(key: str, value: str) -> bool:
 
 
 def in_url(option: str) -> str:
-    """Return what is wrong with an option whose URL has a password."""
+    """Return the problem of an option whose URL has a password."""
     return (
         f"{option}: expected no password as it is, which .installed.cfg would show to anybody; "
         "put it into a file of your own and declare that: secrets = database-password = "
@@ -203,7 +203,7 @@ def in_url(option: str) -> str:
 
 
 def in_settings(settings: Iterable[Setting], option: str) -> Iterator[str]:
-    """Yield what is wrong with settings that have a secret as it is."""
+    """Yield the problem of each setting with a secret in plain text."""
     for each in settings:
         if is_plain(each.key, each.value):
             name = re.sub(r"[^a-z0-9]+", "-", each.key.lower()).strip("-")
@@ -216,7 +216,7 @@ def in_settings(settings: Iterable[Setting], option: str) -> Iterator[str]:
 
 
 def in_open_files(origins: Iterable[tuple[str, Origin]]) -> Iterator[str]:
-    """Yield which files of secrets every account may read."""
+    """Yield the problem of each file of a secret that every account may read."""
     for name, origin in origins:
         if origin.kind != "file":
             continue

@@ -1,4 +1,4 @@
-"""Who uses a cache, and what of it is in use: each sandbox records itself after a run."""
+"""Find out who uses a cache, and which entries are in use; record a sandbox after a run."""
 
 import contextlib
 import hashlib
@@ -14,14 +14,14 @@ from pylonyard.system.atomic import files_below, write
 from pylonyard.system.errors import PylonyardError
 from pylonyard.system.safe_files import open_plainly
 
-# What of a cache is in use: which entries the texts of sandboxes name.
+# The entries in use are those that files of sandboxes name.
 #
 # An entry counts as used as soon as anything in a sandbox that may need it mentions
 # it, so that nothing is ever removed on a guess.  Pure, but for the standard library.
 
 
 GRACE = 3600.0
-"""What is younger is kept, in seconds: a run may be about to use it."""
+"""Seconds for which a new entry is kept: a run may be about to use it."""
 
 KINDS: Mapping[str, str] = {
     "dist": "wheels and sources",
@@ -47,19 +47,19 @@ class Entry:
     """A key of ``KINDS``."""
     name: str
     size: int = field(default=0, compare=False)
-    """In bytes, with all that is in it."""
+    """Size in bytes, with all that is in it."""
     changed: float = field(default=0.0, compare=False)
-    """In seconds since the epoch."""
+    """Time of the last change, in seconds since 1970."""
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What a sandbox, or several, may need of a cache."""
+    """The entries of a cache that one or more sandboxes may need."""
 
     names: frozenset[str] = frozenset()
-    """Digests of 20 digits, and names of eggs."""
+    """Digests (20 digits), and names of eggs."""
     pins: frozenset[Pin] = frozenset()
-    """Distributions, to be installed again: canonical name, version."""
+    """Distributions that may be installed again: canonical name, version."""
 
     def __or__(self, other: "Needs") -> "Needs":
         return Needs(self.names | other.names, self.pins | other.pins)
@@ -69,7 +69,7 @@ class Needs:
 
     @classmethod
     def from_json(cls, content: Mapping[str, object]) -> "Needs":
-        """Return what :meth:`to_json` gave.
+        """Convert the result of :meth:`to_json` back.
 
         :raises ValueError: if it is something else
         """
@@ -91,20 +91,20 @@ def canonical(name: str) -> str:
 
 
 def named(texts: Iterable[str]) -> frozenset[str]:
-    """Return every name that may be one of an entry."""
+    """Return every name in ``texts`` that may be the name of an entry."""
     return frozenset(
         match for text in texts for pattern in (_DIGEST, _EGG) for match in pattern.findall(text)
     )
 
 
 def pins_of(names: Iterable[str]) -> frozenset[Pin]:
-    """Return the distributions that eggs of ``names`` were made of."""
+    """Return the distributions of the eggs called ``names``."""
     words = (name.split("-") for name in names if name.endswith(".egg"))
     return frozenset((canonical(word[0]), word[1]) for word in words if word[1:])
 
 
 def is_used(entry: Entry, needs: Needs) -> bool:
-    """Tell whether ``entry`` may be needed by a sandbox that has ``needs``."""
+    """Return whether ``entry`` may be needed by a sandbox that has ``needs``."""
     if entry.kind == "eggs":
         return entry.name.rpartition("/")[2] in needs.names
     if entry.kind == "configs":
@@ -117,7 +117,7 @@ def is_used(entry: Entry, needs: Needs) -> bool:
 
 
 def _is_wanted(archive: str, pins: frozenset[Pin]) -> bool:
-    """Tell whether ``pins`` has an archive's distribution; yes if that does not show."""
+    """Return whether ``pins`` has an archive's distribution; yes if that does not show."""
     stem = _ARCHIVE.fullmatch(archive)
     if not stem:
         return True
@@ -131,7 +131,7 @@ def _is_wanted(archive: str, pins: frozenset[Pin]) -> bool:
 
 
 def unused(entries: Iterable[Entry], needs: Needs, now: float) -> list[Entry]:
-    """Return the entries that nobody needs, and that are not young.
+    """Return the entries that nobody needs, except new ones.
 
     :param now: in seconds since the epoch
     """
@@ -160,7 +160,7 @@ class User:
 
 
 def keep(directory: Path, stores: Stores, pins: Mapping[str, str]) -> bool:
-    """Record in the cache what a sandbox needs; return whether that could be done.
+    """Record in the cache what a sandbox needs; return whether the record could be written.
 
     :param pins: the versions that the sandbox pins
     """
@@ -199,7 +199,7 @@ def _state(directory: Path, pins: Mapping[str, str]) -> str:
 
 
 def _is_of(place: Path, state: str) -> bool:
-    """Tell whether a record was made of ``state``."""
+    """Return whether a record was made of ``state``."""
     try:
         return bool(json_objects.parsed(_read(place))["state"] == state)
     except (OSError, PylonyardError, ValueError, KeyError):
@@ -212,7 +212,7 @@ def _place(cache: Path, directory: Path) -> Path:
 
 
 def stores_of(directory: Path) -> Stores:
-    """Return the stores of a sandbox, as its last run had them."""
+    """Return the cache and eggs of a sandbox, as in its last run."""
     try:
         where = json_objects.parsed((directory / ".pylonyard" / CACHE).read_bytes())
         return Stores(Path(where["cache"]), Path(where["eggs"]))
@@ -221,7 +221,7 @@ def stores_of(directory: Path) -> Stores:
 
 
 def users(cache: Path) -> tuple[list[User], list[Path]]:
-    """Return who uses ``cache``, and the records that do not tell."""
+    """Return the users of ``cache``, and the records that cannot be read."""
     known, unknown = [], []
     folder = cache / USERS
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
@@ -243,7 +243,7 @@ def _directory(content: Mapping[str, object]) -> Path:
 
 
 def _read(path: Path) -> bytes:
-    """Return what a regular file holds, which others may have put there."""
+    """Return the content of a regular file, which another account may have replaced."""
     with open(open_plainly(path, os.O_RDONLY, 0), "rb") as stream:
         if os.fstat(stream.fileno()).st_size > LARGEST:
             raise ValueError("expected a small file")
@@ -251,14 +251,14 @@ def _read(path: Path) -> bytes:
 
 
 def recorded_pins(directory: Path, cache: Path) -> list[Pin]:
-    """Return the versions that a sandbox was recorded to need: canonical name, version."""
+    """Return the recorded versions of a sandbox: canonical name, version."""
     return [
         pin for user in users(cache)[0] if user.directory == directory for pin in user.recorded.pins
     ]
 
 
 def is_gone(user: User) -> bool:
-    """Tell whether a user's directory is there no more; no if that cannot be seen."""
+    """Return whether a user's directory is there no more; no if that cannot be seen."""
     try:
         user.directory.lstat()
     except FileNotFoundError:
@@ -269,13 +269,13 @@ def is_gone(user: User) -> bool:
 
 
 def forget(cache: Path, user: User) -> None:
-    """Remove the record of a user that is gone; of another account's, if we may."""
+    """Remove the record of a user that is gone, also of another account if we may."""
     with contextlib.suppress(OSError):
         _place(cache, user.directory).unlink(missing_ok=True)
 
 
 def needed_by(user: User, stores: Stores) -> Needs:
-    """Return what a user needs now; what was recorded as well, if it cannot be read."""
+    """Return what a user needs now; if it cannot be read, also what was recorded."""
     try:
         return needs(user.directory, stores) | Needs(pins=user.recorded.pins)
     except (OSError, ValueError):
@@ -283,7 +283,7 @@ def needed_by(user: User, stores: Stores) -> Needs:
 
 
 FOLDERS = ("bin", "parts", "releases")
-"""Where the files of a sandbox are that may need something of the cache."""
+"""Folders of a sandbox whose files may name entries of the cache."""
 
 
 def needs(directory: Path, stores: Stores, folders: Iterable[str] = FOLDERS) -> Needs:
@@ -305,7 +305,7 @@ def needs(directory: Path, stores: Stores, folders: Iterable[str] = FOLDERS) -> 
 
 
 def _texts(directory: Path, folders: Iterable[str]) -> Iterator[str]:
-    """Yield what the files of a sandbox say, and where its links lead."""
+    """Yield the contents of the files of a sandbox, and the targets of its links."""
     yield _text(directory / ".installed.cfg")
     for folder in folders:
         for path in files_below(directory / folder):
@@ -324,7 +324,7 @@ def _text(path: Path) -> str:
 
 
 def _installed(packages: Path) -> frozenset[Pin]:
-    """Return what pip installed into a folder."""
+    """Return the distributions that pip installed in a folder."""
     found = (path.name.split("-")[:2] for path in packages.glob("*-*.dist-info"))
     return frozenset(
         (canonical(name), version.removesuffix(".dist-info")) for name, version in found
@@ -332,7 +332,7 @@ def _installed(packages: Path) -> frozenset[Pin]:
 
 
 def _makers() -> frozenset[Pin]:
-    """Return the tools that make a sandbox of another interpreter."""
+    """Return the tools that make an environment of another interpreter."""
     from pylonyard.environments.tools import VIRTUALENV
 
     pairs = (text.split("==") for text in VIRTUALENV)
@@ -340,7 +340,7 @@ def _makers() -> frozenset[Pin]:
 
 
 def _listed(directory: Path) -> frozenset[Pin]:
-    """Return what the requirements files of a checkout pin, for ``bootstrap.py``."""
+    """Return the pins in the requirements files of a checkout, for ``bootstrap.py``."""
     from pylonyard.environments.tools import requirements
 
     paths: Iterable[Path] = (directory / "profiles").glob("*.txt")

@@ -1,6 +1,6 @@
-"""Isolated environments, each immutable and named by what it holds.
+"""Make isolated environments; each never changes, and is named by a digest of its contents.
 
-A sandbox is a virtual environment (PEP 405) whose ``site-packages`` holds one
+It is a virtual environment (PEP 405) whose ``site-packages`` holds one
 ``.pth`` file: the egg directories, in order.  Nothing of the machine's own
 ``site-packages`` is visible in it.  Standard library only: ``bootstrap.py``
 imports this before anything is installed.
@@ -22,18 +22,18 @@ PTH = "pylonyard.pth"
 
 
 def site_packages(home: Path) -> Path:
-    """Return the folder that a program other than ``home``'s own Python adds.
+    """Return the site-packages folder of ``home``, for programs other than its own Python.
 
-    :raises ValueError: if ``home`` is no sandbox
+    :raises ValueError: if ``home`` is no environment
     """
     folders = list(home.glob("lib/python*/site-packages"))
     if len(folders) != 1:
-        raise ValueError(f"home: expected a sandbox, got {str(home)!r}")
+        raise ValueError(f"home: expected an environment, got {str(home)!r}")
     return folders[0]
 
 
 def search_path(home: Path) -> list[str]:
-    """Return where a sandbox of any interpreter finds distributions, in order."""
+    """Return the folders with the distributions of an environment, in order."""
     packages = site_packages(home)
     pth = packages / PTH
     lines = pth.read_text(encoding="utf-8").splitlines() if pth.exists() else []
@@ -41,11 +41,11 @@ def search_path(home: Path) -> list[str]:
 
 
 def make(store: Path, locations: Sequence[Path]) -> Path:
-    """Return the sandbox of this interpreter that sees exactly ``locations``.
+    """Return the environment of this interpreter that contains exactly ``locations``.
 
     :param store: where sandboxes are kept, usually ``cache/sandboxes``
     :param locations: egg directories, in the order of ``sys.path``
-    :raises RefusedError: naming a file of the sandbox that is not as it was made; it
+    :raises RefusedError: naming a changed file of the environment; it
         has been set aside, and a good one is in its place
     """
     lines = list(_path_lines(locations))
@@ -68,15 +68,15 @@ def make(store: Path, locations: Sequence[Path]) -> Path:
 
 
 def eggs_of(home: Path) -> list[Path]:
-    """Return the egg directories that a sandbox of this interpreter sees, in order.
+    """Return the egg directories of an environment of this interpreter, in order.
 
-    :raises RefusedError: naming a file that is not as it was made; the sandbox has
+    :raises RefusedError: naming a changed file; the environment has
         been set aside
-    :raises WheelError: if there is no such sandbox
+    :raises WheelError: if there is no such environment
     """
     pth = home / _packages() / PTH
     if not pth.is_file():
-        raise WheelError(f"{pth}: expected a sandbox, got none")
+        raise WheelError(f"{pth}: expected an environment, got none")
     eggs = [Path(line) for line in pth.read_text(encoding="utf-8").splitlines()]
     if home.name != _name([str(egg) for egg in eggs]):
         expected = f"the lines that {home.name} stands for"
@@ -90,7 +90,7 @@ def _packages() -> str:
 
 
 def _difference(home: Path, lines: Sequence[str]) -> tuple[Path, str, str] | None:
-    """Return the first file of a sandbox that is not as it was made: file, expected, got."""
+    """Return the first changed file of an environment: file, expected, got."""
     expected = _entries(interpreter(), sys.version_info[:2])
     expected[f"{_packages()}/{PTH}"] = "\n".join([*lines, ""])
     for folder, folders, names in os.walk(home):
@@ -105,14 +105,14 @@ def _difference(home: Path, lines: Sequence[str]) -> tuple[Path, str, str] | Non
 
 
 def _held(path: Path) -> str | Path | None:
-    """Return what a file of a sandbox holds, or where a link leads."""
+    """Return the content of a file, or the target of a link."""
     if path.is_symlink():
         return Path(os.readlink(path))
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
 
 
 def _path_lines(locations: Iterable[Path]) -> Iterable[str]:
-    """Yield the lines of a ``.pth`` file, those of nested ``.pth`` files after."""
+    """Yield the lines of a ``.pth`` file, then those of nested ``.pth`` files."""
     for location in locations:
         yield str(location)
         # Python reads .pth files in site-packages only; an editable project
@@ -128,7 +128,7 @@ def _name(lines: list[str]) -> str:
 
 
 def lay_out(home: Path, base: Path, version: Sequence[int]) -> None:
-    """Make a virtual environment as of PEP 405, with nothing installed.
+    """Make an empty virtual environment (PEP 405).
 
     :param base: the interpreter, outside any virtual environment
     :param version: of that interpreter; what is given of it is written down
@@ -144,7 +144,7 @@ def lay_out(home: Path, base: Path, version: Sequence[int]) -> None:
 
 
 def _entries(base: Path, version: Sequence[int]) -> dict[str, str | Path]:
-    """Return what a virtual environment has: for each path a text, or where a link leads."""
+    """Return the files of an empty environment: for each path its text, or a link's target."""
     return {
         "bin/python": base,
         "bin/python3": Path("python"),

@@ -1,4 +1,4 @@
-"""Sandboxes of other interpreters in which nothing is that a lock does not name.
+"""Make environments of other interpreters from the files of a lock, and from nothing else.
 
 pip sees one private folder, which holds verified copies alone, and no index.
 What is locked as a source is built of the verified source; the wheel is kept, and
@@ -36,7 +36,7 @@ from pylonyard.system.subprocesses import run
 
 
 def make(buildout: Any, files: Files, contents: Contents) -> Path:
-    """Return the sandbox that holds ``contents``, unchanged since it was made.
+    """Return the environment with ``contents``, unchanged since it was made.
 
     One that was tampered with is set aside, and made again for the releases that use it.  One
     of which this account has noted nothing may serve somebody else: it is left as it is, and
@@ -71,7 +71,7 @@ def make(buildout: Any, files: Files, contents: Contents) -> Path:
 
 
 def _homes(store: Path, digest: str) -> Iterator[Path]:
-    """Yield where an account looks for a sandbox: where all do, then in places of its own."""
+    """Yield the paths of an environment: the shared one, then those of this account."""
     yield store / digest
     for number in itertools.count(1):
         own = f"{digest} of account {os.geteuid()}, {number}"
@@ -79,7 +79,7 @@ def _homes(store: Path, digest: str) -> Iterator[Path]:
 
 
 def _compile_anew(home: Path) -> None:
-    """Replace all bytecode by that of its sources, as the sandbox's own Python makes it."""
+    """Compile all sources again, by the environment's own Python."""
     for path in bytecode_of(home):
         path.unlink()
     # Not all that is installed is valid in every Python; what is, gets compiled.
@@ -91,7 +91,7 @@ def _compile_anew(home: Path) -> None:
 
 
 class LockedBuild(Build):
-    """The making of one sandbox from the files of a lock."""
+    """The build of an environment from the files of a lock."""
 
     def __init__(self, files: Files, *words: Any) -> None:
         super().__init__(*words)
@@ -106,7 +106,7 @@ class LockedBuild(Build):
             super().build()
 
     def _tell_missing(self, error: Exception) -> None:
-        """Whoever wants a file of a lock has told already."""
+        """Do nothing: files that a lock names are reported elsewhere."""
 
     def _virtualenv(self) -> list[Path]:
         return LockedEggs(self.files, {}).locations(VIRTUALENV, [])
@@ -118,7 +118,7 @@ class LockedBuild(Build):
         return self.wheels
 
     def _supply_builds(self) -> None:
-        """Give pip all that is locked, where a build's ``setup_requires`` may ask for it."""
+        """Put all locked files where pip finds them for ``setup_requires``."""
         packages = self.files.lock.packages_for(self.environment)
         if all(package.wheel_for(self.tags) for package in packages if package.marker):
             return
@@ -137,7 +137,7 @@ class LockedBuild(Build):
         return self.files.package(wanted, self.environment, self.pins)
 
     def _bring_wheels(self, wanted: Sequence[str], scratch: Path) -> None:
-        """Copy or build what the requirements need into the folder that pip sees."""
+        """Copy or build the required wheels into the folder that pip uses."""
 
         def get(requirement: Requirement) -> Distribution:
             local = self.local.get(str(canonicalize_name(requirement.name)))
@@ -153,7 +153,7 @@ class LockedBuild(Build):
         return copy if copy.exists() else Path(shutil.copyfile(wheel, copy))
 
     def _built(self, package: Locked) -> Path:
-        """Return the wheel of a distribution that is locked as a source."""
+        """Build the wheel of a distribution that is locked as a source; return it."""
         if package.sdist is None:
             raise self.files.stale(
                 f"expected a wheel of {package.name} {package.version} "
@@ -192,7 +192,7 @@ class LockedBuild(Build):
         return ["--no-index", "--find-links", scratch, "--find-links", self.wheels]
 
     def _environment(self) -> dict[str, str]:
-        """Return an environment in which pip, also one that a build starts, asks nobody."""
+        """Return the variables with which pip, also inside a build, asks no index."""
         kept = {k: v for k, v in super()._environment().items() if not k.startswith("PIP_")}
         return {
             **kept,

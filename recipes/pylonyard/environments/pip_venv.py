@@ -1,6 +1,6 @@
-"""Sandboxes for interpreters other than buildout's own.
+"""Make environments for interpreters other than buildout's own.
 
-Such a sandbox is a virtual environment of that interpreter with everything
+Each is a virtual environment of that interpreter with everything
 installed by pip from wheels at pinned versions.  It is made where it stays,
 since a virtual environment cannot be moved, and counts once ``complete`` stands
 in it; one that a killed run left without is removed.
@@ -51,7 +51,7 @@ LAST_RELEASES: Mapping[tuple[int, int], Mapping[str, str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """All that decides what a sandbox holds."""
+    """All inputs that decide the contents of an environment."""
 
     interpreter: Interpreter
     requirements: tuple[str, ...]
@@ -60,15 +60,15 @@ class Contents:
     sources: tuple[Path, ...] = ()
     extra_paths: tuple[Path, ...] = ()
     provided: tuple[tuple[str, str], ...] = ()
-    """Distributions that the standard library stands for: name, version."""
+    """Distributions that the standard library replaces: name, version."""
     without_setup_requires: tuple[str, ...] = ()
     """Projects whose ``setup_requires`` can no longer be met."""
     locked: str = ""
-    """A digest of what a lock names, if there is one."""
+    """A digest of the lock, if there is one."""
     links: tuple[str, ...] = field(default=(), compare=False)
     index: str | None = field(default=None, compare=False)
     module: zc_installer.Module = field(default=zc_installer.no_module, compare=False)
-    """Tells which source archive another part will want, if one does."""
+    """Returns the source archive that another part will need, if any."""
 
     def digest(self) -> str:
         trees = [
@@ -95,7 +95,7 @@ def make(
     build: "Callable[..., Build] | None" = None,
     home: Path | None = None,
 ) -> Path:
-    """Return the sandbox that holds ``contents``; built only if there is none yet.
+    """Return the environment with ``contents``; build it if there is none yet.
 
     :param build: how; by default :class:`Build`
     :param home: where; by default where all who use the cache look for it
@@ -110,14 +110,14 @@ def make(
         if not (home / COMPLETE).exists():
             if home.exists():
                 shutil.rmtree(home)
-            log.info("Making a sandbox of %s.", contents.interpreter)
+            log.info("Making an environment of %s.", contents.interpreter)
             (build or Build)(buildout, section, contents, home).build()
             write(home / COMPLETE, b"")
     return home
 
 
 class Build:
-    """The making of one sandbox."""
+    """The build of an environment."""
 
     def __init__(self, buildout: Any, section: str, contents: Contents, home: Path) -> None:
         self.buildout = buildout
@@ -130,7 +130,7 @@ class Build:
         self.pins = {**_tool_pins(buildout), **last, **own}
         self.wheels = self.layout.dist
         self.local: dict[str, Path] = {}
-        """The wheels made for this sandbox alone, by project; no other will do."""
+        """Wheels that were built only for this environment, by project."""
 
     def build(self) -> None:
         with atomic.draft(self.layout.sandboxes) as scratch:
@@ -147,7 +147,7 @@ class Build:
         self._add_paths()
 
     def _tell_missing(self, error: Exception) -> None:
-        """Raise an error that names all that the cache lacks; none if it lacks nothing.
+        """Raise an error that names all files that the cache lacks, if any.
 
         :raises OptionError: with the command that fetches it
         """
@@ -187,19 +187,19 @@ class Build:
             command,
             "cannot make a virtual environment",
             environment=_pip_environment(path),
-            doing=f"Making a sandbox of Python {base.version}",
+            doing=f"Making an environment of Python {base.version}",
         )
 
     def _virtualenv(self) -> list[Path]:
         return zc_installer.tool_path(self.buildout, self.section, VIRTUALENV)
 
     def _tools(self) -> list[str]:
-        """Return what the sandbox has first, as requirements."""
+        """Return the first distributions of the environment, as requirements."""
         names = ["pip", "setuptools", "wheel", *(["packaging"] if "packaging" in self.pins else [])]
         return [f"{name}=={self.pins[name]}" for name in names]
 
     def _fetched_tools(self) -> Path:
-        """Bring pip, setuptools and wheel into the cache; return its folder."""
+        """Download pip, setuptools and wheel to the cache; return its folder."""
         for pinned in self._tools():
             zc_installer.fetch(self.buildout, self.section, pinned)
         return self.layout.dist
@@ -246,7 +246,7 @@ class Build:
             raise OptionError(self.section, [f"versions: expected a pin of {name}"]) from None
 
     def _bring_wheels(self, wanted: Sequence[str], scratch: Path) -> None:
-        """Build or download what the requirements need, as wheels, into the cache."""
+        """Build or download the required wheels to the cache."""
         if self.layout.offline:
             return
         log.info("Bringing the wheels of %s into %s.", ", ".join(wanted), self.layout.dist)
@@ -254,7 +254,7 @@ class Build:
         self._pip("wheel", "--wheel-dir", scratch / "brought", *options, *wanted)
         for wheel in sorted((scratch / "brought").glob("*.whl")):
             place = self.layout.dist / wheel.name
-            # What was made for this sandbox alone stays out of the shared cache.
+            # A wheel that was built only for this environment stays out of the shared cache.
             if not place.exists() and not (scratch / wheel.name).exists():
                 write(place, wheel.read_bytes())
 
@@ -266,7 +266,7 @@ class Build:
         return options
 
     def _places(self, scratch: Path) -> list[str | Path]:
-        """Return where pip may look, for what a build requires as well."""
+        """Return pip's options for the places to search, also for build requirements."""
         if self.layout.offline:
             return ["--no-index", "--find-links", self.layout.dist]
         options: list[str | Path] = ["--find-links", scratch, "--find-links", self.layout.dist]
@@ -292,7 +292,7 @@ class Build:
         return ["--constraint", path]
 
     def _pip(self, *words: str | Path) -> None:
-        """Run the sandbox's pip; before it is there, from its wheel."""
+        """Run the environment's pip; before it is installed, from its wheel."""
         (wheel,) = self.wheels.glob(f"pip-{self.pins['pip']}-*.whl")
         options = ["--disable-pip-version-check", "--no-input"]
         command = [self.home / "bin" / "python", f"{wheel}/pip", *options, *words]
@@ -305,7 +305,7 @@ class Build:
         return _pip_environment()
 
     def _check_pins(self) -> None:
-        """Refuse what is installed at a version that no pin states, nor built here."""
+        """Refuse distributions at a version that is neither pinned nor built here."""
         loose = [
             f"{name} = {found.version}"
             for name, found in sorted(metadata.distributions(search_path(self.home)).items())
@@ -328,7 +328,7 @@ def _tool_pins(buildout: Any) -> dict[str, str]:
 
 
 def _pip_environment(python_path: str = "") -> dict[str, str]:
-    """Return our environment, so that pip finds proxies and indexes, less Python's."""
+    """Return our variables, so that pip finds proxies and indexes, without Python's."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
     return {**kept, "PYTHONWARNINGS": "ignore", "PYTHONPATH": python_path}
 
@@ -342,7 +342,7 @@ def _pip_reason(output: str) -> str:
 
 
 def _conflict(lines: list[str]) -> str:
-    """Return what pip says of pins that cannot be met together, or at all."""
+    """Return pip's message on pins that contradict each other, or that no file meets."""
     if "The conflict is caused by:" not in lines:
         return ""
     start = lines.index("The conflict is caused by:") + 1

@@ -1,4 +1,4 @@
-"""Scripts of a release: small texts that start code of an immutable sandbox."""
+"""Write the scripts of a release, which start code of an environment."""
 
 import re
 import sys
@@ -51,7 +51,7 @@ def tool_script(module: str, *arguments: str, names: str = "main", tools: bool =
     """Return a script of this package's own: ``module.main(arguments)``.
 
     It runs on buildout's interpreter, and finds this package where it is now, or else in
-    the sandbox's own folder.  Nothing else is on its path but the standard library: what
+    the environment's own folder.  Nothing else is on its path but the standard library: what
     may have been tampered with is not, unless the program brings it, verified.
 
     :param names: what it imports of the module: ``main``, and what ``arguments`` use
@@ -70,7 +70,7 @@ def tool_script(module: str, *arguments: str, names: str = "main", tools: bool =
 
 
 def found() -> list[str]:
-    """Return the statements of a script that finds its tools where this process has them."""
+    """Return the statements with which a script finds the tools of this process."""
     needed = pkg_resources.working_set.resolve(pkg_resources.parse_requirements("pylonyard"))
     places = dict.fromkeys(str(each.location) for each in needed)
     words = ", ".join(map(repr, places))
@@ -78,13 +78,13 @@ def found() -> list[str]:
 
 
 def distributions(home: Path) -> dict[str, Distribution]:
-    """Return what is installed in a sandbox of any interpreter, by canonical name."""
+    """Return the distributions of an environment of any interpreter, by canonical name."""
     return metadata.distributions(search_path(home))
 
 
 @cache
 def installed(home: Path) -> Mapping[str, Distribution]:
-    """Return the distributions of a sandbox that is complete, and so does not change."""
+    """Return the distributions of a complete environment, which does not change any more."""
     return distributions(home)
 
 

@@ -1,4 +1,4 @@
-"""The account of a site: whether a run can go on with it, and who owns what it writes.
+"""Check whether a run can use the account of a site, and who owns the files in ``var``.
 
 It is looked at before anything is made.
 """
@@ -24,7 +24,7 @@ WHAT_RUNS_US = "import sys; sys.exit(sys.version_info < (3, 10))"
 
 
 class Described(Protocol):
-    """What is to be known of a site."""
+    """The name, account and environment of a site."""
 
     @property
     def name(self) -> str: ...
@@ -35,7 +35,7 @@ class Described(Protocol):
 
 
 def account_problem(site: Described) -> str:
-    """Return why a site cannot be run as its account; '' if it can, once that is there."""
+    """Return why a site cannot run as its account; '' if it can, or can once that exists."""
     user, environment = site.user, site.environment
     if environment != "development" and accounts.is_root(user):
         return (
@@ -50,7 +50,7 @@ def on_machine(user: str) -> Account:
 
 
 def may(who: Account, path: Path, bits: int) -> bool:
-    """Tell whether an account may use a path; where that cannot be told, it may."""
+    """Return whether an account may use a path; where that cannot be told, it may."""
     try:
         status = path.stat()
         if "system.posix_acl_access" in os.listxattr(path):
@@ -62,7 +62,7 @@ def may(who: Account, path: Path, bits: int) -> bool:
 
 
 def closed(who: Account, path: Path) -> Path | None:
-    """Return the first place on the way to ``path`` that is closed to an account, if any is."""
+    """Return the first folder above ``path`` that an account cannot enter, if any."""
     with suppress(OSError):
         path = path.resolve(strict=True)
     for folder in reversed(path.parents):
@@ -72,7 +72,7 @@ def closed(who: Account, path: Path) -> Path | None:
 
 
 def reach_problem(site: Described, needed: list[Path], python: Path | None) -> str:
-    """Return what the account of a site cannot read, and where it should be; '' if nothing.
+    """Return the message about a file that the site's account cannot read; '' if none.
 
     :param needed: the sandbox, and the stores that it uses
     :param python: which interpreter runs the application; None for buildout's own
@@ -102,7 +102,7 @@ def _interpreter_problem(who: Account, python: Path | None) -> str:
 
 
 def _other_interpreter(who: Account, python: Path | None) -> str:
-    """Return how to use one that an account can read, of the same version if one was chosen."""
+    """Return the advice to use an interpreter that the account can read."""
     if python is None:
         return f"{next(usable(who), None) or 'PYTHON'} bootstrap.py"
     same = shutil.which(python.name, path=PROGRAM_PATH)
@@ -115,7 +115,7 @@ def _other_interpreter(who: Account, python: Path | None) -> str:
 
 
 def usable(who: Account) -> Iterator[Path]:
-    """Yield interpreters of the machine that an account can use, and that are new enough."""
+    """Yield the interpreters of the machine that an account can use, if new enough."""
     for name in ("python3", *(f"python3.{minor}" for minor in range(20, 9, -1))):
         found = shutil.which(name, path=PROGRAM_PATH)
         if found is None or closed(who, Path(found)):
@@ -135,12 +135,12 @@ OWN_CHECKOUT = f"use a checkout of its own below /srv: {PAGE}"
 
 
 def written(var: Path, site: str) -> Mapping[Path, int]:
-    """Return the folders that a site writes into, and the modes that they are made with."""
+    """Return the folders that a site writes to, with their modes."""
     return {var / "log": 0o755, var / "run": 0o755, var / "data" / site: 0o750}
 
 
 def data_problem(site: Described, var: Path) -> str:
-    """Return what is in ``var`` that the account of a site could not write; '' if nothing is."""
+    """Return the message about files in ``var`` that the site's account cannot write; or ''."""
     places = list(_unwritten(on_machine(site.user), site.name, var))
     if not places:
         return ""
@@ -165,7 +165,7 @@ def _unwritten(who: Account, name: str, var: Path) -> Iterator[Path]:
 
 
 def _files(folder: Path, name: str, var: Path) -> Iterator[Path]:
-    """Yield what a site has in a folder, links left out."""
+    """Yield the files of a site in a folder, without links."""
     shared = folder != var / "data" / name
     names = (f"{name}.log", f"{name}-server.log", f"{name}.lock", f"{name}.wanted")
     for path in (folder / each for each in names) if shared else _entries(folder):
@@ -178,7 +178,7 @@ def _files(folder: Path, name: str, var: Path) -> Iterator[Path]:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """Return what is in a folder; nothing if we may not look."""
+    """Return the entries of a folder; [] if we may not read it."""
     try:
         return sorted(folder.iterdir())
     except OSError:
@@ -207,7 +207,7 @@ def take_over(folder: Path, owner: tuple[int, int]) -> None:
 
 
 def expect_writable(layout: Layout) -> None:
-    """Check that a run can change what it has to, in its own sandbox.
+    """Check that a run can write to all folders that it has to change.
 
     :raises UserError: naming all that is another account's, and how to go on
     """
@@ -256,13 +256,13 @@ def _is_others(place: Path) -> bool:
 
 
 def _other_owner(directory: Path) -> str:
-    """Return whose a checkout is in which we are root; '' if it is root's, or we are not."""
+    """Return the owner of a checkout if we are root and the owner is not; else ''."""
     owner = directory.stat().st_uid
     return accounts.called(owner) if owner and not os.geteuid() else ""
 
 
 def root_warning(directory: Path) -> str:
-    """Return what comes of a run of root's that may be in another's checkout; '' if nothing."""
+    """Return a warning if root runs in another account's checkout; else ''."""
     if not (name := _other_owner(directory)):
         return ""
     giving = shlex.join(["chown", "-Rh", "--from=root", name, str(directory)])
@@ -280,14 +280,14 @@ def root_problem(directory: Path) -> str:
 
 
 def _counted(places: list[Path]) -> str:
-    """Return what is another's in few words: the command beside it names all of it."""
+    """Return a short text on files of other accounts: the command beside it names all."""
     owners = " and ".join(sorted({accounts.called(place.lstat().st_uid) for place in places}))
     more = f" and {len(places) - 1} more" if len(places) > 1 else ""
     return f"{places[0]}{more}, of {owners}"
 
 
 def _giving(owner: str, places: list[Path], shared: Collection[Path]) -> str:
-    """Return the command that gives places away.
+    """Return the command that gives paths to another account.
 
     :param shared: folders that have what is others' in them, which stays theirs
     """

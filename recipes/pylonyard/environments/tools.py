@@ -1,4 +1,4 @@
-"""What our programs run on: eggs of the wheels that ``profiles/tools.txt`` names.
+"""Verify and import the tools of our programs: eggs of the wheels in ``profiles/tools.txt``.
 
 The programs start without ``site``, so that no ``.pth`` file and no ``sitecustomize``
 runs; what they need of the tools is put on ``sys.path`` here, once it has been seen to
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 TOOLS = Path(__file__).parents[3] / "profiles" / "tools.txt"
 
 Pins = Mapping[tuple[str, str], set[str]]
-"""Canonical name and version -> the SHA-256 digests that the wheel may have."""
+"""For each canonical name and version the allowed SHA-256 digests of the wheel."""
 
 _found: list[str] = []
-"""Places of tools that were installed as anything else is: no digest is recorded of them."""
+"""Folders of tools that were installed in the ordinary way, without recorded digests."""
 
 _placed: list[tuple[Path, tuple[Path, ...]]] = []
 
@@ -37,7 +37,7 @@ def requirements(path: Path) -> Iterator[tuple[str, str, set[str]]]:
 
 
 def place(home: str, *lists: str) -> None:
-    """Remember where this program finds its tools; none of them is touched yet.
+    """Record where this program finds its tools; read none of them yet.
 
     :param home: the sandbox that sees them, in the ``sandboxes`` of a cache
     :param lists: the requirements files that name their wheels
@@ -48,12 +48,12 @@ def place(home: str, *lists: str) -> None:
 
 
 def find(*places: str) -> None:
-    """Remember where a program finds its tools that were installed together with Pylonyard."""
+    """Record the folders of tools that were installed together with Pylonyard."""
     _found[:] = places
 
 
 def placing(home: str | Path, *lists: str | Path) -> list[str]:
-    """Return the statements of a script that :func:`place` its tools."""
+    """Return the statements with which a script calls :func:`place`."""
     words = ", ".join(repr(str(path)) for path in (home, *lists))
     return ["from pylonyard.environments import tools", f"tools.place({words})"]
 
@@ -70,7 +70,7 @@ def bring(*names: str) -> None:
 
 
 def lacking(*names: str) -> str:
-    """Put tools on ``sys.path``; return why that cannot be, if so.
+    """Put tools on ``sys.path``; return why that failed, or ''.
 
     :param names: canonical names of those needed; all if not given
     """
@@ -90,7 +90,7 @@ def lacking(*names: str) -> str:
 
 
 def removed() -> str:
-    """Return the interpreter for which this program was made, if it is no longer there."""
+    """Return the interpreter of this program, if it was removed."""
     for home, _ in _placed:
         python = home / "bin" / "python"
         if python.is_symlink() and not python.exists():
@@ -132,7 +132,7 @@ def _check(egg: Path, pins: Pins, verified: "Verified") -> None:
 
 
 def _wheel_of(egg: Path, digests: Collection[str], verified: "Verified") -> Path | None:
-    """Return the wheel that an egg was made of, if the cache has it, or else one that fits."""
+    """Return the wheel of an egg from the cache, or else one that fits."""
     from pylonyard.packages.wheels import fits, sha256
 
     found = verified.cache.glob(f"dist/{'-'.join(egg.name.split('-')[:2])}-*.whl")

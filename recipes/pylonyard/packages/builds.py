@@ -183,7 +183,7 @@ def copy(source: Path, scratch: Path) -> Path:
 
 
 def needs_setuptools_alone(source: Path) -> bool:
-    """Tell whether building ``source`` takes setuptools and wheel, and nothing else."""
+    """Return whether building ``source`` takes setuptools and wheel, and nothing else."""
     needed = _build_system(source).get("requires", [])
     return {canonicalize_name(Requirement(text).name) for text in needed} <= {"setuptools", "wheel"}
 

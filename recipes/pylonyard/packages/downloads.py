@@ -215,7 +215,7 @@ class Index:
 
 
 def is_for_us(file: str) -> bool:
-    """Tell whether this interpreter may use a file, which is a wheel then."""
+    """Return whether this interpreter may use a file, which is a wheel then."""
     return file.endswith(".whl") and file.count("-") >= 4 and wheels.fits(Path(file))
 
 

@@ -101,7 +101,7 @@ BYTECODE = re.compile(r".+\.pyc(\.\d+)?")
 
 
 def _is_bytecode(path: Path, sources: Collection[Path]) -> bool:
-    """Tell whether a file is what Python compiled of a source, beside it."""
+    """Return whether a file is what Python compiled of a source, beside it."""
     named = BYTECODE.fullmatch(path.name)
     if path.parent.name != "__pycache__" or not named or path.is_symlink():
         return False
@@ -135,7 +135,7 @@ class Verified:
         self._known = self._read()
 
     def unchanged(self, egg: Path, digests: Collection[str]) -> bool:
-        """Tell whether ``egg`` is as it was when found equal to a wheel of ``digests``."""
+        """Return whether ``egg`` is as it was when found equal to a wheel of ``digests``."""
         entry = self._known.get(os.fspath(egg))
         if entry is None or entry["wheel"] not in digests:
             return False
@@ -207,11 +207,11 @@ class Verified:
         raise RefusedError(*found, aside)
 
     def has(self, tree: Path, digest: str) -> bool:
-        """Tell whether ``tree`` was noted as that which ``digest`` stands for."""
+        """Return whether ``tree`` was noted as that which ``digest`` stands for."""
         return self._known.get(os.fspath(tree), {}).get("wheel") == digest
 
     def is_built(self, path: Path, source: str) -> bool:
-        """Tell whether ``path`` is the file that was built here of ``source``, a SHA-256.
+        """Return whether ``path`` is the file that was built here of ``source``, a SHA-256.
 
         :raises RefusedError: if it was, and is no more; it has been set aside
         """
@@ -235,7 +235,7 @@ class Verified:
         self.note(tree, hashlib.sha256(content).hexdigest())
 
     def check_tree(self, tree: Path, compile_anew: Callable[[Path], object]) -> bool:
-        """Tell whether ``tree`` holds what was noted; False if nothing was.
+        """Return whether ``tree`` holds what was noted; False if nothing was.
 
         :param compile_anew: replaces the bytecode of a tree that changed, and holds the same
         :raises RefusedError: naming a file that differs; the tree has been set aside

@@ -49,7 +49,7 @@ class Interpreter:
 
     @property
     def runs_us(self) -> bool:
-        """Whether it is buildout's own."""
+        """Return whether it is buildout's own."""
         return self.executable == interpreter()
 
     def __str__(self) -> str:

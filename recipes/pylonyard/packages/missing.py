@@ -25,7 +25,7 @@ from pylonyard.packages.metadata import described, follow, identified, name_of
 
 
 def is_pinned(version: str, pin: str) -> bool:
-    """Tell whether a version is what a pin of buildout's, ``1.0`` or ``>=1.0``, asks for."""
+    """Return whether a version is what a pin of buildout's, ``1.0`` or ``>=1.0``, asks for."""
     try:
         return SpecifierSet(pin if pin[0] in "<>=!~" else f"=={pin}").contains(version, True)
     except InvalidSpecifier:

@@ -184,7 +184,7 @@ def egg_name(wheel: Path) -> str:
 
 
 def fits(wheel: Path) -> bool:
-    """Tell whether this interpreter may use a wheel, of several of one distribution."""
+    """Return whether this interpreter may use a wheel, of several of one distribution."""
     pythons, abi, platforms = wheel.name.removesuffix(".whl").split("-")[-3:]
     own = "cp{}{}".format(*sys.version_info)
     is_ours = {own, "py3"} & set(pythons.split(".")) or abi == "abi3"

@@ -81,7 +81,7 @@ class Site:
 
     @property
     def has_server(self) -> bool:
-        """Whether a server of its own runs it, which init and cron start."""
+        """Return whether a server of its own runs it, which init and cron start."""
         return self.mode in ("proxy", "")
 
 
@@ -138,7 +138,7 @@ def read(folder: Path, number: int) -> Release:
 
 
 def _is_allowed(name: str) -> bool:
-    """Tell whether an activation may lay a file at a path."""
+    """Return whether an activation may lay a file at a path."""
     if any(one.may_have(name) for one in registry.servers()):
         return True
     is_watched = any(each.may_have(name) for each in watchers())

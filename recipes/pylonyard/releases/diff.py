@@ -154,7 +154,7 @@ class Mask:
         return frozenset(found)
 
     def _is_needed(self, line: str) -> bool:
-        """Tell whether a line without a mask of what we know would show a secret."""
+        """Return whether a line without a mask of what we know would show a secret."""
         told = Mask(frozenset()).line(line) if self._shows(line) else ""
         return self._shows(told)
 
@@ -181,7 +181,7 @@ def _is_secret(key: str, value: str) -> bool:
 
 
 def _continues(above: str, line: str) -> bool:
-    """Tell whether a line goes on with the value of the setting above it."""
+    """Return whether a line goes on with the value of the setting above it."""
     # "#old = 1" and "# why" are not of the setting below which they stand.
     usual = 2 if _only_here_a_comment(above, line) else 0
     return _margin(line) > _margin(above) + usual

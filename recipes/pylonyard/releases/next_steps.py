@@ -34,7 +34,7 @@ class Served(NamedTuple):
     webserver: str
     """The web server that runs the application; empty if a server of the site's own does."""
     waits: bool
-    """Whether an activation has to come first."""
+    """True if an activation has to come first."""
 
 
 def lines(
@@ -127,7 +127,7 @@ def _listed(port: int) -> Iterator[str]:
 
 
 def _has_any(directory: Path, site: Served) -> bool:
-    """Tell whether a server of the site may run, be it at a port that it had before.
+    """Return whether a server of the site may run, be it at a port that it had before.
 
     Read without what it takes to tell for sure: a run with nothing to do is short.
     """
@@ -146,7 +146,7 @@ def _each(name: str) -> Iterator[bytes]:
 
 
 def _has_private(directory: Path, site: Served) -> bool:
-    """Tell whether the site's private web server runs."""
+    """Return whether the site's private web server runs."""
     config = os.fsencode(directory / "current" / site.name / f"{_private(site).private}.conf")
     return any(config in words.split(b"\0") for words in _each("cmdline"))
 

@@ -94,7 +94,7 @@ def private_commands(site: Site) -> list[str]:
 
 
 def runs(control: Path, site: Site) -> bool:
-    """Tell whether the server of a command runs.
+    """Return whether the server of a command runs.
 
     What an account may not look at counts as running if something listens on its port.
     """

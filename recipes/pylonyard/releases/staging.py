@@ -51,7 +51,7 @@ class Staged:
         return [path.removeprefix("bin/") for path in self.files if path.startswith("bin/")]
 
     def is_in(self, release: Path) -> bool:
-        """Tell whether ``release`` holds exactly these files."""
+        """Return whether ``release`` holds exactly these files."""
         there = {path.relative_to(release).as_posix() for path in files_below(release)}
         return there == {*self.files, MANIFEST} and all(
             equal(source, release / path) for path, (_, source) in self.files.items()
@@ -112,7 +112,7 @@ def _shared(path: Path, mode: int, group: int | None) -> bool:
 
 
 def equal(one: Path, other: Path) -> bool:
-    """Tell whether a file, or a link, and another, its copy perhaps, hold the same."""
+    """Return whether a file, or a link, and another, its copy perhaps, hold the same."""
     try:
         if one.is_symlink() or other.is_symlink():
             return os.readlink(one) == os.readlink(other)

@@ -165,7 +165,7 @@ def occupied(bin_folder: Path, current: Path, names: Iterable[str]) -> list[str]
 
 
 def _is_ours(place: Path, prefix: str) -> bool:
-    """Whether ``bin/`` has a link into ``current`` there, or our copy of ``pylonyard``."""
+    """Return whether ``bin/`` has a link into ``current`` there, or our copy of ``pylonyard``."""
     if place.is_symlink():
         return os.readlink(place).startswith(f"{prefix}/")
     is_file = place.name == ALWAYS and place.is_file()

@@ -60,7 +60,7 @@ class Validator:
     package: str = ""
     """The Debian package that has the program."""
     needed: bool = True
-    """Whether a file may not go live without it."""
+    """True if a file may not go live without it."""
 
     def found(self) -> bool:
         return not self.program or shutil.which(self.program, path=PROGRAM_PATH) is not None

@@ -1,1 +1,1 @@
-"""The machine below us: files, locks, processes, sockets, other programs. Standard library only."""
+"""Files, locks, processes, sockets and other programs; standard library only."""

@@ -1,4 +1,4 @@
-"""The accounts that sites run as, be they on this machine yet or not."""
+"""Look up the accounts of sites, whether they exist on this machine yet or not."""
 
 import errno
 import grp
@@ -8,14 +8,14 @@ import shlex
 from pathlib import Path
 
 MAKING = "useradd --system --user-group --no-create-home --shell /usr/sbin/nologin"
-"""The command that makes one, but for its name."""
+"""The command that makes an account, without its name."""
 
 ROOTS_FOLDER = "/var/lib/pylonyard"
-"""Where root notes what it did, of any sandbox."""
+"""The folder in which root records activations of all sandboxes."""
 
 
 def entry(name: str) -> pwd.struct_passwd | None:
-    """Return what the machine says of an account; None if there is no such account."""
+    """Return the passwd entry of an account; None if there is no such account."""
     try:
         return pwd.getpwnam(name)
     except KeyError:
@@ -23,14 +23,14 @@ def entry(name: str) -> pwd.struct_passwd | None:
 
 
 def missing(name: str) -> str:
-    """Return what is wrong with an account that has to be there and is not; '' if it is."""
+    """Return the message for an account that does not exist; '' if it does."""
     if entry(name):
         return ""
     return f"expected an existing account, got {name!r}; make it, as root, with: {MAKING} {name}"
 
 
 def is_root(name: str) -> bool:
-    """Tell whether an account has root's rights, whatever it is called."""
+    """Return whether an account has root's rights, whatever it is called."""
     found = entry(name)
     return found is not None and found.pw_uid == 0
 
@@ -41,7 +41,7 @@ def is_ours(name: str) -> bool:
 
 
 def can_be_taken(name: str) -> bool:
-    """Tell whether we can act as an account, and give it what it is to own."""
+    """Return whether we can act as an account, and give it what it is to own."""
     return is_ours(name) or (os.geteuid() == 0 and entry(name) is not None)
 
 
@@ -51,7 +51,7 @@ def gid(name: str) -> int | None:
 
 
 def group(name: str) -> str:
-    """Return the group of an account; of one that is to be made, the name that it will have."""
+    """Return the group of an account; for an account to be made, its future group."""
     number = gid(name)
     if number is None:
         return name
@@ -62,7 +62,7 @@ def group(name: str) -> str:
 
 
 def by_root(command: str) -> str:
-    """Return what to type so that root does something: a machine of root's may lack sudo."""
+    """Return the command for root: with ``sudo``, unless we are root or there is none."""
     return command if os.geteuid() == 0 else f"sudo {command}"
 
 
@@ -75,7 +75,7 @@ def called(uid: int) -> str:
 
 
 def way_back(error: OSError) -> str:
-    """Return how we have back what another account left in a place of ours; '' if it is not so.
+    """Return the command that gives us back a file of another account; '' if it is ours.
 
     What is in ``var`` may be a site's, and is to stay so.
     """
@@ -103,5 +103,5 @@ def _owner(path: Path) -> int | None:
 
 
 def is_home(path: Path) -> bool:
-    """Tell whether a folder is the home of any account of this machine."""
+    """Return whether a folder is the home of any account of this machine."""
     return str(path) in {os.path.realpath(each.pw_dir) for each in pwd.getpwall()}

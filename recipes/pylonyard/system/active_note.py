@@ -1,4 +1,4 @@
-"""The note of what is active: root writes it, everybody may read it, no secret is in it.
+"""The note of the active release: root writes it, everybody may read it, no secret is in it.
 
 Journals are root's alone.  Who makes releases without being root has to know all the
 same what is active: this stands beside the journal, and follows it.
@@ -21,27 +21,27 @@ NAME = "note.json"
 JOURNAL = "journal.json"
 
 VERSION = 1
-"""Of what the note says; a reader takes this one and older ones."""
+"""The version of the note; older versions can be read."""
 
 LONGEST = 100
-"""Entries of a history."""
+"""Entries that are kept of the history."""
 
 
 @dataclass(frozen=True)
 class NotedSite:
-    """What a site was activated as; ``environment`` is empty where no release says it."""
+    """A site as it was activated; ``environment`` is empty if the release has none."""
 
     environment: str
     mode: str
     account: str
 
     def differs_from(self, other: "NotedSite") -> bool:
-        """Tell whether it is another; what is not known is no difference."""
+        """Return whether it is another; what is not known is no difference."""
         pairs = ((vars(self)[name], vars(other)[name]) for name in vars(self))
         return any(one != two and bool(one) and bool(two) for one, two in pairs)
 
     def is_of_another(self, other: "NotedSite") -> bool:
-        """Tell whether its account is another; what is not known is no difference."""
+        """Return whether its account is another; what is not known is no difference."""
         return bool(self.account and other.account) and self.account != other.account
 
     def __str__(self) -> str:
@@ -51,7 +51,7 @@ class NotedSite:
 
 @dataclass(frozen=True)
 class Activated:
-    """A release that was active: since when, and the environment of each of its sites."""
+    """A release that was active, with the time and the environment of each site."""
 
     release: int
     since: str
@@ -60,21 +60,21 @@ class Activated:
 
 @dataclass(frozen=True, kw_only=True)
 class Note:
-    """What is active of a sandbox; ``release`` is None if nothing is, yet."""
+    """The active release of a sandbox; ``release`` is None if none is active."""
 
     sandbox: str = ""
     release: int | None = None
     since: str = ""
     """When it was activated: ``2026-01-31T23:59:59Z``."""
     configuration: str = ""
-    """The file that the release was made from, as ``production.cfg``; empty if not known."""
+    """The configuration of the release, such as ``production.cfg``; empty if not known."""
     sites: Mapping[str, NotedSite] = field(default_factory=dict)
     history: tuple[Activated, ...] = ()
-    """All that were active, the last one last, this one included."""
+    """All releases that were active, in order, including this one."""
     is_whole: bool = True
-    """Whether the history goes back to the first activation."""
+    """True if the history goes back to the first activation."""
     is_unfinished: bool = False
-    """Whether an activation, or a deactivation, is at work or was cut short."""
+    """True if an activation, or a deactivation, is at work or was cut short."""
 
     def then(self, later: "Note") -> "Note":
         """Return ``later`` with the history of both."""
@@ -88,7 +88,7 @@ class Note:
 
     @property
     def needed(self) -> frozenset[int]:
-        """The release that is active, and the last one before it for the same environment."""
+        """Return the active release, and the last one before it in the same environment."""
         if self.release is None:
             return frozenset()
         last = self.history[-1].environments if self.history else {}
@@ -114,7 +114,7 @@ class Note:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Note":
-        """Return what ``to_json`` gave.
+        """Convert the result of ``to_json`` back.
 
         :raises AttributeError, KeyError, TypeError, ValueError: if it is something else
         """
@@ -133,7 +133,7 @@ class Note:
 
 
 class Site(Protocol):
-    """What is noted of a site."""
+    """The entry of a site in the note."""
 
     @property
     def name(self) -> str: ...
@@ -146,7 +146,7 @@ class Site(Protocol):
 
 
 def noted_sites(sites: Iterable[Site]) -> dict[str, NotedSite]:
-    """Return what a note tells of the sites of a release."""
+    """Return the entries for the sites of a release."""
     return {site.name: NotedSite(site.environment, site.mode, site.user) for site in sites}
 
 
@@ -160,13 +160,13 @@ def _activated(said: Mapping[str, Any]) -> Activated:
 
 
 def folder_of(sandbox: Path) -> str:
-    """Return the folder that root keeps of a sandbox, outside what its accounts can write."""
+    """Return root's folder for a sandbox, where no other account can write."""
     digest = hashlib.sha256(os.fsencode(sandbox.resolve())).hexdigest()[:20]
     return f"{ROOTS_FOLDER}/{digest}"
 
 
 def read(tree: Tree, sandbox: Path) -> Note | None:
-    """Return what is active of ``sandbox``; None where no activation has left a note.
+    """Return the note of ``sandbox``; None if no activation has written one.
 
     :raises ActivationError: if somebody else could have written it, it is damaged, or a
         newer Pylonyard wrote it
@@ -192,7 +192,7 @@ def read(tree: Tree, sandbox: Path) -> Note | None:
 
 
 def journalled(tree: Tree, sandbox: Path) -> int | None:
-    """Return which release an older Pylonyard has activated, which left no note of it.
+    """Return the release that an older Pylonyard, which wrote no note, has activated.
 
     :raises ActivationError: if its journal is damaged
     :raises PermissionError: if it is root's alone to read
@@ -216,7 +216,7 @@ def damaged_journal(place: Path) -> ActivationError:
 
 
 def active_release(sandbox: Path) -> int | None:
-    """Return which release is active on this machine, as far as everybody may know."""
+    """Return the active release on this machine, from files that everybody may read."""
     try:
         noted = read(Tree(Path("/")), sandbox)
     except (ActivationError, OSError):
@@ -225,7 +225,7 @@ def active_release(sandbox: Path) -> int | None:
 
 
 def _not_roots(entry: Entry, tree: Tree) -> str:
-    """Return why a note is not to be believed; empty if it is."""
+    """Return why a note cannot be trusted; empty if it can."""
     if entry.kind != "file":
         return f"a {entry.kind}"
     # A scratch tree is its maker's, who may have no root at all.
@@ -235,7 +235,7 @@ def _not_roots(entry: Entry, tree: Tree) -> str:
 
 
 def follow(tree: Tree, folder: str, note: Note | None) -> None:
-    """Have the note in ``folder`` say what the journal beside it says; None removes it."""
+    """Write the note in ``folder``; None removes it."""
     name = f"{folder}/{NAME}"
     if note is None:
         tree.put(name, ABSENT)

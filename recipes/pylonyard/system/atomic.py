@@ -1,4 +1,4 @@
-"""Whole or not at all: folders that are made as drafts, files that are replaced by a rename.
+"""Write files and folders atomically: they are made under another name, then renamed.
 
 A store may be shared by many sandboxes, so a draft is held by a lock of the
 kernel for as long as the run lives that made it.  One that nobody holds was left
@@ -31,12 +31,12 @@ UNWRITABLE = frozenset(
         errno.EIO,
     }
 )
-"""What the machine says of a place that cannot be written, whatever is to be written."""
+"""Errors of a folder that cannot be written at all."""
 
 
 @contextmanager
 def draft(store: Path) -> Iterator[Path]:
-    """Give a new folder in ``store``, which is made if need be; it is gone afterwards.
+    """Make a temporary folder in ``store``; it is removed after the block.
 
     What killed runs left there is removed first.
 
@@ -53,7 +53,7 @@ def draft(store: Path) -> Iterator[Path]:
 
 
 def sweep(store: Path) -> list[Path]:
-    """Remove the drafts in ``store`` that no living run holds; return them.
+    """Remove the temporary folders in ``store`` that no running process holds; return them.
 
     What cannot be removed, as in a store of another account, is left.
     """
@@ -75,7 +75,7 @@ def sweep(store: Path) -> list[Path]:
 
 
 def _held(store: Path) -> tuple[Path, int]:
-    """Return a new draft, and the descriptor that holds it."""
+    """Return a new temporary folder, and the descriptor of its lock."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=store))
         try:
@@ -132,7 +132,7 @@ def write(path: Path, content: bytes, mode: int = 0o644, *, durable: bool = True
 
 @contextmanager
 def writing(path: Path, mode: int = 0o644, *, durable: bool = True) -> Iterator[IO[bytes]]:
-    """Give a stream whose content becomes the file ``path`` at the end, if nothing fails.
+    """Yield a stream whose content replaces the file ``path`` at the end, if nothing fails.
 
     Readers see the old file or the new one, never a part of one.
 
@@ -184,7 +184,7 @@ def link(path: Path, target: str) -> bool:
 
 
 def directory(path: Path, mode: int = 0o755) -> None:
-    """Make the directory, and those above it, whatever the umask."""
+    """Make the directory and its parents, with modes that do not depend on the umask."""
     if path.is_dir():
         return
     directory(path.parent)
@@ -198,7 +198,7 @@ def directory(path: Path, mode: int = 0o755) -> None:
 
 
 def stage(root: Path, artifacts: Iterable[Artifact | Link]) -> list[Path]:
-    """Write ``artifacts`` below ``root``, remove what else is there; return them."""
+    """Write ``artifacts`` below ``root``, and remove other files there; return them."""
     wanted = {}
     for artifact in artifacts:
         path = root / artifact.path

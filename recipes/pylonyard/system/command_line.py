@@ -1,4 +1,4 @@
-"""The command lines of our programs: how they are read, and what each takes."""
+"""Parse the command lines of our programs."""
 
 import argparse
 import difflib
@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import pylonyard
 
 USAGE = 2
-"""The exit status of a command line that cannot be understood."""
+"""The exit status of a wrong command line."""
 
 
 def meant(word: str, known: Iterable[str]) -> str:
@@ -20,7 +20,7 @@ def meant(word: str, known: Iterable[str]) -> str:
 
 
 class Formatter(argparse.RawDescriptionHelpFormatter):
-    """Help whose columns fit, and that keeps the lines of descriptions."""
+    """Format help with fitting columns; keep the line breaks of descriptions."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=30)
@@ -32,10 +32,10 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that names what it does not know, and what may be meant."""
+    """An argument parser that names unknown words, and suggests similar ones."""
 
     needed = ""
-    """What has to be given, an ``ACTION`` mostly, though argparse is not told."""
+    """The argument that is required, usually ``ACTION``; argparse does not know it."""
 
     def __init__(self, **words: Any) -> None:
         description = words.pop("description", None)
@@ -49,12 +49,12 @@ class Parser(argparse.ArgumentParser):
         )
 
     def add_version(self) -> None:
-        """Give it ``--version``."""
+        """Add the option ``--version``."""
         told = f"Pylonyard {pylonyard.__version__}"
         self.add_argument("--version", action="version", version=told, help="show the version")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Refuse what is left over here, where it is known which options there are."""
+        """Refuse unknown arguments here, where the known options are at hand."""
         found, left = super().parse_known_args(args, namespace)
         if left:
             word = left[0]
@@ -85,7 +85,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def required(parser: Parser, metavar: str = "ACTION") -> Any:
-    """Return what takes the actions of a command, one of which has to be given."""
+    """Return the subparsers of a command, of which one is required."""
     parser.needed = metavar  # argparse would ask for it first, whatever else is wrong
     return parser.add_subparsers(
         dest=metavar.lower(), metavar=metavar, title="actions", parser_class=Parser
@@ -93,7 +93,7 @@ def required(parser: Parser, metavar: str = "ACTION") -> Any:
 
 
 def describe(parser: argparse.ArgumentParser) -> None:
-    """Give each action a description: what the command's help says of it."""
+    """Give each action a description: its line in the command's help."""
     for _, text, inner in actions(parser):
         inner.description = inner.description or f"{text[:1].upper()}{text[1:]}."
         describe(inner)
@@ -109,7 +109,7 @@ def actions(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str, argpars
 
 
 def options(parser: argparse.ArgumentParser) -> Iterator[tuple[Sequence[str], str, str]]:
-    """Yield the spellings of each option, its help, and what it takes: '' for nothing."""
+    """Yield the spellings of each option, its help, and its metavar: '' for a switch."""
     for action in parser._actions:
         if action.option_strings and action.help is not argparse.SUPPRESS:
             takes = "" if action.nargs == 0 else str(action.metavar or action.dest)
@@ -123,12 +123,12 @@ def options(parser: argparse.ArgumentParser) -> Iterator[tuple[Sequence[str], st
 
 SITE = {
     "start": "start the server; return once it answers",
-    "stop": "stop it, once requests in flight are answered",
-    "restart": "have a new one take its place, or start it",
+    "stop": "let running requests end, and stop it",
+    "restart": "replace it by a new one without a failed request, or start it",
     "force-reload": "the same as restart",
     "try-restart": "restart it if it runs",
     "status": "say whether it runs, and answers",
-    "ensure": "start it again if it was started, but died or hangs; for cron",
+    "ensure": "start it again if it should run, but is dead or hangs; for cron",
     "fg": "run it in the foreground",
     "log": "show the logs, and follow them",
     "shell": "open the application's interactive shell",
@@ -143,20 +143,20 @@ Exit status of status: 0 running and answering, 1 dead though it was started, 3 
 SITE_STATUSES = STATUSES.format("3 not supported (reload), ", "")
 
 CRON = {
-    "install": "write the block into your crontab, or write it anew",
-    "remove": "take it out again",
+    "install": "write the block to your crontab, or replace it",
+    "remove": "remove the block",
     "show": "show the block",
 }
 
 BUILDOUT_OPTIONS = {
-    "-c FILE": "the configuration; without it the one that this sandbox is of",
-    "-o": "offline: all that is needed comes from the cache",
+    "-c FILE": "the configuration; default: the one that this sandbox remembers",
+    "-o": "offline: use the cache only",
     "-n, -N": "look for newer distributions, or do not",
-    "-v, -q": "tell more (-v also where an error arose), or less",
-    "SECTION:OPTION=VALUE": "set an option for this run alone, such as site:port=8081",
+    "-v, -q": "print more (-v also shows where an error arose), or less",
+    "SECTION:OPTION=VALUE": "set an option for this run only, such as site:port=8081",
     "--help": "show this",
     "--version": "show the versions of Pylonyard and zc.buildout",
-    "--help-all": "show all that zc.buildout itself takes: commands, other options",
+    "--help-all": "show zc.buildout's own help, with all commands and options",
 }
 
 
@@ -170,21 +170,21 @@ def _columns(options: Mapping[str, str]) -> str:
 BUILDOUT = f"""\
 usage: buildout [OPTION ...] [SECTION:OPTION=VALUE ...]
 
-Make a release of what the configuration describes, and have it be the current one.
+Make a release from the configuration, and make it the current one.
 
 options:
 {_columns(BUILDOUT_OPTIONS)}
 
-What the site and the sandbox are operated with: bin/<site> --help, bin/pylonyard --help.
+To operate the site and the sandbox: bin/<site> --help, bin/pylonyard --help.
 """
 
 BOOTSTRAP = """\
 Make bin/buildout in this checkout, and run it.
 
-Needs Python 3.10 or newer and nothing else.  The tools (zc.buildout and what
-the recipes use) are the wheels that profiles/tools.txt names; each is checked
-against the SHA-256 recorded there before any code of it runs, unpacked into the
-egg directory, and never installed twice.
+Needs Python 3.10 or newer and nothing else.  The tools (zc.buildout and the
+distributions that the recipes use) are wheels listed in profiles/tools.txt. Each
+is checked against its SHA-256 in that file before any of its code runs, and is
+unpacked into the egg directory once.
 """
 
 BOOTSTRAP_USAGE = """\
@@ -196,7 +196,7 @@ bootstrap.py [--offline] [-c FILE] [SECTION:OPTION=VALUE ...]
 
 
 def simple(program: str, description: str, actions: Mapping[str, str], epilog: str = "") -> Parser:
-    """Return the parser of a program that takes one action, and nothing with it."""
+    """Return the parser of a program that takes one action without arguments."""
     parser = Parser(prog=program, description=description, epilog=epilog)
     parser.add_version()
     inner = required(parser)
@@ -211,9 +211,7 @@ def site(name: str) -> Parser:
     parser = simple(name, f"The server of the site {name}.", SITE, SITE_STATUSES)
     for action in parser._actions:
         if isinstance(action.choices, dict):
-            action.choices["status"].add_argument(
-                "--json", action="store_true", help="tell it as one object, for machines"
-            )
+            action.choices["status"].add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 
@@ -223,49 +221,49 @@ def cron(name: str) -> Parser:
 
 
 def bootstrap() -> Parser:
-    """Return the parser of ``bootstrap.py``; what else it takes is ``bin/buildout``'s."""
+    """Return the parser of ``bootstrap.py``; other arguments are those of ``bin/buildout``."""
     parser = Parser(prog="bootstrap.py", usage=BOOTSTRAP_USAGE, description=BOOTSTRAP)
     parser.add_version()
-    parser.add_argument("--offline", action="store_true", help="take all from the cache")
+    parser.add_argument("--offline", action="store_true", help="use the cache only")
     parser.add_argument(
-        "-c", metavar="FILE", help="the configuration; bin/buildout goes on with it"
+        "-c", metavar="FILE", help="the configuration, which bin/buildout then remembers"
     )
     inner = parser.add_subparsers(
         dest="action", title="actions", prog="bootstrap.py", parser_class=Parser
     )
-    text = "run the tests; words that follow are pytest's"
+    text = "run the tests; other arguments are passed to pytest"
     tests = inner.add_parser("test", help=text)
-    tests.add_argument("--offline", action="store_true", help="take all from the cache")
+    tests.add_argument("--offline", action="store_true", help="use the cache only")
     for name, text in {
         "docs": "build the documentation as HTML, in docs-html",
-        "dist": "make and check what can be uploaded to an index, in dist",
+        "dist": "make and check the distributions for an index, in dist",
     }.items():
         made = inner.add_parser(name, help=text)
-        made.add_argument("--offline", action="store_true", help="take all from the cache")
-    fetch(inner.add_parser("fetch", help="bring files into the cache, for runs that are offline"))
+        made.add_argument("--offline", action="store_true", help="use the cache only")
+    fetch(inner.add_parser("fetch", help="download files to the cache, for offline runs"))
     describe(parser)
     return parser
 
 
 def fetch(parser: Parser) -> Parser:
-    """Declare what ``bootstrap.py fetch`` takes."""
+    """Declare the arguments of ``bootstrap.py fetch``."""
     parser.description = (
-        "Bring files, or distributions, into the cache, for runs that are offline and said\n"
-        "what they lack.  What a lock names, or the recipes pin, has to have the SHA-256\n"
-        "recorded there; anything else that which the index states."
+        "Download files or distributions to the cache, for offline runs, which say what\n"
+        "they lack.  A file in a lock, or pinned by the recipes, has to have the SHA-256\n"
+        "recorded there; any other file the one in the index."
     )
     parser.add_argument(
         "wanted", nargs="+", metavar="FILE-OR-REQUIREMENT", help="such as six==1.17.0"
     )
-    parser.add_argument("--cache", metavar="DIR", help="where to; default: the checkout's")
-    parser.add_argument("--index", metavar="URL", help="where from; default: zc.buildout's")
+    parser.add_argument("--cache", metavar="DIR", help="the cache; default: the checkout's")
+    parser.add_argument("--index", metavar="URL", help="the index; default: zc.buildout's")
     parser.add_argument(
         "--find-links", action="append", default=[], metavar="PLACE", help="a folder, or a page"
     )
     parser.add_argument(
-        "--lock", action="append", default=[], metavar="FILE", help="a lock file that knows them"
+        "--lock", action="append", default=[], metavar="FILE", help="a lock file that names them"
     )
-    parser.add_argument("--python", metavar="PYTHON", help="which interpreter it is for")
+    parser.add_argument("--python", metavar="PYTHON", help="the interpreter that will use them")
     return parser
 
 
@@ -275,7 +273,7 @@ _COMMANDS = ("annotate", "bootstrap", "init", "install", "query", "runsetup", "s
 
 
 def buildout_error(words: Sequence[str], more: Sequence[str] = ()) -> str | None:
-    """Return what is wrong with a command line of ``bin/buildout``; None if nothing is.
+    """Return the error in a command line of ``bin/buildout``; None if it is right.
 
     :param more: other words that may stand in the place of a command
     """

@@ -14,15 +14,15 @@ NOT_CONFIGURED = 6
 INTERRUPTED = 130
 
 LOOK_FIRST = "see what it is, and move it elsewhere"
-"""Advice on what is in the way, and may be somebody's."""
+"""Advice about a file in the way, which may belong to somebody."""
 
 
 class PylonyardError(Exception):
-    """What a person can do something about, told in one line: the root of our errors."""
+    """An error that a user can correct, in one line: the root of our errors."""
 
 
 class UserError(PylonyardError):
-    """A run, or a command, cannot go on until somebody changes something."""
+    """A run or a command cannot go on until a user changes something."""
 
 
 class OptionError(UserError):
@@ -38,7 +38,7 @@ class CommandError(UserError):
     """A program that we ran failed."""
 
     def __init__(self, what: str, reason: str, advice: str = "") -> None:
-        """Tell ``what`` failed, the program's own ``reason``, and what to do."""
+        """Take ``what`` failed, the program's own ``reason``, and what to do."""
         super().__init__(f"{what}: {reason}" + (f"; {advice}" if advice else ""))
         self.what = what
         self.reason = reason
@@ -68,11 +68,11 @@ class ServerError(PylonyardError):
 
 
 class ActivationError(PylonyardError):
-    """A release cannot be activated, or the state of the machine cannot be told."""
+    """A release cannot be activated, or the state of the machine is not known."""
 
 
 def interrupted(name: str) -> int:
-    """Tell that Ctrl-C has ended a program; return its exit status."""
+    """Print that Ctrl-C has ended a program; return its exit status."""
     print(f"{name}: interrupted", file=sys.stderr)
     return INTERRUPTED
 
@@ -94,17 +94,17 @@ CGROUPS = Path("/sys/fs/cgroup")
 OURS = Path("/proc/self/cgroup")
 
 NO_THREAD = "can't start new thread"
-"""What Python says if it may start no thread, of its RuntimeError."""
+"""Python's message if it cannot start a thread, a RuntimeError."""
 
 LINE = 300
-"""Bytes of a line of a log, or fewer."""
+"""Bytes of a line in a log, at most."""
 
 LIMITS = {
     errno.EMFILE: ("open files, ulimit -n", "RLIMIT_NOFILE"),
     errno.ENOMEM: ("memory in bytes, ulimit -v", "RLIMIT_AS"),
     errno.EFBIG: ("the size of a file in bytes, ulimit -f", "RLIMIT_FSIZE"),
 }
-"""By the error of a system call: the limit that it tells of, in words and for ``resource``."""
+"""For each error of a system call its limit, in words and for ``resource``."""
 
 SAID = {
     NO_THREAD: errno.EAGAIN,
@@ -115,11 +115,11 @@ SAID = {
     "failed to map segment": errno.ENOMEM,
     "File too large": errno.EFBIG,
 }
-"""What programs say of it."""
+"""Words of other programs for these errors."""
 
 
 def limit_reached(error: BaseException) -> str:
-    """Return in one line that a limit was reached, and which; "" if ``error`` is another."""
+    """Return a line that names the limit which was reached; "" for another error."""
     if isinstance(error, OSError):
         name, what = limit_of(error.errno), error.strerror or str(error)
         place = f"{error.filename}: " if error.filename else ""
@@ -133,13 +133,13 @@ def limit_reached(error: BaseException) -> str:
 
 
 def with_limit(line: str) -> str:
-    """Return ``line``, which a program has printed, with the limit that it is about, if any."""
+    """Return ``line``, printed by a program, with the limit that it is about, if any."""
     number = next((number for words, number in SAID.items() if words in line), None)
     return line + limit_of(number)
 
 
 def limit_of(number: int | None) -> str:
-    """Return the limit that the error ``number`` tells of, in brackets; "" if of none."""
+    """Return the limit behind the error ``number``, in brackets; "" if there is none."""
     if number == errno.EAGAIN:
         return f" (limit of processes and threads: {_of_processes()})"
     if number not in LIMITS:
@@ -156,7 +156,7 @@ def limit_of_size(size: int) -> str:
 
 
 def _of_processes() -> str:
-    """Return the limits that may be meant: the account's, the container's, the machine's."""
+    """Return the limits of processes: of the account, the container and the machine."""
     account = _soft("RLIMIT_NPROC")
     groups = list(_groups())
     reached = [f"pids.max of {group} is {most}" for group, used, most in groups if used >= most - 1]
@@ -178,7 +178,7 @@ def _soft(kind: str) -> int | None:
 
 
 def _groups() -> Iterator[tuple[Path, int, int]]:
-    """Yield each control group above us that has a limit: its folder, how many it has, and may."""
+    """Yield folder, number and limit of processes of each control group above us."""
     with suppress(OSError):
         for line in OURS.read_text(encoding="utf-8", errors="replace").splitlines():
             _, kinds, place = line.split(":", 2)

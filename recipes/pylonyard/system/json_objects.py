@@ -1,4 +1,4 @@
-"""JSON objects of files that may be damaged, or of a newer Pylonyard. Standard library only."""
+"""Read JSON objects from files that may be damaged or newer; standard library only."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ class NewerError(PylonyardError, ValueError):
 
 
 def parsed(content: bytes | str, newest: int | None = None) -> dict[str, Any]:
-    """Return the object that a file holds; whatever else it is, it costs one line.
+    """Return the object in a file; any other content is an error of one line.
 
     :param newest: the newest version that the caller reads, of what carries one
     :raises DamagedError: if it is no such object
@@ -41,7 +41,7 @@ def parsed(content: bytes | str, newest: int | None = None) -> dict[str, Any]:
 
 
 def expect_version(values: Mapping[str, Any], newest: int) -> None:
-    """Check the version of what is read: a missing one is the first.
+    """Check the version of an object; a missing version is 1.
 
     :raises NewerError: if it is newer than ``newest``
     :raises DamagedError: if it is none
@@ -57,7 +57,7 @@ _KINDS = {list: "a list", str: "a text", bool: "true or false", type(None): "nul
 
 
 def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object; one that says something twice is nobody's."""
+    """Return an object; refuse one that has a key twice."""
     values = dict(pairs)
     if len(values) < len(pairs):
         names = [name for name, _ in pairs]

@@ -1,4 +1,4 @@
-"""Who listens on an address, as the kernel tells, and whether it answers HTTP."""
+"""Find the sockets that listen on an address, by /proc, and whether they answer HTTP."""
 
 import http.client
 import io
@@ -29,7 +29,7 @@ class Listener:
 
 
 def addresses(host: str) -> set[Address]:
-    """Return what ``host`` stands for.
+    """Return the addresses of ``host``.
 
     :raises ServerError: if it stands for nothing
     """
@@ -41,7 +41,7 @@ def addresses(host: str) -> set[Address]:
 
 
 def plain(address: str) -> Address:
-    """Return ``address``, as IPv4 where IPv6 only wraps it."""
+    """Return ``address``; as IPv4 if it is an IPv4 address mapped to IPv6."""
     parsed = ipaddress.ip_address(address)
     mapped = getattr(parsed, "ipv4_mapped", None)
     return mapped if isinstance(mapped, ipaddress.IPv4Address) else parsed
@@ -58,7 +58,7 @@ def listeners(proc: Path = PROC) -> Iterator[Listener]:
 
 
 def parsed(lines: Iterable[str]) -> Iterator[Listener]:
-    """Yield those of the kernel's lines that are of sockets which listen."""
+    """Yield the listening sockets in lines of the kernel."""
     for line in lines:
         fields = line.split()
         if fields[3] == LISTEN:
@@ -74,7 +74,7 @@ def decode(digits: str) -> Address:
 
 
 def overlaps(listener: Listener, wanted: set[Address], port: int) -> bool:
-    """Whether ``listener`` has, or keeps others from, ``wanted`` at ``port``."""
+    """Return whether ``listener`` has, or keeps others from, ``wanted`` at ``port``."""
     everywhere = listener.address.is_unspecified or any(
         address.is_unspecified for address in wanted
     )
@@ -93,7 +93,7 @@ def at(found: Iterable[Listener], host: str, port: int) -> set[int]:
 
 
 def of_processes(candidates: Iterable[int], proc: Path = PROC) -> list[Listener]:
-    """Return what ``candidates`` listen on."""
+    """Return the addresses on which ``candidates`` listen."""
     opened = {name for pid in candidates for name in open_files(pid, proc)}
     return [one for one in listeners(proc) if f"socket:[{one.inode}]" in opened]
 
@@ -101,7 +101,7 @@ def of_processes(candidates: Iterable[int], proc: Path = PROC) -> list[Listener]
 def holders(
     sockets: set[int], candidates: Iterable[int] | None = None, proc: Path = PROC
 ) -> list[int]:
-    """Return the processes, of ``candidates``, that have one of ``sockets`` open.
+    """Return the processes among ``candidates`` that have one of ``sockets`` open.
 
     Those of other users are not seen, unless by root.
     """
@@ -124,7 +124,7 @@ def open_files(pid: int, proc: Path = PROC) -> set[str]:
 
 
 def reachable(host: str) -> str:
-    """Return the address to ask for a server that listens on ``host``."""
+    """Return the address at which a server that listens on ``host`` can be reached."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -135,7 +135,7 @@ def reachable(host: str) -> str:
 
 
 def answers(host: str, port: int, path: str, timeout: float) -> bool:
-    """Whether ``GET path`` is answered within ``timeout`` seconds, by any status."""
+    """Return whether ``GET path`` is answered within ``timeout`` seconds, by any status."""
     return status(host, port, path, timeout) is not None
 
 
@@ -173,7 +173,7 @@ def asked(
 
 
 class _Said(io.RawIOBase):
-    """What a socket says until ``deadline``.
+    """Read from a socket until ``deadline``.
 
     Its own timeout begins anew with each byte: who sends one now and then would be
     waited for without end.

@@ -1,4 +1,4 @@
-"""One run at a time in a sandbox, one action at a time for a site, nobody in a cache in use."""
+"""Locks: one run in a sandbox, one action for a site, no cleaning of a cache in use."""
 
 import contextlib
 import errno
@@ -14,21 +14,21 @@ from pylonyard.system.errors import ServerError, UserError
 from pylonyard.system.safe_files import make_directory, open_plainly
 
 PATIENCE = 1.0
-"""Seconds that a holder may take to say who it is."""
+"""Seconds to wait until the holder has written its name."""
 
 USE = ".use.lock"
-"""The lock of a cache: whoever uses it shares it, whoever cleans it has it alone."""
+"""The lock of a cache: shared by users, exclusive for cleaning."""
 
 
 class Locks:
-    """What a process holds until it ends, each lock once.
+    """The locks that a process holds until it ends, each once.
 
     The kernel lets go of them when the process dies, however it dies.
     """
 
     def __init__(self) -> None:
         self.held: dict[Path, int] = {}
-        """The descriptor by which each sandbox, or cache, is held."""
+        """The descriptor of the lock of each sandbox or cache."""
 
     def hold(self, directory: Path) -> None:
         """Take the lock of the sandbox ``directory``.
@@ -71,7 +71,7 @@ class Locks:
 
 @contextmanager
 def alone(cache: Path) -> Iterator[bool]:
-    """Keep others from using ``cache``; give whether that could be had at once."""
+    """Keep others from using ``cache``; yield whether the lock was free."""
     descriptor = _of_cache(cache)
     try:
         yield descriptor is not None and _is_locked(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -101,7 +101,7 @@ def _of_cache(cache: Path) -> int | None:
 
 
 def _is_locked(descriptor: int, how: int) -> bool:
-    """Take a lock; return whether that could be had: somebody has it, or there are none here."""
+    """Take a lock; return False if somebody has it, or the file system has no locks."""
     try:
         fcntl.flock(descriptor, how)
     except OSError:
@@ -110,7 +110,7 @@ def _is_locked(descriptor: int, how: int) -> bool:
 
 
 def _sign(descriptor: int) -> None:
-    """Write down who holds the lock, for messages alone; a full disk takes nothing."""
+    """Write the holder of the lock, for messages only; ignore a full disk."""
     # A word with a value may hold what is nobody's business.
     words = [os.path.basename(sys.argv[0]), *sys.argv[1:]]
     command = " ".join(word for word in words if "=" not in word and word.isprintable())
@@ -121,7 +121,7 @@ def _sign(descriptor: int) -> None:
 
 
 def _holder(descriptor: int) -> str:
-    """Return what the holder says of itself, once it is not its predecessor's any more."""
+    """Return the name of the holder, once it has replaced that of the previous one."""
     deadline = time.monotonic() + PATIENCE
     while True:
         told = os.pread(descriptor, 200, 0).decode(errors="replace").partition("\n")[0]
@@ -144,7 +144,7 @@ PAUSE = 0.05
 
 
 class BusyError(ServerError):
-    """Somebody else acts on the site, and has not ended in time."""
+    """Another action on the site has not ended in time."""
 
 
 @contextmanager
@@ -200,7 +200,7 @@ def try_lock(descriptor: int) -> bool:
 
 
 def is_still(path: Path, descriptor: int) -> bool:
-    """Whether ``path`` was not removed, or replaced, while we waited."""
+    """Return whether ``path`` was not removed, or replaced, while we waited."""
     try:
         return os.path.samestat(os.lstat(path), os.fstat(descriptor))
     except FileNotFoundError:

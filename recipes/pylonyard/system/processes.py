@@ -1,4 +1,4 @@
-"""Which processes are ours, and signals that can reach no other.
+"""Find our own processes by their marks, and send signals that cannot reach others.
 
 Numbers of processes are used again, files that hold them lie; the environment
 that a process was started with does neither. A zombie has none: it is not running.
@@ -24,12 +24,12 @@ class Marker:
 
     variable: str
     identity: str
-    """Of the sandbox and of the site in it: ``/srv/shop:shop``."""
+    """The sandbox, and the site in it: ``/srv/shop:shop``."""
     places: tuple[Path, ...] = ()
-    """By which those are known that were started when the sandbox had another path."""
+    """Folders by which processes are found that were started before the sandbox was moved."""
 
     def is_on(self, pid: int, proc: Path = PROC) -> bool:
-        """Whether ``pid`` runs, and is marked; a stranger may know the mark."""
+        """Return whether ``pid`` runs, and is marked; a stranger may know the mark."""
         found = environment(pid, proc)
         if os.fsencode(f"{self.variable}={self.identity}") in found:
             return True
@@ -39,7 +39,7 @@ class Marker:
         return is_namesake and self._stands(pid, proc)
 
     def _stands(self, pid: int, proc: Path) -> bool:
-        """Whether ``pid`` works in, or prints to, one of the places.
+        """Return whether ``pid`` works in, or prints to, one of the places.
 
         The kernel tells the path that a folder or an open file has now: a sandbox that was
         moved is known by that, and a copy of it is not.
@@ -51,7 +51,7 @@ class Marker:
         return False
 
     def matches(self, pid: int, proc: Path = PROC, account: int | None = None) -> bool:
-        """Whether ``pid`` runs, is marked, and belongs to an account; by default, the caller's.
+        """Return whether ``pid`` runs, is marked, and is an account's (default: the caller's).
 
         Only root can read a stranger's environment: that it is marked, too, would
         mean no more than that the stranger knows the mark.
@@ -68,7 +68,7 @@ def supervisor_marker(identity: str, places: tuple[Path, ...] = ()) -> Marker:
 
 
 def is_supervisor(pid: int, proc: Path = PROC) -> bool:
-    """Whether ``pid`` is marked as the supervisor of a site, whichever it is."""
+    """Return whether ``pid`` is marked as the supervisor of a site, whichever it is."""
     return any(entry.startswith(f"{SUPERVISOR}=".encode()) for entry in environment(pid, proc))
 
 
@@ -81,7 +81,7 @@ def foreground_marker(identity: str, places: tuple[Path, ...] = ()) -> Marker:
 
 
 def environment(pid: int, proc: Path = PROC) -> list[bytes]:
-    """Return what ``pid`` was started with; nothing if it is gone, or may not be looked at."""
+    """Return the environment that ``pid`` was started with; {} if we cannot read it."""
     try:
         return (proc / str(pid) / "environ").read_bytes().split(b"\0")
     except OSError:
@@ -105,7 +105,7 @@ def marked(
     candidates: Iterable[int] | None = None,
     account: int | None = None,
 ) -> list[int]:
-    """Return the processes, of ``candidates``, that carry ``marker``, but the calling one.
+    """Return the processes among ``candidates`` with ``marker``, without our own.
 
     :param account: whose; by default, the caller's
     """
@@ -114,7 +114,7 @@ def marked(
 
 
 def status(pid: int, proc: Path = PROC) -> dict[str, str]:
-    """Return what /proc says of ``pid``; nothing if it is gone."""
+    """Return the fields of /proc/<pid>/status; {} if the process is gone."""
     try:
         text = (proc / str(pid) / "status").read_text(errors="replace")
     except OSError:
@@ -163,7 +163,7 @@ def send(pid: int, number: signal.Signals, marker: Marker) -> bool:
 
 
 class Handle:
-    """A process that stays the same one, even if its number is used again."""
+    """A handle of a process, which never refers to another one with the same number."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -202,7 +202,7 @@ class Handle:
 
 
 def children(parents: Collection[int], proc: Path = PROC) -> list[int]:
-    """Return what ``parents`` have started; the numbers of ours are theirs until we reap them."""
+    """Return the children of ``parents``; those of ours keep their numbers until we reap them."""
     return [pid for pid in pids(proc) if parent(pid, proc) in parents] if parents else []
 
 
@@ -232,6 +232,6 @@ def command(pid: int, proc: Path = PROC) -> str:
 
 
 def shown(text: str, longest: int) -> str:
-    """Return somebody else's ``text`` as it may stand in a line at a terminal."""
+    """Return another program's ``text`` without control characters, shortened."""
     plain = "".join(c if c.isprintable() else "?" for c in text)
     return plain if len(plain) <= longest else plain[: longest - 3] + "..."

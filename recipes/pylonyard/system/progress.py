@@ -1,4 +1,4 @@
-"""Progress of what takes longer than two seconds; standard library only.
+"""Show the progress of work that takes longer than two seconds; standard library only.
 
 A terminal gets one line, drawn again and again: a bar where the end is known, otherwise
 the seconds that have passed.  Anything else, a log say, gets a line now and then.  What
@@ -33,7 +33,7 @@ FRAMES = "|/-\\"
 ERASE, COLOURED, PLAIN = "\r\x1b[K", "\x1b[36m", "\x1b[0m"
 
 _steps: list["Step"] = []
-"""Those that have begun, the innermost last: it alone is shown."""
+"""The steps at work, the innermost last; only that one is shown."""
 _lock = threading.RLock()
 _is_silent = False
 _last_line = float("-inf")
@@ -46,7 +46,7 @@ def silence() -> None:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Tell whether a line of ``stream`` can be drawn again: a terminal that knows how."""
+    """Return whether a line of ``stream`` can be drawn again: a terminal that knows how."""
     try:
         is_drawn = stream is not None and stream.isatty()
     except ValueError:  # it is closed
@@ -55,7 +55,7 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 
 def is_coloured(stream: TextIO) -> bool:
-    """Tell whether ``stream`` takes colours, and the user wants them."""
+    """Return whether ``stream`` takes colours, and the user wants them."""
     return is_terminal(stream) and not os.environ.get("NO_COLOR")
 
 
@@ -80,7 +80,7 @@ def of(
 
 
 def clear() -> None:
-    """Take away what is drawn, for a line that is to be printed; it is drawn anew later."""
+    """Erase the progress before another line is printed; it is drawn again later."""
     with _lock:
         for step in _steps:
             step.erase()
@@ -88,7 +88,7 @@ def clear() -> None:
 
 @contextlib.contextmanager
 def hidden() -> Iterator[None]:
-    """Show nothing while the block runs, as another program has the terminal."""
+    """Show nothing during the block, while another program has the terminal."""
     global _is_silent
     was, _is_silent = _is_silent, True
     clear()
@@ -144,7 +144,7 @@ class Step:
                 _steps.remove(self)
 
     def at(self, done: int, detail: str = "") -> None:
-        """Note that so many of the total are done, and what is being done now."""
+        """Record how much of the total is done, and what is being done now."""
         self.done, self.detail = done, detail
         self.tick()
 
@@ -220,7 +220,7 @@ def _columns() -> int:
 
 
 def _is_in_foreground() -> bool:
-    """Tell whether the terminal is ours: one may stop whoever else writes to it."""
+    """Return whether the terminal is ours: one may stop whoever else writes to it."""
     try:
         return os.tcgetpgrp(sys.stderr.fileno()) == os.getpgrp()
     except (OSError, ValueError):
@@ -228,7 +228,7 @@ def _is_in_foreground() -> bool:
 
 
 def _put(text: str) -> None:
-    """Write past Python's buffers: another thread may be writing to these."""
+    """Write without Python's buffers, which another thread may be using."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stderr.flush()
         os.write(sys.stderr.fileno(), text.encode(errors="replace"))

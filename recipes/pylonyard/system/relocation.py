@@ -1,4 +1,4 @@
-"""Where a sandbox stands, against where it was made: somebody may have moved or copied it.
+"""Find out whether a sandbox was moved or copied since it was made.
 
 Every path in a release is that of the folder in which it was made.  Standard library only.
 """
@@ -9,27 +9,27 @@ from typing import NamedTuple
 
 
 class Astray(NamedTuple):
-    """A sandbox that is not where it was made."""
+    """A sandbox that was moved or copied."""
 
     made: Path
     stands: Path
     is_copy: bool
-    """Whether the one of which it is a copy is still there."""
+    """True if the one of which it is a copy is still there."""
 
     @property
     def told(self) -> str:
-        """What became of it, and how to go on."""
+        """Return what happened to it, and what to do."""
         what = "is a copy of" if self.is_copy else "was moved here from"
         return f"{self.stands} {what} {self.made}: {how_to_make_anew(self.stands)}"
 
     def path(self, made: Path) -> Path:
-        """Return where a path of the sandbox is now."""
+        """Return the present path for a former path in the sandbox."""
         inner = made.is_relative_to(self.made)
         return self.stands / made.relative_to(self.made) if inner else made
 
 
 def found(made: Path, command: str, script: str) -> Astray | None:
-    """Return how the sandbox of ``script`` has gone astray; None if it has not.
+    """Return whether the sandbox of ``script`` was moved or copied; None if it was not.
 
     :param made: where it was made
     :param command: the name of the script
@@ -44,7 +44,7 @@ def found(made: Path, command: str, script: str) -> Astray | None:
 
 
 def how_to_make_anew(sandbox: Path) -> str:
-    """Return the command that has everything in a sandbox be as it is to be where it stands."""
+    """Return the command that makes the files of a sandbox for its present place."""
     if not (sandbox / "bootstrap.py").exists():
         return f"make its bin/buildout anew in {sandbox}, as at first, and run it"
     from shlex import quote
@@ -55,7 +55,7 @@ def how_to_make_anew(sandbox: Path) -> str:
 
 
 def _configuration(sandbox: Path) -> str:
-    """Return the file that the current release is of."""
+    """Return the configuration file of the current release."""
     # Imported here: most sandboxes are where they were made.
     from pylonyard.system import json_objects
     from pylonyard.system.errors import PylonyardError
@@ -83,7 +83,7 @@ def _is_sandbox(folder: Path) -> bool:
 
 
 def _is_same(stands: Path, made: Path) -> bool:
-    """Tell whether two paths lead to one folder; links and mounts make many."""
+    """Return whether two paths lead to one folder; links and mounts make many."""
     try:
         return os.path.samefile(stands, made)
     except OSError:

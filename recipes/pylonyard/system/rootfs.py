@@ -1,4 +1,4 @@
-"""The files and accounts below a root: files are read, and written through no link.
+"""Read and write files and accounts below a root folder, without following links.
 
 Names are as on the machine, ``/etc/cron.d/shop``; ``Tree(root)`` puts them below
 ``root``.  Every folder on the way is opened by itself, so that a link which
@@ -34,7 +34,7 @@ class Entry:
     uid: int = 0
     gid: int = 0
     content: bytes = b""
-    """Of a file; of a link, its target."""
+    """The content of a file; the target of a link."""
 
     @property
     def digest(self) -> str:
@@ -73,7 +73,7 @@ class Change:
 
     @property
     def makes_folder(self) -> bool:
-        """Whether a folder was made, which is removed if it is empty."""
+        """Return whether a folder was made, which is removed if it is empty."""
         return self.before == ABSENT and self.after.kind == "folder"
 
     @property
@@ -85,7 +85,7 @@ Changes = Mapping[str, Change]
 
 
 def merged(older: Changes, newer: Changes) -> dict[str, Change]:
-    """Return both as one, a path that came back to what it was left out."""
+    """Return both changes as one, without paths that are as they were at first."""
     result = dict(older)
     for name, change in newer.items():
         before = result[name].before if name in result else change.before
@@ -96,7 +96,7 @@ def merged(older: Changes, newer: Changes) -> dict[str, Change]:
 
 
 def difference(before: Mapping[str, Entry], after: Mapping[str, Entry]) -> dict[str, Change]:
-    """Return what changed between two looks at the same paths."""
+    """Return the changes between two snapshots of the same paths."""
     names = sorted({*before, *after})
     pairs = {name: Change(before.get(name, ABSENT), after.get(name, ABSENT)) for name in names}
     return {name: pair for name, pair in pairs.items() if pair.before != pair.after}
@@ -121,7 +121,7 @@ class Tree:
 
     @contextmanager
     def folder(self, name: str, *, make: bool = False) -> Iterator[int]:
-        """Give a descriptor of the folder ``name``.
+        """Open the folder ``name``; yield its descriptor.
 
         :param make: whether to make what is missing
         :raises FileNotFoundError: if it is missing
@@ -237,7 +237,7 @@ class Tree:
 
 
 def draft_of(name: str) -> str:
-    """Return where a file is written before it takes the place of ``name``."""
+    """Return the path of the temporary file that replaces ``name``."""
     folder, last = os.path.split(name)
     return os.path.join(folder, f".{last[:100]}{_DRAFT}")
 
@@ -247,7 +247,7 @@ def is_draft(name: str) -> bool:
 
 
 def _instead(folder: int, name: str) -> str:
-    """Return what is in a folder's place, and what to do about it."""
+    """Return the message about a file in the place of a folder."""
     if stat.S_ISLNK(os.lstat(name, dir_fd=folder).st_mode):
         return (
             "a link, through which root does not write; if it is meant, put a folder of "
@@ -313,7 +313,7 @@ def _remove(folder: int, name: str) -> None:
 
 @dataclass(frozen=True)
 class Account:
-    """An account, or the machine's lack of it (``uid`` -1)."""
+    """An account; its ``uid`` is -1 if it does not exist."""
 
     name: str
     uid: int
@@ -324,7 +324,7 @@ class Account:
 
 @dataclass(frozen=True)
 class Folder:
-    """Who may do what with a folder, or a file, of the sandbox."""
+    """Owner, group and mode of a folder or file."""
 
     mode: int
     uid: int

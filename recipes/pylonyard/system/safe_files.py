@@ -1,4 +1,4 @@
-"""Files that another account may have planted or moved, opened so that they harm nothing."""
+"""Open files safely that another account may have replaced, such as by a link or a pipe."""
 
 import errno
 import io
@@ -13,7 +13,7 @@ from pylonyard.system.errors import LOOK_FIRST, ServerError
 
 
 def settle_standard_files() -> None:
-    """Have all three, so that no file of ours is taken for one; and tell any character."""
+    """Open standard input, output and error if one is closed; let them print any character."""
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(number, True)
     os.close(number)
@@ -24,7 +24,7 @@ def settle_standard_files() -> None:
 
 
 def finish(name: str, code: int) -> int:
-    """Have all that was printed written; return the exit status, 1 if that cannot be.
+    """Flush the output; return the exit status, or 1 if that fails.
 
     :param name: of the program, for the line that tells
     """
@@ -37,7 +37,7 @@ def finish(name: str, code: int) -> int:
 
 
 def tell_done(name: str, line: str) -> None:
-    """Print a line about what is done already, which is no failure if that cannot be."""
+    """Print a line about work that is done; ignore an error in printing."""
     try:
         print(line, flush=True)
     except OSError as error:
@@ -77,7 +77,7 @@ def open_plainly(path: Path, flags: int, mode: int) -> int:
 
 
 def read_plainly(path: Path) -> bytes:
-    """Return what the regular file ``path``, or the one that a link there names, holds.
+    """Return the content of the regular file ``path``, or of the one that it links to.
 
     :raises ServerError: if it is another kind of thing, a pipe say
     :raises OSError: if it cannot be read
@@ -175,7 +175,7 @@ def _inner(at: int, name: str, mode: int | None) -> int:
 
 
 def _made(at: int, name: str, mode: int, owner: tuple[int, int] | None = None) -> bool:
-    """Make a folder, if it is missing; tell whether it was."""
+    """Make a folder if it is missing; return whether it was."""
     try:
         os.mkdir(name, 0o700, dir_fd=at)
     except FileExistsError:
@@ -194,7 +194,7 @@ def _made(at: int, name: str, mode: int, owner: tuple[int, int] | None = None) -
 
 
 def make(path: Path, mode: int, owner: tuple[int, int] | None = None) -> bool:
-    """Make the folder ``path`` for ``owner`` (user and group); tell whether it was missing.
+    """Make the folder ``path`` for ``owner`` (user and group); return whether it was missing.
 
     :raises OSError: if it cannot be made
     """
@@ -244,7 +244,7 @@ def write(path: Path, content: bytes, mode: int, *, folder_mode: int = 0o755) ->
 
 
 def end(path: Path, longest: int) -> tuple[str, os.stat_result]:
-    """Return at most ``longest`` bytes at the end of a regular file, and what it is.
+    """Return at most ``longest`` bytes at the end of a regular file, and its status.
 
     :raises ServerError: if it is another kind of thing, a link say
     :raises OSError: if it cannot be read
@@ -256,7 +256,7 @@ def end(path: Path, longest: int) -> tuple[str, os.stat_result]:
 
 
 def check_plain(path: Path) -> None:
-    """See that ``path``, unless it is missing, can be read without waiting.
+    """Check that ``path``, if it exists, is a regular file, so that reading it cannot hang.
 
     :raises ServerError: if it is no regular file
     """

@@ -1,4 +1,4 @@
-"""Other programs: run to their end, in a clean environment, as the account that is wanted."""
+"""Run other programs to their end, in a clean environment, as a given account."""
 
 import os
 import pwd
@@ -17,7 +17,7 @@ PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return an environment without what would leak into an application's Python."""
+    """Return an environment without variables that affect an application's Python."""
     kept = {k: v for k, v in os.environ.items() if k in ("HOME", "TZ", "TMPDIR", "USER")}
     return {**kept, "PATH": PROGRAM_PATH, "LC_ALL": "C.UTF-8", **(more or {})}
 
@@ -35,7 +35,7 @@ def run(
     reason: Callable[[str], str] | None = None,
     doing: str = "",
 ) -> str:
-    """Run ``command`` and return what it printed, standard error included.
+    """Run ``command`` and return its output, including standard error.
 
     :param what: the beginning of the message if it fails
     :param doing: what is shown while it runs, if that takes long
@@ -77,7 +77,7 @@ def completed(
     stdin: str = "",
     timeout: float | None = None,
 ) -> "subprocess.CompletedProcess[str]":
-    """Run ``command`` to its end, standard error among what it prints.
+    """Run ``command`` to its end; its output includes standard error.
 
     It has ended in any case: at Ctrl-C, too, however early that comes.
 
@@ -112,7 +112,7 @@ def completed(
 
 @contextmanager
 def _interrupts_held() -> Iterator[Callable[[], None]]:
-    """Keep Ctrl-C waiting until what is given is called, or the block ends.
+    """Block Ctrl-C until the yielded function is called, or the block ends.
 
     A program that is only just being started could neither be ended nor waited for.
     """
@@ -136,7 +136,7 @@ def _interrupts_held() -> Iterator[Callable[[], None]]:
 
 
 def as_account(account: str | None) -> dict[str, Any]:
-    """Return what has subprocess run a program as ``account``, if we are root.
+    """Return the arguments with which subprocess runs a program as ``account``, if we are root.
 
     :raises CommandError: if there is no such account
     """
@@ -155,7 +155,7 @@ def as_account(account: str | None) -> dict[str, Any]:
 
 
 def first_error(output: str) -> str:
-    """Return the first line that tells of an error, and what follows its colon."""
+    """Return the text after the colon in the first line with an error."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     for number, line in enumerate(lines):
         if "error" in line.lower():

@@ -27,9 +27,9 @@ class Check(NamedTuple):
     package: str
     """The Debian package that has it."""
     is_needed: bool = True
-    """Whether a file may not go live without it."""
+    """True if a file may not go live without it."""
     reads_input: bool = False
-    """Whether it has the file from its standard input, and not as its last word."""
+    """True if it has the file from its standard input, and not as its last word."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +42,9 @@ class Watcher:
     """What people call such a file."""
     checks: tuple[Check, ...] = ()
     is_optional: bool = False
-    """Whether a file that somebody removed stays removed."""
+    """True if a file that somebody removed stays removed."""
     is_last: bool = False
-    """Whether it is laid once all servers have been started."""
+    """True if it is laid once all servers have been started."""
 
     @property
     def judge(self) -> tuple[str, ...]:
@@ -55,11 +55,11 @@ class Watcher:
         return f"{self.folder}/{site}"
 
     def owns(self, name: str) -> bool:
-        """Tell whether a path is one of its folder."""
+        """Return whether a path is one of its folder."""
         return str(PurePosixPath(name).parent) == self.folder
 
     def may_have(self, name: str) -> bool:
-        """Tell whether a release may lay a file at a path."""
+        """Return whether a release may lay a file at a path."""
         return bool(re.fullmatch(rf"{re.escape(self.folder)}/[a-z][a-z0-9_-]*", name))
 
 
@@ -90,7 +90,7 @@ class Starter(Watcher):
         raise NotImplementedError
 
     def is_part(self, name: str) -> bool:
-        """Tell whether a path is among what starts and stops servers."""
+        """Return whether a path is among what starts and stops servers."""
         raise NotImplementedError
 
 

@@ -42,7 +42,7 @@ class Name(NamedTuple):
     site: str
     name: str
     is_new: bool
-    """Whether the web server has not served the site by it before."""
+    """True if the web server has not served the site by it before."""
 
 
 class Answering(NamedTuple):
@@ -192,15 +192,15 @@ class WebServer:
         return f"{self.enabled}/{site}{self.suffix}"
 
     def owns(self, name: str) -> bool:
-        """Tell whether a path is one of its folder."""
+        """Return whether a path is one of its folder."""
         return name.startswith(f"{self.folder}/")
 
     def is_shared(self, name: str) -> bool:
-        """Tell whether a file serves other sites as well."""
+        """Return whether a file serves other sites as well."""
         return self.owns(name) and bool(re.fullmatch(self.shared, name[len(self.folder) + 1 :]))
 
     def may_have(self, name: str) -> bool:
-        """Tell whether a release may lay a file at a path."""
+        """Return whether a release may lay a file at a path."""
         sites = rf"{re.escape(self.available)}/[a-z][a-z0-9_-]*{re.escape(self.suffix)}"
         return self.is_shared(name) or bool(re.fullmatch(sites, name))
 
@@ -238,7 +238,7 @@ class WebServer:
         raise NotImplementedError
 
     def serves_by(self, content: bytes, name: str) -> bool:
-        """Tell whether a site's file says that visitors type ``name`` for it."""
+        """Return whether a site's file says that visitors type ``name`` for it."""
         raise NotImplementedError
 
     def enabling(

@@ -122,7 +122,7 @@ def test_fish_completes_with_the_help_of_each_word(source):
     assert completed("bin/shop st").splitlines() == [
         "start\tstart the server; return once it answers",
         "status\tsay whether it runs, and answers",
-        "stop\tstop it, once requests in flight are answered",
+        "stop\tlet running requests end, and stop it",
     ]
     assert "wheels-of-mine/" in completed("./bootstrap.py fetch --find-links wheels")
 

@@ -73,7 +73,7 @@ def test_other_folder_is_no_sandbox(tmp_path):
     with pytest.raises(ValueError) as caught:
         eggs_venv.site_packages(tmp_path / "nowhere")
 
-    assert str(caught.value) == f"home: expected a sandbox, got '{tmp_path}/nowhere'"
+    assert str(caught.value) == f"home: expected an environment, got '{tmp_path}/nowhere'"
 
 
 def edit_configuration(home):

@@ -146,5 +146,6 @@ def test_missing_environment_ends_the_program(tools):
 
     path = f"{home}/lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
     assert ended.value.code == (
-        f"buildout: {path}/pylonyard.pth: expected a sandbox, got none; run: python3 bootstrap.py"
+        f"buildout: {path}/pylonyard.pth: expected an environment, got none; "
+        "run: python3 bootstrap.py"
     )

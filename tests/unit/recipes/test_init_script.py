@@ -260,7 +260,7 @@ def test_other_folder_than_a_sandbox_is_refused(artifacts, tmp_path):
     with pytest.raises(OptionError) as caught:
         artifacts(home=str(tmp_path))
 
-    assert str(caught.value) == f"[init] home: expected a sandbox, got '{tmp_path}'"
+    assert str(caught.value) == f"[init] home: expected an environment, got '{tmp_path}'"
 
 
 def test_live_paths_are_published(sandbox):

@@ -129,7 +129,7 @@ def _remedy(place: Path, status: os.stat_result, believed: frozenset[int]) -> st
 
 
 def _is_person(status: os.stat_result) -> bool:
-    """Tell whether somebody may log in as the owner of a file."""
+    """Return whether somebody may log in as the owner of a file."""
     try:
         shell = pwd.getpwuid(status.st_uid).pw_shell
     except KeyError:
@@ -187,7 +187,7 @@ def _alterable_by_group(
 
 
 def _is_own_group(gid: int, believed: frozenset[int]) -> bool:
-    """Tell whether a group is that of a believed account alone, as Debian makes them."""
+    """Return whether a group is that of a believed account alone, as Debian makes them."""
     if gid == 0:
         return True
     try:

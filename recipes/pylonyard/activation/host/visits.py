@@ -143,7 +143,7 @@ def addresses(name: str) -> list[str]:
 
 
 def is_here(address: str) -> bool:
-    """Tell whether an address is this machine's: a socket can be bound to it."""
+    """Return whether an address is this machine's: a socket can be bound to it."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as one:

@@ -1,4 +1,4 @@
-"""Whether the web server runs, reads this site, answers for it; and mod_wsgi, where it is used."""
+"""True if the web server runs, reads this site, answers for it; and mod_wsgi, where it is used."""
 
 import re
 import subprocess

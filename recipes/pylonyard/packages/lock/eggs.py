@@ -100,5 +100,5 @@ class LockedEggs:
 
 
 def _has_old_namespaces(found: Distribution) -> bool:
-    """Tell whether a distribution has namespaces for which pkg_resources is needed at run time."""
+    """Return whether a distribution has namespaces that need pkg_resources at run time."""
     return bool((found.read_text("namespace_packages.txt") or "").strip())

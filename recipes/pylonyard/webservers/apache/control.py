@@ -185,7 +185,7 @@ def configtest(httpd: PrivateApache) -> int:
 
 
 def status(httpd: PrivateApache) -> int:
-    """Tell whether it runs, and whether it answers."""
+    """Return whether it runs, and whether it answers."""
     pid = running(httpd)
     if pid is None:
         stale = os.path.exists(httpd.pid_file)
@@ -248,7 +248,7 @@ def _process(httpd: PrivateApache) -> Iterator[Handle | None]:
 
 
 def answers(httpd: PrivateApache, port: int) -> bool:
-    """Tell whether a server speaks on ``port`` of loopback.
+    """Return whether a server speaks on ``port`` of loopback.
 
     Apache itself answers ``OPTIONS *``, whatever becomes of the application.
     """

@@ -65,7 +65,7 @@ class Handover:
         return True
 
     def has_begun(self) -> bool:
-        """Whether there is a child that serves by the new configuration."""
+        """Return whether there is a child that serves by the new configuration."""
         present = children([self._process])
         self._since = self._since or self._resumed()
         if self._since is None:
@@ -74,7 +74,7 @@ class Handover:
         return any(map(self._is_new, present))
 
     def has_ended(self) -> bool:
-        """Whether no child of the configuration before accepts requests any more."""
+        """Return whether no child of the configuration before accepts requests any more."""
         old = [child for child in children([self._process]) if not self._is_new(child)]
         return not listeners.holders(self._sockets, old)
 
