@@ -1,4 +1,4 @@
-"""A run that would make something else of what is active, or runs: refused, unless asked for.
+"""Refuse a run that would change the environment, mode or account of an active site.
 
 What counts of a site is its environment, its mode and its account.
 """
@@ -23,7 +23,7 @@ DEACTIVATE = "bin/pylonyard deactivate"
 
 @dataclass(frozen=True)
 class Standing:
-    """What the sites of a release are."""
+    """The environment, mode and account of the sites of a release."""
 
     release: int
     configuration: str
@@ -35,7 +35,7 @@ class Standing:
 
 
 def changes(standing: Standing, wanted: Mapping[str, NotedSite]) -> Iterator[tuple[str, str]]:
-    """Yield the sites that would become something else, and what.
+    """Yield the sites that a run would change, and how.
 
     One that goes while others stay is meant; if none stays, it is another configuration.
     """
@@ -49,9 +49,9 @@ def changes(standing: Standing, wanted: Mapping[str, NotedSite]) -> Iterator[tup
 def expect_none(
     releases: Releases, bin_folder: Path, wanted: Mapping[str, NotedSite], words: str
 ) -> list[str]:
-    """Check that no site that is active, or runs, becomes something else by a run.
+    """Check that a run changes no site that is active or runs.
 
-    Return what is to be told of others that do.
+    Return the lines about other sites, which may change.
 
     :param wanted: what the sites of the run are
     :param words: what the run is called with, for the advice
@@ -76,7 +76,7 @@ def expect_none(
 
 
 def new_accounts(standing: Standing, wanted: Mapping[str, NotedSite]) -> dict[str, str]:
-    """Return the sites that would get another account, and what they would become.
+    """Return the sites that would get another account, and which.
 
     Not be it on purpose while they are active: what serves goes on to write its data.
     """
@@ -88,7 +88,7 @@ def new_accounts(standing: Standing, wanted: Mapping[str, NotedSite]) -> dict[st
 
 
 def expect_account_kept(releases: Releases, wanted: Mapping[str, NotedSite]) -> None:
-    """Check that no site that is active gets another account.
+    """Check that no active site gets another account.
 
     :raises ActivationError: in one line, naming both, and the way
     """
@@ -102,7 +102,7 @@ def _way_to_another_account() -> str:
 
 
 def _told(name: str, was: NotedSite, becomes: NotedSite | None) -> str:
-    """Return the line that tells of a change that is allowed, since nothing serves."""
+    """Return the line about a change that is allowed, since the site is not served."""
     if becomes is None:
         kept = f"its data and secrets stay in var/data/{name} and var/secrets/{name}"
         return f"{name} ({was}) is not in this release any more; {kept}"
@@ -110,7 +110,7 @@ def _told(name: str, was: NotedSite, becomes: NotedSite | None) -> str:
 
 
 def refusal(standing: Standing, found: Mapping[str, str], how: str, way: str) -> str:
-    """Return the line that refuses a run, for the first of what it would change."""
+    """Return the refusal of a run, about the first site that it would change."""
     name, what = next(iter(found.items()))
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     was = f"{name} {how} as {standing.sites[name]} ({standing})"
@@ -118,7 +118,7 @@ def refusal(standing: Standing, found: Mapping[str, str], how: str, way: str) ->
 
 
 def active(releases: Releases, sandbox: Path) -> Standing | None:
-    """Return what is active of a sandbox; None if nothing is.
+    """Return the active sites of a sandbox; None if nothing is active.
 
     :raises ActivationError: if that cannot be told, or is about to change
     """
@@ -136,7 +136,7 @@ def active(releases: Releases, sandbox: Path) -> Standing | None:
 
 
 def _active_unnoted(releases: Releases, sandbox: Path) -> Standing | None:
-    """Return what an older Pylonyard activated, whose journal root alone may read."""
+    """Return the sites that an older Pylonyard activated, whose journal only root may read."""
     try:
         number = active_note.journalled(MACHINE, sandbox)
     except PermissionError:
@@ -145,7 +145,7 @@ def _active_unnoted(releases: Releases, sandbox: Path) -> Standing | None:
 
 
 def current(releases: Releases, number: int) -> Standing | None:
-    """Return what the sites of a release are; None if nobody can tell."""
+    """Return the sites of a release; None if they cannot be read."""
     try:
         made = contents.described(releases.path(number), number)
     except ActivationError:
@@ -154,7 +154,7 @@ def current(releases: Releases, number: int) -> Standing | None:
 
 
 def running(releases: Releases, number: int, bin_folder: Path, names: set[str]) -> set[str]:
-    """Return the commands of servers that run, of the sites ``names`` of the current release."""
+    """Return the commands of running servers, for the sites ``names`` of the current release."""
     sites = contents.described_sites(releases.path(number))
     return {
         control.name

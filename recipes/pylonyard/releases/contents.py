@@ -1,4 +1,4 @@
-"""What a release wants of the machine: verified files, and facts of its sites."""
+"""Read a release: its verified files, and its sites."""
 
 import hashlib
 import re
@@ -29,7 +29,7 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """What activation has to know of a site."""
+    """A site, as far as an activation needs it."""
 
     name: str
     user: str
@@ -43,7 +43,7 @@ class Site:
     mode: str = ""
     """``proxy``, ``mod_wsgi`` or ``embedded``; empty if no web server serves it."""
     server: str = registry.DEFAULT
-    """The web server that does."""
+    """The web server that serves it."""
     server_name: str = "localhost"
     listen: str = "*"
     listen_port: int = 80
@@ -54,9 +54,9 @@ class Site:
     disable_sites: tuple[str, ...] = ()
     module: Path | None = None
     run: Path | None = None
-    """The folder in which its server keeps what it knows while it runs."""
+    """The folder of its locks and sockets."""
     environment: str = ""
-    """As its release says; empty if an older Pylonyard made that."""
+    """Its environment; empty if an older Pylonyard made the release."""
 
     @property
     def application_log(self) -> Path:
@@ -64,18 +64,18 @@ class Site:
 
     @property
     def listen_address(self) -> str:
-        """Where a visitor who is on the machine finds it."""
+        """Return the address at which a client on this machine reaches it."""
         return "127.0.0.1" if self.listen in ("*", "0.0.0.0") else self.listen
 
     @property
     def places(self) -> list[tuple[int, bool]]:
-        """Ports that visitors find it at, and whether by TLS."""
+        """Return its public ports, and whether each uses TLS."""
         secure = [(self.ssl_port, True)] if self.ssl_certificate and self.ssl_port else []
         return [(self.listen_port, False), *secure]
 
     @property
     def grounds(self) -> list[tuple[Path, int]]:
-        """The folders that the account writes into, and their modes when they are made."""
+        """Return the folders that the account writes to, with their modes."""
         run = [(self.run, 0o755)] if self.run else []
         return [(self.log, 0o755), *run, (self.data, 0o750)]
 
@@ -87,19 +87,19 @@ class Site:
 
 @dataclass
 class Servers:
-    """Which sites have their own server in which state, by name."""
+    """The names of sites, by the state of their own server."""
 
     outdated: set[str] = field(default_factory=set)
-    """It was started before the release became current."""
+    """Sites whose server was started before the release became current."""
     moved: set[str] = field(default_factory=set)
-    """It runs, but listens where an earlier release had it do so."""
+    """Sites whose server still listens at the address of an earlier release."""
     taken: dict[str, str] = field(default_factory=dict)
-    """Somebody else has its address, and who."""
+    """Sites whose address another process has, and that process."""
 
 
 @dataclass(frozen=True)
 class Release:
-    """One release, read once: what is laid down later is what was verified."""
+    """A release, read once, so that the installed files are the verified ones."""
 
     number: int
     folder: Path
@@ -108,11 +108,11 @@ class Release:
     configuration: str = ""
     """The file that it was made from; empty if an older Pylonyard made it."""
     permitted: Mapping[Path, tuple[str, int]] = field(default_factory=dict)
-    """Files with secrets: whose group may read each, and its mode then."""
+    """Files with secrets: the account whose group may read each, and its mode then."""
 
 
 def read(folder: Path, number: int) -> Release:
-    """Return what is in the release ``folder``.
+    """Read and verify the release in ``folder``.
 
     :raises ActivationError: if a file is not as the manifest says
     """
@@ -256,14 +256,14 @@ def _site(name: str, server: Mapping[str, Any], vhost: Mapping[str, Any], folder
 
 
 def _served(files: tuple[Source, ...], sites: tuple[Site, ...]) -> Iterator[Source]:
-    """Leave out what starts and watches the servers of sites that a web server itself runs."""
+    """Leave out the files that start and watch servers, for sites that a web server runs."""
     names = {site.name for site in sites if not site.has_server}
     without = {each.file(name) for each in watchers() for name in names}
     yield from (source for source in files if source.name not in without)
 
 
 def described(folder: Path, number: int) -> Release:
-    """Return a release, but for its files, for those who only look: unverified.
+    """Return a release without its files, unverified, for read-only commands.
 
     :raises ActivationError: if the descriptions of its sites are damaged
     """
@@ -272,7 +272,7 @@ def described(folder: Path, number: int) -> Release:
 
 
 def described_sites(folder: Path) -> tuple[Site, ...]:
-    """Return the sites of a release, for those who only look at them: unverified.
+    """Return the sites of a release, unverified, for read-only commands.
 
     :raises ActivationError: if their descriptions are damaged
     """
@@ -287,7 +287,7 @@ def described_sites(folder: Path) -> tuple[Site, ...]:
 
 
 def setup_record(sandbox: Path, site: str, database: str) -> Path:
-    """Return the file that is there once a site has been set up in a database."""
+    """Return the file that marks that a site was set up in a database."""
     return sandbox / "var" / "setup" / f"{site}-{database}"
 
 

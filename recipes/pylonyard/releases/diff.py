@@ -1,4 +1,4 @@
-"""What differs between two releases, told without any secret."""
+"""Show the differences between two releases, with secrets masked."""
 
 import difflib
 import itertools
@@ -37,31 +37,31 @@ _ACCOUNT = re.compile(r"://[^/:]*:(?=.)|(?:(?<=http)|(?<=https))://(?=[^/:]+$)")
 NOT_TEXT = "(not a text)"
 UNREAD = "(cannot be read: "
 SHORTEST = 6
-"""A secret of fewer characters is not looked for within other words."""
+"""Secrets with fewer characters are not searched for inside other words."""
 
 
 @dataclass(frozen=True)
 class Changes:
-    """Paths that one release has and another has not, or has otherwise."""
+    """Paths that were added, removed or changed between two releases."""
 
     added: tuple[str, ...]
     removed: tuple[str, ...]
     changed: tuple[str, ...]
 
     def __str__(self) -> str:
-        """Return how many there are as a short line, with the names of a few."""
+        """Return the number of changes as a short line, with a few names."""
         parts = (("changed", self.changed), ("new", self.added), ("gone", self.removed))
         return "; ".join(f"{len(paths)} {what}: {_some(paths)}" for what, paths in parts if paths)
 
 
 def _some(paths: tuple[str, ...]) -> str:
-    """Return two names at most; of commands, which tell little, last."""
+    """Return at most two names; those of commands come last."""
     names = [path.rpartition("/")[2] for path in sorted(paths, key=lambda path: "bin/" in path)]
     return ", ".join([*names[:2], *(["..."] if len(names) > 2 else [])])
 
 
 def changes(older: Mapping[str, Any], newer: Mapping[str, Any]) -> Changes:
-    """Return what changed from one manifest to another."""
+    """Return the changes from one manifest to another."""
     before, after = _held(older), _held(newer)
     return Changes(
         tuple(sorted(set(after) - set(before))),
@@ -71,7 +71,7 @@ def changes(older: Mapping[str, Any], newer: Mapping[str, Any]) -> Changes:
 
 
 def _held(manifest: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Return of each file what tells its content, and last its mode."""
+    """Return for each file its digest or target, and its mode."""
     files = manifest.get("files")
     return {
         path: tuple(str(said.get(name)) for name in ("sha256", "link", "mode"))
@@ -82,17 +82,17 @@ def _held(manifest: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 
 @dataclass
 class Mask:
-    """Hides secrets: equal ones get equal numbers, and nothing else is told of them."""
+    """Mask secrets: equal ones get equal numbers, and nothing else is shown of them."""
 
     known: frozenset[str]
-    """Secrets, wherever they stand."""
+    """Known secrets, which are masked everywhere."""
     numbers: dict[str, int] = field(default_factory=dict)
 
     def hide(self, secret: str) -> str:
         return f"<masked {self.numbers.setdefault(secret, len(self.numbers) + 1)}>"
 
     def lines(self, lines: list[str], secret_keys: frozenset[str]) -> Iterator[str]:
-        """Yield the lines of a configuration file without what they must not tell."""
+        """Yield the lines of a configuration file with secrets masked."""
         above = ""
         for before, line in itertools.pairwise(["", *lines]):
             if above and (before.endswith("\\") or _continues(above, line)):
@@ -104,7 +104,7 @@ class Mask:
                 above = line if _secret_setting(line, secret_keys) else ""
 
     def line(self, text: str, secret_keys: frozenset[str] = frozenset()) -> str:
-        """Return a line that continues none without what it must not tell."""
+        """Return a line, which continues no other, with secrets masked."""
         setting = _secret_setting(text, secret_keys)
         if setting:
             return self._from(text, setting.start("value"))
@@ -126,7 +126,7 @@ class Mask:
         return self._from(before, account.end()) + at + host if account else word[0]
 
     def _assigned(self, text: str) -> str:
-        """Hide the values of secret names within a line, as in the query of a URL."""
+        """Mask the values of secret names within a line, as in the query of a URL."""
         told, end = "", 0
         for name in _NAME.finditer(text):
             start = name.end()
@@ -139,7 +139,7 @@ class Mask:
         return told + text[end:]
 
     def keys(self, lines: list[str]) -> frozenset[str]:
-        """Return the keys whose values only the known secrets tell to be secret.
+        """Return the keys whose values are secret only because they contain a known secret.
 
         In another release such a key may hold another secret, which nobody knows any more.
         """
@@ -163,7 +163,7 @@ class Mask:
 
 
 def _settings(line: str) -> Iterator[re.Match[str]]:
-    """Yield each reading of a line as a setting, the likeliest first."""
+    """Yield each way to read a line as a setting, the likeliest first."""
     yield from filter(None, (form.fullmatch(line) for form in (_DIRECTIVE, _SETTING)))
 
 
@@ -197,7 +197,7 @@ def _margin(line: str) -> int:
 
 
 def known_secrets(paths: Iterable[Path]) -> frozenset[str]:
-    """Return the secrets in ``paths`` that we may read and that are long enough, as spelled."""
+    """Return the secrets in ``paths`` that are readable and long enough, in each quoted form."""
     found = set()
     for path in paths:
         try:
@@ -208,7 +208,7 @@ def known_secrets(paths: Iterable[Path]) -> frozenset[str]:
 
 
 def spellings(secret: str) -> frozenset[str]:
-    """Return a secret as an ini file may hold it: in a URL or not, each % doubled or not."""
+    """Return the forms of a secret in an ini file: encoded for a URL or not, % doubled or not."""
     plain = {secret, urllib.parse.quote(secret, safe="")}
     return frozenset(plain | {text.replace("%", "%%") for text in plain})
 
@@ -239,7 +239,7 @@ class _File:
     name: str
     path: Path
     said: tuple[str, ...]
-    """What the manifest says of it, the mode last; empty if it says nothing."""
+    """Its entry in the manifest, the mode last; empty if there is none."""
 
     def lines(self) -> list[str]:
         if not self.said and not os.path.lexists(self.path):
@@ -248,7 +248,7 @@ class _File:
 
 
 def _lines(path: Path) -> list[str]:
-    """Return the lines of a file, or one that says what it is, or why they cannot be had."""
+    """Return the lines of a file, or a line that says what it is or why it cannot be read."""
     try:
         if path.is_symlink():
             return [f"link to {os.readlink(path)}"]
@@ -271,7 +271,7 @@ def _differences(
 
 
 def _unseen(older: _File, newer: _File, lines: list[str]) -> str:
-    """Say how files differ that have the same ``lines``."""
+    """Return how files with the same ``lines`` differ."""
     if not (older.said and newer.said):
         return f"{(older if older.said else newer).name} is in the manifest of that release alone"
     pair = f"{older.name} and {newer.name}"

@@ -1,4 +1,4 @@
-"""What to do after a run: for each site the line that works in the state at hand.
+"""Find the next command after a run, for each site in its present state.
 
 The state is looked at anew each time, also by a run that has nothing else to do.
 Standard library only, and imported as it is needed: a run with nothing to do is short.
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from pylonyard.webservers.registry import WebServer
 
 LONGEST_COMMAND = 200
-"""Characters of somebody else's command line that are passed on."""
+"""Characters of another program's command line that are shown."""
 
 # What is seen of the server that a line would start.
 DOWN, THIS, EARLIER, FOREGROUND, TAKEN, UNSEEN = range(6)
 
 
 class Served(NamedTuple):
-    """How a site is served once it is started, as a run has found out."""
+    """How a site will be served, as a run has found out."""
 
     name: str
     user: str
@@ -32,7 +32,7 @@ class Served(NamedTuple):
     host: str
     port: int
     webserver: str
-    """The web server that runs the application; empty if a server of the site's own does."""
+    """The web server that runs the application; empty if the site has its own server."""
     waits: bool
     """True if an activation has to come first."""
 
@@ -40,7 +40,7 @@ class Served(NamedTuple):
 def lines(
     site: Served, seen: int, active: int | None, current: int, *, is_ours: bool, who: str = ""
 ) -> Iterator[str]:
-    """Yield what to do about a site.
+    """Yield the next steps for a site.
 
     :param seen: what is at its port, one of the constants above
     :param active: which release is active, if one is
@@ -79,7 +79,7 @@ def told(command: str, what: str) -> str:
 
 
 def look(directory: Path, site: Served) -> tuple[int, str]:
-    """Return what is at the port of a site, and who, if that is none of ours."""
+    """Return the state of a site's port, and the process that has it if it is not ours."""
     listed = list(_listed(site.port))
     if not listed and not _has_any(directory, site):
         return DOWN, ""
@@ -113,7 +113,7 @@ def look(directory: Path, site: Served) -> tuple[int, str]:
 
 
 def _listed(port: int) -> Iterator[str]:
-    """Yield the kernel's lines of whoever listens on a port, at whatever address.
+    """Yield the kernel's lines for all sockets that listen on a port.
 
     Read without what it takes to compare addresses: a run with nothing to do is short.
     """
@@ -138,7 +138,7 @@ def _has_any(directory: Path, site: Served) -> bool:
 
 
 def _each(name: str) -> Iterator[bytes]:
-    """Yield a file of each process that may be looked at."""
+    """Yield a file in /proc of each process, if we may read it."""
     for entry in os.listdir("/proc"):
         with contextlib.suppress(OSError):
             if entry.isdigit():
@@ -161,7 +161,7 @@ def _stranger(sockets: set[int]) -> tuple[int, str]:
 
 
 def found(directory: Path, current: int, sites: Iterable[Served]) -> Sequence[str]:
-    """Return what to do next about the ``sites`` of the current release.
+    """Return the next steps for the ``sites`` of the current release.
 
     :param current: the number of that release
     """
@@ -175,7 +175,7 @@ def found(directory: Path, current: int, sites: Iterable[Served]) -> Sequence[st
 
 
 def active_release(directory: Path) -> int | None:
-    """Return which release is active, as far as everybody may know."""
+    """Return the active release, from files that everybody may read."""
     if not os.path.exists(accounts.ROOTS_FOLDER):
         return None
     from pylonyard.system import active_note

@@ -1,4 +1,4 @@
-"""The sites' own servers, as root finds them, and those that the next release cannot stop."""
+"""Find the sites' own servers, and those that the next release has no command for."""
 
 import os
 import pwd
@@ -19,7 +19,7 @@ from pylonyard.webservers.registry import servers
 
 
 def look(release: Release) -> Servers:
-    """Return what the servers of the release's sites do."""
+    """Return the states of the servers of the release's sites."""
     found = Servers()
     flipped = _flipped(release.folder.parent.parent / "current")
     for site in release.sites:
@@ -36,7 +36,7 @@ def look(release: Release) -> Servers:
 
 
 def _seen(site: Site) -> SiteProcesses | None:
-    """Return the processes of a site that are its account's; None if none can be."""
+    """Return the processes of a site that run as its account; None if there is no account."""
     entry = accounts.entry(site.user)
     try:
         return entry and status.find_processes(load(site.live / "server.json"), entry.pw_uid)
@@ -45,7 +45,7 @@ def _seen(site: Site) -> SiteProcesses | None:
 
 
 def _told(holders: list[int]) -> str:
-    """Return who has a port, as text."""
+    """Describe the process that has a port."""
     for pid in holders:
         owner, command = processes.owner(pid), processes.command(pid)
         whose = "" if owner is None else f" of {accounts.called(owner)}"
@@ -89,7 +89,7 @@ def commands(before: Path, names: Collection[str]) -> Mapping[str, Site]:
 
 
 def private_commands(site: Site) -> list[str]:
-    """Return the commands that a site's private web server has, whichever serves it."""
+    """Return the commands of a site's private web servers."""
     return [one.private_command(site.name) for one in servers() if one.private]
 
 
@@ -111,7 +111,7 @@ def _may_look(site: Site) -> bool:
 
 
 def asked(control: Path, action: str, site: Site) -> tuple[int, str]:
-    """Run a command as the site's account: root runs nothing of what that can write.
+    """Run a command as the site's account: root runs no file that the account can write.
 
     Return its exit status, and what it said.
     """

@@ -1,4 +1,4 @@
-"""``paster setup-app``, once for a database."""
+"""Run ``paster setup-app``, once for each database."""
 
 import os
 import pwd
@@ -16,16 +16,16 @@ from pylonyard.system.subprocesses import clean_environment, run
 
 @dataclass(frozen=True)
 class Setup:
-    """That the application of ``site`` is to be set up in ``database``."""
+    """The set-up of the application of ``site`` in ``database``."""
 
     site: str
     user: str
     database: str
-    """A digest that tells one database from another."""
+    """A digest that identifies the database."""
 
 
 def due(release: Path, layout: Layout) -> Iterator[Setup]:
-    """Yield what is left to be set up of a release: its sites' accounts had to be there for it.
+    """Yield the set-ups that a release still needs, because an account was missing.
 
     :raises ActivationError: if the descriptions of its sites are damaged
     """
@@ -42,7 +42,7 @@ def _done(setup: Setup, layout: Layout) -> Path:
 
 
 def once(setup: Setup, release: Path, layout: Layout) -> None:
-    """Set the application up, unless it has been for this database.
+    """Set the application up, unless that was done for this database.
 
     :param release: whose ini and scripts to use; it need not be live
     :raises UserError: if the application's ``setup_app`` fails; it

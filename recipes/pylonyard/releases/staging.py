@@ -1,4 +1,4 @@
-"""What the parts of a run staged, as one tree."""
+"""Merge the staged files of all parts of a run into one tree."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from pylonyard.system.errors import UserError
 
 @dataclass(frozen=True)
 class Staged:
-    """The files of a release to be: for each path, the part and its staged file."""
+    """The files of a future release: for each path the part and its staged file."""
 
     files: Mapping[str, tuple[str, Path]]
 
@@ -47,7 +47,7 @@ class Staged:
 
     @property
     def commands(self) -> list[str]:
-        """The names that ``bin/`` will offer."""
+        """The names of the commands in ``bin/``."""
         return [path.removeprefix("bin/") for path in self.files if path.startswith("bin/")]
 
     def is_in(self, release: Path) -> bool:
@@ -59,11 +59,11 @@ class Staged:
 
     @property
     def modes(self) -> dict[str, int]:
-        """The mode that each file is to have."""
+        """The mode of each file in the release."""
         return {path: mode_of(source) for path, (_, source) in self.files.items()}
 
     def copy_to(self, folder: Path) -> None:
-        """Copy the files into ``folder``; those for a group are its owner's alone as yet."""
+        """Copy the files to ``folder``; only the owner can read those for a group, as yet."""
         for path, (_, source) in self.files.items():
             target = folder / path
             directory(target.parent)
@@ -77,7 +77,7 @@ class Staged:
             target.chmod(_unshared(mode))
 
     def share(self, folder: Path, groups: Mapping[str, int | None]) -> set[str]:
-        """Let the account of each site read what is for its group alone, in a copy.
+        """Let the account of each site read its files, in a copy.
 
         Return the sites whose account could not be let.
 
@@ -92,12 +92,12 @@ class Staged:
 
 
 def _unshared(mode: int) -> int:
-    """Return the mode of a file until it has the group that it is for."""
+    """Return the mode of a file until it has its group."""
     return mode & ~0o070 if mode & 0o040 and not mode & 0o004 else mode
 
 
 def _shared(path: Path, mode: int, group: int | None) -> bool:
-    """Give a file to a group, if there is one and we may; tell whether that has it."""
+    """Give a file to a group, if it exists and we may; return whether the group has it."""
     if group is None:
         return False
     status = path.stat()
@@ -135,7 +135,7 @@ def write_manifest(
     environments: Mapping[str, str] = MappingProxyType({}),
     setup: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Write the manifest of a release that is whole but for it.
+    """Write the manifest, the last file of a release.
 
     :param parts: the part that made each file, by the file's path in the release
     :param passed: the validators that passed it

@@ -1,4 +1,4 @@
-"""The releases of a sandbox: immutable folders, one of which is ``current``.
+"""Store the releases of a sandbox: immutable folders, one of which is ``current``.
 
 A release is made as a draft beside the others and renamed when it is whole, so
 a number is either a whole release or does not exist.  Standard library only.
@@ -22,16 +22,16 @@ from pylonyard.system.safe_files import read_plainly
 
 DRAFT = ".draft-"
 ALWAYS = "pylonyard"
-"""The command that ``bin/`` has as a file: it works when ``current`` leads nowhere."""
+"""The command that is a file in ``bin/``, so that it works when ``current`` leads nowhere."""
 IMPORTED = "from pylonyard.commands.main import main\n"
-"""By which that file is known to be ours."""
+"""A text by which this file is recognised as ours."""
 IMPORTED_BEFORE = "from pylonyard.admin import main\n"
-"""By which one that an earlier version made is."""
+"""A text by which a file of an earlier version is recognised."""
 _NUMBER = re.compile("0|[1-9][0-9]*")
 
 
 def statements(directory: Path, bin_folder: Path) -> list[str]:
-    """Return what that command does, as a release has it: before there is one, too."""
+    """Return the statements of that command, also before there is a release."""
     return [IMPORTED.strip(), f"sys.exit(main({str(directory)!r}, {str(bin_folder)!r}))"]
 
 
@@ -47,7 +47,7 @@ class Releases:
     current: Path
 
     def numbers(self) -> list[int]:
-        """Return the numbers of all whole releases, in ascending order."""
+        """Return the numbers of all complete releases, in ascending order."""
         if not self.folder.is_dir():
             return []
         names = (entry.name for entry in self.folder.iterdir())
@@ -58,7 +58,7 @@ class Releases:
         return number if number is not None and self.path(number).is_dir() else None
 
     def linked_number(self) -> int | None:
-        """Return the release that ``current`` leads to, be it gone."""
+        """Return the number in the link ``current``, even if that release was removed."""
         try:
             name = Path(os.readlink(self.current)).name
         except OSError:
@@ -78,7 +78,7 @@ class Releases:
         return self.path(number)
 
     def manifest(self, number: int) -> Mapping[str, Any]:
-        """Return what the manifest of a release says; empty if it is damaged."""
+        """Return the manifest of a release; empty if it is damaged."""
         try:
             return json_objects.parsed(read_plainly(self.path(number) / MANIFEST))
         except (OSError, PylonyardError):
@@ -86,7 +86,7 @@ class Releases:
 
     @contextmanager
     def draft(self) -> Iterator[Path]:
-        """Give a folder to make a release in; it is gone unless published.
+        """Make a temporary folder for a release; it is removed unless published.
 
         What a killed run left is removed first; the caller holds the lock.
         """
@@ -101,7 +101,7 @@ class Releases:
             shutil.rmtree(folder, ignore_errors=True)
 
     def publish(self, draft: Path, used: Collection[int] = ()) -> int:
-        """Make the draft the newest release and ``current``; return its number.
+        """Make the temporary folder the newest release and ``current``; return its number.
 
         :param used: numbers that are known of releases which may be gone
         """
@@ -147,14 +147,14 @@ def _sync_folder(folder: Path) -> None:
 
 
 def linked_commands(current: Path) -> Mapping[str, str]:
-    """Return the links that ``bin/`` has for the scripts of the current release."""
+    """Return the links in ``bin/`` for the scripts of the current release."""
     folder = current / "bin"
     names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
     return {name: str(folder / name) for name in names}
 
 
 def occupied(bin_folder: Path, current: Path, names: Iterable[str]) -> list[str]:
-    """Return the ``names`` under which ``bin/`` has what is not ours."""
+    """Return the ``names`` of files in ``bin/`` that are not ours."""
     prefix = os.path.relpath(current / "bin", bin_folder)
     places = {name: bin_folder / name for name in names}
     return [
@@ -174,7 +174,7 @@ def _is_ours(place: Path, prefix: str) -> bool:
 
 
 def link_commands(bin_folder: Path, current: Path) -> None:
-    """Make ``bin/`` offer exactly the scripts of the current release.
+    """Link exactly the scripts of the current release into ``bin/``.
 
     Only what is ours is ever replaced or removed.
     """
@@ -198,7 +198,7 @@ def link_commands(bin_folder: Path, current: Path) -> None:
 
 
 def _copy_command(script: Path, bin_folder: Path) -> None:
-    """Have ``bin/`` hold a script itself, which finds the recipes from there as well."""
+    """Write a script to ``bin/`` itself, which finds the recipes from there too."""
     text = script.read_text(encoding="utf-8").replace(
         script_headers.IN_RELEASE, script_headers.IN_BIN
     )

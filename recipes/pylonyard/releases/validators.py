@@ -1,4 +1,4 @@
-"""The real programs that judge an artifact before it goes live.
+"""Check artifacts by the programs that will read them, before they go live.
 
 A validator is a pattern of paths, the program it needs, and a function that
 raises ``CommandError`` if the program refuses the file.
@@ -39,7 +39,7 @@ compile(io.open(sys.argv[1], encoding='utf-8').read().encode('utf-8'), sys.argv[
 
 @dataclass(frozen=True)
 class Draft:
-    """A release that is not live yet; its files refer to where it will be."""
+    """A release that is not live yet; its files name their future paths."""
 
     folder: Path
     live: Path
@@ -51,7 +51,7 @@ class Draft:
 
 @dataclass(frozen=True)
 class Validator:
-    """Judges the files whose path matches ``pattern``, by ``program``."""
+    """Check files whose path matches ``pattern``, by ``program``."""
 
     name: str
     pattern: str
@@ -90,7 +90,7 @@ def of_input(*words: str) -> Callable[[Draft, str], None]:
 
 
 def logrotate(draft: Draft, path: str) -> None:
-    """Have logrotate read a file, in a copy without ``su`` if we cannot take that account.
+    """Have logrotate check a file; a copy without ``su`` if we cannot switch to that account.
 
     Nor can it take its group where ours is another, as after ``newgrp``.
     """
@@ -126,7 +126,7 @@ def load_server_settings(draft: Draft, path: str) -> None:
 
 
 def site_file(one: WebServer) -> Validator:
-    """Return what judges the files that a web server reads of the sites."""
+    """Return the validators of the files that web servers read."""
 
     def check(draft: Draft, path: str) -> None:
         one.check(path, draft.folder, draft.live)
@@ -136,7 +136,7 @@ def site_file(one: WebServer) -> Validator:
 
 
 def watched(watcher: Watcher) -> Iterator[Validator]:
-    """Yield what judges the files of what starts and watches servers."""
+    """Yield the validators of the files of watchers."""
     for one in watcher.checks:
         check = of_input(*one.words) if one.reads_input else command(*one.words)
         program, pattern = one.words[0], f"{watcher.folder[1:]}/*"

@@ -1,4 +1,4 @@
-"""Init scripts, and the run levels in which they are started."""
+"""Init scripts, and the run levels that start them."""
 
 from typing import TYPE_CHECKING
 
@@ -39,7 +39,7 @@ class Init(Starter):
 
 
 def _linked(tree: "Tree", letters: str) -> set[str]:
-    """Return the scripts that a run level starts, or (``K``) is told not to."""
+    """Return the scripts that a run level starts (``S``) or stops (``K``)."""
     levels = [f"/etc/rc{level}.d" for level in STARTED]
     return {name[3:] for level in levels for name in tree.names(level) if name[0] in letters}
 

@@ -1,4 +1,4 @@
-"""What starts and watches the sites' own servers, and what each has to offer.
+"""The interface of watchers, which start and watch the sites' own servers.
 
 A row in ``NAMES`` and a module of that name make one known; the module has ``WATCHER``.
 They are imported as they are needed, by name.
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 NAMES = ("init", "cron")
 
 Command = tuple[tuple[str, ...], tuple[str, ...]]
-"""The words that root types, and the folders in which that makes and removes links."""
+"""The words of a command, and the folders in which it makes and removes links."""
 
 
 class Check(NamedTuple):
-    """A command that finds a file at fault."""
+    """A command that checks a file."""
 
     words: tuple[str, ...]
     package: str
-    """The Debian package that has it."""
+    """The Debian package of the command."""
     is_needed: bool = True
     """True if a file may not go live without it."""
     reads_input: bool = False
@@ -34,12 +34,12 @@ class Check(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Watcher:
-    """A file in ``/etc`` for each site that has a server of its own."""
+    """A watcher's file in ``/etc``, for each site with its own server."""
 
     name: str
     folder: str
     what: str
-    """What people call such a file."""
+    """The name of such a file in messages."""
     checks: tuple[Check, ...] = ()
     is_optional: bool = False
     """True if a file that somebody removed stays removed."""
@@ -48,7 +48,7 @@ class Watcher:
 
     @property
     def judge(self) -> tuple[str, ...]:
-        """The command, less the file, that checks what was laid; none if nothing has to."""
+        """Return the command, without the file, that checks an installed file; () if none."""
         return next((one.words for one in self.checks if one.is_needed), ())
 
     def file(self, site: str) -> str:
@@ -64,29 +64,29 @@ class Watcher:
 
 
 class Starter(Watcher):
-    """One that starts and stops servers, and has them come up with the machine."""
+    """A watcher that starts and stops servers, also when the machine boots."""
 
     def control(self, site: str, action: str) -> tuple[str, ...]:
         """Return the command that starts, stops or restarts a site's own server."""
         raise NotImplementedError
 
     def asking(self, site: str) -> tuple[str, ...]:
-        """Return the command that succeeds if the server of a site runs, answering or not."""
+        """Return the command that succeeds if the server of a site runs, even without answering."""
         raise NotImplementedError
 
     def enable(self, site: str) -> Command:
-        """Return the command that has a server come up with the machine."""
+        """Return the command that has the machine start a server when it boots."""
         raise NotImplementedError
 
     def disable(self, site: str) -> Command:
         raise NotImplementedError
 
     def enabled(self, tree: "Tree") -> set[str]:
-        """Return the sites that come up with the machine."""
+        """Return the sites that the machine starts when it boots."""
         raise NotImplementedError
 
     def known(self, tree: "Tree") -> set[str]:
-        """Return these, and those that somebody has disabled."""
+        """Return these sites, and those that somebody has disabled."""
         raise NotImplementedError
 
     def is_part(self, name: str) -> bool:
@@ -106,8 +106,8 @@ def watchers() -> list[Watcher]:
 
 
 def starter() -> Starter:
-    """Return what starts and stops servers.
+    """Return the watcher that starts and stops servers.
 
-    With a second one, a release would say which it has files for.
+    With a second one, a release would have to name the one that its files are for.
     """
     return next(each for each in watchers() if isinstance(each, Starter))

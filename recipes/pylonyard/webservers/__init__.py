@@ -1,1 +1,1 @@
-"""One folder a web server."""
+"""The web servers: a folder for each, behind the interface in ``registry``."""

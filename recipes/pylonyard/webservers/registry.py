@@ -1,4 +1,4 @@
-"""The web servers that a site can be served by, and what each has to offer.
+"""The interface of web servers, and the list of those that are known.
 
 A folder beside this module makes one known, by its name.  It has, in
 
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 
 NAMES = tuple(sorted(path.parent.name for path in Path(__file__).parent.glob("*/machine.py")))
 DEFAULT = "apache"
-"""What serves a site of which nothing is said: there was no choice when its release was made."""
+"""The web server of a site in an older release, which names none."""
 
 
 class Command(NamedTuple):
-    """A command that root types, and the folders in which it makes and removes links."""
+    """A command of root, and the folders in which it makes and removes links."""
 
     words: tuple[str, ...]
     folders: tuple[str, ...]
 
 
 class Name(NamedTuple):
-    """What visitors type for a site."""
+    """The host name and address in the URL of a site."""
 
     site: str
     name: str
@@ -46,7 +46,7 @@ class Name(NamedTuple):
 
 
 class Answering(NamedTuple):
-    """Who answers for a name: a file, and the directive by which it does."""
+    """The file that answers for a name, and its directive."""
 
     file: Path
     by: str
@@ -54,7 +54,7 @@ class Answering(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """What is on a machine of a web server before an activation."""
+    """The state of a web server on a machine before an activation."""
 
     user: str
     """The account that it runs as."""
@@ -67,7 +67,7 @@ class Seen:
 
 
 class Site(Protocol):
-    """What a web server has to know of a site to enable it."""
+    """The data of a site that a web server needs to enable it."""
 
     @property
     def name(self) -> str: ...
@@ -78,30 +78,30 @@ class Site(Protocol):
 
 
 class Log(Protocol):
-    """What is written to the logs of a web server from some moment on."""
+    """The lines in a web server's logs since some moment."""
 
     def told(self) -> str:
-        """Return the complaint that tells most, in one line; "" if there is none."""
+        """Return the most telling complaint, in one line; "" if there is none."""
 
 
 class Machine(Protocol):
-    """A web server as the ``/etc`` of a tree configures it."""
+    """A web server with the configuration in the ``/etc`` of a tree."""
 
     @property
     def pid(self) -> int | None:
-        """Its main process, if it runs."""
+        """Return its main process, if it runs."""
 
     @property
     def account(self) -> str:
-        """Who it runs as."""
+        """Return its account."""
 
     @property
     def tools(self) -> Mapping[str, str]:
-        """Variables that lead Debian's commands for it to the tree; none on the machine itself."""
+        """Return the variables that lead Debian's commands to the tree; {} on the machine."""
 
     @property
     def log_folder(self) -> Path:
-        """Root's folder of its logs, those of the sites among them."""
+        """Return root's folder of its logs, with those of the sites."""
 
     @property
     def error_log(self) -> Path: ...
@@ -112,67 +112,67 @@ class Machine(Protocol):
     def seen(self) -> Seen: ...
 
     def also_named(self, words: tuple[str, ...]) -> tuple[str, ...]:
-        """Return what a command makes links of besides what it names."""
+        """Return what else a command makes links of, beside the names in it."""
 
     def test(self) -> None:
-        """Have it read its whole configuration.
+        """Check its whole configuration.
 
         :raises ActivationError: if it refuses that
         """
 
     def expect_names(self, names: Iterable[Name]) -> None:
-        """Check that nobody else has the visitors of a site.
+        """Check that no other site takes the requests for a site.
 
         :raises ActivationError: naming the file of who has, and the ways out
         """
 
     def first_answering(self, name: str, site: str) -> Answering | None:
-        """Return who answers first for ``name`` where ``site`` would; None if nobody does.
+        """Return what answers first for ``name`` in place of ``site``; None if nothing does.
 
         :raises ActivationError: if it refuses its configuration
         """
 
     def reload(self) -> None:
-        """Have it serve by its configuration as it is now, or start; return once it does.
+        """Reload or start it; return once it serves with its configuration.
 
         :raises ActivationError: if it does not
         """
 
     def stop(self) -> None:
-        """Stop one that we started."""
+        """Stop it, if we started it."""
 
     def logs(self, sites: Iterable[str]) -> Log:
-        """Return what is going to be logged of it, and of sites."""
+        """Return an object that reads its new log lines, and those of sites."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WebServer:
-    """What a web server is called, where its files are, how it is commanded."""
+    """The names, files and commands of a web server."""
 
     name: str
-    """In ``site.json``, and of its folder here."""
+    """Its name in ``site.json``, and of its folder here."""
     title: str
-    """As people call it."""
+    """Its name in messages."""
     program: str
-    """What checks a configuration."""
+    """The program that checks a configuration."""
     package: str
-    """The Debian package that has it."""
+    """The Debian package of the program."""
     service: str
-    """What ``service`` knows it by."""
+    """Its name for ``service``."""
     folder: str
     """Its folder in ``/etc``."""
     suffix: str = ".conf"
-    """Of the files of sites in ``sites-available``, and of the links in ``sites-enabled``."""
+    """The suffix of files in ``sites-available``, and of links in ``sites-enabled``."""
     shared: str = "(?!)"
-    """A pattern of other files below ``folder`` that a release may lay: several sites use these."""
+    """A pattern of other files below ``folder`` that a release may have, for several sites."""
     loading: str = ""
-    """Which files below ``folder`` load modules, if it has such, as a pattern of ``glob``."""
+    """A pattern (``glob``) of the files below ``folder`` that load modules, if any."""
     test: str
-    """What a person types to have the configuration checked."""
+    """The command for a person to check the configuration."""
     graceful: str
-    """What a person types to have it read again."""
+    """The command for a person to reload it."""
     hosts: str
-    """What a person types to see which sites it has."""
+    """The command for a person to list its sites."""
     private: str = ""
     """Ends the name of the command of a site's private one, as in ``bin/<site>-httpd``, if it
     has such; ``<private>.conf`` is the file that this reads."""
@@ -222,13 +222,13 @@ class WebServer:
 
     @property
     def safe_restart(self) -> str:
-        """How to restart it: told to do so with a bad configuration, it would serve nobody."""
+        """Return the command to restart it, only if its configuration is right."""
         return f"{self.test} && service {self.service} restart"
 
     # What differs between web servers. Pure: nothing is asked of the machine.
 
     def enable(self, site: str) -> Command:
-        """Return the command that has a site served."""
+        """Return the command that enables a site."""
         raise NotImplementedError
 
     def disable(self, site: str) -> Command:
@@ -244,7 +244,7 @@ class WebServer:
     def enabling(
         self, sites: Iterable[Site], seen: Seen, laid: Collection[str], again: Collection[str]
     ) -> Iterator[Command]:
-        """Yield what enables sites, and disables those that are to give way to them.
+        """Yield the commands that enable sites, and disable those in ``disable-sites``.
 
         :param laid: the files that the release lays
         :param again: sites that had to give way to an earlier release
@@ -257,7 +257,7 @@ class WebServer:
         yield from (self.enable(s.name) for s in theirs if s.name not in seen.enabled_sites)
 
     def dropping(self, name: str, seen: Seen, *, is_ours: bool) -> Iterator[Command]:
-        """Yield what has to be typed before a file that was laid is taken away.
+        """Yield the commands to run before an installed file is removed.
 
         :param is_ours: whether nothing was there before it
         """
@@ -266,22 +266,22 @@ class WebServer:
             yield self.disable(stem)
 
     def listens(self, content: str) -> list[tuple[int, bool]]:
-        """Return the ports of a private one, and whether by TLS, from the file that it reads."""
+        """Return each port of a private server, and whether it uses TLS, from its file."""
         return []
 
     def links(self, modules: Iterable[str]) -> frozenset[str]:
-        """Return what is there because ``modules`` are enabled."""
+        """Return the links that exist because ``modules`` are enabled."""
         return frozenset()
 
     # The rest of its folder, imported as it is needed.
 
     def machine(self, tree: "Tree") -> Machine:
-        """Return the one that a tree configures."""
+        """Return the web server with the configuration of a tree."""
         made: Machine = _module(self.name, "machine").Machine(tree)
         return made
 
     def check(self, path: str, draft: Path, live: Path) -> None:
-        """Have its program judge a file of a release, whose other files name ``live``.
+        """Have its program check a file of a release, whose other files name ``live``.
 
         :raises CommandError: with what it says
         """
@@ -321,7 +321,7 @@ def servers() -> list[WebServer]:
 
 
 def tools(tree: "Tree") -> dict[str, str]:
-    """Return the variables that lead Debian's commands to a tree; none on the machine itself."""
+    """Return the variables that lead Debian's commands to a tree; {} on the machine itself."""
     if tree.is_machine:
         return {}
     found = (one.machine(tree).tools for one in servers())

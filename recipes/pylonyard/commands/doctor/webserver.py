@@ -80,7 +80,7 @@ def modules(subject: Subject) -> Iterator[Finding]:
 
 
 def shadowed(subject: Subject) -> Iterator[Finding]:
-    """See that no other virtual host has the site's name, or answers before it."""
+    """Check that no other virtual host has the site's name, or answers before it."""
     check, site, one = "virtual-host", subject.site, subject.webserver
     if not subject.is_laid:
         yield unknown(check, NOT_LAID)
@@ -109,7 +109,7 @@ def shadowed(subject: Subject) -> Iterator[Finding]:
 
 
 def visit(subject: Subject) -> Iterator[Finding]:
-    """Visit the site as a browser would: at its private server, if that is what runs it."""
+    """Request the site as a browser does; at its private web server if that serves it."""
     check, site = "visit", subject.site
     address, places = subject.front
     if not places:
@@ -175,7 +175,7 @@ def loaded(subject: Subject) -> Iterator[Finding]:
 
 
 def linked(subject: Subject) -> Iterator[Finding]:
-    """See that the module that Apache loads is for the sandbox's own Python."""
+    """Check that Apache loads a mod_wsgi for the application's Python."""
     check, module = "mod_wsgi-python", _module(subject)
     if subject.site.has_server or module is None:
         yield unknown(check, "no mod_wsgi is loaded")
@@ -206,7 +206,7 @@ def linked(subject: Subject) -> Iterator[Finding]:
 
 
 def _module(subject: Subject) -> Path | None:
-    """Return the module that Apache loads; that of the release if it is not laid."""
+    """Return the module that Apache loads; if the site is not activated, the release's."""
     text = subject.tree.read(f"{FOLDER}/mods-available/wsgi.load").content.decode(errors="replace")
     found = re.findall(r'(?m)^\s*LoadModule\s+wsgi_module\s+"?([^"\n]+?)"?\s*$', text)
     return Path(found[0]) if found and subject.is_laid else subject.site.module

@@ -1,4 +1,4 @@
-"""Apache: what it is, its configuration checked, a private one, the machine's reloaded."""
+"""Apache: its configuration checked, a private one started, the machine's reloaded."""
 
 import re
 from collections.abc import Collection, Iterable, Iterator
@@ -57,7 +57,7 @@ class Apache(WebServer):
         return [(int(port), scheme == "https") for port, scheme in found]
 
     def links(self, modules: Iterable[str]) -> frozenset[str]:
-        """Return what enables modules, with Debian's record of it."""
+        """Return the links that enable modules, with Debian's records of them."""
         folder, record = MODULES
         names = list(modules)
         enabled = {f"{folder}/{name}{end}" for name in names for end in (".load", ".conf")}

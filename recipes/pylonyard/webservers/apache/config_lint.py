@@ -1,4 +1,4 @@
-"""A virtual host, judged by ``apache2 -t`` and by what that lets pass.
+"""Check a virtual host by ``apache2 -t``, and for faults that this accepts.
 
 ``problems`` reads a text as Apache would, as far as a virtual host needs it:
 sections, quotes, continued lines, ``Define``.  Nothing else is read or run.
@@ -19,13 +19,13 @@ from pylonyard.system.subprocesses import first_error, run
 
 _WORD = re.compile(r"""(?:[\w-]+=)?(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|\S+""")
 DEBIAN = {"APACHE_LOG_DIR": "/var/log/apache2"}
-"""What Debian's ``envvars`` defines, of what a virtual host may name."""
+"""Variables of Debian's ``envvars`` that a virtual host may name."""
 
 _VARIABLE = re.compile(r"\$\{([^}:]*)\}")
 
 
 class ConfigError(PylonyardError, ValueError):
-    """A text's sections do not fit together."""
+    """The sections of a configuration are not nested properly."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def problems(
     exists: Callable[[str], bool] = os.path.exists,
     defined: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """Return what is wrong with a configuration that Apache would accept.
+    """Return the problems of a configuration that Apache would accept.
 
     :param exists: tells whether a file is, or will be, there
     :param defined: what files read before this one ``Define``
@@ -75,7 +75,7 @@ def problems(
 
 
 def parse(text: str, defined: Mapping[str, str] | None = None) -> Iterator[Directive]:
-    """Yield the directives of ``text``, the variables that it defines filled in.
+    """Yield the directives of ``text``, with its own variables replaced.
 
     :raises ConfigError: if a section is not closed, or closed but not open; if there
         is a NUL
@@ -199,7 +199,7 @@ def apache(value: Any) -> str:
 
 
 def check(path: str, draft: Path, live: Path) -> None:
-    """Have Apache read a virtual host as the private ``httpd.conf`` includes it.
+    """Have Apache check a virtual host, included by the private ``httpd.conf``.
 
     Both name live paths, which are those of the release before; so copies are
     read in which they name the draft.
@@ -227,7 +227,7 @@ def check(path: str, draft: Path, live: Path) -> None:
 
 
 def with_accounts(text: str) -> str:
-    """Return a configuration of Apache's that names accounts which are there.
+    """Return an Apache configuration with accounts that exist.
 
     It refuses others, and what an activation is to make is not there yet.
     """
@@ -243,7 +243,7 @@ def with_accounts(text: str) -> str:
 
 
 def with_folders(text: str, other: str) -> str:
-    """Return a configuration of Apache's whose own folders are there, be they ``other``.
+    """Return an Apache configuration whose folders exist.
 
     What an account is to own, and an activation makes with it, is not there yet.
     """

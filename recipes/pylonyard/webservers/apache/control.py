@@ -1,4 +1,4 @@
-"""``bin/<site>-httpd``: starts and stops a site's private Apache.
+"""Run ``bin/<site>-httpd``, which starts and stops a site's private Apache.
 
 Standard library only: it runs outside any sandbox.  It signals a process only
 through a descriptor of that process, and only after it has found it to be this
@@ -27,7 +27,7 @@ from pylonyard.system.subprocesses import PROGRAM_PATH, completed, last_line
 from pylonyard.webservers.apache.graceful import Handover
 
 PATIENCE = 30.0
-"""Seconds to wait for an answer, or for an end."""
+"""Seconds to wait until Apache answers, or has ended."""
 
 # Exit statuses of the Linux Standard Base.
 FAILED, FORBIDDEN, NOT_INSTALLED, NOT_CONFIGURED, NOT_RUNNING = 1, 4, 5, 6, 7
@@ -47,7 +47,7 @@ ACTIONS = {
 
 @dataclass(frozen=True)
 class PrivateApache:
-    """A private Apache: its files, the ports on loopback, and whose it is."""
+    """A private Apache: its files, its ports on loopback, and its account."""
 
     name: str
     config: str
@@ -63,7 +63,7 @@ class PrivateApache:
 
 
 Httpd = PrivateApache
-"""As the scripts of releases name it that were made by an older Pylonyard."""
+"""The name that scripts of an older Pylonyard use."""
 
 
 class ControlError(PylonyardError):
@@ -108,7 +108,7 @@ def main(httpd: PrivateApache, arguments: Sequence[str]) -> int:
 
 
 def _where_it_stands(httpd: PrivateApache, word: str) -> PrivateApache:
-    """Return the Apache with its files where they are, if the sandbox was moved.
+    """Return the Apache with the present paths, if the sandbox was moved.
 
     :raises ControlError: if the command cannot be carried out there
     """
@@ -138,7 +138,7 @@ def start(httpd: PrivateApache) -> int:
 
 
 def _expect_served(httpd: PrivateApache, pid: int) -> None:
-    """Check that an Apache that runs has not kept the ports of an earlier release."""
+    """Check that a running Apache does not have the ports of an earlier release."""
     silent = [port for port in httpd.ports if not answers(httpd, port)]
     begun, release = started(pid), Path(httpd.config).parents[1]
     if silent and begun and release.is_symlink() and begun < release.lstat().st_mtime:
@@ -159,14 +159,14 @@ def stop(httpd: PrivateApache) -> int:
 
 
 def restart(httpd: PrivateApache) -> int:
-    """Stop and start it; a configuration that is bad leaves it running."""
+    """Stop and start it; if the configuration is bad, leave it running."""
     _check(httpd)
     stop(httpd)
     return start(httpd)
 
 
 def graceful(httpd: PrivateApache) -> int:
-    """Let it read its configuration again, and finish the requests in hand."""
+    """Let it read its configuration again, and finish running requests."""
     _check(httpd)
     with _process(httpd) as process:
         if process is None:
@@ -237,7 +237,7 @@ def _account(httpd: PrivateApache) -> int | None:
 
 @contextmanager
 def _process(httpd: PrivateApache) -> Iterator[Handle | None]:
-    """Give the running Apache; it never comes to mean another process."""
+    """Yield a handle of the running Apache, which never refers to another process."""
     pid = running(httpd)
     if pid is None:
         yield None
@@ -263,7 +263,7 @@ def answers(httpd: PrivateApache, port: int) -> bool:
 
 
 def _unverified() -> ssl.SSLContext:
-    """Return a context that takes any certificate: we only ask for a sign of life."""
+    """Return an SSL context that accepts any certificate: we only check that it answers."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -282,7 +282,7 @@ def _await_answer(httpd: PrivateApache) -> None:
 
 
 def _limit(httpd: PrivateApache) -> str:
-    """Return the limit that Apache's log tells of at its end; "" if it tells of none."""
+    """Return the limit named at the end of Apache's log; "" if there is none."""
     try:
         lines = read_plainly(Path(httpd.log)).decode(errors="replace").splitlines()[-10:]
     except (OSError, ServerError):

@@ -1,4 +1,4 @@
-"""Apache's way from one configuration to the next, as it is seen from outside.
+"""Wait until Apache serves with a new configuration only, as seen from outside.
 
 At a graceful restart Apache reads its configuration, says in its log that it has
 ("resuming normal operations"), and starts children that serve by it one after another, as
@@ -18,22 +18,22 @@ from pylonyard.system.processes import children, started
 from pylonyard.system.safe_files import open_plainly
 
 LEAVE_PATIENCE = 5.0
-"""Seconds until the children of the configuration before accept no more requests.
+"""Seconds until children with the old configuration accept no more requests.
 
 Those of ``mpm_prefork`` keep their sockets till they have answered the last one.
 """
 
 TICK = 0.01
-"""Seconds: the start of a process is told in hundredths, rounded down."""
+"""Seconds: the kernel gives the start of a process in hundredths, rounded down."""
 
 LONGEST = 1_000_000
-"""Bytes that a log may grow by before Apache has said that it has read its configuration."""
+"""Bytes that a log may grow before Apache's line about its configuration."""
 
 _RESUMED = re.compile(rb"(?m)^\[\w+ (\w+ +\d+ [\d:]+\.\d+ \d+)\].*resuming normal operations")
 
 
 class Handover:
-    """What an Apache that is about to be reloaded hands over.
+    """The state of an Apache before a reload.
 
     :param process: Apache's own process
     :param log: its error log; its configuration may name another, or none
@@ -50,7 +50,7 @@ class Handover:
         self._old: set[int] = set()
 
     def wait(self, seconds: float) -> bool:
-        """Wait until the new configuration alone is served by; return whether it is served by.
+        """Wait until only the new configuration is used; return whether it is.
 
         :param seconds: until the first child that serves by it is there
         """

@@ -1,4 +1,4 @@
-"""The machine's Apache: what it has, checked, reloaded; what its logs complain of."""
+"""The machine's Apache: find its modules and sites, check, reload, and read its logs."""
 
 import fnmatch
 import os
@@ -23,10 +23,10 @@ from pylonyard.webservers.apache.graceful import Handover
 from pylonyard.webservers.registry import Answering, Name, Seen
 
 RELOAD_PATIENCE = 15.0
-"""Seconds until a process of the new configuration is there."""
+"""Seconds to wait for a process with the new configuration."""
 
 START_PATIENCE = 5.0
-"""Seconds until there is a process of an Apache that was started."""
+"""Seconds to wait for the process of an Apache that was started."""
 
 _NOISE = re.compile(r"AH00558|Syntax OK|^Action '.*' failed|^The Apache error log may")
 _PREFIX = re.compile(r"^\[[^\]]*\] (\[[^\]]*\] )*")
@@ -45,7 +45,7 @@ class MachineApache:
 
     @cached_property
     def environment(self) -> Mapping[str, str]:
-        """What ``envvars`` sets, and what leads Debian's tools to the tree."""
+        """Return the variables of ``envvars``, and those that lead Debian's tools to the tree."""
         script = '. "$0" >/dev/null 2>&1; env -0'
         base = {"PATH": PROGRAM_PATH, "LC_ALL": "C.UTF-8", **self.tools}
         words = ["sh", "-c", script, str(self.folder / "envvars")]
@@ -55,7 +55,7 @@ class MachineApache:
 
     @property
     def tools(self) -> Mapping[str, str]:
-        """What leads ``a2enmod`` and its like to the tree."""
+        """Return the variables that lead ``a2enmod`` and the like to the tree."""
         if self.tree.is_machine:
             return {}
         return {
@@ -65,7 +65,7 @@ class MachineApache:
 
     @property
     def pid(self) -> int | None:
-        """The process of Apache itself, if it runs."""
+        """Return the main process of Apache, if it runs."""
         try:
             text = Path(self.environment.get("APACHE_PID_FILE", "")).read_text(encoding="ascii")
             found = int(text)
@@ -79,7 +79,7 @@ class MachineApache:
 
     @property
     def account(self) -> str:
-        """Who Apache runs as: what ``envvars`` says."""
+        """Return the account of Apache, from ``envvars``."""
         text = self._text("envvars")
         pattern = r"(?m)^\s*(?:export\s+)?APACHE_RUN_USER=[\"']?([a-z_][a-z0-9_-]*)"
         found = re.findall(pattern, text)
@@ -104,7 +104,7 @@ class MachineApache:
         return frozenset(name[: -len(suffix)] for name in names if name.endswith(suffix))
 
     def also_named(self, words: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the modules that ``a2enmod`` enables for those that it is told to."""
+        """Return all modules that ``a2enmod`` enables for the given ones."""
         if words[0] != "a2enmod":
             return ()
         found = list(words[1:])
@@ -117,7 +117,7 @@ class MachineApache:
 
     @property
     def log_folder(self) -> Path:
-        """Root's folder, in which Apache keeps its logs, those of the sites among them."""
+        """Return root's folder of Apache's logs, with those of the sites."""
         return Path(self.environment.get("APACHE_LOG_DIR", "/var/log/apache2"))
 
     @property
@@ -129,7 +129,7 @@ class MachineApache:
         return self.log_folder / f"{name}-error.log"
 
     def apache(self, *arguments: str) -> str:
-        """Run Apache's program on the tree's configuration; return what it prints.
+        """Run Apache's program on the tree's configuration; return its output.
 
         :raises ActivationError: with Apache's own words
         """
@@ -143,7 +143,7 @@ class MachineApache:
 
     @contextmanager
     def _run_folder(self) -> Iterator[Mapping[str, str]]:
-        """Give a folder for what runs, if there is none.
+        """Make Apache's run folder during the block, if there is none.
 
         ``/run`` is empty after each boot, and Apache's first start makes its own there;
         until then it takes its configuration for wrong.
@@ -159,7 +159,7 @@ class MachineApache:
         self.apache("-t")
 
     def expect_names(self, names: Iterable[Name]) -> None:
-        """Check that no other virtual host has the visitors of a site.
+        """Check that no other virtual host takes the requests for a site.
 
         :raises ActivationError: naming its file, and the ways out
         """
@@ -181,7 +181,7 @@ class MachineApache:
         return Answering(first.file, first.by(name)) if first else None
 
     def reload(self) -> None:
-        """Have Apache read its configuration again, or start; return once it serves by it.
+        """Reload or start Apache; return once it serves with its configuration.
 
         :raises ActivationError: if it does not run afterwards
         """
@@ -244,7 +244,7 @@ def reason(output: str) -> str:
 
 @dataclass(frozen=True)
 class Logs:
-    """Places in logs, from which on something may be written."""
+    """Positions in logs, from which on new lines are read."""
 
     ends: Mapping[Path, int]
 
@@ -253,7 +253,7 @@ class Logs:
         return cls({path: _size(path) for path in paths})
 
     def told(self) -> str:
-        """Return the complaint that tells most of what has been written since, in one line."""
+        """Return the most telling complaint since then, in one line."""
         found = [line for path, end in self.ends.items() for line in complaints(path, end)]
         # What timed out, or ended, is told after what made it so.
         causes = [line for line in found if _CAUSE.search(line)]
@@ -318,7 +318,7 @@ class VirtualHost:
 
 
 def virtual_hosts(listed: str) -> list[VirtualHost]:
-    """Return the hosts in the text that Apache prints of them.
+    """Return the virtual hosts in Apache's list.
 
     Of a host that is alone at its place it prints no alias; none is asked for there.
     """
@@ -335,7 +335,7 @@ def virtual_hosts(listed: str) -> list[VirtualHost]:
 
 
 def first_elsewhere(answering: Sequence[VirtualHost], ours: str) -> VirtualHost | None:
-    """Return who else answers first at an address and port where the file ``ours`` would."""
+    """Return the host that answers first at an address and port of the file ``ours``."""
     places = {host.place for host in answering if host.file.name == ours}
     # Who has a port at one address is asked there before those that have it at all.
     shared = {port for address, port in places if address == "*"}
@@ -350,7 +350,7 @@ def first_elsewhere(answering: Sequence[VirtualHost], ours: str) -> VirtualHost 
 def rival(
     hosts: Sequence[VirtualHost], name: str, ours: str, *, is_new: bool
 ) -> VirtualHost | None:
-    """Return the host of another file that takes visitors of ``name`` from ``ours``.
+    """Return the host of another file that takes requests for ``name`` from ``ours``.
 
     :param is_new: whether that is a new name of ours; then as well who loses them to it
     """
@@ -365,4 +365,4 @@ def rival(
 
 
 Machine: Callable[[Tree], registry.Machine] = MachineApache
-"""By the name that every web server's has."""
+"""The name that the class of every web server has."""

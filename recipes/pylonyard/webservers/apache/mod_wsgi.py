@@ -1,4 +1,4 @@
-"""Compiling mod_wsgi for one Python and one Apache, into an immutable store."""
+"""Compile mod_wsgi for one Python and one Apache, and keep the module in the cache."""
 
 import hashlib
 import json
@@ -58,7 +58,7 @@ def fetch(source: Source, buildout: Mapping[str, Any]) -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class Interpreter:
-    """A Python, as far as a module that embeds it depends on it."""
+    """The properties of a Python that a module which embeds it depends on."""
 
     version: str
     executable: str
@@ -80,7 +80,7 @@ class Interpreter:
 
 
 def interpreter(home: Path) -> Interpreter:
-    """Return what runs the sandbox ``home``.
+    """Return the Python of the environment ``home``.
 
     :raises CommandError: if it does not run
     """
@@ -99,14 +99,14 @@ def interpreter(home: Path) -> Interpreter:
 
 
 def apache(apxs: Path) -> dict[str, str]:
-    """Return what ``apxs`` knows of the Apache for which it builds."""
+    """Return the variables of ``apxs`` about its Apache."""
     output = run([apxs, "-q"], f"cannot ask {apxs} about Apache")
     pairs = (line.partition("=") for line in output.splitlines())
     return {name: value for name, equals, value in pairs if equals}
 
 
 def store_name(source: Source, python: Interpreter, server: Mapping[str, str]) -> str:
-    """Return a name for all that decides what a build gives.
+    """Return a digest of all inputs of a build.
 
     An update of Apache within its module API, as Debian's are, changes nothing.
     """
@@ -116,7 +116,7 @@ def store_name(source: Source, python: Interpreter, server: Mapping[str, str]) -
 
 
 def check_tools(python: Interpreter, server: Mapping[str, str]) -> None:
-    """Check that a build can succeed, as far as that shows beforehand.
+    """Check that the tools and headers for a build are there.
 
     :raises CommandError: naming the Debian package that is missing
     """
@@ -183,7 +183,7 @@ def _is_standard(libraries: str) -> bool:
 
 
 def reason(log: Path) -> str:
-    """Return the line of a build's log that tells best why it failed."""
+    """Return the most telling line of a failed build's log."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
     telling = [line for line in lines if line and not line.startswith(("make", "."))]
     for line in telling:
@@ -193,7 +193,7 @@ def reason(log: Path) -> str:
 
 
 def check_links(module: Path, python: Interpreter) -> None:
-    """Check that the loader finds all that ``module`` needs, the right Python too.
+    """Check that the loader finds all libraries of ``module``, and the right Python.
 
     :raises CommandError: if not
     """

@@ -1,4 +1,4 @@
-"""What a virtual host may be told: converters, and the defaults of a daemon."""
+"""Converters for the options of a virtual host, and defaults of daemon processes."""
 
 import grp
 import math
@@ -29,7 +29,7 @@ DAEMON = {
 }
 
 LONGEST_REQUEST = 100
-"""Seconds after which a process is replaced whose request has not ended."""
+"""Seconds of a request after which its process is replaced."""
 
 _MORE_DAEMON = {
     "backlog",
@@ -87,12 +87,12 @@ application_group = converters.matching(
 
 
 def apache_site(text: str) -> str:
-    """Convert the name of a site as ``a2dissite`` takes it, that of its file included."""
+    """Convert the name of a site as ``a2dissite`` takes it, with or without ``.conf``."""
     return _site(text).removesuffix(".conf")
 
 
 def daemon_options(text: str) -> tuple[tuple[str, str], ...]:
-    """Convert ``name = value`` a line."""
+    """Convert ``name = value`` on each line."""
     given = dict(converters.pairs(_daemon_value)(text))
     for name in given:
         if name not in DAEMON and name not in _MORE_DAEMON:
@@ -101,7 +101,7 @@ def daemon_options(text: str) -> tuple[tuple[str, str], ...]:
 
 
 def daemon(given: tuple[tuple[str, str], ...], threads: int) -> dict[str, str]:
-    """Return the options of a daemon process of so many threads, ``given`` over defaults.
+    """Return the options of a daemon process: ``given`` ones override the defaults.
 
     mod_wsgi 6 multiplies ``request-timeout`` by 1 + ln(threads) (``wsgi_daemon.c``);
     mod_wsgi 4 compares it with the average of all threads.
@@ -111,7 +111,7 @@ def daemon(given: tuple[tuple[str, str], ...], threads: int) -> dict[str, str]:
 
 
 def static(text: str) -> tuple[tuple[str, Path], ...]:
-    """Convert ``/url = folder`` a line; the most specific URL comes first."""
+    """Convert ``/url = folder`` on each line; the most specific URL comes first."""
     found = [(_url(url), folder) for url, folder in converters.pairs(converters.path)(text)]
     urls = [url for url, _ in found]
     for url in urls:
@@ -121,7 +121,7 @@ def static(text: str) -> tuple[tuple[str, Path], ...]:
 
 
 def group(value: str) -> str | None:
-    """Keep the name of a group of this machine; empty means the user's own."""
+    """Accept the name of a group on this machine; empty means the user's own."""
     if not value:
         return None
     try:
@@ -131,7 +131,7 @@ def group(value: str) -> str | None:
 
 
 def directives(text: str) -> tuple[str, ...]:
-    """Keep whole lines for Apache, if they cannot reach beyond the virtual host."""
+    """Accept lines for Apache that have no effect outside the virtual host."""
     if re.search(r"[\x00-\x08\x0b-\x1f\x7f]", text):
         raise converters.refuse("lines without control characters", text)
     if "${" in text:
@@ -147,6 +147,6 @@ def directives(text: str) -> tuple[str, ...]:
 
 
 def longest_run_folder(folder: Path, name: str) -> int:
-    """Return how long the folder of a site's sockets may be, if ``folder`` is longer; else 0."""
+    """Return the longest path for a site's sockets, if ``folder`` is longer; else 0."""
     longest = LONGEST_SOCKET_PREFIX - len(name) - 1
     return longest if len(os.fsencode(folder)) > longest else 0
