@@ -137,6 +137,8 @@ def test_one_line_deploys_a_project_and_all_works_in_it(project):
     project.run("bin/pylonyard", "rollback")
     assert project.answer() == "quill"
 
+    paths = project.run("current/quill/bin/python", "-c", "import sys; print(*sys.path, sep='\\n')")
+    assert str(project.environment) not in paths
     assert "locks" in project.run("bin/pylonyard", "lock")
     assert "stopped" in project.run("bin/quill", "stop")
     assert "server-running" in project.run("bin/pylonyard", "doctor", check=False)
@@ -166,3 +168,15 @@ def test_an_error_is_one_line_and_a_second_run_at_once_is_told(project):
     assert told.splitlines()[-1].startswith("Error: [site] port: expected")
     assert "Traceback" not in told
     assert not Path(project.folder, "releases").exists()
+
+
+def test_a_checkout_may_name_the_extension_as_well(checkout):
+    site = checkout()
+    config = "[buildout]\nextensions = pylonyard\nparts = release\n\n[site]\n"
+    config += "name = hello\neggs = Paste\nenvironment = development\nroles = app\n"
+    (site.path / "buildout.cfg").write_text(config)
+
+    told = site.bootstrap()
+
+    assert "Release 1 is current." in told.stdout
+    assert "recorded digests" not in told.stdout

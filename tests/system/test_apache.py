@@ -83,6 +83,10 @@ def make(global_conf, greeting, data):
 """
 
 
+class Run(dict):
+    """What a recipe asks of zc.buildout; it carries the state of a run, its locks among it."""
+
+
 def buildout(directory, cache="cache"):
     base = {
         "directory": str(directory),
@@ -93,7 +97,7 @@ def buildout(directory, cache="cache"):
         "find-links": "",
         "allow-hosts": "*",
     }
-    return {"buildout": base}
+    return Run(buildout=base)
 
 
 @pytest.fixture(scope="session")
@@ -110,9 +114,10 @@ def build(ground):
     """Return a function that builds mod_wsgi for a sandbox, once a session."""
     directory = ground / "builds"
     directory.mkdir()
+    run = buildout(directory)
 
     def module(home):
-        return ModWsgiBuild(buildout(directory), "wsgi", {"mode": "mod_wsgi", "home": str(home)})
+        return ModWsgiBuild(run, "wsgi", {"mode": "mod_wsgi", "home": str(home)})
 
     return module
 

@@ -22,7 +22,7 @@ from zc.buildout import UserError, buildout, easy_install
 from pylonyard.buildout import complaints, last_run
 from pylonyard.config import buildout_files
 from pylonyard.config.inputs import Watch
-from pylonyard.config.layout import Layout
+from pylonyard.config.layout import OUR_EXTENSION, Layout, profile
 from pylonyard.config.run_state import Digests, RunState
 from pylonyard.environments import cache_usage, site_account
 from pylonyard.packages import downloads, integrity, wheels
@@ -66,15 +66,32 @@ class Buildout(patches.Buildout):
     def __init__(self, *words: Any, **named: Any) -> None:
         self.state = RunState.of(self)
         self.state.watch = self.watch
-        self.files = buildout_files.Files(self.profile)
         self._last: list[str] = []
         self.configuration = os.path.basename(words[0] if words else "buildout.cfg")
-        patches.read_through(self.files)
         unpack = functools.partial(unpack_wheel, locked=self.state.locked)
         easy_install.UNPACKERS[".whl"] = unpack
         with in_one_line(self):
-            super().__init__(*words, **named)
+            logs = [logging.getLogger(name) for name in ("", "zc.buildout")]
+            handlers = [list(each.handlers) for each in logs]
+            self._read(*words, **named)
+            if OUR_EXTENSION in self._extensions() and not self.profile:
+                for each, held in zip(logs, handlers, strict=True):
+                    each.handlers[:] = held
+                self.profile = profile()
+                self._read(*words, **named)
             self.files.check(self, words[1] if len(words) > 1 else ())
+        # There is nothing to load: this is what it does.
+        others = [name for name in self._extensions() if name != OUR_EXTENSION]
+        self["buildout"]["extensions"] = "\n".join(others)
+
+    def _read(self, *words: Any, **named: Any) -> None:
+        self.files = buildout_files.Files(self.profile)
+        patches.read_through(self.files)
+        super().__init__(*words, **named)
+
+    def _extensions(self) -> list[str]:
+        named: str = self["buildout"].get("extensions", "")
+        return named.split()
 
     def say_last(self, line: str) -> None:
         """Have a line be told when all else has been."""

@@ -39,7 +39,7 @@ def load(run: Any) -> None:
         log.handlers.clear()  # the run that begins anew has its own
     from pylonyard.buildout import driver
 
-    if type(run).__module__ != driver.__name__ and not (directory / ".pylonyard").exists():
+    if not (directory / ".pylonyard").exists():
         print(f"pylonyard: {UNGUARDED}.", flush=True)
-    driver.main(directory, watch, layout.profiles() / "base.cfg")
+    driver.main(directory, watch, layout.profile())
     sys.exit()

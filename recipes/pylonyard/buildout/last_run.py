@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from pylonyard.config.layout import Layout
     from pylonyard.environments.cache_usage import Needs
 
-OURS = "pylonyard"
-OUR_RECIPES = f"{OURS}:"
+OUR_RECIPES = "pylonyard:"
 
 
 def answer(words: Sequence[str], directory: Path) -> bool:
@@ -86,8 +85,7 @@ def keep(run: Any, watch: Watch | None, layout: "Layout", needs: Callable[[], "N
 def is_comparable(run: Any) -> bool:
     """Return whether all that a run goes by shows in its files."""
     base = run["buildout"]
-    extensions = set(base.get("extensions", "").split())
-    if extensions - {OURS} or base.get("develop", "").split():
+    if base.get("extensions", "").split() or base.get("develop", "").split():
         return False
     if base["newest"] == "true" and base["offline"] != "true":
         return False

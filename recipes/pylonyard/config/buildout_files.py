@@ -16,6 +16,7 @@ from typing import Any
 
 from zc.buildout import buildout
 
+from pylonyard.config.layout import OUR_EXTENSION
 from pylonyard.system.errors import UserError
 
 log = logging.getLogger("pylonyard")
@@ -240,7 +241,7 @@ class Files:
             log.warning("%s.", line)
         raw: Mapping[str, Mapping[str, str]] = run._raw
         written = {s for s in raw if any(_is_written(k) for k in run._annotated[s].values())}
-        extended = bool({*raw["buildout"].get("extensions", "").split()} - {"pylonyard"})
+        extended = bool({*raw["buildout"].get("extensions", "").split()} - {OUR_EXTENSION})
         for section, option, value in given:
             if section not in written and section not in ("buildout", "versions") and not extended:
                 other = near(section, _sections(raw, written)).replace("?", f":{option}?")

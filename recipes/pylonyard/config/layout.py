@@ -66,11 +66,16 @@ class Layout:
         return self.directory / "var"
 
 
-def profiles() -> Path:
-    """Return the folder of the profiles: in a distribution of ours, or else in the checkout."""
+OUR_EXTENSION = "pylonyard"
+"""As ``extensions`` of ``[buildout]`` names what lays :func:`profile` beneath a configuration."""
+
+
+def profile() -> Path:
+    """Return the profile of all deployments: in a distribution of ours, or else in the checkout."""
     package = Path(__file__).parents[1]
     installed = package / "profiles"
-    return installed if installed.is_dir() else package.parents[1] / "profiles"
+    folder = installed if installed.is_dir() else package.parents[1] / "profiles"
+    return folder / "base.cfg"
 
 
 # Paths that a sandbox cannot have, because one of its files could not contain them.

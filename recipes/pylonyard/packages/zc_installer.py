@@ -85,7 +85,7 @@ def _installer(
     layout = Layout.of(buildout)
     if layout.offline:
         links, index = (), layout.dist.as_uri()
-    return zc.buildout.easy_install.Installer(
+    installer = zc.buildout.easy_install.Installer(
         destination,
         links=list(links or base["find-links"].split()) if not layout.offline else [],
         index=index or base.get("index"),
@@ -95,6 +95,11 @@ def _installer(
         allow_hosts=tuple(base["allow-hosts"].split()),
         check_picked=check_picked,
     )
+    # It looks among all that buildout itself runs on, too: in a project of somebody's own that is
+    # one folder with everything in it, and an application would see it whole.
+    installer._path = list(path)
+    installer._env = installer._make_env()
+    return installer
 
 
 def locations(
