@@ -101,7 +101,7 @@ setup(
     install_requires=[
         "ConfigUpdater",
         "Jinja2",
-        "packaging",
+        "packaging >= 26.1",
         "pyproject-hooks",
         "zc.buildout >= 6",
         "zc.recipe.egg >= 6",

@@ -162,7 +162,8 @@ def whole(request, tmp_path_factory, served):
     script.parent.mkdir()
     script.write_text(
         f"#!/bin/sh\nexec '{sys.executable}' -c \"import sys; sys.path[0:0] = ['{RECIPES}']; "
-        'from pylonyard.buildout.driver import main; main()"\n'
+        "from pathlib import Path; from pylonyard.buildout.driver import main; "
+        f"main(Path('{site.sandbox.directory}'))\"\n"
     )
     script.chmod(0o755)
     site.reset()
