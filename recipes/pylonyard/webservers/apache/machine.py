@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from pylonyard.system.errors import ActivationError, CommandError
+from pylonyard.system.errors import ActivationError, CommandError, ServerError
 from pylonyard.system.processes import Handle
 from pylonyard.system.rootfs import Tree
+from pylonyard.system.safe_files import open_plainly
 from pylonyard.system.subprocesses import PROGRAM_PATH, run
 from pylonyard.webservers import registry
 from pylonyard.webservers.apache import FOLDER
@@ -277,9 +278,9 @@ _COMPLAINT = re.compile(r"[:\[](error|crit|alert|emerg)\]")
 def complaints(path: Path, start: int = 0, longest: int = 262144) -> list[str]:
     """Return the errors in Apache's log ``path`` from byte ``start`` on."""
     try:
-        # The application's account may have put a link there.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
+        # The application's account may have put a link there, or a pipe.
+        descriptor = open_plainly(path, os.O_RDONLY, 0)
+    except (OSError, ServerError):
         return []
     with open(descriptor, "rb") as stream:
         stream.seek(max(start, stream.seek(0, os.SEEK_END) - longest))

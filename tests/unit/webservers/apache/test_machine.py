@@ -124,3 +124,10 @@ def test_modules_bring_those_that_they_need(tmp_path):
     found = MachineApache(tree).also_named(("a2enmod", "proxy", "ssl"))
 
     assert found == ("setenvif", "mime")
+
+
+@pytest.mark.parametrize("plant", [os.mkfifo, os.mkdir, lambda path: os.symlink("/etc", path)])
+def test_log_that_is_no_file_has_no_complaints(tmp_path, plant):
+    plant(tmp_path / "error.log")
+
+    assert machine.complaints(tmp_path / "error.log") == []
