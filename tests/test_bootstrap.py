@@ -8,6 +8,7 @@ from pathlib import Path
 
 import packaging
 import pytest
+from pylonyard.environments import pip_venv
 from pylonyard.packages.wheels import sha256
 from support import CHECKOUT, make_wheel
 
@@ -90,6 +91,7 @@ def test_tools_are_those_of_the_versions_profile(bootstrap):
 
     for name, version, _ in bootstrap.toolbox.requirements(CHECKOUT / "profiles" / "tools.txt"):
         assert pinned.get(name, version) == version, name
+    assert {name: pinned[name] for name in pip_venv.CURRENT} == pip_venv.CURRENT
 
 
 def test_cache_is_that_of_the_checkout(bootstrap, checkout):

@@ -48,6 +48,9 @@ LAST_RELEASES: Mapping[tuple[int, int], Mapping[str, str]] = {
     (3, 9): {"pip": "25.3", "setuptools": "80.9.0", "wheel": "0.45.1"},
 }
 
+CURRENT = {"pip": "26.3", "setuptools": "81.0.0", "wheel": "0.48.0"}
+"""What serves every other interpreter; bin/buildout's own, as ``versions-tools.cfg`` has them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
@@ -322,9 +325,9 @@ class Build:
 
 
 def _tool_pins(buildout: Any) -> dict[str, str]:
-    """Return buildout's own pins of pip and the like, for a current Python."""
-    versions = buildout[buildout["buildout"]["versions"]]
-    return {name: versions[name] for name in ("pip", "setuptools", "wheel") if name in versions}
+    """Return the pins of pip and the like for a current Python: of ``[versions]``, or ours."""
+    versions = buildout.get(buildout["buildout"]["versions"]) or {}
+    return {name: versions.get(name, pin) for name, pin in CURRENT.items()}
 
 
 def _pip_environment(python_path: str = "") -> dict[str, str]:

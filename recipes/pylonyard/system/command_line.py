@@ -269,7 +269,9 @@ def fetch(parser: Parser) -> Parser:
 
 _LETTERS = re.compile(r"-[vqhWUoOnNDA]*(c.*|t)?")
 _LONG = ("--help", "--help-all", "--version")
-_COMMANDS = ("annotate", "bootstrap", "init", "install", "query", "runsetup", "setup")
+_COMMANDS = ("annotate", "install", "query", "runsetup", "setup")
+_OF_STOCK = ("bootstrap", "init")
+"""Commands that write zc.buildout's own script in the place of ours, which finds no recipes."""
 
 
 def buildout_error(words: Sequence[str], more: Sequence[str] = ()) -> str | None:
@@ -296,6 +298,8 @@ def buildout_error(words: Sequence[str], more: Sequence[str] = ()) -> str | None
                 return f"{word}: expected SECTION:OPTION=VALUE"
         elif word in _COMMANDS:
             return None
+        elif word in _OF_STOCK:
+            return f"{word}: bin/buildout is there; to make it anew: python3 bootstrap.py"
         else:
             known = [*more, *_COMMANDS]
             return f"unknown command {word}{meant(word, known)}"
