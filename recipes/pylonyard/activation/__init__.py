@@ -1,4 +1,4 @@
-"""From a release to the machine: what root lays over ``/etc``, and how it is undone.
+"""Install a release in ``/etc`` as root, and undo that.
 
 The path of the data, one module a step::
 

@@ -1,4 +1,4 @@
-"""What accounts need on the machine: a site's own, and that of a web server that runs a site.
+"""Give accounts the access that they need: a site's own, and that of a web server.
 
 A release can be made where a site's account is missing, or by who may give nothing away.
 What is left to do then is planned here; what would take another's data away is refused.
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 def account_steps(release: Release, world: "World") -> Iterator[Step]:
-    """Yield what gives each site's account its ground.
+    """Yield the steps that give each site's account its folders and files.
 
     :raises ActivationError: if that would need what nobody but a person may decide
     """
@@ -62,11 +62,11 @@ def account_steps(release: Release, world: "World") -> Iterator[Step]:
 
 
 PRESUMED = 0xFFFFFFFE
-"""The number, until it is made, of an account that is missing; no account has it."""
+"""The number of a missing account until it is made; no account has it."""
 
 
 def presumed(world: "World", release: Release) -> "World":
-    """Return the world in which the accounts that are to be made, and their folders, are there."""
+    """Return the state of the machine as if the missing accounts and folders were made."""
     accounts = dict(world.accounts)
     for site in release.sites:
         if accounts[site.user].uid < 0:
@@ -83,7 +83,7 @@ def presumed(world: "World", release: Release) -> "World":
 
 
 def _expect_open(site: Site, world: "World") -> None:
-    """Check that the account may enter the folders that it is served from."""
+    """Check that the account may enter the folders above its site."""
     account = world.accounts[site.user]
     for path in [*reversed(site.live.parents), site.live]:
         folder = world.folders.get(path)
@@ -112,7 +112,7 @@ def _owned(site: Site, path: Path, mode: int, release: Release, world: "World") 
 
 
 def _is_to_be_given(site: Site, path: Path, release: Release, world: "World") -> bool:
-    """Tell whether a folder is missing, or an empty one of who made the release."""
+    """Return whether a folder is missing, or is empty and belongs to the release's owner."""
     there = world.grounds[path]
     if there is None:
         return True
@@ -140,7 +140,7 @@ def _owner(path: Path, world: "World") -> str:
 
 
 def _permitted(path: Path, user: str, mode: int, world: "World") -> Iterator[Step]:
-    """Yield how a file with secrets comes to be its account's to read."""
+    """Yield the steps that let the account read a file with secrets."""
     account, now = world.accounts[user], world.folders.get(path)
     if now is None or account.uid in (0, now.uid):
         return
@@ -196,14 +196,14 @@ def _permit(step: Permit) -> None:
 
 @dataclass(frozen=True)
 class Need:
-    """``path`` must be open, by ``bits``, for the account of the site's web server."""
+    """An access, by ``bits``, that the account of the site's web server needs to ``path``."""
 
     path: Path
     bits: int
 
 
 def needs(site: Site) -> Iterator[Need]:
-    """Yield what a web server needs that runs ``site`` itself; nothing if it does not.
+    """Yield the access that a web server needs to run ``site`` itself, if it does.
 
     Daemon processes are the site's own account; only when the web server's processes
     run the application (``embedded``) do they write its data.
@@ -233,7 +233,7 @@ def wants_group(need: Need, site: Site, world: "World") -> bool:
 
 
 def mode_for(need: Need, site: Site, world: "World") -> int | None:
-    """Return the mode that a folder of the site's account should get; None for no other."""
+    """Return the mode that a folder of the site's account should get; None if it is right."""
     folder, owner = world.folders.get(need.path), world.accounts[site.user]
     if folder is None:
         # Made by us, for the account: new files keep the group of the folder.
@@ -247,7 +247,7 @@ def mode_for(need: Need, site: Site, world: "World") -> int | None:
 
 
 def to_share(site: Site, world: "World") -> dict[Path, tuple[int | None, int]]:
-    """Return the modes, now and as they should be, of what the web server's account has to write.
+    """Return the present and the required modes of files that the web server has to write.
 
     Only what belongs to the site's account is shared.
     """
@@ -299,7 +299,7 @@ def _writes(site: Site, path: Path) -> bool:
 
 
 def left_over_told(left: Effects) -> Iterator[str]:
-    """Yield the lines that tell of it."""
+    """Yield the lines about it."""
     for user, group in left.members:
         yield f"# {user}: no release needs it in the group {group} any more"
     # Of a folder and all that is in it, the folder says enough.
@@ -318,7 +318,7 @@ AT_ONCE = 500
 
 
 def share(tree: Tree, step: Share) -> None:
-    """Set the modes that ``step`` says."""
+    """Set the modes of ``step``."""
     missing = [tree.path(str(path)) for path, before, _ in step.modes if before is None]
     if missing:
         run(["touch", *missing], "touch", account=step.user)
@@ -327,7 +327,7 @@ def share(tree: Tree, step: Share) -> None:
 
 
 def undo_modes(tree: Tree, effects: Effects, leave: Callable[[str], None]) -> None:
-    """Set each mode back that is still as we left it; remove what we made, if it is empty."""
+    """Restore each mode that is still as we set it; remove empty folders that we made."""
     changes = reversed(list(effects.modes.items()))
     for user, group in groupby(changes, key=lambda change: change[1][0]):
         found = [(tree.path(path), before, after) for path, (_, before, after) in group]
@@ -370,7 +370,7 @@ def _settings(wanted: Iterable[tuple[int, Path]]) -> Iterator[tuple[int, list[Pa
 
 
 def _set(mode: int, paths: list[Path], account: str) -> None:
-    """Set the mode of what is still there: an application at work removes files.
+    """Set the modes of files that still exist: a running application removes some.
 
     :raises CommandError: if that of another cannot be set
     """

@@ -1,4 +1,4 @@
-"""``activate`` and ``deactivate``, whole."""
+"""Run ``bin/pylonyard activate`` and ``deactivate``."""
 
 import os
 import sys
@@ -38,7 +38,7 @@ from pylonyard.webservers.registry import Log, Machine, WebServer
 
 @dataclass(frozen=True)
 class Activation:
-    """A sandbox, and the tree over which its current release is laid."""
+    """A sandbox, and the tree in which its current release is installed."""
 
     sandbox: Path
     releases: Releases
@@ -49,7 +49,7 @@ class Activation:
         return os.geteuid() == 0 or not self.tree.is_machine
 
     def recorded(self) -> int | None:
-        """Return which release is active.
+        """Return the number of the active release.
 
         :raises ActivationError: if the journal is damaged
         :raises PermissionError: if there is one, which is root's alone to read, without a note
@@ -62,14 +62,14 @@ class Activation:
             return note.release
 
     def noted(self) -> Note | None:
-        """Return what is active, as far as everybody may know; None if nothing ever was.
+        """Return the note of the active release; None if nothing was ever active.
 
         :raises ActivationError: if the note of it is not to be believed
         """
         return notes.read(self.tree, self.sandbox)
 
     def release(self) -> contents.Release:
-        """Return the current release, if nobody else could have altered it."""
+        """Return the current release; refuse it if another account could have changed it."""
         number = self.releases.current_number()
         if number is None:
             raise ActivationError(f"{self.releases.current}: expected a release; run bin/buildout")
@@ -99,7 +99,7 @@ class Activation:
         return plan(release, seen, force_new=force_new, claimed=claimed)
 
     def dry_run(self, say: Say, *, force_new: bool = False) -> None:
-        """Tell what ``activate`` would do; change nothing.
+        """Print the steps of ``activate``; change nothing.
 
         :raises ActivationError: if ``activate`` would, or if only root can tell
         """
@@ -122,7 +122,7 @@ class Activation:
             say(f"# release {release.number} is active; there is nothing to do")
 
     def activate(self, say: Say, *, force_new: bool = False) -> None:
-        """Have the machine serve the current release, or leave it as it is.
+        """Install the current release on the machine, or leave everything as it is.
 
         :raises ActivationError: telling why, and that all is as it was before
         """
@@ -151,13 +151,13 @@ class Activation:
         return [(one, one.machine(self.tree)) for one in registry.servers()]
 
     def _visible(self, release: contents.Release) -> Iterator[contents.Site]:
-        """Yield the sites, as visitors find them where their web server is missing, too."""
+        """Yield the sites; their ``mode`` is empty where the web server is not installed."""
         seen = {one.name: machine.seen() for one, machine in self._webservers()}
         for site in release.sites:
             yield site if seen[site.server].is_installed else replace(site, mode="")
 
     def deactivate(self, say: Say) -> None:
-        """Make the machine what it was before the first activation."""
+        """Restore the machine as it was before the first activation."""
         self.expect_allowed("deactivate")
         with journals.exclusive(self.tree):
             carrier = self.carrier(say)
@@ -175,7 +175,7 @@ class Activation:
         return access.left_over(ours, release.sites, self._needs(release)["members"])
 
     def _close(self, carrier: Carrier, release: contents.Release) -> None:
-        """Take back what an earlier release needed open; the release is active already."""
+        """Take back access that only an earlier release needed; the new one is active already."""
         left = self._left_over(carrier.journal.ours, release)
         if not left:
             return
@@ -193,7 +193,7 @@ class Activation:
             carrier.note(ours=without(carrier.journal.ours, left))
 
     def _needs(self, release: contents.Release) -> dict[str, tuple[Any, ...]]:
-        """Return what has to stay while the release is active, whoever brought it about."""
+        """Return the modules and access that the active release needs, whoever made them."""
         sites = [site for site in release.sites if not site.has_server]
         users = {one.name: machine.account for one, machine in self._webservers()}
         groups = [(site, rootfs.account(self.tree, site.user).group) for site in sites]
@@ -228,7 +228,7 @@ class Activation:
         carrier.note(**vars(Journal(carrier.journal.sandbox)))
 
     def _reload(self, carrier: Carrier) -> None:
-        """Have each web server go on without what was taken away.
+        """Reload each web server after files were removed.
 
         :raises ActivationError: if one does not
         """
@@ -248,7 +248,7 @@ class Activation:
         return Carrier(self.tree, self.sandbox, journal, unfailing(say))
 
     def recover(self, carrier: Carrier) -> None:
-        """Undo what an activation left that was killed."""
+        """Undo the steps of an activation that was killed."""
         if carrier.journal.is_cut_short:
             carrier.say("# an activation was cut short: its steps are undone")
             carrier.put_back(was_killed=True)
@@ -257,7 +257,7 @@ class Activation:
         journals.settle_note(self.tree, self.sandbox, carrier.journal)
 
     def _noted(self, journal: Journal, release: contents.Release) -> Note:
-        """Return what everybody may know once ``release`` is active."""
+        """Return the note for everybody, once ``release`` is active."""
         before = journal.note or Note(sandbox=journal.sandbox)
         return before.then(
             Note(
@@ -270,7 +270,7 @@ class Activation:
         )
 
     def _noted_late(self, journal: Journal) -> Note | None:
-        """Return the same of what an older Pylonyard activated, if its release is there."""
+        """Return the note for a release that an older Pylonyard activated, if it still exists."""
         assert journal.release is not None
         folder = self.releases.path(journal.release)
         try:
@@ -294,14 +294,14 @@ class Activation:
 
 
 def _used(folder: Path) -> Iterator[Path]:
-    """Yield what root runs to read a release: this very program."""
+    """Yield the files of this program, which root runs."""
     yield folder / "bin" / "pylonyard"
     yield from trust.imported(Path(__file__).parent.parent)
     yield Path(sys.executable)
 
 
 def _opened(sites: Iterable[contents.Site]) -> Iterator[Path]:
-    """Yield what a web server of root's opens before it gives up root's rights."""
+    """Yield the files that a web server opens while it has root's rights."""
     for site in sites:
         for path in (site.module, site.ssl_certificate, site.ssl_key):
             # What is missing, it tells itself.
@@ -324,7 +324,7 @@ def told(tree: Tree, made: Plan) -> Iterator[str]:
 
 
 def claimed_files(others: Iterable[Journal]) -> dict[str, str]:
-    """Return each file that another sandbox's active release laid, with the sandbox."""
+    """Return each file that other sandboxes have installed, with the sandbox."""
     # One that is gone from the disk can take nothing away, and shall not be waited for.
     return {name: other.sandbox for other in others if _exists(other) for name in other.laid}
 
@@ -334,7 +334,7 @@ def _exists(other: Journal) -> bool:
 
 
 def divided(ours: Effects, others: Mapping[str, Journal]) -> tuple[Effects, dict[str, Effects]]:
-    """Return what of ``ours`` nobody else needs, and for each of ``others`` what it needs."""
+    """Divide ``ours`` into effects that only we need, and those that each of ``others`` needs."""
     parts = {}
     for name, other in others.items():
         if part := _needed(ours, other):
@@ -355,7 +355,7 @@ def _needed(ours: Effects, other: Journal) -> Effects:
 
 
 def without(ours: Effects, part: Effects) -> Effects:
-    """Return ``ours`` but for the files, memberships and modes of a part of it."""
+    """Return ``ours`` without the files, memberships and modes of a part of it."""
     files = {name: change for name, change in ours.files.items() if name not in part.files}
     rest = replace(
         ours,
@@ -367,13 +367,13 @@ def without(ours: Effects, part: Effects) -> Effects:
 
 
 def _by_name(effects: Effects) -> Effects:
-    """Have each membership undone by itself: the files of accounts show those of several."""
+    """Undo each membership by itself: account files show the memberships of several sandboxes."""
     kept = {name: c for name, c in effects.files.items() if name not in ACCOUNT_FILES}
     return replace(effects, files=kept)
 
 
 def hand_over(tree: Tree, others: Mapping[str, Journal], parts: Mapping[str, Effects]) -> None:
-    """Have ``others`` undo, once they are deactivated, what they needed until then."""
+    """Hand effects over to ``others``, which undo them when they are deactivated."""
     for name, part in parts.items():
         theirs = part.then(others[name].ours)
         ours = _by_name(theirs) if part.members else theirs

@@ -1,4 +1,4 @@
-"""Taking the steps of a plan, each written down first, and undoing them."""
+"""Apply the steps of a plan, each recorded first, and undo them."""
 
 import os
 import shlex
@@ -46,11 +46,11 @@ from pylonyard.webservers.registry import Log, Machine, WebServer, server, serve
 Say = Callable[[str], None]
 
 MOVED = "listens at its new address; bin/pylonyard rollback takes it back"
-"""What is told of a server that no undoing moves: it is the current release that it goes by."""
+"""The message about a server that cannot be moved back: it follows the current release."""
 
 
 def unfailing(say: Say) -> Say:
-    """Return what tells as ``say`` does, but decides nothing if nobody listens any more."""
+    """Return a function like ``say`` that ignores a closed output."""
 
     def said(line: str) -> None:
         try:
@@ -63,32 +63,32 @@ def unfailing(say: Say) -> Say:
 
 
 def now() -> str:
-    """Return the time, as journals tell it."""
+    """Return the time in the form of journals."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 @dataclass
 class Carrier:
-    """Carries out steps on ``tree``; ``journal`` is always what is on the disk."""
+    """Apply steps to ``tree``; ``journal`` is always the same as on the disk."""
 
     tree: Tree
     sandbox: Path
     journal: Journal
     say: Say
     left: list[str] = field(default_factory=list)
-    """What could not be undone, and did not hinder the rest."""
+    """Problems with steps that could not be undone; the others were."""
 
     def webserver(self, name: str) -> Machine:
         return server(name).machine(self.tree)
 
     def concerned(self) -> list[tuple[WebServer, Machine]]:
-        """Return the web servers that run and may serve by files of ours."""
+        """Return the running web servers that may use our files."""
         ours = {*self.journal.laid, *self.journal.ours.files}
         known = ((one, self.webserver(one.name)) for one in servers() if any(map(one.owns, ours)))
         return [(one, machine) for one, machine in known if machine.pid]
 
     def note(self, **changes: object) -> None:
-        """Change the journal, on the disk first."""
+        """Change the journal; write it to the disk first."""
         changed = replace(self.journal, **changes)  # type: ignore[arg-type]
         journals.save(self.tree, self.sandbox, changed)
         self.journal = changed
@@ -116,7 +116,7 @@ class Carrier:
         return logs[step.site.server].told() if isinstance(step, Ask) else ""
 
     def give_up(self, why: str, state: str = "all is as it was before") -> NoReturn:
-        """Undo the steps of a run, and tell why, and the ``state`` that it ended in.
+        """Undo the steps of a run, and report why, and the ``state`` of the machine.
 
         :raises ActivationError: always
         """
@@ -125,7 +125,7 @@ class Carrier:
         raise ActivationError(f"{why}; {state}{rest}")
 
     def interrupted(self) -> None:
-        """Undo the steps of a run that a person has interrupted.
+        """Undo the steps of a run after Ctrl-C.
 
         :raises ActivationError: if they cannot be
         """
@@ -142,7 +142,7 @@ class Carrier:
             raise
 
     def leave(self, problem: str) -> None:
-        """Tell what cannot be undone, and go on."""
+        """Report a step that cannot be undone, and continue."""
         self.left.append(problem)
         self.say(f"# {problem}")
 
@@ -170,7 +170,7 @@ class Carrier:
         return (*step.names, *(name for names in more for name in names))
 
     def _state(self, step: Step) -> int | None:
-        """Return what an undoing has to know: a folder's mode; of a server, 1 if it runs."""
+        """Return the state before a step: a folder's mode; for a server, 1 if it runs."""
         if isinstance(step, Grant):
             place = self.tree.path(str(step.path))
             return place.stat().st_mode & 0o7777 if place.is_dir() else None
@@ -250,13 +250,13 @@ class Carrier:
             run(starter().control(site, action), _typed(site, action))
 
     def _expect_reload(self) -> None:
-        """Have a web server reload if it may have done so without a site that stays active."""
+        """Note a reload if a web server may have been reloaded without a site that stays active."""
         run = self.journal.run
         if not run and not run.at_work and (found := self.concerned()):
             self.note(reloaded={one.name: "reload" for one, _ in found})
 
     def finish(self, release: int, laid: Mapping[str, str], **needs: object) -> None:
-        """Make what was done in this run what is active."""
+        """Record the steps of this run as active."""
         if not self.journal.is_cut_short:
             # The note of what is active shall not be taken for sure while it is behind.
             self.note(pending={})
@@ -272,7 +272,7 @@ class Carrier:
         )
 
     def put_back(self, *, was_killed: bool = False) -> None:
-        """Undo the steps of a run that failed, or was cut short.
+        """Undo the steps of a run that failed or was killed.
 
         :param was_killed: some time ago, in which others may have changed something
         """
@@ -299,7 +299,7 @@ def _typed(site: str, action: str) -> str:
 
 
 def _intended(step: Step, before: Mapping[str, Entry]) -> Changes:
-    """Return what a step changes, as far as that is known before it does."""
+    """Return the changes of a step, as far as they are known before it."""
     after: dict[str, Entry] = {}
     if isinstance(step, Lay | Restore):
         after = {step.name: step.entry}
@@ -309,7 +309,7 @@ def _intended(step: Step, before: Mapping[str, Entry]) -> Changes:
 
 
 def undo(carrier: Carrier, effects: Effects) -> None:
-    """Make the machine what it was before ``effects``; what others changed since stays."""
+    """Restore the machine as before ``effects``; later changes of others stay."""
     undo_servers(carrier, effects)
     undo_files(carrier, effects)
     undo_modes(carrier.tree, effects, carrier.leave)
@@ -326,7 +326,7 @@ def undo_servers(carrier: Carrier, effects: Effects) -> None:
 
 
 def undo_stops(carrier: Carrier, effects: Effects) -> None:
-    """Start again what ran, if what starts it is there as well."""
+    """Start the servers again that ran, if their init scripts exist."""
     for site in effects.stopped:
         if carrier.tree.read(starter().file(site)).kind == "file":
             carrier.say(_typed(site, "start"))
@@ -338,7 +338,7 @@ def undo_stops(carrier: Carrier, effects: Effects) -> None:
 
 
 def undo_files(carrier: Carrier, effects: Effects, spared: frozenset[str] = frozenset()) -> None:
-    """Undo what changed in ``/etc``.
+    """Undo the changes in ``/etc``.
 
     :param spared: paths that others need, and that are left as they are
     """
@@ -352,12 +352,12 @@ def undo_files(carrier: Carrier, effects: Effects, spared: frozenset[str] = froz
 
 
 def starting_files(effects: Effects) -> frozenset[str]:
-    """Return what starts and stops servers, which is to go once they have been stopped."""
+    """Return the files that start and stop servers, to be removed after these were stopped."""
     return frozenset(filter(starter().is_part, effects.files))
 
 
 def _removed_first(files: Mapping[str, Change]) -> list[str]:
-    """Return the paths: what is to go, inner ones first; then what is to come."""
+    """Return the paths in order: those to remove, inner ones first, then those to restore."""
     gone = [name for name, change in files.items() if change.before == ABSENT]
     return [*sorted(gone, reverse=True), *sorted(set(files) - set(gone))]
 

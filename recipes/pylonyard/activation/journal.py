@@ -1,4 +1,4 @@
-"""What was done to the machine, written before it is done; root's alone to read."""
+"""The journal of activations: each step is recorded first; only root can read it."""
 
 import fcntl
 import json
@@ -37,28 +37,28 @@ from pylonyard.webservers.registry import DEFAULT
 
 @dataclass(frozen=True)
 class Journal:
-    """What is active, and what an activation that has not ended yet has done."""
+    """The active release, and the steps of an activation that has not ended."""
 
     sandbox: str
     release: int | None = None
     since: str = ""
     ours: Effects = field(default_factory=Effects)
     laid: Mapping[str, str] = field(default_factory=dict)
-    """Each file that the release laid -> its SHA-256."""
+    """Each installed file of the release, with its SHA-256."""
     modules: tuple[str, ...] = ()
     """Modules of a web server that the release needs."""
     run: Effects = field(default_factory=Effects)
-    """Steps of an activation at work, or cut short."""
+    """Steps of a running activation, or of one that was killed."""
     pending: Mapping[str, Entry] | None = None
-    """What a step at work, or cut short, may be changing, as it was before."""
+    """The former state of paths that a running or killed step may be changing."""
     reloaded: Mapping[str, str] = field(default_factory=dict)
-    """What each web server was told of ``run``: ``reload`` or ``start``."""
+    """The last command to each web server in ``run``: ``reload`` or ``start``."""
     members: tuple[tuple[str, str], ...] = ()
-    """Accounts, and the groups that the release needs them in."""
+    """Accounts, with the groups that the release needs them in."""
     folders: tuple[str, ...] = ()
-    """What the release needs open for the account of a web server."""
+    """Paths that the release needs open for the account of a web server."""
     note: Note | None = None
-    """What everybody may know of it; None if an older Pylonyard activated it."""
+    """The note for everybody; None if an older Pylonyard activated the release."""
 
     @property
     def is_cut_short(self) -> bool:
@@ -89,7 +89,7 @@ class Journal:
 
 
 def name_of(sandbox: Path) -> str:
-    """Return the journal of a sandbox."""
+    """Return the path of a sandbox's journal."""
     return f"{folder_of(sandbox)}/{JOURNAL}"
 
 
@@ -139,12 +139,12 @@ def _note(values: Any) -> Note | None:
 
 
 def save(tree: Tree, sandbox: Path, journal: Journal) -> None:
-    """Write the journal, to the disk itself; remove it if it says nothing."""
+    """Write the journal, and sync it to the disk; remove it if it is empty."""
     save_as(tree, name_of(sandbox), journal)
 
 
 def settle_note(tree: Tree, sandbox: Path, journal: Journal) -> None:
-    """Have the note say what the journal says, if something was killed between the two."""
+    """Write the note again from the journal, in case a run was killed between the two."""
     if journal.is_empty:
         save(tree, sandbox, journal)
     else:
@@ -152,7 +152,7 @@ def settle_note(tree: Tree, sandbox: Path, journal: Journal) -> None:
 
 
 def save_as(tree: Tree, name: str, journal: Journal) -> None:
-    """Write a journal, and have the note beside it follow.
+    """Write a journal, then the note beside it.
 
     Whatever a note says while it may be behind its journal, it says that it is unfinished.
     """
@@ -169,7 +169,7 @@ def save_as(tree: Tree, name: str, journal: Journal) -> None:
 
 
 def _published(journal: Journal) -> Note | None:
-    """Return what everybody may read of a journal; None if it does not know."""
+    """Return the note for everybody; None if the journal has none."""
     if journal.note is None and journal.release is not None:
         return None
     note = journal.note or Note(sandbox=journal.sandbox)
@@ -177,7 +177,7 @@ def _published(journal: Journal) -> Note | None:
 
 
 def others(tree: Tree, sandbox: Path) -> dict[str, Journal]:
-    """Return the journals of other sandboxes, by their files.
+    """Return the journals of other sandboxes, by path.
 
     :raises ActivationError: if one is damaged
     """
@@ -188,7 +188,7 @@ def others(tree: Tree, sandbox: Path) -> dict[str, Journal]:
 
 @contextmanager
 def exclusive(tree: Tree) -> Iterator[None]:
-    """Hold the lock of all activations of a machine.
+    """Hold the lock for all activations on a machine.
 
     :raises ActivationError: if another is at work
     """
@@ -228,7 +228,7 @@ def _is_at(folder: int, path: Path) -> bool:
 
 
 def of_ours(journal: Journal, now: Mapping[str, Entry]) -> dict[str, Change]:
-    """Return what the step at work, or the deactivation, can have changed.
+    """Return the possible changes of the current step, or of the deactivation.
 
     :param now: what is at the paths of ``journal.pending``
     """
@@ -246,7 +246,7 @@ def of_ours(journal: Journal, now: Mapping[str, Entry]) -> dict[str, Change]:
 
 
 def of_tool(run: Effects, changes: Changes) -> Changes:
-    """Return what the last step of ``run`` can have changed while it was at work."""
+    """Return the possible changes of the last step of ``run``."""
     if run.at_work:
         return {n: c for n, c in changes.items() if is_named(n, run.at_work) or c.makes_folder}
     if run.members and not all(_is_of_group(c, run.members[-1][1]) for c in _groups(changes)):
@@ -276,7 +276,7 @@ def _is_of_group(change: Change, group: str) -> bool:
 
 
 def _left_by_us(journal: Journal, name: str, change: Change) -> Entry | None:
-    """Return what we left at a path; None if we did not touch it, or it is in ``run``."""
+    """Return our last state of a path; None if we did not change it, or it is in ``run``."""
     if change.makes_folder or is_draft(name) or is_named(name, journal.run.at_work):
         return change.after
     if name in journal.run.files or name not in journal.ours.files:

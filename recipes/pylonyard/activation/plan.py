@@ -1,4 +1,4 @@
-"""From a release and the state of the machine to a plan; pure."""
+"""Make a plan from a release and the state of the machine, by pure functions."""
 
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -36,7 +36,7 @@ ROTATION = "/etc/logrotate.d"
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be done, in order, and what a person should know beforehand."""
+    """The steps of an activation in order, and notes for the operator."""
 
     steps: tuple[Step, ...]
     notes: tuple[str, ...]
@@ -49,7 +49,7 @@ def plan(
     force_new: bool = False,
     claimed: Mapping[str, str] = MappingProxyType({}),
 ) -> Plan:
-    """Return how the machine comes to serve ``release``; no step if it does.
+    """Return the steps after which the machine serves ``release``; none if it does already.
 
     :param force_new: whether ours replaces a file that somebody edited
     :param claimed: each file that another sandbox laid, with the sandbox
@@ -167,7 +167,7 @@ def _can_be_met(need: access.Need, site: Site, world: World) -> bool:
 def _dropped(
     release: Release, world: World, claimed: Mapping[str, str], notes: list[str]
 ) -> Iterator[Step]:
-    """Yield how to take away what an earlier release laid and this one has not."""
+    """Yield the steps that remove files of an earlier release which this one does not have."""
     wanted = {*claimed, *(source.name for source in release.files)}
     # What is not among the originals was never changed: somebody's own file.
     for name in sorted((set(world.laid) & set(world.originals)) - wanted, reverse=True):
@@ -203,7 +203,7 @@ def _files(release: Release, world: World, notes: list[str], force: bool) -> lis
 
 
 def _place(source: Source) -> int:
-    """Return when a file is laid: what web servers read, then what starts servers."""
+    """Return the place of a file in the order: web servers' files, then what starts servers."""
     late = [each.is_last for each in watchers() if each.owns(source.name)]
     if source.name.startswith(f"{ROTATION}/"):
         return 2
@@ -242,7 +242,7 @@ def _enabled(release: Release, world: World) -> Iterator[Step]:
 
 
 def _disabled_before(one: WebServer, seen: Seen, world: World) -> Collection[str]:
-    """Return the sites that an earlier release had disabled, and that are so still."""
+    """Return the sites that an earlier release disabled, and that are still disabled."""
     links = (Path(name) for name, entry in world.originals.items() if entry.kind == "link")
     ours = {link.stem for link in links if str(link.parent) == one.enabled}
     return ours & seen.available_sites - seen.enabled_sites
@@ -256,7 +256,7 @@ def _registered(release: Release, world: World) -> Iterator[Step]:
 
 
 def _judged(files: Iterable[Step], world: World) -> Iterator[Step]:
-    """Yield a check, by the program that reads it, of each file that is laid."""
+    """Yield a check of each installed file, by the program that reads it."""
     judges = {each.folder: each.judge for each in watchers() if each.judge}
     judges[ROTATION] = ("logrotate", "--debug", "--state", "/dev/null")
     laid = [step.name for step in files if isinstance(step, Lay)]
@@ -267,7 +267,7 @@ def _judged(files: Iterable[Step], world: World) -> Iterator[Step]:
 
 
 def _started(release: Release, world: World) -> Iterator[Step]:
-    """Yield the start of each site's own server; never from a scratch tree."""
+    """Yield the steps that start each site's own server; none for a scratch tree."""
     for site in release.sites:
         if not site.has_server or world.root != Path("/"):
             continue

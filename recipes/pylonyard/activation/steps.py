@@ -1,4 +1,4 @@
-"""The steps of an activation, each as the command that a person would type; their effects."""
+"""The steps of an activation, each with the command that a person would type."""
 
 import os
 import re
@@ -43,7 +43,7 @@ class Lay:
 
 @dataclass(frozen=True)
 class Keep:
-    """Move a file of theirs aside, where nothing reads it."""
+    """Keep an edited file under another name, which no program reads."""
 
     name: str
     place: str
@@ -59,7 +59,7 @@ class Keep:
 
 @dataclass(frozen=True)
 class Restore:
-    """Make a file what it was before we first laid one there."""
+    """Restore a file as it was before the first activation."""
 
     name: str
     entry: Entry
@@ -77,7 +77,7 @@ class Restore:
 
 @dataclass(frozen=True)
 class Tool:
-    """One of Debian's commands, which changes no more than what is ``watched``."""
+    """Run one of Debian's commands, which changes only the ``watched`` paths."""
 
     words: tuple[str, ...]
     watched: tuple[str, ...] = ()
@@ -88,12 +88,12 @@ class Tool:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The sites or modules whose links it makes or removes."""
+        """Return the sites or modules whose links it makes or removes."""
         return tuple(stem_of(word) for word in self.words[1:] if not word.startswith("-"))
 
 
 def stem_of(name: str) -> str:
-    """Return the site or module that a link, or a record of one, is named after."""
+    """Return the site or module in the name of a link, or of its record."""
     return re.sub(r"\.(load|conf)$", "", os.path.basename(name))
 
 
@@ -139,7 +139,7 @@ class Grant(_Unwatched):
 
 @dataclass(frozen=True)
 class Share(_Unwatched):
-    """Let the group of a site's account write what the account has, as that account.
+    """Let the group of a site's account write the account's files, as that account.
 
     ``modes``: for each path its mode before (None: it is missing) and after.
     """
@@ -176,7 +176,7 @@ _NO_LOGIN = ("--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/
 
 @dataclass(frozen=True)
 class Own(_Unwatched):
-    """Give a site's account an empty folder to write into."""
+    """Give a site's account an empty folder to write to."""
 
     path: Path
     user: str
@@ -210,7 +210,7 @@ class Permit(_Unwatched):
 
 @dataclass(frozen=True)
 class Serve(_Unwatched):
-    """Start, stop or restart a site's own server, by what root has for that.
+    """Start, stop or restart a site's own server, by root's command for that.
 
     ``restart``: it listens at another address afterwards.
     """
@@ -225,7 +225,7 @@ class Serve(_Unwatched):
 
 @dataclass(frozen=True)
 class Test(_Unwatched):
-    """Have a web server read its configuration; ``names`` are to be nobody else's in it."""
+    """Have a web server check its configuration; no other site may have ``names``."""
 
     server: str
     names: tuple[Name, ...] = ()
@@ -237,7 +237,7 @@ class Test(_Unwatched):
 
 @dataclass(frozen=True)
 class Reload(_Unwatched):
-    """Have a web server serve by its new configuration."""
+    """Reload a web server with its new configuration."""
 
     server: str
     running: bool
@@ -250,7 +250,7 @@ class Reload(_Unwatched):
 
 @dataclass(frozen=True)
 class Ask(_Unwatched):
-    """Make the first request that a visitor would make, at a port."""
+    """Send a client's first request, at a port."""
 
     site: "Site"
     port: int
@@ -270,7 +270,7 @@ class Ask(_Unwatched):
 
 @dataclass(frozen=True)
 class SetUp(_Unwatched):
-    """Have a site's application set itself up in its database, as its account; once."""
+    """Set a site's application up in its database, as its account; once."""
 
     site: str
     user: str
@@ -289,16 +289,16 @@ Step = Ground | Lay | Keep | Restore | Tool | Join | Grant | Share | Serve | Tes
 
 @dataclass(frozen=True)
 class Effects:
-    """What steps have changed, in a form that can be kept and undone."""
+    """The changes of steps, in a form that can be stored and undone."""
 
     files: Mapping[str, Change] = field(default_factory=dict)
     members: tuple[tuple[str, str], ...] = ()
-    """Accounts and the groups that they were added to."""
+    """Accounts, with the groups that they were added to."""
     modes: Mapping[str, tuple[str, int | None, int]] = field(default_factory=dict)
-    """Folder -> its account, its mode before (None: it was missing), and after."""
+    """For each folder its account, its mode before (None: it was missing), and after."""
     started: tuple[str, ...] = ()
     stopped: tuple[str, ...] = ()
-    """Sites whose own server ran, and was stopped."""
+    """Sites whose running server was stopped."""
     at_work: tuple[str, ...] = ()
     """Sites and modules whose links the last step makes or removes."""
 
@@ -306,16 +306,16 @@ class Effects:
         return replace(self, files=merged(self.files, changes))
 
     def with_intended(self, changes: Changes) -> "Effects":
-        """Return these and what a step is about to change, be it back to the first state."""
+        """Return these, with the changes that a step will make."""
         found = {n: Change(self.files.get(n, c).before, c.after) for n, c in changes.items()}
         return replace(self, files={**self.files, **found})
 
     def without_kept(self) -> "Effects":
-        """Return these but for files of theirs that were kept: no later undoing takes those."""
+        """Return these without kept files of others, which are not undone later."""
         return replace(self, files={n: c for n, c in self.files.items() if not is_kept(n)})
 
     def with_step(self, step: Step, before: int | None = None) -> "Effects":
-        """Return these and what ``step`` changes besides files.
+        """Return these, with the changes of ``step`` to other things than files.
 
         :param before: the mode of the folder that the step is about; of a server
             1 if it runs
@@ -337,7 +337,7 @@ class Effects:
         return self
 
     def then(self, later: "Effects") -> "Effects":
-        """Return both as one: what these found, what the later ones left."""
+        """Return both as one: the state before these, and the state after the later ones."""
         modes = dict(self.modes)
         for path, (user, before, after) in later.modes.items():
             modes[path] = (user, modes[path][1] if path in modes else before, after)
@@ -382,7 +382,7 @@ class Effects:
 
 
 def _unbroken(older: Changes, newer: Changes) -> Changes:
-    """Leave out account files that others have changed in between: theirs shall stay."""
+    """Leave out account files that others have changed in between, so that they stay."""
     both = [name for name in ACCOUNTS if name in older and name in newer]
     if all(older[name].after == newer[name].before for name in both):
         return older

@@ -1,1 +1,1 @@
-"""``bin/buildout``: the up-to-date check, and zc.buildout with its defects mended."""
+"""Run ``bin/buildout``: the up-to-date check, then zc.buildout with its defects mended."""

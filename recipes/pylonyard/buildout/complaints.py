@@ -1,4 +1,4 @@
-"""What zc.buildout and the recipes complain of, in one line that tells the place."""
+"""Turn errors of zc.buildout and the recipes into one line with the place."""
 
 import re
 import traceback
@@ -19,7 +19,7 @@ from pylonyard.system.errors import PylonyardError
 
 
 def told(error: Exception, run: Any) -> str | None:
-    """Return the line for an error that a user can mend; None if it is a bug.
+    """Return the line for an error that a user can correct; None if it is a bug.
 
     :param run: zc.buildout, as far as it has come
     """
@@ -41,7 +41,7 @@ def told(error: Exception, run: Any) -> str | None:
 
 
 def _missing(error: Exception, raw: Mapping[str, Mapping[str, str]], files: Files) -> str:
-    """Tell of a section or an option that something refers to, or that a part lacks."""
+    """Return the line for a missing section or option."""
     where = _getting(error)
     if isinstance(error, buildout.MissingSection):
         section = str(error.args[0])
@@ -65,7 +65,7 @@ def _parsing(error: Any) -> str:
 
 
 def _located(error: Exception, files: Files, text: str) -> str:
-    """Return a complaint with the place that it is about, if it names none itself."""
+    """Return a message with its place, unless it names one itself."""
     where = _getting(error)
     if not where or text.startswith("[") or f"[{where[0]}]" in text or ", line " in text:
         return text
@@ -80,7 +80,7 @@ _VALUES = (
 
 
 def _of_option(text: str, files: Files) -> str:
-    """Tell of a value of ``[buildout]`` that is of another kind, with its place."""
+    """Return the line for a value of ``[buildout]`` of the wrong type, with its place."""
     for complaint, expected in _VALUES:
         if found := complaint.fullmatch(text):
             name = found[1].replace("level", "log-level") if found[1] == "level" else found[1]
@@ -89,13 +89,13 @@ def _of_option(text: str, files: Files) -> str:
 
 
 def _of_file(text: str) -> str:
-    """Tell of a configuration that is not there."""
+    """Return the line for a missing configuration file."""
     found = re.fullmatch("Couldn't open (.+)", text)
     return buildout_files.no_such(Path(found[1])) if found else ""
 
 
 def _of_code(error: Exception, files: Files) -> str | None:
-    """Tell of what a configuration names and what is no code, or condition; None otherwise."""
+    """Return the line for a wrong expression or condition in a configuration; else None."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     by_name = {frame.f_code.co_name: frame.f_locals for frame in frames}
     if "parse" in by_name and by_name["parse"].get("expression"):
@@ -116,7 +116,7 @@ def _of_code(error: Exception, files: Files) -> str | None:
 
 
 def _getting(error: Exception) -> tuple[str, str] | None:
-    """Return section and option that were being read, as zc.buildout notes it; the innermost."""
+    """Return the section and option that zc.buildout was reading, the innermost."""
     found = None
     for said in _doing(error):
         if said[0] == "Getting option %s:%s.":

@@ -1,4 +1,4 @@
-"""``bin/buildout``: zc.buildout with this project's defaults, one lock, and a safe record."""
+"""Start zc.buildout with our defaults, one lock, and a safe record."""
 
 import functools
 import logging
@@ -42,7 +42,7 @@ DEFAULTS = {
 
 @contextmanager
 def in_one_line(run: Any = None) -> Iterator[None]:
-    """Tell what a user can mend in one line, not as an internal error."""
+    """Report errors that a user can correct in one line, not as internal errors."""
     try:
         yield
     except Exception as error:
@@ -59,9 +59,9 @@ class Buildout(patches.Buildout):
     """One run of ``bin/buildout``."""
 
     watch: Watch | None = None
-    """Notes what the run goes by, if ``bin/buildout`` began it."""
+    """The record of the run's inputs, if ``bin/buildout`` started it."""
     profile: Path | None = None
-    """What is beneath the configuration, because an extension says so."""
+    """The profile below the configuration, if the extension adds one."""
 
     def __init__(self, *words: Any, **named: Any) -> None:
         self.state = RunState.of(self)
@@ -94,11 +94,11 @@ class Buildout(patches.Buildout):
         return named.split()
 
     def say_last(self, line: str) -> None:
-        """Have a line be told when all else has been."""
+        """Print a line after all others."""
         self._last.append(line)
 
     def install(self, args: Any) -> None:
-        """Do what ``bin/buildout`` does, one run at a time."""
+        """Run buildout, one run at a time."""
         layout = Layout.of(self)
         with in_one_line(self):
             site_account.expect_writable(layout)
@@ -133,7 +133,7 @@ class Buildout(patches.Buildout):
 
 
 def sweep(layout: Layout) -> None:
-    """Remove what killed runs left half-made in the stores, and among the releases."""
+    """Remove temporary folders of killed runs, in the cache and among the releases."""
     cached = (layout.eggs, layout.sandboxes, layout.projects, layout.dist)
     for store in (*cached, layout.cache / "mod_wsgi", layout.releases):
         atomic.sweep(store)
@@ -142,7 +142,7 @@ def sweep(layout: Layout) -> None:
 def unpack_wheel(
     wheel: str, destination: str, locked: Mapping[Path, Digests] | None = None
 ) -> None:
-    """Unpack a wheel for zc.buildout, which would start pip for each.
+    """Unpack a wheel for zc.buildout, which would start pip for each one.
 
     :param locked: the locks with which it has to agree
     :raises zc.buildout.UserError: if it is damaged, or not what a lock names
@@ -165,7 +165,7 @@ def _check_locks(wheel: Path, locked: Mapping[Path, Digests]) -> None:
 
 
 def prepare(watch: Watch | None = None, profile: Path | None = None) -> None:
-    """Give zc.buildout our defaults, our mends, and our way to unpack wheels."""
+    """Give zc.buildout our defaults, our patches, and our way to unpack wheels."""
     urllib.request.install_opener(downloads.opener())
     patches.apply(DEFAULTS)
     easy_install.UNPACKERS[".whl"] = unpack_wheel

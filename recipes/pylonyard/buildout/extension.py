@@ -1,4 +1,4 @@
-"""``extensions = pylonyard``: our profile beneath a configuration, our guards around its run.
+"""The extension ``pylonyard``: add our profile below a configuration, and our checks.
 
 zc.buildout loads its extensions when it has read the configuration and installed nothing.
 Ours has the run begin anew in the same process, as ``bin/buildout`` of a checkout does it: the
@@ -21,7 +21,7 @@ UNGUARDED = (
 
 
 def load(run: Any) -> None:
-    """Do what a run of ``bin/buildout`` does, and end this process with its exit status.
+    """Do what ``bin/buildout`` does, and end this process with its exit status.
 
     :param run: the ``zc.buildout.buildout.Buildout`` that loads its extensions
     """

@@ -1,4 +1,4 @@
-"""Buildout's own record of what it installed, ``.installed.cfg``: never cut, and repaired.
+"""Keep buildout's record ``.installed.cfg`` complete, and repair it.
 
 Buildout deletes what the record names.  A record that was cut short names folders
 above those that were meant, so it is put back from a good copy before buildout
@@ -24,7 +24,7 @@ Sections = Mapping[str, Mapping[str, str]]
 
 
 class Damaged(PylonyardError, ValueError):
-    """A record is not what buildout writes; the message says why."""
+    """A record is damaged; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -84,14 +84,14 @@ def check(text: str, bounds: Bounds) -> None:
 
 
 def names(sections: Sections) -> Iterable[str]:
-    """Yield every path that buildout would delete on the word of a record."""
+    """Yield every path that buildout would delete because of a record."""
     for section in sections.values():
         for option in (FILES, DEVELOPED):
             yield from filter(None, section.get(option, "").split("\n"))
 
 
 def repair(record: Path, copy: Path, bounds: Bounds, tell: Callable[[str], object]) -> None:
-    """Have ``record`` be whole or absent, before buildout reads it.
+    """Repair ``record``, or remove it, before buildout reads it.
 
     :param copy: the good copy, if there is one
     :param tell: is given one line, if something had to be done
@@ -116,7 +116,7 @@ def repair(record: Path, copy: Path, bounds: Bounds, tell: Callable[[str], objec
 
 
 def updated(text: str, options: Mapping[str, str]) -> str:
-    """Return a record whose section ``buildout`` has ``options`` as well.
+    """Return a record with ``options`` added to its section ``buildout``.
 
     Buildout only appends, at each run; here what was appended before is replaced.
     """
@@ -136,7 +136,7 @@ def updated(text: str, options: Mapping[str, str]) -> str:
 
 
 class Record:
-    """The record of one sandbox, and its copy of the last whole run."""
+    """The record of a sandbox, and its copy from the last complete run."""
 
     def __init__(self, base: Mapping[str, str], warn: Callable[[str], object]) -> None:
         """:param base: the options of ``[buildout]``"""
@@ -151,11 +151,11 @@ class Record:
         self._release = ""
 
     def note_release(self) -> None:
-        """Note which release is current: whether the run makes another decides about its record."""
+        """Remember the current release: it decides about the record if the run fails."""
         self._release = _current(self.directory)
 
     def repair(self) -> None:
-        """Have it be whole or absent, before buildout reads it."""
+        """Repair it, or remove it, before buildout reads it."""
         if self.is_kept:
             repair(self.path, self.copy, self.bounds, self._warn)
 
@@ -173,7 +173,7 @@ class Record:
         self.write(text.getvalue())
 
     def update(self, options: Mapping[str, str]) -> None:
-        """Change options of its first section."""
+        """Change options in its first section."""
         try:
             text = self.path.read_text(encoding="utf-8")
         except FileNotFoundError:
@@ -185,7 +185,7 @@ class Record:
             write(self.copy, self.path.read_text(encoding="utf-8"))
 
     def write(self, text: str) -> None:
-        """Write it whole; one that cannot be true any more is removed instead.
+        """Write it completely; remove it if it can no longer be true.
 
         That is no reason to fail if the run has made a new release current already.
         """
@@ -210,7 +210,7 @@ def _current(directory: Path) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a record, or its copy, whole or not at all.
+    """Write a record, or its copy, atomically.
 
     It is not forced onto the disk, since what a crash of the machine damages is repaired.
     """

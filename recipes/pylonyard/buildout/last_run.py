@@ -1,4 +1,4 @@
-"""What the last run of ``bin/buildout`` left for the next: what it went by, or why it failed.
+"""Keep the inputs of the last run of ``bin/buildout``, or why it failed, for the next.
 
 A run that ends well keeps the state of all that it went by.  The next run compares, before
 zc.buildout is imported; if all is as it was, there is nothing to do, and it says so.  Anything
@@ -27,7 +27,7 @@ OUR_RECIPES = "pylonyard:"
 
 
 def answer(words: Sequence[str], directory: Path) -> bool:
-    """Tell that nothing has changed, if that is so; return whether it is.
+    """Report that nothing has changed, if that is so; return whether it is.
 
     :param words: the arguments of ``bin/buildout``
     """
@@ -46,7 +46,7 @@ def answer(words: Sequence[str], directory: Path) -> bool:
 
 
 def _next_steps(kept: Mapping[str, Any]) -> Iterable[str]:
-    """Return what to do next, as things are now."""
+    """Return the next steps in the present state."""
     if not kept:
         return ()
     # Imported here: what keeps the state has no use for it.
@@ -57,7 +57,7 @@ def _next_steps(kept: Mapping[str, Any]) -> Iterable[str]:
 
 
 def keep(run: Any, watch: Watch | None, layout: "Layout", needs: Callable[[], "Needs"]) -> None:
-    """Keep the state of all that ``run``, a finished one of zc.buildout, went by.
+    """Store the state of all inputs of ``run``, which has finished.
 
     Whatever cannot be compared later, as what other recipes do, makes none.
 
@@ -96,7 +96,7 @@ def is_comparable(run: Any) -> bool:
 
 
 def unseen(variables: Collection[str]) -> Iterator[str]:
-    """Yield what a run looks at, though Python tells nobody."""
+    """Yield paths that a run reads without an audit event."""
     from pylonyard.system.subprocesses import PROGRAM_PATH
 
     yield from ("/etc/passwd", "/etc/group")
@@ -130,18 +130,18 @@ def _written(layout: "Layout") -> list[Path]:
 PLACE = Path(".pylonyard", "failed.json")
 
 VERSION = 1
-"""Of what is noted; a reader takes this one and older ones."""
+"""The version of the file; older versions can be read."""
 
 
 class Failure(NamedTuple):
-    """What a run said last, and when, in local time."""
+    """The last message of a failed run, and its local time."""
 
     text: str
     when: str
 
 
 def note(directory: Path, text: str) -> None:
-    """Note why a run in ``directory`` failed, if that is ours, and can be written."""
+    """Record why a run in ``directory`` failed, if the folder is ours and writable."""
     # Imported here: a run with nothing to do has no use for it.
     from pylonyard.system import atomic
 
@@ -152,13 +152,13 @@ def note(directory: Path, text: str) -> None:
 
 
 def forget(directory: Path) -> None:
-    """Have no failure be known: a run went well."""
+    """Remove the record of a failure: a run has succeeded."""
     with suppress(OSError):
         os.unlink(directory / PLACE)
 
 
 def failure(directory: Path) -> Failure | None:
-    """Return how the last run failed; None if it did not, or nobody knows."""
+    """Return how the last run failed; None if it did not, or it is not known."""
     from pylonyard.system.errors import PylonyardError
     from pylonyard.system.safe_files import read_plainly
 

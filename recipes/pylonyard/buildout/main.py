@@ -1,4 +1,4 @@
-"""``bin/buildout``: at once if nothing has changed; else our zc.buildout, on verified tools.
+"""Start ``bin/buildout``: end at once if nothing has changed, else run buildout.
 
 Standard library only, up to the moment at which the tools have been verified.
 """
@@ -15,7 +15,7 @@ from pylonyard.system import relocation
 
 
 def main(made: str = "") -> None:
-    """Do what the command line asks.
+    """Carry out the command line.
 
     :param made: the checkout for which this command was made
     """

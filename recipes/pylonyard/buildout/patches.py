@@ -1,4 +1,4 @@
-"""Every private name of zc.buildout that is replaced, with the defect for which it is.
+"""Patch private names of zc.buildout, each with the defect that it mends.
 
 All of them are for the releases that ``VERSIONS`` names.  ``tests/unit/buildout/test_patches.py``
 shows each defect in zc.buildout as it is: when a test there fails, upstream has mended it, and
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pylonyard.config.buildout_files import Files
 
 VERSIONS = "6.0."
-"""The releases of zc.buildout that have these defects: all that begin so."""
+"""The versions of zc.buildout with these defects: all that begin so."""
 
 log = logging.getLogger("pylonyard")
 
@@ -45,7 +45,7 @@ _CALLED = {
 
 
 class TargetPython:
-    """What zc.buildout asks of pip's class of this name."""
+    """A replacement for pip's class of this name, as far as zc.buildout uses it."""
 
     py_version_info = sys.version_info[:3]
 
@@ -94,7 +94,7 @@ _parse = configparser.parse
 
 
 def make_egg(dist: Any, destination: str) -> Any:
-    """Install a distribution as an egg of ``destination``, whole or not at all."""
+    """Install a distribution as an egg of ``destination``, atomically."""
     with atomic.draft(Path(destination)) as folder:
         made = _make_egg(dist, str(folder))
         egg = Path(made.location)
@@ -115,12 +115,12 @@ def make_egg(dist: Any, destination: str) -> Any:
 
 
 def whole_eggs(installer: Any) -> list[str]:
-    """Return the eggs of an egg directory, and not what a killed run was about to make."""
+    """Return the eggs of an egg directory, without leftovers of killed runs."""
     return [] if installer._dest is None else sorted(map(str, Path(installer._dest).glob("*.egg")))
 
 
 def fetch(installer: Any, dist: Any, folder: str, cache: str | None) -> Any:
-    """Bring a distribution into ``folder``, whole or not at all."""
+    """Download a distribution to ``folder``, atomically."""
     if cache is None or os.path.realpath(os.path.dirname(dist.location)) == cache:
         return _fetch(installer, dist, folder, cache)
     what = f"Downloading {dist.project_name} {dist.version}"
@@ -135,7 +135,7 @@ def fetch(installer: Any, dist: Any, folder: str, cache: str | None) -> Any:
 
 
 def install(specs: Any, dest: Any, **options: Any) -> Any:
-    """Install, or find, what ``specs`` ask for.
+    """Install or find the distributions for ``specs``.
 
     Without a destination the last of the places to look, the egg directory, is it, and the
     download cache is the only index: what is installed is found, what is cached is installed.
@@ -148,18 +148,18 @@ def install(specs: Any, dest: Any, **options: Any) -> Any:
 
 
 def scan_all(index: Any, *words: Any) -> None:
-    """Look through all that an index has, if it is a folder."""
+    """Read the whole list of an index only if it is a folder."""
     if "://" not in index.index_url or index.index_url.startswith("file:"):
         _scan_all(index)
 
 
 def not_found_in_index(index: Any, requirement: Any) -> None:
-    """Look further; the error that comes of it, if one does, tells the name."""
+    """Search the whole index; an error names the distribution."""
     index.scan_all()
 
 
 def load_recipe(spec: str, group: str, entry: str, run: Any) -> Any:
-    """Load a recipe once in a run, however many parts are of it."""
+    """Load a recipe once in a run, for all its parts."""
     loaded, key = RunState.of(run).recipes, (spec, group, entry)
     if key not in loaded:
         loaded[key] = _own(spec, group, entry) or _install_and_load(spec, group, entry, run)
@@ -167,14 +167,14 @@ def load_recipe(spec: str, group: str, entry: str, run: Any) -> Any:
 
 
 def _own(spec: str, group: str, entry: str) -> Any:
-    """Load a recipe of ours; what it needs is there, as bin/buildout runs on it."""
+    """Load one of our recipes without installing its requirements: bin/buildout has them."""
     ours = easy_install.pkg_resources.working_set.by_key.get("pylonyard")
     point = ours.get_entry_info(group, entry) if ours and spec == "pylonyard" else None
     return point and point.resolve()
 
 
 def tree_hash(folder: str) -> str:
-    """Return what tells one state of a recipe's distribution from another.
+    """Return a signature of a recipe's distribution, which changes with it.
 
     The eggs are verified, and each is named by what it is.
     """
@@ -182,7 +182,7 @@ def tree_hash(folder: str) -> str:
 
 
 def copied(option: buildout.SectionKey, memo: Any) -> buildout.SectionKey:
-    """Copy an option of a configuration; nobody changes an item of its history."""
+    """Copy an option of a configuration; the items of its history never change."""
     twin = buildout.SectionKey.__new__(buildout.SectionKey)
     twin.value, twin.history = option.value, list(option.history)
     return twin
@@ -198,7 +198,7 @@ def parsed(stream: Any, *words: Any) -> Any:
 
 
 class Patch(NamedTuple):
-    """A name of zc.buildout, what takes its place, and why."""
+    """A name of zc.buildout, its replacement, and the reason."""
 
     owner: Any
     name: str
@@ -267,11 +267,11 @@ PATCHES = (
     ),
     Patch(configparser, "parse", parsed, "a file with an error in it stays open"),
 )
-"""What is set once; :class:`Buildout` overrides private methods besides."""
+"""The patches that are set once; :class:`Buildout` overrides private methods too."""
 
 
 def apply(defaults: Mapping[str, str]) -> None:
-    """Have zc.buildout use all of this, and other defaults, for which it has no place."""
+    """Set all patches, and defaults for which zc.buildout has no setting."""
     for patch in PATCHES:
         setattr(patch.owner, patch.name, patch.mended)
     for name, value in defaults.items():
@@ -280,12 +280,12 @@ def apply(defaults: Mapping[str, str]) -> None:
 
 
 def read_through(files: "Files") -> None:
-    """Have zc.buildout read through ``files``; it has a traceback for a byte that is no UTF-8."""
+    """Have zc.buildout read by ``files``; by itself it fails at a byte that is no UTF-8."""
     buildout._open = files.opened
 
 
 def tell_errors(note: Callable[[BaseException | None], object], *, verbose: bool) -> None:
-    """Have errors be noted; zc.buildout prints what it was about, which the error tells itself."""
+    """Record errors; zc.buildout prints what it was doing, which our errors say themselves."""
     tell = buildout._doing
 
     def doing() -> None:
@@ -300,12 +300,12 @@ class Buildout(buildout.Buildout):
     """zc.buildout's, with a record that is whole or absent, and fewer words."""
 
     configuration: str
-    """The name of the file that the run is of."""
+    """Return the name of the configuration file of the run."""
     _recorded_parts: list[str] | None = None
     show_picked_versions: Any
 
     def _setup_logging(self) -> None:
-        """Log; zc.buildout writes lines into what is drawn on a terminal."""
+        """Log; zc.buildout would write into the progress on a terminal."""
         super()._setup_logging()
         if self._is_quiet():
             progress.silence()
@@ -318,18 +318,18 @@ class Buildout(buildout.Buildout):
 
     @cached_property
     def record(self) -> installed_cfg.Record:
-        """What buildout notes of all that it installed."""
+        """Return the record of installed parts."""
         return installed_cfg.Record(self["buildout"], log.warning)
 
     def _read_installed_part_options(self) -> Any:
-        """Read the record; zc.buildout acts on one that was cut short, and deletes by it."""
+        """Read the record; zc.buildout would delete files because of a truncated one."""
         self.record.repair()
         sections, exists = super()._read_installed_part_options()
         self._recorded_parts = sorted(sections["buildout"]["parts"].split())
         return sections, exists
 
     def _save_installed_options(self, installed_options: Any) -> None:
-        """Write the record whole; zc.buildout writes over the one that is there."""
+        """Write the record atomically; zc.buildout overwrites the existing one."""
         parts = installed_options["buildout"]["parts"].split()
         self._recorded_parts = sorted(parts)
         sections = {name: installed_options[name] for name in ("buildout", *parts)}
@@ -349,7 +349,7 @@ class Buildout(buildout.Buildout):
         self.record.update(options)
 
     def _uninstall(self, names: str) -> None:
-        """Delete what a part made in the sandbox's own folders; zc.buildout deletes it anywhere."""
+        """Delete files of a part in the sandbox's own folders only; zc.buildout does anywhere."""
         bounds = self.record.bounds
         for name in filter(None, names.split("\n")):
             if bounds.allow(name):
@@ -358,7 +358,7 @@ class Buildout(buildout.Buildout):
                 log.warning("%s is kept: it is in none of parts, bin and develop-eggs.", name)
 
     def _uninstall_part(self, part: str, options: Any) -> None:
-        """Tell of a part that is gone; zc.buildout tells of each that it makes anew as well."""
+        """Report a removed part; zc.buildout also reports each part that it installs again."""
         level = self._logger.level
         if part in self._parts and self._log_level >= logging.INFO:
             self._logger.setLevel(logging.WARNING)
@@ -368,7 +368,7 @@ class Buildout(buildout.Buildout):
             self._logger.setLevel(level)
 
     def _print_picked_versions(self) -> None:
-        """Print what nothing pins as lines to copy; zc.buildout's have remarks between them."""
+        """Print distributions without a pin as lines to copy; zc.buildout adds comments."""
         progress.clear()
         picked = sorted(set(easy_install.get_picked_versions()[0]))
         if picked and self.show_picked_versions and not self._is_quiet():
@@ -392,6 +392,6 @@ class Buildout(buildout.Buildout):
 
 
 def _on_a_line_of_its_own(record: logging.LogRecord) -> bool:
-    """Take away what is drawn on a terminal, before a line is logged there."""
+    """Erase the progress on a terminal before a line is logged there."""
     progress.clear()
     return True

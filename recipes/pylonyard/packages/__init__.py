@@ -1,1 +1,1 @@
-"""Distributions: index, download, build, install, and what they hold, verified."""
+"""Distributions: find, download, build, install and verify them."""

@@ -1,4 +1,4 @@
-"""Source trees and source archives, built as wheels.
+"""Build source trees and source archives as wheels.
 
 ``sources`` are built as wheels and copied: what is served does not change with
 the checkout.  ``develop`` projects are built as editable wheels (PEP 660), so
@@ -34,7 +34,7 @@ _DESCRIPTIONS = ("pyproject.toml", "setup.py", "setup.cfg", "MANIFEST.in")
 _NOT_SOURCE = {"__pycache__", "build", "dist", "node_modules"}
 
 _PROJECT = ".pylonyard.lock"
-"""What a folder in which a buildout runs has from the first moment on."""
+"""Files that a folder has as soon as a buildout runs in it."""
 
 _MADE_BY_RUNS = {"cache", "current", "develop-eggs", "eggs", "parts", "releases", "var"} | {
     ".installed.cfg",
@@ -45,7 +45,7 @@ _COMMANDS_OF_RUNS = {"buildout", "pylonyard"}
 
 
 def build(source: Path, store: Path, *, editable: bool) -> Path:
-    """Return the folder in ``store`` that holds the built project ``source``.
+    """Build the project ``source``; return its folder in ``store``.
 
     One that is kept, but may have changed since, is compared with what its source gives.
 
@@ -79,7 +79,7 @@ def _make(source: Path, place: Path, editable: bool) -> None:
 
 
 def digest(source: Path, *, editable: bool) -> str:
-    """Return a name for all that decides what building ``source`` gives."""
+    """Return a digest of all inputs of the build of ``source``."""
     held = hashlib.sha256(repr((sys.version_info[:2], editable)).encode())
     if editable:
         held.update(repr((os.fspath(source), sorted(_packages(source)))).encode())
@@ -111,7 +111,7 @@ def _source_files(source: Path) -> Iterable[Path]:
 
 
 def _left_out(source: Path, folder: str, names: Iterable[str]) -> set[str]:
-    """Return which of the names in a folder of a source tree are no part of the source.
+    """Return the names in a folder of a source tree that are no part of the source.
 
     That is what building made, what is neither file nor folder, and, where the tree is a
     project in which a buildout runs as well, what its runs made.
@@ -174,7 +174,7 @@ def _wheel(source: Path, scratch: Path, editable: bool) -> Path:
 
 
 def copy(source: Path, scratch: Path) -> Path:
-    """Return a copy of the tree ``source`` below ``scratch``, what was built left out."""
+    """Copy the tree ``source`` below ``scratch``, without built files; return the copy."""
     return shutil.copytree(
         source,
         scratch / f"source-{source.name}",
@@ -245,7 +245,7 @@ exec(code, {'__name__': '__main__', '__file__': 'setup.py'})
 
 
 def project_name(home: Path, tree: Path) -> str:
-    """Return what the ``setup.py`` of ``tree`` calls its project, if there is one.
+    """Return the project name in the ``setup.py`` of ``tree``, if there is one.
 
     :raises CommandError: if it does not run
     """
@@ -255,7 +255,7 @@ def project_name(home: Path, tree: Path) -> str:
 
 
 def wheel_without_setup_requires(home: Path, tree: Path, folder: Path) -> Path:
-    """Build the source tree ``tree`` in the sandbox ``home``; return the wheel, in ``folder``.
+    """Build the source tree ``tree`` in the environment ``home``; return the wheel, in ``folder``.
 
     :raises CommandError: if it does not build
     """
@@ -272,7 +272,7 @@ def _run_setup(home: Path, tree: Path, *words: str) -> str:
 
 @contextmanager
 def unpacked(sdist: Path) -> Iterator[Path]:
-    """Give the source tree of a source distribution, until the context ends.
+    """Unpack a source distribution; yield its source tree, until the block ends.
 
     :raises CommandError: if it is none
     """
@@ -291,7 +291,7 @@ def unpacked(sdist: Path) -> Iterator[Path]:
 
 
 def make_metadata_wheel(folder: Path, name: str, version: str) -> Path:
-    """Write a wheel of the distribution ``name`` that installs no module."""
+    """Write a wheel of the distribution ``name`` with metadata only."""
     stem = f"{name.replace('-', '_')}-{version}"
     info = f"{stem}.dist-info"
     files = {
@@ -318,7 +318,7 @@ def _digest(text: str) -> str:
 
 
 def unpack(archive: Path, folder: Path) -> Path:
-    """Unpack a tar or zip file that holds one folder; return that.
+    """Unpack a tar or zip file with a single folder; return that folder.
 
     :raises CommandError: if it is not such an archive, or would write elsewhere
     """

@@ -1,4 +1,4 @@
-"""The wheels of the tools, brought from the package index without pip.
+"""Download the wheels of the tools from the package index, without pip.
 
 Standard library only: ``bootstrap.py`` uses this while there is nothing else.  What it
 cannot bring as pip would, or at all, is left to pip, which tells why.  A file counts
@@ -40,13 +40,13 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 AT_ONCE = 8
-"""How many connections: about what a browser has to one host."""
+"""Number of connections, about as many as a browser has to one host."""
 SECONDS = 15.0
-"""How long an answer may let us wait, as zc.buildout has it."""
+"""Seconds to wait for an answer, as in zc.buildout."""
 
 
 class Https(urllib.request.HTTPSHandler):
-    """Opens addresses of ``https:``, with certificates that are read once."""
+    """Open ``https:`` addresses, with certificates that are read once."""
 
     def __init__(self, certificates: str | None = None) -> None:
         """:param certificates: a file or folder of those to trust; None: the machine's."""
@@ -63,19 +63,19 @@ class Https(urllib.request.HTTPSHandler):
 
 
 def trusting(certificates: str | None) -> ssl.SSLContext:
-    """Return what checks a host's certificate against ``certificates``."""
+    """Return an SSL context that checks a host's certificate against ``certificates``."""
     if certificates and os.path.isdir(certificates):
         return ssl.create_default_context(capath=certificates)
     return ssl.create_default_context(cafile=certificates)
 
 
 def opener(certificates: str | None = None) -> urllib.request.OpenerDirector:
-    """Return what opens addresses; it heeds the proxies that the environment names."""
+    """Return an opener that uses the proxies in the environment."""
     return urllib.request.build_opener(Https(certificates))
 
 
 def at_once(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
-    """Call ``work`` with each item, several at once; yield what each gives, as they end.
+    """Call ``work`` with each item, several at once; yield the results as they come.
 
     :raises Exception: the first that ``work`` raises; what has not begun then never does
     """
@@ -150,28 +150,28 @@ def _files(environ: Mapping[str, str]) -> Iterator[Path]:
 
 
 Pin = tuple[str, str, Collection[str]]
-"""A canonical name, a version, and the SHA-256 that its files may have."""
+"""A canonical name, a version, and the allowed SHA-256 digests of its files."""
 
 INDEX = "https://pypi.org/simple"
 PIP_ALONE = ("client-cert", "no-index", "proxy", "pypi-url", "trusted-host")
-"""Settings of which pip knows what they mean."""
+"""Settings that only pip understands."""
 LINK = re.compile(r"""<a\s[^>]*?href\s*=\s*["']([^"']+#sha256=[0-9a-f]{64})["']""", re.I)
 
 
 class IndexFailure(PylonyardError):
-    """An index does not answer, or not as one does."""
+    """An index does not answer, or not properly."""
 
 
 @dataclass(frozen=True)
 class Index:
-    """A package index, as of PEP 503."""
+    """A package index (PEP 503)."""
 
     url: str
     opener: urllib.request.OpenerDirector
 
     @classmethod
     def configured(cls, settings: Mapping[str, str], environ: Mapping[str, str]) -> "Index | None":
-        """Return the index that pip is configured for; None if it takes pip to ask it."""
+        """Return the index in pip's configuration; None if only pip can use it."""
         url = settings.get("index-url", INDEX)
         if any(name in settings for name in PIP_ALONE) or "@" in urlsplit(url).netloc:
             return None
@@ -199,7 +199,7 @@ class Index:
         return None
 
     def _read(self, url: str) -> tuple[str, bytes]:
-        """Return the address that answered at last, and what it said."""
+        """Return the address of the last answer, after redirects, and its content."""
         headers = {"Accept": "text/html, */*;q=0.1", "Accept-Encoding": "gzip"}
         request = urllib.request.Request(url, headers=headers)
         try:
@@ -224,7 +224,7 @@ def _digest(content: bytes) -> str:
 
 
 def bring(pins: Sequence[Pin], dist: Path, told: Callable[[str], object]) -> None:
-    """Bring the wheels of ``pins`` into ``dist``, those at least that can be had without pip.
+    """Download the wheels of ``pins`` to ``dist``, as far as that works without pip.
 
     :param told: is called with the name of each pin that is done
     :raises OSError: if ``dist`` cannot be written

@@ -1,4 +1,4 @@
-"""What an index, and the places of ``find-links``, offer of a project: files and digests."""
+"""Find the files and digests of a project in an index, and in ``find-links``."""
 
 import os
 import re
@@ -18,10 +18,10 @@ from pylonyard.system.errors import CommandError
 
 @dataclass(frozen=True)
 class Offer:
-    """A file that can be had."""
+    """A file that can be downloaded."""
 
     url: str
-    """With a scheme; or a path of this machine."""
+    """A URL, or a path on this machine."""
     sha256: str | None = None
 
     @property
@@ -31,14 +31,14 @@ class Offer:
 
 @dataclass(frozen=True)
 class Places:
-    """Where distributions are looked for, in order."""
+    """The places in which distributions are searched, in order."""
 
     links: tuple[str, ...] = ()
-    """Folders, or pages that link to files."""
+    """Folders, or pages with links to files."""
     index: str | None = None
-    """Default: zc.buildout's own."""
+    """The index; default: zc.buildout's own."""
     hosts: tuple[str, ...] = ("*",)
-    """Patterns of the hosts that may be asked."""
+    """Patterns of the allowed hosts."""
 
     @classmethod
     def of(
@@ -47,7 +47,7 @@ class Places:
         links: Sequence[str] | None = None,
         index: str | None = None,
     ) -> "Places":
-        """Return where a section of a buildout looks.
+        """Return the places of a section of a buildout.
 
         :param links: the section's own; the buildout's if it has none
         """
@@ -59,18 +59,18 @@ class Places:
         )
 
     def offers(self, project: str) -> Iterator[Offer]:
-        """Yield the files of a project of a canonical name; links have all of theirs."""
+        """Yield the files of a project by its canonical name; from links, all their files."""
         for place in self.links:
             yield from _listed(self._client, place)
         yield from _listed(self._client, urljoin(self._client.index_url, f"{project}/"))
 
     @property
     def _client(self) -> Any:
-        """Return zc.buildout's client, which knows proxies, passwords and allowed hosts."""
+        """Return zc.buildout's client, which handles proxies, passwords and allowed hosts."""
         return zc.buildout.easy_install._get_index(self.index or None, (), self.hosts)
 
     def download(self, offer: Offer, folder: Path) -> Path:
-        """Bring a file into ``folder``.
+        """Download a file to ``folder``.
 
         :raises CommandError: if it cannot be had
         """
@@ -85,7 +85,7 @@ class Places:
         return target
 
     def bring(self, offer: Offer, dist: Path, check: Callable[[Path], object]) -> Path:
-        """Bring a file into ``dist``: whole, and once ``check`` has let it pass, or not at all.
+        """Download a file to ``dist``, atomically, after ``check`` has accepted it.
 
         :param check: raises an error if the file is not what it should be
         :raises CommandError: if it cannot be had
@@ -102,7 +102,7 @@ def find(places: Places, project: str, name: str) -> Offer | None:
 
 
 def digests(offers: Sequence[Offer]) -> dict[str, str]:
-    """Return the SHA-256 of each file that comes with one: the name -> digest."""
+    """Return the SHA-256 of each file that has one: name -> digest."""
     return {offer.name: offer.sha256 for offer in offers if offer.sha256}
 
 
@@ -124,7 +124,7 @@ def _listed(client: Any, place: str) -> Iterator[Offer]:
 
 
 def _page(client: Any, url: str) -> list[str]:
-    """Return the links of a page; none if there is no such page."""
+    """Return the links on a page; none if there is no such page."""
     if not urlparse(url).scheme or not client.url_ok(url):
         return []
     try:

@@ -1,4 +1,4 @@
-"""Eggs that hold what a wheel of a known SHA-256 holds, and nothing else.
+"""Verify that eggs have exactly the files of a wheel with a known SHA-256.
 
 An egg is compared with its wheel once, file by file, and its bytecode compiled
 anew, since that is what Python runs.  A signature of the whole tree is kept then,
@@ -28,7 +28,7 @@ from pylonyard.system.safe_files import open_plainly
 
 
 class RefusedError(WheelError):
-    """A file is not what was recorded of it; it has been set aside, if it could be."""
+    """A file differs from its record; it was put into quarantine, if possible."""
 
     def __init__(self, path: Path, expected: str, got: str, aside: Path | None) -> None:
         kept = f"set aside as {aside}" if aside else "it stays, as we may not move it"
@@ -38,7 +38,7 @@ class RefusedError(WheelError):
 
 
 def set_aside(path: Path, cache: Path) -> Path | None:
-    """Move ``path`` where nothing looks for it, but a person can; return that place.
+    """Move ``path`` to quarantine, where no program uses it; return its new path.
 
     None if it has to stay, as in a cache that we may only read.
     """
@@ -60,7 +60,7 @@ def can_set_aside(path: Path, cache: Path) -> bool:
 
 
 def check_file(path: Path, digests: Collection[str], cache: Path) -> str:
-    """Return the SHA-256 of a file, which has to be one of ``digests``.
+    """Check that the SHA-256 of a file is one of ``digests``; return it.
 
     :raises RefusedError: if it is not; the file has been set aside
     """
@@ -72,7 +72,7 @@ def check_file(path: Path, digests: Collection[str], cache: Path) -> str:
 
 
 def difference(wheel: Path, egg: Path) -> tuple[Path, str, str] | None:
-    """Return the first file of ``egg`` that ``wheel`` has otherwise: file, expected, got."""
+    """Return the first file of ``egg`` that differs from ``wheel``: file, expected, got."""
     expected: set[Path] = set()
     with zipfile.ZipFile(wheel) as archive:
         for item in archive.infolist():
@@ -97,7 +97,7 @@ def _files(tree: Path) -> Iterable[Path]:
 
 
 BYTECODE = re.compile(r".+\.pyc(\.\d+)?")
-"""Bytecode; with a number, what Python was writing, and will never read."""
+"""Bytecode; with a number, a temporary file of Python, which it never reads."""
 
 
 def _is_bytecode(path: Path, sources: Collection[Path]) -> bool:
@@ -109,7 +109,7 @@ def _is_bytecode(path: Path, sources: Collection[Path]) -> bool:
 
 
 def check_bytecode(egg: Path) -> None:
-    """Check that the bytecode of an egg, which we cannot replace, is that of its sources.
+    """Check that the bytecode of an egg, which we cannot replace, matches its sources.
 
     :raises WheelError: naming the first file that is not
     """
@@ -127,7 +127,7 @@ def check_bytecode(egg: Path) -> None:
 
 
 class Verified:
-    """The eggs that were found to be what a wheel holds, and have not changed since."""
+    """The record of verified eggs and files, which were not changed since."""
 
     def __init__(self, cache: Path) -> None:
         self.cache = cache
@@ -145,7 +145,7 @@ class Verified:
             return False
 
     def install(self, wheel: Path, eggs: Path, digests: Collection[str]) -> Path:
-        """Return the egg of ``wheel`` in ``eggs``; installed, or verified, if need be.
+        """Return the egg of ``wheel`` in ``eggs``; install or verify it if needed.
 
         An egg that differs is set aside, and a good one put in its place for the
         releases that use it.
@@ -177,7 +177,7 @@ class Verified:
         return ours
 
     def verify(self, wheel: Path, egg: Path, digests: Collection[str]) -> None:
-        """Check that ``egg`` holds what ``wheel`` does; its bytecode is made anew.
+        """Check that ``egg`` has the files of ``wheel``; compile its bytecode again.
 
         :raises RefusedError: naming a file that differs; a good egg is in its place
         """
@@ -221,15 +221,15 @@ class Verified:
         return bool(check_file(path, {entry["signature"]}, self.cache))
 
     def note_built(self, path: Path, source: str) -> None:
-        """Remember that the file ``path``, as it is now, was built here of ``source``."""
+        """Record that the file ``path``, as it is now, was built here from ``source``."""
         self._note({path: (source, sha256(path))})
 
     def note(self, tree: Path, digest: str) -> None:
-        """Remember that ``tree``, as it is now, holds what ``digest`` stands for."""
+        """Record that ``tree``, as it is now, has the contents with ``digest``."""
         self._note({tree: (digest, signature(tree))})
 
     def note_tree(self, tree: Path) -> None:
-        """Remember what each file of ``tree`` holds now: it has no wheel to be compared with."""
+        """Record the digests of all files in ``tree``, which has no wheel to compare with."""
         content = json.dumps(_held(tree)).encode()
         atomic.write(self._list_of(tree), content, 0o600)
         self.note(tree, hashlib.sha256(content).hexdigest())
@@ -276,7 +276,7 @@ class Verified:
                     raise
 
     def _read(self) -> dict[str, dict[str, str]]:
-        """Return what is known; nothing if somebody else might have written it."""
+        """Return the record; empty if another account could have written it."""
         known: dict[str, dict[str, str]] = {}
         for file in reversed(self._files):
             known |= _read(file)
@@ -284,7 +284,7 @@ class Verified:
 
 
 def _held(tree: Path) -> dict[str, str]:
-    """Return what each file but bytecode is: path -> SHA-256, or the target of a link."""
+    """Return all files without bytecode: path -> SHA-256, or the target of a link."""
     compiled, held = set(bytecode_of(tree)), {}
     for path in atomic.files_below(tree):
         if path not in compiled:
@@ -295,7 +295,7 @@ def _held(tree: Path) -> dict[str, str]:
 
 
 def bytecode_of(tree: Path) -> Iterator[Path]:
-    """Yield the bytecode in a tree, of any Python, that stands beside its source."""
+    """Yield the bytecode in a tree, of any Python, that has its source beside it."""
     for path in list(atomic.files_below(tree)):
         if path.suffix in (".pyc", ".pyo") and _source_of(path).is_file():
             yield path
@@ -308,7 +308,7 @@ def _source_of(path: Path) -> Path:
 
 
 def _own_file(cache: Path) -> Path:
-    """Return where an account keeps what it knows of a cache that it cannot write."""
+    """Return the folder for an account's records on a cache that it cannot write."""
     digest = hashlib.sha256(os.fsencode(cache)).hexdigest()[:20]
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return Path(home, "pylonyard", f"verified-{os.geteuid()}-{digest}.json")

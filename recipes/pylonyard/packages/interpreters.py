@@ -1,4 +1,4 @@
-"""Interpreters other than buildout's own: found, and asked what they are."""
+"""Find interpreters other than buildout's own, and ask for their version and paths."""
 
 import json
 import os
@@ -44,7 +44,7 @@ class Interpreter:
 
     @property
     def series(self) -> tuple[int, int]:
-        """What decides which distributions serve it, such as (2, 7)."""
+        """Return the series that decides which distributions fit, such as (2, 7)."""
         return self.version[:2]
 
     @property
@@ -76,7 +76,7 @@ def find(command: str, asked: Callable[..., object] = lambda *names: None) -> In
 
 
 def describe(executable: Path) -> Interpreter:
-    """Ask ``executable`` what it is.
+    """Ask ``executable`` for its version and paths.
 
     :raises CommandError: if it does not run
     """
@@ -86,7 +86,7 @@ def describe(executable: Path) -> Interpreter:
 
 
 def probe(executable: Path, what: str) -> dict[str, Any]:
-    """Return what ``executable``, of any version, says of itself.
+    """Return the output of a query to ``executable``, of any version.
 
     :param what: the beginning of the message if it does not
     :raises CommandError: if it does not run

@@ -1,4 +1,4 @@
-"""What names, tags and metadata of distributions say."""
+"""Read names, tags and metadata of distributions."""
 
 import re
 from collections import deque
@@ -37,16 +37,16 @@ SUFFIXES = (".whl", ".tar.gz", ".zip", ".tgz", ".tar.bz2")
 
 @dataclass(frozen=True)
 class Identified:
-    """A distribution, as the name of its file tells it."""
+    """A distribution, identified by the name of its file."""
 
     name: NormalizedName
     version: str
     tags: frozenset[Tag] | None
-    """Of a wheel; None of a source archive."""
+    """The tags of a wheel; None for a source archive."""
 
 
 def identified(filename: str) -> Identified | None:
-    """Return what a file is, None if it is not called as a distribution's are."""
+    """Identify a distribution by the name of its file; None if it is no such name."""
     try:
         if filename.endswith(".whl"):
             name, version, _, tags = parse_wheel_filename(filename)
@@ -76,7 +76,7 @@ def short_name(interpreter: "Interpreter") -> str:
 
 
 def environment(interpreter: "Interpreter") -> dict[str, str]:
-    """Return what markers are about, for an interpreter on this machine."""
+    """Return the variables of markers, for an interpreter on this machine."""
     version = "{}.{}.{}".format(*interpreter.version)
     return {
         **{key: str(value) for key, value in default_environment().items()},
@@ -90,7 +90,7 @@ def environment(interpreter: "Interpreter") -> dict[str, str]:
 
 
 class Described(PathDistribution):
-    """A distribution whose metadata is read once, however much of it is asked for."""
+    """A distribution whose metadata is read only once."""
 
     @cached_property
     def metadata(self) -> PackageMetadata:
@@ -105,7 +105,7 @@ def described(place: Path) -> Distribution:
 
 
 def distributions(search_path: Sequence[str]) -> dict[str, Distribution]:
-    """Return what is installed on a search path, by canonical name."""
+    """Return the distributions on a search path, by canonical name."""
     context = DistributionFinder.Context(path=list(search_path))
     found = MetadataPathFinder.find_distributions(context)
     # The first on the path is the one that an import finds.
@@ -139,7 +139,7 @@ def follow(
 def required(
     found: Distribution, extra: str, environment: Mapping[str, str]
 ) -> Iterator[Requirement]:
-    """Yield what a distribution requires: always, or for ``extra`` alone if that is given."""
+    """Yield the requirements of a distribution: in general, or only those for ``extra``."""
     plain, wanted = {**environment, "extra": ""}, {**environment, "extra": extra}
     for text in found.requires or ():
         requirement = _lenient(text)
@@ -150,7 +150,7 @@ def required(
 
 
 def _lenient(text: str) -> Requirement:
-    """Return a requirement, of any version if that is written as nobody does any more."""
+    """Return a requirement; of any version if its specifier has an outdated form."""
     try:
         return Requirement(text)
     except InvalidRequirement:

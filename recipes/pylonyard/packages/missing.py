@@ -1,4 +1,4 @@
-"""What the cache lacks, or the index does not have, and the command that brings it.
+"""Report the files that the cache or the index lacks, with the command that fetches them.
 
 The metadata of what is there says what it requires.  Of what is not there nobody
 knows that, so pins without a file are named as well, as what may be needed too.
@@ -34,11 +34,11 @@ def is_pinned(version: str, pin: str) -> bool:
 
 @dataclass
 class Missing:
-    """What is to be fetched: files by name, or requirements, in the order they were found."""
+    """The files, by name, or requirements to fetch, in the order in which they were found."""
 
     surely: dict[str, None] = field(default_factory=dict)
     perhaps: dict[str, None] = field(default_factory=dict)
-    """What may be required by that, or by a source, whose metadata nobody has."""
+    """Distributions that may be required by these, or by a source: their metadata is missing."""
 
     def __or__(self, other: "Missing") -> "Missing":
         surely = {**self.surely, **other.surely}
@@ -49,7 +49,7 @@ class Missing:
         return bool(self.surely)
 
     def told(self, layout: Layout, options: Sequence[str]) -> str:
-        """Return the line that names all, and the command.
+        """Return the line that names all missing files, and the command.
 
         :param options: of the command, as :func:`options` gives them
         """
@@ -65,7 +65,7 @@ class Missing:
 def options(
     layout: Layout, places: Places, lock: Path | None = None, python: Path | None = None
 ) -> list[str]:
-    """Return the options with which the command looks where this buildout would."""
+    """Return the options with which the command uses the same places as this buildout."""
     words = [] if layout.cache == layout.directory / "cache" else ["--cache", str(layout.cache)]
     words += ["--index", places.index] if places.index else []
     for link in places.links:
@@ -77,7 +77,7 @@ def options(
 
 
 class Shelf:
-    """The distributions that are at hand for an interpreter: in the cache, or as eggs."""
+    """The available distributions for an interpreter: in the cache, or as eggs."""
 
     def __init__(self, dist: Path, tags: Mapping[Tag, int], eggs: Path | None = None) -> None:
         """:param eggs: the egg directory, for the interpreter whose eggs are there"""
@@ -94,7 +94,7 @@ class Shelf:
         self._places.setdefault(name, []).append((version, path))
 
     def find(self, wanted: Requirement, pin: str | None) -> Path | None:
-        """Return what meets a requirement; metadata is to be had of the last ones first."""
+        """Return the file that meets a requirement, preferably one with metadata."""
         fitting = [
             path
             for version, path in self._places.get(canonicalize_name(wanted.name), ())
@@ -112,7 +112,7 @@ def _meets(version: str, wanted: Requirement, pin: str | None) -> bool:
 
 
 class _Unknown(Distribution):
-    """A distribution of which there is no metadata here."""
+    """A distribution without metadata here."""
 
     def read_text(self, filename: str) -> str | None:
         return "Name: unknown\n" if filename == "METADATA" else None
@@ -128,7 +128,7 @@ def find(
     environment: Mapping[str, str],
     built: Iterable[Path | str] = (),
 ) -> Missing:
-    """Return what ``requirements`` need and ``shelf`` has not.
+    """Return the distributions for ``requirements`` that ``shelf`` lacks.
 
     :param pins: versions by any form of their names
     :param environment: what markers are about, as ``python_version``
@@ -174,11 +174,11 @@ def _text(wanted: Requirement, pin: str | None) -> str:
 
 
 OFFERED = 3
-"""So many of the versions that there are get told, the newest ones."""
+"""Number of existing versions that are named, the newest ones."""
 
 
 def told(error: easy_install.MissingDistribution, run: Any, places: Places) -> str:
-    """Return what is missing, who wants it, where it was looked for, and what may be meant.
+    """Return the message on a missing distribution: who requires it, where it was searched.
 
     :param run: zc.buildout
     """
@@ -203,7 +203,7 @@ def _index(places: Places) -> str:
 
 
 def _offered(requirement: Any, places: Places) -> list[str]:
-    """Return versions that there are, though not wanted ones; the index was read already."""
+    """Return the existing versions of a distribution, from the index that was read already."""
     found = {
         dist.parsed_version
         for (url, _), index in easy_install._indexes.items()
@@ -214,7 +214,7 @@ def _offered(requirement: Any, places: Places) -> list[str]:
 
 
 def _meant(requirement: Any, run: Any, layout: Layout) -> str:
-    """Return "; did you mean ...?" of the names that are known here."""
+    """Return "; did you mean ...?" with similar known names."""
     known = set(run.get(run["buildout"]["versions"]) or {})
     if layout.dist.is_dir():
         found = (identified(path.name) for path in layout.dist.iterdir())

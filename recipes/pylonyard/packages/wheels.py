@@ -1,4 +1,4 @@
-"""Whole wheels into egg directories, without pip; standard library only.
+"""Install wheels as egg directories, without pip; standard library only.
 
 ``bootstrap.py`` imports this before anything is installed, so nothing but the
 standard library may be imported here.  The layout is that of zc.buildout 6:
@@ -40,11 +40,11 @@ Item = TypeVar("Item")
 
 _NUMBER = struct.Struct("I")
 _MOST = 4096
-"""So many numbers fit into a pipe."""
+"""Number of item numbers that fit into a pipe."""
 
 
 Told = Callable[[int], object]
-"""Is called, by the process that shares its work, with how many items have been begun."""
+"""Called by the main process with the number of items that were begun."""
 
 
 def share_work(
@@ -69,7 +69,7 @@ def share_work(
 
 
 def _shared(work: Callable[[Item], object], items: Sequence[Item], hands: int, told: Told) -> bool:
-    """Do it in ``hands`` processes, this one among them; return whether it is done."""
+    """Do the work in ``hands`` processes, including this one; return whether it is done."""
     count = min(len(items), _MOST)
     numbers, filled = os.pipe()
     os.write(filled, b"".join(map(_NUMBER.pack, range(count))))
@@ -100,14 +100,14 @@ def _shared(work: Callable[[Item], object], items: Sequence[Item], hands: int, t
 
 
 def _waiting(numbers: int) -> int:
-    """Return how many numbers a pipe holds."""
+    """Return how many item numbers a pipe can hold."""
     size = bytearray(_NUMBER.size)
     fcntl.ioctl(numbers, termios.FIONREAD, size)
     return int(_NUMBER.unpack(size)[0]) // _NUMBER.size
 
 
 def _fork(work: Callable[[Item], object], items: Iterator[Item]) -> int:
-    """Start a process that works on ``items`` for as long as this one lives; return its number."""
+    """Start a process that works on ``items`` until this one ends; return its pid."""
     parent = os.getpid()
     child = os.fork()
     if child:
@@ -130,11 +130,11 @@ def _fork(work: Callable[[Item], object], items: Iterator[Item]) -> int:
 
 
 FEW = 20
-"""So many files are compiled while another process starts."""
+"""Number of files that are compiled while another process starts."""
 
 
 def make_bytecode(trees: Iterable[Path]) -> None:
-    """Compile every source in ``trees``, but for those that are not of this Python.
+    """Compile every source in ``trees``, except those for another Python.
 
     :raises OSError: if the bytecode cannot be written
     """
@@ -157,14 +157,14 @@ def _compile(source: Path) -> None:
 
 
 def make_anew(tree: Path) -> None:
-    """Replace all bytecode of a tree, of whatever origin, by that of its sources."""
+    """Compile all sources of a tree again, and replace its bytecode."""
     for path in list(tree.rglob("__pycache__/*.pyc")):
         path.unlink(missing_ok=True)
     make_bytecode([tree])
 
 
 class WheelError(PylonyardError):
-    """A wheel is not what it says, or not what was asked for."""
+    """A wheel is damaged, or not the requested one."""
 
 
 def sha256(path: Path) -> str:
@@ -177,7 +177,7 @@ def sha256(path: Path) -> str:
 
 
 def egg_name(wheel: Path) -> str:
-    """Return the name that an egg directory of this wheel has in zc.buildout 6."""
+    """Return the name of a wheel's egg directory in zc.buildout 6."""
     name, version = wheel.name.split("-")[:2]
     python = "py{}.{}".format(*sys.version_info)
     return f"{name}-{version}-{python}-{sysconfig.get_platform()}.egg"
@@ -195,7 +195,7 @@ def fits(wheel: Path) -> bool:
 
 
 def install(wheel: Path, eggs: Path, accepted: Iterable[str] = ()) -> Path:
-    """Install ``wheel`` as an egg directory of ``eggs``, whole or not at all.
+    """Install ``wheel`` as an egg directory of ``eggs``, atomically.
 
     :param accepted: SHA-256 digests, one of which the file must have; none: any
     :raises WheelError: if the file is not such, or is damaged; nothing of it
@@ -208,7 +208,7 @@ def install(wheel: Path, eggs: Path, accepted: Iterable[str] = ()) -> Path:
 
 
 def install_all(wanted: Mapping[Path, Collection[str]], eggs: Path) -> list[Path]:
-    """Install wheels as egg directories of ``eggs``, each whole or not at all.
+    """Install wheels as egg directories of ``eggs``, each atomically.
 
     Return the wheels whose eggs these are; another run may have been faster.
 
@@ -236,7 +236,7 @@ def _size(wheel: Path) -> int:
 
 
 def publish(draft: Path, place: Path) -> bool:
-    """Rename a whole draft into ``place``; return False if somebody else was faster."""
+    """Rename a complete egg to ``place``; return False if another process was faster."""
     try:
         draft.rename(place)
     except OSError:
@@ -280,7 +280,7 @@ def extract(wheel: Path, destination: Path, accepted: Collection[str] = ()) -> N
 
 
 def _recorded(archive: zipfile.ZipFile) -> dict[str, str]:
-    """Return the digest that RECORD states for each file of a wheel."""
+    """Return the digest in RECORD for each file of a wheel."""
     records = [n for n in archive.namelist() if _is_record(n)]
     if len(records) != 1:
         raise ValueError(f"expected one RECORD, got {len(records)}")
@@ -319,7 +319,7 @@ def _extract(
 
 
 def place(name: str) -> PurePosixPath:
-    """Return where a wheel's member belongs, relative to the egg."""
+    """Return the path of a wheel's member in the egg."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name:
         raise ValueError(f"{name} would be written outside")
@@ -336,6 +336,6 @@ def place(name: str) -> PurePosixPath:
 
 
 def abi_tag() -> str:
-    """Return the folder that ``abi-tag-eggs`` gives this interpreter."""
+    """Return the name of this interpreter's folder for ``abi-tag-eggs``."""
     suffix = sysconfig.get_config_var("SOABI") or ""
     return "cp" + suffix.split("-")[1] if suffix.startswith("cpython-") else os.name

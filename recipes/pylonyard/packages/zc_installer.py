@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from pylonyard.packages.interpreters import Interpreter
 
 Module = Callable[[], str | None]
-"""Gives the name of the source archive that another part will want, if one does."""
+"""Returns the name of the source archive that another part will need, if any."""
 
 
 def no_module() -> None:
-    """Tell that no other part wants a source archive."""
+    """Return None: no other part needs a source archive."""
 
 
 def fetch(buildout: Any, section: str, requirement: str, *, source: bool = False) -> Path:
-    """Return the file of a distribution in the download cache; bring it if need be.
+    """Return the file of a distribution in the download cache; download it if needed.
 
     :param requirement: with a version, such as ``pip==20.3.4``
     :param source: whether it has to be a source distribution
@@ -50,7 +50,7 @@ def fetch(buildout: Any, section: str, requirement: str, *, source: bool = False
 
 
 def tool_path(buildout: Any, section: str, pinned: Sequence[str]) -> list[Path]:
-    """Return the folders of a tool of ours, every distribution of it pinned."""
+    """Return the folders of one of our tools, with pinned distributions."""
     versions = dict(text.split("==") for text in pinned)
     layout = Layout.of(buildout)
     try:
@@ -77,7 +77,7 @@ def _installer(
     *,
     check_picked: bool = False,
 ) -> Any:
-    """Return zc.buildout's installer as this buildout configures it.
+    """Return zc.buildout's installer with the settings of this buildout.
 
     :param check_picked: whether ``allow-picked-versions`` decides about what has no pin
     """
@@ -152,7 +152,7 @@ def locations(
 
 
 def _unpinned(told: str) -> str:
-    """Return what zc.buildout says of a distribution that has no pin, in one plain line."""
+    """Return zc.buildout's message on a distribution without a pin, in one plain line."""
     found = re.search(r"^Picked: (\S+) = (\S+)", told)
     if not found:
         return ""
@@ -184,7 +184,7 @@ def raise_missing(
     interpreter: "Interpreter | None" = None,
     module: Module = no_module,
 ) -> None:
-    """Raise the error that tells of what is missing, if something is.
+    """Raise the error about missing distributions, if any are missing.
 
     :raises OptionError: with the command that fetches it
     """
@@ -199,7 +199,7 @@ def raise_missing(
 
 
 def _prefer(installer: Any, projects: Sequence[Path]) -> None:
-    """Have ``installer`` take ``projects`` for what they are, as it does develop eggs.
+    """Have ``installer`` use ``projects`` like develop eggs.
 
     An egg of that name, or a project of somebody else's in an index, may be newer.
     """

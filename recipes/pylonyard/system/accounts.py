@@ -62,7 +62,7 @@ def group(name: str) -> str:
 
 
 def by_root(command: str) -> str:
-    """Return the command for root: with ``sudo``, unless we are root or there is none."""
+    """Return the command for root: with ``sudo``, unless we are root."""
     return command if os.geteuid() == 0 else f"sudo {command}"
 
 
@@ -75,7 +75,7 @@ def called(uid: int) -> str:
 
 
 def way_back(error: OSError) -> str:
-    """Return the command that gives us back a file of another account; '' if it is ours.
+    """Return the command that gives us back files of another account; '' if these are no cause.
 
     What is in ``var`` may be a site's, and is to stay so.
     """

@@ -29,7 +29,7 @@ class Astray(NamedTuple):
 
 
 def found(made: Path, command: str, script: str) -> Astray | None:
-    """Return whether the sandbox of ``script`` was moved or copied; None if it was not.
+    """Return how the sandbox of ``script`` was moved or copied; None if it was not.
 
     :param made: where it was made
     :param command: the name of the script

@@ -1,1 +1,1 @@
-"""The machine that a release is laid over: its files, who is trusted, what it answers."""
+"""The machine of an activation: its files, trusted accounts, and answers."""

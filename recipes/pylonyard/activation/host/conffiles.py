@@ -1,4 +1,4 @@
-"""What becomes of a file in ``/etc``, decided as dpkg decides for conffiles."""
+"""Decide about a changed file in ``/etc``, as dpkg does for conffiles."""
 
 import re
 from collections.abc import Callable
@@ -10,18 +10,18 @@ if TYPE_CHECKING:
     from pylonyard.system.rootfs import Entry
 
 _UNREAD = ".disabled"
-"""An end of names that no program reads: among those of logrotate's taboo list."""
+"""A suffix that no program reads: one of logrotate's taboo list."""
 
 NEW = f".pylonyard-new{_UNREAD}"
-"""Ours, beside a file of theirs."""
+"""Suffix of our file beside an edited one."""
 
 _OLD = ".pylonyard-old"
 OLD = f"{_OLD}{_UNREAD}"
-"""Theirs, where ours had to take its place."""
+"""Suffix of an edited file that ours has replaced."""
 
 
 def kept_as(name: str, theirs: "Entry", read: Callable[[str], "Entry"]) -> str:
-    """Return where ``theirs`` is kept, so that nothing that was kept before is lost."""
+    """Return the path to keep ``theirs`` at, without replacing files that were kept before."""
     more = (f"{name}{_OLD}.{number}{_UNREAD}" for number in count(1))
     places = chain([name + OLD], more)
     found = ((place, read(place)) for place in places)
@@ -33,7 +33,7 @@ def is_kept(name: str) -> bool:
 
 
 class Decision(Enum):
-    """What to do with one file."""
+    """The decision about a file."""
 
     SAME = "it is as it should be"
     INSTALL = "it is missing, or as we left it"
@@ -43,7 +43,7 @@ class Decision(Enum):
 
 
 def decide(now: "Entry", laid: str | None, wanted: "Entry", *, may_be_gone: bool) -> Decision:
-    """Return what to do with a file.
+    """Decide about a file.
 
     :param laid: SHA-256 of what we put there last; None if we never did
     :param may_be_gone: whether a file that somebody removed stays removed

@@ -1,4 +1,4 @@
-"""What is on the machine before an activation: all that its plan depends on."""
+"""Read the state of the machine before an activation: all inputs of its plan."""
 
 import grp
 import os
@@ -21,7 +21,7 @@ from pylonyard.webservers.registry import Seen
 
 @dataclass(frozen=True)
 class Ground:
-    """A folder that a site's account is to write into."""
+    """A folder that a site's account has to write to."""
 
     folder: Folder
     owner: str
@@ -30,39 +30,39 @@ class Ground:
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """The state of the target; everything was read, nothing is asked later."""
+    """The state of the machine, read completely before the plan is made."""
 
     root: Path = Path("/")
     entries: Mapping[str, Entry] = field(default_factory=dict)
     laid: Mapping[str, str] = field(default_factory=dict)
-    """SHA-256 of each file that an activation before this laid down."""
+    """SHA-256 of each file that an earlier activation installed."""
     kept: Mapping[str, str] = field(default_factory=dict)
-    """Where a file of theirs goes if ours takes its place."""
+    """The path to keep an edited file at if ours replaces it."""
     originals: Mapping[str, Entry] = field(default_factory=dict)
-    """What was there before the first activation, where we changed it."""
+    """The state before the first activation of the paths that we changed."""
     judges: frozenset[str] = frozenset({"sh", "logrotate"})
-    """Programs that can check what is laid."""
+    """Installed programs that check files."""
     webservers: Mapping[str, Seen] = field(default_factory=dict)
-    """What there is of each web server."""
+    """The state of each web server."""
     registered: frozenset[str] = frozenset()
-    """Sites whose server comes up with the machine, or would if nobody had disabled that."""
+    """Sites whose server the machine starts, or would start if nobody had disabled that."""
     running: frozenset[str] = frozenset()
-    """Sites at whose own server's address somebody listens, whoever that is."""
+    """Sites with a process that listens at their own server's address."""
     accounts: Mapping[str, Account] = field(default_factory=dict)
     folders: Mapping[Path, Folder] = field(default_factory=dict)
     written: Mapping[Path, Folder] = field(default_factory=dict)
-    """What the applications of embedded sites write, by path on the machine."""
+    """Files that the applications of embedded sites write, by path on the machine."""
 
     groups: frozenset[str] = frozenset()
-    """Groups of the names of the sites' accounts."""
+    """Existing groups with the names of the sites' accounts."""
     grounds: Mapping[Path, Ground | None] = field(default_factory=dict)
-    """What the sites' accounts write into; None: it is missing. Of the machine alone."""
+    """Folders that the sites' accounts write to; None if missing. On the machine itself only."""
     closed: frozenset[tuple[str, Path]] = frozenset()
-    """Which account may not enter which folder, or not write into which of the ``grounds``."""
+    """Accounts with the folders that they cannot enter, or cannot write to."""
     to_set_up: frozenset[str] = frozenset()
-    """Sites whose application has not been set up in its database."""
+    """Sites whose application was not set up in its database yet."""
     servers: Servers = field(default_factory=Servers)
-    """What root can tell of the sites' own servers; of the machine alone."""
+    """The states of the sites' own servers, as root sees them; on the machine itself only."""
 
     def kept_as(self, name: str) -> str:
         return self.kept.get(name, name + OLD)
@@ -128,7 +128,7 @@ def _folders(tree: Tree, release: Release) -> Iterable[tuple[Path, Folder]]:
 
 
 def _written(tree: Tree, release: Release) -> Iterable[tuple[Path, Folder]]:
-    """Yield the log and the data of each embedded site; of links, nothing."""
+    """Yield the log and the data of each embedded site, without links."""
     for site in release.sites:
         if site.mode != "embedded":
             continue
@@ -146,7 +146,7 @@ def _written(tree: Tree, release: Release) -> Iterable[tuple[Path, Folder]]:
 
 
 def needed_folders(site: Site) -> list[Path]:
-    """Return each folder that a web server has to pass, and those to write into."""
+    """Return each folder that a web server has to enter, and those to write to."""
     inner = [site.live, site.data, site.data / "egg-cache", site.log]
     return list(dict.fromkeys(p for path in inner for p in [*reversed(path.parents), path]))
 
@@ -194,7 +194,7 @@ done
 
 
 def _closed(release: Release) -> Iterable[tuple[str, Path]]:
-    """Yield each account with a folder that it has to use, and may not."""
+    """Yield each account with a folder that it has to use but cannot."""
     if os.geteuid() != 0:
         return
     for site in release.sites:

@@ -1,4 +1,4 @@
-"""Whose files root may believe: nobody's who could not become root anyway."""
+"""Check that only accounts that root trusts can change the files that root uses."""
 
 import errno
 import grp
@@ -33,7 +33,7 @@ WRITE = 0x02
 
 @dataclass(frozen=True)
 class Writers:
-    """Who may write: numbers of accounts and groups, and whether the file's own group."""
+    """The numbers of accounts and groups that may write, and whether the file's group may."""
 
     users: frozenset[int]
     groups: frozenset[int]
@@ -41,7 +41,7 @@ class Writers:
 
 
 def writers(path: Path) -> Writers | None:
-    """Return who the access control list of ``path`` lets write; None without a list.
+    """Return the writers in the access control list of ``path``; None without a list.
 
     :raises OSError: if it cannot be read
     :raises ValueError: if it is not as this kernel writes it
@@ -56,7 +56,7 @@ def writers(path: Path) -> Writers | None:
 
 
 def parsed_access_list(content: bytes) -> Writers:
-    """Return what the attribute's ``content`` grants.
+    """Return the writers in the attribute's ``content``.
 
     :raises ValueError: if it is of another version, or cut short
     """
@@ -80,13 +80,13 @@ BYTECODE = "__pycache__"
 
 
 def trusted(environ: Mapping[str, str] = os.environ) -> frozenset[int]:
-    """Return root, ourselves, and who called us through sudo."""
+    """Return root, ourselves, and the account that called us through sudo."""
     caller = environ.get("SUDO_UID", "")
     return frozenset({0, os.geteuid(), *([int(caller)] if caller.isdigit() else [])})
 
 
 def check(paths: Iterable[Path], believed: frozenset[int]) -> None:
-    """Check that nobody but ``believed`` accounts can change ``paths``.
+    """Check that only ``believed`` accounts can change ``paths``.
 
     :raises ActivationError: naming the first path that others can change, or that is missing
     """
@@ -107,7 +107,7 @@ def check(paths: Iterable[Path], believed: frozenset[int]) -> None:
 
 
 def imported(package: Path) -> Iterator[Path]:
-    """Yield all of a package that Python would run: sources, and bytecode with its folders."""
+    """Yield all files of a package that Python would run: sources, and bytecode."""
     suffixes = tuple(importlib.machinery.all_suffixes())
     for path in package.rglob("*"):
         if path.name == BYTECODE or path.name.endswith(suffixes):
@@ -115,7 +115,7 @@ def imported(package: Path) -> Iterator[Path]:
 
 
 def _remedy(place: Path, status: os.stat_result, believed: frozenset[int]) -> str:
-    """Return what to do, that harms nobody who does it: it may be somebody's home."""
+    """Return advice that harms nobody: the path may be somebody's home."""
     # Whose bytecode it was, has written what it does: Python makes it anew.
     if BYTECODE in (place.name, place.parent.name):
         return shlex.join(["rm", "-r", str(place if place.name == BYTECODE else place.parent)])
@@ -138,7 +138,7 @@ def _is_person(status: os.stat_result) -> bool:
 
 
 def libraries(module: Path) -> list[Path]:
-    """Return the libraries that a program loads with ``module``, itself believed."""
+    """Return the libraries that a trusted program loads with ``module``."""
     environment = {"PATH": PROGRAM_PATH, "LC_ALL": "C"}
     words = ["ldd", str(module)]
     listed = os.fsdecode(subprocess.run(words, env=environment, capture_output=True).stdout)
@@ -146,7 +146,7 @@ def libraries(module: Path) -> list[Path]:
 
 
 def _way(path: Path, known: set[Path]) -> Iterator[Path]:
-    """Yield each folder on the way to ``path``, links on it followed, and itself."""
+    """Yield each folder above ``path``, after following links, and ``path``."""
     for place in [*reversed(path.parents), path]:
         if place in known:
             continue
@@ -157,7 +157,7 @@ def _way(path: Path, known: set[Path]) -> Iterator[Path]:
 
 
 def _alterable(place: Path, status: os.stat_result, believed: frozenset[int]) -> str:
-    """Tell who else can change what stands at ``place``; '' if nobody can."""
+    """Describe who else can change ``place``; '' if nobody can."""
     if status.st_uid not in believed:
         return f"its owner {_name(status.st_uid)}"
     if stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX:
@@ -176,7 +176,7 @@ def _alterable(place: Path, status: os.stat_result, believed: frozenset[int]) ->
 def _alterable_by_group(
     status: os.stat_result, listed: Writers | None, believed: frozenset[int]
 ) -> str:
-    """Tell who may write where the mode's group bits say that somebody may."""
+    """Describe who may write by the group bits of the mode."""
     if listed and (users := listed.users - believed):
         return f"{_name(min(users))}, whom its access control list names,"
     groups = set(listed.groups) if listed else set()

@@ -1,4 +1,4 @@
-"""The sites of a release, asked at the address that visitors use."""
+"""Send requests to the sites of a release, at their public addresses."""
 
 import http.client
 import shlex
@@ -13,7 +13,7 @@ from pylonyard.system import listeners
 from pylonyard.system.errors import ActivationError
 
 REQUEST_PATIENCE = 60.0
-"""Seconds until the first request has to be answered."""
+"""Seconds to wait for the answer to the first request."""
 
 
 def ask(step: Ask) -> None:
@@ -60,10 +60,10 @@ def request(
 
 
 VISIT_PATIENCE = 15.0
-"""Seconds that an answer may take: the site answered once already."""
+"""Seconds to wait for a later answer: the site has answered once already."""
 
 LOOK_UP_PATIENCE = 4.0
-"""Seconds that a name server may take."""
+"""Seconds to wait for a name server."""
 
 _USUAL = {False: 80, True: 443}
 
@@ -72,7 +72,7 @@ Look = Callable[[str], list[str]]
 
 
 def address_told(site: Site, visit: Visit | None = None, look: Look | None = None) -> Iterator[str]:
-    """Yield the address to open, and what is in the way of those who do.
+    """Yield the address to open, and the reason if it does not work yet.
 
     :param visit: returns the status that the site answers with
     :param look: returns the addresses that a name leads to
@@ -99,7 +99,7 @@ def address_told(site: Site, visit: Visit | None = None, look: Look | None = Non
 
 
 def url_of(site: Site) -> str:
-    """Return what a visitor types."""
+    """Return the URL of a site."""
     if not site.mode:
         return f"http://{site.host}:{site.port}/"
     port, is_secure = site.places[-1]
@@ -108,7 +108,7 @@ def url_of(site: Site) -> str:
 
 
 def visited(site: Site) -> int:
-    """Return the status of the answer to the visitor's first request.
+    """Return the status of the answer to a client's first request.
 
     :raises ActivationError: if there is none
     """
@@ -126,7 +126,7 @@ def _command(site: Site) -> str:
 
 
 def addresses(name: str) -> list[str]:
-    """Return the addresses that ``name`` leads to, none if that is not known in time."""
+    """Return the addresses of ``name``; none if the name server is too slow."""
     found: list[str] = []
 
     def look() -> None:

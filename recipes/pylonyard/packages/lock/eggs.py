@@ -1,4 +1,4 @@
-"""The eggs of buildout's own interpreter, taken from a lock without any resolution.
+"""Install the eggs of buildout's own interpreter from a lock, without a resolver.
 
 A lock has one version of each distribution, so what is left is to follow the
 requirements from one to the next, as their metadata states them.
@@ -29,7 +29,7 @@ def own_tags() -> Mapping[Tag, int]:
 
 
 class LockedEggs:
-    """A working set that grows by what its members require."""
+    """A working set that grows by the requirements of its members."""
 
     def __init__(self, files: Files, pins: Mapping[str, str]) -> None:
         """:param pins: versions that the configuration names; the lock has to agree."""
@@ -41,10 +41,10 @@ class LockedEggs:
         """The egg of each distribution, by its name."""
         self.described: dict[str, Distribution] = {}
         self.wanted: dict[Path, set[str]] = {}
-        """The wheels of eggs that are to be installed or verified, and their SHA-256."""
+        """The wheels of eggs to install or verify, with their SHA-256."""
 
     def locations(self, requirements: Iterable[str], projects: Sequence[Path]) -> list[Path]:
-        """Return the folders of all that ``requirements`` need, in order.
+        """Return the folders of all distributions for ``requirements``, in order.
 
         :param projects: folders of built source trees, preferred to any egg
         :raises OptionError: naming what is not as the lock, or the pins, have it
@@ -81,7 +81,7 @@ class LockedEggs:
         return self.described[name]
 
     def _placed(self, package: Locked) -> tuple[Path, Path]:
-        """Return where the egg of a distribution is to be, and what can be read until then."""
+        """Return the future path of a distribution's egg, and its metadata until then."""
         wheel = package.wheel_for(own_tags())
         if wheel is None:
             raise self.files.stale(

@@ -1,4 +1,4 @@
-"""Files that a lock names: brought if need be, always verified."""
+"""Provide the files of a lock: download them if needed, and always verify them."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,14 +24,14 @@ from pylonyard.system.errors import CommandError, OptionError
 
 @dataclass(frozen=True)
 class Target:
-    """An interpreter, as far as it decides which files of a lock it uses."""
+    """The properties of an interpreter that decide which files of a lock it uses."""
 
     environment: Mapping[str, str]
-    """What markers are about, as ``python_version``."""
+    """The variables of markers, such as ``python_version``."""
     tags: Mapping[Tag, int]
-    """Of the wheels that it can use, with their ranks."""
+    """The tags of the wheels that it can use, with their ranks."""
     from_source: frozenset[str] = frozenset()
-    """Canonical names of what is built here, though there may be wheels."""
+    """Canonical names of distributions that are built here, even if there are wheels."""
     eggs: Path | None = None
     """The egg directory, for the interpreter whose eggs are there."""
 
@@ -41,7 +41,7 @@ class Target:
         return cls(metadata.environment(interpreter), metadata.supported(interpreter), names)
 
     def files(self, lock: Lock) -> Iterator[tuple[Locked, str]]:
-        """Yield each distribution that a lock has for this interpreter, and what file is used.
+        """Yield each distribution in a lock for this interpreter, and the file that is used.
 
         The source of mod_wsgi is one of them.
         """
@@ -67,10 +67,10 @@ class Files:
     layout: Layout
     places: Places
     interpreter: Interpreter | None = None
-    """Which runs the application, if it is not buildout's own."""
+    """The interpreter of the application, if it is not buildout's own."""
     from_source: tuple[str, ...] = ()
     module: Callable[[], str | None] = lambda: None
-    """Which source archive of mod_wsgi another part will want, if it will."""
+    """Returns the source archive of mod_wsgi that another part will need, if any."""
 
     def get(self, package: Locked, name: str, target: Target | None = None) -> Path:
         """Return the file ``name`` of ``package`` in the download cache.
@@ -91,7 +91,7 @@ class Files:
         return place
 
     def _get_all(self, target: Target) -> None:
-        """Bring what the cache lacks of the files for ``target``, several at once.
+        """Download the files for ``target`` that the cache lacks, several at once.
 
         What cannot be had is told when it is wanted, if it ever is.
         """
@@ -132,7 +132,7 @@ class Files:
             yield Target.of(self.interpreter, self.from_source)
 
     def missing(self, name: str) -> str:
-        """Return the line that names all files which the cache lacks, ``name`` among them."""
+        """Return the line that names all files which the cache lacks, including ``name``."""
         wanted = [file for target in self.targets() for _, file in self._wanted_by(target)]
         wanted += filter(None, [name, self.module()])
         lacking = Missing({file: None for file in wanted if not (self.layout.dist / file).exists()})
@@ -140,13 +140,13 @@ class Files:
         return lacking.told(self.layout, words)
 
     def _wanted_by(self, target: Target) -> Iterator[tuple[Locked, str]]:
-        """Yield what a lock has for ``target``, but for eggs that are there, and mod_wsgi."""
+        """Yield the distributions for ``target``, without existing eggs, and mod_wsgi."""
         for package, file in target.files(self.lock):
             if package.name != canonicalize_name(PROJECT) and not target.is_installed(file):
                 yield package, file
 
     def stale(self, problem: str) -> OptionError:
-        """Return the error that the lock does not fit the configuration, with what to do."""
+        """Return the error that the lock does not match the configuration, with advice."""
         advice = f"make a new one: bin/buildout {self.section}:lock= and then bin/pylonyard lock"
         return OptionError(self.section, [f"lock: {problem} in {self.lock.path}; {advice}"])
 

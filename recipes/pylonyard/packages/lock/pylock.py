@@ -1,4 +1,4 @@
-"""Lock files as of PEP 751: which files a distribution may be installed from.
+"""Read and write lock files (PEP 751), which list the allowed files of distributions.
 
 A package of such a file is a distribution at one version; each of its files has a
 SHA-256.  A marker says for which interpreters the package is, the tags of a wheel's
@@ -32,12 +32,12 @@ from pylonyard.system.errors import PylonyardError
 
 
 class LockError(PylonyardError, ValueError):
-    """A lock file cannot be read, or does not say what is needed of it."""
+    """A lock file cannot be read, or lacks something."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Locked:
-    """A distribution that a lock names."""
+    """A distribution in a lock."""
 
     name: NormalizedName
     version: str
@@ -47,7 +47,7 @@ class Locked:
     """File name, SHA-256."""
     marker: str | None = None
     used: Mapping[str, str] = field(default_factory=dict)
-    """What the locked sandbox has: ``file``, ``interpreter``, ``platform``."""
+    """The file that the locked environment uses: ``file``, ``interpreter``, ``platform``."""
 
     @property
     def files(self) -> dict[str, str]:
@@ -69,7 +69,7 @@ class Locked:
 
 @dataclass(frozen=True)
 class Lock:
-    """A lock file and what it says."""
+    """A lock file and its contents."""
 
     path: Path
     packages: tuple[Locked, ...]
@@ -94,13 +94,13 @@ class Lock:
         return next(iter([*fitting, *found]), None)
 
     def summary(self, environment: Mapping[str, str]) -> str:
-        """Return a digest of all that is locked for an interpreter."""
+        """Return a digest of all distributions that are locked for an interpreter."""
         packages = self.packages_for(environment)
         held = [[each.name, each.version, sorted(each.files.items())] for each in packages]
         return hashlib.sha256(json.dumps(held).encode()).hexdigest()
 
     def digests(self, filename: str) -> set[str] | None:
-        """Return what a file may be; None if no distribution of the lock has its name.
+        """Return the allowed SHA-256 of a file; None if no distribution in the lock has its name.
 
         A distribution that is locked, but not with this file, has no digest for it.
         """
@@ -194,7 +194,7 @@ def _package(locked: Locked, folder: str) -> Package:
 
 
 def _lines(entry: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a distribution as it is easily compared: a wheel a line."""
+    """Yield the lines of a distribution, with one wheel on each, which are easy to compare."""
     yield "[[packages]]"
     for key, value in entry.items():
         if key == "wheels":
