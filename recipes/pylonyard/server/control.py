@@ -80,7 +80,7 @@ def stop(settings: Settings) -> str:
 def restart(settings: Settings, progress: Progress = no_progress) -> str:
     """Restart the site: the old server serves until the new one answers.
 
-    docs/operating.rst describes the whole of it.
+    docs/design.rst, "One restart", follows it module by module.
 
     :raises ServerError: if that fails, saying whether the old server goes on
     """

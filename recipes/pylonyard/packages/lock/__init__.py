@@ -1,7 +1,9 @@
 """Lock files (PEP 751), and the verified files that they name.
 
-What a lock verifies, and against what.  Nothing that differs is used; where it may be moved, it
-is set aside in ``cache/refused``, and a good one put in its place for the releases that use it.
+What a lock verifies, and against what.  Nothing that differs is used, and the run fails.  Where it
+may be moved, it is set aside in ``cache/refused``, and a good one put in its place for the releases
+that use it; a bundle moves nothing.  A run that finds nothing changed (``buildout/last_run``) ends
+before all of this: it has compared the state of every file that the last run went by.
 
 ===================================  ====================================  ===================
 When                                 What, against what                    In
@@ -9,7 +11,7 @@ When                                 What, against what                    In
 a file is brought, or used from the  its SHA-256, against the lock's       ``files.Files``
 cache
 zc.buildout unpacks a wheel of what  its SHA-256, against the lock's       ``buildout/driver``
-is locked
+a lock names that this run has read
 an egg is made of a wheel            the bytes that are unpacked, against  ``eggs.LockedEggs``
                                      the lock and the wheel's own RECORD
 an egg that is there is used         its signature, against the one noted  ``Verified``
@@ -21,6 +23,8 @@ locked source is used                when it was built
 an environment of another            each file, against the list noted     ``Verified``
 interpreter is used                  when it was made
 a bundle is written                  the SHA-256 of each file, against     ``commands/bundle``
+                                     the lock's
+``bootstrap.py fetch --lock``        the SHA-256 of each file, against     ``commands/fetch``
                                      the lock's
 ===================================  ====================================  ===================
 
