@@ -44,6 +44,13 @@ NAME_APACHE = {
 }
 """Other modules that name it, and why."""
 
+NAME_INIT = {
+    "recipes.site": "the help of the option name",
+    "server": "in words: who calls bin/<site>",
+    "system.rootfs": "in words: the name of a file, as an example",
+}
+"""Those that name what starts and watches servers, and why."""
+
 SHIMS = {
     "admin",
     "apache_vhost",
@@ -186,6 +193,19 @@ def test_another_web_server_would_find_no_more_places_that_know_apache():
     }
 
     assert found == set(NAME_APACHE)
+
+
+def test_another_watcher_would_find_no_more_places_that_know_init_or_cron():
+    own = ("watchers", "recipes.init_script", "recipes.cron_restart")
+    found = [
+        name
+        for name, path in FILES.items()
+        if not name.startswith(own)
+        and name not in NAME_INIT
+        and re.search(r"\binit\.d\b|\bcron\.d\b|update-rc", path.read_text())
+    ]
+
+    assert found == []
 
 
 def test_the_picture_shows_the_rooms_as_they_are():
