@@ -372,7 +372,7 @@ VHOST = [
     ),
     (
         {"vhost:directives": "</VirtualHost>"},
-        "[vhost] directives: expected whole sections, got: "
+        "[vhost] directives: expected complete sections, got: "
         "line 1: </VirtualHost> closes what is not open",
     ),
     (

@@ -209,7 +209,7 @@ def test_tampered_tool_is_refused(bootstrap, checkout):
 
     refused = cache.root / "refused" / wheel.name
     assert ended.value.code.startswith(
-        f"bootstrap: {wheel}: expected SHA-256 {'0' * 64}, got {digest}; set aside as {refused}."
+        f"bootstrap: {wheel}: expected SHA-256 {'0' * 64}, got {digest}; moved to {refused}."
     )
     assert ended.value.code.endswith("; run this again")
     assert not cache.sandboxes.exists()

@@ -202,7 +202,7 @@ def test_killed_activation_is_undone_by_deactivate(serving, steps):
 
     said = serving.deactivate()
 
-    assert said.startswith("# an activation was cut short: its steps are undone\n")
+    assert said.startswith("# an activation was interrupted: its steps are undone\n")
     assert serving.snapshot() == before
     serving.activate()
     assert visit(serving) == 200

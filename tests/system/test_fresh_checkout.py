@@ -41,7 +41,7 @@ def test_the_first_command_ends_in_a_site_that_serves(checkout, free_port):
     early = (site.path / "bin/pylonyard").read_text()
     said = site.run("bin/pylonyard", "doctor", check=False).stdout
     assert "there is none: bin/buildout failed: [init] start-timeout: expected" in said
-    assert said.splitlines()[-2].endswith("-> mend that, then: bin/buildout")
+    assert said.splitlines()[-2].endswith("-> correct that, then: bin/buildout")
 
     told = site.bootstrap(f"site:port={port}").stdout
 

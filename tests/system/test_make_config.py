@@ -80,7 +80,7 @@ def test_installer_that_cannot_is_one_line(home, tmp_path, project, name, reason
         production_ini.installer_config(home, project, name, tmp_path / "configs")
 
     assert str(caught.value) == (
-        f"cannot make a config of {project}: {reason}; mend its installer, or set template"
+        f"cannot make a config of {project}: {reason}; correct its installer, or set template"
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -108,7 +108,7 @@ def test_config_that_is_kept_is_refused_once_it_was_tampered_with(home, tmp_path
         production_ini.installer_config(home, "Shop", "main", store)
 
     assert str(caught.value).startswith(f"cannot use a config of Shop: {kept}: expected SHA-256 ")
-    assert "set aside as" in str(caught.value)
+    assert "moved to" in str(caught.value)
     assert production_ini.installer_config(home, "Shop", "main", store) == good
 
 

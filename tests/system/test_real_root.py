@@ -429,7 +429,7 @@ def test_groups_that_others_make_after_a_kill_survive_the_repair(changing):
 
         said = change(2).splitlines()
 
-        assert said[0] == "# an activation was cut short: its steps are undone"
+        assert said[0] == "# an activation was interrupted: its steps are undone"
         assert "usermod -a -G simplesite www-data" in said
         assert machine.visit() == "200"
         assert "colleagues" in machine.run("id", "-Gn", "games").stdout.split()

@@ -144,7 +144,7 @@ def test_checkout_that_the_account_cannot_reach_is_refused(machine, closed):
     assert refused.returncode == 1
     assert (
         f"sites: simplesite cannot read {closed}, and so nothing of {closed}/box; keep it where "
-        "every account may read, such as /srv/simplesite, and make it anew there"
+        "every account may read, such as /srv/simplesite, and make it there again"
     ) in refused.stdout.splitlines()[-1]
 
 

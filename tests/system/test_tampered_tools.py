@@ -234,7 +234,7 @@ def test_tampered_egg_of_the_tools_is_refused_before_it_runs(tools, script, tamp
         assert refusal(script, ended.stdout).startswith(f"{named}: expected ")
         assert "run: python3 bootstrap.py" in ended.stdout or script == "pylonyard doctor"
     else:
-        assert "set aside" not in ended.stdout
+        assert "moved to" not in ended.stdout
 
 
 @pytest.mark.parametrize("script", BRINGING)
@@ -330,7 +330,7 @@ def test_account_that_may_only_read_the_cache_is_reported_as_well(public_checkou
     assert "account" in examined
     assert refusal("pylonyard doctor", told).startswith(
         f"{path}: expected what ConfigUpdater-3.2-py2.py3-none-any.whl holds, got "
-        "other content; it stays, as we may not move it"
+        "other content; it stays, since we may not move it"
     )
     assert "it ran" not in told
     assert site.bootstrap("--offline", check=False).returncode == 1

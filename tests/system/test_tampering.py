@@ -335,7 +335,7 @@ def test_tampered_distribution_is_refused_before_it_runs(site, tamper):
     assert line.startswith("Error: [app] lock: ")
     assert str(named.relative_to(site.wheels) if named.suffix == ".whl" else named) in line
     assert "Traceback" not in told
-    assert list((site.cache / "refused").iterdir()), "it was not set aside"
+    assert list((site.cache / "refused").iterdir()), "it was not moved to quarantine"
     assert not site.mark.exists(), "it ran"
     assert site.released() == before
 
@@ -470,8 +470,8 @@ def test_cached_file_is_refused_once_it_was_tampered_with(with_project, refusals
     assert status == 1, told
     (line,) = [line for line in told.splitlines() if line.startswith("Error: ")]
     assert f"{named}: expected " in line
-    assert "set aside as" in line
-    assert list((site.cache / "refused").iterdir()), "it was not set aside"
+    assert "moved to" in line
+    assert list((site.cache / "refused").iterdir()), "it was not moved to quarantine"
     assert not site.mark.exists(), "it ran"
     assert site.released() == before
     status, told = site.run()

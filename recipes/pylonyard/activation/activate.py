@@ -113,7 +113,7 @@ class Activation:
                 f"only root may read what is active here: sudo {sys.argv[0]} activate --dry-run"
             ) from error
         if journal.is_cut_short:
-            say("# an activation was cut short: its steps are undone first")
+            say("# an activation was interrupted: its steps are undone first")
         for line in told(self.tree, made):
             say(line)
         for line in access.left_over_told(left):
@@ -250,7 +250,7 @@ class Activation:
     def recover(self, carrier: Carrier) -> None:
         """Undo the steps of an activation that was killed."""
         if carrier.journal.is_cut_short:
-            carrier.say("# an activation was cut short: its steps are undone")
+            carrier.say("# an activation was interrupted: its steps are undone")
             carrier.put_back(was_killed=True)
         if carrier.journal.note is None and carrier.journal.release is not None:
             carrier.note(note=self._noted_late(carrier.journal))

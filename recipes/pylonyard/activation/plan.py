@@ -86,8 +86,8 @@ def _expect_unclaimed(release: Release, claimed: Mapping[str, str]) -> None:
             sandbox = claimed[source.name]
             end = accounts.by_root(f"{shlex.quote(f'{sandbox}/bin/pylonyard')} deactivate")
             raise ActivationError(
-                f"{source.name}: the sandbox {sandbox} has laid it; rename this site, or, to "
-                f"end that one: {end}"
+                f"{source.name}: the sandbox {sandbox} has installed it; rename this site, or, to "
+                f"deactivate the other: {end}"
             )
 
 

@@ -48,7 +48,7 @@ def in_one_line(run: Any = None) -> Iterator[None]:
     except Exception as error:
         line = complaints.told(error, run) or errors.limit_reached(error) or None
         if isinstance(error, OSError) and error.errno in atomic.UNWRITABLE:
-            way = accounts.way_back(error) or "mend that, and run again"
+            way = accounts.way_back(error) or "correct that, and run again"
             line = f"cannot write {reason(error, os.getcwd())}; {way}"
         if line is None or (isinstance(error, UserError) and str(error) == line):
             raise
@@ -127,7 +127,7 @@ class Buildout(patches.Buildout):
         stores = cache_usage.Stores(layout.cache, layout.eggs)
         if not cache_usage.keep(layout.directory, stores, pins):
             log.warning(
-                "%s cannot be written, so nobody knows there that this sandbox uses it.",
+                "%s cannot be written, so the cache does not know that this sandbox uses it.",
                 layout.cache / cache_usage.USERS,
             )
 

@@ -15,8 +15,8 @@ from pylonyard.buildout import last_run
 from pylonyard.config import inputs, layout
 
 UNGUARDED = (
-    "zc.buildout, and what it runs on, is as it was installed here: nobody compares that with "
-    "recorded digests, as the bin/buildout does that bootstrap.py makes"
+    "zc.buildout and its tools are used as they were installed: they are not compared with "
+    "recorded digests, as by the bin/buildout that bootstrap.py makes"
 )
 
 

@@ -109,10 +109,10 @@ def repair(record: Path, copy: Path, bounds: Bounds, tell: Callable[[str], objec
         check(text, bounds)
     except (OSError, ValueError):
         record.unlink()
-        tell(f"{record} is damaged ({problem}); all parts are installed anew.")
+        tell(f"{record} is damaged ({problem}); all parts are installed again.")
         return
     write(record, text)
-    tell(f"{record} was damaged ({problem}); its copy of the last whole run is used.")
+    tell(f"{record} was damaged ({problem}); its copy from the last complete run is used.")
 
 
 def updated(text: str, options: Mapping[str, str]) -> str:
@@ -198,7 +198,7 @@ class Record:
             if _current(self.directory) == self._release:
                 raise
             where, why = error.filename or self.path, error.strerror
-            self._warn(f"cannot write {where}: {why}; the next run installs all anew.")
+            self._warn(f"cannot write {where}: {why}; the next run installs all parts again.")
 
 
 def _current(directory: Path) -> str:

@@ -372,8 +372,8 @@ class Buildout(buildout.Buildout):
         progress.clear()
         picked = sorted(set(easy_install.get_picked_versions()[0]))
         if picked and self.show_picked_versions and not self._is_quiet():
-            print("Nothing says which version these are to be, so the newest was taken. To stay")
-            print(f"with these, copy this into {self.configuration}, or below its [versions]:")
+            print("These have no pin, so the newest version of each was installed. To keep")
+            print(f"them, copy this to {self.configuration}, or below its [versions]:")
             print("\n[versions]")
             print("".join(f"{name} = {version}\n" for name, version in picked))
         self.show_picked_versions = False

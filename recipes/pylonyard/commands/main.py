@@ -102,7 +102,7 @@ def parser() -> Parser:
         action="store_true",
         help="even if environment, mode or account of a site change",
     )
-    laid = actions.add_parser("activate", help="lay the current release over /etc (as root)")
+    laid = actions.add_parser("activate", help="install the current release in /etc (as root)")
     laid.add_argument("--dry-run", action="store_true", help="only show each step")
     laid.add_argument("--force-new", action="store_true", help="replace edited files; keep them")
     gone = actions.add_parser(

@@ -63,7 +63,7 @@ def remembered(directory: Path) -> str:
 
 def _unreadable(place: Path, got: str) -> str:
     return (
-        f"{place}: expected which configuration this sandbox is of, got {got}; "
+        f"{place}: expected the name of this sandbox's configuration, got {got}; "
         "say it once: python3 bootstrap.py -c FILE"
     )
 

@@ -122,7 +122,7 @@ class SecretStore:
         cut = _CUT.get(self._origins[name].kind)
         if not kept or (cut and cut.fullmatch(kept)):
             raise SecretError(
-                f"{name}: expected a whole secret in {self._folder / name}, got {len(kept)} "
+                f"{name}: expected a complete secret in {self._folder / name}, got {len(kept)} "
                 "characters; write one there, or move the file elsewhere to have one made"
             )
         return kept

@@ -46,7 +46,7 @@ def make(store: Path, locations: Sequence[Path]) -> Path:
     :param store: where sandboxes are kept, usually ``cache/sandboxes``
     :param locations: egg directories, in the order of ``sys.path``
     :raises RefusedError: naming a changed file of the environment; it
-        has been set aside, and a good one is in its place
+        was moved to quarantine, and a good one takes its place
     """
     lines = list(_path_lines(locations))
     home = store / _name(lines)
@@ -71,7 +71,7 @@ def eggs_of(home: Path) -> list[Path]:
     """Return the egg directories of an environment of this interpreter, in order.
 
     :raises RefusedError: naming a changed file; the environment has
-        been set aside
+        been moved to quarantine
     :raises WheelError: if there is no such environment
     """
     pth = home / _packages() / PTH

@@ -38,7 +38,7 @@ from pylonyard.system.subprocesses import run
 def make(buildout: Any, files: Files, contents: Contents) -> Path:
     """Return the environment with ``contents``, unchanged since it was made.
 
-    One that was tampered with is set aside, and made again for the releases that use it.  One
+    A tampered one is moved to quarantine, and made again for the releases that use it.  One
     of which this account has noted nothing may serve somebody else: it is left as it is, and
     another one made beside it.
 

@@ -84,7 +84,7 @@ def reach_problem(site: Described, needed: list[Path], python: Path | None) -> s
         if (place.exists() or place == needed[0]) and (folder := closed(who, place)):
             return (
                 f"{site.user} cannot read {folder}, and so nothing of {place}; keep it where "
-                f"every account may read, such as /srv/{site.name}, and make it anew there"
+                f"every account may read, such as /srv/{site.name}, and make it there again"
             )
     return _interpreter_problem(who, python)
 

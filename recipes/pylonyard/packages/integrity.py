@@ -31,7 +31,7 @@ class RefusedError(WheelError):
     """A file differs from its record; it was put into quarantine, if possible."""
 
     def __init__(self, path: Path, expected: str, got: str, aside: Path | None) -> None:
-        kept = f"set aside as {aside}" if aside else "it stays, as we may not move it"
+        kept = f"moved to {aside}" if aside else "it stays, since we may not move it"
         super().__init__(f"{path}: expected {expected}, got {got}; {kept}")
         self.path = path
         self.aside = aside
@@ -62,7 +62,7 @@ def can_set_aside(path: Path, cache: Path) -> bool:
 def check_file(path: Path, digests: Collection[str], cache: Path) -> str:
     """Check that the SHA-256 of a file is one of ``digests``; return it.
 
-    :raises RefusedError: if it is not; the file has been set aside
+    :raises RefusedError: if it is not; the file has been moved to quarantine
     """
     digest = sha256(path)
     if digest not in digests:
@@ -147,7 +147,7 @@ class Verified:
     def install(self, wheel: Path, eggs: Path, digests: Collection[str]) -> Path:
         """Return the egg of ``wheel`` in ``eggs``; install or verify it if needed.
 
-        An egg that differs is set aside, and a good one put in its place for the
+        An egg that differs is moved to quarantine, and a good one put in its place for the
         releases that use it.
 
         :param digests: the SHA-256 digests that the wheel may have
@@ -213,7 +213,7 @@ class Verified:
     def is_built(self, path: Path, source: str) -> bool:
         """Return whether ``path`` is the file that was built here of ``source``, a SHA-256.
 
-        :raises RefusedError: if it was, and is no more; it has been set aside
+        :raises RefusedError: if it was, and is no more; it has been moved to quarantine
         """
         entry = self._known.get(os.fspath(path))
         if entry is None or entry["wheel"] != source:
@@ -238,7 +238,7 @@ class Verified:
         """Return whether ``tree`` holds what was noted; False if nothing was.
 
         :param compile_anew: replaces the bytecode of a tree that changed, and holds the same
-        :raises RefusedError: naming a file that differs; the tree has been set aside
+        :raises RefusedError: naming a file that differs; the tree has been moved to quarantine
         """
         try:
             content = self._list_of(tree).read_bytes()

@@ -127,7 +127,7 @@ def active(releases: Releases, sandbox: Path) -> Standing | None:
         return _active_unnoted(releases, sandbox)
     if noted.is_unfinished:
         raise ActivationError(
-            "an activation is at work or was cut short; first: "
+            "an activation is running or was interrupted; first: "
             + accounts.by_root("bin/pylonyard activate")
         )
     if noted.release is None:

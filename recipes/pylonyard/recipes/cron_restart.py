@@ -89,7 +89,7 @@ def mail_recipient(text: str) -> str:
         except ValueError:
             raise converters.refuse("an e-mail address or an account", text) from None
     if not _SAFE_MAIL.fullmatch(text):
-        raise converters.refuse("letters, digits and @!:%+=/.,_- alone, as cron does", text)
+        raise converters.refuse("only letters, digits and @!:%+=/.,_-, as cron does", text)
     return text
 
 

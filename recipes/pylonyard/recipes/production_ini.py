@@ -295,7 +295,7 @@ def installer_config(home: Path, requirement: str, name: str, store: Path) -> st
             [home / "bin" / "python", "-c", _RENDER_CONFIG, project, name, target, variables],
             f"cannot make a config of {project}",
             directory=Path(folder),
-            advice="mend its installer, or set template",
+            advice="correct its installer, or set template",
             doing=f"Asking {project} for its configuration",
         )
         content = target.read_bytes()

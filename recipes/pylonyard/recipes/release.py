@@ -127,7 +127,10 @@ class Release(Recipe):
         is_meant = self.settings.change == "allow"
         source = self.buildout._annotated[self.name]["change"].source if is_meant else ""
         if is_meant and source != "COMMAND_LINE_VALUE":
-            place = "change: expected refuse but on the command line, for a run alone, got 'allow'"
+            place = (
+                "change: expected refuse in the configuration (allow works on the command "
+                "line), got 'allow'"
+            )
             raise OptionError(self.name, [place])
         self.notices += self._check_changes(wanted, is_meant=is_meant)
         layout, environments = self.layout, {site["environment"] for site in sites}
@@ -322,8 +325,8 @@ class Release(Recipe):
         staged = Staged.collected({**self.stagings, self.name: self.location})
         if taken := occupied(self.layout.bin, self.layout.current, staged.commands):
             raise UserError(
-                f"[{self.name}] {self.layout.bin / taken[0]}: expected none, or a link of ours, "
-                f"but there is a file of somebody else's; {LOOK_FIRST}"
+                f"[{self.name}] {self.layout.bin / taken[0]}: expected none, or our link, "
+                f"got another file; {LOOK_FIRST}"
             )
         return staged
 

@@ -273,12 +273,12 @@ def _differences(
 def _unseen(older: _File, newer: _File, lines: list[str]) -> str:
     """Return how files with the same ``lines`` differ."""
     if not (older.said and newer.said):
-        return f"{(older if older.said else newer).name} is in the manifest of that release alone"
+        return f"{(older if older.said else newer).name} is only in the manifest of that release"
     pair = f"{older.name} and {newer.name}"
     if older.said[:-1] == newer.said[:-1]:
-        return f"{pair} differ in mode alone"
+        return f"{pair} differ only in mode"
     if lines == [NOT_TEXT]:
         return f"binary files {pair} differ"
     if lines and lines[0].startswith(UNREAD):
         return f"{pair} differ in content, and {lines[0].strip('()')}"
-    return f"{pair} differ in line ends alone"
+    return f"{pair} differ only in line ends"

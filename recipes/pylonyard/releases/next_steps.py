@@ -59,7 +59,7 @@ def lines(
     if seen == THIS:
         yield told(f"{command} status", f"it is served already at {site.address}")
     elif seen == FOREGROUND:
-        yield told(f"bin/{site.name} fg", f"to be ended and begun anew at {site.address}")
+        yield told(f"bin/{site.name} fg", f"stop it and start it again, at {site.address}")
     elif seen == TAKEN:
         how = "set another port in [site], or end that if it is yours"
         yield f"  {site.name}: port {site.port} is taken by {who}: {how}"

@@ -299,7 +299,7 @@ def buildout_error(words: Sequence[str], more: Sequence[str] = ()) -> str | None
         elif word in _COMMANDS:
             return None
         elif word in _OF_STOCK:
-            return f"{word}: bin/buildout is there; to make it anew: python3 bootstrap.py"
+            return f"{word}: bin/buildout exists; to make it again: python3 bootstrap.py"
         else:
             known = [*more, *_COMMANDS]
             return f"unknown command {word}{meant(word, known)}"

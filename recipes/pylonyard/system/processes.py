@@ -95,7 +95,7 @@ def pids(proc: Path = PROC) -> list[int]:
     """
     found = [int(entry) for entry in os.listdir(proc) if entry.isdigit()]
     if not found:
-        raise ServerError(f"{proc} is not mounted: processes cannot be told apart")
+        raise ServerError(f"{proc} is not mounted: processes cannot be identified")
     return sorted(found)
 
 

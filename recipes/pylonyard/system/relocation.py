@@ -46,7 +46,7 @@ def found(made: Path, command: str, script: str) -> Astray | None:
 def how_to_make_anew(sandbox: Path) -> str:
     """Return the command that makes the files of a sandbox for its present place."""
     if not (sandbox / "bootstrap.py").exists():
-        return f"make its bin/buildout anew in {sandbox}, as at first, and run it"
+        return f"make its bin/buildout again in {sandbox}, as at first, and run it"
     from shlex import quote
 
     configuration = _configuration(sandbox)

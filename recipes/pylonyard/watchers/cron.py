@@ -43,7 +43,7 @@ def without_block(crontab: str, name: str) -> str:
     if len(begins) != 1 or len(ends) != 1 or begins > ends:
         raise ValueError(
             f"expected one line {begin!r} and one {end!r} after it in the crontab; "
-            "mend it with: crontab -e"
+            "correct it with: crontab -e"
         )
     return "".join(lines[: begins[0]] + lines[ends[0] + 1 :])
 

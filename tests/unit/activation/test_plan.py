@@ -279,8 +279,8 @@ def test_file_of_another_sandbox_is_not_taken():
         plan(release, world(), force_new=True, claimed={INIT.name: "/srv/other"})
 
     assert str(caught.value) == (
-        "/etc/init.d/shop: the sandbox /srv/other has laid it; "
-        "rename this site, or, to end that one: "
+        "/etc/init.d/shop: the sandbox /srv/other has installed it; "
+        "rename this site, or, to deactivate the other: "
         + accounts.by_root("/srv/other/bin/pylonyard deactivate")
     )
 

@@ -152,7 +152,7 @@ def test_place_that_cannot_be_written_is_one_line(number):
     with pytest.raises(UserError) as caught, driver.in_one_line():
         raise OSError(number, "No way", "/a/file")
 
-    assert str(caught.value) == "cannot write /a/file: No way; mend that, and run again"
+    assert str(caught.value) == "cannot write /a/file: No way; correct that, and run again"
 
 
 def test_other_errors_are_not_explained_away():
@@ -279,7 +279,8 @@ def test_record_that_cannot_be_written_fails_a_run_and_is_removed(installed_once
         run(installed_once, {"site:port": "8081"})
 
     assert str(caught.value) == (
-        f"cannot write {record(installed_once)}: No space left on device; mend that, and run again"
+        f"cannot write {record(installed_once)}: No space left on device; "
+        "correct that, and run again"
     )
     assert not record(installed_once).exists()
     assert os.readlink(installed_once.directory / "current") == "releases/1"

@@ -85,7 +85,7 @@ def test_repair_is_reported_in_one_line(whole, bounds, tmp_path):
     record.write_text(whole[:-5])
 
     assert repaired(record, copy, bounds) == [
-        f"{record} is damaged (it ends within a line); all parts are installed anew."
+        f"{record} is damaged (it ends within a line); all parts are installed again."
     ]
 
     copy.write_text(whole)
@@ -93,7 +93,7 @@ def test_repair_is_reported_in_one_line(whole, bounds, tmp_path):
 
     assert repaired(record, copy, bounds) == [
         f"{record} was damaged (expected __buildout_installed__ in [release], got none); "
-        "its copy of the last whole run is used."
+        "its copy from the last complete run is used."
     ]
 
 

@@ -98,7 +98,7 @@ def test_damaged_file_of_the_cache_is_put_into_quarantine_and_brought_again(
     assert fetch.main(str(tmp_path / "cache"), words) == 0
 
     assert place.read_bytes() == b"Shop-1.0.tar.gz"
-    assert "set aside as" in capsys.readouterr().out
+    assert "moved to" in capsys.readouterr().out
 
 
 @pytest.mark.system

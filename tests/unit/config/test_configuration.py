@@ -94,7 +94,7 @@ def test_sandbox_that_forgot_what_it_is_does_not_guess(sandbox, text, got):
         configuration.completed([], sandbox)
 
     assert str(caught.value) == (
-        f"{sandbox}/.pylonyard/sandbox.json: expected which configuration this sandbox is of, "
+        f"{sandbox}/.pylonyard/sandbox.json: expected the name of this sandbox's configuration, "
         f"got {got}; say it once: python3 bootstrap.py -c FILE"
     )
     assert configuration.completed(["-c", "x.cfg"], sandbox) == ["-c", "x.cfg"]

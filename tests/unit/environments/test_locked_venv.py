@@ -47,7 +47,7 @@ def test_environment_that_was_tampered_with_is_refused_and_made_again(store, mon
     monkeypatch.setattr(pip_venv, "make", lambda *words: made_anew(store))
     (store.home / "shop.py").write_text("price = 0\n")
 
-    with pytest.raises(OptionError, match=r"shop\.py: expected SHA-256 .*; set aside as "):
+    with pytest.raises(OptionError, match=r"shop\.py: expected SHA-256 .*; moved to "):
         make(store)
 
     assert make(store) == store.home
@@ -65,7 +65,7 @@ def test_sandbox_that_cannot_be_moved_is_refused_every_time(store, monkeypatch):
     got = hashlib.sha256(b"price = 0\n").hexdigest()
 
     for _ in range(2):
-        with pytest.raises(OptionError, match=f"got SHA-256 {got}; it stays, as we may not"):
+        with pytest.raises(OptionError, match=f"got SHA-256 {got}; it stays, since we may not"):
             make(store)
 
 

@@ -28,7 +28,7 @@ def test_checkout_in_a_closed_home_is_reported_and_no_home_is_opened(home):
 
     assert site_account.reach_problem(site, [home / "checkout"], Path(sys.executable)) == (
         f"shop cannot read {home}, and so nothing of {home}/checkout; keep it where every account "
-        "may read, such as /srv/shop, and make it anew there"
+        "may read, such as /srv/shop, and make it there again"
     )
     assert site_account.reach_problem(site, [home.parent], Path("/usr")) == ""
 

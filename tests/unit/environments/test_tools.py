@@ -87,7 +87,7 @@ def test_tampered_tool_ends_the_program(tools):
 
     assert told == (
         f"buildout: {eggs['b']}/evil.pth: expected a file of shop_b-1.0-py3-none-any.whl, "
-        f"got one that it lacks; set aside as {aside}; run: python3 bootstrap.py"
+        f"got one that it lacks; moved to {aside}; run: python3 bootstrap.py"
     )
     assert not (eggs["b"] / "evil.pth").exists(), "a good one is in its place"
 
@@ -117,7 +117,7 @@ def test_file_that_was_put_into_the_environment_ends_the_program(tools, name):
     told, aside = refused(cache)
 
     assert told == (
-        f"buildout: {path}: expected no such file, got one; set aside as {aside}; "
+        f"buildout: {path}: expected no such file, got one; moved to {aside}; "
         "run: python3 bootstrap.py"
     )
     subprocess.run([home / "bin" / "python", "-c", "import shop_a, shop_b"], check=True)
@@ -133,7 +133,7 @@ def test_other_eggs_in_the_environment_end_the_program(tools, tmp_path):
 
     assert told == (
         f"buildout: {path}: expected the lines that {home.name} stands for, got others; "
-        f"set aside as {aside}; run: python3 bootstrap.py"
+        f"moved to {aside}; run: python3 bootstrap.py"
     )
 
 

@@ -576,12 +576,13 @@ def test_links_among_static_files_lead_to_files_of_the_same_account_only(site):
         ),
         (
             {"directives": "</VirtualHost>"},
-            "directives: expected whole sections, got: "
+            "directives: expected complete sections, got: "
             "line 1: </VirtualHost> closes what is not open",
         ),
         (
             {"directives": "a \\"},
-            "directives: expected whole sections, got: line 1: the last line ends with a backslash",
+            "directives: expected complete sections, got: line 1: "
+            "the last line ends with a backslash",
         ),
         (
             {"daemon_options": "thread = 1"},

@@ -112,7 +112,7 @@ def test_nothing_changes_while_an_activation_is_at_work(releases, monkeypatch):
     noted(monkeypatch, release=1, is_unfinished=True)
 
     assert refusal(releases, LIVE) == (
-        "an activation is at work or was cut short; first: "
+        "an activation is running or was interrupted; first: "
         + accounts.by_root("bin/pylonyard activate")
     )
 

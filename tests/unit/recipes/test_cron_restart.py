@@ -129,5 +129,5 @@ def test_recipient_that_cron_of_debian_13_takes_for_unsafe_is_refused(text):
         mail_recipient(text)
 
     assert str(caught.value) == (
-        f"expected letters, digits and @!:%+=/.,_- alone, as cron does, got {text!r}"
+        f"expected only letters, digits and @!:%+=/.,_-, as cron does, got {text!r}"
     )

@@ -42,7 +42,7 @@ def test_application_without_paste_script_is_one_line(home, tmp_path):
 
     assert str(caught.value) == (
         "cannot make a config of Shop: ModuleNotFoundError: No module named 'pkg_resources'; "
-        "mend its installer, or set template"
+        "correct its installer, or set template"
     )
     assert not (tmp_path / "configs").exists()
 

@@ -168,8 +168,8 @@ def test_file_of_somebody_elses_in_bin_is_left_alone(sandbox):
         sandbox.run(SMALL)
 
     assert str(caught.value) == (
-        f"[release] {theirs}: expected none, or a link of ours, "
-        "but there is a file of somebody else's; see what it is, and move it elsewhere"
+        f"[release] {theirs}: expected none, or our link, "
+        "got another file; see what it is, and move it elsewhere"
     )
     assert theirs.read_text() == "theirs"
     assert releases(sandbox) == []
@@ -244,5 +244,6 @@ def test_change_is_allowed_on_the_command_line_alone(sandbox):
         sandbox.run({**SMALL, "release:change": "allow"})
 
     assert str(caught.value) == (
-        "[release] change: expected refuse but on the command line, for a run alone, got 'allow'"
+        "[release] change: expected refuse in the configuration (allow works on the "
+        "command line), got 'allow'"
     )

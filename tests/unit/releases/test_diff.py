@@ -271,9 +271,9 @@ def release(folder, **files):
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
-        (("0600", b"a\n"), ("0644", b"a\n"), "1/x and 2/x differ in mode alone"),
+        (("0600", b"a\n"), ("0644", b"a\n"), "1/x and 2/x differ only in mode"),
         (("0644", b"\xff"), ("0644", b"\xfe"), "binary files 1/x and 2/x differ"),
-        (("0644", b"a\r\n"), ("0644", b"a\n"), "1/x and 2/x differ in line ends alone"),
+        (("0644", b"a\r\n"), ("0644", b"a\n"), "1/x and 2/x differ only in line ends"),
     ],
 )
 def test_change_without_a_differing_line_is_reported(tmp_path, before, after, expected):
@@ -287,7 +287,7 @@ def test_change_without_a_differing_line_is_reported(tmp_path, before, after, ex
 @pytest.mark.parametrize(
     ("after", "expected"),
     [
-        (b"old", "1/x and 2/x differ in mode alone"),
+        (b"old", "1/x and 2/x differ only in mode"),
         (b"new", "1/x and 2/x differ in content, and cannot be read: not a regular file"),
     ],
 )
@@ -325,4 +325,4 @@ def test_new_empty_file_is_reported(tmp_path):
 
     lines = list(told(releases, 1, 2, tmp_path / "secrets"))
 
-    assert lines == ["2/x is in the manifest of that release alone"]
+    assert lines == ["2/x is only in the manifest of that release"]

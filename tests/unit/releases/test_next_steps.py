@@ -44,7 +44,7 @@ ACTIVATE = f"  {accounts.by_root('bin/pylonyard activate')}   has this machine s
             FOREGROUND,
             None,
             True,
-            ["  bin/shop fg   to be ended and begun anew at http://127.0.0.1:8080/"],
+            ["  bin/shop fg   stop it and start it again, at http://127.0.0.1:8080/"],
         ),
         (
             TRIED,

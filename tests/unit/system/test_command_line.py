@@ -26,8 +26,8 @@ from support import CHECKOUT
         ("a:b:c=d", "a:b:c=d: expected SECTION:OPTION=VALUE"),
         ("isntall", "unknown command isntall; did you mean install?"),
         ("frobnicate", "unknown command frobnicate"),
-        ("bootstrap", "bootstrap: bin/buildout is there; to make it anew: python3 bootstrap.py"),
-        ("-N init x", "init: bin/buildout is there; to make it anew: python3 bootstrap.py"),
+        ("bootstrap", "bootstrap: bin/buildout exists; to make it again: python3 bootstrap.py"),
+        ("-N init x", "init: bin/buildout exists; to make it again: python3 bootstrap.py"),
     ],
 )
 def test_command_line_of_buildout_is_understood_or_refused(line, problem):

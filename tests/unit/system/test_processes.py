@@ -71,7 +71,7 @@ def test_without_proc_nothing_is_guessed(tmp_path):
     with pytest.raises(ServerError) as caught:
         marked(MARKER, tmp_path)
 
-    told = f"{tmp_path} is not mounted: processes cannot be told apart"
+    told = f"{tmp_path} is not mounted: processes cannot be identified"
     assert str(caught.value) == told
 
 

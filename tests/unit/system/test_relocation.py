@@ -51,7 +51,7 @@ def test_script_outside_a_sandbox_says_nothing_of_one(tmp_path, sandbox):
 
 
 def test_advice_names_the_configuration_of_the_release(sandbox):
-    assert "bin/buildout anew" in relocation.how_to_make_anew(sandbox)
+    assert "bin/buildout again" in relocation.how_to_make_anew(sandbox)
     (sandbox / "bootstrap.py").touch()
     assert relocation.how_to_make_anew(sandbox) == "run there: python3 bootstrap.py"
     (sandbox / "current/manifest.json").write_text('{"configuration": "production.cfg"}')

@@ -53,7 +53,7 @@ def test_block_that_somebody_broke_is_left_to_them(text):
 
     assert str(caught.value) == (
         "expected one line '# BEGIN pylonyard shop' and one '# END pylonyard shop' after it "
-        "in the crontab; mend it with: crontab -e"
+        "in the crontab; correct it with: crontab -e"
     )
 
 

@@ -169,7 +169,7 @@ def _alterable(place: Path, status: os.stat_result, believed: frozenset[int]) ->
     try:
         listed = writers(place)
     except (OSError, ValueError) as error:
-        return f"whoever its access control list names ({error})"
+        return f"accounts of its access control list ({error})"
     return _alterable_by_group(status, listed, believed)
 
 

@@ -81,10 +81,10 @@ def address_told(site: Site, visit: Visit | None = None, look: Look | None = Non
     try:
         status = (visit or visited)(site)
     except ActivationError as error:
-        yield f"{site.name}: {url} does not answer: {error}; bin/pylonyard doctor tells why"
+        yield f"{site.name}: {url} does not answer: {error}; bin/pylonyard doctor says why"
         return
     if status >= 500:
-        yield f"{site.name}: {url} answers {status}; bin/pylonyard doctor tells why"
+        yield f"{site.name}: {url} answers {status}; bin/pylonyard doctor says why"
         return
     leads = (look or addresses)(site.server_name) if site.mode else ["127.0.0.1"]
     if any(map(is_here, leads)):

@@ -23,7 +23,7 @@ from pylonyard.system import relocation, safe_files
 from pylonyard.system.errors import ActivationError, ServerError
 from pylonyard.system.relocation import Astray
 
-MEND_AND_RUN = "mend that, then: bin/buildout"
+MEND_AND_RUN = "correct that, then: bin/buildout"
 
 
 @dataclasses.dataclass(frozen=True)

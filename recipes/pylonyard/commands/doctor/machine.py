@@ -257,7 +257,7 @@ def active(subject: Subject) -> Iterator[Finding]:
         yield _copied_by_hand(subject) or unknown(check, why)
         return
     if journal.is_cut_short:
-        yield bad(check, "an activation was cut short", ACTIVATE)
+        yield bad(check, "an activation was interrupted", ACTIVATE)
         return
     current = subject.current.resolve().name
     if is_behind(subject):

@@ -96,7 +96,7 @@ def port(subject: Subject) -> Iterator[Finding]:
         yield bad(
             check,
             f"the ini says port {said or 'nothing'}, the init script and {title} {site.port}",
-            "set port in [site] alone, and run bin/buildout",
+            "set port only in [site], and run bin/buildout",
         )
         return
     holders = _holders(subject)
@@ -199,7 +199,7 @@ def private(subject: Subject) -> Iterator[Finding]:
             f"bin/{subject.name} restart",
         )
     else:
-        yield good(check, f"port {number} answers this machine alone")
+        yield good(check, f"port {number} answers this machine only")
 
 
 def application(subject: Subject) -> Iterator[Finding]:

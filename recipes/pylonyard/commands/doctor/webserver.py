@@ -39,7 +39,7 @@ def config(subject: Subject) -> Iterator[Finding]:
         yield bad(
             check,
             f"{one.title} refuses its configuration: {error}",
-            f"mend that line; if it is of this site: {ACTIVATE_FORCED}",
+            f"correct that line; if it belongs to this site: {ACTIVATE_FORCED}",
         )
     else:
         yield good(check, f"{one.title} accepts its whole configuration")
@@ -88,7 +88,7 @@ def shadowed(subject: Subject) -> Iterator[Finding]:
     try:
         found = subject.machine.first_answering(site.server_name, site.name)
     except ActivationError:
-        yield unknown(check, f"{one.title} tells nothing of it")
+        yield unknown(check, f"{one.title} says nothing about it")
         return
     ours = Path(one.site_file(site.name)).name
     if found is None:
@@ -163,7 +163,7 @@ def loaded(subject: Subject) -> Iterator[Finding]:
     except ActivationError:
         listed = ""
     if not listed:
-        yield unknown(check, "Apache tells nothing of its modules")
+        yield unknown(check, "Apache does not list its modules")
     elif "wsgi_module" not in listed:
         yield bad(
             check,
@@ -192,7 +192,7 @@ def linked(subject: Subject) -> Iterator[Finding]:
     elif versions and versions[0] != wanted:
         yield bad(
             check,
-            f"{module} is for Python {versions[0]}, the sandbox for {wanted}",
+            f"{module} is for Python {versions[0]}, the environment for {wanted}",
             f"if no other site needs that one: {ACTIVATE_FORCED}",
         )
     elif not versions and module != subject.site.module:
@@ -202,7 +202,7 @@ def linked(subject: Subject) -> Iterator[Finding]:
             f"if no other site needs that one: {ACTIVATE_FORCED}",
         )
     else:
-        yield good(check, f"mod_wsgi and the sandbox are both for Python {wanted}")
+        yield good(check, f"mod_wsgi and the environment are both for Python {wanted}")
 
 
 def _module(subject: Subject) -> Path | None:

@@ -1,9 +1,9 @@
 """Lock files (PEP 751), and the verified files that they name.
 
-What a lock verifies, and against what.  Nothing that differs is used, and the run fails.  Where it
-may be moved, it is set aside in ``cache/refused``, and a good one put in its place for the releases
+A file that differs from the lock is not used, and the run fails.  Where it
+can be moved, it goes to ``cache/refused``, and a good one takes its place for the releases
 that use it; a bundle moves nothing.  A run that finds nothing changed (``buildout/last_run``) ends
-before all of this: it has compared the state of every file that the last run went by.
+before all of this: it has compared the state of every input of the last run.
 
 ===================================  ====================================  ===================
 When                                 What, against what                    In

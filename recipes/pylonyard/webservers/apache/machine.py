@@ -168,7 +168,7 @@ class MachineApache:
         for one in names:
             if found := rival(hosts, one.name, f"{one.site}.conf", is_new=one.is_new):
                 raise ActivationError(
-                    f"{found.file} has {one.name} as well, and Apache serves one of the two alone: "
+                    f"{found.file} has {one.name} too, and Apache serves only one of the two: "
                     f"give {one.site} another server-name in [site], or have the other disabled "
                     f"while this is active: disable-sites = {found.file.stem} in [vhost]"
                 )

@@ -142,7 +142,7 @@ def directives(text: str) -> tuple[str, ...]:
             if directive.name in ("<virtualhost", "define", "undefine"):
                 raise converters.refuse("directives of a virtual host", directive.name)
     except ConfigError as error:
-        raise ValueError(f"expected whole sections, got: {error}") from None
+        raise ValueError(f"expected complete sections, got: {error}") from None
     return tuple(lines)
 
 

@@ -63,7 +63,7 @@ def test_name_of_several_addresses_is_enough_if_one_is_here():
 
 def test_site_that_answers_with_an_error_is_not_offered():
     assert told(status=503) == [
-        "shop: http://shop.example.org/ answers 503; bin/pylonyard doctor tells why"
+        "shop: http://shop.example.org/ answers 503; bin/pylonyard doctor says why"
     ]
 
 
@@ -73,7 +73,7 @@ def test_site_that_does_not_answer_is_not_offered():
 
     assert list(visits.address_told(SHOP, visit, lambda name: [])) == [
         "shop: http://shop.example.org/ does not answer: 127.0.0.1:80 does not answer: "
-        "Connection refused; bin/pylonyard doctor tells why"
+        "Connection refused; bin/pylonyard doctor says why"
     ]
 
 

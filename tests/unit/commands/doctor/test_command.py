@@ -63,7 +63,7 @@ def test_first_run_that_failed_is_reported_until_one_goes_well(place, examined):
             "release",
             False,
             "there is none: bin/buildout failed: [app] eggs: cannot get Nosuch",
-            "mend that, then: bin/buildout",
+            "correct that, then: bin/buildout",
         )
     ]
     last_run.forget(place)
@@ -75,7 +75,7 @@ def test_run_that_failed_beside_a_release_is_reported_and_not_red(place, examine
 
     check, ok, text, advice = examined()[0]
 
-    assert (check, ok, advice) == ("last-run", None, "mend that, then: bin/buildout")
+    assert (check, ok, advice) == ("last-run", None, "correct that, then: bin/buildout")
     assert text.endswith(", and changed nothing: [app] eggs: cannot get Nosuch")
 
 

@@ -244,7 +244,7 @@ def test_module_for_another_python_is_red(place, module):
 
     assert (finding.ok, finding.text) == (
         False,
-        f"{path} is for Python {version}, the sandbox for 2.7",
+        f"{path} is for Python {version}, the environment for 2.7",
     )
     (home / "python2.7").rename(home / f"python{version}")
     (finding,) = webserver.linked(subject(place, journal, mode="mod_wsgi"))

@@ -648,7 +648,7 @@ def test_port_that_a_stranger_holds_is_red(place):
             False,
             True,
         )
-        assert told(server.private(site)) == (True, f"port {port} answers this machine alone")
+        assert told(server.private(site)) == (True, f"port {port} answers this machine only")
     assert told(server.private(site)) == (None, f"nobody listens on port {port}")
 
 

@@ -122,7 +122,7 @@ def test_changed_egg_is_put_into_quarantine_and_a_good_one_in_its_place(installe
 
     assert str(caught.value) == (
         f"{egg}/shop.py: expected what {wheel.name} holds, got other content; "
-        f"set aside as {caught.value.aside}"
+        f"moved to {caught.value.aside}"
     )
     assert (caught.value.aside / "shop.py").read_text() == "evil"
     assert (egg / "shop.py").read_text() == good
