@@ -105,9 +105,17 @@ def _quoted_once(found: re.Match[str]) -> str:
 def fragment(text: str) -> list[Setting]:
     """Return the settings of an ini fragment, in order.
 
+    A section may begin several times, as where ``+=`` appends one fragment to another.
+
     :raises IniError: if it is not one, or a setting has no section
     """
-    return list(Ini(text).settings())
+    found: list[Setting] = []
+    lines = 0
+    for piece in re.split(r"(?m)^(?=\[)", text):
+        # Blank lines before it keep the numbers of lines in messages right.
+        found += Ini("\n" * lines + piece).settings() if piece.strip() else []
+        lines += piece.count("\n")
+    return found
 
 
 def overlay(base: Ini, settings: Iterable[Setting]) -> None:

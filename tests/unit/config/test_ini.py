@@ -150,3 +150,9 @@ def test_fragment_is_laid_over_an_ini():
 def test_true_is_what_pastedeploy_takes_for_it():
     assert all(map(is_true, ("true", " Yes ", "ON", "y", "T", "1")))
     assert not any(map(is_true, ("false", "", "2", "%(debug)s")))
+
+
+def test_section_of_a_fragment_may_begin_again():
+    text = "[app:main]\na = 1\n[app:main]\nb = 2"
+
+    assert fragment(text) == [Setting("app:main", "a", "1"), Setting("app:main", "b", "2")]
