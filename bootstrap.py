@@ -223,7 +223,11 @@ def describe_recipes(python):
     source = CHECKOUT / "setup.py"
     if info.exists() and info.stat().st_mtime >= source.stat().st_mtime:
         return
-    subprocess.run([python, source.name, "-q", "egg_info"], cwd=CHECKOUT, check=True)
+    command = [python, source.name, "-q", "egg_info"]
+    # What it says of files that need not be left out is for nobody.
+    described = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
+    if described.returncode:
+        fail(f"cannot describe the recipes: {described.stdout}{described.stderr}")
     os.utime(info)
 
 

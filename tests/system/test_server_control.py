@@ -524,7 +524,7 @@ def new_port_is_not_taken_for_a_hanging_server(paster):
 
 @scenario
 def application_that_takes_its_time_is_not_taken_for_a_hanging_one(paster):
-    site = Site(paster, options="thinking = 4")
+    site = Site(paster, options="thinking = 3")
     site.start()
 
     assert site.do("status")[0] == 0

@@ -313,6 +313,9 @@ class Buildout(buildout.Buildout):
             for handler in each.handlers:
                 handler.addFilter(_on_a_line_of_its_own)
 
+    def _maybe_upgrade(self) -> None:
+        """Stay as we are; zc.buildout would write its own script over ``bin/buildout``."""
+
     def _is_quiet(self) -> bool:
         return bool(self._log_level > logging.INFO)
 

@@ -3,6 +3,7 @@
 import os
 import socket
 import subprocess
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from pylonyard.server import environment, sockets
 from pylonyard.server.settings import Settings
 from pylonyard.server.shim.deferred_bind import CONTROL, SOCKETS
 from pylonyard.system.processes import server_marker
+
+UNTESTED = 1.0
+"""Seconds that a server has to live with the site's port if nobody could test it before."""
 
 
 class Child:
@@ -31,6 +35,8 @@ class Child:
         self.binds_other_address = False
         """True if it binds the site's port at an address that none of our sockets has."""
         self.may_serve = False
+        self.bound_since: float | None = None
+        """When it said that it has the site's port; None if it has not said so."""
         self.is_serving = False
 
     def read_messages(self) -> None:
@@ -53,7 +59,16 @@ class Child:
             case ["apart"]:
                 self.needs_site_port = self.binds_other_address = True
             case ["there"]:
-                self.is_serving = True
+                self.bound_since = time.monotonic()
+
+    @property
+    def has_settled(self) -> bool:
+        """True if it has the site's port, and is not about to end over what comes next.
+
+        A server that was tested at its temporary address has gone through that.
+        """
+        proof = UNTESTED if self.needs_site_port else 0
+        return self.bound_since is not None and time.monotonic() - self.bound_since >= proof
 
     def let_serve(self) -> None:
         """Tell it to serve the site."""

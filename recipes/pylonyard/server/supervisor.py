@@ -125,6 +125,7 @@ class Supervisor:
     def advance(self, server: Child) -> None:
         """Read the server's messages, and take the next step towards serving the site."""
         server.read_messages()
+        server.is_serving = server.has_settled
         if not self.sockets and not server.may_serve:
             server.is_serving = is_listening(self.settings)
         elif not server.may_serve and self.may_serve(server):

@@ -258,6 +258,17 @@ def test_signature_of_a_recipe_is_computed_for_each_part(folder, monkeypatch):
     assert len(found) == 2
 
 
+@shows("_maybe_upgrade")
+def test_newest_has_buildout_look_for_another_of_itself(folder, monkeypatch):
+    made, asked = stock(folder, "newest = true\n"), []
+    found = easy_install.pkg_resources.WorkingSet([])
+    monkeypatch.setattr(easy_install, "install", lambda *words, **_: asked.append(words) or found)
+
+    made._maybe_upgrade()
+
+    assert [words[0][0] for words in asked] == ["zc.buildout"]
+
+
 @shows("_print_picked_versions")
 def test_remarks_stand_between_picked_versions(folder, monkeypatch, capsys):
     monkeypatch.setattr(INSTALLER, "_picked_versions", {"Shop": "1.0"})
