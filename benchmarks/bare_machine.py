@@ -16,6 +16,7 @@ install ("Debian: ...") is installed first.  Parts:
     own         "Your own application": each that README shows
     apache      "Under Apache", by proxy and with mod_wsgi; the private Apache answers 200
     activate    the same two on port 80: activate --dry-run, activate, deactivate
+    wheel       the page "In your own buildout", with the wheel of this checkout
     server      the page "On a real server", from its first line to its last, as root, with the
                 Flask application of "Your own application"
 
@@ -42,6 +43,7 @@ from fresh_checkout import ROOT
 README = ROOT / "README.md"
 SERVER = ROOT / "docs" / "on-a-real-server.rst"
 OWN = ROOT / "docs" / "your-own-application.rst"
+PROJECT = ROOT / "docs" / "in-your-own-buildout.rst"
 SKIPPED = 77
 
 
@@ -247,11 +249,25 @@ def _check_promises(reader: Reader, block: pages.Block, said: str) -> None:
         _expect_nothing_in_etc(reader, "hello")
 
 
+def wheel(reader: Reader) -> None:
+    """Make a project of somebody's own, and deploy it from the wheel of this checkout."""
+    reader.begin("checkout")
+    reader.type("python3 bootstrap.py dist")
+    made = f"{reader.folder}/dist/*.whl"
+    reader.folder = f"{reader.folder.rpartition('/')[0]}/quill"
+    for block in pages.blocks(PROJECT, "One line"):
+        if block.file:
+            reader.write(block.file, block.text)
+        elif block.kind in pages.TYPED:
+            reader.type(block.lines.replace("buildout pylonyard\n", f"buildout {made}\n"))
+
+
 PARTS: dict[str, Callable[[Reader], None]] = {
     "first": first_commands,
     "own": own_application,
     "apache": apache,
     "activate": activate,
+    "wheel": wheel,
     "server": server,
 }
 FOR_USERS = ("apache", "activate")

@@ -102,7 +102,7 @@ def measure(sides: dict[str, Side], given: argparse.Namespace) -> None:
     for name, side in sides.items():
         rate, slow = map(statistics.median, zip(*found[name], strict=True))
         first = first or rate
-        memory, waited = side.mebibytes(), side.seconds_beside_slow_clients()
+        memory, waited = side.mebibytes(), side.latency_beside_slow_clients()
         line = f"{name:>20}  {rate:7.0f}  {rate / first:12.2f}  {slow:7.0f}  {memory:10.0f}"
         print(f"{line}  {waited:7.3f} s")
 

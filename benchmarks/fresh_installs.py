@@ -193,7 +193,7 @@ def cold(bench: Bench) -> list[Side]:
 
     def ours() -> list[list[str | Path]]:
         bench.empty("eggs")
-        bench.unbuilt(bench.checkout)
+        bench.remove_built(bench.checkout)
         words = ["-o", "-c", "measured.cfg", f"buildout:eggs-directory={bench.folder}/eggs"]
         return [["bin/buildout", *words]]
 
@@ -210,7 +210,7 @@ def warm(bench: Bench) -> list[Side]:
     made: list[Path] = []
 
     def first(*words: str) -> list[list[str | Path]]:
-        bench.unbuilt(bench.checkout)
+        bench.remove_built(bench.checkout)
         return [["bin/buildout", "-o", *words]]
 
     def bootstrap(*words: str) -> list[list[str | Path]]:

@@ -170,14 +170,14 @@ class Series:
 
     def pages(self, room: int) -> Iterator[str]:
         def disturb(port: int) -> Run:
-            self.disk.leave(pages=room)
+            self.disk.leave_room(pages=room)
             return self.sandbox.start(port)
 
         return self.attempt(disturb, "pages")
 
     def files(self, room: int) -> Iterator[str]:
         def disturb(port: int) -> Run:
-            self.disk.leave(files=room)
+            self.disk.leave_room(files=room)
             return self.sandbox.start(port)
 
         return self.attempt(disturb, "files")
@@ -189,7 +189,7 @@ class Series:
                 run.wait(self.dice.uniform(0.1, self.lasting))
             except subprocess.TimeoutExpired:
                 os.killpg(run.pid, signal.SIGSTOP)
-                self.disk.leave(pages=0, files=0)
+                self.disk.leave_room(pages=0, files=0)
                 os.killpg(run.pid, signal.SIGCONT)
             return run
 

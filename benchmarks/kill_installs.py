@@ -241,7 +241,8 @@ def leftovers(tried: Try) -> Iterator[str]:
     for store in STORES:
         for folder in tried.cache.glob(store):
             for path in folder.iterdir():
-                if path.name.startswith((".draft-", ".wheels-", "tmp", "build")):
+                is_half_made = path.name.startswith((".draft-", ".wheels-", "tmp"))
+                if is_half_made or (path.name.startswith("build") and path.is_dir()):
                     yield f"left over: {path}"
     for path in (tried.checkout / "releases").glob(".*"):
         yield f"left over: {path}"

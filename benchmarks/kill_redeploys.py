@@ -212,7 +212,7 @@ class Series:
                 numbers[self.done % len(numbers)],
                 dice.uniform(0.02, self.site.lasting),
             )
-            cut = functools.partial(self.site.cut_short, number=number, moment=moment)
+            cut = functools.partial(self.site.interrupt, number=number, moment=moment)
             self.attempt(cut, f"{number.name} after {moment:.2f} s")
 
     def fail(self, kind: str) -> None:
@@ -222,7 +222,7 @@ class Series:
             for call, times in self.site.steps(program, calls):
                 for number in range(1, times + 1):
                     failing = functools.partial(
-                        self.site.made_to_fail,
+                        self.site.redeploy_with_error,
                         program=program,
                         call=call,
                         error=error,

@@ -198,10 +198,6 @@ INI = [
         {"ini:settings": "[app:main]\nnonsense"},
         "[ini] settings: Source contains parsing errors: [line 2]: 'nonsense'",
     ),
-    (
-        {"ini:settings": "[a]\nx = 1\n[a]\nx = 2"},
-        "[ini] settings: [line 3]: section 'a' already exists",
-    ),
     ({"ini:email-to": "a@b.org ops"}, f"[ini] email-to: {EMAIL}, got 'ops'"),
     ({"ini:error-email-from": "<me@x>"}, f"[ini] error-email-from: {EMAIL}, got '<me@x>'"),
     ({"ini:smtp-server": "mail server"}, f"[ini] smtp-server: {HOST}, got 'mail server'"),

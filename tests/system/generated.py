@@ -15,6 +15,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from pylonyard.config.run_state import RunState
 from pylonyard.recipes.base import Recipe
 from zc.buildout import UserError
 
@@ -74,6 +75,17 @@ def below(folder: Path, value: str) -> str:
     return f"{folder}/{value if value.strip('/.') else 'x' + value}"
 
 
+STATE = RunState()
+
+
+class Run(dict[str, Any]):
+    """What recipes ask of zc.buildout; all of a test session are of one run, as its locks are."""
+
+    def __init__(self, **sections: Any) -> None:
+        super().__init__(sections)
+        self._pylonyard_state = STATE
+
+
 def make_recipe(
     recipe: type[Recipe], directory: Path, options: Mapping[str, str], **folders: str
 ) -> Any:
@@ -86,7 +98,7 @@ def make_recipe(
         **folders,
     }
     try:
-        return recipe({"buildout": base}, "part", dict(options))
+        return recipe(Run(buildout=base), "part", dict(options))
     except UserError:
         return None
 

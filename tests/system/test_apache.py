@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 from checkouts import ROOT
+from generated import Run
 from interpreters_for_all import reachable_by_all, readable_by_all
 from ports import free_port
 from pylonyard.config import quoting
@@ -83,10 +84,6 @@ def make(global_conf, greeting, data):
 """
 
 
-class Run(dict):
-    """What a recipe asks of zc.buildout; it carries the state of a run, its locks among it."""
-
-
 def buildout(directory, cache="cache"):
     base = {
         "directory": str(directory),
@@ -114,10 +111,9 @@ def build(ground):
     """Return a function that builds mod_wsgi for a sandbox, once a session."""
     directory = ground / "builds"
     directory.mkdir()
-    run = buildout(directory)
 
     def module(home):
-        return ModWsgiBuild(run, "wsgi", {"mode": "mod_wsgi", "home": str(home)})
+        return ModWsgiBuild(buildout(directory), "wsgi", {"mode": "mod_wsgi", "home": str(home)})
 
     return module
 

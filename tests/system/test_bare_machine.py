@@ -49,7 +49,7 @@ def test_one_s_own_application_is_served_as_readme_shows(reader):
 
 def test_a_bare_machine_becomes_a_production_server_as_documented(reader):
     archives = bare_debian.FOLDER / "archives-13"
-    reader.debian.hurry(archives)
+    reader.debian.speed_up_apt(archives)
 
     bare_machine.server(reader, wheels="/home/somebody/first/cache/dist")
 

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import tarfile
 import zipfile
 from pathlib import Path
 
@@ -29,8 +28,7 @@ def made(tmp_path_factory, clean_environ):
 
 def test_the_source_distribution_has_all_that_the_repository_has(made, tmp_path):
     (archive,) = made.glob("*.tar.gz")
-    with tarfile.open(archive) as packed:
-        packed.extractall(tmp_path, filter="data")
+    subprocess.run(["tar", "-xf", archive, "-C", tmp_path], check=True)
     (unpacked,) = tmp_path.iterdir()
     copy_checkout(tmp_path / "wanted")
 
@@ -42,8 +40,7 @@ def test_the_source_distribution_has_all_that_the_repository_has(made, tmp_path)
 
 def test_the_suite_runs_in_the_unpacked_source_distribution(made, tmp_path, clean_environ):
     (archive,) = made.glob("*.tar.gz")
-    with tarfile.open(archive) as packed:
-        packed.extractall(tmp_path, filter="data")
+    subprocess.run(["tar", "-xf", archive, "-C", tmp_path], check=True)
     (unpacked,) = tmp_path.iterdir()
     files = [
         "tests/test_documentation.py",

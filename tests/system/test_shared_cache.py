@@ -54,8 +54,8 @@ def test_run_that_needs_nothing_new_works_with_a_cache_that_it_cannot_write(
     assert first.returncode == 0, first.stdout
     assert "pylonyard: Release 1 of staging.cfg is current." in first.stdout
     told = (
-        f"{public_folder}/cache/users cannot be written, so nobody knows there that this "
-        "sandbox uses it."
+        f"{public_folder}/cache/users cannot be written, so the cache does not know that "
+        "this sandbox uses it."
     )
     assert [line for line in first.stdout.splitlines() if told in line] != []
     again = run_as_reader(reader, "bin/buildout", "-o", "-c", "staging.cfg", port)

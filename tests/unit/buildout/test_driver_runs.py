@@ -295,9 +295,9 @@ def test_record_that_cannot_be_written_after_a_release_is_reported(
 
     made.record.write("[buildout]\nparts =\n")
 
-    assert [r.message for r in caplog.records if "anew" in r.message] == [
+    assert [r.message for r in caplog.records if "again" in r.message] == [
         f"cannot write {record(installed_once)}: No space left on device; "
-        "the next run installs all anew."
+        "the next run installs all parts again."
     ]
 
 
