@@ -80,9 +80,9 @@ class Buildout(patches.Buildout):
                 self.profile = profile()
                 self._read(*words, **named)
             self.files.check(self, words[1] if len(words) > 1 else ())
-        # There is nothing to load: this is what it does.
-        others = [name for name in self._extensions() if name != OUR_EXTENSION]
-        self["buildout"]["extensions"] = "\n".join(others)
+        if self.profile:  # There is nothing to load: this is what the extension does.
+            others = [name for name in self._extensions() if name != OUR_EXTENSION]
+            self["buildout"]["extensions"] = "\n".join(others)
 
     def _read(self, *words: Any, **named: Any) -> None:
         self.files = buildout_files.Files(self.profile)

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tarfile
@@ -118,9 +119,11 @@ def _left_out(source: Path, folder: str, names: Iterable[str]) -> set[str]:
     """
     found = set()
     for name in names:
-        path = Path(folder, name)
-        is_folder = path.is_dir()
-        if (is_folder and not _is_source(name)) or not (is_folder or path.is_file()):
+        try:
+            mode = os.stat(os.path.join(folder, name)).st_mode
+        except OSError:  # a link that leads nowhere
+            mode = 0
+        if not (stat.S_ISREG(mode) or (stat.S_ISDIR(mode) and _is_source(name))):
             found.add(name)
     if (source / _PROJECT).exists():
         if Path(folder) == source:
