@@ -10,6 +10,8 @@ import http.server
 import io
 import logging
 import os
+import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -200,6 +202,19 @@ class Sandbox:
                     with open(path, "rb") as stream:
                         found[path] = (os.fstat(stream.fileno()).st_mode, stream.read())
         return found
+
+
+def other_process(code: str, *words: str) -> tuple["subprocess.Popen[str]", str]:
+    """Start Python on ``code``; return once it has printed its first line, and that."""
+    path = f"import sys; sys.path.insert(0, {str(CHECKOUT / 'recipes')!r})"
+    started = subprocess.Popen(
+        [sys.executable, "-c", f"{path}\n{code}", *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert started.stdout is not None
+    return started, started.stdout.readline().strip()
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

@@ -62,6 +62,17 @@ def clean_environ(shared_cache: Path) -> dict[str, str]:
     return environ_of(shared_cache)
 
 
+@pytest.fixture(scope="session")
+def distributions(tmp_path_factory: pytest.TempPathFactory, clean_environ: dict[str, str]) -> Path:
+    """Return the folder with a source distribution, and the wheel that was made from it."""
+    site = Checkout(tmp_path_factory.mktemp("distributed"), clean_environ)
+    copy_checkout(site.path)
+    told = site.bootstrap("dist").stdout
+    assert "Final rating: 10/10" in told
+    assert told.count("PASSED") == 2
+    return site.path / "dist"
+
+
 @pytest.fixture
 def checkout(tmp_path: Path, clean_environ: dict[str, str]) -> Iterator[Callable[..., Checkout]]:
     """Give a function that makes a fresh checkout; its servers end with the test."""

@@ -3,12 +3,11 @@
 import os
 import shutil
 import subprocess
-import sys
 import urllib.request
 from pathlib import Path
 
 import pytest
-from checkouts import CACHE, copy_checkout
+from checkouts import CACHE
 from ports import free_port
 
 pytestmark = pytest.mark.system
@@ -86,14 +85,10 @@ class Project:
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory, clean_environ):
+def environment(tmp_path_factory, distributions, clean_environ):
     """Return an environment in which pip has installed zc.buildout and our wheel."""
-    folder = tmp_path_factory.mktemp("installed")
-    copy_checkout(folder / "checkout")
-    run = [sys.executable, "bootstrap.py", "dist"]
-    subprocess.run(run, cwd=folder / "checkout", env=clean_environ, check=True, capture_output=True)
-    (wheel,) = (folder / "checkout" / "dist").glob("*.whl")
-    home = folder / "env"
+    (wheel,) = distributions.glob("*.whl")
+    home = tmp_path_factory.mktemp("installed") / "env"
     subprocess.run(["/usr/bin/python3", "-m", "venv", home], check=True)
     pip = [home / "bin" / "pip", "install", "--quiet", "--no-index", "--find-links", CACHE / "dist"]
     subprocess.run([*pip, "zc.buildout", wheel], check=True, env=clean_environ)

@@ -11,23 +11,8 @@ from checkouts import ROOT, copy_checkout
 pytestmark = pytest.mark.system
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory, clean_environ):
-    """Return the folder with a source distribution, and the wheel that was made from it."""
-    folder = tmp_path_factory.mktemp("checkout")
-    copy_checkout(folder)
-    command = [sys.executable, "bootstrap.py", "dist"]
-    finished = subprocess.run(
-        command, cwd=folder, env=clean_environ, capture_output=True, text=True
-    )
-    assert finished.returncode == 0, finished.stdout + finished.stderr
-    assert "Final rating: 10/10" in finished.stdout
-    assert finished.stdout.count("PASSED") == 2
-    return folder / "dist"
-
-
-def test_the_source_distribution_has_all_that_the_repository_has(made, tmp_path):
-    (archive,) = made.glob("*.tar.gz")
+def test_the_source_distribution_has_all_that_the_repository_has(distributions, tmp_path):
+    (archive,) = distributions.glob("*.tar.gz")
     subprocess.run(["tar", "-xf", archive, "-C", tmp_path], check=True)
     (unpacked,) = tmp_path.iterdir()
     copy_checkout(tmp_path / "wanted")
@@ -38,8 +23,8 @@ def test_the_source_distribution_has_all_that_the_repository_has(made, tmp_path)
     assert {name for name in wanted if (ROOT / name).is_file()} - names == set()
 
 
-def test_the_suite_runs_in_the_unpacked_source_distribution(made, tmp_path, clean_environ):
-    (archive,) = made.glob("*.tar.gz")
+def test_the_suite_runs_in_the_unpacked_source_distribution(distributions, tmp_path, clean_environ):
+    (archive,) = distributions.glob("*.tar.gz")
     subprocess.run(["tar", "-xf", archive, "-C", tmp_path], check=True)
     (unpacked,) = tmp_path.iterdir()
     files = [
@@ -56,8 +41,8 @@ def test_the_suite_runs_in_the_unpacked_source_distribution(made, tmp_path, clea
     assert finished.returncode == 0, finished.stdout + finished.stderr
 
 
-def test_the_wheel_has_profiles_documentation_and_changes(made):
-    (wheel,) = made.glob("*.whl")
+def test_the_wheel_has_profiles_documentation_and_changes(distributions):
+    (wheel,) = distributions.glob("*.whl")
     with zipfile.ZipFile(wheel) as packed:
         names = set(packed.namelist())
         (told,) = (name for name in names if name.endswith(".dist-info/METADATA"))

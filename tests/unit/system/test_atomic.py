@@ -7,23 +7,12 @@ from pathlib import Path
 
 import pytest
 from pylonyard.system import atomic
+from support import other_process
 
 # Other processes that hold drafts, and waits for them.
 pytestmark = pytest.mark.system
 
 RECIPES = Path(atomic.__file__).parents[2]
-
-
-def other_process(code, *words):
-    """Start Python on ``code``; return once it has printed its first line, and that."""
-    started = subprocess.Popen(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(RECIPES)!r})\n{code}", *words],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert started.stdout is not None
-    return started, started.stdout.readline().strip()
 
 
 HOLD = """

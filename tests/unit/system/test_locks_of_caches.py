@@ -6,7 +6,7 @@ import sys
 import pytest
 from pylonyard.system import locks
 from pylonyard.system.locks import Locks
-from support import CHECKOUT
+from support import CHECKOUT, other_process
 
 RECIPES = CHECKOUT / "recipes"
 
@@ -17,18 +17,6 @@ Locks().use(Path(sys.argv[1]))
 print("used", flush=True)
 sys.stdin.read()
 """
-
-
-def other_process(code, *words):
-    """Start Python on ``code``; return once it has printed its first line, and that."""
-    started = subprocess.Popen(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(RECIPES)!r})\n{code}", *words],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert started.stdout is not None
-    return started, started.stdout.readline().strip()
 
 
 def test_cache_in_use_is_nobody_s_alone(tmp_path):
