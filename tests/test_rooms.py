@@ -160,7 +160,7 @@ def test_code_before_the_tools_are_verified_imports_the_standard_library_only():
     named = [n for n in ast.walk(bootstrap) if isinstance(n, ast.ImportFrom) and n.module]
     lines = [ast.unparse(n) for n in named if n.module.startswith("pylonyard")]
     early = (name for name in MODULES if name.startswith(("system.", "server.")))
-    lines += [f"import pylonyard.{name}" for name in early if name != "server.shim.gentle"]
+    lines += [f"import pylonyard.{name}" for name in early]
     lines += ["import pylonyard.buildout.main, pylonyard.webservers.apache.control"]
     lines += ["import pylonyard.watchers.cron, pylonyard.commands.main"]
     code = "\n".join([f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r})", *lines])
@@ -180,7 +180,7 @@ def test_the_room_of_the_machine_needs_the_standard_library_alone():
         for alias in node.names
     }
 
-    assert named - set(sys.stdlib_module_names) <= {"pylonyard", "deferred_bind", "zc"}
+    assert named - set(sys.stdlib_module_names) <= {"pylonyard", "zc"}
 
 
 def test_another_web_server_would_find_no_more_places_that_know_apache():

@@ -3,11 +3,9 @@
 The modules, and what each calls::
 
     cli ---> control ---> launch ---> supervisor (a process of its own) ---> paster serve
-                |                         |                  in shim.gentle, shim.deferred_bind
-                |                         +-- child: the server, and what it says
-                |                         +-- takeover: tested beside the old server
+                |                         |                                    in shim.gentle
+                |                         +-- takeover: the server, tested beside the old one
                 |                         +-- sockets: handed to the next supervisor
-                +-- stop: ends the site's processes
                 +-- status ---> system.processes, system.listeners
 
 ``recipes.init_script`` writes ``bin/<site>``; the script in ``/etc/init.d`` only calls that.

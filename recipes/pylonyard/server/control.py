@@ -1,13 +1,13 @@
 """Start, stop, restart and revive a site. Each function returns the line to print."""
 
 import errno
+import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
 
 from pylonyard.server import status
-from pylonyard.server.child import is_wrapped
-from pylonyard.server.environment import check_installed
+from pylonyard.server.environment import check_installed, is_wrapped
 from pylonyard.server.launch import NotServingError, launch
 from pylonyard.server.settings import Settings
 from pylonyard.server.sockets import bind_all, close, match_settings, receive_from
@@ -23,17 +23,28 @@ from pylonyard.server.status import (
     previous_address,
     wait_until,
 )
-from pylonyard.server.stop import stop_all, wait_for_supervisors
 from pylonyard.system import listeners
 from pylonyard.system.errors import ServerError
 from pylonyard.system.locks import BusyError, exclusive
-from pylonyard.system.processes import marked, started, supervisor_marker
+from pylonyard.system.processes import (
+    KILL_TIMEOUT,
+    kill_trees,
+    marked,
+    parent,
+    send,
+    server_marker,
+    started,
+    supervisor_marker,
+)
 
 Progress = Callable[[], None]
 
 SOCKETS_NOT_HANDED_OVER = (
     "; requests were refused meanwhile, since its sockets could not be handed over"
 )
+
+SUPERVISOR_MARGIN = 0.5
+"""Seconds that a supervisor gets to kill the processes that its server left."""
 
 
 def no_progress() -> None:
@@ -246,3 +257,64 @@ def _refuse_foreground(seen: SiteProcesses) -> None:
 def lock_timeout(settings: Settings) -> int:
     """Return the seconds to wait for another action: a restart starts and stops."""
     return settings.start_timeout + settings.stop_timeout
+
+
+# Stop all processes of a site, whatever state they are in.
+
+
+def stop_all(settings: Settings, grace: float) -> None:
+    """Stop every process of the site; kill those that run after ``grace`` seconds.
+
+    :raises ServerError: if one survives SIGKILL
+    """
+
+    def gone() -> bool:
+        return not find_processes(settings).all
+
+    def killed() -> bool:
+        kill_trees(lambda: find_processes(settings).all)
+        return gone()
+
+    if grace:
+        _request_stop(settings)
+        if wait_until(gone, grace + SUPERVISOR_MARGIN):
+            return
+    if not wait_until(killed, KILL_TIMEOUT):
+        left = ", ".join(map(str, find_processes(settings).all))
+        raise ServerError(f"cannot be stopped: process {left} survives SIGKILL")
+
+
+def wait_for_supervisors(settings: Settings, supervisors: Sequence[int]) -> bool:
+    """Wait until ``supervisors``, which the new one tells to stop, have ended; else kill them.
+
+    Return False if they go on: the new one has ended before it told them.
+    """
+    marker = supervisor_marker(settings.identity, settings.own_places)
+
+    def left() -> list[int]:
+        return marked(marker, candidates=supervisors)
+
+    def killed() -> bool:
+        if left():
+            kill_trees(left)
+        return not left()
+
+    def is_alone() -> bool:
+        return set(find_processes(settings).supervisors) <= set(supervisors)
+
+    wait_until(lambda: not left() or is_alone(), settings.stop_timeout + SUPERVISOR_MARGIN)
+    if left() and is_alone():
+        return False
+    wait_until(killed, KILL_TIMEOUT)
+    return True
+
+
+def _request_stop(settings: Settings) -> None:
+    """Send the supervisor SIGTERM; without a supervisor, send its servers SIGINT."""
+    seen = find_processes(settings)
+    for pid in seen.supervisors:
+        send(pid, signal.SIGTERM, supervisor_marker(settings.identity, settings.own_places))
+    if not seen.supervisors:
+        for pid in seen.servers:
+            if parent(pid) not in seen.servers:
+                send(pid, signal.SIGINT, server_marker(settings.identity, settings.own_places))

@@ -7,6 +7,7 @@ import resource
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from pylonyard.server.settings import Settings
 from pylonyard.system import relocation
@@ -162,3 +163,36 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def _prctl(option: int, value: int) -> None:
     if _libc.prctl(option, value, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl failed")
+
+
+# The command line of the server, in a wrapper that lets it finish its requests.
+
+
+GENTLE = Path(__file__).parent / "shim" / "gentle.py"
+
+
+def interpreter(script: Path) -> list[str]:
+    """Return the Python, with options, in the first line of ``script``; [] if it names none."""
+    with open(script, "rb") as stream:
+        first = stream.readline(4096).decode(errors="replace").strip()
+    words = first[2:].split() if first.startswith("#!") else []
+    is_python = bool(words) and Path(words[0]).name.startswith("python")
+    return words if is_python else []
+
+
+def python(settings: Settings) -> list[str]:
+    return [settings.python] if settings.python else interpreter(settings.paster)
+
+
+def is_wrapped(settings: Settings) -> bool:
+    """Return whether the server runs inside ``gentle``: it does if Python runs it."""
+    return bool(python(settings))
+
+
+def command(settings: Settings) -> list[str]:
+    """Return the server's command line: paster in the application's interpreter.
+
+    A script that names no Python, such as a shell script, runs as it is.
+    """
+    wrapped = [*python(settings), str(GENTLE)] if is_wrapped(settings) else []
+    return [*wrapped, str(settings.paster), "serve", str(settings.ini)]

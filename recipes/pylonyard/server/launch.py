@@ -10,31 +10,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 from pylonyard.server import environment, status
-from pylonyard.server.log import PREFIX
 from pylonyard.server.settings import Settings
 from pylonyard.server.sockets import close
-from pylonyard.server.stop import kill_children
 from pylonyard.system import errors
 from pylonyard.system.errors import ServerError
-from pylonyard.system.processes import shown, supervisor_marker
+from pylonyard.system.processes import kill_trees, shown, supervisor_marker
 from pylonyard.system.safe_files import make_directory, open_log
 
 PACKAGES = Path(__file__).resolve().parents[2]
 """The folder that ``pylonyard`` is imported from."""
-
-EXCEPTION_LINE = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt|Warning)\b")
-"""The start of a line that ends a traceback."""
-
-LOG_BYTES_READ = 65536
-"""Bytes at the end of the log that are read."""
-
-NO_OUTPUT = "it printed nothing"
-
-LONGEST_MESSAGE = 300
-"""Characters of another program's message that are shown."""
 
 
 class NotServingError(ServerError):
@@ -70,7 +59,7 @@ def launch(
             patience = settings.start_timeout + (settings.stop_timeout if after else 0)
             _wait_for_report(settings, ours, size, patience, progress)
         except BaseException:
-            kill_children([supervisor.pid])
+            kill_trees(lambda: [supervisor.pid])
             raise
 
 
@@ -124,6 +113,31 @@ def _spawn_supervisor(
         start_new_session=True,
         preexec_fn=lambda: environment.confine(settings),
     )
+
+
+# The log: what the supervisor writes there, and what is read of it if it fails.
+
+
+PREFIX = "pylonyard:"
+"""Follows the time in each of our lines, to tell them from the server's."""
+
+EXCEPTION_LINE = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt|Warning)\b")
+"""The start of a line that ends a traceback."""
+
+LOG_BYTES_READ = 65536
+"""Bytes at the end of the log that are read."""
+
+NO_OUTPUT = "it printed nothing"
+
+LONGEST_MESSAGE = 300
+"""Characters of another program's message that are shown."""
+
+
+def say(message: str) -> None:
+    """Append one line to the log; ignore errors, since a full disk must not end a server."""
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    with suppress(OSError):
+        os.write(sys.stderr.fileno(), f"{now} {PREFIX} {message}\n".encode())
 
 
 def failure_reason(log: Path, before: int | None) -> str:

@@ -15,12 +15,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from pylonyard.server import environment
-from pylonyard.server.child import Child
-from pylonyard.server.log import say
+from pylonyard.server.launch import say
 from pylonyard.server.settings import Settings, load
 from pylonyard.server.sockets import REQUEST_SIGNAL, SocketHandover, close, refuse_connections
 from pylonyard.server.status import PAUSE, is_listening
-from pylonyard.server.takeover import Takeover, TakeoverRefused
+from pylonyard.server.takeover import Child, Takeover, TakeoverRefused
 from pylonyard.system import listeners
 from pylonyard.system.errors import ServerError, reason
 from pylonyard.system.processes import (

@@ -1,23 +1,125 @@
-"""Test a new server beside the old one; stop the old supervisors once the new one works."""
+"""Let a new server take over: started, tested beside the old one, told to serve.
 
+``Child`` is the new server, as its supervisor sees it; ``Takeover`` asks it at its temporary
+port, and stops the old supervisors once it serves.
+"""
+
+import os
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from pylonyard.server.log import say
+from pylonyard.server import environment, sockets
+from pylonyard.server.launch import say
 from pylonyard.server.settings import Settings
-from pylonyard.server.sockets import HANDOVER_TIMEOUT
+from pylonyard.server.shim.gentle import CONTROL, SOCKETS
 from pylonyard.system import listeners
 from pylonyard.system.errors import PylonyardError
-from pylonyard.system.processes import Marker, marked, send, supervisor_marker
+from pylonyard.system.processes import Marker, marked, send, server_marker, supervisor_marker
 
-CHECK_TIMEOUT = 0.8 * HANDOVER_TIMEOUT
+UNTESTED = 1.0
+"""Seconds that a server has to live with the site's port if nobody could test it before."""
+
+CHECK_TIMEOUT = 0.8 * sockets.HANDOVER_TIMEOUT
 """Seconds for one answer; less than a client waits for our sockets."""
 
 MOST_ERRORS = 3
 """Errors after which a new server is refused if the old one had none."""
+
+
+class Child:
+    """A running server. ``shim/gentle.py`` describes the messages that it exchanges with us."""
+
+    def __init__(self, settings: Settings, held: list[socket.socket]) -> None:
+        self.held = held
+        self.control, theirs = socket.socketpair()
+        self.control.setblocking(False)
+        with theirs:
+            self.pid = spawn(settings, held, theirs)
+        self.buffer = b""
+        self.temporary_address: tuple[str, int] | None = None
+        """The temporary address at which it listens at first."""
+        self.claimed: set[int] = set()
+        """Descriptors of the sockets that it is going to get."""
+        self.needs_site_port = False
+        """True if it has to get the site's port before we can test it."""
+        self.binds_other_address = False
+        """True if it binds the site's port at an address that none of our sockets has."""
+        self.may_serve = False
+        self.bound_since: float | None = None
+        """When it said that it has the site's port; None if it has not said so."""
+        self.is_serving = False
+
+    def read_messages(self) -> None:
+        """Read and handle the messages that have arrived."""
+        with suppress(OSError):  # it has ended, or nothing more has arrived
+            while said := self.control.recv(1000):
+                self.buffer += said
+        *lines, self.buffer = self.buffer.split(b"\n")
+        for line in lines:
+            self._handle(line.decode("ascii").split())
+
+    def _handle(self, words: list[str]) -> None:
+        match words:
+            case ["at", number, host, port]:
+                self.claimed.add(int(number))
+                self.temporary_address = self.temporary_address or (host, int(port))
+            case ["waits", number]:
+                self.claimed.add(int(number))
+                self.needs_site_port = True
+            case ["apart"]:
+                self.needs_site_port = self.binds_other_address = True
+            case ["there"]:
+                self.bound_since = time.monotonic()
+
+    @property
+    def has_settled(self) -> bool:
+        """True if it has the site's port, and is not about to end over what comes next.
+
+        A server that was tested at its temporary address has gone through that.
+        """
+        proof = UNTESTED if self.needs_site_port else 0
+        return self.bound_since is not None and time.monotonic() - self.bound_since >= proof
+
+    def let_serve(self) -> None:
+        """Tell it to serve the site."""
+        self.may_serve = True
+        if self.binds_other_address:
+            sockets.close(self.held)
+        for one in self.held:
+            if one.fileno() in self.claimed:
+                one.listen(sockets.BACKLOG)
+        with suppress(OSError):
+            self.control.send(b"go\n")
+
+
+def spawn(settings: Settings, held: list[socket.socket], control: socket.socket) -> int:
+    """Start the server as our child, in its own process group; return its pid."""
+    us = os.getpid()
+
+    def prepare() -> None:
+        os.setpgid(0, 0)
+        environment.confine(settings)
+        environment.die_with_parent(us)
+
+    marker = server_marker(settings.identity)
+    variables = environment.of_server(settings, os.environ, marker)
+    if held:
+        variables |= {SOCKETS: ",".join(sockets.describe(held)), CONTROL: str(control.fileno())}
+    process = subprocess.Popen(
+        environment.command(settings),
+        stdin=subprocess.DEVNULL,
+        cwd=settings.data,
+        env=variables,
+        pass_fds=[one.fileno() for one in (*held, control)] if held else [],
+        preexec_fn=prepare,
+    )
+    # We reap it ourselves, together with the processes that it leaves.
+    process.returncode = 0
+    return process.pid
 
 
 class TakeoverRefused(PylonyardError):

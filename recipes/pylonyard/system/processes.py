@@ -8,8 +8,8 @@ import os
 import select
 import signal
 import time
-from collections.abc import Collection, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -199,6 +199,30 @@ class Handle:
         except (ProcessLookupError, PermissionError):
             return False
         return True
+
+
+KILL_TIMEOUT = 5.0
+"""Seconds to wait for a killed process to end."""
+
+
+def kill_trees(find: Callable[[], Iterable[int]]) -> None:
+    """Kill the processes that ``find`` returns, with all descendants; wait for them to end.
+
+    ``find`` is called again after the handles were opened, so that no handle can be
+    that of a later process with the same number.
+    """
+
+    def tree() -> set[int]:
+        roots = list(find())
+        return {*roots, *descendants(roots)} - {os.getpid()}
+
+    with ExitStack() as opened:
+        handles = [opened.enter_context(Handle(pid)) for pid in tree()]
+        found = tree()
+        killed = [one for one in handles if one.pid in found and one.send(signal.SIGKILL)]
+        deadline = time.monotonic() + KILL_TIMEOUT
+        for one in killed:
+            one.wait(deadline - time.monotonic())
 
 
 def children(parents: Collection[int], proc: Path = PROC) -> list[int]:

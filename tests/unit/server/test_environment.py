@@ -3,7 +3,7 @@ import pwd
 
 import pytest
 from pylonyard.server import environment
-from pylonyard.server.child import GENTLE, command, interpreter
+from pylonyard.server.environment import GENTLE, command, interpreter
 from pylonyard.server.settings import parse
 from pylonyard.system.errors import ServerError
 from pylonyard.system.processes import server_marker

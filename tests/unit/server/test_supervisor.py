@@ -4,7 +4,7 @@ import pytest
 from pylonyard.server.supervisor import Supervisor
 from pylonyard.server.takeover import TakeoverRefused
 
-from tests.unit.server.test_stop import site, supervising
+from tests.unit.server.test_control import site, supervising
 
 __all__ = ["site"]  # a fixture
 

@@ -6,8 +6,8 @@ import subprocess
 import sys
 
 import pytest
+from pylonyard.server.control import wait_for_supervisors
 from pylonyard.server.settings import parse
-from pylonyard.server.stop import wait_for_supervisors
 from pylonyard.system.processes import supervisor_marker
 
 from tests.unit.server.test_settings import SOURCE, VALUES

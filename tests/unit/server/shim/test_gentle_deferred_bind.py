@@ -10,15 +10,15 @@ import urllib.error
 import urllib.request
 
 import pytest
-from pylonyard.server.shim import deferred_bind
+from pylonyard.server.shim import gentle
 
-FOLDER = os.path.dirname(deferred_bind.__file__)
+FOLDER = os.path.dirname(gentle.__file__)
 
 SERVER = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
-import deferred_bind
-deferred_bind.prepare(os.environ)
+import gentle
+gentle.prepare(os.environ)
 from wsgiref.simple_server import make_server
 def application(environ, start_response):
     start_response("200 OK", [])
@@ -29,8 +29,8 @@ make_server("127.0.0.1", int(sys.argv[2]), application).serve_forever()
 STRANGER = """
 import os, socket, sys
 sys.path.insert(0, sys.argv[1])
-import deferred_bind
-deferred_bind.prepare(os.environ)
+import gentle
+gentle.prepare(os.environ)
 server = socket.socket()
 server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 server.bind((sys.argv[3], int(sys.argv[2])))
@@ -43,8 +43,8 @@ server.accept()[0].sendall(b"hello")
 STRANGER_OF_TWO = """
 import os, socket, sys, time
 sys.path.insert(0, sys.argv[1])
-import deferred_bind
-deferred_bind.prepare(os.environ)
+import gentle
+gentle.prepare(os.environ)
 for host in ("127.0.0.1", sys.argv[3]):
     socket.socket().bind((host, int(sys.argv[2])))
 time.sleep(60)
@@ -70,8 +70,8 @@ def start():
         ours, theirs = socket.socketpair()
         places = [(one.fileno(), *one.getsockname()) for one in every]
         variables = {
-            deferred_bind.SOCKETS: ",".join("{}/{}/{}".format(*place) for place in places),
-            deferred_bind.CONTROL: str(theirs.fileno()),
+            gentle.SOCKETS: ",".join("{}/{}/{}".format(*place) for place in places),
+            gentle.CONTROL: str(theirs.fileno()),
         }
         process = subprocess.Popen(
             [sys.executable, "-c", program, FOLDER, str(port), *words],
@@ -169,6 +169,6 @@ def test_server_of_another_address_waits_for_the_port(start):
 def test_nothing_is_altered_without_sockets():
     before = socket.socket.bind
 
-    deferred_bind.prepare({})
+    gentle.prepare({})
 
     assert socket.socket.bind is before
