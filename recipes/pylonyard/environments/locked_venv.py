@@ -25,8 +25,7 @@ from pylonyard.environments.eggs_venv import site_packages
 from pylonyard.environments.pip_venv import COMPLETE, Build, Contents
 from pylonyard.environments.tools import VIRTUALENV
 from pylonyard.packages.integrity import Verified, bytecode_of
-from pylonyard.packages.lock.eggs import LockedEggs
-from pylonyard.packages.lock.files import Files, Target
+from pylonyard.packages.lock.files import Files, LockedEggs, Target
 from pylonyard.packages.lock.pylock import Locked
 from pylonyard.packages.metadata import described, follow
 from pylonyard.packages.wheels import WheelError

@@ -59,8 +59,7 @@ from pylonyard.packages import builds, metadata, zc_installer
 from pylonyard.packages.index import Places
 from pylonyard.packages.interpreters import Interpreter, find
 from pylonyard.packages.lock import pylock
-from pylonyard.packages.lock.eggs import LockedEggs
-from pylonyard.packages.lock.files import Files
+from pylonyard.packages.lock.files import Files, LockedEggs
 from pylonyard.packages.wheels import WheelError
 from pylonyard.recipes.base import Recipe, site_path
 from pylonyard.recipes.mod_wsgi_build import module_source

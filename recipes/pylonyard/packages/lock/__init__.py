@@ -12,7 +12,7 @@ a file is brought, or used from the  its SHA-256, against the lock's       ``fil
 cache
 zc.buildout unpacks a wheel of what  its SHA-256, against the lock's       ``buildout/driver``
 a lock names that this run has read
-an egg is made of a wheel            the bytes that are unpacked, against  ``eggs.LockedEggs``
+an egg is made of a wheel            the bytes that are unpacked, against  ``files.LockedEggs``
                                      the lock and the wheel's own RECORD
 an egg that is there is used         its signature, against the one noted  ``Verified``
                                      when it was found equal to its
