@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
@@ -11,15 +13,13 @@ from pylonyard.activation import journal as journals
 from pylonyard.activation.activate import Activation
 from pylonyard.buildout import last_run
 from pylonyard.commands.doctor import files, hello_world, logs, machine, server, webserver
-from pylonyard.commands.doctor import findings as showing
-from pylonyard.commands.doctor.context import Subject
-from pylonyard.commands.doctor.findings import Finding, bad, unknown
+from pylonyard.commands.doctor.check import Finding, Subject, bad, unknown
 from pylonyard.releases import servers
 from pylonyard.releases.contents import described_sites
 from pylonyard.releases.store import Releases
 from pylonyard.server.settings import load
 from pylonyard.server.status import STOPPED
-from pylonyard.system import relocation, safe_files
+from pylonyard.system import progress, relocation, safe_files
 from pylonyard.system.errors import ActivationError, ServerError
 from pylonyard.system.relocation import Astray
 
@@ -50,8 +50,8 @@ def report(
     """
     found = all_findings(releases, activation, state or SandboxState())
     if as_json:
-        return 0 if showing.write_json(found, stream) else 1
-    return 0 if showing.write_lines(found, stream, whole=whole) else 1
+        return 0 if write_json(found, stream) else 1
+    return 0 if write_lines(found, stream, whole=whole) else 1
 
 
 def all_findings(
@@ -215,3 +215,81 @@ def site_findings(subject: Subject) -> Iterator[Finding]:
             yield bad(name, what, advice)
         except Exception as error:  # the other checks have to run all the same
             yield unknown(name, f"could not be checked: {error!r}")
+
+
+# Output: lines, or JSON.
+
+
+FORMAT = 1
+"""The version of the JSON object."""
+
+MARKS = {True: "ok", False: "FAIL", None: "-"}
+COLOURS = {True: "\x1b[32m", False: "\x1b[31;1m", None: "\x1b[2m"}
+PLAIN = "\x1b[0m"
+
+
+def line(finding: Finding, *, coloured: bool = False) -> str:
+    """Return a finding as a line, and its advice as a second line."""
+    mark = f"{MARKS[finding.ok]:<4}"
+    if coloured:
+        mark = f"{COLOURS[finding.ok]}{mark}{PLAIN}"
+    text = f"{mark}  {finding.check:<19} {_one_line(finding.text)}"
+    return f"{text}\n      {'':<19} -> {finding.advice}" if finding.advice else text
+
+
+def _one_line(text: str) -> str:
+    """Replace control characters by blanks."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def write_lines(findings: Iterable[Finding], stream: TextIO, *, whole: bool = False) -> bool:
+    """Write findings as they come; return whether none is red.
+
+    :param whole: write also those without advice
+    """
+    site, red, folded = None, 0, Counter[bool | None]()
+    grey: dict[str, list[str]] = {}
+    coloured = progress.is_coloured(stream)
+    for finding in findings:
+        progress.clear()
+        if finding.site != site:
+            _write_unchecked(grey, stream, coloured=coloured)
+            site = finding.site
+            stream.write(f"{site}:\n" if site else "")
+        is_quiet = finding.ok is not False and not finding.advice
+        if is_quiet and not whole:
+            folded[finding.ok] += 1
+        elif is_quiet and finding.ok is None:
+            grey.setdefault(finding.text, []).append(finding.check)
+        else:
+            stream.write(line(finding, coloured=coloured) + "\n")
+            stream.flush()
+        red += finding.ok is False
+    _write_unchecked(grey, stream, coloured=coloured)
+    stream.write((f"{red} red" if red else "nothing is red") + _summary_of_hidden(folded) + "\n")
+    return not red
+
+
+def _summary_of_hidden(folded: Mapping[bool | None, int]) -> str:
+    """Return how many findings were not shown, and how to see them."""
+    texts = [f"{folded[True]} ok"] if folded.get(True) else []
+    texts += [f"{folded[None]} not checked"] if folded.get(None) else []
+    return f"; {', '.join(texts)} (--all shows each, and why)" if texts else ""
+
+
+def _write_unchecked(grey: dict[str, list[str]], stream: TextIO, *, coloured: bool) -> None:
+    """Write the checks that could not be made, a line for each reason, and clear ``grey``."""
+    for why, checks in grey.items():
+        more = f" (also: {', '.join(checks[1:])})" if checks[1:] else ""
+        stream.write(line(Finding(checks[0], None, why + more), coloured=coloured) + "\n")
+    grey.clear()
+
+
+def write_json(findings: Iterable[Finding], stream: TextIO) -> bool:
+    """Write all findings as one JSON object; return whether none is red."""
+    found = list(findings)
+    healthy = all(finding.ok is not False for finding in found)
+    texts = [finding.to_json() for finding in found]
+    content = {"version": FORMAT, "ok": healthy, "findings": texts}
+    stream.write(json.dumps(content, indent=1) + "\n")
+    return healthy

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pylonyard.commands.doctor.context import Subject
-from pylonyard.commands.doctor.findings import Finding, bad, good, unknown
+from pylonyard.commands.doctor.check import Finding, Subject, bad, good, unknown
 from pylonyard.commands.doctor.permissions import (
     MOST_FILES,
     READ,

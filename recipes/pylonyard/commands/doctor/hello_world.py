@@ -14,8 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pylonyard.activation.host.visits import request
-from pylonyard.commands.doctor.context import Subject
-from pylonyard.commands.doctor.findings import Finding, bad, good, unknown
+from pylonyard.commands.doctor.check import Finding, Subject, bad, good, unknown
 from pylonyard.system import listeners, safe_files
 from pylonyard.system.errors import ActivationError, ServerError
 from pylonyard.system.subprocesses import PROGRAM_PATH, as_account, clean_environment

@@ -9,8 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from shlex import quote
 
-from pylonyard.commands.doctor.context import Subject
-from pylonyard.commands.doctor.findings import Finding, bad, good, mask_secrets, unknown
+from pylonyard.commands.doctor.check import Finding, Subject, bad, good, mask_secrets, unknown
 from pylonyard.system import listeners, safe_files
 from pylonyard.system.errors import ServerError
 from pylonyard.system.processes import is_supervisor, started

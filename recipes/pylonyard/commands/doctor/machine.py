@@ -13,11 +13,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from shlex import quote
 
-from pylonyard.commands.doctor.context import Subject
-from pylonyard.commands.doctor.findings import (
+from pylonyard.commands.doctor.check import (
     ACTIVATE,
     ACTIVATE_FORCED,
     Finding,
+    Subject,
     bad,
     good,
     unknown,

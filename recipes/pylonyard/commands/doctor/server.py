@@ -8,8 +8,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from pylonyard.activation.host.visits import request
-from pylonyard.commands.doctor.context import Subject
-from pylonyard.commands.doctor.findings import ACTIVATE, Finding, bad, good, mask_secrets, unknown
+from pylonyard.commands.doctor.check import (
+    ACTIVATE,
+    Finding,
+    Subject,
+    bad,
+    good,
+    mask_secrets,
+    unknown,
+)
 from pylonyard.server.status import intent_file
 from pylonyard.system import accounts, listeners
 from pylonyard.system.errors import ActivationError

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pylonyard.activation.host.visits import request
-from pylonyard.commands.doctor.context import Subject
-from pylonyard.commands.doctor.findings import ACTIVATE_FORCED, Finding, bad, good, unknown
+from pylonyard.commands.doctor.check import ACTIVATE_FORCED, Finding, Subject, bad, good, unknown
 from pylonyard.system.errors import ActivationError
 from pylonyard.system.subprocesses import PROGRAM_PATH
 from pylonyard.webservers.apache import FOLDER

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 from pylonyard.activation.journal import Journal
-from pylonyard.commands.doctor import command, files, findings, machine, webserver
-from pylonyard.commands.doctor.context import Subject
-from pylonyard.commands.doctor.findings import Finding, bad, good, unknown
+from pylonyard.commands.doctor import command, files, machine, webserver
+from pylonyard.commands.doctor.check import Finding, Subject, bad, good, unknown
 from pylonyard.releases.contents import Site
 from pylonyard.server.settings import parse
 from pylonyard.system import accounts
@@ -340,11 +339,11 @@ def test_each_check_is_in_the_table_by_the_name_of_its_line(place):
     ],
 )
 def test_finding_is_a_line_and_what_to_do(finding, line):
-    assert findings.line(finding) == line
+    assert command.line(finding) == line
 
 
 def test_colour_marks_red():
-    assert findings.line(Finding("disk", False, "full"), coloured=True).startswith("\x1b[31;1mFAIL")
+    assert command.line(Finding("disk", False, "full"), coloured=True).startswith("\x1b[31;1mFAIL")
 
 
 def test_only_what_needs_somebody_has_a_line():
@@ -352,8 +351,8 @@ def test_only_what_needs_somebody_has_a_line():
     advised = Finding("server-running", None, "never started", "bin/shop start")
     found = [good("visit", "200"), unknown("hello", "no"), good("port", "8080"), advised]
 
-    assert findings.write_lines(found, stream)
-    assert not findings.write_lines([bad("disk", "full", "du"), good("port", "8080")], stream)
+    assert command.write_lines(found, stream)
+    assert not command.write_lines([bad("disk", "full", "du"), good("port", "8080")], stream)
 
     assert stream.getvalue() == (
         "-     server-running      never started\n"
@@ -370,7 +369,7 @@ def test_unchecked_findings_have_a_line_for_each_reason():
     why = "not activated"
     found = [unknown("visit", why), good("disk", "free"), unknown("hello", why)]
 
-    assert findings.write_lines(found, stream, whole=True)
+    assert command.write_lines(found, stream, whole=True)
 
     assert stream.getvalue() == (
         "ok    disk                free\n"

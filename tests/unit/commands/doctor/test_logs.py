@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from pylonyard.commands.doctor import logs
-from pylonyard.commands.doctor.findings import unknown
+from pylonyard.commands.doctor.check import unknown
 
 from tests.unit.commands.doctor.test_command_checks import laid, only, place, subject
 from tests.unit.commands.doctor.test_files import told

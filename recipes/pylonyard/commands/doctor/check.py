@@ -1,12 +1,18 @@
-"""The subject of the doctor's checks: one site of the current release, on its machine."""
+"""Define what every check of the doctor gets, a ``Subject``, and yields: ``Finding`` objects.
+
+``good``, ``bad`` and ``unknown`` make them.  A line of another program is shown through
+``mask_secrets``.
+"""
 
 import configparser
 import os
+import re
 import subprocess
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from pylonyard.activation.journal import Journal
 from pylonyard.releases.contents import Site
@@ -18,6 +24,35 @@ from pylonyard.system.rootfs import Account, Tree, account
 from pylonyard.system.safe_files import read_plainly
 from pylonyard.system.subprocesses import clean_environment, completed
 from pylonyard.webservers.registry import Machine, WebServer, server
+
+ACTIVATE = "bin/pylonyard activate"
+ACTIVATE_FORCED = f"{ACTIVATE} --force-new"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of a check; ``ok`` is None if it could not be checked."""
+
+    check: str
+    ok: bool | None
+    text: str
+    advice: str = ""
+    site: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def good(check: str, text: str) -> Finding:
+    return Finding(check, True, text)
+
+
+def bad(check: str, text: str, advice: str) -> Finding:
+    return Finding(check, False, text, advice)
+
+
+def unknown(check: str, why: str) -> Finding:
+    return Finding(check, None, why)
 
 
 @dataclass(frozen=True)
@@ -160,3 +195,44 @@ class Subject:
                 getattr(error, "strerror", None) or error
             )
         return finished.returncode, finished.stdout
+
+
+# Lines of somebody else's, as a finding may show them.
+
+
+LONGEST_LINE = 2000
+"""Characters of a line that are searched for secrets."""
+
+LONGEST_SHOWN = 200
+"""Characters of a line that are shown."""
+
+MASK = "<masked>"
+
+# Any account may write these lines: repetitions are bounded, since they could take minutes.
+_NAMED = (
+    r"(?:pass(?:word|wd|wort|phrase|code)|pwd|secret|token|credential|(?:api|access|private)[\s_-]?key"
+    # Not in the name of a Python file, whose line and error should be shown.
+    r"|session_?id)(?:(?!\.py\b)\S){0,40}?|(?<![a-z])(?:pass|pw)(?![a-z])[\"'\\]{0,2}"
+)
+_HEADER = r"(?:authori[sz]ation|cookie)[\w-]{0,40}[\"'\\]{0,2}"
+_IS = r"(?:\s{0,4}[=:]>?|(?<=[\"'])\s{0,4},(?=\s{0,4}[bru]?[\"']))\s{0,4}"
+# A quoted value ends with a quote before a separator, or not at all.
+_QUOTED = r"[bru]?(?:\"(?:\\.|[^\\])*?\"|'(?:\\.|[^\\])*?')(?=[\s,;:&)}\]]|$)|[bru]?\\?[\"'].*"
+_NEXT = r"[,;]\s{1,4}[\w.\"'\\-]{1,60}\s{0,4}[=:]"
+_SECRET = re.compile(
+    rf"(?i)((?:{_HEADER}){_IS})(?:{_QUOTED}|.+)"
+    rf"|((?:{_NAMED}){_IS})(?:{_QUOTED}|.+?(?={_NEXT}|$))"
+    r"|(\bbearer\s{1,4})\S+"
+    r"|(?<=://)(?:[^/\s]+@|[^\s:/@]*:[^\s]*@)"
+)
+
+
+def mask_secrets(line: str, secrets: Iterable[str]) -> str:
+    """Return a line, shortened, with secrets and what looks like one masked."""
+    shown = line.strip()
+    if len(shown) > LONGEST_LINE:
+        # Half of a secret would no longer look like one: cut at a blank.
+        shown = shown[:LONGEST_LINE].rpartition(" ")[0] or "(a line without a space)"
+    for secret in secrets:
+        shown = shown.replace(secret, MASK)
+    return _SECRET.sub(lambda m: (m[1] or m[2] or m[3] or "") + MASK, shown)[:LONGEST_SHOWN]
