@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pylonyard.activation.steps import ACCOUNTS, Effects, stem_of
-from pylonyard.system import json_objects
+from pylonyard.system import safe_files
 from pylonyard.system.accounts import ROOTS_FOLDER
 from pylonyard.system.active_note import (
     JOURNAL,
@@ -106,7 +106,7 @@ def _read(tree: Tree, name: str) -> Journal | None:
     if entry == ABSENT:
         return None
     try:
-        values = json_objects.parsed(entry.content)
+        values = safe_files.json_object(entry.content)
         pending = values["pending"]
         return Journal(
             values["sandbox"],
@@ -134,7 +134,7 @@ def _reloaded(values: Mapping[str, Any]) -> dict[str, str]:
 def _note(values: Any) -> Note | None:
     try:
         return None if values is None else Note.from_json(values)
-    except json_objects.NewerError:
+    except safe_files.NewerError:
         return None
 
 

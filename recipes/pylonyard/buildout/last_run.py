@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pylonyard.config.inputs import MEMORY, Watch, called, state
-from pylonyard.system import json_objects
+from pylonyard.system import safe_files
 
 if TYPE_CHECKING:
     from pylonyard.config.layout import Layout
@@ -32,7 +32,7 @@ def answer(words: Sequence[str], directory: Path) -> bool:
     :param words: the arguments of ``bin/buildout``
     """
     try:
-        memory = json_objects.parsed((directory / MEMORY).read_bytes())
+        memory = safe_files.json_object((directory / MEMORY).read_bytes())
         if memory["called"] != called(words, memory["variables"]):
             return False
         if memory["state"] != state(memory["paths"], memory["trees"], memory["places"]):
@@ -163,7 +163,7 @@ def failure(directory: Path) -> Failure | None:
     from pylonyard.system.safe_files import read_plainly
 
     try:
-        values = json_objects.parsed(read_plainly(directory / PLACE), VERSION)
+        values = safe_files.json_object(read_plainly(directory / PLACE), VERSION)
         return Failure(str(values["text"]), str(values["when"]))
     except (OSError, PylonyardError, KeyError):
         return None

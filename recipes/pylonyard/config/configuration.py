@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from pylonyard.system import json_objects
+from pylonyard.system import safe_files
 from pylonyard.system.errors import PylonyardError
 
 MEMORY = Path(".pylonyard", "sandbox.json")
@@ -48,12 +48,12 @@ def remembered(directory: Path) -> str:
     """
     place = directory / MEMORY
     try:
-        told = str(json_objects.parsed(place.read_bytes(), VERSION)["configuration"])
+        told = str(safe_files.json_object(place.read_bytes(), VERSION)["configuration"])
     except FileNotFoundError:
         return USUAL
-    except json_objects.NewerError as error:
+    except safe_files.NewerError as error:
         raise MemoryDamaged(_unreadable(place, str(error))) from error
-    except (OSError, KeyError, json_objects.DamagedError) as error:
+    except (OSError, KeyError, safe_files.DamagedError) as error:
         why = getattr(error, "strerror", None) or "damaged text"
         raise MemoryDamaged(_unreadable(place, why)) from error
     if not told:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pylonyard.system import json_objects
+from pylonyard.system import safe_files
 from pylonyard.system.atomic import files_below, write
 from pylonyard.system.errors import PylonyardError
 from pylonyard.system.safe_files import open_plainly
@@ -201,7 +201,7 @@ def _state(directory: Path, pins: Mapping[str, str]) -> str:
 def _is_of(place: Path, state: str) -> bool:
     """Return whether a record was made of ``state``."""
     try:
-        return bool(json_objects.parsed(_read(place))["state"] == state)
+        return bool(safe_files.json_object(_read(place))["state"] == state)
     except (OSError, PylonyardError, ValueError, KeyError):
         return False
 
@@ -214,7 +214,7 @@ def _place(cache: Path, directory: Path) -> Path:
 def stores_of(directory: Path) -> Stores:
     """Return the cache and eggs of a sandbox, as in its last run."""
     try:
-        where = json_objects.parsed((directory / ".pylonyard" / CACHE).read_bytes())
+        where = safe_files.json_object((directory / ".pylonyard" / CACHE).read_bytes())
         return Stores(Path(where["cache"]), Path(where["eggs"]))
     except (OSError, ValueError, KeyError, TypeError):
         return Stores(directory / "cache", directory / "cache" / "eggs")
@@ -228,7 +228,7 @@ def users(cache: Path) -> tuple[list[User], list[Path]]:
         if path.name.startswith("."):
             continue  # A draft of a run at work, or killed.
         try:
-            content = json_objects.parsed(_read(path))
+            content = safe_files.json_object(_read(path))
             known.append(User(_directory(content), Needs.from_json(content)))
         except (OSError, PylonyardError, ValueError):
             unknown.append(path)

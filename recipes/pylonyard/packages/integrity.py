@@ -22,7 +22,7 @@ from pathlib import Path
 from pylonyard.config.inputs import signature
 from pylonyard.packages import wheels
 from pylonyard.packages.wheels import WheelError, egg_name, sha256
-from pylonyard.system import atomic, json_objects
+from pylonyard.system import atomic, safe_files
 from pylonyard.system.errors import PylonyardError
 from pylonyard.system.safe_files import open_plainly
 
@@ -250,7 +250,7 @@ class Verified:
         # The digest of the list stands where nobody else can have written.
         if not self.has(tree, digest):
             return False
-        expected, got = json_objects.parsed(content), _held(tree)
+        expected, got = safe_files.json_object(content), _held(tree)
         for name in sorted({*expected, *got}):
             if expected.get(name) != got.get(name):
                 wanted, found = expected.get(name, "no such file"), got.get(name, "none")
@@ -320,6 +320,6 @@ def _read(file: Path) -> dict[str, dict[str, str]]:
             status = os.fstat(stream.fileno())
             if status.st_uid != os.geteuid() or status.st_mode & 0o022:
                 return {}
-            return json_objects.parsed(stream.read())
+            return safe_files.json_object(stream.read())
     except (OSError, PylonyardError):
         return {}

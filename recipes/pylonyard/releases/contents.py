@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pylonyard.config.layout import MANIFEST
-from pylonyard.system import json_objects
+from pylonyard.system import safe_files
 from pylonyard.system.errors import ActivationError, ServerError
 from pylonyard.system.rootfs import Entry
 from pylonyard.system.safe_files import read_plainly
@@ -172,7 +172,7 @@ def _mode(said: Mapping[str, Any]) -> int:
 def _manifest(folder: Path) -> Mapping[str, Any]:
     path = folder / MANIFEST
     try:
-        manifest = json_objects.parsed(read_plainly(path))
+        manifest = safe_files.json_object(read_plainly(path))
         files = manifest["files"]
     except ServerError as error:
         raise ActivationError(f"{path}: expected a regular file; run bin/buildout") from error
@@ -224,8 +224,8 @@ def _sites(texts: Mapping[str, bytes], folder: Path) -> Iterator[Site]:
 
 def _json(text: bytes, path: str) -> Mapping[str, Any]:
     try:
-        return json_objects.parsed(text)
-    except json_objects.DamagedError as error:
+        return safe_files.json_object(text)
+    except safe_files.DamagedError as error:
         raise ActivationError(f"{path}: {error}") from error
 
 

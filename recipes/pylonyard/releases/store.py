@@ -16,7 +16,7 @@ from typing import Any
 
 from pylonyard.config import script_headers
 from pylonyard.config.layout import MANIFEST
-from pylonyard.system import json_objects
+from pylonyard.system import safe_files
 from pylonyard.system.errors import PylonyardError
 from pylonyard.system.safe_files import read_plainly
 
@@ -80,7 +80,7 @@ class Releases:
     def manifest(self, number: int) -> Mapping[str, Any]:
         """Return the manifest of a release; empty if it is damaged."""
         try:
-            return json_objects.parsed(read_plainly(self.path(number) / MANIFEST))
+            return safe_files.json_object(read_plainly(self.path(number) / MANIFEST))
         except (OSError, PylonyardError):
             return {}
 

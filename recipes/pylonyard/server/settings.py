@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pylonyard.system import json_objects
+from pylonyard.system import safe_files
 from pylonyard.system.errors import NOT_CONFIGURED, ServerError
 
 
@@ -164,11 +164,11 @@ def load(source: Path) -> Settings:
     :raises ServerError: in one line that names all problems of the file
     """
     try:
-        values = json_objects.parsed(source.read_bytes())
+        values = safe_files.json_object(source.read_bytes())
     except OSError as error:
         message = f"cannot read {source}: {error.strerror}"
         raise ServerError(message, NOT_CONFIGURED) from error
-    except json_objects.DamagedError as error:
+    except safe_files.DamagedError as error:
         raise ServerError(f"{source}: {error}", NOT_CONFIGURED) from error
     return parse(values, source)
 

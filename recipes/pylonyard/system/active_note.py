@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from pylonyard.system import json_objects
+from pylonyard.system import safe_files
 from pylonyard.system.accounts import ROOTS_FOLDER
 from pylonyard.system.errors import ActivationError
 from pylonyard.system.rootfs import ABSENT, Entry, Tree
@@ -118,7 +118,7 @@ class Note:
 
         :raises AttributeError, KeyError, TypeError, ValueError: if it is something else
         """
-        json_objects.expect_version(values, VERSION)
+        safe_files.expect_version(values, VERSION)
         release = values["release"]
         return cls(
             sandbox=str(values["sandbox"]),
@@ -182,9 +182,9 @@ def read(tree: Tree, sandbox: Path) -> Note | None:
             "see who made it, move it elsewhere, and run bin/pylonyard activate as root"
         )
     try:
-        return Note.from_json(json_objects.parsed(entry.content))
+        return Note.from_json(safe_files.json_object(entry.content))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        got = str(error) if isinstance(error, json_objects.NewerError) else "damaged text"
+        got = str(error) if isinstance(error, safe_files.NewerError) else "damaged text"
         raise ActivationError(
             f"{place}: expected a note of what is active, version {VERSION}, got {got}; "
             "bin/pylonyard activate, as root, writes it again"
@@ -202,7 +202,7 @@ def journalled(tree: Tree, sandbox: Path) -> int | None:
     if entry == ABSENT:
         return None
     try:
-        release = json_objects.parsed(entry.content)["release"]
+        release = safe_files.json_object(entry.content)["release"]
         return None if release is None else int(release)
     except (KeyError, TypeError, ValueError) as error:
         raise damaged_journal(tree.path(name)) from error

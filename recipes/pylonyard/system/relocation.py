@@ -57,12 +57,12 @@ def how_to_make_anew(sandbox: Path) -> str:
 def _configuration(sandbox: Path) -> str:
     """Return the configuration file of the current release."""
     # Imported here: most sandboxes are where they were made.
-    from pylonyard.system import json_objects
+    from pylonyard.system import safe_files
     from pylonyard.system.errors import PylonyardError
     from pylonyard.system.safe_files import read_plainly
 
     try:
-        said = json_objects.parsed(read_plainly(sandbox / "current" / "manifest.json"))
+        said = safe_files.json_object(read_plainly(sandbox / "current" / "manifest.json"))
         return str(said["configuration"])
     except (OSError, PylonyardError, KeyError):
         return "buildout.cfg"

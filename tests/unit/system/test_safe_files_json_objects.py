@@ -14,7 +14,7 @@ from pylonyard.packages.integrity import Verified
 from pylonyard.releases import contents
 from pylonyard.releases.store import Releases
 from pylonyard.server import settings
-from pylonyard.system import active_note, json_objects
+from pylonyard.system import active_note, safe_files
 from pylonyard.system.errors import PylonyardError
 from pylonyard.system.rootfs import Tree
 from support import CHECKOUT
@@ -36,8 +36,8 @@ DAMAGED = {
 
 @pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
 def test_damaged_text_is_one_line(content):
-    with pytest.raises(json_objects.DamagedError) as caught:
-        json_objects.parsed(content, 1)
+    with pytest.raises(safe_files.DamagedError) as caught:
+        safe_files.json_object(content, 1)
 
     told = str(caught.value)
     assert told.startswith("expected a JSON object, got ")
@@ -47,20 +47,20 @@ def test_damaged_text_is_one_line(content):
 @pytest.mark.parametrize(
     ("content", "kind"),
     [
-        (b'{"version": 2}', json_objects.NewerError),
-        (b'{"version": "1"}', json_objects.DamagedError),
-        (b'{"version": true}', json_objects.DamagedError),
+        (b'{"version": 2}', safe_files.NewerError),
+        (b'{"version": "1"}', safe_files.DamagedError),
+        (b'{"version": true}', safe_files.DamagedError),
     ],
 )
 def test_version_that_is_not_known_is_not_read(content, kind):
     with pytest.raises(kind):
-        json_objects.parsed(content, 1)
+        safe_files.json_object(content, 1)
 
-    assert json_objects.parsed(content) == json.loads(content)
+    assert safe_files.json_object(content) == json.loads(content)
 
 
 def test_object_without_a_version_has_version_one():
-    assert json_objects.parsed('{"a": 1}', 1) == {"a": 1}
+    assert safe_files.json_object('{"a": 1}', 1) == {"a": 1}
 
 
 READERS = {
@@ -104,7 +104,7 @@ def test_no_module_reads_json_of_a_file_by_itself():
     }
 
     # What programs of ours print, and what a script in the template reads.
-    assert read - {"system/json_objects.py"} == {
+    assert read - {"system/safe_files.py"} == {
         "packages/interpreters.py",
         "recipes/production_ini.py",
     }
