@@ -104,7 +104,6 @@ setup(
         "packaging >= 26.1",
         "pyproject-hooks",
         "zc.buildout >= 6",
-        "zc.recipe.egg >= 6",
     ],
     entry_points={
         "zc.buildout": [

@@ -142,7 +142,7 @@ def make_store(folder: Path) -> Path:
         (folder / name).mkdir(parents=True)
     make_wheel(
         folder / "wheels",
-        scripts="shop = shop:main\nshop-admin = shop:main",
+        scripts="paster = shop:main\nshop = shop:main\nshop-admin = shop:main",
         requires="Shop-Loader",
     )
     files = {"paste/__init__.py": "", "paste/deploy/__init__.py": ""}

@@ -1,15 +1,17 @@
 """Write the scripts of a release, which start code of an environment."""
 
+import csv
+import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import Distribution
 from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from zc.buildout.easy_install import pkg_resources
+from zc.buildout import easy_install
 
 import pylonyard
 from pylonyard.config import script_headers
@@ -18,25 +20,60 @@ from pylonyard.config.script_headers import IN_RELEASE, finding, header, header_
 from pylonyard.environments import tools as toolbox
 from pylonyard.environments.eggs_venv import search_path
 from pylonyard.packages import interpreters, metadata
+from pylonyard.packages.wheels import place
+from pylonyard.system.subprocesses import run
 
 
-def interpreter(python: Path) -> str:
-    return f'#!/bin/sh\nexec {sh(python)} "$@"\n'
+def interpreter(python: Path, initialization: str = "") -> str:
+    """Return a script that is ``python``, or zc.buildout's own with an ``initialization``."""
+    if not initialization:
+        return f'#!/bin/sh\nexec {sh(python)} "$@"\n'
+    text = easy_install.py_script_template % {
+        "python": "",
+        "path": "",
+        "relative_paths_setup": "",
+        "initialization": initialization,
+    }
+    return python_script(python, text.partition("\n")[2].strip())
 
 
-def console(python: Path, target: str) -> str:
+def console(python: Path, target: str, initialization: str = "", arguments: str = "") -> str:
     """Return a script that calls ``target``, such as ``paste.script.command:run``.
 
     It is a shell script to the kernel, whose "#!" line takes neither spaces nor
     long paths, and a Python script to ``python``; valid in Python 2.7 as well.
+
+    :param initialization: Python code to run first
+    :param arguments: those of the call, as Python code
     """
     module, _, function = target.partition(":")
     return python_script(
         python,
         "import sys",
-        f"from {module} import {function.partition('.')[0]}",
-        f"sys.exit({function}())",
+        *([initialization] if initialization else []),
+        f"import {module}",
+        "",
+        "if __name__ == '__main__':",
+        f"    sys.exit({module}.{function}({arguments}))",
     )
+
+
+_LONGEST_LINE = 127
+"""Bytes of a first line that every kernel reads."""
+
+
+def whole(python: Path, script: str, initialization: str = "") -> str:
+    """Return a script of a distribution, such as ``scripts`` of its ``setup.py`` names."""
+    lines = script.splitlines()[1:]
+    first = next(
+        (n for n, line in enumerate(lines) if re.match(r"(import|from) (?!__future__)", line)),
+        len(lines),
+    )
+    lines[first:first] = [initialization] if initialization else []
+    line = f"#!{python}"
+    if len(os.fsencode(line)) < _LONGEST_LINE and not re.search(r"\s", line):
+        return "\n".join([line, "# -*- coding: utf-8 -*-", *lines, ""])
+    return python_script(python, *lines)  # __doc__ is another then, and no __future__ possible
 
 
 def python_script(python: Path, *statements: str) -> str:
@@ -45,6 +82,18 @@ def python_script(python: Path, *statements: str) -> str:
     :raises ValueError: if its path has a backslash, which Python would read
     """
     return "\n".join([*header(python), *statements, ""])
+
+
+_CHECK = "import os, sys; compile(os.fdopen(0, 'rb').read(), '', 'exec')"
+
+
+def check(python: Path, code: str) -> None:
+    """Have ``python`` read ``code``, without running it.
+
+    :raises CommandError: if it has an error
+    """
+    text = f"# -*- coding: utf-8 -*-\n{code}\n"
+    run([python, "-S", "-c", _CHECK], "code", stdin=text)
 
 
 def tool_script(module: str, *arguments: str, names: str = "main", tools: bool = False) -> str:
@@ -71,7 +120,8 @@ def tool_script(module: str, *arguments: str, names: str = "main", tools: bool =
 
 def found() -> list[str]:
     """Return the statements with which a script finds the tools of this process."""
-    needed = pkg_resources.working_set.resolve(pkg_resources.parse_requirements("pylonyard"))
+    resources = easy_install.pkg_resources
+    needed = resources.working_set.resolve(resources.parse_requirements("pylonyard"))
     places = dict.fromkeys(str(each.location) for each in needed)
     words = ", ".join(map(repr, places))
     return ["from pylonyard.environments import tools", f"tools.find({words})"]
@@ -88,28 +138,73 @@ def installed(home: Path) -> Mapping[str, Distribution]:
     return distributions(home)
 
 
-def entry_points(
-    home: Path, requirements: Iterable[str], wanted: Iterable[str] | None = None
-) -> dict[str, str]:
-    """Return the console scripts of ``requirements``: name -> ``module:function``.
+Source = str | Path
+"""What a script is made of: ``module:function`` to call, or a script that a distribution has."""
 
-    :param wanted: names to choose; all if not given
-    :raises ValueError: if none of ``requirements`` has a wanted script
+_TOOLS = {"pip", "setuptools", "wheel"}
+"""What an environment may have besides the application and its requirements."""
+
+
+def available(
+    home: Path, requirements: Iterable[str], *, dependent: bool = False
+) -> dict[str, Source]:
+    """Return the scripts of ``requirements``, by name.
+
+    :param dependent: whether also those of all distributions that they need
     """
     there = installed(home)
-    names = [canonicalize_name(Requirement(text).name) for text in requirements]
-    found = {
-        point.name: re.sub(r"\s*\[.*\]$", "", point.value)
-        for name in names
-        if name in there
-        for point in there[name].entry_points
-        if point.group == "console_scripts"
-    }
+    names: list[str] = [canonicalize_name(Requirement(text).name) for text in requirements]
+    if dependent:
+        names += sorted(there.keys() - set(names) - _TOOLS)
+    found: dict[str, Source] = {}
+    for name in filter(there.__contains__, names):
+        found |= {file.name: file for file in _whole_scripts(there[name])}
+        found |= {
+            point.name: re.sub(r"\s*\[.*\]$", "", point.value)
+            for point in there[name].entry_points
+            if point.group == "console_scripts"
+        }
+    return found
+
+
+def _whole_scripts(found: Distribution) -> Iterator[Path]:
+    """Yield the Python scripts of a distribution that call no entry point."""
+    record = (found.read_text("RECORD") or "").splitlines()
+    for name, *_ in filter(None, csv.reader(record)):
+        if ".data/scripts/" in name:
+            name = str(place(name))
+        elif not name.startswith("../../../bin/"):
+            continue
+        path = Path(os.path.normpath(str(found.locate_file(name))))
+        with path.open("rb") as stream:
+            if re.match(b"#!.*python", stream.readline(200)):
+                yield path
+
+
+def chosen(
+    found: Mapping[str, Source], wanted: Iterable[tuple[str, str]] | None
+) -> list[tuple[str, Source]]:
+    """Return scripts under the names that they are to have.
+
+    :param wanted: the name of a script, and the one to give it; None for all as they are
+    :raises ValueError: if there is no such script, or two of one name
+    """
     if wanted is None:
-        return found
-    if missing := sorted(set(wanted) - set(found)):
+        return list(found.items())
+    pairs = list(wanted)
+    if missing := sorted({name for name, _ in pairs} - found.keys()):
         raise ValueError(
             f"scripts: expected scripts of the eggs ({', '.join(sorted(found))}), "
             f"got {', '.join(missing)}"
         )
-    return {name: found[name] for name in wanted}
+    given = [other for _, other in pairs]
+    if twice := sorted({name for name in given if given.count(name) > 1}):
+        raise ValueError(f"scripts: expected a name for each, got {', '.join(twice)} twice")
+    return [(other, found[name]) for name, other in pairs]
+
+
+def text(python: Path, source: Source, initialization: str = "", arguments: str = "") -> str:
+    """Return a script of ``python``."""
+    if isinstance(source, str):
+        return console(python, source, initialization, arguments)
+    return whole(python, source.read_text(encoding="utf-8"), initialization)

@@ -4,7 +4,8 @@
 Option                  Type, default             Meaning
 ======================  ========================  =========================================
 name                    site name                 The site that this part belongs to.
-eggs                    requirements, one a line  What to install; the application first.
+eggs                    requirements, one a line  What to install, the application first;
+                                                  default: the section's name.
 develop                 paths, one a line         Source trees to use as they stand; an edit
                                                   takes effect at once (development).
 sources                 paths, one a line         Source trees to build and install as they
@@ -14,9 +15,19 @@ find-links              URLs or paths             Where else to look for distrib
                                                   default: ``${buildout:find-links}``.
 index                   URL                       The package index; default:
                                                   ``${buildout:index}``.
-scripts                 names                     The console scripts to make; default: all
-                                                  those of ``eggs``.
+scripts                 names, ``*``              The scripts to make, each as ``name`` or
+                                                  ``name=other-name``; ``*`` means all those
+                                                  of ``eggs``, and an empty value none.
+entry-points            name=module:function      More scripts: what each is to call.
+dependent-scripts       ``true``,                 Whether ``*`` means those of all
+                        ``false`` (default)       distributions that ``eggs`` need, too.
+initialization          Python code               What each script, and the interpreter, runs
+                                                  first.
+arguments               Python code               The arguments with which each script calls
+                                                  its function.
 interpreter             name, ``python``          The name of the environment's interpreter.
+relative-paths          ``false`` (default)       Nothing else: an environment has absolute
+                                                  paths.
 python                  command or path           The interpreter that runs the application:
                                                   Python 2.7, or 3.6 and newer; default:
                                                   buildout's own.
@@ -39,12 +50,15 @@ interpreter, it is a virtual environment that pip fills with wheels from the dow
 cache. Both are isolated from the machine's site-packages, never change, are kept in
 ``cache/sandboxes`` under a digest of their contents, and look the same to other parts.
 
+The options that zc.recipe.egg has too mean what they mean there.
+
 Publishes ``home`` (the environment in the cache), ``env`` (the live link to it),
 ``python`` and ``paster`` (live scripts), ``application`` (the first egg).
 """
 
 import dataclasses
 import functools
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,12 +84,32 @@ version = converters.matching(r"[0-9][A-Za-z0-9.+!_-]*", "a version such as 1.2.
 script_name = converters.matching(r"[A-Za-z0-9][A-Za-z0-9._-]*", "the name of a script")
 
 
+def script_names(text: str) -> tuple[tuple[str, str], ...] | None:
+    """Accept scripts as ``name`` or ``name=other``; None for all of them."""
+    if text.strip() == "*":
+        return None
+    pairs = [word.partition("=") for word in text.split()]
+    return tuple((script_name(a), script_name(b if equals else a)) for a, equals, b in pairs)
+
+
+def entry_point(text: str) -> tuple[str, str]:
+    """Accept a script as ``name=module:function``."""
+    name, equals, target = text.partition("=")
+    if not equals or not re.fullmatch(r"\w+(\.\w+)*:\w+(\.\w+)*", target):
+        raise converters.refuse("name=module:function", text)
+    return script_name(name), target
+
+
+def code(text: str) -> str:
+    return text.strip("\n")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """The options of a section."""
 
     name: str = option(converters.site_name)
-    eggs: tuple[str, ...] = option(converters.lines(requirement))
+    eggs: tuple[str, ...] = option(converters.lines(requirement), default="")
     develop: tuple[Path, ...] = option(converters.lines(converters.path), default="")
     sources: tuple[Path, ...] = option(converters.lines(converters.path), default="")
     extra_paths: tuple[Path, ...] = option(converters.lines(converters.path), default="")
@@ -83,8 +117,16 @@ class Options:
         converters.optional(converters.listed(converters.text)), default=""
     )
     index: str | None = option(converters.optional(converters.text), default="")
-    scripts: tuple[str, ...] = option(converters.listed(script_name), default="")
+    scripts: tuple[tuple[str, str], ...] | None = option(script_names, default="*")
+    entry_points: tuple[tuple[str, str], ...] = option(converters.listed(entry_point), default="")
+    dependent_scripts: bool = option(converters.boolean, default="false")
+    initialization: str = option(code, default="")
+    arguments: str = option(code, default="")
     interpreter: str = option(script_name, default="python")
+    relative_paths: str = option(
+        converters.matching("false", "false, since an environment has absolute paths"),
+        default="false",
+    )
     python: str | None = option(converters.optional(converters.text), default="")
     versions: str | None = option(converters.optional(converters.section_name), default="")
     provided: tuple[tuple[str, str], ...] = option(converters.pairs(version), default="")
@@ -92,9 +134,25 @@ class Options:
     lock: Path | None = option(converters.optional(converters.path), default="")
 
 
+_OF_SCRIPTS: Mapping[str, Any] = {
+    "name": "",
+    "scripts": None,
+    "entry_points": (),
+    "dependent_scripts": False,
+    "initialization": "",
+    "arguments": "",
+    "interpreter": "",
+}
+"""The options that do not decide about the environment, each with one value."""
+
+
 class PylonsApp(Recipe):
     declaration = Options
     settings: Options
+
+    def __init__(self, buildout: Any, name: str, options: Any) -> None:
+        options.setdefault("eggs", name)  # as for zc.recipe.egg
+        super().__init__(buildout, name, options)
 
     def prepare(self) -> None:
         """Install the eggs and make the environment, unless the cache has it."""
@@ -102,13 +160,28 @@ class PylonsApp(Recipe):
         if not options.eggs:
             raise OptionError(self.name, ["eggs: expected at least one requirement, got ''"])
         # Sites of one buildout often share an application, and so its environment.
-        shared = dataclasses.replace(options, name="", scripts=(), interpreter="")
+        shared = dataclasses.replace(options, **_OF_SCRIPTS)
         if shared not in self.state.homes:
             other = self._interpreter()
             self.state.homes[shared] = (
                 self._other_environment(other) if other else self._own_environment()
             )
         self.home = self.state.homes[shared]
+        self._check_code()
+
+    def _check_code(self) -> None:
+        """Have the environment's Python read what the configuration puts into scripts."""
+        given = {
+            "initialization": self.settings.initialization,
+            "arguments": f"call({self.settings.arguments})",
+        }
+        for name, code in given.items():
+            try:
+                if code != "call()":
+                    scripts.check(self.home / "bin" / "python", code)
+            except CommandError as error:
+                problem = f"{name}: expected Python code, got {error.reason}"
+                raise OptionError(self.name, [problem]) from error
 
     def _interpreter(self) -> Interpreter | None:
         """Return the interpreter of the option ``python``; None if it is buildout's own."""
@@ -211,10 +284,16 @@ class PylonsApp(Recipe):
         site, options = self.settings.name, self.settings
         python = self.home / "bin" / "python"
         yield Link(f"{site}/env", str(self.home))
-        yield Artifact(f"{site}/bin/{options.interpreter}", scripts.interpreter(python), 0o755)
-        wanted = options.scripts or None
-        for name, target in scripts.entry_points(self.home, options.eggs, wanted).items():
-            yield Artifact(f"{site}/bin/{name}", scripts.console(python, target), 0o755)
+        first = options.initialization
+        interpreter = scripts.interpreter(python, first)
+        yield Artifact(f"{site}/bin/{options.interpreter}", interpreter, 0o755)
+        found = scripts.available(self.home, options.eggs, dependent=options.dependent_scripts)
+        found |= dict(options.entry_points)
+        for name, source in scripts.chosen(found, options.scripts):
+            if name == options.interpreter:
+                raise ValueError(f"interpreter: expected another name than a script's, got {name}")
+            text = scripts.text(python, source, first, options.arguments)
+            yield Artifact(f"{site}/bin/{name}", text, 0o755)
 
     def published(self) -> Mapping[str, Any]:
         live = site_path(self.layout, self.settings.name, "bin")

@@ -120,9 +120,14 @@ def load_server_settings(draft: Draft, path: str) -> None:
     from pylonyard.system.errors import ServerError
 
     try:
-        load(draft.folder / path)
+        paster = load(draft.folder / path).paster
     except ServerError as error:
         raise CommandError(path, str(error)) from error
+    if paster.is_relative_to(draft.live):
+        script = paster.relative_to(draft.live)
+        if not (draft.folder / script).exists():
+            advice = f"name {script.name} in the option scripts of the application's section"
+            raise CommandError(path, f"expected a script {script}, got none; {advice}")
 
 
 def site_file(one: WebServer) -> Validator:

@@ -82,8 +82,10 @@ def test_script_is_valid_python_of_any_version():
         "'''exec' /srv/env/bin/python \"$0\" \"$@\"\n"
         "' '''\n"
         "import sys\n"
-        "from paste.script.command import run\n"
-        "sys.exit(run())\n"
+        "import paste.script.command\n"
+        "\n"
+        "if __name__ == '__main__':\n"
+        "    sys.exit(paste.script.command.run())\n"
     )
 
 
@@ -125,22 +127,95 @@ def test_distributions_are_those_that_an_import_finds(home):
 
 
 def test_all_console_scripts_of_the_eggs_are_found(home):
-    assert scripts.entry_points(home, ["shop[extra]>=1"]) == {
+    assert scripts.available(home, ["shop[extra]>=1"]) == {
         "shop": "shop:main",
         "shop-tool": "shop:Tool.run",
     }
-    assert scripts.entry_points(home, ["Shop", "BLOG"])["blog"] == "blog:main"
-    assert scripts.entry_points(home, ["missing"]) == {}
+    assert scripts.available(home, ["Shop", "BLOG"])["blog"] == "blog:main"
+    assert scripts.available(home, ["missing"]) == {}
 
 
-def test_console_scripts_may_be_chosen(home):
-    assert scripts.entry_points(home, ["Shop"], ["shop-tool"]) == {"shop-tool": "shop:Tool.run"}
+def test_scripts_of_all_that_the_eggs_need_are_found_if_that_is_wanted(home):
+    found = scripts.available(home, ["shop"], dependent=True)
+
+    assert found == {"shop": "shop:main", "shop-tool": "shop:Tool.run", "blog": "blog:main"}
 
 
-def test_script_that_the_eggs_have_not_is_refused(home):
+WHOLE = """\
+#!python
+\"\"\"An old script.\"\"\"
+from __future__ import print_function
+import sys
+print('whole', *sys.argv[1:] + early)
+"""
+
+
+@pytest.mark.parametrize("place", ["old-1.data/scripts", "../../../bin"])
+def test_a_script_that_calls_no_entry_point_is_found_and_made(tmp_path, place):
+    packages = tmp_path / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    info = packages / "site-packages" / "old-1.dist-info"
+    kept = info / "scripts" if ".data" in place else tmp_path / "bin"
+    kept.mkdir(parents=True)
+    info.mkdir(parents=True, exist_ok=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: old\nVersion: 1\n")
+    (info / "RECORD").write_text(f"{place}/old-script,,\n{place}/binary,,\n")
+    (kept / "old-script").write_text(WHOLE)
+    (kept / "binary").write_bytes(b"\x7fELF")
+
+    found = scripts.available(tmp_path, ["old"])
+
+    assert found == {"old-script": kept / "old-script"}
+    text = scripts.text(Path(sys.executable), found["old-script"], "early = ['x']", "ignored")
+    path = script(tmp_path / "made", text)
+    assert subprocess.check_output([path, "a b"]) == b"whole a b x\n"
+
+
+def test_scripts_may_be_chosen_and_named(home):
+    found = scripts.available(home, ["Shop"])
+
+    assert scripts.chosen(found, None) == list(found.items())
+    assert scripts.chosen(found, [("shop-tool", "tool"), ("shop-tool", "shop-tool")]) == [
+        ("tool", "shop:Tool.run"),
+        ("shop-tool", "shop:Tool.run"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        (
+            ["shop", "y", "blog"],
+            "scripts: expected scripts of the eggs (shop, shop-tool), got blog, y",
+        ),
+        (["shop", "shop"], "scripts: expected a name for each, got shop twice"),
+    ],
+)
+def test_scripts_that_cannot_be_made_are_refused(home, wanted, told):
     with pytest.raises(ValueError) as caught:
-        scripts.entry_points(home, ["Shop"], ["shop", "y", "blog"])
+        scripts.chosen(scripts.available(home, ["Shop"]), [(name, name) for name in wanted])
 
-    assert str(caught.value) == (
-        "scripts: expected scripts of the eggs (shop, shop-tool), got blog, y"
+    assert str(caught.value) == told
+
+
+def test_code_runs_before_the_function_is_called_with_arguments(tmp_path, home):
+    text = scripts.console(
+        home / "bin" / "python", "json:dumps", "import sys\nword = 'x'", "print(word) or 1"
     )
+
+    ended = subprocess.run([script(tmp_path / "x", text)], capture_output=True, text=True)
+
+    assert (ended.stdout, ended.stderr, ended.returncode) == ("x\n", "1\n", 1)
+
+
+@pytest.mark.parametrize(
+    "words", [["-c", "print(word)"], ["-m", "json.tool", "x.json"], ["file.py", "a"]]
+)
+def test_the_interpreter_runs_code_first(tmp_path, home, words):
+    code = "word = 'x'\nprint('first')"
+    path = script(tmp_path / "python", scripts.interpreter(home / "bin" / "python", code))
+    (tmp_path / "x.json").write_text("1")
+    (tmp_path / "file.py").write_text("import sys, shop\nprint(word, sys.argv)\n")
+
+    printed = subprocess.check_output([path, *words], cwd=tmp_path, text=True)
+
+    assert printed in ("first\nx\n", "first\n1\n", "first\nx ['file.py', 'a']\n")

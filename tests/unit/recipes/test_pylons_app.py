@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -43,6 +44,7 @@ def test_scripts_of_the_eggs_are_staged(app):
     artifacts = {artifact.path: artifact for artifact in app().recipe.artifacts()}
 
     assert sorted(artifacts) == [
+        "shop/bin/paster",
         "shop/bin/python",
         "shop/bin/shop",
         "shop/bin/shop-admin",
@@ -56,6 +58,79 @@ def test_scripts_and_the_interpreter_may_be_chosen(app):
     artifacts = app(scripts="shop-admin", interpreter="py").recipe.artifacts()
 
     assert [a.path for a in artifacts] == ["shop/env", "shop/bin/py", "shop/bin/shop-admin"]
+
+
+def staged(section):
+    return [artifact.path for artifact in section.recipe.artifacts()]
+
+
+def test_scripts_are_named_and_made_as_zc_recipe_egg_does(app):
+    fixed = ["shop/env", "shop/bin/python"]
+    assert staged(app(scripts="shop-admin=admin")) == [*fixed, "shop/bin/admin"]
+    assert staged(app(scripts="")) == fixed
+    assert staged(app(entry_points="more=shop:main.x", scripts="more shop")) == [
+        *fixed,
+        "shop/bin/more",
+        "shop/bin/shop",
+    ]
+
+
+def test_code_of_the_configuration_is_in_each_script_and_the_interpreter(app):
+    artifacts = {
+        artifact.path: artifact.text
+        for artifact in app(
+            initialization="import os\nos.umask(0)", arguments="['a'], b=1"
+        ).recipe.artifacts()
+        if not isinstance(artifact, Link)
+    }
+
+    assert "\nimport os\nos.umask(0)\nimport shop\n" in artifacts["shop/bin/shop"]
+    assert "shop.main(['a'], b=1)" in artifacts["shop/bin/shop"]
+    assert "\nimport os\nos.umask(0)\n" in artifacts["shop/bin/python"]
+
+
+def test_scripts_do_not_decide_about_the_environment(app):
+    assert app()["home"] == app(scripts="shop", initialization="pass", interpreter="py")["home"]
+
+
+def test_eggs_are_by_default_what_the_section_is_called(sandbox):
+    section = sandbox.buildout({"Shop:recipe": "pylonyard:pylons_app", "Shop:name": "shop"})["Shop"]
+
+    assert (section["eggs"], section["application"]) == ("Shop", "Shop")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (
+            {"entry_points": "x=y"},
+            "entry-points: expected name=module:function, got 'x=y'",
+        ),
+        (
+            {"scripts": "a/b"},
+            "scripts: expected the name of a script, got 'a/b'",
+        ),
+        (
+            {"relative_paths": "true"},
+            "relative-paths: expected false, since an environment has absolute paths, got 'true'",
+        ),
+        (
+            {"initialization": "import"},
+            "initialization: expected Python code, got SyntaxError: ",
+        ),
+        (
+            {"arguments": "a=1, 2"},
+            "arguments: expected Python code, got SyntaxError: ",
+        ),
+        (
+            {"scripts": "shop=py", "interpreter": "py"},
+            "interpreter: expected another name than a script's, got py",
+        ),
+    ],
+)
+def test_bad_options_of_scripts_are_named(app, options, told):
+    with pytest.raises(Exception, match=f"^{re.escape(f'[app] {told}')}"):
+        app(**options)
 
 
 @pytest.mark.system

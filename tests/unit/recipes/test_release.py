@@ -43,6 +43,7 @@ def test_run_makes_a_whole_release_that_is_current(sandbox):
         "etc/logrotate.d/shop": ("init", manifest["files"]["etc/logrotate.d/shop"]["passed"]),
         "shop/bin/python": ("app", []),
         "shop/bin/shop": ("app", []),
+        "shop/bin/paster": ("app", []),
         "shop/bin/shop-admin": ("app", []),
         "shop/env": ("app", []),
         "shop/production.ini": ("ini", ["PasteDeploy"]),
@@ -188,7 +189,7 @@ def test_folder_that_cannot_be_written_is_one_line(sandbox):
 
 @pytest.mark.system
 def test_application_that_cannot_be_set_up_does_not_go_live(sandbox):
-    installer = "[paste.app_install]\nmain = shop:Installer"
+    installer = "paster = nowhere:main\n[paste.app_install]\nmain = shop:Installer"
     wheel = make_wheel(sandbox.directory, "Other", scripts=installer, requires="Shop-Loader")
     options = {"site:eggs": "Other", "ini:setup": "true", "app:find-links": str(wheel.parent)}
     options["app:find-links"] += f" {sandbox.store}/wheels"
@@ -198,7 +199,18 @@ def test_application_that_cannot_be_set_up_does_not_go_live(sandbox):
 
     message = str(caught.value)
     assert message.startswith("[shop] paster setup-app: ")
-    assert message.endswith("/shop/bin/paster: No such file or directory")
+    assert "No module named 'nowhere'" in message
+    assert releases(sandbox) == []
+
+
+def test_a_server_without_the_script_that_runs_it_does_not_go_live(sandbox):
+    with pytest.raises(UserError) as caught:
+        sandbox.run({"app:scripts": "shop"})
+
+    assert str(caught.value) == (
+        "[init] shop/server.json: refused by pylonyard.server: expected a script shop/bin/paster, "
+        "got none; name paster in the option scripts of the application's section"
+    )
     assert releases(sandbox) == []
 
 
