@@ -93,7 +93,6 @@ setup(
         "pylonyard.docs": ["*.rst", "recipes/*.rst", "pictures/*"],
         "pylonyard.profiles": ["*.cfg", "*.toml", "tools.txt"],
         "pylonyard.recipes": ["*.j2"],
-        "pylonyard.webservers.apache": ["*.j2"],
     },
     cmdclass={"build_py": BuildWithChanges},
     zip_safe=False,

@@ -13,7 +13,7 @@ from pylonyard.environments import cache_usage
 from pylonyard.environments.cache_usage import Stores
 from pylonyard.packages import integrity
 from pylonyard.releases import contents as sources
-from pylonyard.releases import staging
+from pylonyard.releases import store
 from pylonyard.releases.store import MANIFEST, Releases
 from pylonyard.server import status
 from pylonyard.server.settings import load
@@ -65,7 +65,7 @@ def release(tmp_path):
     folder = tmp_path / "releases" / "1"
     folder.mkdir(parents=True)
     (folder / "file").write_text("text")
-    staging.write_manifest(folder, {"file": "part"}, {"file": ["judge"]})
+    store.write_manifest(folder, {"file": "part"}, {"file": ["judge"]})
     return folder
 
 

@@ -2,7 +2,7 @@
 
 The path of the data, one module a step::
 
-    buildout section --config.options.parse--> Options         (typed, frozen)
+    buildout section --recipes.base.parse----> Options         (typed, frozen)
     Options          --recipes.<recipe>------> Artifact, Link  (pure)
     Artifact, Link   --system.atomic.stage---> parts/<part>/   (what this run rendered)
     parts/*          --recipes.release-------> releases/<n>/   (whole, checked by real programs)

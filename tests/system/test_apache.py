@@ -26,8 +26,8 @@ from interpreters_for_all import reachable_by_all, readable_by_all
 from ports import free_port
 from pylonyard.config import quoting
 from pylonyard.config.ini import Ini
-from pylonyard.config.options import parse
 from pylonyard.recipes.apache_vhost import ApacheVhost
+from pylonyard.recipes.base import parse
 from pylonyard.recipes.ini_options import Options as IniOptions
 from pylonyard.recipes.ini_options import apply_options
 from pylonyard.recipes.mod_wsgi_build import ModWsgiBuild

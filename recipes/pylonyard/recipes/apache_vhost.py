@@ -73,9 +73,8 @@ from pathlib import Path
 from typing import Any
 
 from pylonyard.config import converters
-from pylonyard.config.options import option, render
 from pylonyard.environments.scripts import tool_script
-from pylonyard.recipes.base import Recipe, site_path
+from pylonyard.recipes.base import Recipe, option, render, site_path
 from pylonyard.system import accounts
 from pylonyard.system.atomic import Artifact
 from pylonyard.system.errors import OptionError

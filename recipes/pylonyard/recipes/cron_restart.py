@@ -23,9 +23,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pylonyard.config import converters
-from pylonyard.config.options import option, render
 from pylonyard.environments import scripts
-from pylonyard.recipes.base import Recipe, site_path
+from pylonyard.recipes.base import Recipe, option, render, site_path
 from pylonyard.system.atomic import Artifact
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")

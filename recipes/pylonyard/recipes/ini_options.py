@@ -8,8 +8,8 @@ from typing import Any
 from pylonyard.config import converters
 from pylonyard.config.converters import requirement
 from pylonyard.config.ini import Ini, Setting, fragment
-from pylonyard.config.options import option
 from pylonyard.config.secret_store import Origin, origin
+from pylonyard.recipes.base import option
 
 DATABASE_KEYS = ("sqlalchemy.url", "sqlalchemy_url", "sqlalchemy.default.url")
 PLACEHOLDER_EMAIL = "you@yourdomain.com"

@@ -19,27 +19,37 @@ Publishes ``module`` (the module in its store; empty in ``proxy`` mode), ``load`
 """
 
 import contextlib
+import hashlib
+import json
 import logging
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from packaging.utils import canonicalize_name
 from zc.buildout.buildout import Options as Section
 
 from pylonyard.config import converters
-from pylonyard.config.options import option
-from pylonyard.packages import mod_wsgi_sources
+from pylonyard.config.layout import Layout
+from pylonyard.packages import index, interpreters, missing, mod_wsgi_sources
+from pylonyard.packages.builds import unpack
+from pylonyard.packages.index import Places
 from pylonyard.packages.integrity import RefusedError, Verified
 from pylonyard.packages.interpreters import Interpreter
-from pylonyard.recipes.base import Recipe
+from pylonyard.packages.missing import Missing
+from pylonyard.packages.mod_wsgi_sources import PROJECT, Source, filename
+from pylonyard.packages.wheels import publish, sha256
+from pylonyard.recipes.base import Recipe, option, render
+from pylonyard.system import atomic
 from pylonyard.system.atomic import Artifact
 from pylonyard.system.errors import CommandError, OptionError
-from pylonyard.system.subprocesses import PROGRAM_PATH
-from pylonyard.webservers.apache import mod_wsgi
+from pylonyard.system.subprocesses import PROGRAM_PATH, clean_environment, run
+from pylonyard.webservers.apache.config_lint import apache as quoted
 
 logger = logging.getLogger("pylonyard")
 
@@ -76,11 +86,11 @@ class ModWsgiBuild(Recipe):
 
     def _ensure_module(self) -> None:
         apxs = self.settings.apxs or find_apxs()
-        self.python = mod_wsgi.interpreter(self.settings.home)
+        self.python = python_of(self.settings.home)
         self.source = mod_wsgi_sources.choose(self.python.minor, self.settings.version)
-        server = mod_wsgi.apache(apxs)
+        server = apache_variables(apxs)
         _warn_of_prefork(server)
-        name = mod_wsgi.store_name(self.source, self.python, server)
+        name = store_name(self.source, self.python, server)
         self.module = self.layout.cache / "mod_wsgi" / name / "mod_wsgi.so"
         verified = Verified(self.layout.cache)
         try:
@@ -93,9 +103,9 @@ class ModWsgiBuild(Recipe):
             raise
 
     def _compile(self, server: Mapping[str, str], apxs: Path, verified: Verified) -> None:
-        mod_wsgi.check_tools(self.python, server)
-        archive = mod_wsgi.fetch(self.source, self.buildout)
-        mod_wsgi.build(self.source, archive, self.python, apxs, self.module.parent)
+        check_tools(self.python, server)
+        archive = fetch(self.source, self.buildout)
+        build(self.source, archive, self.python, apxs, self.module.parent)
         verified.note_built(self.module, self.source.sha256)
 
     def _is_intact(self, verified: Verified) -> bool:
@@ -112,7 +122,7 @@ class ModWsgiBuild(Recipe):
 
     def artifacts(self) -> Iterator[Artifact]:
         if self.settings.mode != "proxy":
-            text = mod_wsgi.load(self.source, self.module.parent, self.python)
+            text = load(self.source, self.module.parent, self.python)
             yield Artifact(LOAD_FILE, text)
 
     def published(self) -> Mapping[str, Any]:
@@ -162,3 +172,185 @@ def _warn_of_prefork(server: Mapping[str, str]) -> None:
             "Apache runs one process for each connection (mpm_prefork); threads are faster: "
             "a2dismod mpm_prefork && a2enmod mpm_event"
         )
+
+
+# The module: compiled for one Python and one Apache, and kept in the cache.
+
+
+def fetch(source: Source, buildout: Mapping[str, Any]) -> Path:
+    """Return the source archive in the download cache, fetched if need be.
+
+    Buildout's own index, ``find-links`` and ``allow-hosts`` are searched.
+
+    :raises CommandError: if it cannot be had, or is not the pinned one
+    """
+    layout, places = Layout.of(buildout), Places.of(buildout)
+    place = layout.dist / filename(source)
+    if place.is_file() and sha256(place) == source.sha256:
+        return place
+    what = f"cannot get the source of mod_wsgi {source.version}"
+    if layout.offline:
+        lacking, options = Missing({place.name: None}), missing.options(layout, places)
+        if place.exists():
+            raise CommandError(what, f"{place} is damaged", lacking.advice(options))
+        raise CommandError(what, lacking.told(layout, options))
+
+    def check(file: Path) -> None:
+        if (digest := sha256(file)) != source.sha256:
+            raise CommandError(what, f"expected SHA-256 {source.sha256}, got {digest}")
+
+    offer = index.find(places, canonicalize_name(PROJECT), place.name)
+    if offer is None:
+        raise CommandError(what, "neither the index nor find-links has it")
+    return places.bring(offer, layout.dist, check)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Python:
+    """The properties of a Python that a module which embeds it depends on."""
+
+    version: str
+    executable: str
+    prefix: str
+    abi: str
+    shared: bool
+    library: str
+    libraries: str
+    headers: str
+
+    @property
+    def minor(self) -> tuple[int, int]:
+        major, minor = self.version.split(".")[:2]
+        return int(major), int(minor)
+
+    @property
+    def name(self) -> str:
+        return "python{}.{}".format(*self.minor)
+
+
+def python_of(home: Path) -> Python:
+    """Return the Python of the environment ``home``.
+
+    :raises CommandError: if it does not run
+    """
+    python = home / "bin" / "python"
+    found = interpreters.probe(python, f"cannot ask {python} what it is")
+    return Python(
+        version=".".join(map(str, found["version"])),
+        executable=found["running"],
+        prefix=found["prefix"],
+        abi=found["abi"] or f"unicode-{found['unicode']}",
+        shared=found["shared"],
+        library=found["library"],
+        libraries=found["libraries"],
+        headers=found["headers"],
+    )
+
+
+def apache_variables(apxs: Path) -> dict[str, str]:
+    """Return the variables of ``apxs`` about its Apache."""
+    output = run([apxs, "-q"], f"cannot ask {apxs} about Apache")
+    pairs = (line.partition("=") for line in output.splitlines())
+    return {name: value for name, equals, value in pairs if equals}
+
+
+def store_name(source: Source, python: Python, server: Mapping[str, str]) -> str:
+    """Return a digest of all inputs of a build.
+
+    An update of Apache within its module API, as Debian's are, changes nothing.
+    """
+    apache_api = [server.get(name, "") for name in ("HTTPD_MMN", "CC", "CFLAGS", "CPPFLAGS")]
+    held = [source.version, source.sha256, asdict(python), apache_api]
+    return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def check_tools(python: Python, server: Mapping[str, str]) -> None:
+    """Check that the tools and headers for a build are there.
+
+    :raises CommandError: naming the Debian package that is missing
+    """
+    what = "cannot build mod_wsgi"
+    for tool in ("make", server.get("CC", "cc").split()[0] or "cc"):
+        if not shutil.which(tool, path=PROGRAM_PATH):
+            raise CommandError(what, f"no {tool}", "apt-get install build-essential")
+    header = Path(python.headers, "Python.h")
+    if not header.is_file():
+        raise CommandError(what, f"no {header}", f"apt-get install {python.name}-dev")
+
+
+def build(source: Source, archive: Path, python: Python, apxs: Path, place: Path) -> None:
+    """Compile ``archive`` and keep the module as ``place``, a folder of the store.
+
+    :raises CommandError: with the reason, and where the whole log is
+    """
+    logger.info("Building mod_wsgi %s for Python %s", source.version, python.version)
+    with atomic.draft(place.parent) as folder:
+        tree, log = unpack(archive, folder), folder / "build.log"
+        try:
+            _compile(tree, log, python, apxs)
+        except CommandError:
+            kept = place.parent / f"{place.name}.log"
+            shutil.copyfile(log, kept)
+            what = f"cannot build mod_wsgi {source.version} for Python {python.version}"
+            raise CommandError(what, reason(log), f"the whole log: {kept}") from None
+        module = tree / "src" / "server" / ".libs" / "mod_wsgi.so"
+        check_links(module, python)
+        draft = folder / place.name
+        draft.mkdir(mode=0o755)
+        shutil.copyfile(module, draft / "mod_wsgi.so")
+        shutil.copyfile(log, draft / "build.log")
+        (draft / "wsgi.load").write_text(load(source, place, python), encoding="utf-8")
+        if place.is_dir():
+            place.rename(folder / "old")
+        publish(draft, place)
+    logger.info("Built %s", place / "mod_wsgi.so")
+
+
+def load(source: Source, place: Path, python: Python) -> str:
+    """Return the lines that make an Apache load the module in ``place``."""
+    return render("wsgi.load.j2", source, quoted, module=place / "mod_wsgi.so", python=python)
+
+
+def _compile(tree: Path, log: Path, python: Python, apxs: Path) -> None:
+    environment = clean_environment()
+    if python.shared and not _is_standard(python.libraries):
+        # A Python in a place of its own: the module must find its library there.
+        environment["LDFLAGS"] = f"-Wl,-rpath,{python.libraries}"
+    for command in (
+        ["./configure", f"--with-apxs={apxs}", f"--with-python={python.executable}"],
+        ["make"],
+    ):
+        logger.info("  %s", command[0])
+        # Into a file: a failed build's whole output is worth keeping.
+        script = ["sh", "-c", 'exec "$@" >> "$0" 2>&1', str(log), *command]
+        doing = f"Building mod_wsgi: {command[0]}"
+        run(script, "building", environment=environment, directory=tree, doing=doing)
+
+
+def _is_standard(libraries: str) -> bool:
+    return re.fullmatch(r"(/usr)?/lib(64)?(/[a-z0-9_]+-linux-gnu\w*)?", libraries) is not None
+
+
+def reason(log: Path) -> str:
+    """Return the most telling line of a failed build's log."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
+    telling = [line for line in lines if line and not line.startswith(("make", "."))]
+    for line in telling:
+        if re.search(r"\berror\b|cannot|not found", line, re.IGNORECASE):
+            return line
+    return telling[-1] if telling else "no output"
+
+
+def check_links(module: Path, python: Python) -> None:
+    """Check that the loader finds all libraries of ``module``, and the right Python.
+
+    :raises CommandError: if not
+    """
+    what = f"mod_wsgi for Python {python.version} is of no use"
+    output = run(["ldd", module], what)
+    if missing := re.search(r"(\S+) => not found", output):
+        raise CommandError(what, f"the loader does not find {missing[1]}")
+    linked = re.findall(r"(libpython\S+) =>", output)
+    if python.shared and linked != [python.library]:
+        found = ", ".join(linked) or "none"
+        raise CommandError(what, f"expected it to need {python.library}, got {found}")

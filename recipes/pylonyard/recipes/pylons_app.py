@@ -66,7 +66,6 @@ from typing import Any
 
 from pylonyard.config import converters
 from pylonyard.config.converters import requirement
-from pylonyard.config.options import option
 from pylonyard.environments import eggs_venv, locked_venv, pip_venv, scripts
 from pylonyard.environments.pip_venv import Contents
 from pylonyard.packages import builds, metadata, zc_installer
@@ -75,7 +74,7 @@ from pylonyard.packages.interpreters import Interpreter, find
 from pylonyard.packages.lock import pylock
 from pylonyard.packages.lock.files import Files, LockedEggs
 from pylonyard.packages.wheels import WheelError
-from pylonyard.recipes.base import Recipe, site_path
+from pylonyard.recipes.base import Recipe, option, site_path
 from pylonyard.recipes.mod_wsgi_build import module_source
 from pylonyard.system.atomic import Artifact, Link
 from pylonyard.system.errors import CommandError, OptionError

@@ -27,20 +27,12 @@ from pathlib import Path
 from typing import Any
 
 from pylonyard.config import configuration, converters
-from pylonyard.config.options import option
 from pylonyard.environments import scripts, site_account
 from pylonyard.packages import interpreters
 from pylonyard.recipes import changeover
-from pylonyard.recipes.base import Recipe
-from pylonyard.releases import (
-    contents,
-    next_steps,
-    servers,
-    setup_app,
-    staging,
-)
-from pylonyard.releases.staging import Staged
-from pylonyard.releases.store import ALWAYS, Releases, link_commands, occupied
+from pylonyard.recipes.base import Recipe, option
+from pylonyard.releases import contents, next_steps, servers, setup_app, store
+from pylonyard.releases.store import ALWAYS, Releases, Staged, link_commands, occupied
 from pylonyard.releases.validators import Draft, judge
 from pylonyard.system import accounts, active_note
 from pylonyard.system.active_note import NotedSite
@@ -350,7 +342,7 @@ class Release(Recipe):
                 for site in self.sites:
                     if site.setup and accounts.can_be_taken(site.user):
                         setup_app.once(site.setup, folder, self.layout)
-                staging.write_manifest(
+                store.write_manifest(
                     folder,
                     staged.parts,
                     passed,

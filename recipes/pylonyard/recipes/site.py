@@ -32,9 +32,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pylonyard.config import buildout_files, converters
-from pylonyard.config.options import option
 from pylonyard.environments import site_account
-from pylonyard.recipes.base import Recipe, site_path
+from pylonyard.recipes.base import Recipe, option, site_path
 from pylonyard.system import accounts, safe_files
 from pylonyard.system.errors import OptionError, UserError
 from pylonyard.webservers.apache.options import longest_run_folder

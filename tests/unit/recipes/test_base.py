@@ -2,8 +2,7 @@ from dataclasses import dataclass
 
 import pytest
 from pylonyard.config import converters
-from pylonyard.config.options import option
-from pylonyard.recipes.base import Recipe, site_path
+from pylonyard.recipes.base import Recipe, option, site_path
 from pylonyard.system.atomic import Artifact
 from pylonyard.system.errors import OptionError
 from zc.buildout import UserError

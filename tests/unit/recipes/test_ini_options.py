@@ -5,7 +5,7 @@ import logging.handlers
 
 import pytest
 from pylonyard.config.ini import Ini
-from pylonyard.config.options import parse
+from pylonyard.recipes.base import parse
 from pylonyard.recipes.ini_options import Options, application_section, apply_options
 
 SECTION = {

@@ -10,12 +10,10 @@ from pylonyard.packages import mod_wsgi_sources
 from pylonyard.packages.integrity import Verified
 from pylonyard.packages.mod_wsgi_sources import Source
 from pylonyard.recipes import mod_wsgi_build
-from pylonyard.recipes.mod_wsgi_build import ModWsgiBuild
+from pylonyard.recipes.mod_wsgi_build import ModWsgiBuild, Python
 from pylonyard.system.errors import CommandError, OptionError
-from pylonyard.webservers.apache import mod_wsgi
-from pylonyard.webservers.apache.mod_wsgi import Interpreter
 
-PYTHON = Interpreter(
+PYTHON = Python(
     version="3.11.7",
     executable="/usr/bin/python3.11",
     prefix="/usr",
@@ -114,8 +112,8 @@ def kept(buildout, tmp_path, shelf, monkeypatch):
     apxs.chmod(0o755)
     home = eggs_venv.make(tmp_path / "sandboxes", [])
     monkeypatch.setattr(mod_wsgi_sources, "SOURCES", [shelf])
-    python = mod_wsgi.interpreter(home)
-    name = mod_wsgi.store_name(shelf, python, mod_wsgi.apache(apxs))
+    python = mod_wsgi_build.python_of(home)
+    name = mod_wsgi_build.store_name(shelf, python, mod_wsgi_build.apache_variables(apxs))
     module = tmp_path / "cache" / "mod_wsgi" / name / "mod_wsgi.so"
     module.parent.mkdir(parents=True)
     module.write_bytes(b"good")
@@ -188,11 +186,11 @@ def test_a_missing_tool_is_reported_with_its_package(
     tmp_path, monkeypatch, server, python, message
 ):
     (tmp_path / "make").touch(0o755)
-    monkeypatch.setattr(mod_wsgi, "PROGRAM_PATH", f"{tmp_path}:/bin")
-    described = Interpreter(**{**vars(PYTHON), **python})
+    monkeypatch.setattr(mod_wsgi_build, "PROGRAM_PATH", f"{tmp_path}:/bin")
+    described = Python(**{**vars(PYTHON), **python})
 
     with pytest.raises(CommandError) as caught:
-        mod_wsgi.check_tools(described, {**SERVER, **server})
+        mod_wsgi_build.check_tools(described, {**SERVER, **server})
 
     assert str(caught.value) == message
 
@@ -209,10 +207,10 @@ def test_a_missing_tool_is_reported_with_its_package(
 )
 def test_a_build_is_kept_for_what_decides_it(server, python, same):
     source = mod_wsgi_sources.SOURCES[0]
-    name = mod_wsgi.store_name(source, PYTHON, SERVER)
+    name = mod_wsgi_build.store_name(source, PYTHON, SERVER)
 
-    other = mod_wsgi.store_name(
-        source, Interpreter(**{**vars(PYTHON), **python}), {**SERVER, **server}
+    other = mod_wsgi_build.store_name(
+        source, Python(**{**vars(PYTHON), **python}), {**SERVER, **server}
     )
 
     assert (other == name) is same
@@ -223,7 +221,7 @@ def test_the_interpreter_is_asked_in_its_own_process(tmp_path):
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/python").symlink_to(sys.executable)
 
-    found = mod_wsgi.interpreter(tmp_path)
+    found = mod_wsgi_build.python_of(tmp_path)
 
     assert found.minor == sys.version_info[:2]
     assert found.name == "python{}.{}".format(*sys.version_info)
@@ -231,7 +229,7 @@ def test_the_interpreter_is_asked_in_its_own_process(tmp_path):
 
 def test_offline_a_missing_source_is_reported(buildout, tmp_path):
     with pytest.raises(CommandError) as caught:
-        mod_wsgi.fetch(mod_wsgi_sources.SOURCES[0], buildout)
+        mod_wsgi_build.fetch(mod_wsgi_sources.SOURCES[0], buildout)
 
     assert str(caught.value) == (
         f"cannot get the source of mod_wsgi 6.1.1: not in the cache {tmp_path}/cache/dist: "
@@ -244,7 +242,7 @@ def test_offline_a_damaged_source_is_reported(buildout, tmp_path):
     archive(tmp_path / "cache" / "dist" / "mod_wsgi-6.1.1.tar.gz", {"x": b""})
 
     with pytest.raises(CommandError) as caught:
-        mod_wsgi.fetch(mod_wsgi_sources.SOURCES[0], buildout)
+        mod_wsgi_build.fetch(mod_wsgi_sources.SOURCES[0], buildout)
 
     assert str(caught.value) == (
         "cannot get the source of mod_wsgi 6.1.1: "
@@ -266,7 +264,7 @@ def shelf(buildout, tmp_path):
 
 
 def test_a_source_is_found_through_find_links_and_kept(buildout, shelf, tmp_path):
-    found = mod_wsgi.fetch(shelf, buildout)
+    found = mod_wsgi_build.fetch(shelf, buildout)
 
     assert found == tmp_path / "cache" / "dist" / "mod_wsgi-1.0.tar.gz"
     assert (tmp_path / "shelf" / "mod_wsgi-1.0.tar.gz").exists()
@@ -277,7 +275,7 @@ def test_a_source_that_is_not_the_pinned_one_is_refused(buildout, shelf, tmp_pat
     pinned = Source("1.0", "0" * 64, (2, 7), (3, 15))
 
     with pytest.raises(CommandError) as caught:
-        mod_wsgi.fetch(pinned, buildout)
+        mod_wsgi_build.fetch(pinned, buildout)
 
     assert str(caught.value) == (
         f"cannot get the source of mod_wsgi 1.0: expected SHA-256 {'0' * 64}, got {shelf.sha256}"
@@ -287,7 +285,7 @@ def test_a_source_that_is_not_the_pinned_one_is_refused(buildout, shelf, tmp_pat
 
 def test_a_source_that_nobody_has_is_reported(buildout, shelf):
     with pytest.raises(CommandError) as caught:
-        mod_wsgi.fetch(Source("2.0", "", (2, 7), (3, 15)), buildout)
+        mod_wsgi_build.fetch(Source("2.0", "", (2, 7), (3, 15)), buildout)
 
     assert str(caught.value) == (
         "cannot get the source of mod_wsgi 2.0: neither the index nor find-links has it"
@@ -298,7 +296,9 @@ def test_a_failed_build_keeps_its_log_and_nothing_else(buildout, shelf, tmp_path
     place = tmp_path / "cache" / "mod_wsgi" / "hash"
 
     with pytest.raises(CommandError) as caught:
-        mod_wsgi.build(shelf, mod_wsgi.fetch(shelf, buildout), PYTHON, Path("/apxs"), place)
+        mod_wsgi_build.build(
+            shelf, mod_wsgi_build.fetch(shelf, buildout), PYTHON, Path("/apxs"), place
+        )
 
     assert str(caught.value) == (
         f"cannot build mod_wsgi 1.0 for Python 3.11.7: error: no luck; the whole log: {place}.log"
@@ -318,7 +318,7 @@ def test_the_reason_of_a_failed_build_is_its_telling_line(tmp_path, log, reason)
     path = tmp_path / "log"
     path.write_text(log)
 
-    assert mod_wsgi.reason(path) == reason
+    assert mod_wsgi_build.reason(path) == reason
 
 
 @pytest.mark.parametrize(
@@ -333,9 +333,9 @@ def test_the_reason_of_a_failed_build_is_its_telling_line(tmp_path, log, reason)
     ],
 )
 def test_a_module_of_the_wrong_python_is_refused(monkeypatch, printed, message):
-    monkeypatch.setattr(mod_wsgi, "run", lambda *arguments: printed)
+    monkeypatch.setattr(mod_wsgi_build, "run", lambda *arguments: printed)
 
     with pytest.raises(CommandError) as caught:
-        mod_wsgi.check_links(Path("mod_wsgi.so"), PYTHON)
+        mod_wsgi_build.check_links(Path("mod_wsgi.so"), PYTHON)
 
     assert str(caught.value) == f"mod_wsgi for Python 3.11.7 is of no use: {message}"

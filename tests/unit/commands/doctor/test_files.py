@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from pylonyard.activation.journal import Journal
 from pylonyard.commands.doctor import files, machine, permissions, server, webserver
-from pylonyard.releases import staging
+from pylonyard.releases import store
 from pylonyard.system import accounts
 from pylonyard.system.rootfs import Entry, Tree
 from pylonyard.webservers.apache import SERVER
@@ -49,7 +49,7 @@ def released(place):
     (folder / "text").chmod(0o644)
     (folder / "target").touch()
     (folder / "link").symlink_to("target")
-    staging.write_manifest(folder, {"text": "part", "link": "part"}, {})
+    store.write_manifest(folder, {"text": "part", "link": "part"}, {})
     return folder
 
 

@@ -2,7 +2,7 @@ from dataclasses import dataclass
 
 import jinja2
 import pytest
-from pylonyard.config.options import render
+from pylonyard.recipes.base import render
 
 
 @dataclass(frozen=True)
@@ -37,16 +37,17 @@ def test_value_that_the_syntax_cannot_hold_is_refused():
 
 @pytest.mark.parametrize("syntax", ["sh", "cron", "ini", "logrotate"])
 def test_every_syntax_has_its_filter(syntax):
-    from pylonyard.config import options, quoting
+    from pylonyard.config import quoting
+    from pylonyard.recipes import base
 
-    assert options._templates(()).filters[syntax] is getattr(quoting, syntax)
+    assert base._templates(()).filters[syntax] is getattr(quoting, syntax)
 
 
 def test_web_server_brings_the_filter_of_its_own_syntax():
-    from pylonyard.config import options
+    from pylonyard.recipes import base
 
     def strange(value):
         return f"<{value}>"
 
-    assert options._templates((strange,)).filters["strange"] is strange
-    assert "strange" not in options._templates(()).filters
+    assert base._templates((strange,)).filters["strange"] is strange
+    assert "strange" not in base._templates(()).filters

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 from pylonyard.config import converters
-from pylonyard.config.options import option, parse
+from pylonyard.recipes.base import option, parse
 from pylonyard.system.errors import OptionError
 
 
