@@ -22,7 +22,7 @@ from zc.buildout import UserError, buildout, easy_install
 from pylonyard.buildout import complaints, last_run
 from pylonyard.config import buildout_files
 from pylonyard.config.inputs import Watch
-from pylonyard.config.layout import OUR_EXTENSION, Layout, profile
+from pylonyard.config.layout import DEFAULTS, OUR_EXTENSION, Layout, profile
 from pylonyard.config.run_state import Digests, RunState
 from pylonyard.environments import cache_usage, site_account
 from pylonyard.packages import downloads, integrity, wheels
@@ -31,13 +31,6 @@ from pylonyard.system.errors import LOOK_FIRST, reason
 from pylonyard.system.safe_files import finish
 
 log = logging.getLogger("pylonyard")
-
-DEFAULTS = {
-    # A user's ~/.buildout/default.cfg and any buildout.cfg override these.
-    "eggs-directory": "cache/eggs",
-    "download-cache": "cache",
-    "abi-tag-eggs": "true",
-}
 
 
 @contextmanager

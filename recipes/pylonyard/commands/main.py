@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pylonyard.activation.activate import Activation
 from pylonyard.commands import completion
@@ -78,6 +79,21 @@ def show_difference(sandbox: Sandbox, older: int, newer: int) -> None:
         print(line)
 
 
+class ConfigWords(argparse.Action):
+    """The words of ``config``: at most one section or option, and assignments."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, found: Any, values: Any, option: str | None = None
+    ) -> None:
+        named = [word for word in values if "=" not in word]
+        if len(named) > 1:
+            parser.error(f"unknown argument {named[1]}")
+        for word in values:
+            if word.partition("=")[0].count(":") > 1:
+                parser.error(f"{word}: expected SECTION:OPTION{'=VALUE' * ('=' in word)}")
+        setattr(found, self.dest, values)
+
+
 SHELLS = "bash, zsh or fish, such as: source <(bin/pylonyard completion bash)"
 
 
@@ -142,6 +158,20 @@ def parser() -> Parser:
     )
     packed = actions.add_parser("bundle", help="pack what a machine without network needs")
     packed.add_argument("file", type=Path, metavar="FILE", help="such as shop.tar.gz; a new one")
+    merged = actions.add_parser(
+        "config", help="show the merged configuration, and where each value is from"
+    )
+    merged.add_argument(
+        "words",
+        nargs="*",
+        action=ConfigWords,
+        metavar="SECTION[:OPTION]",
+        help="a section, or the value of an option; SECTION:OPTION=VALUE sets one for this once",
+    )
+    merged.add_argument(
+        "-c", dest="file", metavar="FILE", help="the configuration; default: that of bin/buildout"
+    )
+    merged.add_argument("--json", action="store_true", help="for machines")
     completed = actions.add_parser("completion", help="print a completion script for a shell")
     completed.add_argument("shell", choices=completion.SHELLS, metavar="SHELL", help=SHELLS)
     for each in (listed, back, laid, gone, examined):
@@ -204,6 +234,16 @@ def bundle(sandbox: Sandbox, file: Path) -> None:
     bundling.command(sandbox.directory, file.absolute(), print_line)
 
 
+def show_configuration(
+    sandbox: Sandbox, words: Sequence[str], file: str | None, *, as_json: bool
+) -> None:
+    # Imported here, to keep the other actions fast.
+    tools.bring()
+    from pylonyard.commands import config
+
+    config.command(sandbox.directory, words, file, print_line, as_json=as_json)
+
+
 def run_action(sandbox: Sandbox, words: argparse.Namespace, astray: Astray | None) -> int:
     activation = sandbox.activation(getattr(words, "root", "/"))
     actions: dict[str, Callable[[], int | None]] = {
@@ -224,6 +264,7 @@ def run_action(sandbox: Sandbox, words: argparse.Namespace, astray: Astray | Non
         "bundle": lambda: bundle(sandbox, words.file),
         "cache": lambda: cache(sandbox, words),
         "lock": lambda: lock(sandbox, words),
+        "config": lambda: show_configuration(sandbox, words.words, words.file, as_json=words.json),
         "completion": lambda: print(
             completion.script(
                 words.shell, parser(), completion.site_names(sandbox.directory / "current")

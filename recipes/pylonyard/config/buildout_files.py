@@ -150,7 +150,7 @@ class Files:
         """
         self._profile = profile
         self._lines: dict[Path, list[str]] = {}
-        """The lines of each file; files that overrule others come first."""
+        """The lines of each file; files that overrule others come last."""
         self._overruled: list[str] = []
         """Warnings to give when line numbers are known."""
 
@@ -186,7 +186,10 @@ class Files:
             raise UserError(f"{self._extends(seen, name)}: {error.strerror}{others}") from error
         self._lines[path] = text.splitlines()
         self._check_lines(path, self._lines[path])
-        return _open(base, name, seen, *words)
+        opened = _open(base, name, seen, *words)
+        # What it extends has been read meanwhile.
+        self._lines[path] = self._lines.pop(path)
+        return opened
 
     def _extends(self, seen: Sequence[str], name: str) -> str:
         """Return the message that a file cannot extend ``name``, with its line."""
@@ -221,7 +224,7 @@ class Files:
     def place(self, section: str, option: str = "") -> str:
         """Return the place of an option or section: file, line, section and option."""
         named = f"[{section}] {option}".rstrip()
-        for path, lines in self._lines.items():
+        for path, lines in reversed(self._lines.items()):
             for header, name, number, _ in options(lines):
                 if header.partition(":")[0] == section and name.rstrip("+- ") == option:
                     return f"{shown(path, number)}: {named}"
@@ -230,6 +233,28 @@ class Files:
                 if header_line and header_line[1] == section and not option:
                     return f"{shown(path, number)}: {named}"
         return named
+
+    def line(
+        self, source: str, sections: Sequence[str], option: str, sign: str, value: str
+    ) -> tuple[str, int]:
+        """Return the section and the line number with which a file sets an option.
+
+        :param source: the file, as zc.buildout names it
+        :param sections: those that may have set it, the section itself first
+        :param sign: ``=``, ``+=`` or ``-=``
+        :param value: what was set; a file may set it more than once, under conditions
+        """
+        found = [(sections[0], 0)]
+        ranks = [(False, False, -len(sections))]
+        for header, name, number, text in options(self._lines.get(Path(source), ())):
+            section = header.partition(":")[0]
+            if section in sections and name.rstrip("+- ") == option:
+                found.append((section, number))
+                own_sign = f"{name[-1]}=" if name.endswith(("+", "-")) else "="
+                is_same = text.split() == value.split()
+                ranks.append((is_same, own_sign == sign, -sections.index(section)))
+        best = max(ranks)
+        return found[len(ranks) - 1 - ranks[::-1].index(best)]
 
     def check(self, run: Any, given: Iterable[tuple[str, str, str]]) -> None:
         """Refuse sections and options of ``[buildout]`` that look like typing errors.

@@ -66,6 +66,14 @@ class Layout:
         return self.directory / "var"
 
 
+DEFAULTS = {
+    # A user's ~/.buildout/default.cfg and any buildout.cfg override these.
+    "eggs-directory": "cache/eggs",
+    "download-cache": "cache",
+    "abi-tag-eggs": "true",
+}
+"""Our defaults of ``[buildout]``."""
+
 OUR_EXTENSION = "pylonyard"
 """As ``extensions`` of ``[buildout]`` names what lays :func:`profile` beneath a configuration."""
 

@@ -113,6 +113,14 @@ class Mask:
             text = text.replace(secret, self.hide(secret)) if secret in text else text
         return text
 
+    def addresses(self, text: str) -> str:
+        """Return a text with the passwords and tokens of the URLs in it masked."""
+
+        def masked(word: re.Match[str]) -> str:
+            return self._assigned(self._address(word)) if "://" in word[0] else word[0]
+
+        return re.sub(r"\S+", masked, text)
+
     def _from(self, text: str, start: int) -> str:
         secret = text[start:].rstrip()
         if not secret:

@@ -1,0 +1,283 @@
+"""Run ``bin/pylonyard config``: show the merged configuration, and where each value comes from.
+
+zc.buildout reads and merges the files as in a run, and is stopped before it makes folders or
+loads recipes.  Its own ``annotate`` and ``query`` know no extensions and no line numbers.
+"""
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.request import install_opener
+
+from pylonyard.buildout import patches
+
+# isort: split
+# patches.py is the first to import zc.buildout.
+from zc.buildout import buildout
+
+from pylonyard.buildout import complaints
+from pylonyard.config import configuration
+from pylonyard.config.buildout_files import Files, near, shown
+from pylonyard.config.layout import DEFAULTS, OUR_EXTENSION, profile
+from pylonyard.packages import downloads
+from pylonyard.releases.diff import Mask
+from pylonyard.system.errors import UserError
+
+FORMAT = 1
+"""The version of the JSON object."""
+
+SIGNS = {"ADD": "+=", "REMOVE": "-="}
+"""The operations of zc.buildout that change the value beneath."""
+
+NO_FILES = {
+    "DEFAULT_VALUE": "default",
+    "COMPUTED_VALUE": "computed",
+    "COMMAND_LINE_VALUE": "command line",
+}
+"""The sources of zc.buildout that are no files."""
+
+Print = Callable[[str], object]
+
+
+class _AllRead(Exception):
+    """Everything is read and merged."""
+
+
+class Reading(patches.Buildout):
+    """A zc.buildout that reads and merges the configuration, and does nothing else."""
+
+    def __init__(self, file: str, given: Sequence[tuple[str, str, str]], below: Path | None):
+        self.profile = below
+        self.files = Files(below)
+        patches.read_through(self.files)
+        try:
+            # What zc.buildout prints meanwhile is no part of the answer.
+            with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(_AllRead):
+                super().__init__(file, given)
+        except Exception as error:
+            line = complaints.told(error, self)
+            if line is None:
+                raise
+            raise UserError(line) from error
+
+    def __getitem__(self, section: str) -> Any:
+        """Stop: zc.buildout gets its first section when all is merged."""
+        raise _AllRead
+
+
+def read(file: str, given: Sequence[tuple[str, str, str]] = ()) -> Reading:
+    """Return the configuration, with our profile beneath if it names our extension.
+
+    :param given: section, option and value of each assignment of a command line
+    :raises UserError: if it cannot be read
+    """
+    install_opener(downloads.opener())
+    patches.apply(DEFAULTS)
+    found = Reading(file, given, None)
+    if OUR_EXTENSION in found._raw["buildout"].get("extensions", "").split():
+        found = Reading(file, given, profile())
+    return found
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a value is written, or one of its changes."""
+
+    sign: str
+    """``=``, ``+=`` or ``-=``."""
+    kind: str
+    """``file``, ``profile``, ``default``, ``computed`` or ``command line``."""
+    file: str = ""
+    line: int = 0
+    """The line in the file; 0 if it is not known."""
+    section: str = ""
+    """The section in the file, if that has another name."""
+
+    def __str__(self) -> str:
+        name = Path(self.file)
+        place = {
+            "file": self.file if "://" in self.file else shown(name, self.line),
+            "profile": f"profile {name.name}, line {self.line}",
+        }.get(self.kind, self.kind)
+        sign = f"{self.sign} " if self.sign != "=" else ""
+        return f"{sign}{place}{f' [{self.section}]' if self.section else ''}"
+
+    def as_object(self) -> dict[str, Any]:
+        return {
+            "operation": self.sign,
+            "kind": self.kind,
+            "file": self.file or None,
+            "line": self.line or None,
+            "section": self.section or None,
+        }
+
+
+@dataclass(frozen=True)
+class Value:
+    """The value of an option, with where it and its changes are written."""
+
+    text: str
+    origins: tuple[Origin, ...]
+
+    @property
+    def origin(self) -> str:
+        return "; ".join(map(str, self.origins))
+
+    def as_object(self) -> dict[str, Any]:
+        return {"value": self.text, "origins": [each.as_object() for each in self.origins]}
+
+
+class Merged:
+    """The sections of a configuration, merged; passwords in addresses are masked."""
+
+    def __init__(self, run: Reading) -> None:
+        self._run = run
+        self._mask = Mask(frozenset())
+
+    @cached_property
+    def names(self) -> Sequence[str]:
+        return list(self._run._annotated)
+
+    def section(self, name: str) -> dict[str, Value]:
+        """Return the options of a section.
+
+        :raises UserError: if there is no such section, or one that it extends
+        """
+        if name not in self.names:
+            raise UserError(f"there is no section [{name}]{near(name, self.names)}")
+        keys, sections = self._extended(name, ()), list(dict.fromkeys(self._below(name)))
+        # What somebody wrote comes first.
+        written = sorted(keys, key=lambda option: keys[option].source == "DEFAULT_VALUE")
+        return {
+            option: Value(
+                self._mask.addresses(keys[option].value),
+                tuple(self._origins(sections, option, keys[option])),
+            )
+            for option in written
+        }
+
+    def value(self, section: str, option: str) -> Value:
+        """Return the value of an option.
+
+        :raises UserError: if it is set nowhere
+        """
+        options = self.section(section)
+        if option in options:
+            return options[option]
+        missing = f"there is no option {option} in [{section}]{near(option, options)}"
+        if "recipe" in options and not missing.endswith("?"):
+            missing += ": it is set nowhere, so the default of the recipe holds"
+        raise UserError(missing)
+
+    def _extended(self, name: str, above: tuple[str, ...]) -> Mapping[str, Any]:
+        """Return the keys of a section, after those of the sections that its ``<=`` names."""
+        keys: Mapping[str, Any] = self._run._annotated[name]
+        if name == "buildout" or "<" not in keys:
+            return keys
+        place = self._run.files.place(name, "<")
+        if name in above:
+            raise UserError(f"{place}: it extends itself, by {' <= '.join([*above, name])}")
+        result: dict[str, Any] = {}
+        for each in _lines(keys["<"].value):
+            if each not in self.names:
+                raise UserError(f"{place}: there is no section [{each}]{near(each, self.names)}")
+            result.update(self._extended(each, (*above, name)))
+        result = buildout._update_section(result, keys)
+        del result["<"]
+        return result
+
+    def _below(self, name: str) -> Iterator[str]:
+        """Yield a section, and all that it extends."""
+        yield name
+        keys = self._run._annotated[name]
+        if name != "buildout" and "<" in keys:
+            for each in reversed(_lines(keys["<"].value)):
+                yield from self._below(each)
+
+    def _origins(self, sections: Sequence[str], option: str, key: Any) -> Iterator[Origin]:
+        changes = [item for item in key.history if item.source != "IMPLICIT_VALUE"]
+        set_last = [n for n, item in enumerate(changes) if item.operation not in SIGNS]
+        for item in changes[set_last[-1] if set_last else 0 :]:
+            yield self._origin(sections, option.rstrip("+- "), item)
+
+    def _origin(self, sections: Sequence[str], option: str, item: Any) -> Origin:
+        sign = SIGNS.get(item.operation, "=")
+        if item.source in NO_FILES:
+            return Origin(sign, NO_FILES[item.source])
+        section, line = self._run.files.line(item.source, sections, option, sign, item.value)
+        below = self._run.profile
+        of_profile = below and Path(item.source).is_relative_to(below.parent)
+        return Origin(
+            sign,
+            "profile" if of_profile else "file",
+            self._mask.addresses(item.source),
+            line,
+            section if section != sections[0] else "",
+        )
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.split("\n") if line.strip()]
+
+
+def command(
+    directory: Path, words: Sequence[str], file: str | None, say: Print, *, as_json: bool = False
+) -> None:
+    """Show all sections, one, or the value of an option, whose origin goes to standard error.
+
+    :param words: at most one section or ``SECTION:OPTION``, and assignments, as in a command line
+    :param file: the configuration; None for the one of a plain ``bin/buildout``
+    :raises UserError: if it cannot be read, or has no such section or option
+    """
+    given = [_assignment(word) for word in words if "=" in word]
+    section, _, option = next((word for word in words if "=" not in word), "").partition(":")
+    file = file or configuration.named(configuration.completed((), directory))
+    merged = Merged(read(file or configuration.USUAL, given))
+    names = [section] if section else merged.names
+    if option:
+        value = merged.value(section, option)
+        shown_sections = {section: {option: value}}
+    else:
+        shown_sections = {name: merged.section(name) for name in names}
+    if as_json:
+        say(json.dumps(_as_object(shown_sections), indent=1))
+    elif option:
+        say(value.text)
+        print(f"# {value.origin}", file=sys.stderr)
+    else:
+        say("\n".join(_listed(shown_sections)))
+
+
+def _assignment(word: str) -> tuple[str, str, str]:
+    name, _, value = word.partition("=")
+    section, _, option = name.rpartition(":")
+    return section or "buildout", option.strip(), value.strip()
+
+
+def _as_object(sections: Mapping[str, Mapping[str, Value]]) -> dict[str, Any]:
+    return {
+        "version": FORMAT,
+        "sections": {
+            name: {option: value.as_object() for option, value in options.items()}
+            for name, options in sections.items()
+        },
+    }
+
+
+def _listed(sections: Mapping[str, Mapping[str, Value]]) -> Iterator[str]:
+    """Yield the lines of a configuration file, with each origin in a comment above."""
+    for number, (name, options) in enumerate(sections.items()):
+        yield from [""] * bool(number)
+        yield f"[{name}]"
+        for option, value in options.items():
+            lines = value.text.split("\n")
+            # zc.buildout drops empty lines of a value that begins beside its option.
+            first, more = (lines[0], []) if len(lines) == 1 else ("", lines)
+            yield f"# {value.origin}"
+            yield f"{option} = {first}".rstrip()
+            yield from (f"    {line}".rstrip() for line in more)
