@@ -12,7 +12,7 @@ from typing import TextIO
 from pylonyard.activation import journal as journals
 from pylonyard.activation.activate import Activation
 from pylonyard.buildout import last_run
-from pylonyard.commands.doctor import files, hello_world, logs, machine, server, webserver
+from pylonyard.commands.doctor import hello_world, logs, machine, permissions, server, webserver
 from pylonyard.commands.doctor.check import Finding, Subject, bad, unknown
 from pylonyard.releases import servers
 from pylonyard.releases.contents import described_sites
@@ -175,11 +175,11 @@ CHECKS: Mapping[str, Check] = {
     "apache-log": logs.webserver,
     "site-log": logs.site,
     "server-log": logs.server,
-    "code-readable": files.code,
-    "data-writable": files.data,
-    "ini-private": files.ini_private,
-    "debug": files.debug,
-    "release-intact": files.intact,
+    "code-readable": permissions.code,
+    "data-writable": permissions.data,
+    "ini-private": permissions.ini_private,
+    "debug": server.debug,
+    "release-intact": server.intact,
     "active-files": machine.active,
     "init-script": machine.init,
     "cron-entry": machine.cron,

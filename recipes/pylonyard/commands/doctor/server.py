@@ -1,7 +1,9 @@
-"""Check the site's own server: it runs, on its port, with its ini, for the web server alone."""
+"""Check what the site runs: its server, on its port, with its ini, of an unchanged release."""
 
+import hashlib
 import os
 import shlex
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,9 +19,11 @@ from pylonyard.commands.doctor.check import (
     mask_secrets,
     unknown,
 )
+from pylonyard.config.layout import MANIFEST
+from pylonyard.releases.store import Releases
 from pylonyard.server.status import intent_file
 from pylonyard.system import accounts, listeners
-from pylonyard.system.errors import ActivationError
+from pylonyard.system.errors import ActivationError, ServerError
 from pylonyard.system.listeners import reachable
 from pylonyard.system.processes import (
     Marker,
@@ -30,6 +34,7 @@ from pylonyard.system.processes import (
     started,
     supervisor_marker,
 )
+from pylonyard.system.safe_files import read_plainly
 
 RUNNING, DEAD, STOPPED, SILENT = 0, 1, 3, 4
 
@@ -254,3 +259,73 @@ def account(subject: Subject) -> Iterator[Finding]:
         )
     else:
         yield good(check, f"{user} exists (number {subject.owner.uid})")
+
+
+def debug(subject: Subject) -> Iterator[Finding]:
+    """Check that the live ini starts no debugger."""
+    check, path = "debug", subject.settings.ini
+    if subject.is_development:
+        yield unknown(check, "this is for development")
+        return
+    try:
+        # Imported here, since they need a tool that may be missing.
+        from pylonyard.config.ini import Ini, IniError, debug_problems
+    except ImportError as error:
+        yield unknown(check, f"could not be checked without {error.name}")
+        return
+    try:
+        problems = debug_problems(Ini(read_plainly(path).decode()))
+    except (OSError, ServerError, UnicodeDecodeError, IniError) as error:
+        yield unknown(check, f"{path} cannot be read ({error.__class__.__name__})")
+        return
+    if problems:
+        yield bad(check, problems[0], "debug = false in [ini]; bin/buildout, and restart")
+    else:
+        yield good(check, "no debugger is served")
+
+
+def intact(subject: Subject) -> Iterator[Finding]:
+    """Check that the files of the live release are as its manifest says."""
+    check, folder = "release-intact", subject.current.resolve()
+    described = _manifest_files(folder, subject.current)
+    if not isinstance(described, dict):
+        yield bad(check, f"{folder}: the manifest is damaged", "bin/pylonyard rollback")
+        return
+    unread = 0
+    for path, said in described.items():
+        try:
+            # A file for the account to read stays closed until the account exists.
+            differs = _difference(folder / path, said, is_given=subject.owner.uid >= 0)
+        except PermissionError:
+            unread += 1
+            continue
+        except OSError as error:
+            differs = error.strerror or "missing"
+        except ServerError:
+            differs = "is no regular file any more"
+        if differs:
+            yield bad(
+                check, f"{folder / path}: {differs}", "bin/buildout, or bin/pylonyard rollback"
+            )
+            return
+    more = f" ({unread} we may not read)" if unread else ""
+    yield good(check, f"release {folder.name}: all files are as they were made{more}")
+
+
+def _manifest_files(folder: Path, current: Path) -> object:
+    """Return the manifest's entries of files; None if the manifest is damaged."""
+    if not (folder / MANIFEST).is_file():
+        return None
+    return Releases(folder.parent, current).manifest(int(folder.name)).get("files")
+
+
+def _difference(path: Path, said: dict[str, str], *, is_given: bool) -> str:
+    if "link" in said:
+        found = os.readlink(path) if path.is_symlink() else None
+        return "" if found == said["link"] and path.exists() else "the link was changed, or broken"
+    digest = hashlib.sha256(read_plainly(path)).hexdigest()
+    if digest != said.get("sha256"):
+        return "changed since the release was made"
+    mode = f"{stat.S_IMODE(path.lstat().st_mode):04o}"
+    is_right = mode == said.get("mode") or (mode == "0600" and not is_given)
+    return "" if is_right else f"mode {mode}, was made {said.get('mode')}"

@@ -13,7 +13,7 @@ from pylonyard.releases.store import Releases
 from pylonyard.system.rootfs import Tree
 
 from tests.unit.commands.doctor.test_command_checks import place, server_json
-from tests.unit.commands.doctor.test_files import put
+from tests.unit.commands.doctor.test_permissions import put
 
 __all__ = ["place"]  # a fixture
 

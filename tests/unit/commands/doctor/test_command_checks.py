@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from pylonyard.activation.journal import Journal
-from pylonyard.commands.doctor import command, files, machine, webserver
+from pylonyard.commands.doctor import command, machine, permissions, server, webserver
 from pylonyard.commands.doctor.check import Finding, Subject, bad, good, unknown
 from pylonyard.releases.contents import Site
 from pylonyard.server.settings import parse
@@ -73,11 +73,11 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="lacks root, who may c
 
 @needs_root
 def test_code_that_the_account_cannot_read_is_red(place):
-    assert only(files.code(subject(place, user="nobody")), "code-readable").ok
+    assert only(permissions.code(subject(place, user="nobody")), "code-readable").ok
     folder = place / "releases/1/shop/env/lib/python3.11"
     folder.chmod(0o700)
 
-    found = only(files.code(subject(place, user="nobody")), "code-readable")
+    found = only(permissions.code(subject(place, user="nobody")), "code-readable")
 
     assert (found.ok, found.text, found.advice) == (
         False,
@@ -92,7 +92,7 @@ def test_script_that_apache_cannot_reach_is_red(place):
     os.chown(folder, 65534, 65534)
     folder.chmod(0o700)
 
-    found = only(files.code(subject(place, user="nobody", mode="mod_wsgi")), "code-readable")
+    found = only(permissions.code(subject(place, user="nobody", mode="mod_wsgi")), "code-readable")
 
     assert (found.ok, found.text, found.advice) == (
         False,
@@ -109,11 +109,11 @@ def test_folder_that_the_account_cannot_write_is_red(place, check):
     (place / "data/egg-cache").mkdir()
     for name in ("data", "data/egg-cache", "log", "run"):
         os.chown(place / name, 65534, 65534)
-    assert only(files.data(subject(place, user="nobody")), check).ok
+    assert only(permissions.data(subject(place, user="nobody")), check).ok
     name = check.removesuffix("-writable").replace("egg-cache", "data/egg-cache")
     os.chown(place / name, 0, 0)
 
-    reds = [f for f in files.data(subject(place, user="nobody")) if f.ok is False]
+    reds = [f for f in permissions.data(subject(place, user="nobody")) if f.ok is False]
 
     assert [f.check for f in reds] == [check]
     assert reds[0].text == f"nobody cannot write {place / name}"
@@ -124,7 +124,7 @@ def test_database_of_another_account_is_red(place):
     os.chown(place / "data", 65534, 65534)
     (place / "data/shop.db").touch()
 
-    found = only(files.data(subject(place, user="nobody")), "data-writable")
+    found = only(permissions.data(subject(place, user="nobody")), "data-writable")
 
     assert (found.ok, found.text) == (False, f"nobody cannot write {place}/data/shop.db")
 
@@ -140,7 +140,7 @@ def test_file_that_vanishes_while_the_data_is_looked_at_is_no_fault(place, monke
 
     monkeypatch.setattr(Path, "lstat", lstat)
 
-    assert only(files.data(subject(place)), "data-writable") == good(
+    assert only(permissions.data(subject(place)), "data-writable") == good(
         "data-writable", f"root can write {place}/data"
     )
 
@@ -153,7 +153,7 @@ def test_file_that_we_may_not_read_is_not_red(place):
 
     os.seteuid(65534)
     try:
-        found = [*files.data(subject(place)), *files.code(subject(place))]
+        found = [*permissions.data(subject(place)), *permissions.code(subject(place))]
     finally:
         os.seteuid(0)
 
@@ -172,7 +172,7 @@ def test_data_that_is_mounted_read_only_is_red(place, monkeypatch):
     monkeypatch.setattr(os, "statvfs", lambda folder: fixed)
     monkeypatch.setattr(Path, "is_mount", lambda path: path == place / "data")
 
-    found = only(files.data(subject(place)), "data-writable")
+    found = only(permissions.data(subject(place)), "data-writable")
 
     assert (found.ok, found.text, found.advice) == (
         False,
@@ -182,8 +182,6 @@ def test_data_that_is_mounted_read_only_is_red(place, monkeypatch):
 
 
 def test_account_that_is_missing_is_red(place):
-    from pylonyard.commands.doctor import server
-
     user, told = "no-such-account", "there is no account no-such-account"
     (gone,) = server.account(subject(place, user=user, environment="development"))
     (waits,) = server.account(subject(place, user=user, environment="production"))
@@ -202,7 +200,7 @@ def test_account_that_is_missing_is_red(place):
 def test_debugger_is_red(place):
     (place / "current/shop/production.ini").write_text("[app:main]\ndebug = true\n")
 
-    (finding,) = files.debug(subject(place))
+    (finding,) = server.debug(subject(place))
 
     assert (finding.ok, finding.text) == (
         False,
@@ -298,7 +296,7 @@ def test_check_that_fails_itself_hides_no_other(place, monkeypatch):
         raise KeyError("x")
         yield
 
-    monkeypatch.setattr(command, "CHECKS", {"disk": broken, "debug": files.debug})
+    monkeypatch.setattr(command, "CHECKS", {"disk": broken, "debug": server.debug})
 
     found = list(command.site_findings(subject(place)))
 

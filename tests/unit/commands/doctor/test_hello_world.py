@@ -13,7 +13,7 @@ from ports import free_port
 from pylonyard.commands.doctor import hello_world
 
 from tests.unit.commands.doctor.test_command_checks import laid, place, subject
-from tests.unit.commands.doctor.test_files import told
+from tests.unit.commands.doctor.test_permissions import told
 
 __all__ = ["place"]  # a fixture
 

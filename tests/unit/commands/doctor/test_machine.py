@@ -15,7 +15,7 @@ from pylonyard.commands.doctor import machine
 from pylonyard.commands.doctor.check import unknown
 
 from tests.unit.commands.doctor.test_command_checks import laid, needs_root, place, subject
-from tests.unit.commands.doctor.test_files import told
+from tests.unit.commands.doctor.test_permissions import told
 
 __all__ = ["place"]  # a fixture
 

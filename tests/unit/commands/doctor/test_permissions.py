@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from pylonyard.activation.journal import Journal
-from pylonyard.commands.doctor import files, machine, permissions, server, webserver
+from pylonyard.commands.doctor import machine, permissions, server, webserver
 from pylonyard.releases import store
 from pylonyard.system import accounts
 from pylonyard.system.rootfs import Entry, Tree
@@ -60,7 +60,7 @@ def piped(path):
 
 
 def test_release_as_it_was_made_is_intact(place, released):
-    assert told(files.intact(subject(place))) == (
+    assert told(server.intact(subject(place))) == (
         True,
         "release 1: all files are as they were made",
     )
@@ -81,7 +81,7 @@ def test_release_as_it_was_made_is_intact(place, released):
 def test_release_that_was_changed_is_red(place, released, spoil, text):
     spoil(released)
 
-    ok, found = told(files.intact(subject(place)))
+    ok, found = told(server.intact(subject(place)))
 
     assert ok is False
     assert text in found
@@ -217,15 +217,21 @@ def test_script_that_does_not_start_with_the_machine_is_red(place):
 def test_ini_that_everybody_may_read_is_red(place):
     ini = place / "current/shop/production.ini"
     ini.chmod(0o644)
-    assert told(files.ini_private(subject(place))) == (
+    assert told(permissions.ini_private(subject(place))) == (
         False,
         f"{ini} has secrets, and everybody may read it (mode 0644)",
     )
     ini.chmod(0o640)
-    assert told(files.ini_private(subject(place))) == (True, f"{ini} is private (mode 0640)")
+    assert told(permissions.ini_private(subject(place))) == (
+        True,
+        f"{ini} is private (mode 0640)",
+    )
     ini.unlink()
-    assert told(files.ini_private(subject(place))) == (None, f"{ini}: No such file or directory")
-    assert told(files.debug(subject(place))) == (
+    assert told(permissions.ini_private(subject(place))) == (
+        None,
+        f"{ini}: No such file or directory",
+    )
+    assert told(server.debug(subject(place))) == (
         None,
         f"{ini} cannot be read (FileNotFoundError)",
     )
@@ -239,10 +245,10 @@ def test_secret_that_everybody_may_read_is_red(place, name, options):
     folder.chmod(0o700)
     (folder / "password").touch()
     (folder / "password").chmod(0o600)
-    assert only(files.ini_private(subject(place)), "ini-private").ok
+    assert only(permissions.ini_private(subject(place)), "ini-private").ok
     (folder / name).chmod(0o704)
 
-    (found,) = files.ini_private(subject(place))
+    (found,) = permissions.ini_private(subject(place))
 
     assert (found.ok, found.text, found.advice) == (
         False,
@@ -255,26 +261,26 @@ def test_ini_that_is_a_pipe_is_not_read(place):
     ini = place / "current/shop/production.ini"
     piped(ini)
 
-    assert told(files.debug(subject(place))) == (None, f"{ini} cannot be read (ServerError)")
+    assert told(server.debug(subject(place))) == (None, f"{ini} cannot be read (ServerError)")
     assert told(server.port(subject(place))) == (None, f"{ini} cannot be read")
 
 
 def test_missing_file_and_account_are_reported(place):
     nobody = subject(place, user="no-such-account")
-    assert told(files.code(nobody)) == (None, "there is no account no-such-account")
-    assert only(files.data(nobody), "log-writable").ok is None
+    assert told(permissions.code(nobody)) == (None, "there is no account no-such-account")
+    assert only(permissions.data(nobody), "log-writable").ok is None
     env = place / "releases/1/shop/env/bin/python"
     env.unlink()
     missing = place / "current/shop/env/bin/python"
-    assert told(files.code(subject(place))) == (
+    assert told(permissions.code(subject(place))) == (
         False,
         f"root cannot read {missing}: No such file or directory",
     )
-    assert only(files.data(subject(place)), "egg-cache-writable").text == (
+    assert only(permissions.data(subject(place)), "egg-cache-writable").text == (
         f"{place}/data/egg-cache is made when it is needed"
     )
     (place / "data").rename(place / "elsewhere")
-    assert only(files.data(subject(place)), "data-writable").ok is False
+    assert only(permissions.data(subject(place)), "data-writable").ok is False
 
 
 def test_environment_that_is_gone_is_made_again(place):
@@ -282,7 +288,7 @@ def test_environment_that_is_gone_is_made_again(place):
     shutil.rmtree(env)
     env.symlink_to("/nonexistent")
 
-    (found,) = files.code(subject(place))
+    (found,) = permissions.code(subject(place))
 
     assert (found.text, found.advice) == (
         f"root cannot read {place}/current/shop/env/bin/python: No such file or directory",
@@ -317,7 +323,7 @@ WHOLE = "-name '.?*' -prune -o ! -type l -exec chmod o+rX {} +"
 )
 def test_egg_that_the_account_cannot_read_is_red(place, egg, name, what, mends):
     site = subject(place, user="nobody")
-    assert told(files.code(site)) == (True, "nobody can read the code and the ini")
+    assert told(permissions.code(site)) == (True, "nobody can read the code and the ini")
     spoilt = (egg / name).resolve()
     spoilt.chmod(0o700 if spoilt.is_dir() else 0o600)
 
@@ -326,19 +332,19 @@ def test_egg_that_the_account_cannot_read_is_red(place, egg, name, what, mends):
         private.touch(mode=0o600)
     (egg / "shop/link").symlink_to(elsewhere)
 
-    (found,) = files.code(site)
+    (found,) = permissions.code(site)
 
     told_so = (f"nobody cannot {what} {spoilt}", mends.replace("PATH", str(spoilt)))
     assert (found.text, found.advice) == told_so
     subprocess.run(found.advice, shell=True, check=True)
-    assert told(files.code(site)) == (True, "nobody can read the code and the ini")
+    assert told(permissions.code(site)) == (True, "nobody can read the code and the ini")
     assert [path.stat().st_mode & 0o777 for path in (hidden, elsewhere)] == [0o600, 0o600]
 
 
 def test_egg_that_is_missing_is_made_again(place, egg):
     shutil.rmtree(egg)
 
-    (found,) = files.code(subject(place))
+    (found,) = permissions.code(subject(place))
 
     assert (found.text, found.advice) == (
         f"root cannot read {egg}: No such file or directory",
@@ -354,7 +360,7 @@ def test_files_that_are_no_code_may_be_closed(place, egg):
     (packages / "develop.pth").write_text(f"{place}\n")
     (place / "data").chmod(0o700)
 
-    assert only(files.code(subject(place, user="nobody")), "code-readable").ok
+    assert only(permissions.code(subject(place, user="nobody")), "code-readable").ok
 
 
 @needs_root
@@ -369,17 +375,16 @@ def test_sandbox_in_a_closed_folder_is_red(place):
     env.symlink_to(store / "env")
     store.chmod(0o700)
 
-    assert told(files.code(subject(place, user="nobody"))) == (
+    assert told(permissions.code(subject(place, user="nobody"))) == (
         False,
         f"nobody cannot enter {store}",
     )
 
 
 def test_code_that_was_not_checked_is_reported(place, egg, monkeypatch):
-    monkeypatch.setattr(files, "MOST_FILES", 2)
     monkeypatch.setattr(permissions, "MOST_FILES", 2)
 
-    assert told(files.code(subject(place))) == (
+    assert told(permissions.code(subject(place))) == (
         True,
         "root can read the code and the ini (the first 2 files of it were checked)",
     )
@@ -401,12 +406,12 @@ def test_advice_on_an_ini_mends_it(place, uid, gid, mode, mends):
     ini.chmod(mode)
     site = subject(place, user="nobody")
 
-    (found,) = files.code(site)
+    (found,) = permissions.code(site)
 
     mends = mends.format(group=site.owner.group, ini=ini)
     assert (found.text, found.advice) == (f"nobody cannot read {ini}", mends)
     subprocess.run(found.advice, shell=True, check=True)
-    assert only(files.code(site), "code-readable").ok
+    assert only(permissions.code(site), "code-readable").ok
 
 
 @needs_root
@@ -415,7 +420,7 @@ def test_apache_joins_the_group_that_reads_the_ini(place):
     os.chown(ini, 0, 65534)
     ini.chmod(0o640)
 
-    (found,) = files.code(subject(place, laid(place, ""), user="nobody", mode="embedded"))
+    (found,) = permissions.code(subject(place, laid(place, ""), user="nobody", mode="embedded"))
 
     assert (found.text, found.advice) == (
         f"www-data cannot read {ini}",
@@ -432,14 +437,14 @@ def test_folder_above_the_data_is_opened_by_itself(place):
     site = subject(place, user="nobody")
     site = dataclasses.replace(site, settings=dataclasses.replace(site.settings, data=inner))
 
-    found = only(files.data(site), "data-writable")
+    found = only(permissions.data(site), "data-writable")
 
     assert (found.text, found.advice) == (
         f"nobody cannot enter {inner.parent}",
         f"chmod o+x '{inner.parent}'",
     )
     subprocess.run(found.advice, shell=True, check=True)
-    assert only(files.data(site), "data-writable").ok
+    assert only(permissions.data(site), "data-writable").ok
 
 
 @needs_root
@@ -451,7 +456,7 @@ def test_home_is_never_opened(place, monkeypatch):
     env.symlink_to(home / "env")
     monkeypatch.setattr("pylonyard.system.accounts.is_home", lambda path: path == home)
 
-    found = only(files.code(subject(place, user="nobody")), "code-readable")
+    found = only(permissions.code(subject(place, user="nobody")), "code-readable")
 
     assert (found.text, found.advice) == (
         f"nobody cannot enter {home}",
@@ -482,13 +487,13 @@ def kept(place):
     ],
 )
 def test_file_that_root_has_left_is_red(place, kept, name, mode, check, given):
-    assert not [found for found in files.data(kept()) if found.ok is not True]
+    assert not [found for found in permissions.data(kept()) if found.ok is not True]
     if not (place / name).exists():
         (place / name).touch()
     os.chown(place / name, 0, 0)
     (place / name).chmod(mode)
 
-    (found,) = (found for found in files.data(kept()) if found.ok is not True)
+    (found,) = (found for found in permissions.data(kept()) if found.ok is not True)
 
     verb = "read" if "egg-cache" in name else "write"
     assert (found.check, found.text) == (check, f"nobody cannot {verb} {place / name}")
@@ -497,7 +502,7 @@ def test_file_that_root_has_left_is_red(place, kept, name, mode, check, given):
     give = f"chown {options}-h {whose} && chmod {options}u+rwX {place / given}"
     assert found.advice == give + more
     subprocess.run(found.advice, shell=True, check=True)
-    assert not [found for found in files.data(kept()) if found.ok is not True]
+    assert not [found for found in permissions.data(kept()) if found.ok is not True]
 
 
 @needs_root
@@ -506,12 +511,12 @@ def test_link_that_the_account_could_plant_is_not_followed_by_advice(place, kept
     secret.touch(mode=0o600)
     log.symlink_to(secret)
 
-    (found,) = (found for found in files.data(kept()) if found.ok is not True)
+    (found,) = (found for found in permissions.data(kept()) if found.ok is not True)
 
     assert found.advice == f"ls -l {log}; move it elsewhere"
     log.unlink()
     log.touch(mode=0o600)
-    (found,) = (found for found in files.data(kept()) if found.ok is not True)
+    (found,) = (found for found in permissions.data(kept()) if found.ok is not True)
     log.unlink()
     log.symlink_to(secret)  # before the advice is typed
     subprocess.run(found.advice, shell=True, check=True)
@@ -527,7 +532,7 @@ def test_read_only_file_that_need_not_be_written_is_not_red(place, kept):
         os.chown(place / name, uid, uid)
         (place / name).chmod(0o444)
 
-    assert not [found for found in files.data(kept()) if found.ok is not True]
+    assert not [found for found in permissions.data(kept()) if found.ok is not True]
 
 
 @needs_root
@@ -535,7 +540,7 @@ def test_apache_needs_no_file_of_a_server(place, kept):
     (place / "log/shop-server.log").touch(mode=0o600)
     os.chown(place / "run", 0, 0)
 
-    found = [*files.data(kept(mode="mod_wsgi"))]
+    found = [*permissions.data(kept(mode="mod_wsgi"))]
 
     assert [each.check for each in found] == [
         "data-writable",
@@ -551,7 +556,7 @@ def test_log_that_apache_itself_writes_is_to_be_shared(place, kept):
     (place / "log/shop.log").touch(mode=0o600)
     site = kept(journal=laid(place, ""), mode="embedded")
 
-    found = only(files.data(site), "log-writable")
+    found = only(permissions.data(site), "log-writable")
 
     log = place / "log/shop.log"
     assert (found.text, found.advice) == (
@@ -566,18 +571,17 @@ def test_link_of_the_data_is_followed(place, kept):
     store.mkdir()
     (place / "data").rename(store / "data")
     (place / "data").symlink_to(store / "data")
-    assert only(files.data(kept()), "data-writable").ok
+    assert only(permissions.data(kept()), "data-writable").ok
     store.chmod(0o700)
 
-    assert only(files.data(kept()), "data-writable").text == f"nobody cannot enter {store}"
+    assert only(permissions.data(kept()), "data-writable").text == f"nobody cannot enter {store}"
 
 
 @needs_root
 def test_data_that_was_not_checked_are_reported(place, kept, monkeypatch):
-    monkeypatch.setattr(files, "MOST_FILES", 1)
     monkeypatch.setattr(permissions, "MOST_FILES", 1)
 
-    found = only(files.data(kept()), "data-writable")
+    found = only(permissions.data(kept()), "data-writable")
 
     assert (found.ok, found.text) == (
         True,

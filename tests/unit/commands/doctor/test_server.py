@@ -12,7 +12,7 @@ from pylonyard.commands.doctor import server
 from pylonyard.system.processes import server_marker
 
 from tests.unit.commands.doctor.test_command_checks import place, subject
-from tests.unit.commands.doctor.test_files import told
+from tests.unit.commands.doctor.test_permissions import told
 
 __all__ = ["place"]  # a fixture
 

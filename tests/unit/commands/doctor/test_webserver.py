@@ -11,7 +11,7 @@ from pylonyard.webservers.apache import SERVER
 from pylonyard.webservers.apache.machine import MachineApache
 
 from tests.unit.commands.doctor.test_command_checks import laid, place, subject
-from tests.unit.commands.doctor.test_files import told
+from tests.unit.commands.doctor.test_permissions import told
 
 __all__ = ["place"]  # a fixture
 
