@@ -42,7 +42,7 @@ if sys.version_info < OLDEST_PYTHON:
 
 sys.path.insert(0, str(RECIPES))
 from pylonyard.commands import debian_packages
-from pylonyard.config import configuration, layout, script_headers
+from pylonyard.config import configuration, layout
 from pylonyard.environments import cache_usage, eggs_venv
 from pylonyard.environments import tools as toolbox
 from pylonyard.packages import interpreters, wheels
@@ -236,7 +236,7 @@ def write_script(name, home, lists, statements):
 
     It starts without site: what the tools' sandbox and eggs hold runs once it is verified.
     """
-    lines = script_headers.header_of_ours(interpreters.interpreter(), script_headers.ISOLATED)
+    lines = toolbox.header_of_ours(interpreters.interpreter(), toolbox.ISOLATED)
     text = "\n".join([*lines, *import_statements(home, lists), *statements, ""])
     path = CHECKOUT / "bin" / name
     atomic.write(path, text.encode(), 0o755)
@@ -253,7 +253,7 @@ def write_admin_script(home, lists):
 def import_statements(home, lists):
     """Return the statements that put the recipes and the tools on ``sys.path``."""
     return [
-        *script_headers.finding(RECIPES, script_headers.IN_BIN),
+        *toolbox.finding(RECIPES, layout.IN_BIN),
         *toolbox.placing(home, *lists),
     ]
 
@@ -267,9 +267,7 @@ def fetch(home, lists, words):
         f"sys.exit(main({str(home.parent.parent)!r}, sys.argv[1:]))",
     ]
     python = str(interpreters.interpreter())
-    os.execv(
-        python, [python, *script_headers.ISOLATED.split(), "-c", "\n".join(statements), *words]
-    )
+    os.execv(python, [python, *toolbox.ISOLATED.split(), "-c", "\n".join(statements), *words])
 
 
 def remember_configuration(words):
@@ -299,7 +297,7 @@ def build_documentation(cache, lists, offline):
         "sys.exit(status)",
     ]
     python = str(interpreters.interpreter())
-    os.execv(python, [python, *script_headers.ISOLATED.split(), "-c", "\n".join(statements)])
+    os.execv(python, [python, *toolbox.ISOLATED.split(), "-c", "\n".join(statements)])
 
 
 def build_distributions(cache, lists, offline):

@@ -21,11 +21,11 @@ from pylonyard.buildout import patches
 from zc.buildout import buildout
 
 from pylonyard.buildout import complaints
+from pylonyard.commands.releases import Mask
 from pylonyard.config import configuration
 from pylonyard.config.buildout_files import Files, near, shown
 from pylonyard.config.layout import DEFAULTS, OUR_EXTENSION, profile
 from pylonyard.packages import downloads
-from pylonyard.releases.diff import Mask
 from pylonyard.system.errors import UserError
 
 FORMAT = 1

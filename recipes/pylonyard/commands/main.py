@@ -12,10 +12,9 @@ from typing import Any
 from pylonyard.activation.activate import Activation
 from pylonyard.commands import completion
 from pylonyard.commands import rollback as rollback_target
-from pylonyard.commands.releases import list_releases
+from pylonyard.commands.releases import diff, list_releases
 from pylonyard.commands.rollback import rollback
 from pylonyard.environments import tools
-from pylonyard.releases import diff
 from pylonyard.releases.store import Releases
 from pylonyard.system import errors, progress, relocation
 from pylonyard.system.command_line import Parser, describe, required
@@ -75,7 +74,7 @@ def show_difference(sandbox: Sandbox, older: int, newer: int) -> None:
     releases = sandbox.releases
     for number in (older, newer):
         releases.existing(number)
-    for line in diff.told(releases, older, newer, sandbox.directory / "var" / "secrets"):
+    for line in diff(releases, older, newer, sandbox.directory / "var" / "secrets"):
         print(line)
 
 

@@ -121,3 +121,7 @@ MANIFEST = "manifest.json"
 
 PAGE = "docs/on-a-real-server.rst"
 """The page on a checkout for production."""
+
+IN_BIN = "'../"
+IN_RELEASE = "'../../../"
+"""The beginning of the path to the recipes, as seen from the script."""

@@ -14,11 +14,11 @@ from packaging.utils import canonicalize_name
 from zc.buildout import easy_install
 
 import pylonyard
-from pylonyard.config import script_headers
+from pylonyard.config.layout import IN_RELEASE
 from pylonyard.config.quoting import sh
-from pylonyard.config.script_headers import IN_RELEASE, finding, header, header_of_ours
 from pylonyard.environments import tools as toolbox
 from pylonyard.environments.eggs_venv import search_path
+from pylonyard.environments.tools import ISOLATED, finding, header, header_of_ours
 from pylonyard.packages import interpreters, metadata
 from pylonyard.packages.wheels import place
 from pylonyard.system.subprocesses import run
@@ -109,7 +109,7 @@ def tool_script(module: str, *arguments: str, names: str = "main", tools: bool =
     home = Path(sys.executable).parent.parent
     placed = toolbox.placing(home, toolbox.TOOLS) if toolbox.TOOLS.exists() else found()
     lines = [
-        *header_of_ours(interpreters.interpreter(), script_headers.ISOLATED),
+        *header_of_ours(interpreters.interpreter(), ISOLATED),
         *finding(Path(pylonyard.__file__).parent.parent, IN_RELEASE),
         *(placed if tools else ()),
         f"from {module} import {names}",

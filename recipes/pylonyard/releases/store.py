@@ -19,8 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from pylonyard.config import script_headers
-from pylonyard.config.layout import MANIFEST
+from pylonyard.config.layout import IN_BIN, IN_RELEASE, MANIFEST
 from pylonyard.system import atomic, safe_files
 from pylonyard.system.atomic import directory, files_below, mode_of
 from pylonyard.system.errors import PylonyardError, UserError
@@ -202,9 +201,7 @@ def link_commands(bin_folder: Path, current: Path) -> None:
 
 def _copy_command(script: Path, bin_folder: Path) -> None:
     """Write a script to ``bin/`` itself, which finds the recipes from there too."""
-    text = script.read_text(encoding="utf-8").replace(
-        script_headers.IN_RELEASE, script_headers.IN_BIN
-    )
+    text = script.read_text(encoding="utf-8").replace(IN_RELEASE, IN_BIN)
     atomic.write(bin_folder / script.name, text.encode(), 0o755)
 
 

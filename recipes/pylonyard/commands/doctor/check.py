@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from pylonyard.activation.journal import Journal
+from pylonyard.commands.releases import known_secrets
 from pylonyard.releases.contents import Site
-from pylonyard.releases.diff import known_secrets
 from pylonyard.server.settings import Settings
 from pylonyard.system import errors
 from pylonyard.system.errors import ServerError

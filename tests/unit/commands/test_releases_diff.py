@@ -5,8 +5,8 @@ import time
 import urllib.parse
 
 import pytest
+from pylonyard.commands.releases import Mask, changes, diff
 from pylonyard.config import quoting
-from pylonyard.releases.diff import Mask, changes, told
 from pylonyard.releases.store import Releases
 
 
@@ -194,7 +194,7 @@ def test_difference_of_a_secret_shows_without_it(tmp_path):
     (tmp_path / "secrets" / "shop").mkdir(parents=True)
     (tmp_path / "secrets" / "shop" / "x").write_text("second-secret")
 
-    lines = list(told(releases, 1, 2, tmp_path / "secrets"))
+    lines = list(diff(releases, 1, 2, tmp_path / "secrets"))
 
     assert lines == [
         "--- 1/ini",
@@ -213,7 +213,7 @@ def differences(folder, texts, secret):
         release(releases.path(number), ini=("0600", text.encode()))
     (folder / "secrets" / "shop").mkdir(parents=True)
     (folder / "secrets" / "shop" / "x").write_text(secret)
-    lines = list(told(releases, 1, 2, folder / "secrets"))[3:]
+    lines = list(diff(releases, 1, 2, folder / "secrets"))[3:]
     return [line for line in lines if line[0] in "-+"]
 
 
@@ -281,7 +281,7 @@ def test_change_without_a_differing_line_is_reported(tmp_path, before, after, ex
     release(releases.path(1), x=before)
     release(releases.path(2), x=after)
 
-    assert list(told(releases, 1, 2, tmp_path / "secrets")) == [expected]
+    assert list(diff(releases, 1, 2, tmp_path / "secrets")) == [expected]
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_unreadable_files_are_reported_as_different(tmp_path, after, expected):
         (releases.path(number) / "x").unlink()
         (releases.path(number) / "x").mkdir()
 
-    assert list(told(releases, 1, 2, tmp_path / "secrets")) == [expected]
+    assert list(diff(releases, 1, 2, tmp_path / "secrets")) == [expected]
 
 
 def test_pipe_is_not_waited_for(tmp_path):
@@ -312,7 +312,7 @@ def test_pipe_is_not_waited_for(tmp_path):
     (tmp_path / "secrets/shop").mkdir(parents=True)
     os.mkfifo(tmp_path / "secrets/shop/x")
 
-    assert list(told(releases, 1, 2, tmp_path / "secrets"))[3:] == [
+    assert list(diff(releases, 1, 2, tmp_path / "secrets"))[3:] == [
         "-1",
         "+(cannot be read: not a regular file)",
     ]
@@ -323,6 +323,6 @@ def test_new_empty_file_is_reported(tmp_path):
     release(releases.path(1))
     release(releases.path(2), x=("0644", b""))
 
-    lines = list(told(releases, 1, 2, tmp_path / "secrets"))
+    lines = list(diff(releases, 1, 2, tmp_path / "secrets"))
 
     assert lines == ["2/x is only in the manifest of that release"]
