@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.unit.config.test_converters_quoting import CHECKS
 from tests.unit.config.test_ini import read_back_or_refused
-from tests.unit.config.test_quoting import CHECKS
 
 pytestmark = pytest.mark.system
 

@@ -24,7 +24,7 @@ from checkouts import ROOT
 from generated import Run
 from interpreters_for_all import reachable_by_all, readable_by_all
 from ports import free_port
-from pylonyard.config import quoting
+from pylonyard.config import converters
 from pylonyard.config.ini import Ini
 from pylonyard.recipes.apache_vhost import ApacheVhost
 from pylonyard.recipes.base import parse
@@ -190,7 +190,7 @@ class Site:
             atomic.link(release / "demo" / "env", str(self.home))
             ini = (
                 "[app:main]\npaste.app_factory = tinyapp:make\n"
-                f"greeting = {greeting}\ndata = {quoting.ini(self.root)}/var/data/demo\n"
+                f"greeting = {greeting}\ndata = {converters.ini(self.root)}/var/data/demo\n"
             )
             atomic.write(release / "demo" / "production.ini", ini.encode(), 0o644)
         atomic.link(self.root / "current", f"releases/{self.number}")

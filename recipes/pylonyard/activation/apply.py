@@ -36,7 +36,7 @@ from pylonyard.activation.steps import (
     Tool,
 )
 from pylonyard.config.layout import Layout
-from pylonyard.releases import setup_app
+from pylonyard.releases import contents
 from pylonyard.system.errors import ActivationError, CommandError, UserError
 from pylonyard.system.rootfs import ABSENT, Change, Changes, Entry, Tree, difference, draft_of
 from pylonyard.system.subprocesses import clean_environment, first_error, run
@@ -228,9 +228,9 @@ class Carrier:
     def _set_up(self, step: SetUp) -> None:
         layout = Layout.below(self.sandbox)
         try:
-            for setup in setup_app.due(step.release, layout):
+            for setup in contents.due_setups(step.release, layout):
                 if setup.site == step.site:
-                    setup_app.once(setup, step.release, layout)
+                    contents.set_up(setup, step.release, layout)
         except UserError as error:
             raise ActivationError(str(error)) from error
 

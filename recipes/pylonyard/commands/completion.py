@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pylonyard.config.quoting import sh
+from pylonyard.config.converters import sh
 from pylonyard.system import command_line
 from pylonyard.webservers.registry import servers
 

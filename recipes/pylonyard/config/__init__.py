@@ -1,1 +1,1 @@
-"""Options, quoting, ini text, secrets, and the layout of a checkout."""
+"""Converters, quoting, ini text, secrets, and the layout of a checkout."""

@@ -1,15 +1,20 @@
-"""Convert an option's text to its value, or raise a ``ValueError``.
+"""Convert the text of an option to its value; quote a value in the syntax of a file.
 
-Every message reads "expected ..., got ...".  A kind of value of a section is checked in its
-converter; what that returns is safe to pass on.
+A converter returns the value, which is safe to pass on, or raises a ``ValueError`` with
+"expected ..., got ...".  A quoting function returns the spelling of a value in one syntax: the
+value keeps its meaning, or is refused by a ``ValueError``.
+
+>>> ini('100% sure')
+'100%% sure'
 """
 
 import os
 import pwd
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 V = TypeVar("V")
 
@@ -213,3 +218,73 @@ def requirement(text: str) -> str:
     except InvalidRequirement:
         raise refuse("a requirement such as SimpleSite==0.3.0", text) from None
     return text
+
+
+# Quoting: one function for each syntax.
+
+
+def without_controls(value: Any, syntax: str) -> str:
+    """Return a value as text.
+
+    :raises ValueError: if it has a control character, which ``syntax`` cannot hold
+    """
+    text = str(value)
+    if _CONTROL.search(text):
+        raise ValueError(f"{text!r} has a control character, which {syntax} cannot hold")
+    return text
+
+
+def sh(value: Any) -> str:
+    """Quote for one word of a POSIX shell."""
+    return shlex.quote(without_controls(value, "a shell script of ours"))
+
+
+def cron(value: Any) -> str:
+    r"""Quote a command for a crontab, where a bare % ends the command."""
+    text = without_controls(value, "a crontab")
+    if len(text) > 900:
+        raise ValueError(f"a command of {len(text)} characters is too long for cron (900)")
+    if "\\" in text:
+        raise ValueError(f"{text!r} has a backslash, which cron takes for its own")
+    return text.replace("%", r"\%")
+
+
+def ini(value: Any, around: str = "") -> str:
+    """Quote a value of an ini file that PasteDeploy reads on Python 3.
+
+    :param around: the value of which it is to be a part, if it is
+    """
+    return _ini_text(value).replace("%", "%%")
+
+
+def ini_python2(value: Any, around: str = "") -> str:
+    """Quote a value of an ini file that PasteDeploy reads on Python 2.
+
+    That looks for ``%%`` only if the whole value has ``%(``, which is expanded
+    however it is written; and it takes ``""`` for nothing.
+
+    :param around: the value of which it is to be a part, if it is
+    """
+    text = _ini_text(value)
+    if "%(" in text or text == '""':
+        raise ValueError(f"{text!r} has %(, or is a pair of quotes, which Python 2 would expand")
+    return text.replace("%", "%%") if "%(" in around else text
+
+
+def _ini_text(value: Any) -> str:
+    """Return what both can hold.
+
+    Python 2 takes `` ;`` for the start of a comment, and edge white space is stripped.
+    """
+    text = without_controls(value, "an ini file")
+    if text != text.strip() or " ;" in text:
+        raise ValueError(f"{text!r} has edge white space or ' ;', which an ini file loses")
+    return text
+
+
+def logrotate(value: Any) -> str:
+    """Quote a path for logrotate, which has no escape inside its quotes."""
+    text = without_controls(value, "a logrotate file")
+    if re.search(r'["\\*?\[\]{}]', text):
+        raise ValueError(f"{text!r} has a character that logrotate cannot hold in a path")
+    return f'"{text}"'

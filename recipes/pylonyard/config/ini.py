@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from configupdater import ConfigUpdater
 
-from pylonyard.config.quoting import ini
+from pylonyard.config.converters import ini
 from pylonyard.system.errors import PylonyardError
 
 Sections = Mapping[str, Mapping[str, str]]

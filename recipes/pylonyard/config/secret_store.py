@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pylonyard.config import converters, quoting
+from pylonyard.config import converters
 from pylonyard.config.ini import Setting
 from pylonyard.config.run_state import RunState
 from pylonyard.system import safe_files
@@ -69,7 +69,7 @@ class SecretStore:
         self._environ = environ
         self._run = run or RunState()
 
-    def fill(self, text: str, spell: Callable[[str, str], str] = quoting.ini) -> str:
+    def fill(self, text: str, spell: Callable[[str, str], str] = converters.ini) -> str:
         """Return ``text`` with each reference replaced by its secret.
 
         :param spell: gets a secret and the line that it is to stand in

@@ -14,8 +14,8 @@ from packaging.utils import canonicalize_name
 from zc.buildout import easy_install
 
 import pylonyard
+from pylonyard.config.converters import sh
 from pylonyard.config.layout import IN_RELEASE
-from pylonyard.config.quoting import sh
 from pylonyard.environments import tools as toolbox
 from pylonyard.environments.eggs_venv import search_path
 from pylonyard.environments.tools import ISOLATED, finding, header, header_of_ours

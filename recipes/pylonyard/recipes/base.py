@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import zc.buildout
 
-from pylonyard.config import quoting
+from pylonyard.config.converters import cron, ini, logrotate, sh
 from pylonyard.config.layout import Layout
 from pylonyard.config.run_state import RunState
 from pylonyard.system.atomic import Artifact, Link, stage
@@ -194,7 +194,7 @@ def _templates(escapers: tuple[Escaper, ...]) -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for escaper in (quoting.sh, quoting.cron, quoting.ini, quoting.logrotate, *escapers):
+    for escaper in (sh, cron, ini, logrotate, *escapers):
         templates.filters[escaper.__name__] = escaper
     return templates
 
@@ -212,7 +212,7 @@ def _bytecode_cache() -> "BytecodeCache | None":
 def render(template: str, options: Any, *escapers: Escaper, **more: Any) -> str:
     """Return ``template`` filled with the fields of ``options`` and ``more``.
 
-    :param escapers: those of other syntaxes than ``config.quoting`` has, as filters of their names
+    :param escapers: for other syntaxes than ``config.converters`` has, as filters of their names
     :raises ValueError: if a value cannot be spelled in the template's syntax
     """
     fields = {f.name: getattr(options, f.name) for f in dataclasses.fields(options)}

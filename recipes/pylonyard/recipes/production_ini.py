@@ -62,8 +62,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from pylonyard.config import secret_store
+from pylonyard.config.converters import ini, ini_python2
 from pylonyard.config.ini import Ini, IniError, Setting, debug_problems, overlay
-from pylonyard.config.quoting import ini, ini_python2
 from pylonyard.config.secret_store import Origin, SecretError, SecretStore
 from pylonyard.environments import scripts
 from pylonyard.environments.eggs_venv import site_packages

@@ -31,7 +31,7 @@ from pylonyard.environments import scripts, site_account
 from pylonyard.packages import interpreters
 from pylonyard.recipes import changeover
 from pylonyard.recipes.base import Recipe, option
-from pylonyard.releases import contents, next_steps, servers, setup_app, store
+from pylonyard.releases import contents, next_steps, servers, store
 from pylonyard.releases.store import ALWAYS, Releases, Staged, link_commands, occupied
 from pylonyard.releases.validators import Draft, judge
 from pylonyard.system import accounts, active_note
@@ -85,7 +85,7 @@ class Site:
     """The port of its own server, or of its private web server."""
     webserver: str
     """The web server that runs the application; empty if a server of the site's own does."""
-    setup: setup_app.Setup | None
+    setup: contents.Setup | None
 
 
 class Release(Recipe):
@@ -190,7 +190,7 @@ class Release(Recipe):
             found = (_PRIVATE_PORTS[key] for key in published if key in _PRIVATE_PORTS)
             webserver = next(found, registry.DEFAULT)
             port = published[_private_port(registry.server(webserver))]
-        setup = setup_app.Setup(options["name"], options["user"], published.get("database", ""))
+        setup = contents.Setup(options["name"], options["user"], published.get("database", ""))
         return Site(
             name=options["name"],
             user=options["user"],
@@ -247,7 +247,7 @@ class Release(Recipe):
         """Let each account read its files; return what is left for an activation to do."""
         folder = self.releases.path(number)
         unread = staged.share(folder, {site.name: accounts.gid(site.user) for site in self.sites})
-        unset = {setup.site for setup in setup_app.due(folder, self.layout)}
+        unset = {setup.site for setup in contents.due_setups(folder, self.layout)}
         activation = accounts.by_root("bin/pylonyard activate")
         return {
             site.name: f"{site.name}: left for {activation}: {', '.join(what)}"
@@ -341,7 +341,7 @@ class Release(Recipe):
                 passed = judge(draft, staged.parts, unchecked_allowed=self._may_be_unchecked())
                 for site in self.sites:
                     if site.setup and accounts.can_be_taken(site.user):
-                        setup_app.once(site.setup, folder, self.layout)
+                        contents.set_up(site.setup, folder, self.layout)
                 store.write_manifest(
                     folder,
                     staged.parts,

@@ -1,17 +1,21 @@
-"""Read a release: its verified files, and its sites."""
+"""Read a release: its verified files, its sites, and the set-ups that it still needs."""
 
 import hashlib
+import os
+import pwd
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pylonyard.config.layout import MANIFEST
+from pylonyard.config.layout import MANIFEST, Layout
 from pylonyard.system import safe_files
-from pylonyard.system.errors import ActivationError, ServerError
+from pylonyard.system.errors import ActivationError, CommandError, ServerError, UserError
 from pylonyard.system.rootfs import Entry
 from pylonyard.system.safe_files import read_plainly
+from pylonyard.system.subprocesses import clean_environment, run
 from pylonyard.watchers.registry import watchers
 from pylonyard.webservers import registry
 
@@ -302,3 +306,74 @@ def _described(folder: Path) -> Mapping[str, Any]:
         return _manifest(folder)
     except ActivationError:
         return {}
+
+
+# ``paster setup-app``, once for each database.
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The set-up of the application of ``site`` in ``database``."""
+
+    site: str
+    user: str
+    database: str
+    """A digest that identifies the database."""
+
+
+def due_setups(release: Path, layout: Layout) -> Iterator[Setup]:
+    """Yield the set-ups that a release still needs, because an account was missing.
+
+    :raises ActivationError: if the descriptions of its sites are damaged
+    """
+    found = databases(release)
+    for site in described_sites(release):
+        if site.name in found:
+            setup = Setup(site.name, site.user, found[site.name])
+            if not _done(setup, layout).exists():
+                yield setup
+
+
+def _done(setup: Setup, layout: Layout) -> Path:
+    return setup_record(layout.directory, setup.site, setup.database)
+
+
+def set_up(setup: Setup, release: Path, layout: Layout) -> None:
+    """Set the application up, unless that was done for this database.
+
+    :param release: whose ini and scripts to use; it need not be live
+    :raises UserError: if the application's ``setup_app`` fails; it
+        is tried again by the next run
+    """
+    done = _done(setup, layout)
+    if done.exists():
+        return
+    output = run_setup(setup, release, layout)
+    told = f"{time.strftime('%Y-%m-%d %H:%M:%S')}\n{output}"
+    try:
+        safe_files.write(done, told.encode(), 0o600)
+    except OSError as error:
+        raise UserError(f"[{setup.site}] cannot write {done}: {error.strerror}") from error
+
+
+def run_setup(setup: Setup, release: Path, layout: Layout) -> str:
+    site = release / setup.site
+    data = layout.var / "data" / setup.site
+    account = pwd.getpwnam(setup.user)
+    environment = {
+        "HOME": account.pw_dir,
+        "USER": setup.user,
+        "PYTHON_EGG_CACHE": str(data / "egg-cache"),
+    }
+    try:
+        return run(
+            [site / "bin" / "paster", "setup-app", site / "production.ini"],
+            f"[{setup.site}] paster setup-app",
+            environment=clean_environment(environment),
+            directory=data,
+            account=setup.user,
+            doing=f"Running the setup-app of {setup.site}",
+        )
+    except CommandError as error:
+        reader = "" if os.access(site, os.X_OK) else f"; can {setup.user} read {layout.directory}?"
+        raise UserError(f"{error}{reader}") from error

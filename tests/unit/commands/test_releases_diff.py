@@ -6,7 +6,7 @@ import urllib.parse
 
 import pytest
 from pylonyard.commands.releases import Mask, changes, diff
-from pylonyard.config import quoting
+from pylonyard.config import converters
 from pylonyard.releases.store import Releases
 
 
@@ -222,7 +222,7 @@ def differences(folder, texts, secret):
     ["{}", "https://hooks.example.org/services/{}", "a {} b", "\n  https://h/one\n  https://h/{}"],
 )
 @pytest.mark.parametrize("in_url", [False, True])
-@pytest.mark.parametrize("spell", [quoting.ini, quoting.ini_python2])
+@pytest.mark.parametrize("spell", [converters.ini, converters.ini_python2])
 def test_secret_is_masked_however_it_is_spelled(tmp_path, text, in_url, spell):
     secrets = ["T0AB/B0%CD/s3cr3t", "T0AB/B0%CD/0ther ~é"]
     put = [spell(urllib.parse.quote(s, safe="") if in_url else s) for s in secrets]

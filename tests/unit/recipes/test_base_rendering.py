@@ -37,10 +37,10 @@ def test_value_that_the_syntax_cannot_hold_is_refused():
 
 @pytest.mark.parametrize("syntax", ["sh", "cron", "ini", "logrotate"])
 def test_every_syntax_has_its_filter(syntax):
-    from pylonyard.config import quoting
+    from pylonyard.config import converters
     from pylonyard.recipes import base
 
-    assert base._templates(()).filters[syntax] is getattr(quoting, syntax)
+    assert base._templates(()).filters[syntax] is getattr(converters, syntax)
 
 
 def test_web_server_brings_the_filter_of_its_own_syntax():

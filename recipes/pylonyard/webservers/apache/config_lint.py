@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pylonyard.config.quoting import without_controls
+from pylonyard.config.converters import without_controls
 from pylonyard.system import accounts
 from pylonyard.system.errors import CommandError, PylonyardError
 from pylonyard.system.subprocesses import first_error, run

@@ -4,7 +4,7 @@ import stat
 import pytest
 from pylonyard.config.converters import account
 from pylonyard.config.layout import Layout
-from pylonyard.releases.setup_app import Setup, once
+from pylonyard.releases.contents import Setup, set_up
 from pylonyard.system.errors import UserError
 
 PASTER = """#!/bin/sh
@@ -39,7 +39,7 @@ def test_application_is_set_up_once_for_a_database(place, tmp_path):
     release, layout = place()
 
     for database in ("d1", "d1", "d2"):
-        once(setup(database), release, layout)
+        set_up(setup(database), release, layout)
 
     line = f"setup-app {release}/shop/production.ini in {tmp_path}/var/data/shop as {account('')}\n"
     assert (tmp_path / "log").read_text() == line * 2
@@ -52,11 +52,11 @@ def test_application_is_set_up_once_for_a_database(place, tmp_path):
 def test_failed_setup_is_reported_and_tried_again(place, tmp_path):
     release, layout = place("echo 'no such table'; exit 1")
     with pytest.raises(UserError) as caught:
-        once(setup(), release, layout)
+        set_up(setup(), release, layout)
     assert str(caught.value) == "[shop] paster setup-app: no such table"
 
     place()
-    once(setup(), release, layout)
+    set_up(setup(), release, layout)
 
     assert len((tmp_path / "log").read_text().splitlines()) == 2
 
@@ -66,7 +66,7 @@ def test_missing_data_folder_is_named(place, tmp_path):
     (tmp_path / "var" / "data" / "shop").rmdir()
 
     with pytest.raises(UserError) as caught:
-        once(setup(), release, layout)
+        set_up(setup(), release, layout)
 
     assert str(caught.value) == (
         f"[shop] paster setup-app: {tmp_path}/var/data/shop: No such file or directory"
@@ -78,7 +78,7 @@ def test_release_that_the_account_cannot_read_is_a_likely_cause(place, tmp_path)
     (release / "shop").rename(tmp_path / "away")
 
     with pytest.raises(UserError) as caught:
-        once(setup(), release, layout)
+        set_up(setup(), release, layout)
 
     assert str(caught.value) == (
         f"[shop] paster setup-app: {release}/shop/bin/paster: No such file or directory; "

@@ -4,7 +4,7 @@ import shlex
 import subprocess
 
 import pytest
-from pylonyard.config import quoting
+from pylonyard.config import converters
 from pylonyard.webservers.apache.config_lint import apache
 
 # system/test_any_text.py makes up many more.
@@ -38,17 +38,17 @@ TEXTS = [
 
 
 def test_examples_of_the_documentation_hold():
-    assert doctest.testmod(quoting).failed == 0
+    assert doctest.testmod(converters).failed == 0
 
 
 @pytest.mark.parametrize(
     ("syntax", "name"),
     [
         (apache, "Apache's configuration"),
-        (quoting.sh, "a shell script of ours"),
-        (quoting.cron, "a crontab"),
-        (quoting.ini, "an ini file"),
-        (quoting.logrotate, "a logrotate file"),
+        (converters.sh, "a shell script of ours"),
+        (converters.cron, "a crontab"),
+        (converters.ini, "an ini file"),
+        (converters.logrotate, "a logrotate file"),
     ],
 )
 @pytest.mark.parametrize("control", ["\n", "\r", "\0", "\t", "\x1b", "\x7f"])
@@ -81,7 +81,7 @@ def apache_reads_what_was_meant(text):
 
 
 def sh_reads_one_word(text):
-    assert shlex.split(quoting.sh(text)) == [text]
+    assert shlex.split(converters.sh(text)) == [text]
 
 
 def test_real_sh_reads_what_was_meant():
@@ -101,7 +101,7 @@ def test_real_sh_reads_what_was_meant():
         "a;b",
         "$(id)",
     ]
-    script = "printf '%s\\n' " + " ".join(map(quoting.sh, words))
+    script = "printf '%s\\n' " + " ".join(map(converters.sh, words))
 
     printed = subprocess.run(["sh", "-c", script], capture_output=True, check=True).stdout
 
@@ -125,24 +125,24 @@ def read_by_cron(text):
 def cron_runs_the_whole_command(text):
     if "\\" in text:
         with pytest.raises(ValueError) as caught:
-            quoting.cron(text)
+            converters.cron(text)
         assert str(caught.value) == f"{text!r} has a backslash, which cron takes for its own"
     else:
-        assert read_by_cron(quoting.cron(text)) == text
+        assert read_by_cron(converters.cron(text)) == text
 
 
 def test_command_that_cron_would_not_take_whole_is_refused():
-    assert quoting.cron("x" * 900) == "x" * 900
+    assert converters.cron("x" * 900) == "x" * 900
 
     with pytest.raises(ValueError) as caught:
-        quoting.cron("x" * 901)
+        converters.cron("x" * 901)
 
     assert str(caught.value) == "a command of 901 characters is too long for cron (900)"
 
 
 def ini_value_survives_the_parser(text):
     try:
-        spelled = quoting.ini(text)
+        spelled = converters.ini(text)
     except ValueError as error:
         assert text != text.strip() or " ;" in text
         assert str(error) == f"{text!r} has edge white space or ' ;', which an ini file loses"
@@ -170,21 +170,21 @@ def test_text_means_itself_or_is_refused(check, text):
 @pytest.mark.parametrize("text", [" a", "a ", "a ;b", "\u00a0a"])
 def test_ini_value_that_python_2_would_lose_is_refused(text):
     with pytest.raises(ValueError, match="which an ini file loses"):
-        quoting.ini(text)
+        converters.ini(text)
 
 
 @pytest.mark.parametrize(
     ("around", "spelled"), [("", "100%25"), ("sqlite:///a", "100%25"), ("%(name)s/", "100%%25")]
 )
 def test_percent_is_doubled_for_python_2_only_where_that_looks_for_it(around, spelled):
-    assert quoting.ini_python2("100%25", around) == spelled
-    assert quoting.ini("100%25", around) == "100%%25"
+    assert converters.ini_python2("100%25", around) == spelled
+    assert converters.ini("100%25", around) == "100%%25"
 
 
 @pytest.mark.parametrize("text", ["%(here)s", "%%(x)s", '""'])
 def test_value_that_python_2_would_expand_in_any_form_is_refused(text):
     with pytest.raises(ValueError, match="which Python 2 would expand"):
-        quoting.ini_python2(text)
+        converters.ini_python2(text)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_value_that_python_2_would_expand_in_any_form_is_refused(text):
     [("/var/log/shop.log", '"/var/log/shop.log"'), ("/srv/a b/é.log", '"/srv/a b/é.log"')],
 )
 def test_logrotate_path_is_quoted(text, spelled):
-    assert quoting.logrotate(text) == spelled
+    assert converters.logrotate(text) == spelled
 
 
 @pytest.mark.parametrize("character", '"\\*?[]{}')
@@ -200,10 +200,10 @@ def test_logrotate_path_with_a_pattern_is_refused(character):
     text = f"/var/log/a{character}b"
 
     with pytest.raises(ValueError) as caught:
-        quoting.logrotate(text)
+        converters.logrotate(text)
 
     assert str(caught.value) == f"{text!r} has a character that logrotate cannot hold in a path"
 
 
 def test_values_that_are_no_texts_are_spelled_by_str():
-    assert (apache(80), quoting.sh(80), quoting.ini(80)) == ('"80"', "80", "80")
+    assert (apache(80), converters.sh(80), converters.ini(80)) == ('"80"', "80", "80")
