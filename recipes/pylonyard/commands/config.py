@@ -26,7 +26,7 @@ from pylonyard.config import configuration
 from pylonyard.config.buildout_files import Files, near, shown
 from pylonyard.config.layout import DEFAULTS, OUR_EXTENSION, profile
 from pylonyard.packages import downloads
-from pylonyard.system.errors import UserError
+from pylonyard.system.errors import PylonyardError, UserError
 
 FORMAT = 1
 """The version of the JSON object."""
@@ -44,7 +44,7 @@ NO_FILES = {
 Print = Callable[[str], object]
 
 
-class _AllRead(Exception):
+class _AllRead(PylonyardError):
     """Everything is read and merged."""
 
 
