@@ -176,3 +176,96 @@ def test_a_checkout_may_name_the_extension_as_well(checkout):
 
     assert "Release 1 is current." in told.stdout
     assert "recorded digests" not in told.stdout
+
+
+PACKAGE = """
+from setuptools import setup
+
+setup(
+    name="quill",
+    version="1.0",
+    packages=["quill"],
+    entry_points={"console_scripts": ["say = quill:say", "shout = quill:say"]},
+)
+"""
+
+SAY = """
+import sys
+
+def say(*given):
+    print("said", *given, *sys.argv[1:])
+    return 3
+"""
+
+TESTS = """
+import unittest
+from quill import say
+
+class Says(unittest.TestCase):
+    def test_it_says(self):
+        self.assertEqual(say(), 3)
+"""
+
+TOGETHER = """
+[buildout]
+parts = app egg test
+find-links = cache/dist
+index = file://${buildout:directory}/cache/dist
+newest = false
+show-picked-versions = false
+
+[options]
+eggs = quill
+scripts = say=tell shout
+entry-points = direct=quill:say
+initialization = import quill
+arguments = len(quill.__file__) > 0
+interpreter = py
+
+[app]
+<= options
+recipe = pylonyard:pylons_app
+name = quill
+@OPTION@ = .
+
+[egg]
+<= options
+recipe = zc.recipe.egg
+eggs = ${app:eggs}
+
+[test]
+recipe = zc.recipe.testrunner
+eggs = ${app:eggs}
+"""
+
+
+def test_other_recipes_find_its_source_trees_and_make_the_same_scripts(project):
+    (project.folder / "src" / "quill.py").unlink()
+    project.write("setup.py", PACKAGE)
+    project.write("quill/__init__.py", SAY)
+    project.write("develop-eggs/somebody.egg-link", "/nowhere\n.")
+    folders = [project.folder / "bin", project.folder / "parts" / "app" / "quill" / "bin"]
+
+    for option in ("sources", "develop"):
+        project.write("quill/tests.py", TESTS)
+        project.write("buildout.cfg", TOGETHER.replace("@OPTION@", option))
+        project.buildout()
+
+        for folder in folders:
+            assert sorted(set(os.listdir(folder)) - {"test"}) == ["py", "shout", "tell"]
+            for name in ("shout", "tell"):
+                said = subprocess.run([folder / name, "x"], capture_output=True, text=True)
+                assert (said.stdout, said.returncode) == ("said True x\n", 3), said.stderr
+            assert project.run(folder / "py", "-c", "print(quill.say)").startswith("<function")
+        assert "Ran 1 tests with 0 failures" in project.run("bin/test")
+        project.write("quill/tests.py", TESTS.replace("3", "4"))
+        assert ("1 failures" in project.run("bin/test", check=False)) is (option == "develop")
+
+    alone = TOGETHER.replace("@OPTION@ = .", "").replace("= app egg test", "= app\ndevelop = .")
+    project.write("buildout.cfg", alone)
+    project.buildout()
+    assert project.run(folders[1] / "tell", check=False) == "said True\n"
+    project.write("buildout.cfg", "[buildout]\nparts =\n")
+    project.buildout()
+    left = set(os.listdir(project.folder / "develop-eggs")) - {"__pycache__"}
+    assert left == {"somebody.egg-link"}

@@ -237,7 +237,7 @@ def _installed(home: Path, own: Interpreter) -> Iterator[Wanted]:
     projects = home.parent.parent / "projects"
     for name, found in scripts.distributions(home).items():
         place = Path(str(found.locate_file("")))
-        if not place.is_relative_to(projects):
+        if not (place.is_relative_to(projects) or metadata.is_editable(found)):
             yield Wanted(
                 name=canonicalize_name(name),
                 version=found.version,

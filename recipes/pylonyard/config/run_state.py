@@ -21,6 +21,10 @@ class RunState:
     """The record of the run's inputs, if ``bin/buildout`` started it."""
     homes: dict[Any, Path] = field(default_factory=dict)
     """The environment of each application, by its options: sites often share one."""
+    built: dict[Any, dict[Path, Path | None]] = field(default_factory=dict)
+    """The source trees that were built for it: folder -> tree, if that is used as it stands."""
+    linked: dict[str, Path] = field(default_factory=dict)
+    """The built trees that other recipes find, by canonical name."""
     recipes: dict[tuple[str, str, str], Any] = field(default_factory=dict)
     """The loaded recipes, by requirement, group and entry point."""
     locked: dict[Path, Digests] = field(default_factory=dict)

@@ -5,9 +5,11 @@ the checkout.  ``develop`` projects are built as editable wheels (PEP 660), so
 flat and ``src`` layouts both work, and an edit shows at once.
 """
 
+import ast
 import base64
 import hashlib
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -67,6 +69,14 @@ def build(source: Path, store: Path, *, editable: bool) -> Path:
         _make(source, place, editable)
     verified.note(place, held)
     return place
+
+
+def mapped(place: Path) -> Iterator[Path]:
+    """Yield the folders from which setuptools' import hook takes the packages of a built tree."""
+    for finder in place.glob("__editable__*_finder.py"):
+        found = re.search(r"(?m)^MAPPING\b.*?= (\{.*\})$", finder.read_text(encoding="utf-8"))
+        for path in ast.literal_eval(found[1]).values() if found else ():
+            yield Path(path).parent
 
 
 def _make(source: Path, place: Path, editable: bool) -> None:

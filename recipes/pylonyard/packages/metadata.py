@@ -1,5 +1,6 @@
 """Read names, tags and metadata of distributions."""
 
+import json
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -114,6 +115,12 @@ def distributions(search_path: Sequence[str]) -> dict[str, Distribution]:
 
 def name_of(distribution: Distribution) -> str:
     return canonicalize_name(distribution.metadata["Name"])
+
+
+def is_editable(distribution: Distribution) -> bool:
+    """Return whether a distribution is a source tree as it stands (PEP 610)."""
+    origin = distribution.read_text("direct_url.json")
+    return bool(origin and json.loads(origin).get("dir_info", {}).get("editable"))
 
 
 def follow(

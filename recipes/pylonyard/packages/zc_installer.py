@@ -1,24 +1,33 @@
 """zc.buildout's installer: what it installs for a part, and what it complains of."""
 
+import json
+import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import Distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import zc.buildout.easy_install
 from packaging.markers import default_environment
 from packaging.tags import sys_tags
+from packaging.utils import canonicalize_name
 from zc.buildout.easy_install import pkg_resources
+from zc.buildout.utils import get_pth_paths
 
 from pylonyard.config.layout import Layout
-from pylonyard.packages import missing
+from pylonyard.config.run_state import RunState
+from pylonyard.packages import builds, metadata, missing
 from pylonyard.packages.index import Places
 from pylonyard.packages.missing import Missing, Shelf
 from pylonyard.system import progress
+from pylonyard.system.atomic import Artifact, stage, write
 from pylonyard.system.errors import OptionError
 
 if TYPE_CHECKING:
     from pylonyard.packages.interpreters import Interpreter
+
+log = logging.getLogger("pylonyard")
 
 Module = Callable[[], str | None]
 """Returns the name of the source archive that another part will need, if any."""
@@ -131,7 +140,7 @@ def locations(
             [*map(str, projects), developed],
             check_picked=True,
         )
-        _prefer(installer, projects)
+        _prefer(installer, layout.projects, projects)
         # What is fetched and unpacked shows itself, once all of it takes long.
         with progress.of(f"Installing the eggs of {section}", alone=False):
             working_set = installer.install(list(requirements))
@@ -148,7 +157,9 @@ def locations(
     ordered = zc.buildout.easy_install.sort_working_set(
         sorted(working_set, key=lambda dist: dist.key), str(layout.eggs), developed
     )
-    return list(dict.fromkeys(Path(dist.location) for dist in ordered))
+    found = dict.fromkeys(Path(dist.location) for dist in ordered)
+    # The link that other recipes follow to a project, after the first run, changes nothing here.
+    return sorted(found, key=projects.__contains__)
 
 
 def _unpinned(told: str) -> str:
@@ -198,12 +209,78 @@ def raise_missing(
         raise OptionError(section, [f"eggs: {found.told(layout, words)}"])
 
 
-def _prefer(installer: Any, projects: Sequence[Path]) -> None:
-    """Have ``installer`` use ``projects`` like develop eggs.
+def _prefer(installer: Any, store: Path, projects: Sequence[Path]) -> None:
+    """Have ``installer`` use ``projects`` like develop eggs, and no other that we built.
 
-    An egg of that name, or a project of somebody else's in an index, may be newer.
+    An egg of that name, or a project of somebody else's in an index, may be newer.  The links of
+    the run before lead to what was built then.
     """
-    for name in installer._env:
-        for found in installer._env[name]:
-            if Path(found.location) in projects:
+    for name in list(installer._env):
+        for found in list(installer._env[name]):
+            place = Path(found.location)
+            if place in projects:
                 found.precedence = pkg_resources.DEVELOP_DIST
+            elif place.parent == store or place.name.endswith(_OURS):
+                installer._env.remove(found)
+
+
+# The source trees of our sections, as other recipes find them.
+#
+# They look for develop eggs in ``develop-eggs``.  zc.buildout's own also put their code on the
+# path of buildout itself; a link to what we have built does not.
+
+_OURS = ".pylonyard"
+"""What our files in ``develop-eggs`` have behind the name of a distribution."""
+
+
+def developed(buildout: Any) -> dict[str, Distribution]:
+    """Return the distributions that ``develop`` of ``[buildout]`` gives, by canonical name."""
+    return metadata.distributions([buildout["buildout"]["develop-eggs-directory"]])
+
+
+def link_projects(buildout: Any, projects: Mapping[Path, Path | None]) -> list[Path]:
+    """Have other recipes find built source trees; return the files that this takes.
+
+    A distribution that somebody else put into ``develop-eggs`` stays the one that they find.
+
+    :param projects: for each folder of a built tree the tree, if that is used as it stands
+    :raises OSError: if a file cannot be written
+    """
+    folder = Path(buildout["buildout"]["develop-eggs-directory"])
+    links = [canonicalize_name(link.stem) for link in folder.glob("*.egg-link")]
+    theirs = {*links, *developed(buildout)}
+    linked = RunState.of(buildout).linked
+    made = []
+    for place, tree in projects.items():
+        found = metadata.described(place)
+        name = metadata.name_of(found)
+        if name in theirs:
+            continue
+        target, link = folder / f"{name}{_OURS}", folder / f"{name}{_OURS}.egg-link"
+        if linked.setdefault(name, place) != place:
+            log.warning("%s is built in several ways; other recipes find %s.", name, linked[name])
+            continue
+        made.append(link)
+        if tree:
+            stage(target, _as_it_stands(found, place, tree))
+            made.append(target)
+        write(link, f"{target if tree else place}\n.".encode())
+    return made
+
+
+def _as_it_stands(found: Distribution, place: Path, tree: Path) -> Iterator[Artifact]:
+    """Yield the metadata of a tree, and the folders that its code is imported from.
+
+    zc.buildout reads lines of ``.pth`` files, but runs no code in them.
+    """
+    info = f"{found.metadata['Name']}-{found.version}.dist-info"
+    origin = {"url": tree.as_uri(), "dir_info": {"editable": True}}
+    texts = {name: found.read_text(name) for name in ("METADATA", "entry_points.txt")}
+    texts["direct_url.json"] = json.dumps(origin)
+    texts["RECORD"] = f"{_PTH},,\n"
+    yield from (Artifact(f"{info}/{name}", text) for name, text in texts.items() if text)
+    folders = get_pth_paths(place) or sorted(set(builds.mapped(place))) or [tree]
+    yield Artifact(_PTH, "".join(f"{folder}\n" for folder in folders))
+
+
+_PTH = "pylonyard.pth"

@@ -59,7 +59,7 @@ Publishes ``home`` (the environment in the cache), ``env`` (the live link to it)
 import dataclasses
 import functools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,7 @@ from pylonyard.packages.wheels import WheelError
 from pylonyard.recipes.base import Recipe, option, site_path
 from pylonyard.recipes.mod_wsgi_build import module_source
 from pylonyard.system.atomic import Artifact, Link
-from pylonyard.system.errors import CommandError, OptionError
+from pylonyard.system.errors import CommandError, OptionError, UserError, reason
 
 version = converters.matching(r"[0-9][A-Za-z0-9.+!_-]*", "a version such as 1.2.7")
 script_name = converters.matching(r"[A-Za-z0-9][A-Za-z0-9._-]*", "the name of a script")
@@ -162,10 +162,13 @@ class PylonsApp(Recipe):
         shared = dataclasses.replace(options, **_OF_SCRIPTS)
         if shared not in self.state.homes:
             other = self._interpreter()
-            self.state.homes[shared] = (
-                self._other_environment(other) if other else self._own_environment()
-            )
+            if other:
+                self.state.homes[shared] = self._other_environment(other)
+            else:
+                self.state.built[shared] = self._built_trees()
+                self.state.homes[shared] = self._own_environment([*self.state.built[shared]])
         self.home = self.state.homes[shared]
+        self.built = self.state.built.get(shared, {})
         self._check_code()
 
     def _check_code(self) -> None:
@@ -192,16 +195,13 @@ class PylonsApp(Recipe):
             raise OptionError(self.name, [f"python: {error}"]) from error
         return None if found.runs_us else found
 
-    def _own_environment(self) -> Path:
+    def _own_environment(self, built: Sequence[Path]) -> Path:
         options, base = self.settings, self.buildout["buildout"]
-        built = [
-            *self._built_sources(options.develop, True),
-            *self._built_sources(options.sources, False),
-        ]
         if lock := self._lock():
             section = options.versions or base["versions"]
             pins = {} if self.buildout.get(section) is None else self._pins()
-            found = LockedEggs(lock, pins).locations(options.eggs, built)
+            developed = zc_installer.developed(self.buildout)
+            found = LockedEggs(lock, pins, developed).locations(options.eggs, built)
         else:
             found = zc_installer.locations(
                 self.buildout,
@@ -271,13 +271,27 @@ class PylonsApp(Recipe):
             raise OptionError(self.name, [f"versions: expected a section, got {section!r}"])
         return dict(self.buildout[section])
 
-    def _built_sources(self, sources: tuple[Path, ...], editable: bool) -> Iterator[Path]:
-        for source in sources:
-            try:
-                yield builds.build(source, self.layout.projects, editable=editable)
-            except (CommandError, WheelError) as error:
-                named = "develop" if editable else "sources"
-                raise OptionError(self.name, [f"{named}: {error}"]) from error
+    def _built_trees(self) -> dict[Path, Path | None]:
+        """Build the source trees: folder -> tree, if that is used as it stands."""
+        develop = {self._built(tree, "develop"): tree for tree in self.settings.develop}
+        return {**develop, **{self._built(t, "sources"): None for t in self.settings.sources}}
+
+    def _built(self, tree: Path, named: str) -> Path:
+        try:
+            return builds.build(tree, self.layout.projects, editable=named == "develop")
+        except (CommandError, WheelError) as error:
+            raise OptionError(self.name, [f"{named}: {error}"]) from error
+
+    def install(self) -> Iterable[str]:
+        """Write the files, and links by which other recipes find the source trees."""
+        try:
+            linked = zc_installer.link_projects(self.buildout, self.built)
+        except OSError as error:
+            folder = Path(self.buildout["buildout"]["develop-eggs-directory"])
+            raise UserError(f"[{self.name}] cannot write {reason(error, folder)}") from error
+        return [*super().install(), *map(str, linked)]
+
+    update = install
 
     def artifacts(self) -> Iterator[Artifact | Link]:
         site, options = self.settings.name, self.settings

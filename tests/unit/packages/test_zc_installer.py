@@ -1,3 +1,6 @@
+from importlib.metadata import distributions
+from pathlib import Path
+
 import pytest
 from pylonyard.packages import zc_installer
 from pylonyard.system.errors import OptionError
@@ -52,6 +55,80 @@ def test_project_of_the_checkout_is_preferred_to_an_egg(locate, tmp_path):
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: Shop\nVersion: 1.0\n")
 
     assert locate("Shop", projects=[project]) == [project]
+
+
+def built(store, name="Shop", version="1.0", files=()):
+    """Return the folder of a source tree as a build leaves it."""
+    place = store / f"{name.lower()}-{version}"
+    info = place / f"{name}-{version}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    for path, text in dict(files).items():
+        (place / path).write_text(text)
+    return place
+
+
+def test_a_link_to_what_was_built_before_is_not_followed(locate, sandbox):
+    old = built(sandbox.store / "cache" / "projects", version="9")
+    developed = sandbox.directory / "develop-eggs"
+    developed.mkdir()
+    (developed / "shop.pylonyard.egg-link").write_text(f"{old}\n.")
+
+    assert names(locate("Shop")) == ["Shop", "Shop_Loader"]
+
+
+def test_order_does_not_depend_on_the_link_to_a_project(locate, sandbox):
+    project = built(sandbox.store / "cache" / "projects", "Ours")
+    first = locate("Shop", "Ours", projects=[project])
+    zc_installer.link_projects(sandbox.buildout({}), {project: None})
+
+    assert locate("Shop", "Ours", projects=[project]) == first
+    assert first[-1] == project
+
+
+FINDER = "MAPPING: dict[str, str] = {'shop': '/tree/lib/shop', 'other': '/tree/other'}\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "folders"),
+    [
+        ({"__editable__.shop.pth": "/tree/src\n"}, ["/tree/src"]),
+        (
+            {"x.pth": "import __editable___x_finder\n", "__editable___x_finder.py": FINDER},
+            ["/tree", "/tree/lib"],
+        ),
+        ({"x.pth": "import somebody\n"}, ["/tree"]),
+    ],
+)
+def test_other_recipes_are_told_where_the_code_of_a_tree_is(sandbox, tmp_path, files, folders):
+    buildout = sandbox.buildout({})
+    place = built(tmp_path / "store", "Tree", "2", files)
+
+    made = zc_installer.link_projects(buildout, {place: Path("/tree")})
+
+    link, folder = made
+    assert link.read_text() == f"{folder}\n."
+    assert (folder / "pylonyard.pth").read_text().splitlines() == folders
+    (found,) = distributions(path=[str(folder)])
+    assert '"url": "file:///tree"' in found.read_text("direct_url.json")
+    assert [str(path) for path in found.files] == ["pylonyard.pth"]
+
+
+def test_what_somebody_else_developed_stays_what_other_recipes_find(sandbox, caplog):
+    buildout, store = sandbox.buildout({}), sandbox.store / "cache" / "projects"
+    developed = sandbox.directory / "develop-eggs"
+    built(developed, "Theirs", "1")
+    (developed / "theirs-1" / "Theirs-1.dist-info").rename(developed / "Theirs-1.dist-info")
+    (developed / "Linked.egg-link").write_text("/theirs\n.")
+    places = [built(store, "Theirs", "2"), built(store, "linked", "2"), built(store, "Ours", "2")]
+
+    made = zc_installer.link_projects(buildout, dict.fromkeys(places))
+    again = zc_installer.link_projects(buildout, {built(store, "ours", "3"): None})
+
+    assert made == [developed / "ours.pylonyard.egg-link"]
+    assert made[0].read_text() == f"{places[2]}\n."
+    assert again == []
+    assert caplog.messages == [f"ours is built in several ways; other recipes find {places[2]}."]
 
 
 @pytest.mark.parametrize(

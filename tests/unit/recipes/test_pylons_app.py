@@ -179,6 +179,19 @@ def test_pins_of_another_section_may_be_used(sandbox):
         buildout["app"]
 
 
+def test_what_buildout_develops_needs_no_lock(app, sandbox):
+    info = sandbox.directory / "develop-eggs" / "Tree-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: Tree\nVersion: 1.0\n")
+    (sandbox.directory / "pylock.toml").write_text(
+        "lock-version = '1.0'\ncreated-by = 'x'\npackages = []\n"
+    )
+
+    section = app(eggs="tree", lock="pylock.toml")
+
+    assert path_of(section) == [info.parent]
+
+
 @pytest.mark.system
 def test_buildouts_own_interpreter_needs_no_other_environment(app):
     from pylonyard.packages import interpreters

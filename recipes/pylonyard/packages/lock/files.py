@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import Distribution
 from pathlib import Path
+from types import MappingProxyType
 
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
@@ -182,8 +183,20 @@ def own_tags() -> Mapping[Tag, int]:
 class LockedEggs:
     """A working set that grows by the requirements of its members."""
 
-    def __init__(self, files: Files, pins: Mapping[str, str]) -> None:
-        """:param pins: versions that the configuration names; the lock has to agree."""
+    def __init__(
+        self,
+        files: Files,
+        pins: Mapping[str, str],
+        developed: Mapping[str, Distribution] = MappingProxyType({}),
+    ) -> None:
+        """Take what is there.
+
+        :param pins: versions that the configuration names; the lock has to agree
+        :param developed: what ``develop`` of ``[buildout]`` gives, by canonical name
+        """
+        self.developed = developed
+        self.used: set[Path] = set()
+        """The folders of used distributions that ``[buildout]`` gives."""
         self.files = files
         self.pins = {str(canonicalize_name(name)): pin for name, pin in pins.items()}
         self.environment = {k: str(v) for k, v in default_environment().items()}
@@ -210,18 +223,25 @@ class LockedEggs:
             self.verified.install_all(self.wanted, self.files.layout.eggs)
         except WheelError as error:
             raise OptionError(self.files.section, [f"lock: {error}"]) from error
-        return [*(self.found[name] for name in sorted(self.found)), *projects]
+        return [*(self.found[name] for name in sorted(self.found)), *projects, *sorted(self.used)]
 
     def _follow(
         self, requirements: Iterable[Requirement], built: Mapping[str, Distribution]
     ) -> None:
         def get(wanted: Requirement) -> Distribution:
-            distribution = built.get(canonicalize_name(wanted.name)) or self._egg(wanted)
+            name = canonicalize_name(wanted.name)
+            distribution = built.get(name) or self._developed(name) or self._egg(wanted)
             if not wanted.specifier.contains(distribution.version, prereleases=True):
                 raise self.files.stale(f"expected {wanted}, got {distribution.version}")
             return distribution
 
         follow(requirements, get, self.environment)
+
+    def _developed(self, name: str) -> Distribution | None:
+        found = self.developed.get(name)
+        if found:
+            self.used.add(Path(str(found.locate_file(""))))
+        return found
 
     def _egg(self, wanted: Requirement) -> Distribution:
         name = canonicalize_name(wanted.name)
