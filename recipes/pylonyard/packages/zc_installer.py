@@ -157,9 +157,9 @@ def locations(
     ordered = zc.buildout.easy_install.sort_working_set(
         sorted(working_set, key=lambda dist: dist.key), str(layout.eggs), developed
     )
-    found = dict.fromkeys(Path(dist.location) for dist in ordered)
+    places = dict.fromkeys(Path(dist.location) for dist in ordered)
     # The link that other recipes follow to a project, after the first run, changes nothing here.
-    return sorted(found, key=projects.__contains__)
+    return sorted(places, key=projects.__contains__)
 
 
 def _unpinned(told: str) -> str:
