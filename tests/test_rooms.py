@@ -70,7 +70,7 @@ SHIMS = {
 """Names of modules that scripts, servers and records from before the rooms still use."""
 
 MOST_MODULES = 110
-"""Modules in all rooms, without those that only hold a name for old scripts."""
+"""Modules in all rooms; shims and ``__init__.py`` apart.  A web server or watcher adds its own."""
 
 LONGEST_MODULE = 400
 LONGEST_CHAIN = 8
