@@ -109,6 +109,11 @@ setup(
             entry_point("pylons_app").replace("pylons_app", "default", 1),
             *map(entry_point, RECIPES),
         ],
+        # What buildout alone would leave: lines in a crontab, a server that nothing can stop.
+        "zc.buildout.uninstall": [
+            f"{module} = pylonyard.recipes.{module}:uninstall"
+            for module in ("apache_vhost", "cron_restart", "init_script")
+        ],
         "zc.buildout.extension": ["pylonyard = pylonyard.buildout.extension:load"],
     },
 )

@@ -97,7 +97,7 @@ def test_a_recipe_s_page_has_all_else_that_a_reader_looks_for(recipe):
 
     assert text.startswith(f"``pylonyard:{recipe}``\n====")
     titles = re.findall(r"(?m)^(.+)\n-+$", text)
-    assert titles == ["Options", "It publishes", "An example"]
+    assert titles == ["The smallest section", "Options", "It publishes", "An example"]
     assert "\n.. code-block:: ini\n" in text
     assert "\n    $ bin/buildout" in text
 

@@ -1,14 +1,18 @@
 """A project of somebody's own, deployed by stock zc.buildout and the wheel of Pylonyard."""
 
 import os
+import re
 import shutil
 import subprocess
 import urllib.request
 from pathlib import Path
 
 import pytest
-from checkouts import CACHE
+from checkouts import CACHE, ROOT, Checkout
 from ports import free_port
+from readers import File, Reader, steps
+from test_documented_examples import ANYWHERE, expect_as_shown
+from zope.testing.renormalizing import RENormalizing
 
 pytestmark = pytest.mark.system
 
@@ -269,3 +273,46 @@ def test_other_recipes_find_its_source_trees_and_make_the_same_scripts(project):
     project.buildout()
     left = set(os.listdir(project.folder / "develop-eggs")) - {"__pycache__"}
     assert left == {"somebody.egg-link"}
+
+
+# What the first run in a project says of it, and of an egg that is not unpacked yet.
+FIRST_RUN = re.compile(r"(?m)^(pylonyard: zc.buildout and its tools are|root: Not found:).*\n")
+
+RECIPES = sorted((ROOT / "docs" / "recipes").glob("*.rst"))
+
+
+@pytest.fixture
+def reader(tmp_path, environment, clean_environ):
+    """Return a reader in the project of the page "In your own buildout", without network."""
+    home, folder = tmp_path / "home", tmp_path / "quill"
+    (folder / "bin").mkdir(parents=True)
+    (folder / "bin" / "buildout").symlink_to(environment / "bin" / "buildout")
+    (folder / "env").symlink_to(environment)
+    home.mkdir()
+    (home / "default.cfg").write_text(
+        f"[buildout]\noffline = true\ndownload-cache = {CACHE}\neggs-directory = {CACHE}/eggs\n"
+    )
+    pip = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(CACHE / "dist")}
+    site = Checkout(folder, {**clean_environ, **pip, "BUILDOUT_HOME": str(home)})
+    made = Reader(site, free_port)
+    for step in steps(ROOT / "docs" / "in-your-own-buildout.rst", "One line"):
+        if isinstance(step, File):
+            made.write(step)
+    site.controls.add("quill")
+    yield made
+    site.stop_all()
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_the_smallest_section_of_a_recipe_s_page_works(path, reader):
+    if path.stem == "mod_wsgi_build" and not (shutil.which("apxs") or shutil.which("apxs2")):
+        pytest.skip("lacks apxs")
+    paths = [(re.compile(re.escape(str(reader.site.path))), "/srv/quill")]
+    ports = [(re.compile(rf"\b{port}\b"), shown) for shown, port in reader.ports.items()]
+    for step in steps(path, "The smallest section"):
+        if isinstance(step, File):
+            reader.write(step)
+        else:
+            checker = RENormalizing([*paths, *ports, *ANYWHERE, (FIRST_RUN, "")])
+            expect_as_shown(step, reader.type(step.line), checker)
+            assert reader.status == 0

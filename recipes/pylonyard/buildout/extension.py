@@ -37,9 +37,27 @@ def load(run: Any) -> None:
     watch.seen.update(os.path.abspath(file) for file in modules if file)
     for log in (logging.getLogger(), run._logger):
         log.handlers.clear()  # the run that begins anew has its own
+    _forget_eggs(run["buildout"]["eggs-directory"])
     from pylonyard.buildout import driver
 
     if not (directory / ".pylonyard").exists():
         print(f"pylonyard: {UNGUARDED}.", flush=True)
     driver.main(directory, watch, layout.profile())
     sys.exit()
+
+
+def _forget_eggs(folder: str) -> None:
+    """Have this process forget the eggs in a folder of zc.buildout: those of other extensions.
+
+    The run that begins anew installs them again, as the profile may name another folder, and
+    would load each extension twice.
+    """
+    from zc.buildout.easy_install import pkg_resources
+
+    working_set = pkg_resources.working_set
+    for location in [one for one in working_set.entries if Path(one).is_relative_to(folder)]:
+        working_set.entries.remove(location)
+        for key in working_set.entry_keys.pop(location):
+            working_set.by_key.pop(key, None)
+        if location in sys.path:
+            sys.path.remove(location)

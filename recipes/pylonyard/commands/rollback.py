@@ -112,9 +112,9 @@ def _stop(bin_folder: Path, going: Mapping[str, Site], stopped: list[Path], say:
     """
     for name, site in going.items():
         control = bin_folder / name
-        if not control.exists() or servers.asked(control, "status", site)[0] == STOPPED:
+        if not control.exists() or servers.asked(control, "status", site.user)[0] == STOPPED:
             continue
-        status, said = servers.asked(control, "stop", site)
+        status, said = servers.asked(control, "stop", site.user)
         if status != 0:
             raise ActivationError(
                 f"{last_line(said)}; stop it first, since the release to return to has no {name}"
@@ -157,7 +157,7 @@ def _restart(control: Path, site: Site, say: Say) -> None:
 
     :raises ActivationError: if that fails
     """
-    status, said = servers.asked(control, "try-restart", site)
+    status, said = servers.asked(control, "try-restart", site.user)
     if status != 0:
         raise ActivationError(last_line(said))
     say(said)
@@ -188,7 +188,7 @@ def _restart_others(
 
 
 def _call_control(control: Path, action: str, site: Site, say: Say) -> int:
-    status, said = servers.asked(control, action, site)
+    status, said = servers.asked(control, action, site.user)
     if status == 0 or action != "graceful":
         say(said)
     return status

@@ -288,3 +288,12 @@ def logrotate(value: Any) -> str:
     if re.search(r'["\\*?\[\]{}]', text):
         raise ValueError(f"{text!r} has a character that logrotate cannot hold in a path")
     return f'"{text}"'
+
+
+def python(value: Any) -> str:
+    r"""Quote for a literal with the same value in Python 2 and 3.
+
+    Not ``repr``: Python 2 does not know an escape such as ``\u00fc``.
+    """
+    text = without_controls(value, "a Python file of ours")
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

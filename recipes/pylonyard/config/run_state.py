@@ -1,6 +1,7 @@
 """The state that the parts of one run of zc.buildout share."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ class RunState:
     """The source trees that were built for it: folder -> tree, if that is used as it stands."""
     linked: dict[str, Path] = field(default_factory=dict)
     """The built trees that other recipes find, by canonical name."""
+    taken: dict[str, bool] | None = None
+    """The sections that a release takes; see :func:`released_sections`."""
     recipes: dict[tuple[str, str, str], Any] = field(default_factory=dict)
     """The loaded recipes, by requirement, group and entry point."""
     locked: dict[Path, Digests] = field(default_factory=dict)
@@ -46,3 +49,69 @@ class RunState:
         """Record the paths in ``values``: the run may only have checked that they exist."""
         if self.watch:
             self.watch.named(values)
+
+
+# The sections that a release takes: those that deploy its sites. Each other part stands alone:
+# programs use its files where buildout has them, in ``parts/``.
+
+
+FIRST_SITE = "site"
+DEFAULT_ROLES = "app ini wsgi vhost init cron"
+"""The sections that deploy the section ``[site]``."""
+
+
+def deploying(site: str, role: str) -> str:
+    """Return the section that has a role in deploying a site: a copy, for all but the first."""
+    return role if site == FIRST_SITE else f"{site}-{role}"
+
+
+def released_sections(buildout: Any, first: str) -> dict[str, bool]:
+    """Return the sections of the releases of this run, of their sites, and of what deploys them.
+
+    The value tells whether the environment of a section's site is among what is released.
+    Nothing is initialised for that: a release asks for its parts, and they ask for this.
+
+    :param first: the section that is initialised first, which the command line may name
+    """
+    taken: dict[str, bool] = {}
+    for name in _reached(buildout, first):
+        release = _section(buildout, name)
+        if recipe_name(release) != "release":
+            continue
+        taken[name] = False
+        for site in release.get("sites", "").split():
+            roles = _section(buildout, site).get("roles", DEFAULT_ROLES).split()
+            has_app = any(recipe_name(_section(buildout, r)) == "pylons_app" for r in roles)
+            taken |= dict.fromkeys((site, *(deploying(site, r) for r in roles)), has_app)
+    return taken
+
+
+def recipe_name(options: Mapping[str, str]) -> str:
+    """Return which of our recipes a section has; empty if it has another, or none."""
+    package, _, name = options.get("recipe", "").partition(":")
+    is_ours = re.match(r"pylonyard(?![\w.-])", package.strip(), re.IGNORECASE)
+    return (name.strip() or "pylons_app") if is_ours else ""
+
+
+def _section(buildout: Any, name: str) -> Mapping[str, str]:
+    """Return the options of a section, of which each is only expanded when it is asked for."""
+    # Imported here: ``buildout.patches`` is the first to import zc.buildout.
+    from zc.buildout.buildout import Options as Section
+
+    raw = getattr(buildout, "_raw", {}).get(name, {})  # a plain mapping has none
+    section = Section(buildout, name, raw)
+    options: Mapping[str, str] = Section(buildout, name, section._do_extend_raw(name, raw, []))
+    return options
+
+
+def _reached(buildout: Any, first: str) -> set[str]:
+    """Return ``first``, the sections of ``parts``, those that they refer to, and so on."""
+    left, found = [first, *buildout["buildout"].get("parts", "").split()], set[str]()
+    while left:
+        name = left.pop()
+        if name not in found and name in getattr(buildout, "_raw", {}):
+            found.add(name)
+            raw = _section(buildout, name)._raw  # type: ignore[attr-defined]
+            left += raw.get("<part-dependencies>", "").split()
+            left += re.findall(r"\$\{([^:}]+):", "\n".join(raw.values()))
+    return found

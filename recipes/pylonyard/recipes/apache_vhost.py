@@ -13,11 +13,12 @@ listen               address, ``*``            The address where Apache listens,
 listen-port          TCP port, ``80``          and the port; any but 80 gets a ``Listen``.
 directives           lines                     More lines for the virtual host.
 extra-modules        names                     Modules that ``directives`` need.
-log-folder           path                      Folder of the private Apache's logs; those of
+log-folder           path, ``var/log``         Folder of the private Apache's logs; those of
                                                the machine's Apache are in Apache's folder.
 log-level            levels, ``warn``          Such as ``warn wsgi:info``.
-run-folder           path                      Folder of the private Apache's pid and sockets.
-data                 path                      The folder that the application writes to.
+run-folder           path, ``var/run``         Folder of the private Apache's pid and sockets.
+data                 path                      The folder that the application writes to;
+                                               default: ``var/data/${:name}``.
 timeout              seconds, ``60``           How long client and backend may be silent.
 max-body             bytes, ``10485760``       The largest request; 0: no limit.
 request-timeouts     words                     ``RequestReadTimeout``: how slow a
@@ -34,7 +35,11 @@ retry                seconds, ``5``            When a failed backend is tried ag
 lbmethod             name, ``byrequests``      How requests are balanced.
 **mod_wsgi**
 module               path                      ``${wsgi:module}``.
-home                 path                      The environment: ``${app:home}``.
+home                 path                      The environment: ``${app:home}``, or any other.
+eggs                 requirements, one a line  What to make an environment of, without ``home``.
+ini                  path                      The application's configuration; default: that of
+                                               the release. Required without one:
+                                               ``${ini:path}``.
 user                 account                   The account of the daemon processes.
 group                group                     Their group; default: the account's.
 processes            number, ``2``             How many there are.
@@ -74,9 +79,9 @@ from typing import Any
 
 from pylonyard.config import converters
 from pylonyard.environments.scripts import tool_script
-from pylonyard.recipes.base import Recipe, option, render, site_path
+from pylonyard.recipes.base import HOME_OR_EGGS, Recipe, expect_stopped, option, render
 from pylonyard.system import accounts
-from pylonyard.system.atomic import Artifact
+from pylonyard.system.atomic import Artifact, Link
 from pylonyard.system.errors import OptionError
 from pylonyard.webservers.apache import SERVER
 from pylonyard.webservers.apache import options as settings
@@ -89,7 +94,14 @@ MODULES_BY_MODE = {
     "embedded": ("wsgi",),
 }
 
+NO_INI = "ini: required where no release takes this part, such as ${ini:path}, but missing"
+
 LOG_DIRECTIVES = ("customlog", "errorlog", "forensiclog", "globallog", "transferlog")
+
+
+def uninstall(section: str, options: Any) -> None:
+    """Refuse it while the private Apache of a part that no release takes runs."""
+    expect_stopped(section, options, SERVER.private_command(options["name"]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,10 +116,10 @@ class Options:
     listen_port: int = option(converters.port, default="80")
     directives: tuple[str, ...] = option(settings.directives, default="")
     extra_modules: tuple[str, ...] = option(converters.listed(settings.module_name), default="")
-    log_folder: Path = option(converters.path)
+    log_folder: Path = option(converters.path, default="var/log")
     log_level: tuple[str, ...] = option(converters.listed(settings.log_level), default="warn")
-    run_folder: Path = option(converters.path)
-    data: Path = option(converters.path)
+    run_folder: Path = option(converters.path, default="var/run")
+    data: Path = option(converters.path, default="var/data/${:name}")
     timeout: int = option(converters.whole(1, 86400, "(seconds)"), default="60")
     max_body: int = option(converters.whole(0, 999999999, "(bytes)"), default="10485760")
     request_timeouts: tuple[str, ...] = option(
@@ -125,6 +137,8 @@ class Options:
     )
     module: Path | None = option(converters.optional(converters.path), default="")
     home: Path | None = option(converters.optional(converters.path), default="")
+    eggs: tuple[str, ...] = option(converters.lines(converters.requirement), default="")
+    ini: Path | None = option(converters.optional(converters.path), default="")
     user: str = option(converters.account, default="")
     group: str | None = option(settings.group, default="")
     processes: int = option(converters.whole(1, 100, "(processes)"), default="2")
@@ -151,15 +165,28 @@ class ApacheVhost(Recipe):
         """Refuse options that contradict each other."""
         if found := list(_conflicting_options(self.settings, self.layout.directory)):
             raise OptionError(self.name, found)
+        options = self.settings
+        self.home = self.environment(options.home, options.eggs)
+        self.can_load = self.is_released or None not in (self.home, options.ini)
+        """Whether ``dispatch.wsgi`` would find the application."""
+        if options.mode != "proxy" and not self.can_load:
+            missing = HOME_OR_EGGS if self.home is None else NO_INI
+            raise OptionError(self.name, [missing])
 
-    def artifacts(self) -> Iterator[Artifact]:
+    def folders(self) -> Mapping[Path, int]:
+        options = self.settings
+        return {options.log_folder: 0o755, options.run_folder: 0o755, options.data: 0o750}
+
+    def artifacts(self) -> Iterator[Artifact | Link]:
         name = self.settings.name
+        yield from self.environment_link(self.home)
         yield Artifact(SERVER.site_file(name)[1:], self._site_file())
         yield Artifact(f"{name}/httpd.conf", self._render("httpd.conf.j2"))
         yield Artifact(f"{name}/site.json", site_json(self.settings))
         yield Artifact(f"bin/{SERVER.private_command(name)}", self._control_script(), 0o755)
-        # Any WSGI server can load it, also Apache in another mode.
-        yield Artifact(f"{name}/dispatch.wsgi", self._render("dispatch.wsgi.j2"))
+        if self.can_load:
+            # Any WSGI server can load it, also Apache in another mode.
+            yield Artifact(f"{name}/dispatch.wsgi", self._render("dispatch.wsgi.j2"))
 
     def _site_file(self) -> str:
         text = self._render("site.conf.j2")
@@ -168,13 +195,14 @@ class ApacheVhost(Recipe):
         return text
 
     def _render(self, template: str) -> str:
-        options, live = self.settings, site_path(self.layout, self.settings.name)
+        options, live = self.settings, self.live / self.settings.name
         threads = options.threads + math.ceil(options.reading_threads / options.processes)
         return render(
             template,
             options,
             apache,
             live=_expect_no_pattern(live),
+            is_released=self.is_released,
             site_file=self._live_site_file(),
             modules=modules(options),
             backend_urls=[f"http://{host}:{port}" for host, port in options.backends],
@@ -188,19 +216,20 @@ class ApacheVhost(Recipe):
         )
 
     def _live_site_file(self) -> Path:
-        return self.layout.current / SERVER.site_file(self.settings.name)[1:]
+        return self.live / SERVER.site_file(self.settings.name)[1:]
 
     def _control_script(self) -> str:
         """Return the script ``bin/<site>-httpd``, which starts and stops the private Apache."""
         options = self.settings
         described = {
             "name": options.name,
-            "config": str(site_path(self.layout, options.name, "httpd.conf")),
+            "config": str(self.live / options.name / "httpd.conf"),
             "pid_file": str(options.run_folder / f"{options.name}-httpd.pid"),
             "log": str(options.log_folder / f"{options.name}-httpd.log"),
             "port": options.httpd_port,
             "tls_port": options.httpd_ssl_port if options.ssl_certificate else None,
             "user": options.user,
+            **({} if self.is_released else {"sandbox": str(self.layout.directory)}),
         }
         return tool_script(
             "pylonyard.webservers.apache.control",
@@ -211,12 +240,12 @@ class ApacheVhost(Recipe):
 
     def published(self) -> Mapping[str, Any]:
         name = self.settings.name
-        script = site_path(self.layout, name, "dispatch.wsgi")
+        script = {"script": self.live / name / "dispatch.wsgi"} if self.can_load else {}
         return {
             "path": self._live_site_file(),
             "modules": " ".join(modules(self.settings)),
-            "script": script,
-            "httpd": site_path(self.layout, name, "httpd.conf"),
+            **script,
+            "httpd": self.live / name / "httpd.conf",
             "httpd-port": self.settings.httpd_port,
         }
 

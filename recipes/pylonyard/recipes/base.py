@@ -6,7 +6,9 @@ dataclass, each an ``option``, and returns files, whose texts it makes by ``rend
 
 import dataclasses
 import difflib
+import logging
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -15,11 +17,24 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import zc.buildout
 
-from pylonyard.config.converters import cron, ini, logrotate, sh
+from pylonyard.config import converters
 from pylonyard.config.layout import Layout
-from pylonyard.config.run_state import RunState
+from pylonyard.config.run_state import RunState, released_sections
+from pylonyard.environments import eggs_venv
+from pylonyard.packages import zc_installer
+from pylonyard.packages.wheels import WheelError
+from pylonyard.releases import servers, store
+from pylonyard.server.status import RUNNING
+from pylonyard.system import accounts, atomic, safe_files
 from pylonyard.system.atomic import Artifact, Link, stage
-from pylonyard.system.errors import OptionError, PylonyardError, UserError, reason
+from pylonyard.system.errors import LOOK_FIRST, OptionError, PylonyardError, UserError, reason
+
+log = logging.getLogger("pylonyard")
+
+FOR_GROUP = 0o640
+"""The mode of a file that the account of its site has to read, and no other may."""
+
+HOME_OR_EGGS = "home: expected an environment, or eggs to make one of, got neither"
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -27,6 +42,8 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T", bound="DataclassInstance")
+
+_OF_SECTION = re.compile(r"\$\{:([a-z-]+)\}")
 
 
 # The options of a section.
@@ -38,7 +55,8 @@ def option(convert: Callable[[str], Any] = str, default: str | None = None) -> A
     :param convert: gives the value for a text; raises ``ValueError`` with
         "expected ..., got ..." if it cannot
     :param default: the text when the section omits the option, written as in
-        buildout.cfg; without one the option is required
+        buildout.cfg, where ``${:name}`` is another option of the section; without one the
+        option is required
     """
     return dataclasses.field(metadata={"convert": convert, "default": default})
 
@@ -64,6 +82,8 @@ def parse(
             problems.append(f"{name}: required, but missing")
             continue
         try:
+            if name not in texts:
+                text = _OF_SECTION.sub(lambda match: texts.get(match[1], ""), text)
             values[field.name] = _anchored(field.metadata["convert"](text), directory)
         except ValueError as error:
             problems.append(f"{name}: {error}")
@@ -132,6 +152,11 @@ class Recipe:
         self.settings = parse(self.declaration, name, options, self.layout.directory)
         self.state.named(*vars(self.settings).values())
         self.location = self.layout.parts / name
+        if self.state.taken is None:
+            self.state.taken = released_sections(buildout, name)
+        self.is_released = name in self.state.taken
+        self.live = self.layout.current if self.is_released else self.location
+        """The folder in which other programs find the files of this part."""
         self.prepare()
         self.files = self._render_all()
         # Read by other parts as ${<section>:<option>}; nothing else is set.
@@ -150,6 +175,13 @@ class Recipe:
         """Return the options that other parts may read."""
         return {}
 
+    def folders(self) -> Mapping[Path, int]:
+        """Return the folders that programs of this part write to, with their modes.
+
+        In a release, the part of the site makes them.
+        """
+        return {}
+
     def _render_all(self) -> list[Artifact | Link]:
         try:
             return list(self.artifacts())
@@ -158,21 +190,114 @@ class Recipe:
 
     @errors_for_buildout()
     def install(self) -> Iterable[str]:
-        """Write the files; return the folder that buildout may delete later."""
+        """Write the files; return what buildout may delete later."""
+        links: list[Path] = []
         try:
             stage(self.location, self.files)
+            if not self.is_released:
+                links = self._link_into_bin()
+                self._serve_account()
         except OSError as error:
             where = reason(error, self.location)
             raise UserError(f"[{self.name}] cannot write {where}") from error
-        # buildout installs a part again in each run if a path that it returned is missing.
-        return [str(self.location)] if self.files else []
+        # buildout installs a part again in each run if a path that it returned is missing. It
+        # deletes in this order, and passes over a link that leads nowhere.
+        return [str(path) for path in (*links, self.location)] if self.files else []
 
     update = install
 
+    def _link_into_bin(self) -> list[Path]:
+        """Link the commands of a part that no release takes into ``bin/``."""
+        links = []
+        for artifact in self.files:
+            folder, _, name = artifact.path.partition("/")
+            if folder == "bin":
+                place, target = self.layout.bin / name, self.location / artifact.path
+                if os.path.lexists(place) and not self._may_replace(place, target):
+                    raise UserError(
+                        f"[{self.name}] {place}: expected none, or our link, got another file; "
+                        f"{LOOK_FIRST}"
+                    )
+                atomic.link(place, os.path.relpath(target, place.parent))
+                links.append(place)
+        return links
 
-def site_path(layout: Layout, site: str, *names: str) -> Path:
-    """Return the path, in the current release, of a file of a site."""
-    return layout.current.joinpath(site, *names)
+    def _may_replace(self, place: Path, target: Path) -> bool:
+        """Return whether a command in ``bin/`` is this part's, or of a release of earlier runs."""
+        if not place.is_symlink():
+            return False
+        leads_to = os.path.normpath(place.parent / os.readlink(place))
+        former = self.layout.current / "bin" / place.name
+        return leads_to == str(target) or (leads_to == str(former) and not self.state.taken)
+
+    def _serve_account(self) -> None:
+        """Make the folders that the part's account writes to, and let it read its files."""
+        user = getattr(self.settings, "user", "")
+        for folder, mode in self.folders().items():
+            if folder.is_dir():
+                continue
+            if accounts.can_be_taken(user):
+                safe_files.make(folder, mode, accounts.new_owner(user))
+            else:
+                log.warning("[%s] %s is missing: make it, for %s", self.name, folder, user)
+        for file in self.files:
+            if isinstance(file, Artifact) and file.mode == FOR_GROUP:
+                path = self.location / file.path
+                if not store.shared(path, file.mode, accounts.gid(user)):
+                    told = "[%s] %s: run buildout as root, to let %s read it"
+                    log.warning(told, self.name, path, user)
+
+    def environment(self, home: Path | None, eggs: tuple[str, ...]) -> Path | None:
+        """Return the environment of the option ``home``, or one made of ``eggs``.
+
+        :raises OptionError: if one of ``eggs`` cannot be had
+        """
+        if home or not eggs:
+            return home
+        if eggs not in self.state.homes:
+            found = zc_installer.locations(self.buildout, self.name, eggs, [], (), None)
+            try:
+                self.state.homes[eggs] = eggs_venv.make(self.layout.sandboxes, found)
+            except WheelError as error:
+                raise OptionError(self.name, [f"eggs: {error}"]) from error
+        return self.state.homes[eggs]
+
+    def environment_link(self, home: Path | None) -> Iterator[Link]:
+        """Yield the link ``env`` of a site, unless a part ``pylons_app`` of its release does."""
+        if home and not (self.state.taken or {}).get(self.name):
+            yield Link(f"{self.settings.name}/env", str(home))
+
+
+# What uninstalling has to ask. zc.buildout uninstalls a part that changed, too, and installs it
+# again in the same run.
+
+
+def makes(run: Any, command: str) -> bool:
+    """Return whether a part of a run makes a command in ``bin/``.
+
+    :param run: the zc.buildout; when it uninstalls, each of its parts is initialised
+    """
+    recipes = [getattr(run[part], "recipe", None) for part in run._parts]
+    files = [file for recipe in recipes for file in getattr(recipe, "files", ())]
+    return any(getattr(file, "path", "") == f"bin/{command}" for file in files)
+
+
+@errors_for_buildout()
+def expect_stopped(section: str, options: Any, command: str) -> None:
+    """Refuse to have the command of a server deleted while that runs: nothing could stop it then.
+
+    :param options: those with which the part was installed
+    :raises UserError: if it runs, and no part of this run makes the command
+    """
+    script = Path(options["location"], "bin", command).resolve()
+    linked = (Layout.of(options.buildout).bin / command).resolve()
+    if makes(options.buildout, command) or script != linked or not script.is_file():
+        return
+    if servers.asked(script, "status", converters.account(options.get("user", "")))[0] == RUNNING:
+        raise UserError(
+            f"[{section}] its server runs, and nothing could stop it without this part: "
+            f"bin/{command} stop; then run buildout again"
+        )
 
 
 # The templates, which stand in this folder.
@@ -194,7 +319,8 @@ def _templates(escapers: tuple[Escaper, ...]) -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for escaper in (sh, cron, ini, logrotate, *escapers):
+    own = (converters.sh, converters.cron, converters.ini, converters.logrotate, converters.python)
+    for escaper in (*own, *escapers):
         templates.filters[escaper.__name__] = escaper
     return templates
 

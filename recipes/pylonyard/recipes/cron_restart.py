@@ -12,20 +12,27 @@ mailto         address or account        Who gets a mail on a restart; default: 
 target         ``cron.d`` (default),     A file for ``/etc/cron.d``, or a block of
                ``crontab``               the user's own crontab, which
                                          ``bin/<site>-cron install`` edits.
+control        path                      The program whose action ``ensure`` is called; default:
+                                         the init script, or in a crontab ``bin/<name>``.
+                                         Required without a release: ``${init:control}``.
 =============  ========================  =========================================
 
 Publishes ``path`` (the live file or block).
 """
 
+import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pylonyard.config import converters
 from pylonyard.environments import scripts
-from pylonyard.recipes.base import Recipe, option, render, site_path
+from pylonyard.recipes.base import Recipe, errors_for_buildout, log, makes, option, render
 from pylonyard.system.atomic import Artifact
+from pylonyard.system.errors import OptionError, UserError
+from pylonyard.watchers import cron
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _FIELDS: tuple[tuple[str, int, int, tuple[str, ...]], ...] = (
@@ -92,6 +99,27 @@ def mail_recipient(text: str) -> str:
     return text
 
 
+@errors_for_buildout()
+def uninstall(section: str, options: Any) -> None:
+    """Remove the block of a part that no release takes from the crontab; tell of another.
+
+    A release stays live until the next one is, which may never be.
+    """
+    name, path = options["name"], Path(options["path"])
+    if options.get("target") != "crontab" or makes(options.buildout, f"{name}-cron"):
+        return
+    try:
+        if path.is_relative_to(options["location"]):
+            cron.uninstall(name, path.read_text(encoding="utf-8"))
+        elif cron.has_block(name):
+            command = path.resolve().parents[1] / "bin" / f"{name}-cron"
+            log.warning(
+                "[%s] your crontab still has the lines of %s: %s remove", section, name, command
+            )
+    except (OSError, ValueError) as error:
+        raise UserError(f"[{section}] cannot change the crontab: {error}") from error
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """The options of a section."""
@@ -101,11 +129,23 @@ class Options:
     user: str = option(converters.account, default="")
     mailto: str | None = option(converters.optional(mail_recipient), default="")
     target: str = option(converters.one_of("cron.d", "crontab"), default="cron.d")
+    control: Path | None = option(converters.optional(converters.path), default="")
 
 
 class CronRestart(Recipe):
     declaration = Options
     settings: Options
+
+    def prepare(self) -> None:
+        """Refuse to name a program that nothing in this buildout may ever make."""
+        if not self.is_released and self.settings.control is None:
+            raise OptionError(
+                self.name,
+                [
+                    "control: required where no release takes this part, such as "
+                    "${init:control}, but missing"
+                ],
+            )
 
     @property
     def path(self) -> str:
@@ -114,13 +154,25 @@ class CronRestart(Recipe):
 
     def artifacts(self) -> Iterator[Artifact]:
         name = self.settings.name
-        control = self.layout.bin / name
         template = "cron.d.j2" if self.settings.target == "cron.d" else "crontab.j2"
-        yield Artifact(self.path, render(template, self.settings, control=control))
+        command = self.layout.bin / name
+        yield Artifact(self.path, render(template, self.settings, command=command))
         if self.settings.target == "crontab":
-            block = str(site_path(self.layout, name, "crontab"))
+            block = str(self.live / name / "crontab")
             script = scripts.tool_script("pylonyard.watchers.cron", repr(name), repr(block))
             yield Artifact(f"bin/{name}-cron", script, 0o755)
 
     def published(self) -> Mapping[str, Any]:
-        return {"path": self.layout.current / self.path}
+        return {"path": self.live / self.path}
+
+    def install(self) -> Iterable[str]:
+        """Write the files; say if they call a program that is not there."""
+        created = super().install()
+        control = self.settings.control
+        if control and not os.access(control, os.X_OK):
+            log.warning(
+                "[%s] control: %s cannot be run, so nothing restarts the site", self.name, control
+            )
+        return created
+
+    update = install

@@ -149,7 +149,7 @@ def _logging(config: Ini, options: "Options") -> None:
     handler = f"handler_{LOG_HANDLER}"
     # It reopens the file after logrotate has moved it; in Python since 2.6.
     config.set(handler, "class", "handlers.WatchedFileHandler")
-    args = f"({_literal(str(options.log_file))}, 'a')"
+    args = f"({converters.python(options.log_file)}, 'a')"
     config.set(handler, "args", encode(config, "log-file", args))
     config.set(handler, "level", "NOTSET")
     if formatter:
@@ -171,14 +171,6 @@ def _split_list(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def _literal(text: str) -> str:
-    r"""Return a path as a literal with the same value in Python 2 and 3.
-
-    Not ``repr``: Python 2 does not know an escape such as ``\u00fc``.
-    """
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
 def settings_fragment(text: str) -> tuple[Setting, ...]:
     """Convert an ini fragment, with ``%(here)s`` and ``<secret:...>`` as they are."""
     for line in text.split("\n"):
@@ -193,7 +185,8 @@ class Options:
     """The options of a section."""
 
     name: str = option(converters.site_name)
-    home: Path = option(converters.path)
+    home: Path | None = option(converters.optional(converters.path), default="")
+    eggs: tuple[str, ...] = option(converters.lines(converters.requirement), default="${:egg}")
     egg: str = option(requirement)
     application: str = option(converters.matching(r"[A-Za-z0-9_.-]+", "a name"), default="main")
     template: Path | None = option(converters.optional(converters.path), default="")
@@ -216,12 +209,12 @@ class Options:
     smtp_server: str = option(converters.host, default="localhost")
     error_email_from: str | None = option(converters.optional(converters.email), default="")
     debug: bool = option(converters.boolean, default="false")
-    log_file: Path = option(converters.path)
+    log_file: Path = option(converters.path, default="var/log/${:name}.log")
     log_level: str = option(
         converters.one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), default="INFO"
     )
-    data: Path = option(converters.path)
-    secrets_folder: Path = option(converters.path)
+    data: Path = option(converters.path, default="var/data/${:name}")
+    secrets_folder: Path = option(converters.path, default="var/secrets/${:name}")
     secrets: tuple[tuple[str, Origin], ...] = option(converters.pairs(origin), default="")
     settings: tuple[Setting, ...] = option(settings_fragment, default="")
     user: str = option(converters.account, default="")

@@ -14,8 +14,11 @@ environment      ``development``,        ``bin/<site> fg`` reloads changed code 
                  ``staging``,            development.
                  ``production``
                  (default)
-home             path                    The environment: ``${app:home}``.
-paster           path                    The ``paster`` script: ``${app:paster}``.
+home             path                    The environment: ``${app:home}``, or any other.
+eggs             requirements, one a     What to make an environment of, without ``home``.
+                 line
+paster           path                    The ``paster`` script: ``${app:paster}``; default: one
+                                         made for the environment.
 ini              path                    The live configuration: ``${ini:path}``.
 check-path       URL path, ``/``         The path that a working server answers.
 start-timeout    seconds, ``60``         How long a start may take.
@@ -23,9 +26,10 @@ stop-timeout     seconds, ``30``         How long running requests may take to e
 umask            octal, ``022``          The server's umask.
 open-files       number, ``4096``        Its limit of open files.
 variables        name = value, a line    More environment variables of the server.
-log-folder       path                    Folder of ``<site>.log`` and ``<site>-server.log``.
-run-folder       path                    Folder of the locks.
-data             path                    Its working directory.
+log-folder       path, ``var/log``       Folder of ``<site>.log`` and ``<site>-server.log``.
+run-folder       path, ``var/run``       Folder of the locks.
+data             path                    Its working directory; default:
+                                         ``var/data/${:name}``.
 installer        ``true`` (default),     Whether ``bin/<site> setup`` has anything to run; the
                  ``false``               profile takes it from ``production_ini``.
 ===============  ======================  =========================================
@@ -42,9 +46,15 @@ from typing import Any
 
 from pylonyard.config import converters
 from pylonyard.environments import scripts
-from pylonyard.recipes.base import Recipe, option, render, site_path
+from pylonyard.recipes.base import HOME_OR_EGGS, Recipe, expect_stopped, option, render
 from pylonyard.system import accounts
-from pylonyard.system.atomic import Artifact
+from pylonyard.system.atomic import Artifact, Link
+from pylonyard.system.errors import OptionError
+
+
+def uninstall(section: str, options: Any) -> None:
+    """Refuse it while the server of a part that no release takes runs."""
+    expect_stopped(section, options, options["name"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +69,9 @@ class Options:
     environment: str = option(
         converters.one_of("development", "staging", "production"), default="production"
     )
-    home: Path = option(converters.path)
-    paster: Path = option(converters.path)
+    home: Path | None = option(converters.optional(converters.path), default="")
+    eggs: tuple[str, ...] = option(converters.lines(converters.requirement), default="")
+    paster: Path | None = option(converters.optional(converters.path), default="")
     ini: Path = option(converters.path)
     check_path: str = option(converters.url_path, default="/")
     start_timeout: int = option(converters.whole(1, 3600, "of seconds"), default="60")
@@ -68,9 +79,9 @@ class Options:
     umask: int = option(converters.octal_mode, default="022")
     open_files: int = option(converters.whole(64, 1048576, "(open files)"), default="4096")
     variables: tuple[tuple[str, str], ...] = option(converters.pairs(converters.text), default="")
-    log_folder: Path = option(converters.path)
-    run_folder: Path = option(converters.path)
-    data: Path = option(converters.path)
+    log_folder: Path = option(converters.path, default="var/log")
+    run_folder: Path = option(converters.path, default="var/run")
+    data: Path = option(converters.path, default="var/data/${:name}")
     installer: bool = option(converters.boolean, default="true")
 
 
@@ -78,14 +89,28 @@ class InitScript(Recipe):
     declaration = Options
     settings: Options
 
-    def artifacts(self) -> Iterator[Artifact]:
+    def prepare(self) -> None:
+        """Make the environment, if no other part does; find its ``paster``."""
         options = self.settings
-        source = site_path(self.layout, options.name, "server.json")
+        if options.mode != "proxy" and not self.is_released:
+            problem = f"mode: expected proxy where no release takes this part, got {options.mode}"
+            raise OptionError(self.name, [problem])
+        home = self.environment(options.home, options.eggs)
+        if home is None:
+            raise OptionError(self.name, [HOME_OR_EGGS])
+        self.home = home
+
+    def artifacts(self) -> Iterator[Artifact | Link]:
+        options = self.settings
+        yield from self.environment_link(self.home)
+        if options.paster is None:
+            yield self._own_paster()
         yield Artifact(f"{options.name}/server.json", self._server_json())
+        words = [repr(str(self.live / options.name / "server.json"))]
+        if not self.is_released:
+            words.append(f"sandbox={str(self.layout.directory)!r}")
         yield Artifact(
-            f"bin/{options.name}",
-            scripts.tool_script("pylonyard.server.cli", repr(str(source))),
-            0o755,
+            f"bin/{options.name}", scripts.tool_script("pylonyard.server.cli", *words), 0o755
         )
         control = self.layout.bin / options.name
         yield Artifact(
@@ -99,6 +124,24 @@ class InitScript(Recipe):
             raise ValueError(f"log-folder: {error}") from error
         yield Artifact(f"etc/logrotate.d/{options.name}", rotation)
 
+    def folders(self) -> Mapping[Path, int]:
+        options = self.settings
+        return {options.log_folder: 0o755, options.run_folder: 0o755, options.data: 0o750}
+
+    def _own_paster(self) -> Artifact:
+        """Return a script ``paster`` for the environment, which has none of its own, or may."""
+        source = scripts.available(self.home, ["PasteScript"]).get("paster")
+        if source is None:
+            raise ValueError(
+                "home: expected an environment with PasteScript, whose paster serves the site, "
+                f"got {str(self.home)!r}"
+            )
+        text = scripts.text(self.home / "bin" / "python", source)
+        return Artifact(f"{self.settings.name}/bin/paster", text, 0o755)
+
+    def _paster(self) -> Path:
+        return self.settings.paster or self.live / self.settings.name / "bin" / "paster"
+
     def _server_json(self) -> str:
         options = self.settings
         log = options.log_folder
@@ -106,7 +149,7 @@ class InitScript(Recipe):
             "name": options.name,
             "sandbox": str(self.layout.directory),
             "user": options.user,
-            "paster": str(options.paster),
+            "paster": str(self._paster()),
             "python": str(self._python()),
             "ini": str(options.ini),
             "host": options.host.strip("[]"),
@@ -134,18 +177,18 @@ class InitScript(Recipe):
 
     def _setup(self) -> list[str]:
         options = self.settings
-        command = [str(options.paster), "setup-app", str(options.ini)]
+        command = [str(self._paster()), "setup-app", str(options.ini)]
         return command if options.installer else []
 
     def _python(self) -> Path:
-        return site_path(self.layout, self.settings.name, "env", "bin", "python")
+        return self.live / self.settings.name / "env" / "bin" / "python"
 
     def _shell(self) -> list[str]:
         """Return the command of the framework's shell, or of a Python with the app loaded."""
         options = self.settings
-        installed = scripts.installed(options.home)
+        installed = scripts.installed(self.home)
         if "pylons" in installed:
-            return [str(options.paster), "--plugin=pylons", "shell", str(options.ini)]
+            return [str(self._paster()), "--plugin=pylons", "shell", str(options.ini)]
         python = str(self._python())
         if "pyramid" in installed:
             start = "import sys; from pyramid.scripts.pshell import main; sys.exit(main())"
@@ -158,6 +201,6 @@ class InitScript(Recipe):
     def published(self) -> Mapping[str, Any]:
         name = self.settings.name
         return {
-            "script": self.layout.current / "etc" / "init.d" / name,
+            "script": self.live / "etc" / "init.d" / name,
             "control": self.layout.bin / name,
         }

@@ -6,7 +6,8 @@ Option         Type, default             Meaning
 mode           ``proxy`` (default),      How Apache serves the site; in ``proxy``
                ``mod_wsgi``,             mode this part does nothing.
                ``embedded``
-home           path                      The environment: ``${app:home}``.
+home           path                      The environment: ``${app:home}``, or any other.
+eggs           requirements, one a line  What to make an environment of, without ``home``.
 version        version of mod_wsgi       Default: the newest that builds for the
                                          application's Python: 6.1.1 for 3.10 to 3.15,
                                          5.0.2 for 3.8 and 3.9, 4.9.4 for older.
@@ -44,7 +45,7 @@ from pylonyard.packages.interpreters import Interpreter
 from pylonyard.packages.missing import Missing
 from pylonyard.packages.mod_wsgi_sources import PROJECT, Source, filename
 from pylonyard.packages.wheels import publish, sha256
-from pylonyard.recipes.base import Recipe, option, render
+from pylonyard.recipes.base import HOME_OR_EGGS, Recipe, option, render
 from pylonyard.system import atomic
 from pylonyard.system.atomic import Artifact
 from pylonyard.system.errors import CommandError, OptionError
@@ -61,7 +62,8 @@ class Options:
     """The options of a section."""
 
     mode: str = option(converters.one_of("proxy", "mod_wsgi", "embedded"), default="proxy")
-    home: Path = option(converters.path)
+    home: Path | None = option(converters.optional(converters.path), default="")
+    eggs: tuple[str, ...] = option(converters.lines(converters.requirement), default="")
     version: str | None = option(
         converters.optional(converters.matching(r"[0-9]+(\.[0-9]+)*", "a version such as 6.1.1")),
         default="",
@@ -86,7 +88,10 @@ class ModWsgiBuild(Recipe):
 
     def _ensure_module(self) -> None:
         apxs = self.settings.apxs or find_apxs()
-        self.python = python_of(self.settings.home)
+        home = self.environment(self.settings.home, self.settings.eggs)
+        if home is None:
+            raise OptionError(self.name, [HOME_OR_EGGS])
+        self.python = python_of(home)
         self.source = mod_wsgi_sources.choose(self.python.minor, self.settings.version)
         server = apache_variables(apxs)
         _warn_of_prefork(server)
@@ -130,7 +135,7 @@ class ModWsgiBuild(Recipe):
             return {"module": "", "load": ""}
         return {
             "module": self.module,
-            "load": self.layout.current / LOAD_FILE,
+            "load": self.live / LOAD_FILE,
             "version": self.source.version,
         }
 

@@ -4,7 +4,9 @@
 Option            Type, default             Meaning
 ================  ========================  ======================================
 name              site name                 The site that this part belongs to.
-home              path                      The environment: ``${app:home}``.
+home              path                      The environment: ``${app:home}``, or any other.
+eggs              requirements, one a line  What to make an environment of, without
+                                            ``home``; default: ``${:egg}``.
 egg               requirement               The distribution whose installer makes the
                                             file: ``${app:application}``.
 application       name, ``main``            The application in that distribution.
@@ -27,11 +29,14 @@ smtp-server       host, ``localhost``       The mail server for them.
 error-email-from  address                   Their sender.
 debug             ``true``,                 The debugger; development only.
                   ``false`` (default)
-log-file          path                      The application's own log.
+log-file          path                      The application's own log; default:
+                                            ``var/log/${:name}.log``.
 log-level         level, ``INFO``           Level of the root logger.
 data              path                      The folder that replaces ``%(here)s`` in the
-                                            template: a release holds no data.
-secrets-folder    path                      The folder of the secrets.
+                                            template: a release holds no data; default:
+                                            ``var/data/${:name}``.
+secrets-folder    path                      The folder of the secrets; default:
+                                            ``var/secrets/${:name}``.
 secrets           name = origin, a line     Origins: ``generate``, ``uuid``,
                                             ``file:PATH``, ``env:VARIABLE``.
 settings          an ini fragment           Settings that override all of this.
@@ -68,7 +73,7 @@ from pylonyard.config.secret_store import Origin, SecretError, SecretStore
 from pylonyard.environments import scripts
 from pylonyard.environments.eggs_venv import site_packages
 from pylonyard.packages.integrity import RefusedError, Verified
-from pylonyard.recipes.base import Recipe, site_path
+from pylonyard.recipes.base import FOR_GROUP, HOME_OR_EGGS, Recipe
 from pylonyard.recipes.ini_options import (
     DATABASE_KEYS,
     Options,
@@ -77,7 +82,7 @@ from pylonyard.recipes.ini_options import (
     encode,
 )
 from pylonyard.system import accounts
-from pylonyard.system.atomic import Artifact, write
+from pylonyard.system.atomic import Artifact, Link, write
 from pylonyard.system.errors import CommandError, OptionError
 from pylonyard.system.subprocesses import run
 
@@ -104,6 +109,10 @@ class ProductionIni(Recipe):
             raise OptionError(
                 self.name, [f"debug: expected false in {options.environment}, got true"]
             )
+        home = self.environment(options.home, options.eggs)
+        if home is None:
+            raise OptionError(self.name, [HOME_OR_EGGS])
+        self.home = home
         self._check_plain_secrets()
         config = self._apply_options(self._base_config())
         self.database = database_digest(config, application_section(config, options.section))
@@ -149,9 +158,11 @@ class ProductionIni(Recipe):
                 reason = getattr(error, "strerror", None) or "it is not UTF-8"
                 problem = f"template: cannot read {options.template}: {reason}"
                 raise OptionError(self.name, [problem]) from error
-        store = self.layout.cache / "configs"
+        # Any other environment may change, and then what its installer makes does too.
+        is_ours = self.home.parent == self.layout.sandboxes
+        store = self.layout.cache / "configs" if is_ours else None
         try:
-            return installer_config(options.home, options.egg, options.application, store)
+            return installer_config(self.home, options.egg, options.application, store)
         except CommandError as error:
             raise OptionError(self.name, [f"egg: {error}"]) from error
 
@@ -174,25 +185,29 @@ class ProductionIni(Recipe):
 
     def _encoder(self) -> Callable[..., str]:
         """Return the quoting function for the Python that reads the ini."""
-        is_old = site_packages(self.settings.home).parent.name.startswith("python2")
+        is_old = site_packages(self.home).parent.name.startswith("python2")
         return ini_python2 if is_old else ini
 
     def _has_installer(self) -> bool:
         options = self.settings
-        return has_installer(options.home, options.egg, options.application)
+        return has_installer(self.home, options.egg, options.application)
 
     def _source_name(self) -> str:
         options = self.settings
         return f"template {options.template}" if options.template else f"egg {options.egg}"
 
-    def artifacts(self) -> Iterator[Artifact]:
+    def folders(self) -> Mapping[Path, int]:
+        return {self.settings.log_file.parent: 0o755, self.settings.data: 0o750}
+
+    def artifacts(self) -> Iterator[Artifact | Link]:
+        yield from self.environment_link(self.home)
         is_read_by_group = _is_other_account(self.settings.user) or self.settings.mode == "embedded"
-        mode = 0o640 if is_read_by_group else 0o600
+        mode = FOR_GROUP if is_read_by_group else 0o600
         yield Artifact(f"{self.settings.name}/production.ini", self.text, mode)
 
     def published(self) -> Mapping[str, Any]:
         return {
-            "path": site_path(self.layout, self.settings.name, "production.ini"),
+            "path": self.live / self.settings.name / "production.ini",
             "setup": str(self.settings.setup and self._has_installer()).lower(),
             "installer": str(self._has_installer()).lower(),
             "database": self.database,
@@ -270,7 +285,7 @@ def has_installer(home: Path, requirement: str, name: str) -> bool:
     )
 
 
-def installer_config(home: Path, requirement: str, name: str, store: Path) -> str:
+def installer_config(home: Path, requirement: str, name: str, store: Path | None) -> str:
     """Return the ini that the installer of ``requirement`` makes, without its secrets.
 
     Secrets stand as ``<secret:...>``, so the text may be kept in the cache. It is kept as
@@ -278,9 +293,12 @@ def installer_config(home: Path, requirement: str, name: str, store: Path) -> st
 
     :param home: the application's environment
     :param name: the application's name in its distribution, usually ``main``
+    :param store: where to keep it; None if the environment may change
     :raises CommandError: if it has no installer, or the installer fails
     """
     project = Requirement(requirement).name
+    if store is None:
+        return _made_by_installer(home, requirement, name).decode()
     place = store / f"{home.name}-{project}-{name}.ini"
     verified = Verified(store.parent)
     try:
@@ -288,6 +306,14 @@ def installer_config(home: Path, requirement: str, name: str, store: Path) -> st
             return place.read_text(encoding="utf-8")
     except RefusedError as error:
         raise CommandError(f"cannot use a config of {project}", str(error)) from error
+    content = _made_by_installer(home, requirement, name)
+    write(place, content)
+    verified.note_built(place, home.name)
+    return content.decode()
+
+
+def _made_by_installer(home: Path, requirement: str, name: str) -> bytes:
+    project = Requirement(requirement).name
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder, "skeleton.ini")
         variables = json.dumps(_variables(project, requirement, name))
@@ -300,12 +326,10 @@ def installer_config(home: Path, requirement: str, name: str, store: Path) -> st
         )
         content = target.read_bytes()
     try:
-        text = content.decode()
+        content.decode()
     except UnicodeDecodeError:
         raise CommandError(f"cannot make a config of {project}", "it is not UTF-8") from None
-    write(place, content)
-    verified.note_built(place, home.name)
-    return text
+    return content
 
 
 def _variables(project: str, requirement: str, name: str) -> dict[str, str]:

@@ -74,7 +74,7 @@ from pylonyard.packages.interpreters import Interpreter, find
 from pylonyard.packages.lock import pylock
 from pylonyard.packages.lock.files import Files, LockedEggs
 from pylonyard.packages.wheels import WheelError
-from pylonyard.recipes.base import Recipe, option, site_path
+from pylonyard.recipes.base import Recipe, option
 from pylonyard.recipes.mod_wsgi_build import module_source
 from pylonyard.system.atomic import Artifact, Link
 from pylonyard.system.errors import CommandError, OptionError, UserError, reason
@@ -309,11 +309,13 @@ class PylonsApp(Recipe):
             yield Artifact(f"{site}/bin/{name}", text, 0o755)
 
     def published(self) -> Mapping[str, Any]:
-        live = site_path(self.layout, self.settings.name, "bin")
+        live = self.live / self.settings.name
+        paster = {"paster": live / "bin" / "paster"}
+        has_it = any(file.path == f"{self.settings.name}/bin/paster" for file in self.files)
         return {
             "home": self.home,
-            "env": site_path(self.layout, self.settings.name, "env"),
-            "python": live / self.settings.interpreter,
-            "paster": live / "paster",
+            "env": live / "env",
+            "python": live / "bin" / self.settings.interpreter,
+            **(paster if has_it or self.is_released else {}),
             "application": self.settings.eggs[0],
         }

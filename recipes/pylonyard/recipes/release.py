@@ -111,6 +111,9 @@ class Release(Recipe):
         self._check_run(sites)
         self.sites = [self._site(site) for site in sites]
         parts = [section for site in self.sites for section in site.sections]
+        if set(parts) - set(self.state.taken or ()):
+            problem = f"parts of [buildout]: expected {self.name} among them, got none"
+            raise OptionError(self.name, [problem])
         self.stagings = {p: Path(self.buildout[p]["location"]) for p in parts}
 
     def _check_run(self, sites: list[Mapping[str, str]]) -> None:

@@ -32,13 +32,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from pylonyard.config import buildout_files, converters
+from pylonyard.config.run_state import DEFAULT_ROLES, FIRST_SITE, deploying
 from pylonyard.environments import site_account
-from pylonyard.recipes.base import Recipe, option, site_path
+from pylonyard.recipes.base import Recipe, option
 from pylonyard.system import accounts, safe_files
 from pylonyard.system.errors import OptionError, UserError
 from pylonyard.webservers.apache.options import longest_run_folder
-
-FIRST_SITE = "site"
 
 DEFAULT_RUN_FOLDER = "${site:run}"
 """The option ``run-folder`` in our profile."""
@@ -59,7 +58,7 @@ class Options:
         converters.one_of("development", "staging", "production"), default="production"
     )
     roles: tuple[str, ...] = option(
-        converters.listed(converters.section_name), default="app ini wsgi vhost init cron"
+        converters.listed(converters.section_name), default=DEFAULT_ROLES
     )
 
 
@@ -72,7 +71,8 @@ class Site(Recipe):
         if problem := site_account.account_problem(self.settings):
             raise OptionError(self.name, [f"user: {problem}"])
         raw = self.buildout._raw
-        if missing := [role for role in self.settings.roles if role not in raw]:
+        missing = [role for role in self.settings.roles if role not in raw]
+        if missing and self.is_released:
             raise OptionError(
                 self.name,
                 [f"roles: expected sections of this buildout, got {', '.join(missing)}"],
@@ -80,6 +80,8 @@ class Site(Recipe):
         self._check_path_length()
         if self.name != FIRST_SITE:
             for role in self.settings.roles:
+                if role in missing:
+                    continue
                 section = self._section_name(role)
                 copied = self._copied(self._resolved_section(role))
                 written = self.buildout._annotated.get(section, {})
@@ -127,7 +129,7 @@ class Site(Recipe):
         return {key: re.sub(rf"\$\{{({names}):", renamed, value) for key, value in options.items()}
 
     def _section_name(self, role: str) -> str:
-        return role if self.name == FIRST_SITE else f"{self.name}-{role}"
+        return deploying(self.name, role)
 
     def published(self) -> Mapping[str, Any]:
         options, var = self.settings, self.layout.var
@@ -137,7 +139,7 @@ class Site(Recipe):
             "mode": options.mode,
             "environment": options.environment,
             "sections": " ".join(map(self._section_name, options.roles)),
-            "live": site_path(self.layout, options.name),
+            **({"live": self.live / options.name} if self.is_released else {}),
             "log": var / "log",
             "run": var / "run",
             "data": var / "data" / options.name,
@@ -154,8 +156,8 @@ class Site(Recipe):
         for folder, mode in folders.items() if accounts.can_be_taken(user) else ():
             try:
                 if not folder.is_dir():
-                    safe_files.make(folder, mode, _new_owner(user))
-                elif owner := _new_owner(user):
+                    safe_files.make(folder, mode, accounts.new_owner(user))
+                elif owner := accounts.new_owner(user):
                     site_account.take_over(folder, owner)
             except OSError as error:
                 problem = f"cannot make {folder}: {error.strerror}"
@@ -163,10 +165,3 @@ class Site(Recipe):
         return ()
 
     update = install
-
-
-def _new_owner(user: str) -> tuple[int, int] | None:
-    """Return the user and group numbers to give a folder to; None if it stays ours."""
-    entry = accounts.entry(user)
-    assert entry is not None
-    return None if accounts.is_ours(user) else (entry.pw_uid, entry.pw_gid)

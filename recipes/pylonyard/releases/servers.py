@@ -100,7 +100,7 @@ def runs(control: Path, site: Site) -> bool:
     """
     if control.name == site.name and not _may_look(site):
         return bool(listeners.inodes(site.host, site.port))
-    return asked(control, "status", site)[0] in (RUNNING, UNKNOWN)
+    return asked(control, "status", site.user)[0] in (RUNNING, UNKNOWN)
 
 
 def _may_look(site: Site) -> bool:
@@ -110,8 +110,8 @@ def _may_look(site: Site) -> bool:
     return own == 0
 
 
-def asked(control: Path, action: str, site: Site) -> tuple[int, str]:
-    """Run a command as the site's account: root runs no file that the account can write.
+def asked(control: Path, action: str, user: str) -> tuple[int, str]:
+    """Run a command as its site's account: root runs no file that the account can write.
 
     Return its exit status, and what it said.
     """
@@ -122,7 +122,7 @@ def asked(control: Path, action: str, site: Site) -> tuple[int, str]:
             capture_output=True,
             text=True,
             errors="replace",
-            **as_account(site.user),
+            **as_account(user),
         )
     except (CommandError, OSError) as error:  # without the account, or the program
         return 1, f"{control} {action}: {errors.limit_reached(error) or error}"

@@ -278,7 +278,7 @@ class Staged:
         left = set()
         for path, mode in self.modes.items():
             site = path.partition("/")[0]
-            if _unshared(mode) != mode and not _shared(folder / path, mode, groups[site]):
+            if _unshared(mode) != mode and not shared(folder / path, mode, groups[site]):
                 left.add(site)
         return left
 
@@ -288,7 +288,7 @@ def _unshared(mode: int) -> int:
     return mode & ~0o070 if mode & 0o040 and not mode & 0o004 else mode
 
 
-def _shared(path: Path, mode: int, group: int | None) -> bool:
+def shared(path: Path, mode: int, group: int | None) -> bool:
     """Give a file to a group, if it exists and we may; return whether the group has it."""
     if group is None:
         return False

@@ -147,10 +147,13 @@ ALLOWED_AFTER_MOVE = (stop, status.status, status.as_json, show_log)
 RESTARTS = (ACTIONS["restart"], ACTIONS["force-reload"])
 
 
-def main(source: str | Path, arguments: Sequence[str] | None = None) -> int:
+def main(
+    source: str | Path, arguments: Sequence[str] | None = None, sandbox: str | Path = ""
+) -> int:
     """Carry out the command line; return its exit status.
 
     :param source: the site's server.json
+    :param sandbox: the checkout or project that made it; by default, a release of it did
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     settle_standard_files()
@@ -158,7 +161,7 @@ def main(source: str | Path, arguments: Sequence[str] | None = None) -> int:
     name = source.parent.name
     if words == ["reload"]:
         return fail(name, "cannot reload, use restart", UNIMPLEMENTED)
-    astray = relocation.found(source.parents[2], name, sys.argv[0])
+    astray = relocation.found(Path(sandbox or source.parents[2]), name, sys.argv[0])
     if len(words) == 1 and words[0] in ACTIONS:
         return finish(name, act(source, ACTIONS[words[0]], astray))
     # Imported here, since init and cron give one word and do not need it.

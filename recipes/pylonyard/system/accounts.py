@@ -45,6 +45,13 @@ def can_be_taken(name: str) -> bool:
     return is_ours(name) or (os.geteuid() == 0 and entry(name) is not None)
 
 
+def new_owner(name: str) -> tuple[int, int] | None:
+    """Return the user and group numbers to give a folder to; None if it stays ours."""
+    found = entry(name)
+    assert found is not None
+    return None if is_ours(name) else (found.pw_uid, found.pw_gid)
+
+
 def gid(name: str) -> int | None:
     found = entry(name)
     return None if found is None else found.pw_gid

@@ -79,7 +79,8 @@ def _sandbox_of(script: str) -> Path | None:
 
 
 def _is_sandbox(folder: Path) -> bool:
-    return (folder / "current").is_symlink() and (folder / "releases").is_dir()
+    has_releases = (folder / "current").is_symlink() and (folder / "releases").is_dir()
+    return has_releases or (folder / ".installed.cfg").is_file()
 
 
 def _is_same(stands: Path, made: Path) -> bool:

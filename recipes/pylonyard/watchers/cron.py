@@ -78,6 +78,29 @@ def _replace(text: str) -> None:
         raise ValueError(written.stderr.strip() or "crontab refused the new text")
 
 
+def block(crontab: str, name: str) -> str:
+    """Return the lines of the block of ``name``; empty if there is none, or it is damaged."""
+    begin, end = (f"{marker}\n" for marker in markers(name))
+    return crontab.partition(begin)[2].partition(end)[0] if end in crontab else ""
+
+
+def has_block(name: str) -> bool:
+    """Return whether the crontab of this account has a block of ``name``."""
+    return markers(name)[0] in _read().splitlines()
+
+
+def uninstall(name: str, lines: str) -> bool:
+    """Remove the block of ``name`` if it has ``lines``; return whether it did.
+
+    :raises ValueError: if the crontab cannot be read or written
+    """
+    crontab = _read()
+    if block(crontab, name).rstrip() != lines.rstrip():
+        return False
+    _replace(without_block(crontab, name))
+    return True
+
+
 def main(name: str, block: str, arguments: Sequence[str] | None = None) -> int:
     """Install, remove or show the block; return the exit status.
 

@@ -39,8 +39,14 @@ def recipe(tmp_path):
         "parts-directory": str(tmp_path / "parts"),
         "bin-directory": str(tmp_path / "bin"),
         "eggs-directory": str(tmp_path / "eggs"),
+        "parts": "release",
     }
     run = UserDict({"buildout": base})  # as zc.buildout's: it can carry the state of a run
+    run._raw = {
+        "release": {"recipe": "pylonyard:release", "sites": "site"},
+        "site": {"roles": "app vhost"},
+        "app": {"recipe": "pylonyard:pylons_app"},
+    }
     return lambda **more: ApacheVhost(
         run,
         "vhost",

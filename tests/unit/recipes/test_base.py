@@ -2,7 +2,7 @@ from dataclasses import dataclass
 
 import pytest
 from pylonyard.config import converters
-from pylonyard.recipes.base import Recipe, option, site_path
+from pylonyard.recipes.base import Recipe, option
 from pylonyard.system.atomic import Artifact
 from pylonyard.system.errors import OptionError
 from zc.buildout import UserError
@@ -23,7 +23,7 @@ class Greeting(Recipe):
         yield Artifact("shop/greeting", f"{self.settings.text} {self.settings.port}\n")
 
     def published(self):
-        return {"path": site_path(self.layout, "shop", "greeting"), "port-doubled": 160}
+        return {"path": self.live / "shop" / "greeting", "port-doubled": 160}
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def greeting(sandbox):
 def test_section_is_published_as_texts(greeting, sandbox):
     recipe, options = greeting(port="80")
 
-    assert options["path"] == f"{sandbox.directory}/current/shop/greeting"
+    assert options["path"] == f"{sandbox.directory}/parts/greeting/shop/greeting"
     assert options["port-doubled"] == "160"
     assert options["location"] == f"{sandbox.directory}/parts/greeting"
     assert recipe.settings == Options(port=80, text="hello")
@@ -98,3 +98,115 @@ def test_second_run_in_the_sandbox_is_refused(greeting, sandbox):
     greeting(port="80")
 
     assert (sandbox.directory / ".pylonyard.lock").exists()
+
+
+# Which parts a release takes.
+
+
+def test_files_of_a_part_are_live_in_the_release_that_takes_it(sandbox):
+    run = sandbox.buildout({"buildout:parts": "init cron release"})
+
+    assert run["cron"]["path"] == f"{sandbox.directory}/current/etc/cron.d/shop"
+    assert run["site"]["live"] == f"{sandbox.directory}/current/shop"
+
+
+ALONE = [
+    {"buildout:parts": "cron"},
+    {"buildout:parts": "cron release", "release:sites": "blog", "blog:<": "site"},
+    {"buildout:parts": "cron release", "site:roles": "app init"},
+]
+
+
+@pytest.mark.parametrize("options", ALONE)
+def test_files_of_any_other_part_are_live_where_buildout_has_them(sandbox, options):
+    run = sandbox.buildout({**options, "cron:control": "/bin/true"})
+
+    assert run["cron"]["path"] == f"{sandbox.directory}/parts/cron/etc/cron.d/shop"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[buildout]\nparts = cron live\n[live]\n<= release\n[release]\nsites = nowhere\n"
+        "[live]\nsites = ${one:site}\n[one]\nsite = site\n",
+        "[buildout]\nparts = cron after\n[after]\ncommand = ls ${release:current}\n",
+        "[buildout]\nparts = cron release\n[release]\nrecipe = Pylonyard [x] : release\n",
+    ],
+    ids=["extended", "referred to", "spelled otherwise"],
+)
+def test_a_release_is_found_however_a_run_comes_to_it(sandbox, text):
+    assert sandbox.buildout(text=text)["cron"]["path"].startswith(f"{sandbox.directory}/current/")
+
+
+def test_a_site_that_no_release_takes_has_nothing_live(sandbox):
+    run = sandbox.buildout({"buildout:parts": "site", "site:roles": "nowhere"})
+
+    assert "live" not in run["site"]
+
+
+def test_a_release_of_the_command_line_takes_its_parts(sandbox):
+    run = sandbox.buildout({"buildout:parts": "wsgi"})
+    run.install(["release"])
+    assert run["init"]["script"] == f"{sandbox.directory}/current/etc/init.d/shop"
+
+
+def test_a_release_that_comes_after_parts_of_its_own_is_refused(sandbox):
+    with pytest.raises(UserError) as caught:
+        options = {"buildout:parts": "wsgi", "cron:control": "/bin/true"}
+        sandbox.buildout(options).install(["app", "release"])
+
+    assert str(caught.value) == (
+        "[release] parts of [buildout]: expected release among them, got none"
+    )
+
+
+# Commands of a part that no release takes.
+
+
+@pytest.fixture
+def alone(sandbox):
+    """Return a function: options of [init], and more -> the run that installed it alone."""
+    return lambda **more: sandbox.run(
+        {"buildout:parts": "init", **{f"init:{name}": text for name, text in more.items()}}
+    )
+
+
+def test_commands_are_linked_into_bin_and_go_with_the_part(alone, sandbox):
+    alone()
+    link = sandbox.directory / "bin" / "shop"
+    assert link.resolve() == sandbox.directory / "parts" / "init" / "bin" / "shop"
+
+    sandbox.run({"buildout:parts": "ini"})
+    assert not link.is_symlink()
+
+
+@pytest.mark.parametrize("target", ["", "../elsewhere", "../current/bin/shop-httpd"])
+def test_a_command_in_bin_that_is_not_of_the_part_stays(alone, sandbox, target):
+    place = sandbox.directory / "bin" / "shop"
+    place.parent.mkdir()
+    place.symlink_to(target) if target else place.write_text("mine\n")
+
+    with pytest.raises(UserError, match="expected none, or our link, got another file"):
+        alone()
+
+    assert place.is_symlink() if target else place.read_text() == "mine\n"
+
+
+def test_the_link_of_an_earlier_release_is_replaced(alone, sandbox):
+    (sandbox.directory / "bin").mkdir()
+    (sandbox.directory / "bin" / "shop").symlink_to("../current/bin/shop")
+
+    alone()
+
+    assert (sandbox.directory / "bin" / "shop").resolve().is_file()
+
+
+def test_folders_that_the_account_writes_to_are_made_once(alone, sandbox):
+    alone(**{"log-folder": "logs", "run-folder": "run"})
+    made = sandbox.directory / "logs"
+    assert made.stat().st_mode & 0o777 == 0o755
+    assert (sandbox.directory / "var" / "data" / "shop").stat().st_mode & 0o777 == 0o750
+
+    made.chmod(0o700)
+    alone(**{"log-folder": "logs", "run-folder": "run", "umask": "027"})
+    assert made.stat().st_mode & 0o777 == 0o700

@@ -13,6 +13,7 @@ BLOG = {
     "blog:eggs": "Shop",
     "blog:environment": "development",
     "blog:roles": "app ini init cron",
+    "release:sites +": "blog",
 }
 
 

@@ -99,7 +99,7 @@ def _moved_sandbox(astray: Astray, releases: Releases, activation: Activation) -
         _check_regular_files(folder)
         for site in described_sites(folder):
             if site.has_server:
-                status, said = servers.asked(folder / "bin" / site.name, "status", site)
+                status, said = servers.asked(folder / "bin" / site.name, "status", site.user)
                 stop = "" if status == STOPPED else f"bin/{site.name} stop, if it should not go on"
                 yield Finding("server-running", None, said, stop, site.name)
 

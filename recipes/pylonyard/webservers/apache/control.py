@@ -56,6 +56,8 @@ class PrivateApache:
     port: int
     tls_port: int | None
     user: str
+    sandbox: str = ""
+    """The checkout or project that made it; empty if a release of it did."""
 
     @property
     def ports(self) -> list[int]:
@@ -112,7 +114,7 @@ def _where_it_stands(httpd: PrivateApache, word: str) -> PrivateApache:
 
     :raises ControlError: if the command cannot be carried out there
     """
-    made, name = Path(httpd.config).parents[2], f"{httpd.name}-httpd"
+    made, name = Path(httpd.sandbox or Path(httpd.config).parents[2]), f"{httpd.name}-httpd"
     astray = relocation.found(made, name, sys.argv[0])
     if astray is None:
         return httpd
