@@ -90,6 +90,7 @@ setup(
     packages=[*find_packages("recipes"), "pylonyard.docs", "pylonyard.profiles"],
     package_data={
         "pylonyard": ["py.typed"],
+        "pylonyard.commands": ["project/*.j2"],
         "pylonyard.docs": ["*.rst", "recipes/*.rst", "pictures/*"],
         "pylonyard.profiles": ["*.cfg", "*.toml", "tools.txt"],
         "pylonyard.recipes": ["*.j2"],
@@ -105,6 +106,8 @@ setup(
         "zc.buildout >= 6",
     ],
     entry_points={
+        "console_scripts": ["pylonyard = pylonyard.commands.main:console"],
+        "paste.paster_create_template": ["pylonyard = pylonyard.commands.init:paster_template"],
         "zc.buildout": [
             entry_point("pylons_app").replace("pylons_app", "default", 1),
             *map(entry_point, RECIPES),
@@ -114,6 +117,6 @@ setup(
             f"{module} = pylonyard.recipes.{module}:uninstall"
             for module in ("apache_vhost", "cron_restart", "init_script")
         ],
-        "zc.buildout.extension": ["pylonyard = pylonyard.buildout.extension:load"],
+        "zc.buildout.extension": ["pylonyard = pylonyard.buildout.main:load"],
     },
 )

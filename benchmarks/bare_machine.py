@@ -95,7 +95,7 @@ class Reader:
 
 def first_commands(reader: Reader) -> None:
     reader.begin("first")
-    reader.type(pages.blocks(README, "Two commands")[0].lines)
+    reader.type(pages.blocks(README, "In this checkout")[0].lines)
     reader.type("bin/simplesite start")
     reader.expect("http://127.0.0.1:8080/")
     reader.type("bin/simplesite stop")
@@ -254,12 +254,15 @@ def wheel(reader: Reader) -> None:
     reader.begin("checkout")
     reader.type("python3 bootstrap.py dist")
     made = f"{reader.folder}/dist/*.whl"
-    reader.folder = f"{reader.folder.rpartition('/')[0]}/quill"
-    for block in pages.blocks(PROJECT, "One line"):
-        if block.file:
-            reader.write(block.file, block.text)
-        elif block.kind in pages.TYPED:
-            reader.type(block.lines.replace("buildout pylonyard\n", f"buildout {made}\n"))
+    home = reader.folder.rpartition("/")[0]
+    for heading, folder in (("A project made for you", "quill"), ("One line", "by-hand")):
+        reader.folder = f"{home}/{folder}"
+        reader.debian.type(f"mkdir {shlex.quote(reader.folder)}", reader.user)
+        for block in pages.blocks(PROJECT, heading):
+            if block.file:
+                reader.write(block.file, block.text)
+            elif block.kind in pages.TYPED:
+                reader.type(block.lines.replace("buildout pylonyard\n", f"buildout {made}\n"))
 
 
 PARTS: dict[str, Callable[[Reader], None]] = {
@@ -277,7 +280,7 @@ FOR_USERS = ("apache", "activate")
 def suite(reader: Reader, words: list[str]) -> None:
     """Run the tests, by README's second command; words are pytest's."""
     reader.begin("suite")
-    reader.type(f"{pages.blocks(README, 'Two commands')[1].lines.strip()} {shlex.join(words)}")
+    reader.type(f"{pages.blocks(README, 'In this checkout')[1].lines.strip()} {shlex.join(words)}")
 
 
 def shell(debian: Debian) -> None:

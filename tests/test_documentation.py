@@ -188,7 +188,7 @@ def test_a_page_names_only_files_of_the_repository_that_exist(path):
         r"\b((?:docs|profiles|recipes|tests|src/simplesite)/[\w./-]*\w|\w+\.cfg\b)",
         path.read_text(),
     )
-    own = {"default.cfg", "installed.cfg"}
+    own = {"default.cfg", "installed.cfg", "setup.cfg"}
     roots = [
         CHECKOUT,
         CHECKOUT / "profiles",

@@ -109,10 +109,10 @@ def test_restructured_text_is_read_too(tmp_path):
 
 
 def test_readme_has_what_is_typed_on_a_bare_machine():
-    first, second = (block.lines for block in pages.blocks(bare_machine.README, "Two commands"))
+    first, second = (block.lines for block in pages.blocks(bare_machine.README, "In this checkout"))
 
     assert (first, second) == ("python3 bootstrap.py\n", "python3 bootstrap.py test\n")
-    assert set(pages.packages(bare_machine.README, "Two commands")) == {
+    assert set(pages.packages(bare_machine.README, "In this checkout")) == {
         *bare_machine.bare_debian.PACKAGES
     }
     assert len(list(bare_machine.applications())) >= 1

@@ -62,6 +62,8 @@ class Project:
     def __init__(self, folder, environment, environ):
         self.folder, self.environment, self.environ = folder, environment, environ
         self.port = free_port()
+
+    def fill(self):
         self.write("setup.py", SETUP)
         self.write("src/quill.py", MODULE)
         self.write("quill.ini", "[app:main]\nuse = egg:quill\n")
@@ -100,7 +102,8 @@ def environment(tmp_path_factory, distributions, clean_environ):
 
 
 @pytest.fixture
-def project(tmp_path, environment, clean_environ):
+def empty(tmp_path, environment, clean_environ):
+    """Give a project that has nothing but a cache; its server ends with the test."""
     # Neither its cache nor its eggs are anybody else's.
     (tmp_path / "home").mkdir()
     environ = {**clean_environ, "BUILDOUT_HOME": str(tmp_path / "home")}
@@ -110,6 +113,12 @@ def project(tmp_path, environment, clean_environ):
     yield made
     if (made.folder / "bin" / "quill").exists():
         made.run("bin/quill", "stop", check=False)
+
+
+@pytest.fixture
+def project(empty):
+    empty.fill()
+    return empty
 
 
 # Only root can leave the network and still see the files of others as theirs.
@@ -316,3 +325,50 @@ def test_the_smallest_section_of_a_recipe_s_page_works(path, reader):
             checker = RENormalizing([*paths, *ports, *ANYWHERE, (FIRST_RUN, "")])
             expect_as_shown(step, reader.type(step.line), checker)
             assert reader.status == 0
+
+
+def text_of(folder):
+    """Return path and text of each file that was made, but not of what runs make."""
+    left_out = {"cache", "quill.egg-info"}
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {
+        str(path.relative_to(folder)): (path.read_text(), path.stat().st_mode)
+        for path in found
+        if path.relative_to(folder).parts[0] not in left_out
+    }
+
+
+def test_a_project_that_init_or_paster_made_deploys_at_once(empty, tmp_path):
+    port = str(empty.port)
+    empty.run(empty.environment / "bin" / "pylonyard", "init", "--yes", "--port", port)
+    made = text_of(empty.folder)
+    pip = [empty.environment / "bin" / "pip", "install", "--quiet", "--no-index", "--target"]
+    links = ["--find-links", CACHE / "dist"]
+    empty.run(*pip, tmp_path / "paster", *links, "PasteScript", "setuptools < 82")
+    empty.environ["PYTHONPATH"] = str(tmp_path / "paster")
+    paster = [empty.environment / "bin" / "python", "-W", "ignore", "-c"]
+    paster += ["from paste.script.command import run; run()", "create", "-t", "pylonyard"]
+    answers = ["--no-interactive", "-o", tmp_path / "by-paster", "quill", f"port={port}"]
+    told = empty.run(*paster, *answers)
+    refused = empty.run(*paster, *answers[:-2], "class", check=False)
+    del empty.environ["PYTHONPATH"]
+
+    assert "  made  buildout.cfg\n" in told
+    assert text_of(tmp_path / "by-paster" / "quill") == made
+    assert refused.splitlines()[-1] == (
+        "name: expected a name that its module can have, got 'class', which is a keyword of "
+        "Python; say it: name=NAME"
+    )
+    assert not (tmp_path / "by-paster" / "class").exists()
+
+    before = empty.run(empty.environment / "bin" / "pylonyard", "config", "site")
+    assert f"# buildout.cfg, line 11\nport = {port}\n" in before
+    assert "# profile base.cfg, line " in before
+    assert text_of(empty.folder) == made
+
+    assert "Release 1 is current." in empty.buildout("-o", before=ALONE)
+    empty.run("bin/quill", "start")
+    assert empty.answer() == "Good morning.\n"
+    assert empty.run("bin/pylonyard", "config", "site") == before
+    doctor = empty.run(empty.environment / "bin" / "pylonyard", "doctor", check=False)
+    assert doctor.startswith("quill:\n")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pylonyard.activation.activate import Activation
-from pylonyard.commands import completion
+from pylonyard.commands import completion, init
 from pylonyard.commands import rollback as rollback_target
 from pylonyard.commands.releases import diff, list_releases
 from pylonyard.commands.rollback import rollback
@@ -93,6 +93,19 @@ class ConfigWords(argparse.Action):
         setattr(found, self.dest, values)
 
 
+def answer(question: init.Question) -> Callable[[str], str]:
+    """Return what checks the answer to a question on a command line."""
+
+    def check(text: str) -> str:
+        try:
+            question.convert(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+        return text
+
+    return check
+
+
 SHELLS = "bash, zsh or fish, such as: source <(bin/pylonyard completion bash)"
 
 
@@ -171,6 +184,17 @@ def parser() -> Parser:
         "-c", dest="file", metavar="FILE", help="the configuration; default: that of bin/buildout"
     )
     merged.add_argument("--json", action="store_true", help="for machines")
+    begun = actions.add_parser(
+        "init", help="write a small project, with what it takes to deploy it; ask for the rest"
+    )
+    begun.add_argument(
+        "folder", nargs="?", default=".", metavar="DIR", help="its folder; default: this one"
+    )
+    for each in init.QUESTIONS:
+        begun.add_argument(
+            f"--{each.name}", type=answer(each), metavar=each.metavar, help=each.text
+        )
+    begun.add_argument("--yes", action="store_true", help="ask nothing; the defaults will do")
     completed = actions.add_parser("completion", help="print a completion script for a shell")
     completed.add_argument("shell", choices=completion.SHELLS, metavar="SHELL", help=SHELLS)
     for each in (listed, back, laid, gone, examined):
@@ -243,6 +267,13 @@ def show_configuration(
     config.command(sandbox.directory, words, file, print_line, as_json=as_json)
 
 
+def begin_project(words: argparse.Namespace) -> None:
+    tools.bring()
+    given = {each.name: getattr(words, each.variable) for each in init.QUESTIONS}
+    asks = sys.stdin.isatty() and not words.yes
+    init.command(Path(words.folder), given, print_line, asks=asks)
+
+
 def run_action(sandbox: Sandbox, words: argparse.Namespace, astray: Astray | None) -> int:
     activation = sandbox.activation(getattr(words, "root", "/"))
     actions: dict[str, Callable[[], int | None]] = {
@@ -264,6 +295,7 @@ def run_action(sandbox: Sandbox, words: argparse.Namespace, astray: Astray | Non
         "cache": lambda: cache(sandbox, words),
         "lock": lambda: lock(sandbox, words),
         "config": lambda: show_configuration(sandbox, words.words, words.file, as_json=words.json),
+        "init": lambda: begin_project(words),
         "completion": lambda: print(
             completion.script(
                 words.shell, parser(), completion.site_names(sandbox.directory / "current")
@@ -281,6 +313,35 @@ def run_action(sandbox: Sandbox, words: argparse.Namespace, astray: Astray | Non
         else progress.of(PROGRESS_TEXTS[words.action])
     ):
         return actions[words.action]() or 0
+
+
+ANYWHERE = ("completion", "config", "init")
+"""Actions that need no run before them."""
+
+
+def console() -> int:
+    """Carry out the command line of the ``pylonyard`` that pip installs, in this folder.
+
+    What works on a sandbox is passed to its own ``bin/pylonyard``, which a run has made.
+    """
+    words = parser().parse_args()
+    if words.action in ANYWHERE:
+        return main(os.getcwd(), os.path.join(os.getcwd(), "bin"))
+    program = Path("bin", "pylonyard")
+    try:
+        owner = program.stat().st_uid
+    except OSError:
+        here = os.getcwd()
+        print(
+            f"pylonyard: {words.action}: expected a sandbox in {here}, got no {program}; a run of "
+            "buildout makes it",
+            file=sys.stderr,
+        )
+        return 1
+    if owner not in (0, os.geteuid()):
+        print(f"pylonyard: {program} is another account's; to run it: {program}", file=sys.stderr)
+        return 1
+    os.execv(program, [str(program), *sys.argv[1:]])
 
 
 def main(directory: str, bin_folder: str, arguments: Sequence[str] | None = None) -> int:

@@ -21,13 +21,13 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from pylonyard.packages import wheels
 from pylonyard.packages.integrity import Verified
+from pylonyard.packages.metadata import pyproject
 from pylonyard.packages.wheels import WheelError
 from pylonyard.system import atomic, progress
 from pylonyard.system.errors import CommandError
@@ -154,7 +154,7 @@ def _wheel(source: Path, scratch: Path, editable: bool) -> Path:
     if not editable:
         # Backends write into the tree that they build, and it is not ours.
         source = copy(source, scratch)
-    backend = _build_system(source)
+    backend = pyproject(source).get("build-system", {})
     hooks = BuildBackendHookCaller(
         os.fspath(source),
         backend.get("build-backend", "setuptools.build_meta:__legacy__"),
@@ -197,24 +197,8 @@ def copy(source: Path, scratch: Path) -> Path:
 
 def needs_setuptools_alone(source: Path) -> bool:
     """Return whether building ``source`` takes setuptools and wheel, and nothing else."""
-    needed = _build_system(source).get("requires", [])
+    needed = pyproject(source).get("build-system", {}).get("requires", [])
     return {canonicalize_name(Requirement(text).name) for text in needed} <= {"setuptools", "wheel"}
-
-
-def _build_system(source: Path) -> dict[str, Any]:
-    description = source / "pyproject.toml"
-    if not description.is_file():
-        return {}
-    try:
-        import tomllib
-    except ModuleNotFoundError:  # Python 3.10
-        from pip._vendor import tomli as tomllib  # type: ignore[no-redef]
-    with description.open("rb") as stream:
-        try:
-            system: dict[str, Any] = tomllib.load(stream).get("build-system", {})
-        except ValueError as error:
-            raise CommandError(f"cannot build {source}", f"pyproject.toml: {error}") from error
-    return system
 
 
 def _quietly(

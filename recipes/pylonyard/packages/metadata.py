@@ -1,9 +1,13 @@
-"""Read names, tags and metadata of distributions."""
+"""Read names, tags and metadata of distributions, and what source trees say of theirs."""
 
+import ast
+import configparser
 import json
+import os
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import (
@@ -14,7 +18,7 @@ from importlib.metadata import (
     PathDistribution,
 )
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zipfile import Path as ZipPath
 
 from packaging.markers import default_environment
@@ -29,6 +33,8 @@ from packaging.utils import (
     parse_wheel_filename,
 )
 from packaging.version import InvalidVersion
+
+from pylonyard.system.errors import CommandError, UserError
 
 if TYPE_CHECKING:
     from pylonyard.packages.interpreters import Interpreter
@@ -166,3 +172,112 @@ def _lenient(text: str) -> Requirement:
         if named is None:
             raise
         return Requirement(named[0] + separator + marker)
+
+
+# What a source tree says of its distribution; nothing of it is run.
+
+
+def pyproject(source: Path) -> dict[str, Any]:
+    """Return what the ``pyproject.toml`` of a source tree says; nothing if there is none.
+
+    :raises CommandError: if it is no TOML
+    """
+    description = source / "pyproject.toml"
+    if not description.is_file():
+        return {}
+    try:
+        import tomllib
+    except ModuleNotFoundError:  # Python 3.10
+        from pip._vendor import tomli as tomllib  # type: ignore[no-redef]
+    with description.open("rb") as stream:
+        try:
+            return tomllib.load(stream)
+        except ValueError as error:
+            raise CommandError(f"cannot build {source}", f"pyproject.toml: {error}") from error
+
+
+def stated(source: Path) -> tuple[str, dict[str, tuple[str, ...]]]:
+    """Return the name and the entry points of a distribution, as far as its files say them plainly.
+
+    :raises UserError: if one of them cannot be read
+    """
+    project = pyproject(source)
+    own, poetry = project.get("project", {}), project.get("tool", {}).get("poetry", {})
+    setup, options = _setup_py(source / "setup.py"), configparser.RawConfigParser()
+    options.optionxform = str  # type: ignore[assignment,method-assign]
+    try:
+        options.read(source / "setup.cfg", encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError) as error:
+        raise UserError(f"{source / 'setup.cfg'}: {' '.join(str(error).split())}") from error
+    name = own.get("name") or poetry.get("name") or setup.get("name")
+    name = name or options.get("metadata", "name", fallback="")
+    groups = (
+        own.get("entry-points"),
+        poetry.get("plugins"),
+        setup.get("entry_points"),
+        dict(options["options.entry_points"]) if "options.entry_points" in options else None,
+    )
+    if not name:
+        where = source / "setup.py"
+        raise UserError(f"{where}: expected name = 'NAME' in setup(), got none that is plain")
+    return str(name), {group: names for each in groups for group, names in _names(each)}
+
+
+def _setup_py(path: Path) -> dict[str, Any]:
+    """Return the plain arguments of ``setup()``."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (SyntaxError, ValueError) as error:
+        raise UserError(f"{path}: {' '.join(str(error).split())}") from error
+    found: dict[str, Any] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("setup"):
+            for argument in node.keywords:
+                with suppress(ValueError):
+                    found[str(argument.arg)] = ast.literal_eval(argument.value)
+    return found
+
+
+def _names(groups: Any) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield each group of entry points with its names, from any of the forms they have."""
+    if isinstance(groups, str):
+        read = configparser.RawConfigParser(allow_no_value=True, delimiters=("=",))
+        with suppress(configparser.Error):
+            read.read_string(groups)
+        groups = {name: dict(read[name]) for name in read.sections()}
+    for group, listed in (groups or {}).items():
+        lines = listed.split("\n") if isinstance(listed, str) else listed
+        names = (str(line).partition("=")[0].strip() for line in lines)
+        yield group, tuple(filter(None, names))
+
+
+_GUESSES = (
+    ("django", r"DJANGO_SETTINGS_MODULE['\"]\s*[,\]=]\s*=?\s*['\"]([\w.]+)['\"]", False),
+    ("flask", r"(?m)^(\w+)\s*=\s*(?:flask\.)?Flask\(", True),
+    ("flask", r"(?m)^def (create_app)\(", True),
+    ("function", r"(?m)^(?:def )?(application|app)\b\s*(?:=|\(environ)", True),
+)
+
+
+def application(source: Path) -> tuple[str, str]:
+    """Return what an application without a factory seems to be, and its object."""
+    files = [path for glob in ("*.py", "*/*.py", "src/*/*.py") for path in source.glob(glob)]
+    for kind, pattern, is_in_module in _GUESSES:
+        for path in sorted(files):
+            found = re.search(pattern, path.read_text(errors="replace"))
+            if found:
+                parts = path.relative_to(source).with_suffix("").parts
+                module = ".".join(part for part in parts if part not in ("src", "__init__"))
+                return kind, f"{module}:{found[1]}" if is_in_module else found[1]
+    return "", ""
+
+
+def ini_file(folder: Path, source: Path) -> str:
+    """Return the ini file of an application, relative to ``folder``: the one for production."""
+    found = sorted({*folder.glob("*.ini"), *source.glob("*.ini")})
+    has_application = re.compile(r"(?m)^\[(app|composite|pipeline):main\]")
+    named = [path for path in found if has_application.search(path.read_text(errors="replace"))]
+    named.sort(key=lambda path: (path.name != "production.ini", "dev" in path.name, path.name))
+    return os.path.relpath(named[0], folder) if named and "test" not in named[0].name else ""

@@ -79,6 +79,7 @@ class Parser(argparse.ArgumentParser):
         message = re.sub(
             r"argument (\S+): invalid int value: ", r"\1: expected a number, got ", message
         )
+        message = re.sub(r"argument (--\S+): (?=expected)", r"\1: ", message)
         end = " See" if message.endswith("?") else "; see"
         print(f"{name}: {message}{end} {self.prog} --help", file=sys.stderr)
         sys.exit(USAGE)

@@ -2,7 +2,7 @@ import os
 import shutil
 
 import pytest
-from pylonyard.packages import builds
+from pylonyard.packages import builds, metadata
 from pylonyard.packages.integrity import RefusedError
 from pylonyard.system.errors import CommandError
 
@@ -215,4 +215,4 @@ def test_wheel_that_is_damaged_is_one_line(project, store):
 
 
 def test_classic_setup_py_needs_no_description(tmp_path):
-    assert builds._build_system(tmp_path) == {}
+    assert metadata.pyproject(tmp_path) == {}
