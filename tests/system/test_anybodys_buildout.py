@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import urllib.request
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from checkouts import CACHE, ROOT, Checkout
@@ -189,6 +190,37 @@ def test_a_checkout_may_name_the_extension_as_well(checkout):
 
     assert "Release 1 is current." in told.stdout
     assert "recorded digests" not in told.stdout
+
+
+def shown(page):
+    """Return the files that a page shows: name -> text."""
+    block = r"``([^` ]+)``:\n\n\.\. code-block:: \w+\n\n((?: {4}.*\n|\n)+)"
+    return {name: dedent(text) for name, text in re.findall(block, page)}
+
+
+def test_a_release_that_requires_its_tests_goes_live_only_if_they_pass(project):
+    page = (ROOT / "docs" / "in-your-own-buildout.rst").read_text()
+    before, after = map(shown, page.split("\nIts tests\n"))
+    config = before["buildout.cfg"].replace("[app]\nsources = .\n", after.pop("buildout.cfg"))
+    (project.folder / "src" / "quill.py").unlink()
+    for name, text in {**before, **after, "buildout.cfg": config}.items():
+        project.write(name, text)
+
+    assert "Release 1 is current." in project.buildout()
+    passed = project.run("bin/quill-test", "-f")
+    project.write("quill.py", before["quill.py"].replace("Good", "Bad"))
+    told = project.buildout(check=False)
+    failed = project.run("bin/quill-test", "test_nowhere", check=False)
+
+    assert "test_it_serves (test_quill.Serves" in passed
+    assert passed.endswith("\nOK\n")
+    assert "AssertionError: Lists differ: [b'Bad morning." in told
+    assert told.splitlines()[-1] == (
+        "Error: [app] quill/tests-required: refused by its tests: exit status 1; "
+        "what is live stays: FAILED (failures=1)"
+    )
+    assert os.readlink(project.folder / "current") == "releases/1"
+    assert "No module named 'test_nowhere'" in failed
 
 
 PACKAGE = """

@@ -22,8 +22,8 @@ class RunState:
     """The record of the run's inputs, if ``bin/buildout`` started it."""
     homes: dict[Any, Path] = field(default_factory=dict)
     """The environment of each application, by its options: sites often share one."""
-    built: dict[Any, dict[Path, Path | None]] = field(default_factory=dict)
-    """The source trees that were built for it: folder -> tree, if that is used as it stands."""
+    built: dict[Any, dict[Path, tuple[Path, bool]]] = field(default_factory=dict)
+    """The source trees built for it: folder -> tree, and whether that is used as it stands."""
     linked: dict[str, Path] = field(default_factory=dict)
     """The built trees that other recipes find, by canonical name."""
     taken: dict[str, bool] | None = None

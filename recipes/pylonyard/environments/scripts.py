@@ -208,3 +208,63 @@ def text(python: Path, source: Source, initialization: str = "", arguments: str 
     if isinstance(source, str):
         return console(python, source, initialization, arguments)
     return whole(python, source.read_text(encoding="utf-8"), initialization)
+
+
+# The tests of an application: which command runs them, and where they are.
+
+RUNNERS = {"pytest": "pytest", "unittest": "", "zope.testrunner": "zope.testrunner"}
+"""The modules that run tests, and the distribution of each; the standard library has one."""
+
+# Not -m: that would have the working folder's code imported, not what is installed.
+_RUN = "import runpy, sys; sys.path[:1] = []; runpy.run_module({!r}, None, '__main__', True)"
+
+
+def test_command(home: Path, runner: str) -> list[str]:
+    """Return the command that runs tests in an environment.
+
+    :raises ValueError: if the environment has no such runner
+    """
+    needed = RUNNERS[runner]
+    if needed and canonicalize_name(needed) not in installed(home):
+        raise ValueError(f"tests: expected {needed} in the environment, got none; add it to eggs")
+    return [str(home / "bin" / "python"), "-c", _RUN.format(runner)]
+
+
+def tests_in_tree(runner: str, tree: Path, made: Iterable[Path]) -> list[str]:
+    """Return the words by which a runner that works in ``tree`` finds the tests there.
+
+    :param made: folders of a sandbox, which may be in the tree
+    """
+    inside = [path for path in made if path.is_relative_to(tree)]
+    if runner == "pytest":  # its own configuration says where they are
+        return [f"--ignore={path}" for path in inside]
+    if runner == "zope.testrunner":
+        if (tree / "tests" / "__init__.py").exists():
+            return ["--path", str(tree), "--package", "tests"]
+        ignored = [word for path in inside for word in ("--ignore_dir", path.name)]
+        return ["--test-path", str(tree / "src" if (tree / "src").is_dir() else tree), *ignored]
+    folder = next((name for name in ("tests", "test") if (tree / name).is_dir()), "")
+    if folder and not (tree / folder / "__init__.py").exists():
+        return ["discover", "-s", folder]
+    source = "src" if not folder and (tree / "src").is_dir() else "."
+    return ["discover", "-s", folder or source, "-t", source]
+
+
+def tests_installed(runner: str, home: Path, name: str) -> list[str]:
+    """Return the words by which a runner finds the tests in an installed distribution.
+
+    :raises ValueError: if that has no modules
+    """
+    found = installed(home)[canonicalize_name(name)]
+    files = [row[0] for row in csv.reader((found.read_text("RECORD") or "").splitlines()) if row]
+    packages = {file.partition("/")[0] for file in files if file.endswith("/__init__.py")}
+    packages |= {file[:-3] for file in files if file.endswith(".py") and "/" not in file}
+    if not packages:
+        raise ValueError(f"tests: expected modules in {name}, got none")
+    if runner == "pytest":
+        return ["-p", "no:cacheprovider", "--pyargs", *sorted(packages)]
+    if runner == "zope.testrunner":
+        named = [word for package in sorted(packages) for word in ("--package", package)]
+        return ["--test-path", str(found.locate_file("")), *named]
+    package = min(packages, key=lambda each: (f"{each}/__init__.py" not in files, each))
+    return ["discover", package] if f"{package}/__init__.py" in files else [package]

@@ -242,10 +242,12 @@ exec(code, {'__name__': '__main__', '__file__': 'setup.py'})
 
 
 def project_name(home: Path, tree: Path) -> str:
-    """Return the project name in the ``setup.py`` of ``tree``, if there is one.
+    """Return the project name in the ``setup.py`` or ``pyproject.toml`` of ``tree``, if any.
 
-    :raises CommandError: if it does not run
+    :raises CommandError: if it cannot be read
     """
+    if name := pyproject(tree).get("project", {}).get("name"):
+        return str(name)
     if not (tree / "setup.py").is_file():
         return ""
     return last_line(_run_setup(home, tree, "-q", "--name"))

@@ -2,7 +2,6 @@
 
 import ast
 import configparser
-import json
 import os
 import re
 from collections import deque
@@ -35,6 +34,7 @@ from packaging.utils import (
 from packaging.version import InvalidVersion
 
 from pylonyard.system.errors import CommandError, UserError
+from pylonyard.system.safe_files import json_object
 
 if TYPE_CHECKING:
     from pylonyard.packages.interpreters import Interpreter
@@ -126,7 +126,7 @@ def name_of(distribution: Distribution) -> str:
 def is_editable(distribution: Distribution) -> bool:
     """Return whether a distribution is a source tree as it stands (PEP 610)."""
     origin = distribution.read_text("direct_url.json")
-    return bool(origin and json.loads(origin).get("dir_info", {}).get("editable"))
+    return bool(origin and json_object(origin).get("dir_info", {}).get("editable"))
 
 
 def follow(

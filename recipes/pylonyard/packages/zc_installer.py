@@ -238,12 +238,12 @@ def developed(buildout: Any) -> dict[str, Distribution]:
     return metadata.distributions([buildout["buildout"]["develop-eggs-directory"]])
 
 
-def link_projects(buildout: Any, projects: Mapping[Path, Path | None]) -> list[Path]:
+def link_projects(buildout: Any, projects: Mapping[Path, tuple[Path, bool]]) -> list[Path]:
     """Have other recipes find built source trees; return the files that this takes.
 
     A distribution that somebody else put into ``develop-eggs`` stays the one that they find.
 
-    :param projects: for each folder of a built tree the tree, if that is used as it stands
+    :param projects: for each folder of a built tree the tree, and whether that is used as it stands
     :raises OSError: if a file cannot be written
     """
     folder = Path(buildout["buildout"]["develop-eggs-directory"])
@@ -251,7 +251,7 @@ def link_projects(buildout: Any, projects: Mapping[Path, Path | None]) -> list[P
     theirs = {*links, *developed(buildout)}
     linked = RunState.of(buildout).linked
     made = []
-    for place, tree in projects.items():
+    for place, (tree, as_it_stands) in projects.items():
         found = metadata.described(place)
         name = metadata.name_of(found)
         if name in theirs:
@@ -261,10 +261,10 @@ def link_projects(buildout: Any, projects: Mapping[Path, Path | None]) -> list[P
             log.warning("%s is built in several ways; other recipes find %s.", name, linked[name])
             continue
         made.append(link)
-        if tree:
+        if as_it_stands:
             stage(target, _as_it_stands(found, place, tree))
             made.append(target)
-        write(link, f"{target if tree else place}\n.".encode())
+        write(link, f"{target if as_it_stands else place}\n.".encode())
     return made
 
 

@@ -43,6 +43,14 @@ without-setup-requires  names                     Projects to build without thei
 lock                    path                      The lock file (PEP 751): nothing is installed
                                                   whose SHA-256 is not in it. If the file is
                                                   missing, nothing is locked yet.
+tests                   runner, words             What runs the application's tests:
+                                                  ``pytest``, ``unittest`` or
+                                                  ``zope.testrunner``, with words for it.
+                                                  Makes ``bin/<site>-test``.
+tests-required          ``true``,                 Whether a release goes live only if the
+                        ``false`` (default)       tests pass.
+user                    account                   The account as which root runs the tests;
+                                                  default: the current one.
 ======================  ========================  =========================================
 
 For buildout's own interpreter, the environment consists of buildout's eggs. For another
@@ -58,11 +66,16 @@ Publishes ``home`` (the environment in the cache), ``env`` (the live link to it)
 
 import dataclasses
 import functools
+import json
 import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from pylonyard.config import converters
 from pylonyard.config.converters import requirement
@@ -76,6 +89,7 @@ from pylonyard.packages.lock.files import Files, LockedEggs
 from pylonyard.packages.wheels import WheelError
 from pylonyard.recipes.base import Recipe, option
 from pylonyard.recipes.mod_wsgi_build import module_source
+from pylonyard.releases.validators import TESTS_VERSION
 from pylonyard.system.atomic import Artifact, Link
 from pylonyard.system.errors import CommandError, OptionError, UserError, reason
 
@@ -97,6 +111,14 @@ def entry_point(text: str) -> tuple[str, str]:
     if not equals or not re.fullmatch(r"\w+(\.\w+)*:\w+(\.\w+)*", target):
         raise converters.refuse("name=module:function", text)
     return script_name(name), target
+
+
+def test_runner(text: str) -> tuple[str, ...]:
+    """Accept a runner of tests, with words for it, quoted as for a shell."""
+    words = tuple(shlex.split(text))
+    if words and words[0] not in scripts.RUNNERS:
+        raise converters.refuse(f"{', '.join(scripts.RUNNERS)}, with words for it", text)
+    return words
 
 
 def code(text: str) -> str:
@@ -131,6 +153,9 @@ class Options:
     provided: tuple[tuple[str, str], ...] = option(converters.pairs(version), default="")
     without_setup_requires: tuple[str, ...] = option(converters.listed(script_name), default="")
     lock: Path | None = option(converters.optional(converters.path), default="")
+    tests: tuple[str, ...] = option(test_runner, default="")
+    tests_required: bool = option(converters.boolean, default="false")
+    user: str = option(converters.account, default="")
 
 
 _OF_SCRIPTS: Mapping[str, Any] = {
@@ -141,6 +166,9 @@ _OF_SCRIPTS: Mapping[str, Any] = {
     "initialization": "",
     "arguments": "",
     "interpreter": "",
+    "tests": (),
+    "tests_required": False,
+    "user": "",
 }
 """The options that do not decide about the environment, each with one value."""
 
@@ -271,10 +299,10 @@ class PylonsApp(Recipe):
             raise OptionError(self.name, [f"versions: expected a section, got {section!r}"])
         return dict(self.buildout[section])
 
-    def _built_trees(self) -> dict[Path, Path | None]:
-        """Build the source trees: folder -> tree, if that is used as it stands."""
-        develop = {self._built(tree, "develop"): tree for tree in self.settings.develop}
-        return {**develop, **{self._built(t, "sources"): None for t in self.settings.sources}}
+    def _built_trees(self) -> dict[Path, tuple[Path, bool]]:
+        """Build the source trees: folder -> tree, and whether that is used as it stands."""
+        develop = {self._built(tree, "develop"): (tree, True) for tree in self.settings.develop}
+        return {**develop, **{self._built(t, "sources"): (t, False) for t in self.settings.sources}}
 
     def _built(self, tree: Path, named: str) -> Path:
         try:
@@ -307,6 +335,48 @@ class PylonsApp(Recipe):
                 raise ValueError(f"interpreter: expected another name than a script's, got {name}")
             text = scripts.text(python, source, first, options.arguments)
             yield Artifact(f"{site}/bin/{name}", text, 0o755)
+        if options.tests:
+            yield from self._tests()
+        elif options.tests_required:
+            raise ValueError("tests: expected a runner, since tests-required is true, got ''")
+        if options.tests_required and not self.is_released:
+            raise ValueError("tests-required: expected false, since no release takes this part")
+
+    def _tests(self) -> Iterator[Artifact]:
+        """Yield the script that runs the tests, and where it finds them."""
+        options = self.settings
+        runner, *words = options.tests
+        tree = self._application_tree()
+        if tree:
+            base = self.layout
+            made = (base.cache, base.eggs, base.parts, base.releases, base.current, base.var)
+            found = scripts.tests_in_tree(runner, tree, made)
+        else:
+            found = scripts.tests_installed(runner, self.home, Requirement(options.eggs[0]).name)
+        content = {
+            "version": TESTS_VERSION,
+            "user": options.user,
+            "command": scripts.test_command(self.home, runner),
+            "found": found,
+            "words": words,
+            "directory": str(tree or ""),
+        }
+        path = f"{options.name}/tests.json"
+        yield Artifact(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        module, names = "pylonyard.releases.validators", "tests_main as main"
+        script = scripts.tool_script(module, repr(str(self.live / path)), names=names)
+        yield Artifact(f"bin/{options.name}-test", script, 0o755)
+        if options.tests_required:
+            yield Artifact(f"{options.name}/tests-required", "\n")
+
+    def _application_tree(self) -> Path | None:
+        """Return the source tree of the application, if ``sources`` or ``develop`` names it."""
+        wanted = canonicalize_name(Requirement(self.settings.eggs[0]).name)
+        named = {metadata.name_of(metadata.described(p)): t for p, (t, _) in self.built.items()}
+        if not self.built:  # of another interpreter, if there is any
+            trees = (*self.settings.develop, *self.settings.sources)
+            named = {canonicalize_name(builds.project_name(self.home, t)): t for t in trees}
+        return named.get(wanted)
 
     def published(self) -> Mapping[str, Any]:
         live = self.live / self.settings.name

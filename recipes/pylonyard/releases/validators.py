@@ -4,21 +4,35 @@ A validator is a pattern of paths, the program it needs, and a function that
 raises ``CommandError`` if the program refuses the file.
 """
 
+import logging
 import os
+import pwd
 import re
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
-from pylonyard.system import accounts
-from pylonyard.system.errors import ArtifactError, CommandError
-from pylonyard.system.subprocesses import PROGRAM_PATH, first_error, run
+from pylonyard.system import accounts, progress, safe_files
+from pylonyard.system.errors import ArtifactError, CommandError, PylonyardError, ServerError
+from pylonyard.system.subprocesses import (
+    PROGRAM_PATH,
+    as_account,
+    clean_environment,
+    first_error,
+    last_line,
+    run,
+)
 from pylonyard.watchers.registry import Watcher, watchers
 from pylonyard.webservers.registry import WebServer, servers
+
+log = logging.getLogger("pylonyard")
 
 _LOAD_INI = """
 import sys
@@ -148,10 +162,111 @@ def watched(watcher: Watcher) -> Iterator[Validator]:
         yield Validator(program, pattern, check, program, one.package, one.is_needed)
 
 
+# The application's own tests, as ``tests.json`` of a release describes them.
+
+
+TESTS_VERSION = 1
+"""The version of ``tests.json``."""
+
+
+@dataclass(frozen=True)
+class Tests:
+    """How to run the tests of an application."""
+
+    user: str
+    """The account of the site: root runs them as that."""
+    command: Sequence[str]
+    found: Sequence[str]
+    """Words for where the tests are; those of a command line may take their place."""
+    words: Sequence[str]
+    """More words, of the configuration."""
+    directory: str
+    """Where they run; empty for a folder that is removed afterwards."""
+
+
+def load_tests(path: Path) -> Tests:
+    """Read ``tests.json``.
+
+    :raises PylonyardError: if it cannot be read
+    """
+    values = safe_files.json_object(safe_files.read_plainly(path), TESTS_VERSION)
+    try:
+        fields = [values[name] for name in ("user", "command", "found", "words", "directory")]
+    except KeyError as error:
+        raise ServerError(f"{path}: expected {error}, got none; run bin/buildout") from error
+    return Tests(*fields)
+
+
+def start_tests(
+    tests: Tests, words: Sequence[str] = (), **streams: Any
+) -> "subprocess.CompletedProcess[str]":
+    """Run the tests.
+
+    :param words: for the runner; if the first is no option, they say what to run
+    :raises CommandError: if root may not run them, as their account is missing
+    :raises OSError: if the runner cannot start
+    """
+    found = [] if words and not words[0].startswith("-") else tests.found
+    apart = as_account(tests.user or None)
+    kept = {name: held for name, held in os.environ.items() if not name.startswith("PYTHON")}
+    if apart:
+        kept = clean_environment({"USER": tests.user, "HOME": pwd.getpwnam(tests.user).pw_dir})
+    with tempfile.TemporaryDirectory() as folder:
+        if apart:
+            os.chown(folder, apart["user"], apart["group"])
+        return subprocess.run(
+            [*tests.command, *found, *tests.words, *words],
+            cwd=tests.directory or folder,
+            # An environment never changes, not even by bytecode.
+            env={**kept, "PYTHONDONTWRITEBYTECODE": "1"},
+            text=True,
+            errors="replace",
+            check=False,
+            **apart,
+            **streams,
+        )
+
+
+def tests_main(source: str) -> int:
+    """Run the tests with the words of the command line; return the runner's exit status."""
+    try:
+        status = start_tests(load_tests(Path(source)), sys.argv[1:]).returncode
+    except (PylonyardError, OSError) as error:
+        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+        return getattr(error, "code", 1)
+    except KeyboardInterrupt:
+        return 130
+    return status if status >= 0 else 128 - status
+
+
+def run_tests(draft: Draft, path: str) -> None:
+    """Run the tests that a site requires; what the runner printed is told if they fail."""
+    site = path.partition("/")[0]
+    with progress.of(f"Running the tests of {site}"):
+        try:
+            found = load_tests(draft.folder / site / "tests.json")
+            ended = start_tests(
+                found, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            )
+        except (PylonyardError, OSError) as error:
+            why = f"{error}; root runs them as the account of the site"
+            raise CommandError(path, why) from error
+    if ended.returncode == 0 and not _NONE_RAN.search(ended.stdout):
+        return
+    log.error("The tests of %s:\n%s", site, ended.stdout.rstrip())
+    why = f"exit status {ended.returncode}" if ended.returncode else "no test was found"
+    raise CommandError(path, f"{why}; what is live stays: {last_line(ended.stdout)}")
+
+
+_NONE_RAN = re.compile(r"^\s*Ran 0 tests", re.M)
+"""What unittest and zope.testrunner print, with success, if they find nothing."""
+
+
 VALIDATORS: Sequence[Validator] = (
     Validator("PasteDeploy", "*/production.ini", load_ini),
     Validator("Python", "*/dispatch.wsgi", compile_script),
     Validator("pylonyard.server", "*/server.json", load_server_settings),
+    Validator("its tests", "*/tests-required", run_tests),
     *(each for watcher in watchers() for each in watched(watcher)),
     *map(site_file, servers()),
     Validator(

@@ -1,6 +1,8 @@
 import os
+import re
 import subprocess
 import sys
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
@@ -219,3 +221,92 @@ def test_the_interpreter_runs_code_first(tmp_path, home, words):
     printed = subprocess.check_output([path, *words], cwd=tmp_path, text=True)
 
     assert printed in ("first\nx\n", "first\n1\n", "first\nx ['file.py', 'a']\n")
+
+
+@pytest.mark.parametrize(
+    ("made", "runner", "found"),
+    [
+        (["tests/x.py"], "unittest", ["discover", "-s", "tests"]),
+        (["tests/__init__.py", "src/shop.py"], "unittest", ["discover", "-s", "tests", "-t", "."]),
+        (["src/shop.py"], "unittest", ["discover", "-s", "src", "-t", "src"]),
+        (["shop.py"], "unittest", ["discover", "-s", ".", "-t", "."]),
+        (["shop.py"], "pytest", ["--ignore={0}/cache"]),
+        (["shop.py"], "zope.testrunner", ["--test-path", "{0}", "--ignore_dir", "cache"]),
+        (
+            ["src/shop.py"],
+            "zope.testrunner",
+            ["--test-path", "{0}/src", "--ignore_dir", "cache"],
+        ),
+        (["tests/__init__.py"], "zope.testrunner", ["--path", "{0}", "--package", "tests"]),
+    ],
+)
+def test_tests_are_found_in_a_tree(tmp_path, made, runner, found):
+    for name in made:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+
+    words = scripts.tests_in_tree(runner, tmp_path, [tmp_path / "cache", Path("/srv/cache")])
+
+    assert words == [word.format(tmp_path) for word in found]
+
+
+@pytest.mark.parametrize(
+    ("runner", "found"),
+    [
+        ("unittest", ["discover", "notes"]),
+        ("pytest", ["-p", "no:cacheprovider", "--pyargs", "notes", "one"]),
+        (
+            "zope.testrunner",
+            ["--test-path", "{0}", "--package", "notes", "--package", "one"],
+        ),
+    ],
+)
+def test_tests_are_found_in_an_installed_distribution(tmp_path, runner, found):
+    files = {"one.py": "", "notes/__init__.py": "", "notes/tests.py": ""}
+    egg = wheels.install(make_wheel(tmp_path, "Notes", files=files), tmp_path / "eggs")
+    home = make(tmp_path / "store", [egg])
+
+    words = scripts.tests_installed(runner, home, "NOTES")
+
+    assert words == [word.format(egg) for word in found]
+
+
+NOTES = """
+import unittest
+
+class Notes(unittest.TestCase):
+    def test_notes(self):
+        import notes
+        self.assertEqual(notes.WORD, "good")
+"""
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("runner", ["unittest", "pytest", "zope.testrunner"])
+def test_a_runner_finds_and_runs_the_tests(tmp_path, runner):
+    needed = ["pytest", "pluggy", "iniconfig", "packaging", "pygments", "setuptools"]
+    needed += ["zope.testrunner", "zope.exceptions", "zope.interface"]
+    eggs = [Path(str(distribution(name).locate_file(""))) for name in needed]
+    files = {"notes/__init__.py": "WORD = 'good'\n", "notes/tests.py": NOTES}
+    files["notes/test_it.py"] = "from notes.tests import Notes\n"
+    egg = wheels.install(make_wheel(tmp_path, "Notes", files=files), tmp_path / "eggs")
+    home = make(tmp_path / "store", [*eggs, egg])
+    tree = tmp_path / "tree"
+    (tree / "tests").mkdir(parents=True)
+    (tree / "tests" / "__init__.py").touch()
+    (tree / "tests" / "test_notes.py").write_text(NOTES)
+    (tree / "cache").mkdir()
+    (tree / "cache" / "test_broken.py").write_text("broken")
+
+    words = ["--tests-pattern", "test"] if runner == "zope.testrunner" else []
+    command = scripts.test_command(home, runner)
+    for found, folder in (
+        (scripts.tests_installed(runner, home, "notes"), tmp_path),
+        (scripts.tests_in_tree(runner, tree, [tree / "cache"]), tree),
+    ):
+        ended = subprocess.run(
+            [*command, *found, *words], cwd=folder, capture_output=True, text=True
+        )
+        printed = ended.stdout + ended.stderr
+        assert ended.returncode == 0, printed
+        assert re.search(r"Ran [12] tests?|[12] passed", printed), printed

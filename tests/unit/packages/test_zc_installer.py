@@ -80,7 +80,7 @@ def test_a_link_to_what_was_built_before_is_not_followed(locate, sandbox):
 def test_order_does_not_depend_on_the_link_to_a_project(locate, sandbox):
     project = built(sandbox.store / "cache" / "projects", "Ours")
     first = locate("Shop", "Ours", projects=[project])
-    zc_installer.link_projects(sandbox.buildout({}), {project: None})
+    zc_installer.link_projects(sandbox.buildout({}), {project: (project, False)})
 
     assert locate("Shop", "Ours", projects=[project]) == first
     assert first[-1] == project
@@ -104,7 +104,7 @@ def test_other_recipes_are_told_where_the_code_of_a_tree_is(sandbox, tmp_path, f
     buildout = sandbox.buildout({})
     place = built(tmp_path / "store", "Tree", "2", files)
 
-    made = zc_installer.link_projects(buildout, {place: Path("/tree")})
+    made = zc_installer.link_projects(buildout, {place: (Path("/tree"), True)})
 
     link, folder = made
     assert link.read_text() == f"{folder}\n."
@@ -122,8 +122,10 @@ def test_what_somebody_else_developed_stays_what_other_recipes_find(sandbox, cap
     (developed / "Linked.egg-link").write_text("/theirs\n.")
     places = [built(store, "Theirs", "2"), built(store, "linked", "2"), built(store, "Ours", "2")]
 
-    made = zc_installer.link_projects(buildout, dict.fromkeys(places))
-    again = zc_installer.link_projects(buildout, {built(store, "ours", "3"): None})
+    made = zc_installer.link_projects(buildout, dict.fromkeys(places, (Path("/tree"), False)))
+    again = zc_installer.link_projects(
+        buildout, {built(store, "ours", "3"): (Path("/tree"), False)}
+    )
 
     assert made == [developed / "ours.pylonyard.egg-link"]
     assert made[0].read_text() == f"{places[2]}\n."

@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import subprocess
@@ -99,9 +100,38 @@ def test_eggs_are_by_default_what_the_section_is_called(sandbox):
     assert (section["eggs"], section["application"]) == ("Shop", "Shop")
 
 
+def runner_of(section):
+    (found,) = (a for a in section.recipe.artifacts() if a.path == "shop/tests.json")
+    return json.loads(found.text)
+
+
+def test_installed_tests_are_found_by_the_modules_of_the_application(app):
+    section = app(tests="unittest -v", tests_required="true")
+
+    made = runner_of(section)
+    assert made["command"][0] == f"{section['home']}/bin/python"
+    assert made["words"] == ["-v"]
+    assert (made["found"], made["directory"]) == (["shop"], "")
+    assert {"bin/shop-test", "shop/tests-required"} <= set(staged(section))
+    assert "shop/tests-required" not in staged(app(tests="unittest"))
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
+        (
+            {"tests": "nose -v"},
+            "tests: expected pytest, unittest, zope.testrunner, with words for it, got 'nose -v'",
+        ),
+        ({"tests": "'"}, "tests: No closing quotation"),
+        (
+            {"tests": "pytest"},
+            "tests: expected pytest in the environment, got none; add it to eggs",
+        ),
+        (
+            {"tests_required": "true"},
+            "tests: expected a runner, since tests-required is true, got ''",
+        ),
         (
             {"entry_points": "x=y"},
             "entry-points: expected name=module:function, got 'x=y'",
