@@ -263,6 +263,8 @@ def wheel(reader: Reader) -> None:
                 reader.write(block.file, block.text)
             elif block.kind in pages.TYPED:
                 reader.type(block.lines.replace("buildout pylonyard\n", f"buildout {made}\n"))
+        if folder == "quill":
+            reader.type(f"PIP_FIND_LINKS={shlex.quote(made.rpartition('/')[0])} .ci/run")
 
 
 PARTS: dict[str, Callable[[Reader], None]] = {

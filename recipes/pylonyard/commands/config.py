@@ -63,7 +63,7 @@ class Reading(patches.Buildout):
             line = complaints.told(error, self)
             if line is None:
                 raise
-            raise UserError(line) from error
+            raise UserError(Mask(frozenset()).addresses(line)) from error
 
     def __getitem__(self, section: str) -> Any:
         """Stop: zc.buildout gets its first section when all is merged."""

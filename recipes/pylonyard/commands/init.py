@@ -78,6 +78,9 @@ QUESTIONS = (
     ),
 )
 
+DEFAULTS = {"port": "8080", "server-name": "www.example.org", "mode": "proxy"}
+"""The default of each answer that has nothing to do with what is found."""
+
 
 @dataclass(frozen=True)
 class Found:
@@ -147,13 +150,8 @@ def default(question: Question, found: Found) -> str:
     if question.name == "name":
         named = found.distribution or found.folder.absolute().name
         return re.sub(r"[\s._]+", "-", named.lower())
-    return {
-        "application": "factory" if found.factory else found.kind or "function",
-        "port": "8080",
-        "server-name": "www.example.org",
-        "mode": "proxy",
-        "object": found.object,
-    }[question.name]
+    kind = "factory" if found.factory else found.kind or "function"
+    return {**DEFAULTS, "application": kind, "object": found.object}[question.name]
 
 
 def _problem(question: Question, text: str, found: Found) -> str:

@@ -184,15 +184,16 @@ def parser() -> Parser:
         "-c", dest="file", metavar="FILE", help="the configuration; default: that of bin/buildout"
     )
     merged.add_argument("--json", action="store_true", help="for machines")
-    begun = actions.add_parser(
-        "init", help="write a small project, with what it takes to deploy it; ask for the rest"
-    )
+    begun = actions.add_parser("init", help="write a small project that deploys at once")
     begun.add_argument(
         "folder", nargs="?", default=".", metavar="DIR", help="its folder; default: this one"
     )
     for each in init.QUESTIONS:
         begun.add_argument(
-            f"--{each.name}", type=answer(each), metavar=each.metavar, help=each.text
+            f"--{each.name}",
+            type=answer(each),
+            metavar=each.metavar,
+            help=f"{each.text}; default: {init.DEFAULTS.get(each.name, 'what is found')}",
         )
     begun.add_argument("--yes", action="store_true", help="ask nothing; the defaults will do")
     completed = actions.add_parser("completion", help="print a completion script for a shell")
@@ -324,7 +325,7 @@ def console() -> int:
 
     What works on a sandbox is passed to its own ``bin/pylonyard``, which a run has made.
     """
-    words = parser().parse_args()
+    words = parsed(None)
     if words.action in ANYWHERE:
         return main(os.getcwd(), os.path.join(os.getcwd(), "bin"))
     program = Path("bin", "pylonyard")
@@ -346,12 +347,16 @@ def console() -> int:
 
 def main(directory: str, bin_folder: str, arguments: Sequence[str] | None = None) -> int:
     """Carry out the command line; return the exit status."""
+    return finish("pylonyard", run_command(directory, bin_folder, parsed(arguments)))
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the command line, or end this process if it is wrong, or asks for help."""
     settle_standard_files()
     try:
-        words = parser().parse_args(arguments)
+        return parser().parse_args(arguments)
     except SystemExit as ended:
         sys.exit(finish("pylonyard", int(ended.code or 0)))
-    return finish("pylonyard", run_command(directory, bin_folder, words))
 
 
 def run_command(directory: str, bin_folder: str, words: argparse.Namespace) -> int:

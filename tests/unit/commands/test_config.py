@@ -276,3 +276,16 @@ def test_a_missing_default_file_is_one_line(place, capsys):
     assert run(place) == 1
 
     assert capsys.readouterr().err == f"pylonyard: there is no configuration {place}/buildout.cfg\n"
+
+
+def test_an_error_masks_the_password_of_an_address_too(place, capsys):
+    extends = "extends = http://127.0.0.1:1/x.cfg?token=hunter22"
+    Path("buildout.cfg").write_text(f"[buildout]\n{extends}\n")
+
+    assert run(place) == 1
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        "pylonyard: Error downloading extends for URL http://127.0.0.1:1/x.cfg?token=<masked 1>"
+    )
+    assert "hunter22" not in line
