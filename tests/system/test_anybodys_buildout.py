@@ -1,6 +1,7 @@
 """A project of somebody's own, deployed by stock zc.buildout and the wheel of Pylonyard."""
 
 import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -404,3 +405,130 @@ def test_a_project_that_init_or_paster_made_deploys_at_once(empty, tmp_path):
     assert empty.run("bin/pylonyard", "config", "site") == before
     doctor = empty.run(empty.environment / "bin" / "pylonyard", "doctor", check=False)
     assert doctor.startswith("quill:\n")
+
+
+SEVEN = """
+[buildout]
+extensions = pylonyard mr.developer
+parts = account tiny note release after test supervisor
+auto-checkout = quillnibs
+sources-dir = parts/checkouts
+find-links = {dist}
+newest = false
+show-picked-versions = false
+
+[versions]
+collective.recipe.cmd = 1.0.0
+collective.recipe.supervisor = 2.0.0
+collective.recipe.template = 3.0.0
+mr.developer = 3.0.0
+six = 1.17.0
+supervisor = 4.3.0
+zc.recipe.cmmi = 5.1
+zc.recipe.deployment = 1.3.0
+zc.recipe.testrunner = 5.0
+zope.exceptions = 6.0
+zope.interface = 8.7
+zope.testrunner = 8.3
+
+[sources]
+quillnibs = git {folder}/nibs
+
+[site]
+name = quill
+eggs =
+    quill
+    quillnibs
+port = {port}
+environment = development
+
+[app]
+sources = .
+
+[ini]
+template = quill.ini
+
+[account]
+recipe = zc.recipe.deployment
+name = quill
+user = {user}
+etc-user = {user}
+prefix = ${{buildout:parts-directory}}/machine
+
+[tiny]
+recipe = zc.recipe.cmmi
+url = {folder}/tiny-1.0.tar.gz
+
+[note]
+recipe = collective.recipe.template
+input = note.in
+output = note.txt
+
+[after]
+recipe = collective.recipe.cmd
+on_install = true
+on_update = true
+cmds = ${{buildout:bin-directory}}/pylonyard releases > parts/told.txt
+
+[test]
+recipe = zc.recipe.testrunner
+eggs = quill
+defaults = ["--tests-pattern", "^quill$"]
+
+[supervisor]
+recipe = collective.recipe.supervisor
+port = 127.0.0.1:{other}
+programs = 10 quill ${{init:control}} [fg] ${{buildout:directory}} true
+"""
+
+CONFIGURE = """#!/bin/sh
+printf 'all:\\ninstall:\\n\\tmkdir %s && echo tiny > %s/tiny\\n' "${1#*=}" "${1#*=}" > Makefile
+"""
+
+
+def make_nibs(folder):
+    """Make a repository with a project that another one needs."""
+    folder.mkdir()
+    (folder / "setup.py").write_text("import setuptools; setuptools.setup(name='quillnibs')")
+    for words in ("init -q", "add .", "-c user.name=a -c user.email=a@b.c commit -qm one"):
+        subprocess.run(["git", *words.split()], cwd=folder, check=True)
+
+
+def test_popular_recipes_and_extensions_work_beside_ours(project, clean_environ):
+    project.environ = clean_environ  # what is fetched is kept for other runs
+    user, folder = pwd.getpwuid(os.geteuid()).pw_name, project.folder
+    values = {"port": project.port, "other": free_port(), "user": user}
+    project.write("buildout.cfg", SEVEN.format(folder=folder, dist=CACHE / "dist", **values))
+    project.write("note.in", "${site:name} logs to ${account:log-directory}\n")
+    tests = TESTS.replace("from quill import say", "say = lambda: 3")
+    project.write("src/quill.py", MODULE + tests)
+    project.write("tiny-1.0/configure", CONFIGURE)
+    (folder / "tiny-1.0" / "configure").chmod(0o755)
+    project.run("tar", "-czf", "tiny-1.0.tar.gz", "--remove-files", "tiny-1.0")
+    make_nibs(folder / "nibs")
+
+    assert "Release 1 is current." in project.buildout()
+
+    logs = folder / "parts" / "machine" / "var" / "log" / "quill"
+    assert logs.is_dir()
+    assert (folder / "note.txt").read_text() == f"quill logs to {logs}\n"
+    assert (folder / "parts" / "tiny" / "tiny").read_text() == "tiny\n"
+    assert re.search(r"(?m)^\* +1 ", (folder / "parts" / "told.txt").read_text())
+    assert "Ran 1 tests with 0 failures" in project.run("bin/test")
+    code = "import importlib.metadata as m; m.version('quillnibs')"
+    project.run("current/quill/bin/python", "-c", code)
+    supervisor = subprocess.Popen([folder / "bin" / "supervisord", "--nodaemon"], cwd=folder)
+    try:
+        url = f"http://127.0.0.1:{project.port}/"
+        curl = ("curl", "-s", "--retry", "120", "--retry-delay", "1", "--retry-connrefused")
+        assert project.run(*curl, url) == "quill"
+        assert "in the foreground" in project.run("bin/quill", "status")
+    finally:
+        supervisor.terminate()
+        supervisor.wait()
+    assert "Release 1 is current; nothing has changed." in project.buildout()
+
+    config = (folder / "buildout.cfg").read_text()
+    project.write("buildout.cfg", config.replace(" note release", " release"))
+    project.buildout()
+    assert not (folder / "note.txt").exists()

@@ -3,7 +3,8 @@
 Buildout deletes what the record names.  A record that was cut short names folders
 above those that were meant, so it is put back from a good copy before buildout
 reads it; without one it is removed, and all parts are installed anew.  Whatever
-the record says, nothing outside the sandbox's own folders is ever deleted.
+the record says, nothing outside the project is ever deleted, and in it no folder
+outside buildout's own.
 """
 
 import io
@@ -44,6 +45,26 @@ class Bounds:
             parent == home or home in parent.parents for home in homes
         )
 
+    def allow_file(self, name: str) -> bool:
+        """Return whether ``name`` may be a file in the project that another recipe made."""
+        path = Path(os.path.normpath(self.directory / name))
+        real = Path(os.path.realpath(path.parent), path.name)
+        kept = [self.directory / folder for folder in ("var", "releases", "current")]
+        is_inside = Path(os.path.realpath(self.directory)) in real.parents
+        is_file = path.is_symlink() or path.is_file()
+        return is_inside and is_file and not any(folder in path.parents for folder in kept)
+
+    def harms(self, name: str) -> bool:
+        """Return whether ``name`` is a folder that holds all of the project, or of buildout's own.
+
+        A part has no reason to name it, and a name that was cut short becomes one.
+        """
+        path = Path(os.path.realpath(self.directory / name))
+        return any(
+            path == real or path in real.parents
+            for real in (Path(os.path.realpath(each)) for each in (self.directory, *self.folders))
+        )
+
 
 def parsed(text: str) -> Sections:
     """Return the sections of a record.
@@ -79,8 +100,8 @@ def check(text: str, bounds: Bounds) -> None:
             if option not in sections.get(part, {}):
                 raise Damaged(f"expected {option} in [{part}], got none")
     for name in names(sections):
-        if not bounds.allow(name):
-            raise Damaged(f"expected what is in parts, bin or develop-eggs, got {name!r}")
+        if bounds.harms(name):
+            raise Damaged(f"expected what a part made, got {name!r}")
 
 
 def names(sections: Sections) -> Iterable[str]:
@@ -179,6 +200,14 @@ class Record:
         except FileNotFoundError:
             return  # It could not be written before.
         self.write(updated(text, options))
+
+    def is_made_by_part(self, name: str) -> bool:
+        """Return whether a part of the last complete run made a file that buildout may delete."""
+        try:
+            recorded = names(parsed(self.copy.read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            return False
+        return self.bounds.allow_file(name) and name in recorded
 
     def keep_copy(self) -> None:
         if self.is_kept and self.path.is_file():

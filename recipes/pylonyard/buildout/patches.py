@@ -352,10 +352,10 @@ class Buildout(buildout.Buildout):
         self.record.update(options)
 
     def _uninstall(self, names: str) -> None:
-        """Delete files of a part in the sandbox's own folders only; zc.buildout does anywhere."""
+        """Delete what a part made in the project only; zc.buildout does anywhere."""
         bounds = self.record.bounds
         for name in filter(None, names.split("\n")):
-            if bounds.allow(name):
+            if bounds.allow(name) or self.record.is_made_by_part(name):
                 super()._uninstall(name)
             elif os.path.lexists(os.path.join(bounds.directory, name)):
                 log.warning("%s is kept: it is in none of parts, bin and develop-eggs.", name)

@@ -140,7 +140,20 @@ def _left_out(source: Path, folder: str, names: Iterable[str]) -> set[str]:
             found |= _MADE_BY_RUNS
         if Path(folder) == source / "bin":
             found |= {n for n in names if Path(folder, n).is_symlink()} | _COMMANDS_OF_RUNS
+            made = _made_by_parts(source)
+            found |= {n for n in names if os.path.join(folder, n) in made}
     return found
+
+
+def _made_by_parts(source: Path) -> set[str]:
+    """Return the paths that the parts of a project made, those of other recipes too.
+
+    Their scripts may name the tree that is built here: each run would build another one.
+    """
+    try:
+        return set((source / ".installed.cfg").read_text(errors="replace").split())
+    except OSError:
+        return set()
 
 
 def _is_source(folder: str) -> bool:

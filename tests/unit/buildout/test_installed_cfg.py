@@ -118,7 +118,7 @@ def test_damaged_copy_is_not_used(whole, bounds, tmp_path):
         ("[buildout]\nparts = a\n", "expected __buildout_installed__ in [a], got none"),
         (
             "[buildout]\nparts =\ninstalled_develop_eggs = /\n",
-            "expected what is in parts, bin or develop-eggs, got '/'",
+            "expected what a part made, got '/'",
         ),
     ],
 )
@@ -229,3 +229,51 @@ def test_record_that_cannot_be_written_stays_as_it_was(tmp_path, monkeypatch):
     assert caught.value.filename == str(path)
     assert path.read_text() == "one"
     assert os.listdir(tmp_path) == ["record"]
+
+
+# What parts of other recipes made, outside of buildout's own folders.
+
+
+@pytest.fixture
+def record(bounds, tmp_path, whole):
+    base = {f"{kind}-directory": str(tmp_path / kind) for kind in ("parts", "bin", "develop-eggs")}
+    base |= {"directory": str(tmp_path), "installed": ".installed.cfg"}
+    made = installed_cfg.Record(base, pytest.fail)
+    places = [tmp_path / "note.txt", tmp_path / "etc", tmp_path / "var/n", "/etc/passwd"]
+    named = "".join(f"\t{place}\n" for place in places)
+    (tmp_path / ".installed.cfg").write_text(
+        whole.replace("/bin/paster\n", f"/bin/paster\n{named}")
+    )
+    for folder in ("etc", "var"):
+        (tmp_path / folder).mkdir()
+    for name in ("note.txt", "var/n", "other.txt"):
+        (tmp_path / name).touch()
+    return made
+
+
+def test_a_record_may_name_what_other_recipes_made_elsewhere(record, tmp_path):
+    before = record.path.read_text()
+
+    record.repair()
+
+    assert record.path.read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "is_made"),
+    [("note.txt", True), ("other.txt", False), ("etc", False), ("var/n", False)],
+)
+def test_files_that_a_complete_run_made_in_the_project_may_be_deleted(
+    record, tmp_path, name, is_made
+):
+    assert not record.is_made_by_part(str(tmp_path / name))  # no run was complete yet
+
+    record.keep_copy()
+
+    assert record.is_made_by_part(str(tmp_path / name)) is is_made
+
+
+def test_files_outside_the_project_are_never_deleted(record):
+    record.keep_copy()
+
+    assert not record.is_made_by_part("/etc/passwd")

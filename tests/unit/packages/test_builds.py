@@ -89,12 +89,15 @@ def test_what_runs_make_in_a_project_is_no_part_of_its_source(project, store):
         (project / name / "buildout").touch()
     (project / "current").symlink_to("releases/1")
     (project / "bin" / "shop").symlink_to("../current/bin/shop")
-    (project / ".installed.cfg").write_text("[buildout]\n")
+    script = project / "bin" / "test"  # of another recipe; it names what is built here
+    script.touch()
+    (project / ".installed.cfg").write_text(f"[test]\n__buildout_installed__ = x\n\t{script}\n")
     os.mkfifo(project / "pipe")
 
     assert builds.digest(project, editable=False) == place.name.rpartition("-")[2]
     copied = builds.copy(project, store)
     assert sorted(os.listdir(copied)) == sorted({*os.listdir(project)} - MADE | {"bin"})
+    assert os.listdir(copied / "bin") == []
 
 
 MADE = {".installed.cfg", ".pylonyard.lock", "cache", "current", "parts", "pipe", "releases", "var"}
