@@ -332,9 +332,7 @@ def next_steps(found: Found, answers: Answers) -> Iterable[str]:
     """Return what to type next."""
     folder, name = found.folder, answers["name"]
     yield "Next:" if folder.resolve() == Path.cwd() else f"Next, in {folder}:"
-    yield "  python3 -m venv env"
-    yield "  env/bin/pip install zc.buildout pylonyard"
-    yield "  env/bin/buildout"
+    yield "  python3 -m venv env\n  env/bin/pip install zc.buildout pylonyard\n  env/bin/buildout"
     yield f"  bin/{name} start   serves it at http://127.0.0.1:{answers['port']}/"
 
 
@@ -354,13 +352,15 @@ def command(
         say(line)
 
 
+ENDED = "expected an answer, got the end of the input; {} asks nothing"
+
+
 def _asked(text: str, usual: str) -> str:
     shown = f" [{usual}]" if usual else ""
     try:
         return input(f"{text[0].upper()}{text[1:]}{shown}: ").strip() or usual
     except EOFError:
-        problem = "expected an answer, got the end of the input; --yes asks nothing"
-        raise UserError(problem) from None
+        raise UserError(ENDED.format("--yes")) from None
 
 
 def paster_template(name: str) -> Any:
@@ -388,6 +388,8 @@ def paster_template(name: str) -> Any:
                 self.answers = checked(self.found, texts, None, "{0.variable}={0.metavar}")
             except UserError as error:
                 raise BadCommand(str(error)) from error
+            except EOFError as error:
+                raise BadCommand(ENDED.format("--no-interactive")) from error
             return found
 
         def run(self, paster: Any, folder: str, given: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pages
 import pytest
 from pylonyard.commands import init, main
+from pylonyard.config import layout
 from pylonyard.system.errors import UserError
 from support import CHECKOUT
 
@@ -145,6 +146,11 @@ def test_an_example_is_the_one_of_the_documentation(place, kind):
     setup = (place / "x/setup.py").read_text().replace(f'name="{name}"', f'name="{distribution}"')
     assert setup == shown[f"src/{name}/setup.py"]
     pins = read(place / "x/versions.cfg")["versions"]
+    if kind == "pyramid":
+        assert "pyramid" in pins
+        assert (
+            pins.items() <= read(layout.profile().with_name("pyramid-2.cfg"))[kind + "-2"].items()
+        )
     if "[versions]" in shown["buildout.cfg"]:
         own = configparser.RawConfigParser()
         own.read_string("[versions]" + shown["buildout.cfg"].partition("[versions]")[2])
