@@ -1,7 +1,9 @@
+import os
 from dataclasses import dataclass
 
 import pytest
 from pylonyard.config import converters
+from pylonyard.recipes import cron_restart, init_script
 from pylonyard.recipes.base import Recipe, option
 from pylonyard.system.atomic import Artifact
 from pylonyard.system.errors import OptionError
@@ -210,3 +212,146 @@ def test_folders_that_the_account_writes_to_are_made_once(alone, sandbox):
     made.chmod(0o700)
     alone(**{"log-folder": "logs", "run-folder": "run", "umask": "027"})
     assert made.stat().st_mode & 0o777 == 0o700
+
+
+# What a part needs that stands alone.
+
+WITHOUT_HOME = {"init:home": "", "init:ini": "/shop.ini", "init:installer": "false"}
+NEITHER = "home: expected an environment, or eggs to make one of, got neither"
+
+
+@pytest.mark.parametrize(
+    ("part", "options", "message"),
+    [
+        ("init", WITHOUT_HOME, NEITHER),
+        (
+            "init",
+            WITHOUT_HOME,
+            "home: expected an environment, or eggs to make one of, got neither",
+        ),
+        (
+            "init",
+            {"init:mode": "mod_wsgi"},
+            "mode: expected proxy where no release takes this part, got mod_wsgi",
+        ),
+        (
+            "init",
+            {"init:paster": ""},
+            "home: expected an environment with PasteScript, whose paster serves the site, got ",
+        ),
+        ("init", {"init:home": "/nowhere"}, "home: expected an environment, got '/nowhere'"),
+        (
+            "cron",
+            {},
+            "control: required where no release takes this part, such as ${init:control}, "
+            "but missing",
+        ),
+        (
+            "vhost",
+            {"vhost:mode": "embedded", "vhost:module": "/x.so"},
+            "ini: required where no release takes this part, such as ${ini:path}, but missing",
+        ),
+    ],
+)
+def test_a_part_that_could_not_be_used_alone_is_refused(sandbox, part, options, message):
+    run = sandbox.buildout({"buildout:parts": part, **options})
+
+    with pytest.raises(UserError) as caught:
+        run[part]
+
+    assert str(caught.value).startswith(f"[{part}] {message}")
+
+
+@pytest.mark.parametrize("roles", ["app ini init cron", "ini init cron"])
+def test_a_release_has_one_link_to_the_environment(sandbox, roles):
+    run = sandbox.run({"site:roles": roles, "ini:secrets": ""})
+
+    link = sandbox.directory / "current" / "shop" / "env"
+    assert str(link.readlink()) == run["app"]["home"]
+    is_from_app = run["init"].recipe.files[0].path != "shop/env"
+    assert is_from_app is roles.startswith("app")
+
+
+def test_paths_of_the_application_lead_to_files_that_are_there(sandbox):
+    app = sandbox.run({"buildout:parts": "app"})["app"]
+    assert app["python"] == f"{sandbox.directory}/parts/app/shop/bin/python"
+    assert [os.path.exists(app[name]) for name in ("home", "env", "python", "paster")] == [True] * 4
+
+    assert "paster" not in sandbox.run({"buildout:parts": "app", "app:scripts": "shop"})["app"]
+
+
+def test_a_program_that_is_not_there_is_told(sandbox, caplog):
+    sandbox.run({"buildout:parts": "cron", "cron:control": "/nowhere"})
+
+    assert [record.message for record in caplog.records if "nowhere" in record.message] == [
+        "[cron] control: /nowhere cannot be run, so nothing restarts the site"
+    ]
+
+
+# Removing a part.
+
+
+@pytest.mark.parametrize("has_other", [True, False])
+def test_a_server_that_runs_is_not_removed(sandbox, has_other):
+    alone = sandbox.run({"buildout:parts": "init"})
+    script = sandbox.directory / "parts" / "init" / "bin" / "shop"
+    script.write_text("#!/bin/sh\nexit 0\n")  # its status: it runs
+    other = "[server]\n<= init\n" if has_other else ""
+    run = sandbox.buildout({"buildout:parts": "server" if has_other else "ini"}, other)
+
+    if has_other:
+        run.install([])
+        assert (sandbox.directory / "bin" / "shop").resolve() != script
+        return
+    options = alone["init"]
+    options.buildout = run
+    run["ini"]
+    with pytest.raises(UserError) as caught:
+        init_script.uninstall("init", options)
+
+    assert str(caught.value) == (
+        "[init] its server runs, and nothing could stop it without this part: "
+        "bin/shop stop; then run buildout again"
+    )
+
+
+@pytest.fixture
+def crontab(tmp_path, monkeypatch):
+    """Return the file of a crontab program that keeps its text there."""
+    file, program = tmp_path / "crontab.txt", tmp_path / "programs" / "crontab"
+    program.parent.mkdir()
+    program.write_text(
+        f"#!/bin/sh\ncase $1 in -l) cat {file};; -r) rm {file};; -) cat > {file};; esac\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    return file
+
+
+@pytest.mark.parametrize(("edited", "left"), [("", "mine\n"), ("# ", None)])
+def test_lines_of_a_removed_part_leave_the_crontab(sandbox, crontab, edited, left):
+    options = {"buildout:parts": "cron", "cron:target": "crontab", "cron:control": "/bin/true"}
+    alone = sandbox.run(options)["cron"]
+    lines = f"{edited}*/2 * * * * /bin/true ensure\n"
+    before = f"mine\n# BEGIN pylonyard shop\n{lines}# END pylonyard shop\n"
+    crontab.write_text(before)
+
+    cron_restart.uninstall("cron", alone)  # a change: the part is in this run
+    assert crontab.read_text() == before
+
+    alone.buildout = sandbox.buildout({"buildout:parts": "site"})
+    cron_restart.uninstall("cron", alone)
+    assert crontab.read_text() == (before if left is None else left)
+
+
+def test_lines_of_a_part_that_a_release_took_are_told(sandbox, crontab, caplog):
+    released = sandbox.run({"cron:target": "crontab"})["cron"]
+    crontab.write_text("# BEGIN pylonyard shop\nx\n# END pylonyard shop\n")
+    released.buildout = sandbox.buildout({"buildout:parts": "site"})
+
+    cron_restart.uninstall("cron", released)
+
+    command = sandbox.directory / "releases" / "1" / "bin" / "shop-cron"
+    told = f"[cron] your crontab still has the lines of shop: {command} remove"
+    assert told in [record.message for record in caplog.records]
+    assert command.is_file()
