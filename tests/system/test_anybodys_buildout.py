@@ -157,6 +157,19 @@ def test_one_line_deploys_a_project_and_all_works_in_it(project):
     assert "Release 3 is current." in offline
 
 
+def test_locks_that_uv_and_pip_wrote_are_installed_offline(project):
+    for number, maker in enumerate(("uv", "pip"), 1):
+        file = f"pylock.{maker}.toml"
+        shutil.copy(ROOT / "tests" / "unit" / "packages" / "lock" / file, project.folder)
+        told = project.buildout("-o", f"app:lock={file}", before=ALONE)
+        assert f"Release {number} is current" in told
+    project.write(
+        "pylock.uv.toml", (project.folder / "pylock.uv.toml").read_text().replace("c56d", "d56d")
+    )
+    refused = project.buildout("-o", "app:lock=pylock.uv.toml", before=ALONE, check=False)
+    assert "waitress-3.0.2-py3-none-any.whl: expected SHA-256 d56d" in refused
+
+
 def test_what_the_project_says_wins_over_the_profile(project):
     project.write(
         "buildout.cfg",

@@ -123,7 +123,7 @@ class LockedBuild(Build):
             return
         for package in packages:
             name = package.wheel_for(self.tags) or (package.sdist or ("",))[0]
-            if package.marker and not (self.wheels / name).exists():
+            if package.marker and name and not (self.wheels / name).exists():
                 shutil.copyfile(self.files.get(package, name), self.wheels / name)
 
     def _source(self, pinned: str) -> Path:

@@ -64,6 +64,10 @@ class Places:
             yield from _listed(self._client, place)
         yield from _listed(self._client, urljoin(self._client.index_url, f"{project}/"))
 
+    def allow(self, url: str) -> bool:
+        """Return whether ``allow-hosts`` has the host of a URL."""
+        return bool(self._client.url_ok(url))
+
     @property
     def _client(self) -> Any:
         """Return zc.buildout's client, which handles proxies, passwords and allowed hosts."""

@@ -82,8 +82,10 @@ def short_name(interpreter: "Interpreter") -> str:
     return "cp{}{}".format(*interpreter.series)
 
 
-def environment(interpreter: "Interpreter") -> dict[str, str]:
-    """Return the variables of markers, for an interpreter on this machine."""
+def environment(interpreter: "Interpreter | None" = None) -> dict[str, str]:
+    """Return the variables of markers, for an interpreter on this machine; by default our own."""
+    if interpreter is None:
+        return {key: str(value) for key, value in default_environment().items()}
     version = "{}.{}.{}".format(*interpreter.version)
     return {
         **{key: str(value) for key, value in default_environment().items()},

@@ -257,6 +257,7 @@ class PylonsApp(Recipe):
             return None
         try:
             lock = pylock.read(options.lock)
+            lock.expect_for(metadata.environment(interpreter))
         except pylock.LockError as error:
             raise OptionError(self.name, [f"lock: {error}"]) from error
         self.state.locked[options.lock] = lock.digests

@@ -222,6 +222,29 @@ def test_what_buildout_develops_needs_no_lock(app, sandbox):
     assert path_of(section) == [info.parent]
 
 
+def test_an_entry_of_a_lock_that_cannot_be_verified_is_one_line(app, sandbox):
+    path = sandbox.directory / "pylock.toml"
+    path.write_text(
+        "lock-version = '1.0'\ncreated-by = 'uv'\n\n[[packages]]\nname = 'shop'\n"
+        "version = '1.0'\nvcs = {type = 'git', url = 'https://x/shop', commit-id = 'a'}\n"
+    )
+
+    for eggs, told in (
+        (
+            "Shop",
+            f"[app] lock: {path}, line 4: shop: a checkout of https://x/shop has no SHA-256; name "
+            "its source tree in sources or develop of [app], or lock a release of it",
+        ),
+        (
+            "Blog",
+            f"[app] lock: expected Blog, got none in {path}; "
+            "have uv lock that, and write the file again",
+        ),
+    ):
+        with pytest.raises(Exception, match=f"^{re.escape(told)}$"):
+            app(eggs=eggs, lock="pylock.toml")
+
+
 @pytest.mark.system
 def test_buildouts_own_interpreter_needs_no_other_environment(app):
     from pylonyard.packages import interpreters

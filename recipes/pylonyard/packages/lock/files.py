@@ -8,6 +8,7 @@ metadata states them.
 
 import contextlib
 import functools
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import Distribution
@@ -24,7 +25,7 @@ from pylonyard.packages import downloads, index, interpreters, metadata
 from pylonyard.packages.index import Places
 from pylonyard.packages.integrity import Verified, check_file
 from pylonyard.packages.interpreters import Interpreter, describe
-from pylonyard.packages.lock.pylock import Lock, Locked
+from pylonyard.packages.lock.pylock import OUR_NAME, Lock, Locked
 from pylonyard.packages.metadata import described, follow, name_of
 from pylonyard.packages.missing import Missing, is_pinned, options
 from pylonyard.packages.mod_wsgi_sources import PROJECT
@@ -132,6 +133,11 @@ class Files:
         package = self.lock.find(name, environment, wanted)
         if package is None:
             raise self.stale(f"expected {wanted}, got none")
+        if package.unverifiable:
+            line = f", line {package.line}" if package.line else ""
+            problem = f"lock: {self.lock.path}{line}: {name}: {package.unverifiable}"
+            advice = f"name its source tree in sources or develop of [{self.section}]"
+            raise OptionError(self.section, [f"{problem}; {advice}, or lock a release of it"])
         if (pin := pins.get(name)) and not is_pinned(package.version, pin):
             raise self.stale(f"expected {name} {pin}, as versions has it, got {package.version}")
         return package
@@ -150,6 +156,20 @@ class Files:
         words = options(self.layout, self.places, self.lock.path)
         return lacking.told(self.layout, words)
 
+    def _offer(self, package: Locked, name: str) -> index.Offer | None:
+        """Return where to get a file: its path in the lock, find-links, the index, or its URL."""
+        place = package.places.get(name, "")
+        if place.startswith("/") and os.path.isfile(place):
+            return index.Offer(place)
+        is_url = "://" in place and self.places.allow(place)
+        try:
+            found = index.find(self.places, package.name, name)
+        except CommandError:
+            if not is_url:
+                raise
+            found = None
+        return found or (index.Offer(place) if is_url else None)
+
     def _wanted_by(self, target: Target) -> Iterator[tuple[Locked, str]]:
         """Yield the distributions for ``target``, without existing eggs, and mod_wsgi."""
         for package, file in target.files(self.lock):
@@ -159,12 +179,14 @@ class Files:
     def stale(self, problem: str) -> OptionError:
         """Return the error that the lock does not match the configuration, with advice."""
         advice = f"make a new one: bin/buildout {self.section}:lock= and then bin/pylonyard lock"
+        if self.lock.maker != OUR_NAME:
+            advice = f"have {self.lock.maker} lock that, and write the file again"
         return OptionError(self.section, [f"lock: {problem} in {self.lock.path}; {advice}"])
 
     def _bring(self, package: Locked, name: str, digests: set[str]) -> None:
         if self.layout.offline:
             raise OptionError(self.section, [f"lock: {self.missing(name)}"])
-        offer = index.find(self.places, package.name, name)
+        offer = self._offer(package, name)
         if offer is None:
             raise CommandError(
                 f"cannot get {name}", "neither find-links nor the index has a file of that name"

@@ -9,26 +9,37 @@ import hashlib
 import importlib
 import json
 import os
+import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import repeat
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlparse
 
 from packaging.markers import Marker
 from packaging.pylock import (
     Package,
+    PackageArchive,
     PackageSdist,
     PackageWheel,
     Pylock,
     PylockValidationError,
 )
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, NormalizedName, parse_wheel_filename
 from packaging.version import Version
 
+from pylonyard.packages.metadata import identified
 from pylonyard.system.errors import PylonyardError
+
+_File = PackageWheel | PackageSdist | PackageArchive
+
+OUR_NAME = "pylonyard"
+"""What ``created-by`` of our locks says."""
 
 
 class LockError(PylonyardError, ValueError):
@@ -46,6 +57,13 @@ class Locked:
     sdist: tuple[str, str] | None = None
     """File name, SHA-256."""
     marker: str | None = None
+    requires_python: SpecifierSet = SpecifierSet()
+    places: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """File name -> URL, or path on this machine."""
+    line: int = field(default=0, compare=False)
+    """The line of the lock where it begins; 0 if unknown."""
+    unverifiable: str = ""
+    """Why no file of it can be verified; empty if one can."""
     used: Mapping[str, str] = field(default_factory=dict)
     """The file that the locked environment uses: ``file``, ``interpreter``, ``platform``."""
 
@@ -73,24 +91,52 @@ class Lock:
 
     path: Path
     packages: tuple[Locked, ...]
+    maker: str = OUR_NAME
+    """The program that wrote it."""
+    requires_python: SpecifierSet = SpecifierSet()
+    environments: tuple[Marker, ...] = ()
+    """The interpreters and platforms that it is for; empty if it is for any."""
+    choices: Mapping[str, frozenset[str]] = field(default_factory=dict, compare=False)
+    """Its ``extras`` and ``dependency_groups``; what requirements do not ask for is left."""
+
+    def expect_for(self, environment: Mapping[str, str]) -> None:
+        """Check that the lock is for an interpreter.
+
+        :raises LockError: if it says otherwise
+        """
+        python = environment["python_full_version"]
+        if not self.requires_python.contains(python, prereleases=True):
+            raise LockError(
+                f"expected Python {self.requires_python}, as {self.path} says, got {python}"
+            )
+        if self.environments and not any(self._is_for(m, environment) for m in self.environments):
+            told = " or ".join(map(str, self.environments))
+            raise LockError(f"expected an environment of {self.path} ({told}), got Python {python}")
+
+    def _is_for(self, marker: Marker, environment: Mapping[str, str]) -> bool:
+        return marker.evaluate({**environment, **self.choices}, context="lock_file")
 
     def packages_for(self, environment: Mapping[str, str]) -> list[Locked]:
         """Return the distributions that are for an interpreter.
 
         :param environment: what markers are about, as ``python_version``
         """
+        python = environment["python_full_version"]
         return [
             package
             for package in self.packages
-            if package.marker is None or Marker(package.marker).evaluate(dict(environment))
+            if (package.marker is None or self._is_for(Marker(package.marker), environment))
+            and package.requires_python.contains(python, prereleases=True)
         ]
 
     def find(self, name: str, environment: Mapping[str, str], wanted: Requirement) -> Locked | None:
         """Return the distribution of a canonical name, one that is ``wanted`` if there is."""
         named = [package for package in self.packages if package.name == name]
-        found = Lock(self.path, tuple(named)).packages_for(environment)
+        found = replace(self, packages=tuple(named)).packages_for(environment)
         # The tools may have one version, and an application another.
-        fitting = [p for p in found if wanted.specifier.contains(p.version, prereleases=True)]
+        fitting = [
+            p for p in found if p.version and wanted.specifier.contains(p.version, prereleases=True)
+        ]
         return next(iter([*fitting, *found]), None)
 
     def summary(self, environment: Mapping[str, str]) -> str:
@@ -115,13 +161,31 @@ class Lock:
 
 
 def read(path: Path) -> Lock:
-    """Read a lock file.
+    """Read a lock file, of whatever program.
 
     :raises LockError: if it is no lock of this format
     """
     try:
-        content = Pylock.from_dict(_toml(path.read_text(encoding="utf-8")))
-        return Lock(path, tuple(map(_locked, content.packages)))
+        text = path.read_text(encoding="utf-8")
+        content = Pylock.from_dict(_toml(text))
+        begins = re.finditer(r"(?m)^\s*\[\[\s*packages\s*\]\]", text)
+        lines = [text.count("\n", 0, found.end()) + 1 for found in begins]
+        if len(lines) != len(content.packages):  # it is spelled in another way
+            lines = [0] * len(content.packages)
+        packages = map(_locked, content.packages, lines, repeat(path.parent))
+        return Lock(
+            path,
+            tuple(packages),
+            content.created_by,
+            content.requires_python or SpecifierSet(),
+            tuple(content.environments or ()),
+            {
+                "extras": frozenset(content.extras or ()),
+                "dependency_groups": frozenset(
+                    [*(content.dependency_groups or ()), *(content.default_groups or ())]
+                ),
+            },
+        )
     except OSError as error:
         raise LockError(f"expected a lock, got {error.strerror}: {path}") from error
     except (ValueError, KeyError, RecursionError, PylockValidationError) as error:
@@ -136,17 +200,54 @@ def _toml(text: str) -> dict[str, Any]:
     return content
 
 
-def _locked(package: Package) -> Locked:
-    sdist = package.sdist
-    if package.version is None:
-        raise ValueError(f"{package.name} has no version")
+def _locked(package: Package, line: int, folder: Path) -> Locked:
+    given = (*(package.wheels or ()), package.sdist, package.archive)
+    files = [file for file in given if file]
+    known = {_filename(each): each for each in files if "sha256" in each.hashes}
+    digests = {name: each.hashes["sha256"] for name, each in known.items()}
+    sources = [name for name in digests if not name.endswith(".whl")]
+    version = str(package.version or "") or _version_of(digests)
     return Locked(
         name=package.name,
-        version=str(package.version),
-        wheels={each.filename: each.hashes["sha256"] for each in package.wheels or ()},
-        sdist=(sdist.filename, sdist.hashes["sha256"]) if sdist else None,
+        version=version,
+        wheels={name: digest for name, digest in digests.items() if name.endswith(".whl")},
+        sdist=(sources[0], digests[sources[0]]) if sources else None,
         marker=_marker(str(package.marker)) if package.marker else None,
+        requires_python=package.requires_python or SpecifierSet(),
+        places={
+            name: str(folder / each.path) if each.path else str(each.url)
+            for name, each in known.items()
+        },
+        line=line,
+        unverifiable="" if digests and version else _why_not(package, files),
         used=(package.tool or {}).get("pylonyard", {}),
+    )
+
+
+def _filename(file: _File) -> str:
+    """Return the name of a file, as an index has it: that of its URL, if it tells what it is."""
+    last = unquote(urlparse(file.url or file.path or "").path).rpartition("/")[2]
+    named = last if isinstance(file, PackageArchive) else file.filename
+    return last if identified(last) else named
+
+
+def _version_of(names: Iterable[str]) -> str:
+    found = (identified(name) for name in names)
+    return next((each.version for each in found if each), "")
+
+
+def _why_not(package: Package, files: Sequence[_File]) -> str:
+    """Return why no file of a distribution can be verified."""
+    if package.vcs:
+        return f"a checkout of {package.vcs.url or package.vcs.path} has no SHA-256"
+    if package.directory:
+        return f"the folder {package.directory.path} has no SHA-256"
+    if package.archive and "sha256" in package.archive.hashes:
+        return "the name of its archive tells no version"
+    if not files:
+        return "it has no file"
+    return (
+        f"its files have {', '.join(sorted({h for f in files for h in f.hashes}))}, and no sha256"
     )
 
 
@@ -162,7 +263,7 @@ def text(packages: Iterable[Locked], folder: str) -> str:
     ordered = sorted(packages, key=lambda each: (each.name, each.version))
     lock = Pylock(
         lock_version=Version("1.0"),
-        created_by="pylonyard",
+        created_by=OUR_NAME,
         packages=[_package(each, folder) for each in ordered],
     )
     lock.validate()

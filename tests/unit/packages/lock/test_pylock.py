@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
@@ -62,7 +63,10 @@ def test_best_wheel_is_that_of_the_first_tag():
 def test_version_that_is_wanted_is_preferred(tmp_path):
     other = pylock.Locked(name="shop", version="2.0", wheels={})
     lock = pylock.Lock(tmp_path, (SHOP, other))
-    modern, old = {"python_version": "3.11"}, {"python_version": "2.7"}
+    modern, old = (
+        {"python_version": series, "python_full_version": f"{series}.1"}
+        for series in ("3.11", "2.7")
+    )
 
     assert lock.find("shop", modern, Requirement("shop")) == SHOP
     assert lock.find("shop", modern, Requirement("shop>1")) == other
@@ -152,3 +156,117 @@ def test_signatures_that_others_may_write_do_not_count(installed):
     listed.chmod(0o666)
 
     assert not integrity.Verified(verified.cache).unchanged(egg, {wheels.sha256(wheel)})
+
+
+HERE = Path(__file__).parent
+
+
+@pytest.mark.parametrize("maker", ["uv", "pip"])
+def test_lock_of_another_program_is_read(maker):
+    lock = pylock.read(HERE / f"pylock.{maker}.toml")
+
+    lock.expect_for(metadata.environment())
+    named = {package.name: package for package in lock.packages_for(metadata.environment())}
+    assert lock.maker == maker
+    assert "six" not in named
+    assert named["waitress"].wheels == {
+        "waitress-3.0.2-py3-none-any.whl": (
+            "c56d67fd6e87c2ee598b76abdd4e96cfad1f24cacdea5078d382b1f9d7b5ed2e"
+        )
+    }
+    assert named["waitress"].places["waitress-3.0.2-py3-none-any.whl"].startswith("https://")
+    assert "Paste-3.10.1-py3-none-any.whl" in named["paste"].wheels
+    assert named["quill"].unverifiable == "the folder . has no SHA-256"
+    text = lock.path.read_text().splitlines()
+    assert text[named["quill"].line : named["quill"].line + 1] == ['name = "quill"']
+
+
+ENTRIES = """
+lock-version = "1.0"
+created-by = "hand"
+environments = ["python_version >= '3.12'", "sys_platform == 'linux'"]
+requires-python = ">=3.10"
+extras = ["fast"]
+dependency-groups = ["dev"]
+
+[[packages]]
+name = "six"
+version = "1.17.0"
+vcs = {type = "git", url = "https://git.example.org/six", commit-id = "abc"}
+
+[[packages]]
+name = "old"
+version = "1.0"
+wheels = [
+    {path = "old-1.0-py3-none-any.whl", hashes = {md5 = "1", sha512 = "2"}},
+]
+
+[[packages]]
+name = "tree"
+archive = {url = "https://example.org/tree-2.0.tar.gz", hashes = {md5 = "1", sha256 = "4"}}
+
+[[packages]]
+name = "built"
+archive = {path = "files/built-3.0-py3-none-any.whl", hashes = {sha256 = "5"}}
+
+[[packages]]
+name = "snapshot"
+archive = {url = "https://example.org/main.zip", hashes = {sha256 = "6"}}
+
+[[packages]]
+name = "extra"
+version = "1.0"
+marker = "'fast' in extras or 'dev' in dependency_groups"
+sdist = {path = "extra-1.0.tar.gz", upload-time = 2024-11-16T20:02:35Z, hashes = {sha256 = "7"}}
+
+[[packages]]
+name = "late"
+version = "1.0"
+requires-python = ">=3.99"
+sdist = {name = "late-1.0.tar.gz", url = "https://example.org/1", hashes = {sha256 = "8"}}
+"""
+
+
+def test_what_cannot_be_verified_is_told_and_the_rest_is_read(tmp_path):
+    (tmp_path / "pylock.toml").write_text(ENTRIES)
+
+    lock = pylock.read(tmp_path / "pylock.toml")
+
+    found = {package.name: package for package in lock.packages}
+    assert {name: (p.line, p.unverifiable) for name, p in found.items() if p.unverifiable} == {
+        "six": (9, "a checkout of https://git.example.org/six has no SHA-256"),
+        "old": (14, "its files have md5, sha512, and no sha256"),
+        "snapshot": (29, "the name of its archive tells no version"),
+    }
+    assert (found["tree"].version, found["tree"].sdist) == ("2.0", ("tree-2.0.tar.gz", "4"))
+    assert found["built"].wheels == {"built-3.0-py3-none-any.whl": "5"}
+    assert found["built"].places == {
+        "built-3.0-py3-none-any.whl": str(tmp_path / "files/built-3.0-py3-none-any.whl")
+    }
+    here = {package.name for package in lock.packages_for(metadata.environment())}
+    assert found.keys() - here == {"late"}
+    assert found["late"].sdist == ("late-1.0.tar.gz", "8")
+
+
+@pytest.mark.parametrize(
+    ("python", "platform", "told"),
+    [
+        ("3.9.1", "linux", "expected Python >=3.10, as {} says, got 3.9.1"),
+        (
+            "3.11.2",
+            "win32",
+            'expected an environment of {} (python_version >= "3.12" or sys_platform == "linux"), '
+            "got Python 3.11.2",
+        ),
+    ],
+)
+def test_lock_for_others_is_refused(tmp_path, python, platform, told):
+    path = tmp_path / "pylock.toml"
+    path.write_text(ENTRIES)
+    environment = {**metadata.environment(), "python_full_version": python}
+    environment |= {"python_version": python.rpartition(".")[0], "sys_platform": platform}
+
+    with pytest.raises(pylock.LockError) as caught:
+        pylock.read(path).expect_for(environment)
+
+    assert str(caught.value) == told.format(path)
