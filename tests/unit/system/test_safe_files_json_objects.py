@@ -103,9 +103,8 @@ def test_no_module_reads_json_of_a_file_by_itself():
         if re.search(r"\bjson\.loads?\(", path.read_text())
     }
 
-    # What programs of ours print, what a script in the template reads, and what pip wrote.
+    # What programs of ours print, and what a script in the template reads.
     assert read - {"system/safe_files.py"} == {
         "packages/interpreters.py",
-        "packages/metadata.py",
         "recipes/production_ini.py",
     }
