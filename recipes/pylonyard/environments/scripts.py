@@ -176,6 +176,8 @@ def _whole_scripts(found: Distribution) -> Iterator[Path]:
         elif not name.startswith("../../../bin/"):
             continue
         path = Path(os.path.normpath(str(found.locate_file(name))))
+        if not path.is_file():
+            continue
         with path.open("rb") as stream:
             if re.match(b"#!.*python", stream.readline(200)):
                 yield path
@@ -257,14 +259,18 @@ def tests_installed(runner: str, home: Path, name: str) -> list[str]:
     """
     found = installed(home)[canonicalize_name(name)]
     files = [row[0] for row in csv.reader((found.read_text("RECORD") or "").splitlines()) if row]
-    packages = {file.partition("/")[0] for file in files if file.endswith("/__init__.py")}
-    packages |= {file[:-3] for file in files if file.endswith(".py") and "/" not in file}
-    if not packages:
+    folders = {file.rpartition("/")[0] for file in files if file.endswith("/__init__.py")}
+    # Of a namespace only the part that is this distribution's.
+    tops = {each for each in folders if each.rpartition("/")[0] not in folders}
+    packages = {each.replace("/", ".") for each in tops}
+    modules = {file[:-3] for file in files if file.endswith(".py") and "/" not in file}
+    named = sorted(packages) + sorted(modules)
+    if not named:
         raise ValueError(f"tests: expected modules in {name}, got none")
     if runner == "pytest":
-        return ["-p", "no:cacheprovider", "--pyargs", *sorted(packages)]
+        return ["-p", "no:cacheprovider", "--pyargs", *named]
+    place = str(found.locate_file(""))
     if runner == "zope.testrunner":
-        named = [word for package in sorted(packages) for word in ("--package", package)]
-        return ["--test-path", str(found.locate_file("")), *named]
-    package = min(packages, key=lambda each: (f"{each}/__init__.py" not in files, each))
-    return ["discover", package] if f"{package}/__init__.py" in files else [package]
+        words = [word for name in named for word in ("--package", name)]
+        return ["--test-path", place, *words]
+    return ["discover", "-s", named[0], "-t", place] if packages else [named[0]]

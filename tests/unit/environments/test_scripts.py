@@ -253,16 +253,16 @@ def test_tests_are_found_in_a_tree(tmp_path, made, runner, found):
 @pytest.mark.parametrize(
     ("runner", "found"),
     [
-        ("unittest", ["discover", "notes"]),
-        ("pytest", ["-p", "no:cacheprovider", "--pyargs", "notes", "one"]),
+        ("unittest", ["discover", "-s", "my.notes", "-t", "{0}"]),
+        ("pytest", ["-p", "no:cacheprovider", "--pyargs", "my.notes", "one"]),
         (
             "zope.testrunner",
-            ["--test-path", "{0}", "--package", "notes", "--package", "one"],
+            ["--test-path", "{0}", "--package", "my.notes", "--package", "one"],
         ),
     ],
 )
 def test_tests_are_found_in_an_installed_distribution(tmp_path, runner, found):
-    files = {"one.py": "", "notes/__init__.py": "", "notes/tests.py": ""}
+    files = {"one.py": "", "my/notes/__init__.py": "", "my/notes/tests/__init__.py": ""}
     egg = wheels.install(make_wheel(tmp_path, "Notes", files=files), tmp_path / "eggs")
     home = make(tmp_path / "store", [egg])
 
@@ -276,7 +276,7 @@ import unittest
 
 class Notes(unittest.TestCase):
     def test_notes(self):
-        import notes
+        from my import notes
         self.assertEqual(notes.WORD, "good")
 """
 
@@ -287,8 +287,8 @@ def test_a_runner_finds_and_runs_the_tests(tmp_path, runner):
     needed = ["pytest", "pluggy", "iniconfig", "packaging", "pygments", "setuptools"]
     needed += ["zope.testrunner", "zope.exceptions", "zope.interface"]
     eggs = [Path(str(distribution(name).locate_file(""))) for name in needed]
-    files = {"notes/__init__.py": "WORD = 'good'\n", "notes/tests.py": NOTES}
-    files["notes/test_it.py"] = "from notes.tests import Notes\n"
+    files = {"my/notes/__init__.py": "WORD = 'good'\n", "my/notes/tests.py": NOTES}
+    files["my/notes/test_it.py"] = "from my.notes.tests import Notes\n"
     egg = wheels.install(make_wheel(tmp_path, "Notes", files=files), tmp_path / "eggs")
     home = make(tmp_path / "store", [*eggs, egg])
     tree = tmp_path / "tree"
