@@ -149,7 +149,8 @@ class Merged:
         :raises UserError: if there is no such section, or one that it extends
         """
         if name not in self.names:
-            raise UserError(f"there is no section [{name}]{near(name, self.names)}")
+            why = self._copied(name) or near(name, self.names)
+            raise UserError(f"there is no section [{name}]{why}")
         keys, sections = self._extended(name, ()), list(dict.fromkeys(self._below(name)))
         # What somebody wrote comes first.
         written = sorted(keys, key=lambda option: keys[option].source == "DEFAULT_VALUE")
@@ -160,6 +161,15 @@ class Merged:
             )
             for option in written
         }
+
+    def _copied(self, name: str) -> str:
+        """Return what a section will be that a run copies for a further site; "" if it is none."""
+        for site, keys in self._run._annotated.items():
+            role = name.removeprefix(f"{site}-")
+            is_site = "recipe" in keys and keys["recipe"].value == "pylonyard:site"
+            if is_site and role != name and role in self.names:
+                return f": a run makes it for [{site}], from [{role}]; to see that: config {role}"
+        return ""
 
     def value(self, section: str, option: str) -> Value:
         """Return the value of an option.

@@ -204,6 +204,12 @@ def test_nothing_is_made(place, capsys):
     ("text", "words", "line"),
     [
         (TOP, ["ap"], "there is no section [ap]; did you mean app?"),
+        (
+            TOP + "[blog]\nrecipe = pylonyard:site\n",
+            ["blog-ini"],
+            "there is no section [blog-ini]: a run makes it for [blog], from [ini]; to see that: "
+            "config ini",
+        ),
         (TOP, ["app:source"], "there is no option source in [app]; did you mean sources?"),
         (
             TOP,
