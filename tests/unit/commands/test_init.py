@@ -11,7 +11,7 @@ import pytest
 from pylonyard.commands import init, main
 from pylonyard.config import layout
 from pylonyard.system.errors import UserError
-from support import CHECKOUT
+from support import CHECKOUT, reset_buildout
 
 OWN = CHECKOUT / "docs" / "your-own-application.rst"
 
@@ -437,5 +437,6 @@ def test_the_command_of_pip_needs_no_run_for_what_comes_before(place, monkeypatc
         ["completion", "zsh"],
     ):
         monkeypatch.setattr(sys, "argv", ["pylonyard", *words])
-        assert main.console() == 0
+        with reset_buildout():
+            assert main.console() == 0
     assert "pins what serves it" not in capsys.readouterr().err
