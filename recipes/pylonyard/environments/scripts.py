@@ -93,7 +93,7 @@ def check(python: Path, code: str) -> None:
     :raises CommandError: if it has an error
     """
     text = f"# -*- coding: utf-8 -*-\n{code}\n"
-    run([python, "-S", "-c", _CHECK], "code", stdin=text)
+    run([python, "-c", _CHECK], "code", stdin=text)
 
 
 def tool_script(module: str, *arguments: str, names: str = "main", tools: bool = False) -> str:

@@ -201,14 +201,13 @@ class PylonsApp(Recipe):
 
     def _check_code(self) -> None:
         """Have the environment's Python read what the configuration puts into scripts."""
-        given = {
-            "initialization": self.settings.initialization,
-            "arguments": f"call({self.settings.arguments})",
-        }
+        options = self.settings
+        given = {"initialization": options.initialization, "arguments": options.arguments}
         for name, code in given.items():
             try:
-                if code != "call()":
-                    scripts.check(self.home / "bin" / "python", code)
+                if code:
+                    text = f"call({code})" if name == "arguments" else code
+                    scripts.check(self.home / "bin" / "python", text)
             except CommandError as error:
                 problem = f"{name}: expected Python code, got {error.reason}"
                 raise OptionError(self.name, [problem]) from error

@@ -90,6 +90,16 @@ def test_code_of_the_configuration_is_in_each_script_and_the_interpreter(app):
     assert "\nimport os\nos.umask(0)\n" in artifacts["shop/bin/python"]
 
 
+def test_nothing_is_started_to_read_code_that_is_not_there(app, monkeypatch):
+    read = []
+    monkeypatch.setattr("pylonyard.environments.scripts.check", lambda _, code: read.append(code))
+
+    app()
+    app(initialization="pass", arguments="1")
+
+    assert read == ["pass", "call(1)"]
+
+
 def test_scripts_do_not_decide_about_the_environment(app):
     assert app()["home"] == app(scripts="shop", initialization="pass", interpreter="py")["home"]
 
