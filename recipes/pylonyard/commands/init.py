@@ -125,18 +125,17 @@ def examine(folder: Path) -> Found:
         raise UserError(problem)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: expected a folder, got a file; name another one")
-    sources = [folder, *sorted(folder.glob("src/*"))]
-    for source in sources:
-        if any((source / name).is_file() for name in ("setup.py", "pyproject.toml", "setup.cfg")):
-            name, points = metadata.stated(source)
+    for source in filter(Path.is_dir, [folder, *sorted(folder.glob("src/*"))]):
+        name, points = metadata.stated(source)
+        if name:
             relative = os.path.relpath(source, folder)
             kind, target = metadata.application(source)
             ini = metadata.ini_file(folder, source)
             return Found(folder, relative, name, points, ini, kind, target)
     if stray := sorted(folder.glob("*.py")):
         raise UserError(
-            f"{folder}: expected setup.py or pyproject.toml beside {stray[0].name}, by which it is "
-            "installed, got neither; write one, or name another folder"
+            f"{folder}: expected setup.py or pyproject.toml that installs {stray[0].name}, got "
+            "neither; write one, or name another folder"
         )
     return Found(folder)
 

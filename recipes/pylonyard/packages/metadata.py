@@ -201,6 +201,8 @@ def pyproject(source: Path) -> dict[str, Any]:
 def stated(source: Path) -> tuple[str, dict[str, tuple[str, ...]]]:
     """Return the name and the entry points of a distribution, as far as its files say them plainly.
 
+    The name is empty if they describe none, but configure some tool.
+
     :raises UserError: if one of them cannot be read
     """
     project = pyproject(source)
@@ -219,8 +221,8 @@ def stated(source: Path) -> tuple[str, dict[str, tuple[str, ...]]]:
         setup.get("entry_points"),
         dict(options["options.entry_points"]) if "options.entry_points" in options else None,
     )
-    if not name:
-        where = source / "setup.py"
+    where = source / "setup.py"
+    if not name and where.exists():
         raise UserError(f"{where}: expected name = 'NAME' in setup(), got none that is plain")
     return str(name), {group: names for each in groups for group, names in _names(each)}
 

@@ -312,8 +312,8 @@ NAME = (
         (["file"], "file: expected a folder, got a file; name another one"),
         (
             ["stray"],
-            "stray: expected setup.py or pyproject.toml beside app.py, by which it is installed, "
-            "got neither; write one, or name another folder",
+            "stray: expected setup.py or pyproject.toml that installs app.py, got neither; write "
+            "one, or name another folder",
         ),
         (
             ["odd"],
@@ -336,6 +336,8 @@ def test_what_cannot_be_is_one_line_and_nothing_is_made(place, capsys, words, li
         (place / name).mkdir()
     (place / "file").touch()
     (place / "stray/app.py").touch()
+    (place / "stray/pyproject.toml").write_text("[tool.ruff]\nline-length = 100\n")
+    (place / "stray/setup.cfg").write_text("[flake8]\nselect = E\n")
     (place / "odd/setup.py").write_text("setup(name=found())\n")
     (place / "bare/setup.py").write_text('setup(name="bare")\n')
     before = tree(place)
