@@ -20,7 +20,7 @@ import zc.buildout
 from pylonyard.config import converters
 from pylonyard.config.layout import Layout
 from pylonyard.config.run_state import RunState, released_sections
-from pylonyard.environments import eggs_venv
+from pylonyard.environments import eggs_venv, site_account
 from pylonyard.packages import zc_installer
 from pylonyard.packages.wheels import WheelError
 from pylonyard.releases import servers, store
@@ -28,6 +28,7 @@ from pylonyard.server.status import RUNNING
 from pylonyard.system import accounts, atomic, safe_files
 from pylonyard.system.atomic import Artifact, Link, stage
 from pylonyard.system.errors import LOOK_FIRST, OptionError, PylonyardError, UserError, reason
+from pylonyard.system.rootfs import SEARCH, WRITE
 
 log = logging.getLogger("pylonyard")
 
@@ -234,12 +235,17 @@ class Recipe:
         """Make the folders that the part's account writes to, and let it read its files."""
         user = getattr(self.settings, "user", "")
         for folder, mode in self.folders().items():
+            told = ""
             if folder.is_dir():
-                continue
-            if accounts.can_be_taken(user):
+                who = site_account.on_machine(user) if accounts.entry(user) else None
+                if who and not site_account.may(who, folder, WRITE | SEARCH):
+                    told = "[%s] %s belongs to another account: let %s write there"
+            elif accounts.can_be_taken(user):
                 safe_files.make(folder, mode, accounts.new_owner(user))
             else:
-                log.warning("[%s] %s is missing: make it, for %s", self.name, folder, user)
+                told = "[%s] %s is missing: make it, for %s"
+            if told:
+                log.warning(told, self.name, folder, user)
         for file in self.files:
             if isinstance(file, Artifact) and file.mode == FOR_GROUP:
                 path = self.location / file.path

@@ -355,3 +355,16 @@ def test_lines_of_a_part_that_a_release_took_are_told(sandbox, crontab, caplog):
     told = f"[cron] your crontab still has the lines of shop: {command} remove"
     assert told in [record.message for record in caplog.records]
     assert command.is_file()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="lacks root, who alone may act as another account")
+def test_a_folder_that_the_account_cannot_write_to_is_told(sandbox, caplog):
+    log = sandbox.directory / "var" / "log"
+    log.mkdir(parents=True)
+    options = {"buildout:parts": "init", "init:user": "nobody", "init:log-folder": "var/log"}
+
+    sandbox.run(options)
+
+    told = f"[init] {log} belongs to another account: let nobody write there"
+    assert told in [record.message for record in caplog.records]
+    assert log.stat().st_uid == 0
