@@ -217,8 +217,11 @@ def text(python: Path, source: Source, initialization: str = "", arguments: str 
 RUNNERS = {"pytest": "pytest", "unittest": "", "zope.testrunner": "zope.testrunner"}
 """The modules that run tests, and the distribution of each; the standard library has one."""
 
-# Not -m: that would have the working folder's code imported, not what is installed.
-_RUN = "import runpy, sys; sys.path[:1] = []; runpy.run_module({!r}, None, '__main__', True)"
+# Not -m: the working folder would come first, and its code be tested, not what is installed.
+_RUN = (
+    "import runpy, sys; sys.path.append(sys.path.pop(0)); "
+    "runpy.run_module({!r}, None, '__main__', True)"
+)
 
 
 def test_command(home: Path, runner: str) -> list[str]:

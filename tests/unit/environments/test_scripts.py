@@ -310,3 +310,8 @@ def test_a_runner_finds_and_runs_the_tests(tmp_path, runner):
         printed = ended.stdout + ended.stderr
         assert ended.returncode == 0, printed
         assert re.search(r"Ran [12] tests?|[12] passed", printed), printed
+
+    (tree / "my" / "notes").mkdir(parents=True)
+    (tree / "my" / "notes" / "__init__.py").write_text("WORD = 'of the tree, which is not run'\n")
+    if runner == "unittest":
+        subprocess.run([*command, "tests.test_notes"], cwd=tree, check=True)
