@@ -248,9 +248,11 @@ def run_tests(draft: Draft, path: str) -> None:
             ended = start_tests(
                 found, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
             )
-        except (PylonyardError, OSError) as error:
-            why = f"{error}; root runs them as the account of the site"
+        except CommandError as error:
+            why = f"{error}; make it first: root runs the tests as the account of the site"
             raise CommandError(path, why) from error
+        except (PylonyardError, OSError) as error:
+            raise CommandError(path, str(error)) from error
     if ended.returncode == 0 and not _NONE_RAN.search(ended.stdout):
         return
     log.error("The tests of %s:\n%s", site, ended.stdout.rstrip())

@@ -80,3 +80,43 @@ def test_a_damaged_description_is_one_line(tmp_path, monkeypatch, capsys, text):
     told = capsys.readouterr().err
     assert told.startswith("shop-test: ")
     assert told.count("\n") == 1
+
+
+NONE = ["/bin/sh", "-c", "echo; echo 'Ran 0 tests in 0.1s'; echo OK"]
+FAILS = ["/bin/sh", "-c", "echo first; echo last; exit 4"]
+
+
+@pytest.mark.parametrize(
+    ("command", "told", "printed"),
+    [
+        (["/bin/true"], "", []),
+        (NONE, "no test was found; what is live stays: OK", ["\nRan 0 tests in 0.1s\nOK"]),
+        (FAILS, "exit status 4; what is live stays: last", ["first\nlast"]),
+        (["/nowhere"], "[Errno 2] No such file or directory: '/nowhere'", []),
+    ],
+)
+def test_a_draft_passes_only_if_its_tests_do(tmp_path, caplog, command, told, printed):
+    (tmp_path / "shop").mkdir()
+    written(tmp_path / "shop", command=command, found=[], words=[])
+    draft = runner.Draft(tmp_path, tmp_path)
+
+    try:
+        runner.run_tests(draft, "shop/tests-required")
+        assert told == ""
+    except PylonyardError as error:
+        assert str(error) == f"shop/tests-required: {told}"
+    assert [message.partition("\n")[2] for message in caplog.messages] == printed
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs them as another account")
+def test_a_draft_of_an_account_that_is_missing_is_refused(tmp_path):
+    (tmp_path / "shop").mkdir()
+    written(tmp_path / "shop", user="nowhere")
+
+    with pytest.raises(PylonyardError) as caught:
+        runner.run_tests(runner.Draft(tmp_path, tmp_path), "shop/tests-required")
+
+    assert str(caught.value) == (
+        "shop/tests-required: account nowhere: it is missing; make it first: "
+        "root runs the tests as the account of the site"
+    )
