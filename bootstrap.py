@@ -1,5 +1,9 @@
 #!/usr/bin/env python3
-"""Make bin/buildout in this checkout, and run it; see python3 bootstrap.py --help."""
+"""Make bin/buildout in this checkout, and run it; see python3 bootstrap.py --help.
+
+In a project that has this checkout in a folder of its own, or uses one that others use as
+well, bin/buildout and all that it makes are the project's.
+"""
 
 import os
 import signal
@@ -26,6 +30,21 @@ from pathlib import Path
 CHECKOUT = Path(os.path.realpath(__file__)).parent
 RECIPES = CHECKOUT / "recipes"
 OLDEST_PYTHON = (3, 10)
+
+
+def project(words):
+    """Return the sandbox: the folder of the configuration, if that is outside this checkout.
+
+    zc.buildout puts all that it makes beside its configuration, too.
+    """
+    named = configuration.named(words)
+    if named is None or "://" in named:
+        named = configuration.USUAL
+    if words[:1] and words[0] in ("test", "docs", "dist"):
+        return CHECKOUT
+    folder = Path(os.path.realpath(os.path.dirname(named)))
+    is_ours = folder.is_relative_to(CHECKOUT) or not (folder / os.path.basename(named)).is_file()
+    return CHECKOUT if is_ours else folder
 
 
 def fail(message):
@@ -55,11 +74,11 @@ from pylonyard.system.errors import interrupted, reason
 class Cache:
     """The folders of wheels, eggs and environments: in ``cache/``, or in a shared cache."""
 
-    def __init__(self):
+    def __init__(self, directory):
         shared = self._configured_folder()
-        self.root = shared.get("download-cache", CHECKOUT / "cache")
+        self.root = shared.get("download-cache", directory / "cache")
         self.dist = self.root / "dist"
-        eggs = shared.get("eggs-directory", CHECKOUT / "cache" / "eggs")
+        eggs = shared.get("eggs-directory", directory / "cache" / "eggs")
         self.eggs = eggs / "v5" / wheels.abi_tag()
         self.sandboxes = self.root / "sandboxes"
 
@@ -231,29 +250,32 @@ def describe_recipes(python):
     os.utime(info)
 
 
-def write_script(name, home, lists, statements):
-    """Write bin/<name>, which also works in a path with spaces.
+def write_script(directory, name, home, lists, statements):
+    """Write bin/<name> of a sandbox, which also works in a path with spaces.
 
     It starts without site: what the tools' sandbox and eggs hold runs once it is verified.
     """
     lines = toolbox.header_of_ours(interpreters.interpreter(), toolbox.ISOLATED)
-    text = "\n".join([*lines, *import_statements(home, lists), *statements, ""])
-    path = CHECKOUT / "bin" / name
+    found = import_statements(directory, home, lists)
+    text = "\n".join([*lines, *found, *statements, ""])
+    path = directory / "bin" / name
+    if directory != CHECKOUT and path.exists() and b"pylonyard" not in path.read_bytes():
+        fail(f"{path}: expected none, or the one of Pylonyard, got another; move it elsewhere")
     atomic.write(path, text.encode(), 0o755)
     return path
 
 
-def write_admin_script(home, lists):
+def write_admin_script(directory, home, lists):
     """Write bin/pylonyard, unless a run has: its doctor says why there is no release."""
-    folder = CHECKOUT / "bin"
+    folder = directory / "bin"
     if not os.path.lexists(folder / store.ALWAYS):
-        write_script(store.ALWAYS, home, lists, store.statements(CHECKOUT, folder))
+        write_script(directory, store.ALWAYS, home, lists, store.statements(directory, folder))
 
 
-def import_statements(home, lists):
+def import_statements(directory, home, lists):
     """Return the statements that put the recipes and the tools on ``sys.path``."""
     return [
-        *toolbox.finding(RECIPES, layout.IN_BIN),
+        *toolbox.finding(RECIPES, directory, layout.IN_BIN),
         *toolbox.placing(home, *lists),
     ]
 
@@ -261,7 +283,7 @@ def import_statements(home, lists):
 def fetch(home, lists, words):
     """Run the process that downloads what ``words`` name to the cache, in place of this one."""
     statements = [
-        *import_statements(home, lists),
+        *import_statements(CHECKOUT, home, lists),
         "tools.bring()",
         "from pylonyard.commands.fetch import main",
         f"sys.exit(main({str(home.parent.parent)!r}, sys.argv[1:]))",
@@ -270,14 +292,14 @@ def fetch(home, lists, words):
     os.execv(python, [python, *toolbox.ISOLATED.split(), "-c", "\n".join(statements), *words])
 
 
-def remember_configuration(words):
+def remember_configuration(directory, words):
     """Record the configuration that the command line names, so that bin/buildout uses it."""
     named = configuration.named(words)
     if named is None:
         return
     if "://" not in named and not Path(named).is_file():
         fail(f"-c: expected a configuration file, got {named!r}, and there is none")
-    configuration.remember(CHECKOUT, named)
+    configuration.remember(directory, named)
 
 
 def build_documentation(cache, lists, offline):
@@ -288,7 +310,7 @@ def build_documentation(cache, lists, offline):
     built = CHECKOUT / "docs-html"
     words = ["-W", "--keep-going", "-q", "-b", "html", "-d", built / ".doctrees", pages, built]
     statements = [
-        *import_statements(home, lists),
+        *import_statements(CHECKOUT, home, lists),
         "tools.bring()",
         "from sphinx.cmd.build import main",
         f"status = main({[str(word) for word in words]!r})",
@@ -339,13 +361,14 @@ def install_debian_packages(offline):
 
 
 def bootstrap(arguments):
-    if why := layout.path_problem(CHECKOUT):
-        fail(why)
-    os.umask(0o022)  # other accounts have to read what is made here
     offline = "--offline" in arguments
     arguments = [a for a in arguments if a != "--offline"]
+    directory = project(arguments)
+    if why := layout.path_problem(CHECKOUT) or layout.path_problem(directory):
+        fail(why)
+    os.umask(0o022)  # other accounts have to read what is made here
     testing = arguments[:1] == ["test"]
-    cache = Cache()
+    cache = Cache(directory)
     locks.Locks().use(cache.root)
     lists = [CHECKOUT / "profiles" / "tools.txt"]
     home = make_tools(cache, lists, offline)
@@ -353,25 +376,25 @@ def bootstrap(arguments):
         fetch(home, lists, arguments[1:])
     describe_recipes(home / "bin" / "python")
     buildout = write_script(
+        directory,
         "buildout",
         home,
         lists,
-        ["from pylonyard.buildout.main import main", f"sys.exit(main({str(CHECKOUT)!r}))"],
+        ["from pylonyard.buildout.main import main", f"sys.exit(main({str(directory)!r}))"],
     )
     if arguments[:1] == ["docs"]:
         build_documentation(cache, lists, offline)
     if arguments[:1] == ["dist"]:
         return build_distributions(cache, lists, offline)
-    write_admin_script(home, lists)
+    write_admin_script(directory, home, lists)
     if not testing:
-        remember_configuration(arguments)
+        remember_configuration(directory, arguments)
         return os.execv(buildout, [str(buildout), *(["-o"] if offline else []), *arguments])
     install_debian_packages(offline)
     lists.append(CHECKOUT / "profiles" / "tests.txt")
     home = make_tools(cache, lists, offline)
-    test = write_script(
-        "test", home, lists, ["tools.bring()", "import pytest", "sys.exit(pytest.main())"]
-    )
+    statements = ["tools.bring()", "import pytest", "sys.exit(pytest.main())"]
+    test = write_script(directory, "test", home, lists, statements)
     cache_usage.introduce(CHECKOUT, cache_usage.Stores(cache.root, cache.eggs))
     os.chdir(CHECKOUT)
     return os.execv(test, [str(test), *arguments[1:]])

@@ -95,7 +95,7 @@ def test_tools_are_those_of_the_versions_profile(bootstrap):
 
 
 def test_cache_is_that_of_the_checkout(bootstrap, checkout):
-    cache = bootstrap.Cache()
+    cache = bootstrap.Cache(bootstrap.CHECKOUT)
 
     assert (cache.root, cache.dist) == (checkout / "cache", checkout / "cache" / "dist")
     assert cache.eggs.parent == checkout / "cache" / "eggs" / "v5"
@@ -108,14 +108,14 @@ def test_cache_may_be_shared_as_buildout_shares_it(bootstrap, tmp_path):
         f"[buildout]\ndownload-cache = {tmp_path}/shared\neggs-directory = ~/eggs\n"
     )
 
-    cache = bootstrap.Cache()
+    cache = bootstrap.Cache(bootstrap.CHECKOUT)
 
     assert cache.dist == tmp_path / "shared" / "dist"
     assert cache.eggs.parent == Path.home() / "eggs" / "v5"
 
 
 def test_cached_and_missing_wheels_are_distinguished(bootstrap, checkout):
-    cache = bootstrap.Cache()
+    cache = bootstrap.Cache(bootstrap.CHECKOUT)
     cache.dist.mkdir(parents=True)
     wheel = make_wheel(cache.dist, "Tool", "1.0")
     wanted = [("tool", "1.0", {"aa"}), ("tool", "2.0", set()), ("other", "1", set())]
@@ -141,7 +141,7 @@ def test_without_a_cached_pip_nothing_of_the_cache_is_usable(bootstrap):
 
 
 def test_cached_pip_is_taken_if_its_digest_is_recorded(bootstrap, checkout):
-    cache = bootstrap.Cache()
+    cache = bootstrap.Cache(bootstrap.CHECKOUT)
     cache.dist.mkdir(parents=True)
     pip = make_wheel(cache.dist, "pip", "1.0")
 
@@ -154,7 +154,7 @@ def test_cached_pip_is_taken_if_its_digest_is_recorded(bootstrap, checkout):
 
 @pytest.mark.system
 def test_without_a_cached_pip_the_interpreter_s_own_is_run(bootstrap, checkout):
-    cache = bootstrap.Cache()
+    cache = bootstrap.Cache(bootstrap.CHECKOUT)
     pins(checkout)
 
     with bootstrap.pip_command(cache) as pip:
@@ -171,7 +171,7 @@ def test_without_a_cached_pip_the_interpreter_s_own_is_run(bootstrap, checkout):
     ],
 )
 def test_an_interpreter_without_ensurepip_is_one_line(bootstrap, monkeypatch, prefix, remedy):
-    cache = bootstrap.Cache()
+    cache = bootstrap.Cache(bootstrap.CHECKOUT)
     monkeypatch.setattr(importlib.util, "find_spec", {}.get)
     monkeypatch.setattr(shutil, "which", {"apt-get": "/usr/bin/apt-get"}.get)
     monkeypatch.setattr(sys, "base_prefix", prefix)
@@ -187,7 +187,7 @@ def test_an_interpreter_without_ensurepip_is_one_line(bootstrap, monkeypatch, pr
 
 @pytest.mark.system
 def test_tools_are_installed_into_an_environment(bootstrap, checkout):
-    cache = bootstrap.Cache()
+    cache = bootstrap.Cache(bootstrap.CHECKOUT)
     cache.dist.mkdir(parents=True)
     pins(checkout, make_wheel(cache.dist, "Tool", "1.0"), make_pip(cache.dist))
 
@@ -198,7 +198,7 @@ def test_tools_are_installed_into_an_environment(bootstrap, checkout):
 
 
 def test_tampered_tool_is_refused(bootstrap, checkout):
-    cache = bootstrap.Cache()
+    cache = bootstrap.Cache(bootstrap.CHECKOUT)
     cache.dist.mkdir(parents=True)
     wheel = make_wheel(cache.dist, "Tool", "1.0")
     digest = sha256(wheel)
@@ -245,7 +245,9 @@ def test_help_states_the_words(checkout):
 
 @pytest.mark.system
 def test_script_works_from_a_path_with_spaces(bootstrap, checkout):
-    path = bootstrap.write_script("say", Path("/a b"), ["tools.txt"], ["print(sys.executable)"])
+    path = bootstrap.write_script(
+        bootstrap.CHECKOUT, "say", Path("/a b"), ["tools.txt"], ["print(sys.executable)"]
+    )
 
     assert path == checkout / "bin" / "say"
     assert subprocess.check_output([path]) == b"/a b/bin/python\n"
@@ -254,7 +256,7 @@ def test_script_works_from_a_path_with_spaces(bootstrap, checkout):
 @pytest.mark.system
 def test_script_has_nothing_on_its_path_but_the_recipes_and_the_standard_library(bootstrap):
     statements = ["import os", "print(*sys.path, 'site' in sys.modules, sep='\\n')"]
-    path = bootstrap.write_script("say", Path("/a"), [], statements)
+    path = bootstrap.write_script(bootstrap.CHECKOUT, "say", Path("/a"), [], statements)
 
     recipes, *library, site = subprocess.check_output([path], text=True).splitlines()
 
@@ -267,10 +269,12 @@ def test_script_has_nothing_on_its_path_but_the_recipes_and_the_standard_library
 
 
 def test_script_that_is_right_is_not_written_again(bootstrap, checkout):
-    path = bootstrap.write_script("say", Path("/a"), [], ["print('works')"])
+    path = bootstrap.write_script(bootstrap.CHECKOUT, "say", Path("/a"), [], ["print('works')"])
     before = path.stat()
 
-    after = bootstrap.write_script("say", Path("/a"), [], ["print('works')"]).stat()
+    after = bootstrap.write_script(
+        bootstrap.CHECKOUT, "say", Path("/a"), [], ["print('works')"]
+    ).stat()
 
     # To compare it is to read it, which changes its atime.
     assert (after.st_ino, after.st_ctime_ns) == (before.st_ino, before.st_ctime_ns)

@@ -340,8 +340,9 @@ def _makers() -> frozenset[Pin]:
 
 
 def _listed(directory: Path) -> frozenset[Pin]:
-    """Return the pins in the requirements files of a checkout, for ``bootstrap.py``."""
-    from pylonyard.environments.tools import requirements
+    """Return the pins in requirements files, ours and a sandbox's, for ``bootstrap.py``."""
+    from pylonyard.environments.tools import TOOLS, requirements
 
-    paths: Iterable[Path] = (directory / "profiles").glob("*.txt")
+    folders = {TOOLS.parent, directory / "profiles"}
+    paths = [path for folder in folders for path in folder.glob("*.txt")]
     return frozenset((canonical(n), v) for path in paths for n, v, _ in requirements(path))

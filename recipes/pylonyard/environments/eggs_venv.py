@@ -75,7 +75,7 @@ def eggs_of(home: Path) -> list[Path]:
     :raises WheelError: if there is no such environment
     """
     pth = home / _packages() / PTH
-    if not pth.is_file():
+    if not is_one(home):
         raise WheelError(f"{pth}: expected an environment, got none")
     eggs = [Path(line) for line in pth.read_text(encoding="utf-8").splitlines()]
     if home.name != _name([str(egg) for egg in eggs]):
@@ -83,6 +83,11 @@ def eggs_of(home: Path) -> list[Path]:
         raise RefusedError(pth, expected, "others", set_aside(home, home.parent.parent))
     make(home.parent, eggs)
     return eggs
+
+
+def is_one(home: Path) -> bool:
+    """Return whether this is one of these environments, for this interpreter."""
+    return (home / _packages() / PTH).is_file()
 
 
 def _packages() -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import Distribution
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -16,6 +17,7 @@ from zc.buildout import easy_install
 import pylonyard
 from pylonyard.config.converters import sh
 from pylonyard.config.layout import IN_RELEASE
+from pylonyard.environments import eggs_venv
 from pylonyard.environments import tools as toolbox
 from pylonyard.environments.eggs_venv import search_path
 from pylonyard.environments.tools import ISOLATED, finding, header, header_of_ours
@@ -96,21 +98,25 @@ def check(python: Path, code: str) -> None:
     run([python, "-c", _CHECK], "code", stdin=text)
 
 
-def tool_script(module: str, *arguments: str, names: str = "main", tools: bool = False) -> str:
+def tool_script(
+    directory: Path, module: str, *arguments: str, names: str = "main", tools: bool = False
+) -> str:
     """Return a script of this package's own: ``module.main(arguments)``.
 
     It runs on buildout's interpreter, and finds this package where it is now, or else in
     the environment's own folder.  Nothing else is on its path but the standard library: what
     may have been tampered with is not, unless the program brings it, verified.
 
+    :param directory: the sandbox that it is for
     :param names: what it imports of the module: ``main``, and what ``arguments`` use
     :param tools: whether it may :func:`toolbox.bring` what buildout itself runs on
     """
     home = Path(sys.executable).parent.parent
-    placed = toolbox.placing(home, toolbox.TOOLS) if toolbox.TOOLS.exists() else found()
+    # A checkout of ours may also be what an ordinary zc.buildout runs on, by "develop".
+    placed = toolbox.placing(home, toolbox.TOOLS) if eggs_venv.is_one(home) else found()
     lines = [
         *header_of_ours(interpreters.interpreter(), ISOLATED),
-        *finding(Path(pylonyard.__file__).parent.parent, IN_RELEASE),
+        *finding(Path(pylonyard.__file__).parent.parent, directory, IN_RELEASE),
         *(placed if tools else ()),
         f"from {module} import {names}",
         f"sys.exit(main({', '.join(arguments)}))",
@@ -120,11 +126,16 @@ def tool_script(module: str, *arguments: str, names: str = "main", tools: bool =
 
 def found() -> list[str]:
     """Return the statements with which a script finds the tools of this process."""
-    resources = easy_install.pkg_resources
-    needed = resources.working_set.resolve(resources.parse_requirements("pylonyard"))
-    places = dict.fromkeys(str(each.location) for each in needed)
+    places = dict.fromkeys(str(each.location) for each in needed())
     words = ", ".join(map(repr, places))
     return ["from pylonyard.environments import tools", f"tools.find({words})"]
+
+
+def needed() -> list[Any]:
+    """Return the distributions that this package needs, itself among them, in this process."""
+    wanted = easy_install.pkg_resources.parse_requirements("pylonyard")
+    found: list[Any] = easy_install.pkg_resources.WorkingSet(sys.path).resolve(wanted)
+    return found
 
 
 def distributions(home: Path) -> dict[str, Distribution]:

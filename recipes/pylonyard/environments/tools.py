@@ -13,6 +13,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pylonyard.system.relocation import bootstrap_command
+
 if TYPE_CHECKING:
     from pylonyard.packages.integrity import Verified
 
@@ -68,7 +70,8 @@ def bring(*names: str) -> None:
     :param names: canonical names of those needed; all if not given
     """
     if why := lacking(*names):
-        sys.exit(f"{Path(sys.argv[0]).name}: {why}; run: python3 bootstrap.py")
+        called = Path(os.path.abspath(sys.argv[0]))
+        sys.exit(f"{called.name}: {why}; run: {bootstrap_command(called.parents[1])}")
 
 
 def lacking(*names: str) -> str:
@@ -205,14 +208,16 @@ def header_of_ours(python: Path, options: str) -> list[str]:
     )
 
 
-def finding(recipes: Path, sandbox: str) -> list[str]:
+def finding(recipes: Path, directory: Path, sandbox: str) -> list[str]:
     """Return the statements by which a program of ours finds its package.
 
     :param recipes: the folder of the package
+    :param directory: the sandbox; where it has the package in it, they move together
     :param sandbox: ``IN_BIN`` or ``IN_RELEASE`` of ``config.layout``
     """
-    name = recipes.name.replace("'", "")  # in a sandbox it is "recipes"
-    place = f"{sandbox}{name}'"
+    within = recipes.is_relative_to(directory)
+    name = str(recipes.relative_to(directory)) if within else recipes.name
+    place = "{}{}'".format(sandbox, name.replace("'", ""))
     return [
         "import os, sys",
         f"recipes = {str(recipes)!r}",

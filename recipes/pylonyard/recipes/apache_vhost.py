@@ -232,6 +232,7 @@ class ApacheVhost(Recipe):
             **({} if self.is_released else {"sandbox": str(self.layout.directory)}),
         }
         return tool_script(
+            self.layout.directory,
             "pylonyard.webservers.apache.control",
             f"PrivateApache(**{described!r})",
             "sys.argv[1:]",

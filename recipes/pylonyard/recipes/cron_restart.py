@@ -158,8 +158,8 @@ class CronRestart(Recipe):
         command = self.layout.bin / name
         yield Artifact(self.path, render(template, self.settings, command=command))
         if self.settings.target == "crontab":
-            block = str(self.live / name / "crontab")
-            script = scripts.tool_script("pylonyard.watchers.cron", repr(name), repr(block))
+            words = [repr(name), repr(str(self.live / name / "crontab"))]
+            script = scripts.tool_script(self.layout.directory, "pylonyard.watchers.cron", *words)
             yield Artifact(f"bin/{name}-cron", script, 0o755)
 
     def published(self) -> Mapping[str, Any]:

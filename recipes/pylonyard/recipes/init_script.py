@@ -110,7 +110,9 @@ class InitScript(Recipe):
         if not self.is_released:
             words.append(f"sandbox={str(self.layout.directory)!r}")
         yield Artifact(
-            f"bin/{options.name}", scripts.tool_script("pylonyard.server.cli", *words), 0o755
+            f"bin/{options.name}",
+            scripts.tool_script(self.layout.directory, "pylonyard.server.cli", *words),
+            0o755,
         )
         control = self.layout.bin / options.name
         yield Artifact(

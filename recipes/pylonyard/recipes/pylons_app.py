@@ -364,7 +364,8 @@ class PylonsApp(Recipe):
         path = f"{options.name}/tests.json"
         yield Artifact(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
         module, names = "pylonyard.releases.validators", "tests_main as main"
-        script = scripts.tool_script(module, repr(str(self.live / path)), names=names)
+        live = repr(str(self.live / path))
+        script = scripts.tool_script(self.layout.directory, module, live, names=names)
         yield Artifact(f"bin/{options.name}-test", script, 0o755)
         if options.tests_required:
             yield Artifact(f"{options.name}/tests-required", "\n")

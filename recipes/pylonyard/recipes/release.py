@@ -209,7 +209,9 @@ class Release(Recipe):
         words = [repr(str(path)) for path in (layout.directory, layout.bin)]
         yield Artifact(
             f"bin/{ALWAYS}",
-            scripts.tool_script("pylonyard.commands.main", *words, tools=True),
+            scripts.tool_script(
+                self.layout.directory, "pylonyard.commands.main", *words, tools=True
+            ),
             0o755,
         )
 

@@ -7,6 +7,9 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+OURS = Path(__file__).parents[3] / "bootstrap.py"
+"""The script of the checkout that this package is in, if it is in one."""
+
 
 class Astray(NamedTuple):
     """A sandbox that was moved or copied."""
@@ -45,13 +48,28 @@ def found(made: Path, command: str, script: str) -> Astray | None:
 
 def how_to_make_anew(sandbox: Path) -> str:
     """Return the command that makes the files of a sandbox for its present place."""
-    if not (sandbox / "bootstrap.py").exists():
+    if not (command := bootstrap_command(sandbox)):
         return f"make its bin/buildout again in {sandbox}, as at first, and run it"
     from shlex import quote
 
     configuration = _configuration(sandbox)
     words = f" -c {quote(configuration)}" if configuration != "buildout.cfg" else ""
-    return f"run there: python3 bootstrap.py{words}"
+    return f"run there: {command}{words}"
+
+
+def bootstrap_of(sandbox: Path) -> Path | None:
+    """Return the script that makes ``bin/buildout`` of a sandbox; None if pip, say, made it."""
+    return next((s for s in (sandbox / "bootstrap.py", OURS) if s.exists()), None)
+
+
+def bootstrap_command(sandbox: Path) -> str:
+    """Return the command that makes ``bin/buildout``, as typed in its folder; '' if none does."""
+    if not (script := bootstrap_of(sandbox)):
+        return ""
+    from shlex import join
+
+    within = script.is_relative_to(sandbox)
+    return join(["python3", str(script.relative_to(sandbox) if within else script)])
 
 
 def _configuration(sandbox: Path) -> str:

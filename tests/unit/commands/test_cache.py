@@ -5,7 +5,7 @@ import time
 
 import pytest
 from pylonyard.commands import cache as cache_command
-from pylonyard.environments import cache_usage
+from pylonyard.environments import cache_usage, tools
 from pylonyard.environments.cache_usage import Stores
 from pylonyard.system.errors import UserError
 from support import LOCKS, reset_buildout
@@ -209,9 +209,10 @@ def test_record_is_made_anew_only_if_something_has_changed(sandbox, stores, monk
     assert state(record.stat()) == before
 
 
-def test_record_lists_tools_and_their_pins(sandbox, stores):
+def test_record_lists_tools_and_their_pins(sandbox, stores, monkeypatch):
     (sandbox / "profiles").mkdir()
     (sandbox / "profiles" / "tools.txt").write_text("pip==1.0 --hash=sha256:abc\n")
+    monkeypatch.setattr(tools, "TOOLS", sandbox / "profiles" / "tools.txt")
     (sandbox / "bin" / "buildout").write_text(f"{stores.cache}/sandboxes/{OLD}/bin/python\n")
 
     cache_usage.keep(sandbox, stores, {})

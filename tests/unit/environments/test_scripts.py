@@ -92,7 +92,7 @@ def test_script_is_valid_python_of_any_version():
 
 
 def test_script_of_ours_runs_no_code_of_an_environment_unasked():
-    text = scripts.tool_script("pylonyard.commands.main", "'/srv'", tools=True)
+    text = scripts.tool_script(Path("/srv"), "pylonyard.commands.main", "'/srv'", tools=True)
 
     recipes, home = Path(scripts.__file__).parents[2], Path(sys.executable).parents[1]
     first, rest = text.split("\n' '''\n")
@@ -113,7 +113,8 @@ def test_script_of_ours_runs_no_code_of_an_environment_unasked():
 
 @pytest.mark.system
 def test_script_of_our_own_finds_this_package(tmp_path):
-    text = scripts.tool_script("pylonyard.watchers.cron", "'shop'", "'/nowhere'", "['show']")
+    words = ["'shop'", "'/nowhere'", "['show']"]
+    text = scripts.tool_script(Path("/srv"), "pylonyard.watchers.cron", *words)
     path = script(tmp_path / "tool", text)
 
     ended = subprocess.run([path], env={"PATH": os.defpath}, capture_output=True)

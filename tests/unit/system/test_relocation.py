@@ -50,8 +50,14 @@ def test_script_outside_a_sandbox_says_nothing_of_one(tmp_path, sandbox):
     assert relocation.found(tmp_path / "before", "env", "/usr/bin/env") is None
 
 
-def test_advice_names_the_configuration_of_the_release(sandbox):
+def test_advice_names_the_configuration_of_the_release(sandbox, monkeypatch):
+    assert relocation.how_to_make_anew(sandbox) == f"run there: python3 {relocation.OURS}"
+    monkeypatch.setattr(relocation, "OURS", sandbox / "vendor" / "pylonyard" / "bootstrap.py")
     assert "bin/buildout again" in relocation.how_to_make_anew(sandbox)
+    relocation.OURS.parent.mkdir(parents=True)
+    relocation.OURS.touch()
+    command = "run there: python3 vendor/pylonyard/bootstrap.py"
+    assert relocation.how_to_make_anew(sandbox) == command
     (sandbox / "bootstrap.py").touch()
     assert relocation.how_to_make_anew(sandbox) == "run there: python3 bootstrap.py"
     (sandbox / "current/manifest.json").write_text('{"configuration": "production.cfg"}')
