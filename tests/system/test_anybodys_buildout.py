@@ -3,6 +3,7 @@
 import os
 import pwd
 import re
+import shlex
 import shutil
 import subprocess
 import urllib.request
@@ -76,9 +77,9 @@ class Project:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
-    def run(self, *command, check=True):
+    def run(self, *command, check=True, cwd=None):
         finished = subprocess.run(
-            command, cwd=self.folder, env=self.environ, capture_output=True, text=True
+            command, cwd=cwd or self.folder, env=self.environ, capture_output=True, text=True
         )
         if check and finished.returncode:
             pytest.fail(f"{command}: {finished.returncode}\n{finished.stdout}{finished.stderr}")
@@ -546,3 +547,75 @@ def test_popular_recipes_and_extensions_work_beside_ours(project, clean_environ)
     project.write("buildout.cfg", config.replace(" note release", " release"))
     project.buildout()
     assert not (folder / "note.txt").exists()
+
+
+def test_a_bundle_deploys_where_there_is_no_network(project, distributions, tmp_path):
+    project.buildout("app:lock=profiles/pylock.toml")
+    project.run("bin/pylonyard", "lock")
+    project.buildout("app:lock=profiles/pylock.toml")
+    bundle = ("bin/pylonyard", "bundle", tmp_path / "quill.tar.gz")
+    (fetch,) = re.findall("with: (bin/pylonyard fetch .*)", project.run(*bundle, check=False))
+    project.run(*shlex.split(fetch), "--find-links", distributions)
+
+    told = project.run(*bundle)
+
+    commands = told.partition("Elsewhere: ")[2]
+    assert commands.startswith("tar -xf quill.tar.gz && cd quill && python3 -m venv env && ")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.move(tmp_path / "quill.tar.gz", elsewhere)
+    script = f"cd {elsewhere} && {commands}"
+    deployed = project.run(*ALONE, "sh", "-ec", script)
+    assert "Release 1 is current." in deployed
+    project.folder = elsewhere / "quill"
+    project.run("bin/quill", "start")
+    assert project.answer() == "quill"
+
+
+@pytest.fixture
+def vendored(project):
+    """Return the project with a checkout of Pylonyard in a folder of its own."""
+    ours = project.folder / "vendor" / "pylonyard"
+    for name in ("recipes", "profiles", "docs"):
+        leaving = shutil.ignore_patterns("__pycache__", "*.egg-info")
+        shutil.copytree(ROOT / name, ours / name, ignore=leaving)
+    for name in ("bootstrap.py", "setup.py", "README.md", "CHANGES", "LICENSE"):
+        shutil.copy(ROOT / name, ours)
+    return project
+
+
+def test_a_checkout_in_a_folder_of_the_project_makes_all_in_the_project(vendored, tmp_path):
+    ours = vendored.folder / "vendor" / "pylonyard"
+    before = set(ours.iterdir())
+    command = ("/usr/bin/python3", "vendor/pylonyard/bootstrap.py", "--offline")
+
+    told = vendored.run(*command, "-c", "buildout.cfg", "app:lock=profiles/pylock.toml")
+
+    assert "Release 1 of buildout.cfg is current." in told
+    assert set(ours.iterdir()) == before
+    vendored.run("bin/buildout", "app:lock=profiles/pylock.toml")
+    again = vendored.run("bin/buildout", "app:lock=profiles/pylock.toml")
+    assert again.startswith("pylonyard: Release 1 is current; nothing has changed.")
+    vendored.run("bin/pylonyard", "lock")
+    vendored.run("bin/buildout", "app:lock=profiles/pylock.toml")
+    bundled = vendored.run("bin/pylonyard", "bundle", tmp_path / "quill.tar.gz")
+    assert "cd quill && python3 vendor/pylonyard/bootstrap.py --offline" in bundled
+    shutil.rmtree(vendored.folder)
+    vendored.run(*ALONE, "tar", "-xf", "quill.tar.gz", cwd=tmp_path)
+    vendored.run(*ALONE, *command)
+    vendored.run("bin/quill", "start")
+    assert vendored.answer() == "quill"
+
+
+def test_stock_buildout_may_have_it_from_a_folder_by_develop(vendored):
+    config = CONFIG.format(port=vendored.port).replace(
+        "extensions = pylonyard",
+        "extends = vendor/pylonyard/profiles/base.cfg\ndevelop = vendor/pylonyard",
+    )
+    vendored.write("buildout.cfg", config)
+
+    assert "Release 1 is current." in vendored.buildout()
+
+    vendored.run("bin/quill", "start")
+    assert vendored.answer() == "quill"
+    assert "locks" in vendored.run("bin/pylonyard", "lock")

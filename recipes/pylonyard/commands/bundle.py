@@ -1,4 +1,4 @@
-"""Run ``bin/pylonyard bundle``: pack a checkout, and all that it needs offline.
+"""Run ``bin/pylonyard bundle``: pack a checkout or a project, and all that it needs offline.
 
 The same checkout, lock and interpreter give the same archive, byte for byte: its members
 are sorted, and have no owner, a fixed time and one of two modes.
@@ -9,9 +9,10 @@ import gzip
 import hashlib
 import io
 import os
+import shlex
 import stat
 import tarfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -21,8 +22,8 @@ from packaging.requirements import Requirement
 from pylonyard.buildout import installed_cfg
 from pylonyard.config import configuration
 from pylonyard.config.layout import Layout
-from pylonyard.environments import cache_usage, tools
-from pylonyard.packages import interpreters
+from pylonyard.environments import cache_usage, scripts, tools
+from pylonyard.packages import builds, interpreters, wheels
 from pylonyard.packages.index import Places
 from pylonyard.packages.interpreters import Interpreter, describe, find
 from pylonyard.packages.lock import pylock
@@ -30,7 +31,7 @@ from pylonyard.packages.lock.files import Target
 from pylonyard.packages.lock.pylock import Lock
 from pylonyard.packages.missing import Missing, Shelf, options
 from pylonyard.releases.store import Releases
-from pylonyard.system import atomic
+from pylonyard.system import atomic, relocation
 from pylonyard.system.errors import UserError
 from pylonyard.system.subprocesses import clean_environment, run
 
@@ -61,22 +62,18 @@ def command(directory: Path, file: Path, tell: Callable[[str], object]) -> None:
         raise UserError(f"{file}: expected no such file yet, got one; {how}")
     if not file.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file))
-    if not (directory / "bootstrap.py").is_file():
-        raise UserError(
-            f"{directory}: expected a checkout with the bootstrap.py that unpacks a bundle, "
-            "got none"
-        )
     applications = bundled_applications(directory)
     cached = cached_files(directory, applications)
     locks = sorted({each.lock.path for each in applications})
     stores = cache_usage.stores_of(directory)
     tracked = checkout_files(directory, locks, {stores.cache, stores.eggs})
-    top = applications[0].site
+    made_from, top = _configuration(directory), applications[0].site
+    steps = _steps(directory, tracked, made_from)
     members = [
         *_checkout_members(directory, tracked, top),
         *_cache_members(cached, f"{top}/cache/dist"),
     ]
-    if (made_from := _configuration(directory)) in tracked and made_from != configuration.USUAL:
+    if made_from in tracked and made_from != configuration.USUAL:
         memory = configuration.text(made_from).encode()
         members.append(Member(f"{top}/{configuration.MEMORY}", memory))
     with atomic.writing(file, durable=False) as stream:
@@ -86,7 +83,30 @@ def command(directory: Path, file: Path, tell: Callable[[str], object]) -> None:
         f"{file} holds {len(tracked)} files of the checkout, and {len(cached)} of the cache that "
         f"{named} names, {file.stat().st_size / 1e6:.1f} MB."
     )
-    tell(f"Elsewhere: tar -xf {file.name} && cd {top} && python3 bootstrap.py --offline")
+    tell(f"Elsewhere: tar -xf {file.name} && cd {top} && {steps}")
+
+
+def _steps(directory: Path, tracked: Collection[str], made_from: str) -> str:
+    """Return the commands with which an unpacked bundle is deployed.
+
+    :raises UserError: if it uses a checkout of Pylonyard that is not in it
+    """
+    if not (bootstrap := relocation.bootstrap_of(directory)):
+        named = "" if made_from == configuration.USUAL else f" -c {shlex.quote(made_from)}"
+        return f"{_ENVIRONMENT} && env/bin/buildout -o{named}"
+    if os.path.relpath(bootstrap, directory) not in tracked:
+        raise UserError(
+            f"{directory}: expected its Pylonyard among its files, got {bootstrap.parent}; "
+            "add that to the project, as a submodule say, and deploy with it"
+        )
+    return f"{relocation.bootstrap_command(directory)} --offline"
+
+
+_ENVIRONMENT = (
+    "python3 -m venv env && "
+    "env/bin/pip install --no-index --find-links cache/dist zc.buildout pylonyard"
+)
+"""The commands that install buildout from the cache, where it is no checkout of ours."""
 
 
 def _configuration(directory: Path) -> str:
@@ -145,22 +165,6 @@ def _cache_members(cached: Mapping[Path, set[str]], folder: str) -> Iterator[Mem
 # The files of the checkout: those that git tracks; without git, all that no run has made.
 
 
-MADE_BY_RUNS = frozenset(
-    {
-        ".git",
-        ".installed.cfg",
-        ".pylonyard",
-        ".pylonyard.lock",
-        "cache",
-        "current",
-        "develop-eggs",
-        "eggs",
-        "parts",
-        "releases",
-        "var",
-    }
-)
-"""Files at the top of a sandbox that are no part of its checkout."""
 _MADE_ANYWHERE = frozenset({"__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache"})
 
 
@@ -171,7 +175,7 @@ def checkout_files(directory: Path, locks: Iterable[Path], but: Iterable[Path]) 
     :param but: more folders to leave out
     :raises UserError: if only its owner can read one, as with a secret
     """
-    left_out = {*but, *(directory / name for name in MADE_BY_RUNS)} - {
+    left_out = {*but, *(directory / name for name in {*builds.MADE_BY_RUNS, ".git"})} - {
         directory,
         *directory.parents,
     }
@@ -209,27 +213,27 @@ def _source_files(directory: Path, left_out: set[Path]) -> Iterator[str]:
     left_out = {*left_out, directory / "bin"}
     for folder, folders, names in os.walk(directory):
         here = Path(folder)
-        folders[:] = [name for name in folders if _is_source(name) and here / name not in left_out]
+        folders[:] = [name for name in folders if _is_source(here / name, left_out)]
         links = [name for name in os.listdir(here) if (here / name).is_symlink()]
         for name in {*names, *links}:
             if not name.endswith(".pyc"):
                 yield (here / name).relative_to(directory).as_posix()
 
 
-def _is_source(folder: str) -> bool:
-    return folder not in _MADE_ANYWHERE and not folder.endswith(".egg-info")
+def _is_source(folder: Path, left_out: Collection[Path]) -> bool:
+    is_made = folder.name in _MADE_ANYWHERE or folder.name.endswith(".egg-info")
+    return not (is_made or folder in left_out or builds.is_environment(folder))
 
 
 def _is_file(path: Path) -> bool:
     return path.is_symlink() or path.is_file()
 
 
-def _refuse_private(directory: Path, names: Iterable[str]) -> None:
+def _refuse_private(directory: Path, names: Collection[str]) -> None:
     """Refuse files that others may not read, unless all files are so (by the umask)."""
-    if not _is_readable_by_others(directory / "bootstrap.py"):
-        return
-    private = sorted(name for name in names if not _is_readable_by_others(directory / name))
-    if private:
+    files = [name for name in sorted(names) if not (directory / name).is_symlink()]
+    private = [name for name in files if not _is_readable_by_others(directory / name)]
+    if private and private != files:
         raise UserError(
             f"{', '.join(private)}: expected files that others may read, since nothing secret goes "
             "into a bundle, got mode 0600; move them out of the checkout, or: chmod go+r"
@@ -307,6 +311,18 @@ def _own_interpreter() -> Interpreter:
     return describe(interpreters.interpreter())
 
 
+def _tools(directory: Path) -> Iterator[tuple[str, str, set[str]]]:
+    """Yield name, version and SHA-256 digests of what buildout runs on.
+
+    No digest is recorded where zc.buildout was not installed by ``bootstrap.py``.
+    """
+    if bootstrap := relocation.bootstrap_of(directory):
+        yield from tools.requirements(bootstrap.parent / "profiles" / "tools.txt")
+        return
+    for each in scripts.needed():
+        yield each.project_name, each.version, set()
+
+
 def cached_files(directory: Path, found: Sequence[Application]) -> dict[Path, set[str]]:
     """Return the files of the cache that a run of ``found`` needs, with their SHA-256 digests.
 
@@ -321,11 +337,12 @@ def cached_files(directory: Path, found: Sequence[Application]) -> dict[Path, se
             for package, name in target.files(application.lock):
                 wanted.setdefault(name, set()).add(package.files[name])
     lacking = Missing({n: None for n in sorted(wanted) if not (layout.dist / n).exists()})
-    for name, version, digests in tools.requirements(directory / "profiles" / "tools.txt"):
+    shelf = Shelf(layout.dist, own.tags)
+    for name, version, digests in _tools(directory):
         if any(held & digests and file.endswith(".whl") for file, held in wanted.items()):
             continue
-        if place := Shelf(layout.dist, own.tags).find(Requirement(name), version):
-            wanted[place.name] = digests
+        if place := shelf.find(Requirement(name), version):
+            wanted.setdefault(place.name, digests or {wheels.sha256(place)})
         else:
             lacking.surely[f"{name}=={version}"] = None
     if lacking:

@@ -1,9 +1,10 @@
-"""Run ``python3 bootstrap.py fetch``: download files or distributions to the cache.
+"""Run ``python3 bootstrap.py fetch``, or ``bin/pylonyard fetch``: download to the cache.
 
 A file that a lock names, or that the recipes pin, has to have the SHA-256 recorded there.
 Any other file has to have the one in the index. No code of a downloaded file is run.
 """
 
+import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -102,15 +103,25 @@ def _digests(locks: Sequence[Path]) -> dict[str, set[str]]:
 
 
 def say(text: str) -> None:
-    print(f"bootstrap: {text}", flush=True)
+    print(f"{_program()}: {text}", flush=True)
+
+
+def _program() -> str:
+    name = Path(sys.argv[0]).name
+    return name if name == "pylonyard" else "bootstrap"
 
 
 def main(cache: str, arguments: Sequence[str]) -> int:
-    """Fetch what the command line names; return the exit status.
+    """Fetch what the command line of ``bootstrap.py`` names; return the exit status.
 
     :param cache: the cache of the checkout
     """
     words = command_line.fetch(Parser(prog="bootstrap.py fetch")).parse_args(arguments)
+    return command(cache, words)
+
+
+def command(cache: str, words: argparse.Namespace) -> int:
+    """Fetch what the arguments name, see :func:`command_line.fetch`; return the exit status."""
     problems = []
     try:
         python = find(words.python) if words.python else describe(interpreters.interpreter())
@@ -119,16 +130,16 @@ def main(cache: str, arguments: Sequence[str]) -> int:
         known = _digests([Path(name) for name in words.lock])
         fetcher = Fetcher(folder, places, known, metadata.supported(python))
     except (UserError, ValueError) as error:
-        sys.exit(f"bootstrap: {error}")
+        sys.exit(f"{_program()}: {error}")
     for wanted in words.wanted:
         try:
-            with progress.of(f"bootstrap: Downloading {wanted}"):
+            with progress.of(f"{_program()}: Downloading {wanted}"):
                 brought = fetcher.fetch(wanted)
             say(str(brought))
         except KeyboardInterrupt:
-            return interrupted("bootstrap")
+            return interrupted(_program())
         except (CommandError, WheelError) as error:
             problems.append(str(error))
     if problems:
-        sys.exit(f"bootstrap: {'; '.join(problems)}")
+        sys.exit(f"{_program()}: {'; '.join(problems)}")
     return 0

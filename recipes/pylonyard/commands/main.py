@@ -16,7 +16,7 @@ from pylonyard.commands.releases import diff, list_releases
 from pylonyard.commands.rollback import rollback
 from pylonyard.environments import tools
 from pylonyard.releases.store import Releases
-from pylonyard.system import errors, progress, relocation
+from pylonyard.system import command_line, errors, progress, relocation
 from pylonyard.system.command_line import Parser, describe, required
 from pylonyard.system.errors import INTERRUPTED, ActivationError, PylonyardError, reason
 from pylonyard.system.relocation import Astray
@@ -196,6 +196,7 @@ def parser() -> Parser:
             help=f"{each.text}; default: {init.DEFAULTS.get(each.name, 'what is found')}",
         )
     begun.add_argument("--yes", action="store_true", help="ask nothing; the defaults will do")
+    command_line.fetch(actions.add_parser("fetch", help="download files to the cache"))
     completed = actions.add_parser("completion", help="print a completion script for a shell")
     completed.add_argument("shell", choices=completion.SHELLS, metavar="SHELL", help=SHELLS)
     for each in (listed, back, laid, gone, examined):
@@ -250,6 +251,15 @@ def cache(sandbox: Sandbox, words: argparse.Namespace) -> None:
         cache_command.show(sandbox.directory, print_line)
 
 
+def fetch(sandbox: Sandbox, words: argparse.Namespace) -> int:
+    # Imported here, to keep the other actions fast.
+    tools.bring()
+    from pylonyard.commands import fetch as fetching
+    from pylonyard.environments import cache_usage
+
+    return fetching.command(str(cache_usage.stores_of(sandbox.directory).cache), words)
+
+
 def bundle(sandbox: Sandbox, file: Path) -> None:
     # Imported here, to keep the other actions fast.
     tools.bring()
@@ -294,6 +304,7 @@ def run_action(sandbox: Sandbox, words: argparse.Namespace, astray: Astray | Non
         "deactivate": lambda: activation.deactivate(print_line),
         "bundle": lambda: bundle(sandbox, words.file),
         "cache": lambda: cache(sandbox, words),
+        "fetch": lambda: fetch(sandbox, words),
         "lock": lambda: lock(sandbox, words),
         "config": lambda: show_configuration(sandbox, words.words, words.file, as_json=words.json),
         "init": lambda: begin_project(words),

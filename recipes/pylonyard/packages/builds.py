@@ -39,11 +39,11 @@ _NOT_SOURCE = {"__pycache__", "build", "dist", "node_modules"}
 _PROJECT = ".pylonyard.lock"
 """Files that a folder has as soon as a buildout runs in it."""
 
-_MADE_BY_RUNS = {"cache", "current", "develop-eggs", "eggs", "parts", "releases", "var"} | {
-    ".installed.cfg",
-    ".mr.developer.cfg",
-    _PROJECT,
-}
+MADE_BY_RUNS = frozenset(
+    {"cache", "current", "develop-eggs", "eggs", "parts", "releases", "var"}
+    | {".installed.cfg", ".mr.developer.cfg", ".pylonyard", _PROJECT}
+)
+"""Files at the top of a project that buildout runs in it have made."""
 _COMMANDS_OF_RUNS = {"buildout", "pylonyard"}
 
 
@@ -133,11 +133,11 @@ def _left_out(source: Path, folder: str, names: Iterable[str]) -> set[str]:
             mode = os.stat(os.path.join(folder, name)).st_mode
         except OSError:  # a link that leads nowhere
             mode = 0
-        if not (stat.S_ISREG(mode) or (stat.S_ISDIR(mode) and _is_source(name))):
+        if not (stat.S_ISREG(mode) or (stat.S_ISDIR(mode) and _is_source(Path(folder, name)))):
             found.add(name)
     if (source / _PROJECT).exists():
         if Path(folder) == source:
-            found |= _MADE_BY_RUNS
+            found |= MADE_BY_RUNS
         if Path(folder) == source / "bin":
             found |= {n for n in names if Path(folder, n).is_symlink()} | _COMMANDS_OF_RUNS
             made = _made_by_parts(source)
@@ -156,8 +156,14 @@ def _made_by_parts(source: Path) -> set[str]:
         return set()
 
 
-def _is_source(folder: str) -> bool:
-    return not (folder in _NOT_SOURCE or folder.startswith(".") or folder.endswith(".egg-info"))
+def is_environment(folder: Path) -> bool:
+    """Return whether this is a virtual environment (PEP 405)."""
+    return (folder / "pyvenv.cfg").exists()
+
+
+def _is_source(folder: Path) -> bool:
+    is_made = folder.name in _NOT_SOURCE or folder.name.endswith(".egg-info")
+    return not (is_made or folder.name.startswith(".") or is_environment(folder))
 
 
 def _wheel(source: Path, scratch: Path, editable: bool) -> Path:

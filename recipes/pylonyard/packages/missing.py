@@ -22,6 +22,7 @@ from pylonyard.config.buildout_files import near
 from pylonyard.config.layout import Layout
 from pylonyard.packages.index import Places
 from pylonyard.packages.metadata import described, follow, identified, name_of
+from pylonyard.system.relocation import bootstrap_command
 
 
 def is_pinned(version: str, pin: str) -> bool:
@@ -55,11 +56,15 @@ class Missing:
         """
         perhaps = f" (and perhaps {', '.join(self.perhaps)})" if self.perhaps else ""
         named = f"not in the cache {layout.dist}: {', '.join(self.surely)}{perhaps}"
-        return f"{named}; {self.advice(options)}"
+        return f"{named}; {self.advice(layout, options)}"
 
-    def advice(self, options: Sequence[str]) -> str:
-        words = ["python3", "bootstrap.py", "fetch", *options, *self.surely, *self.perhaps]
-        return f"fetch what is missing where there is a network with: {shlex.join(words)}"
+    def advice(self, layout: Layout, options: Sequence[str]) -> str:
+        words = shlex.join(["fetch", *options, *self.surely, *self.perhaps])
+        command = bootstrap_command(layout.directory)
+        if not command and not (layout.bin / "pylonyard").exists():
+            return "run this where there is a network, and without -o, to fetch what is missing"
+        command = command or "bin/pylonyard"
+        return f"fetch what is missing where there is a network with: {command} {words}"
 
 
 def options(

@@ -197,7 +197,7 @@ def fetch(source: Source, buildout: Mapping[str, Any]) -> Path:
     if layout.offline:
         lacking, options = Missing({place.name: None}), missing.options(layout, places)
         if place.exists():
-            raise CommandError(what, f"{place} is damaged", lacking.advice(options))
+            raise CommandError(what, f"{place} is damaged", lacking.advice(layout, options))
         raise CommandError(what, lacking.told(layout, options))
 
     def check(file: Path) -> None:

@@ -6,6 +6,7 @@ from pylonyard.packages import missing
 from pylonyard.packages.index import Places
 from pylonyard.packages.metadata import identified
 from pylonyard.packages.missing import Missing, Shelf
+from pylonyard.system import relocation
 from support import make_wheel
 
 TAGS = {Tag("py3", "none", "any"): 0}
@@ -119,9 +120,22 @@ def test_command_looks_where_the_buildout_does(layout):
 
     assert line == (
         f"not in the cache {layout.dist}: a b.whl; fetch what is missing where there is a network "
-        "with: python3 bootstrap.py fetch --index http://index.invalid/simple --find-links "
+        f"with: python3 {relocation.OURS} fetch --index http://index.invalid/simple --find-links "
         "http://one.invalid/ --find-links wheels --lock profiles/pylock.toml 'a b.whl'"
     )
+
+
+def test_without_a_checkout_the_command_is_that_of_the_sandbox(layout, monkeypatch):
+    monkeypatch.setattr(relocation, "OURS", layout.directory / "bootstrap.py")
+    found = Missing({"a.whl": None})
+
+    assert found.advice(layout, []) == (
+        "run this where there is a network, and without -o, to fetch what is missing"
+    )
+
+    layout.bin.mkdir()
+    (layout.bin / "pylonyard").touch()
+    assert found.advice(layout, []).endswith("with: bin/pylonyard fetch a.whl")
 
 
 def test_findings_are_joined_each_named_once():

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 from pylonyard.packages import zc_installer
+from pylonyard.system import relocation
 from pylonyard.system.errors import OptionError
 from support import make_wheel, write_wheel
 
@@ -191,7 +192,7 @@ def test_offline_all_that_the_cache_lacks_is_named_with_the_command(locate, sand
 
     assert str(caught.value) == (
         f"[app] eggs: not in the cache {dist}: Loose<3, Feed==2.1 (and perhaps parser==0.3); "
-        "fetch what is missing where there is a network with: python3 bootstrap.py "
+        f"fetch what is missing where there is a network with: python3 {relocation.OURS} "
         f"fetch --cache {tmp_path}/cache --index {sandbox.store}/index 'Loose<3' Feed==2.1 "
         "parser==0.3"
     )

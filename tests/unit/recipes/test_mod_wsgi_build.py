@@ -11,6 +11,7 @@ from pylonyard.packages.integrity import Verified
 from pylonyard.packages.mod_wsgi_sources import Source
 from pylonyard.recipes import mod_wsgi_build
 from pylonyard.recipes.mod_wsgi_build import ModWsgiBuild, Python
+from pylonyard.system import relocation
 from pylonyard.system.errors import CommandError, OptionError
 
 PYTHON = Python(
@@ -234,7 +235,7 @@ def test_offline_a_missing_source_is_reported(buildout, tmp_path):
     assert str(caught.value) == (
         f"cannot get the source of mod_wsgi 6.1.1: not in the cache {tmp_path}/cache/dist: "
         "mod_wsgi-6.1.1.tar.gz; fetch what is missing where there is a network with: "
-        "python3 bootstrap.py fetch mod_wsgi-6.1.1.tar.gz"
+        f"python3 {relocation.OURS} fetch mod_wsgi-6.1.1.tar.gz"
     )
 
 
@@ -247,7 +248,7 @@ def test_offline_a_damaged_source_is_reported(buildout, tmp_path):
     assert str(caught.value) == (
         "cannot get the source of mod_wsgi 6.1.1: "
         f"{tmp_path}/cache/dist/mod_wsgi-6.1.1.tar.gz is damaged; fetch what is missing where "
-        "there is a network with: python3 bootstrap.py fetch mod_wsgi-6.1.1.tar.gz"
+        f"there is a network with: python3 {relocation.OURS} fetch mod_wsgi-6.1.1.tar.gz"
     )
 
 
