@@ -73,21 +73,41 @@ def check_file(path: Path, digests: Collection[str], cache: Path) -> str:
 
 def difference(wheel: Path, egg: Path) -> tuple[Path, str, str] | None:
     """Return the first file of ``egg`` that differs from ``wheel``: file, expected, got."""
-    expected: set[Path] = set()
+    info = _info_of_stock(egg)
+    expected = {info / name for name in _PIPS_OWN} if info else set()
     with zipfile.ZipFile(wheel) as archive:
         for item in archive.infolist():
             if item.is_dir():
                 continue
             path = egg / wheels.place(item.filename)
+            if info and path.parts[len(egg.parts)].endswith(".dist-info"):
+                path = info.joinpath(*path.parts[len(info.parts) :])
+                if path in expected or path.parent == info / "scripts":
+                    continue
             expected.add(path)
             if not path.is_file() or path.is_symlink():
                 return path, f"a file of {wheel.name}", "none"
             if path.read_bytes() != archive.read(item):
                 return path, f"what {wheel.name} holds", "other content"
     for path in _files(egg):
+        if info and path.parent == egg / "bin":
+            continue  # a script of pip's, in a folder that no Python imports from
         if path not in expected and not _is_bytecode(path, expected):
             return path, f"a file of {wheel.name}", "one that it lacks"
     return None
+
+
+_PIPS_OWN = ("INSTALLER", "RECORD", "REQUESTED", "direct_url.json")
+"""Files in the metadata of an egg that pip writes, about how it was installed."""
+
+
+def _info_of_stock(egg: Path) -> Path | None:
+    """Return the metadata of an egg that pip unpacked for a stock zc.buildout; None if we did.
+
+    It is in a folder of the egg's name, not in that of the wheel.
+    """
+    info = egg / f"{egg.name.removesuffix('.egg')}.dist-info"
+    return info if info.is_dir() else None
 
 
 def _files(tree: Path) -> Iterable[Path]:
@@ -183,7 +203,7 @@ class Verified:
         """
         digest = check_file(wheel, digests, self.cache)
         self._compare(wheel, egg)
-        if os.access(egg, os.W_OK):
+        if os.access(egg, os.W_OK) and not _info_of_stock(egg):
             wheels.make_anew(egg)
         else:
             check_bytecode(egg)
@@ -196,7 +216,8 @@ class Verified:
             raise WheelError(f"{wheel}: cannot compare it with {egg}: {error}") from error
         if found is None:
             return
-        if not can_set_aside(egg, self.cache):
+        if _info_of_stock(egg) or not can_set_aside(egg, self.cache):
+            # Other buildouts may use what a stock one has unpacked.
             raise RefusedError(*found, None)
         with atomic.draft(egg.parent) as folder:
             draft = folder / egg.name

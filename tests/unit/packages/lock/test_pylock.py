@@ -270,3 +270,36 @@ def test_lock_for_others_is_refused(tmp_path, python, platform, told):
         pylock.read(path).expect_for(environment)
 
     assert str(caught.value) == told.format(path)
+
+
+@pytest.fixture
+def unpacked_by_stock(installed):
+    """The egg, with the metadata where a stock zc.buildout has it; nobody has verified it."""
+    wheel, egg, verified = installed
+    (info,) = egg.glob("*.dist-info")
+    info = info.rename(egg / f"{egg.stem}.dist-info")
+    for name in ("INSTALLER", "RECORD", "REQUESTED"):
+        (info / name).write_text("pip's own")
+    return wheel, egg, integrity.Verified(verified.cache.with_name("another cache"))
+
+
+def test_egg_of_a_stock_buildout_is_compared_by_content(unpacked_by_stock):
+    wheel, egg, verified = unpacked_by_stock
+
+    assert verified.install(wheel, egg.parent, {wheels.sha256(wheel)}) == egg
+    assert verified.unchanged(egg, {wheels.sha256(wheel)})
+
+
+@pytest.mark.parametrize("name", ["shop.py", "evil.py", "@INFO@/METADATA", "@INFO@/evil"])
+def test_egg_of_a_stock_buildout_that_differs_stays_where_others_use_it(unpacked_by_stock, name):
+    wheel, egg, verified = unpacked_by_stock
+    path = egg / name.replace("@INFO@", f"{egg.stem}.dist-info")
+    path.write_text("evil")
+
+    with pytest.raises(
+        integrity.RefusedError, match="it stays, since we may not move it"
+    ) as caught:
+        verified.install(wheel, egg.parent, {wheels.sha256(wheel)})
+
+    assert caught.value.path == path
+    assert path.read_text() == "evil"
