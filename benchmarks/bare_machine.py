@@ -255,7 +255,7 @@ def wheel(reader: Reader) -> None:
     reader.type("python3 bootstrap.py dist")
     made = f"{reader.folder}/dist/*.whl"
     home = reader.folder.rpartition("/")[0]
-    for heading, folder in (("A project made for you", "quill"), ("One line", "by-hand")):
+    for heading, folder in (("A project made for you", "quill"), ("By hand", "by-hand")):
         reader.folder = f"{home}/{folder}"
         reader.debian.type(f"mkdir {shlex.quote(reader.folder)}", reader.user)
         for block in pages.blocks(PROJECT, heading):

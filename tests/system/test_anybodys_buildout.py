@@ -215,7 +215,7 @@ def shown(page):
 
 def test_a_release_that_requires_its_tests_goes_live_only_if_they_pass(project):
     page = (ROOT / "docs" / "in-your-own-buildout.rst").read_text()
-    before, after = map(shown, page.split("\nIts tests\n"))
+    before, after = map(shown, page.split("\nRun your tests\n"))
     config = before["buildout.cfg"].replace("[app]\nsources = .\n", after.pop("buildout.cfg"))
     (project.folder / "src" / "quill.py").unlink()
     for name, text in {**before, **after, "buildout.cfg": config}.items():
@@ -351,7 +351,7 @@ def reader(tmp_path, environment, clean_environ):
     pip = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(CACHE / "dist")}
     site = Checkout(folder, {**clean_environ, **pip, "BUILDOUT_HOME": str(home)})
     made = Reader(site, free_port)
-    for step in steps(ROOT / "docs" / "in-your-own-buildout.rst", "One line"):
+    for step in steps(ROOT / "docs" / "in-your-own-buildout.rst", "By hand"):
         if isinstance(step, File):
             made.write(step)
     site.controls.add("quill")

@@ -323,7 +323,7 @@ def _advice(path: Path, text: str) -> str:
         missing = [line for line in text.split() if line.strip("/") not in has]
         return f"; add to it: {' '.join(missing)}" if missing else ""
     if path.name == "buildout.cfg" and not any("pylonyard" in line for line in there):
-        return "; add to [buildout]: extensions = pylonyard, and parts = release"
+        return "; add extensions = pylonyard, release to its parts, and [site], [app], [ini]"
     return ""
 
 

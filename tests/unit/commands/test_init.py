@@ -261,8 +261,8 @@ def test_what_is_there_is_kept_and_said(place, capsys):
     assert os.readlink(place / "quill/versions.cfg") == "nowhere"
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  kept")]
     assert said == [
-        "  kept  buildout.cfg: it is there already; add to [buildout]: extensions = pylonyard, and "
-        "parts = release",
+        "  kept  buildout.cfg: it is there already; add extensions = pylonyard, release to "
+        "its parts, and [site], [app], [ini]",
         "  kept  versions.cfg: it is there already",
         "  kept  .gitignore: it is there already; add to it: /.installed.cfg /.pylonyard/ "
         "/.pylonyard.lock /cache/ /current /develop-eggs/ /eggs/ /env/ /releases/ /var/ "

@@ -164,7 +164,11 @@ def certificate(subject: Subject) -> Iterator[Finding]:
     if path is None:
         yield unknown(check, "the site has none")
         return
-    none = bad(check, f"{path}: expected a certificate", "see ssl-certificate in the section of its virtual host")
+    none = bad(
+        check,
+        f"{path}: expected a certificate",
+        "see ssl-certificate in the section of its virtual host",
+    )
     try:
         content = read_plainly(path)
         found = parse_certificate(content, subject.site.server_name)

@@ -1,15 +1,15 @@
 """Lock files (PEP 751), and the verified files that they name.
 
 A file that differs is not used, and the run fails.  Where it can be moved, it goes to
-``cache/refused``.  A good egg or environment takes its place at once; a file of the download cache
-is brought again by the next run.  A bundle moves nothing, and a fetch brings a good file and goes on.
-A run that finds nothing changed (``buildout/last_run``) ends before all of this: it has compared the
-state of every input of the last run.
+``cache/refused``.  A good egg or environment takes its place at once; a file of the download
+cache is brought again by the next run.  A bundle moves nothing, and a fetch brings a good file
+and goes on.  A run that finds nothing changed (``buildout/last_run``) ends before all of this: it
+has compared the state of every input of the last run.
 
 ``recipes/pylons_app`` begins it.  It goes through ``files.LockedEggs`` for buildout's own
 interpreter, where a distribution of which the lock has a source only is an error, and through
-``environments/locked_venv`` for another.  ``sources``, ``develop``, ``extra-paths`` and ``provided``
-are no part of a lock.
+``environments/locked_venv`` for another.  ``sources``, ``develop``, ``extra-paths`` and
+``provided`` are no part of a lock.
 
 ===================================  ====================================  ===================
 When                                 What, against what                    In
