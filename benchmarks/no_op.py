@@ -3,6 +3,7 @@
 
     python3 benchmarks/no_op.py [--repeat 5] [--sites 1 50 200]
     python3 benchmarks/no_op.py --against COMMIT [--repeat 20]
+    python3 benchmarks/no_op.py --extension [--repeat 20]
 
 The floor is ``buildout -N`` with no parts, zc.buildout's own, as pip installs it.  A
 side ``touched`` is a run after ``touch measured.cfg``: nothing differs, but the run
@@ -12,6 +13,9 @@ slows all of them alike; medians are compared.
 With ``--against`` the sides are this checkout and an earlier commit of it: a run with
 nothing to do, and ``bin/<site> status``; processor time, which a busy machine changes
 least, and time.
+
+With ``--extension`` the sides are two projects of somebody's own with a stock zc.buildout that
+pip installed: one has a part ``zc.recipe.egg``, the other our extension and a release.
 """
 
 import argparse
@@ -95,6 +99,59 @@ def prepare_checkout(folder: Path, name: str, text: str, cache: Path) -> Path:
     return checkout
 
 
+EGG = """
+[buildout]
+parts = egg
+newest = false
+
+[egg]
+recipe = zc.recipe.egg
+eggs = Paste
+"""
+
+EXTENDED = """
+[buildout]
+extensions = pylonyard
+parts = release
+
+[site]
+name = plain
+eggs = Paste
+environment = development
+
+[ini]
+template = plain.ini
+"""
+
+TEMPLATE = "[app:main]\nuse = egg:Paste#test\n"
+
+
+def compare_with_stock(pairs: int, cache: Path) -> None:
+    """Print what a run with nothing to do takes, with a part of an egg and with our extension."""
+    with tempfile.TemporaryDirectory(prefix="no-op-") as name:
+        folder = Path(name)
+        python = folder / "env" / "bin" / "python"
+        copy_checkout(folder / "checkout")
+        use_cache(folder, cache)
+        subprocess.run([sys.executable, "-m", "venv", folder / "env"], check=True)
+        pip = [python, "-m", "pip", "install", "-q", "--no-index", "--find-links", cache / "dist"]
+        subprocess.run([*pip, "zc.buildout", "zc.recipe.egg", "setuptools<82"], check=True)
+        ours = ["--no-build-isolation", folder / "checkout"]
+        subprocess.run([*pip, *ours], check=True)
+        sides = {}
+        for side, text in {"zc.recipe.egg": EGG, "extension": EXTENDED}.items():
+            project = folder / side
+            project.mkdir()
+            (project / "buildout.cfg").write_text(text)
+            (project / "plain.ini").write_text(TEMPLATE)
+            sides[side] = Side(project, (str(folder / "env" / "bin" / "buildout"),))
+            for _ in range(SPARED + 1):
+                sides[side].seconds()
+        medians = measure(sides, pairs)
+    for side, median in medians.items():
+        print(f"{side:>14}  {median:8.3f} s  {median / medians['zc.recipe.egg']:5.2f}")
+
+
 SPARED = 2
 """Runs after which the next run finds that it has nothing to do."""
 
@@ -145,12 +202,18 @@ def main() -> None:
     )
     parser.add_argument("--repeat", type=int, help="runs of each side; default: 5, or 20 pairs")
     parser.add_argument("--against", metavar="COMMIT", help="an earlier commit, to compare with")
+    parser.add_argument(
+        "--extension", action="store_true", help="compare our extension with stock zc.buildout"
+    )
     parser.add_argument("--sites", type=int, nargs="+", default=[1, 50, 200], help="of a side")
     parser.add_argument("--cache", type=Path, help="wheels and eggs; default: that of the checkout")
     options = parser.parse_args()
     cache = options.cache or filled_cache()
     if options.against:
         compare(options.against, options.repeat or 20, cache)
+        return
+    if options.extension:
+        compare_with_stock(options.repeat or 20, cache)
         return
     with tempfile.TemporaryDirectory(prefix="no-op-") as name:
         folder, command = Path(name), ("bin/buildout", "-c", "measured.cfg")
