@@ -110,8 +110,8 @@ APP = [
         "[app] extra-paths: expected a path whose account exists, got '~nosuchaccount/x'",
     ),
     (
-        {"app:scripts": "shop paster"},
-        "[app] scripts: expected scripts of the eggs (shop, shop-admin), got paster",
+        {"app:scripts": "shop nowhere"},
+        "[app] scripts: expected scripts of the eggs (paster, shop, shop-admin), got nowhere",
     ),
     ({"app:scripts": "../x"}, "[app] scripts: expected the name of a script, got '../x'"),
     ({"app:interpreter": "a/b"}, "[app] interpreter: expected the name of a script, got 'a/b'"),
@@ -390,7 +390,7 @@ VHOST = [
         {"wsgi:mode": "mod_wsgi", "wsgi:version": "6.x"},
         "[wsgi] version: expected a version such as 6.1.1, got '6.x'",
     ),
-    ({"wsgi:home": ""}, f"[wsgi] home: {PATH}, got ''"),
+    ({"wsgi:home": "/env\0"}, f"[wsgi] home: {PATH}, got '/env\\x00'"),
     ({"wsgi:verison": "6"}, "[wsgi] verison: unknown, did you mean version?"),
 ]
 ROWS = [*SITE, *APP, *INI, *INIT, *CRON, *RELEASE]

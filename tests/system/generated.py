@@ -75,7 +75,8 @@ def below(folder: Path, value: str) -> str:
     return f"{folder}/{value if value.strip('/.') else 'x' + value}"
 
 
-STATE = RunState()
+STATE = RunState(taken={"part": True, "vhost": True})
+"""The state of a run with a release that takes both sections, and the environment of each."""
 
 
 class Run(dict[str, Any]):

@@ -76,7 +76,9 @@ def parse(
     :raises OptionError: naming every missing, malformed or mistyped option
     """
     fields = {f.name.replace("_", "-"): f for f in dataclasses.fields(declaration)}
-    values, problems = {}, []
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    followed: list[str] = []
     for name, field in fields.items():
         text = texts.get(name, field.metadata["default"])
         if text is None:
@@ -87,10 +89,12 @@ def parse(
                 text = _OF_SECTION.sub(lambda match: texts.get(match[1], ""), text)
             values[field.name] = _anchored(field.metadata["convert"](text), directory)
         except ValueError as error:
-            problems.append(f"{name}: {error}")
+            # What is wrong in another option of the section is said of that.
+            is_copy = name not in texts and _OF_SECTION.search(field.metadata["default"])
+            (followed if is_copy else problems).append(f"{name}: {error}")
     problems += _typos(set(texts) - set(fields), fields)
-    if problems:
-        raise OptionError(section, problems)
+    if problems or followed:
+        raise OptionError(section, problems or followed)
     return declaration(**values)
 
 
