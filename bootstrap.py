@@ -32,21 +32,6 @@ RECIPES = CHECKOUT / "recipes"
 OLDEST_PYTHON = (3, 10)
 
 
-def project(words):
-    """Return the sandbox: the folder of the configuration, if that is outside this checkout.
-
-    zc.buildout puts all that it makes beside its configuration, too.
-    """
-    named = configuration.named(words)
-    if named is None or "://" in named:
-        named = configuration.USUAL
-    if words[:1] and words[0] in ("test", "docs", "dist"):
-        return CHECKOUT
-    folder = Path(os.path.realpath(os.path.dirname(named)))
-    is_ours = folder.is_relative_to(CHECKOUT) or not (folder / os.path.basename(named)).is_file()
-    return CHECKOUT if is_ours else folder
-
-
 def fail(message):
     sys.exit(f"bootstrap: {message}")
 
@@ -69,6 +54,21 @@ from pylonyard.packages.integrity import Verified
 from pylonyard.releases import store
 from pylonyard.system import accounts, atomic, command_line, errors, locks, progress
 from pylonyard.system.errors import interrupted, reason
+
+
+def project(words):
+    """Return the sandbox: the folder of the configuration, if that is outside this checkout.
+
+    zc.buildout puts all that it makes beside its configuration, too.
+    """
+    named = configuration.named(words)
+    if named is None or "://" in named:
+        named = configuration.USUAL
+    if words[:1] and words[0] in ("test", "docs", "dist"):
+        return CHECKOUT
+    folder = Path(os.path.realpath(os.path.dirname(named)))
+    is_ours = folder.is_relative_to(CHECKOUT) or not (folder / os.path.basename(named)).is_file()
+    return CHECKOUT if is_ours else folder
 
 
 class Cache:

@@ -73,3 +73,24 @@ def pytest_sessionfinish(session):
     skipped = reporter and reporter.stats.get("skipped")  # a worker has no reporter
     if os.environ.get("PYLONYARD_NO_SKIPS") and skipped:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+# A crontab program that keeps its text in a file.
+CRONTAB = """#!/bin/sh
+case "$1" in
+  -l) test -f {file} || {{ echo 'no crontab for me' >&2; exit 1; }}; cat {file};;
+  -r) rm {file};;
+  -) cat > {file};;
+esac
+"""
+
+
+@pytest.fixture
+def crontab(tmp_path, monkeypatch):
+    """Return the file in which a crontab program on the PATH keeps its text."""
+    file, program = tmp_path / "kept", tmp_path / "programs" / "crontab"
+    program.parent.mkdir()
+    program.write_text(CRONTAB.format(file=file))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    return file

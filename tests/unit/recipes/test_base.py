@@ -315,19 +315,6 @@ def test_a_server_that_runs_is_not_removed(sandbox, has_other):
     )
 
 
-@pytest.fixture
-def crontab(tmp_path, monkeypatch):
-    """Return the file of a crontab program that keeps its text there."""
-    file, program = tmp_path / "crontab.txt", tmp_path / "programs" / "crontab"
-    program.parent.mkdir()
-    program.write_text(
-        f"#!/bin/sh\ncase $1 in -l) cat {file};; -r) rm {file};; -) cat > {file};; esac\n"
-    )
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-    return file
-
-
 @pytest.mark.parametrize(("edited", "left"), [("", "mine\n"), ("# ", None)])
 def test_lines_of_a_removed_part_leave_the_crontab(sandbox, crontab, edited, left):
     options = {"buildout:parts": "cron", "cron:target": "crontab", "cron:control": "/bin/true"}

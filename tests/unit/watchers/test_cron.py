@@ -1,18 +1,8 @@
-import os
-
 import pytest
 from pylonyard.watchers.cron import main, with_block, without_block
 
 BLOCK = "# BEGIN pylonyard shop\n@daily /srv/bin/shop ensure\n# END pylonyard shop\n"
 OTHERS = "MAILTO=me\n@daily mine\n"
-# A crontab program that keeps its text in a file.
-CRONTAB = """#!/bin/sh
-case "$1" in
-  -l) test -f {file} || {{ echo 'no crontab for me' >&2; exit 1; }}; cat {file};;
-  -r) rm {file};;
-  -) cat > {file};;
-esac
-"""
 
 
 def test_block_comes_last_and_what_is_around_it_stays():
@@ -55,17 +45,6 @@ def test_block_that_somebody_broke_is_left_to_them(text):
         "expected one line '# BEGIN pylonyard shop' and one '# END pylonyard shop' after it "
         "in the crontab; correct it with: crontab -e"
     )
-
-
-@pytest.fixture
-def crontab(tmp_path, monkeypatch):
-    """Return the file in which a crontab program on the PATH keeps its text."""
-    file, program = tmp_path / "kept", tmp_path / "bin" / "crontab"
-    program.parent.mkdir()
-    program.write_text(CRONTAB.format(file=file))
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-    return file
 
 
 @pytest.fixture
@@ -149,7 +128,7 @@ def test_missing_block_is_one_line(crontab, tmp_path, capsys):
     ],
 )
 def test_refusal_of_crontab_is_reported(crontab, block, capsys, program, line):
-    (crontab.parent / "bin" / "crontab").write_text(program)
+    (crontab.parent / "programs" / "crontab").write_text(program)
 
     assert main("shop", block, ["install"]) == 1
     assert capsys.readouterr().err == f"shop-cron: {line}\n"
