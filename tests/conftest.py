@@ -10,6 +10,9 @@ os.environ.pop("BUILDOUT_HOME", None)
 # In the background, or under nohup, programs ignore what some tests send them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+# Whoever connects to a handover that a test has made sends this, which would end the worker: a
+# test can block it in its own thread alone.
+signal.signal(signal.SIGIO, lambda *_: None)
 
 
 def pytest_ignore_collect(collection_path, config):

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from namespaces import require_namespace
 from pylonyard.server import sockets
 from pylonyard.system.processes import PROC
 
@@ -118,18 +119,26 @@ while time.monotonic() < end:
 """
 
 
+OWN_NETWORK = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+"""Abstract sockets belong to a network: those of other tests are out of reach."""
+
+NOBODY = ["--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+
+
 @pytest.mark.system
 @pytest.mark.skipif(os.geteuid() != 0, reason="lacks root, who alone has another account")
 def test_no_other_account_can_keep_the_sockets_from_ours():
+    require_namespace(OWN_NETWORK)
     with tempfile.TemporaryDirectory(dir="/tmp") as run:
         os.chmod(run, 0o755)
         folder = Path(run) / "shop.handover"
-        words = [sys.executable, "-c", SUPERVISOR, folder]
+        words = [*OWN_NETWORK, sys.executable, "-c", SUPERVISOR, folder]
         environment = {**os.environ, "PYTHONPATH": str(RECIPES)}
         with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment) as one:
             one.stdout.readline()
-            attack = ["/usr/bin/python3", "-c", ATTACK, str(one.pid)]
-            others = [subprocess.Popen(attack, user="nobody", cwd="/") for _ in range(4)]
+            nobody = ["nsenter", f"--net=/proc/{one.pid}/ns/net", "setpriv", *NOBODY]
+            attack = [*nobody, "/usr/bin/python3", "-c", ATTACK, str(one.pid)]
+            others = [subprocess.Popen(attack, cwd="/") for _ in range(4)]
             try:
                 time.sleep(0.5)
                 for _ in range(20):
