@@ -5,7 +5,6 @@ import logging
 import os
 import re
 import sys
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -25,7 +24,7 @@ from pylonyard.config.inputs import Watch
 from pylonyard.config.layout import DEFAULTS, OUR_EXTENSION, Layout, profile
 from pylonyard.config.run_state import Digests, RunState
 from pylonyard.environments import cache_usage, site_account
-from pylonyard.packages import downloads, integrity, wheels
+from pylonyard.packages import credentials, downloads, integrity, wheels
 from pylonyard.system import accounts, atomic, errors
 from pylonyard.system.errors import LOOK_FIRST, reason
 from pylonyard.system.safe_files import finish
@@ -45,7 +44,37 @@ def in_one_line(run: Any = None) -> Iterator[None]:
             line = f"cannot write {reason(error, os.getcwd())}; {way}"
         if line is None or (isinstance(error, UserError) and str(error) == line):
             raise
-        raise UserError(line) from error
+        raise UserError(credentials.KNOWN.take(line)) from error
+
+
+class Options(buildout.Options):
+    """A section, without the credentials of the addresses in it."""
+
+    def __init__(self, run: Any, section: str, data: dict[str, str]) -> None:
+        take_credentials(data)
+        super().__init__(run, section, data)
+        if section == "buildout":
+            run._links = data.get("find-links", "").split()
+
+    def _do_extend_raw(self, *words: Any) -> Any:
+        return take_credentials(super()._do_extend_raw(*words))
+
+    def _dosub(self, option: str, text: str) -> None:
+        super()._dosub(option, text)
+        take_credentials(self._cooked)
+
+    def get(self, option: str, default: Any = None, seen: Any = None) -> Any:
+        """Return a value; one may be put together from others, so it is looked at here, too."""
+        value = super().get(option, default, seen)
+        return take_credentials({option: value})[option]
+
+
+def take_credentials(options: dict[str, str]) -> dict[str, str]:
+    """Remove the credentials from the addresses among the options of a section; return them."""
+    for name in credentials.OPTIONS:
+        if options.get(name):
+            options[name] = credentials.KNOWN.take(options[name])
+    return options
 
 
 class Buildout(patches.Buildout):
@@ -55,6 +84,7 @@ class Buildout(patches.Buildout):
     """The record of the run's inputs, if ``bin/buildout`` started it."""
     profile: Path | None = None
     """The profile below the configuration, if the extension adds one."""
+    Options = Options
 
     def __init__(self, *words: Any, **named: Any) -> None:
         self.state = RunState.of(self)
@@ -89,6 +119,14 @@ class Buildout(patches.Buildout):
     def say_last(self, line: str) -> None:
         """Print a line after all others."""
         self._last.append(line)
+
+    def annotate(self, args: Any = None) -> None:
+        """Print where each option comes from, without the credentials in addresses."""
+        for section in self._annotated.values():
+            for key in section.values():
+                for each in (key, *key.history):
+                    each.value = credentials.KNOWN.take(str(each.value))
+        super().annotate(args)
 
     def install(self, args: Any) -> None:
         """Run buildout, one run at a time."""
@@ -159,7 +197,7 @@ def _check_locks(wheel: Path, locked: Mapping[Path, Digests]) -> None:
 
 def prepare(watch: Watch | None = None, profile: Path | None = None) -> None:
     """Give zc.buildout our defaults, our patches, and our way to unpack wheels."""
-    urllib.request.install_opener(downloads.opener())
+    downloads.install()
     patches.apply(DEFAULTS)
     easy_install.UNPACKERS[".whl"] = unpack_wheel
     buildout.Buildout = type("Buildout", (Buildout,), {"watch": watch, "profile": profile})
@@ -187,7 +225,7 @@ def main(directory: Path, watch: Watch | None = None, profile: Path | None = Non
     prepare(watch, profile)
 
     def note(error: BaseException | None) -> None:
-        last_run.note(directory, str(error))
+        last_run.note(directory, credentials.KNOWN.take(str(error)))
 
     patches.tell_errors(note, verbose=_is_verbose(sys.argv[1:]))
     buildout.main(sys.argv[1:])

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from pylonyard.packages import credentials
 from pylonyard.system import atomic
 from pylonyard.system.errors import PylonyardError
 
@@ -210,8 +211,13 @@ class Record:
         return self.bounds.allow_file(name) and name in recorded
 
     def keep_copy(self) -> None:
+        """Copy it; what an older version wrote may have passwords in it, which go now."""
         if self.is_kept and self.path.is_file():
-            write(self.copy, self.path.read_text(encoding="utf-8"))
+            written = self.path.read_text(encoding="utf-8")
+            text = credentials.KNOWN.take(written)
+            if text != written:
+                write(self.path, text)
+            write(self.copy, text)
 
     def write(self, text: str) -> None:
         """Write it completely; remove it if it can no longer be true.

@@ -10,7 +10,6 @@ import hashlib
 import io
 import os
 import shlex
-import stat
 import tarfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,22 +17,25 @@ from pathlib import Path
 from typing import IO
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from pylonyard.buildout import installed_cfg
+from pylonyard.buildout.installed_cfg import Sections
+from pylonyard.commands import checkout_files
 from pylonyard.config import configuration
 from pylonyard.config.layout import Layout
 from pylonyard.environments import cache_usage, scripts, tools
-from pylonyard.packages import builds, interpreters, wheels
+from pylonyard.packages import interpreters, wheels
 from pylonyard.packages.index import Places
 from pylonyard.packages.interpreters import Interpreter, describe, find
 from pylonyard.packages.lock import pylock
 from pylonyard.packages.lock.files import Target
 from pylonyard.packages.lock.pylock import Lock
 from pylonyard.packages.missing import Missing, Shelf, options
+from pylonyard.packages.mod_wsgi_sources import PROJECT
 from pylonyard.releases.store import Releases
 from pylonyard.system import atomic, relocation
 from pylonyard.system.errors import UserError
-from pylonyard.system.subprocesses import clean_environment, run
 
 MEMBER_TIME = 315619200
 """1980-01-02, in seconds since 1970: a zip file, such as a wheel, has no earlier time."""
@@ -62,11 +64,13 @@ def command(directory: Path, file: Path, tell: Callable[[str], object]) -> None:
         raise UserError(f"{file}: expected no such file yet, got one; {how}")
     if not file.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file))
-    applications = bundled_applications(directory)
-    cached = cached_files(directory, applications)
+    sections = recorded(directory)
+    applications = bundled_applications(directory, sections)
+    cached = cached_files(directory, applications, with_module=_has_module(sections))
     locks = sorted({each.lock.path for each in applications})
     stores = cache_usage.stores_of(directory)
-    tracked = checkout_files(directory, locks, {stores.cache, stores.eggs})
+    tracked = checkout_files.listed(directory, locks, {stores.cache, stores.eggs})
+    checkout_files.expect_read(directory, tracked, sections, {stores.cache, stores.eggs})
     made_from, top = _configuration(directory), applications[0].site
     steps = _steps(directory, tracked, made_from)
     members = [
@@ -162,95 +166,11 @@ def _cache_members(cached: Mapping[Path, set[str]], folder: str) -> Iterator[Mem
         )
 
 
-# The files of the checkout: those that git tracks; without git, all that no run has made.
-
-
-_MADE_ANYWHERE = frozenset({"__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache"})
-
-
-def checkout_files(directory: Path, locks: Iterable[Path], but: Iterable[Path]) -> list[str]:
-    """Return the files of the checkout, relative to it, in order.
-
-    :param locks: the lock files of the bundle, tracked or not
-    :param but: more folders to leave out
-    :raises UserError: if only its owner can read one, as with a secret
-    """
-    left_out = {*but, *(directory / name for name in {*builds.MADE_BY_RUNS, ".git"})} - {
-        directory,
-        *directory.parents,
-    }
-    named = (
-        _tracked_files(directory)
-        if (directory / ".git").exists()
-        else _source_files(directory, left_out)
-    )
-    paths = [*locks, *(directory / name for name in named)]
-    found = {
-        path.relative_to(directory).as_posix()
-        for path in paths
-        if _is_file(path) and not {path, *path.parents} & left_out
-    }
-    _refuse_private(directory, found)
-    return sorted(found)
-
-
-def _tracked_files(directory: Path) -> Iterable[str]:
-    # Start no program that a configuration of git names.
-    words = ["git", "-c", f"safe.directory={directory}", "-c", "core.fsmonitor=false"]
-    words += ["ls-files", "-z", "--recurse-submodules"]
-    listed = run(
-        words,
-        f"cannot ask git what {directory} holds",
-        environment=clean_environment(),
-        directory=directory,
-        advice="apt-get install git",
-    )
-    return filter(None, listed.split("\0"))
-
-
-def _source_files(directory: Path, left_out: set[Path]) -> Iterator[str]:
-    # bootstrap.py and each run make what is in these.
-    left_out = {*left_out, directory / "bin"}
-    for folder, folders, names in os.walk(directory):
-        here = Path(folder)
-        folders[:] = [name for name in folders if _is_source(here / name, left_out)]
-        links = [name for name in os.listdir(here) if (here / name).is_symlink()]
-        for name in {*names, *links}:
-            if not name.endswith(".pyc"):
-                yield (here / name).relative_to(directory).as_posix()
-
-
-def _is_source(folder: Path, left_out: Collection[Path]) -> bool:
-    is_made = folder.name in _MADE_ANYWHERE or folder.name.endswith(".egg-info")
-    return not (is_made or folder in left_out or builds.is_environment(folder))
-
-
-def _is_file(path: Path) -> bool:
-    return path.is_symlink() or path.is_file()
-
-
-def _refuse_private(directory: Path, names: Collection[str]) -> None:
-    """Refuse files that others may not read, unless all files are so (by the umask)."""
-    files = [name for name in sorted(names) if not (directory / name).is_symlink()]
-    private = [name for name in files if not _is_readable_by_others(directory / name)]
-    if private and private != files:
-        raise UserError(
-            f"{', '.join(private)}: expected files that others may read, since nothing secret goes "
-            "into a bundle, got mode 0600; move them out of the checkout, or: chmod go+r"
-        )
-
-
-def _is_readable_by_others(path: Path) -> bool:
-    try:
-        return bool(path.lstat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
-    except FileNotFoundError:
-        return False
-
-
 # The files of the cache: those that the locks of the last run name.
 
 
 RECIPE = "pylonyard:pylons_app"
+MODULE_RECIPE = "pylonyard:mod_wsgi_build"
 
 
 @dataclass(frozen=True)
@@ -263,18 +183,30 @@ class Application:
     places: Places
 
 
-def bundled_applications(directory: Path) -> list[Application]:
-    """Return the applications of the last run.
+def recorded(directory: Path) -> Sections:
+    """Return the sections of the record of the last run.
 
-    :raises UserError: if there is none, or one has no lock in the checkout
+    :raises UserError: if there is none
     """
     try:
-        text = (directory / ".installed.cfg").read_text(encoding="utf-8")
-        sections = installed_cfg.parsed(text)
+        return installed_cfg.parsed((directory / ".installed.cfg").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(
             f"{directory}: expected a sandbox in which bin/buildout has run, got none: {error}"
         ) from error
+
+
+def _has_module(sections: Sections) -> bool:
+    """Return whether a site is served by mod_wsgi, which is compiled from its source then."""
+    built = [each for each in sections.values() if each.get("recipe") == MODULE_RECIPE]
+    return any(section.get("mode", "proxy") != "proxy" for section in built)
+
+
+def bundled_applications(directory: Path, sections: Sections) -> list[Application]:
+    """Return the applications of the last run.
+
+    :raises UserError: if there is none, or one has no lock in the checkout
+    """
     found = [
         _application(directory, name, section)
         for name, section in sections.items()
@@ -323,9 +255,12 @@ def _tools(directory: Path) -> Iterator[tuple[str, str, set[str]]]:
         yield each.project_name, each.version, set()
 
 
-def cached_files(directory: Path, found: Sequence[Application]) -> dict[Path, set[str]]:
+def cached_files(
+    directory: Path, found: Sequence[Application], *, with_module: bool
+) -> dict[Path, set[str]]:
     """Return the files of the cache that a run of ``found`` needs, with their SHA-256 digests.
 
+    :param with_module: whether the source of mod_wsgi is one of them
     :raises UserError: naming all missing files, and the command that fetches them
     """
     stores = cache_usage.stores_of(directory)
@@ -335,6 +270,8 @@ def cached_files(directory: Path, found: Sequence[Application]) -> dict[Path, se
     for application in found:
         for target in (own, application.target):
             for package, name in target.files(application.lock):
+                if package.name == canonicalize_name(PROJECT) and not with_module:
+                    continue
                 wanted.setdefault(name, set()).add(package.files[name])
     lacking = Missing({n: None for n in sorted(wanted) if not (layout.dist / n).exists()})
     shelf = Shelf(layout.dist, own.tags)

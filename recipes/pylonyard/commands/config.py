@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.request import install_opener
 
 from pylonyard.buildout import patches
 
@@ -76,7 +75,7 @@ def read(file: str, given: Sequence[tuple[str, str, str]] = ()) -> Reading:
     :param given: section, option and value of each assignment of a command line
     :raises UserError: if it cannot be read
     """
-    install_opener(downloads.opener())
+    downloads.install()
     patches.apply(DEFAULTS)
     found = Reading(file, given, None)
     if OUR_EXTENSION in found._raw["buildout"].get("extensions", "").split():

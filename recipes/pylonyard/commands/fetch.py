@@ -15,7 +15,7 @@ from packaging.tags import Tag
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from pylonyard.packages import interpreters, metadata, mod_wsgi_sources
+from pylonyard.packages import downloads, interpreters, metadata, mod_wsgi_sources
 from pylonyard.packages.index import Offer, Places
 from pylonyard.packages.integrity import RefusedError, check_file
 from pylonyard.packages.interpreters import describe, find
@@ -123,6 +123,7 @@ def main(cache: str, arguments: Sequence[str]) -> int:
 def command(cache: str, words: argparse.Namespace) -> int:
     """Fetch what the arguments name, see :func:`command_line.fetch`; return the exit status."""
     problems = []
+    downloads.install()
     try:
         python = find(words.python) if words.python else describe(interpreters.interpreter())
         places = Places(tuple(words.find_links), words.index)

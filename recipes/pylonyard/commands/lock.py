@@ -27,7 +27,7 @@ from packaging.version import InvalidVersion, Version
 from pylonyard.environments import cache_usage, scripts
 from pylonyard.environments import tools as toolbox
 from pylonyard.environments.tools import VIRTUALENV
-from pylonyard.packages import interpreters, metadata, mod_wsgi_sources
+from pylonyard.packages import downloads, interpreters, metadata, mod_wsgi_sources
 from pylonyard.packages.index import Offer, Places
 from pylonyard.packages.interpreters import Interpreter, describe
 from pylonyard.packages.lock import pylock
@@ -150,6 +150,7 @@ def command(directory: Path, file: Path, also: Iterable[str], places: Places | N
     :param also: distributions, ``name==version``, that only other interpreters need
     :raises UserError: if there is no release, or a file is missing or differs
     """
+    downloads.install()
     homes = sorted({link.resolve() for link in (directory / "current").glob("*/env")})
     if not homes:
         raise UserError(f"{directory}: expected a release with an application, got none")

@@ -27,6 +27,7 @@ from pylonyard.environments.eggs_venv import PTH, lay_out, search_path, site_pac
 from pylonyard.environments.tools import VIRTUALENV, VIRTUALENV_WHEELS
 from pylonyard.packages import builds, metadata, missing, zc_installer
 from pylonyard.packages.builds import project_name, unpacked, wheel_without_setup_requires
+from pylonyard.packages.credentials import KNOWN
 from pylonyard.packages.index import Places
 from pylonyard.packages.interpreters import Interpreter
 from pylonyard.packages.wheels import egg_name
@@ -273,11 +274,7 @@ class Build:
         if self.layout.offline:
             return ["--no-index", "--find-links", self.layout.dist]
         options: list[str | Path] = ["--find-links", scratch, "--find-links", self.layout.dist]
-        for place in self.contents.links:
-            options += ["--find-links", place]
-        if self.contents.index:
-            options += ["--index-url", self.contents.index]
-        return options
+        return [*options, *search_options(self.contents)]
 
     def _install(self, wanted: Sequence[str], places: Iterable[Path]) -> None:
         options: list[str | Path] = ["--no-index", "--no-warn-script-location"]
@@ -305,7 +302,8 @@ class Build:
         run(command, "pip", environment=environment, reason=_pip_reason, timeout=3600, doing=doing)
 
     def _environment(self) -> dict[str, str]:
-        return _pip_environment()
+        logins = {} if self.layout.offline else search_variables(self.contents)
+        return {**_pip_environment(), **logins}
 
     def _check_pins(self) -> None:
         """Refuse distributions at a version that is neither pinned nor built here."""
@@ -324,6 +322,27 @@ class Build:
         write(site_packages(self.home) / PTH, "\n".join([*lines, ""]).encode())
 
 
+def search_options(contents: Contents) -> list[str]:
+    """Return pip's options for the places to search, but for those with a login."""
+    options = []
+    for place in contents.links:
+        options += [] if place in KNOWN.given else ["--find-links", place]
+    if contents.index and contents.index not in KNOWN.given:
+        options += ["--index-url", contents.index]
+    return options
+
+
+def search_variables(contents: Contents) -> dict[str, str]:
+    """Return pip's variables for places with a login: anybody can read a command line."""
+    variables = {}
+    if contents.index in KNOWN.given:
+        variables["PIP_INDEX_URL"] = KNOWN.with_login(contents.index)
+    links = [KNOWN.with_login(place) for place in contents.links if place in KNOWN.given]
+    if links:
+        variables["PIP_FIND_LINKS"] = " ".join([*links, os.environ.get("PIP_FIND_LINKS", "")])
+    return variables
+
+
 def _tool_pins(buildout: Any) -> dict[str, str]:
     """Return the pins of pip and the like for a current Python: of ``[versions]``, or ours."""
     versions = buildout.get(buildout["buildout"]["versions"]) or {}
@@ -337,6 +356,7 @@ def _pip_environment(python_path: str = "") -> dict[str, str]:
 
 
 def _pip_reason(output: str) -> str:
+    output = KNOWN.take(output)
     lines = [re.sub(r"^(ERROR|error): ", "", line.strip()) for line in output.splitlines()]
     for line in lines:
         if "No matching distribution found" in line:

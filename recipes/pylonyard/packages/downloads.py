@@ -26,7 +26,7 @@ from typing import TypeVar
 from urllib.error import HTTPError
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
-from pylonyard.packages import wheels
+from pylonyard.packages import credentials, wheels
 from pylonyard.system import atomic
 from pylonyard.system.errors import PylonyardError
 
@@ -70,8 +70,13 @@ def trusting(certificates: str | None) -> ssl.SSLContext:
 
 
 def opener(certificates: str | None = None) -> urllib.request.OpenerDirector:
-    """Return an opener that uses the proxies in the environment."""
-    return urllib.request.build_opener(Https(certificates))
+    """Return an opener that uses the proxies in the environment, and the known credentials."""
+    return urllib.request.build_opener(Https(certificates), credentials.Handler())
+
+
+def install() -> None:
+    """Have all of this process, zc.buildout too, download by our opener."""
+    urllib.request.install_opener(opener())
 
 
 def at_once(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
@@ -208,7 +213,14 @@ class Index:
                 if answer.headers.get("Content-Encoding") == "gzip":
                     content = gzip.decompress(content)
                 return answer.url, content
-        except (OSError, HTTPException, EOFError, ValueError, zlib.error) as error:
+        except (
+            OSError,
+            HTTPException,
+            EOFError,
+            ValueError,
+            zlib.error,
+            PylonyardError,
+        ) as error:
             if isinstance(error, HTTPError):
                 error.close()
             raise IndexFailure(f"{url}: {error}") from error

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urldefrag, urljoin, urlparse
 import zc.buildout.easy_install
 from zc.buildout._package_index import DistutilsError
 
+from pylonyard.packages import credentials
 from pylonyard.system import atomic
 from pylonyard.system.errors import CommandError
 
@@ -39,6 +40,11 @@ class Places:
     """The index; default: zc.buildout's own."""
     hosts: tuple[str, ...] = ("*",)
     """Patterns of the allowed hosts."""
+
+    def __post_init__(self) -> None:
+        """Keep the credentials of the addresses elsewhere: these are printed."""
+        object.__setattr__(self, "links", tuple(map(credentials.KNOWN.take, self.links)))
+        object.__setattr__(self, "index", self.index and credentials.KNOWN.take(self.index))
 
     @classmethod
     def of(
@@ -122,9 +128,13 @@ def _listed(client: Any, place: str) -> Iterator[Offer]:
         place = (folder / "index.html").resolve().as_uri()
     page = _page(client, place)
     for url in page:
-        whole, fragment = urldefrag(urljoin(place, url))
+        whole, fragment = urldefrag(credentials.KNOWN.take(urljoin(place, url)))
         stated = re.fullmatch(r"sha256=([0-9a-f]{64})", fragment)
         yield Offer(whole, stated[1] if stated else None)
+
+
+_NO_PAGE = (403, 404, 410)
+"""What hosts answer if they have no such page; 403: a store of files whose folders nobody lists."""
 
 
 def _page(client: Any, url: str) -> list[str]:
@@ -133,8 +143,10 @@ def _page(client: Any, url: str) -> list[str]:
         return []
     try:
         with client.open_url(url) as answer:
-            if getattr(answer, "code", 200) not in (200, None):
+            if (code := getattr(answer, "code", None) or 200) in _NO_PAGE:
                 return []
+            if code != 200:
+                raise OSError(f"{code} {answer.reason}")
             content = answer.read()
     except (OSError, DistutilsError) as error:
         raise CommandError(f"cannot read {url}", " ".join(str(error).split())) from error

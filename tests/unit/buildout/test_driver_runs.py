@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 import zc.buildout.easy_install
+from indexes import guarded_index
 from pylonyard.buildout import driver, installed_cfg, patches
+from pylonyard.packages import credentials
 from pylonyard.system import progress
 from support import Sandbox, in_this_process, make_store, make_wheel, reset_buildout
 from zc.buildout import UserError, buildout
@@ -373,3 +375,62 @@ def test_part_that_is_made_anew_is_not_told_to_be_uninstalled(installed_once, ca
     in_this_process(made).install([])
 
     assert "Uninstalling release." in capsys.readouterr().out
+
+
+def holders(folder, word):
+    """Return the files below a folder that have a word in them."""
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return [path.name for path in files if word in path.read_bytes()]
+
+
+def test_password_of_an_index_is_in_the_configuration_alone(
+    sandbox, tmp_path, caplog, monkeypatch, capfd
+):
+    monkeypatch.setattr(credentials.KNOWN, "given", {})
+    caplog.set_level("DEBUG")
+    with guarded_index(sandbox.store) as index:
+        options = {
+            "where:login": "ci:S3cr3t",
+            "buildout:index": f"http://${{where:login}}@{index.host}/index/",
+            "buildout:find-links": index.with_login("ci:S3cr3t", "/wheels/"),
+            "app:find-links": "${buildout:find-links}",
+            "app:index": "${buildout:index}",
+        }
+        run(sandbox, options)
+        before = record(sandbox).read_text()
+        run(sandbox, options).annotate()
+
+    assert index.asked != []
+    assert {login for _, login in index.asked} == {"ci:S3cr3t"}
+    assert f"index = {index.address}/index/" in before
+    assert holders(tmp_path, b"S3cr3t") == ["buildout.cfg"]
+    assert "S3cr3t" not in caplog.text
+    # What is no address stays what it is.
+    told = capfd.readouterr()
+    assert "S3cr3t" not in told.err + told.out.replace("login= ci:S3cr3t", "")
+    assert record(sandbox).read_text() == before
+
+
+def test_password_in_an_older_record_is_removed(installed_once, monkeypatch):
+    monkeypatch.setattr(credentials.KNOWN, "given", {})
+    text = record(installed_once).read_text()
+    address = "http://ci:S3cr3t@127.0.0.1:1/"
+    record(installed_once).write_text(text.replace("[app]\n", f"[app]\nindex = {address}\n"))
+
+    run(installed_once, {"app:index": address})
+
+    assert "index = http://127.0.0.1:1/" in record(installed_once).read_text()
+    assert holders(installed_once.directory, b"S3cr3t") == ["buildout.cfg"]
+
+
+def test_index_that_refuses_a_password_is_named_without_it(sandbox, monkeypatch):
+    monkeypatch.setattr(credentials.KNOWN, "given", {})
+    with guarded_index(sandbox.store) as index, pytest.raises(UserError) as caught:
+        run(sandbox, {"buildout:find-links": index.with_login("ci:wr0ng", "/wheels/")})
+
+    place = f"{index.address}/wheels/"
+    assert str(caught.value).endswith(
+        f"cannot read {place}: 401 Unauthorized, it refuses the password of ci from the "
+        "configuration; correct that"
+    )
+    assert "wr0ng" not in str(caught.value)

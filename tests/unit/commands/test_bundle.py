@@ -1,10 +1,11 @@
 import io
+import json
 import os
 import subprocess
 import tarfile
 
 import pytest
-from pylonyard.commands import bundle
+from pylonyard.commands import bundle, checkout_files
 from pylonyard.commands.bundle import Member
 from pylonyard.config import configuration
 from pylonyard.packages.interpreters import describe, interpreter
@@ -98,7 +99,7 @@ def test_of_a_git_checkout_it_holds_what_is_tracked(sandbox, tmp_path):
     subprocess.run([*git, "add", "bootstrap.py", "src", "var", "buildout.cfg"], check=True)
     (sandbox / "buildout.cfg").unlink()
 
-    names = bundle.checkout_files(sandbox, [sandbox / LOCK], [])
+    names = checkout_files.listed(sandbox, [sandbox / LOCK], [])
 
     assert names == ["bootstrap.py", LOCK, "src/run", "src/shop.py"]
 
@@ -227,6 +228,78 @@ def test_file_for_its_owner_alone_is_refused(sandbox, tmp_path):
 
 
 @pytest.mark.system
+def test_configuration_with_a_password_in_an_address_is_refused(sandbox, tmp_path):
+    lines = ["[buildout]", "index = http://${ci:name}:${ci:word}@h/", "# http://ci:S3cr3t@h/"]
+    (sandbox / "buildout.cfg").write_text("\n".join([*lines, "index = https://ci:S3cr3t@h/", ""]))
+
+    assert refused(sandbox, tmp_path / "shop.tar.gz") == (
+        "buildout.cfg, line 3; buildout.cfg, line 4: expected an address without its password, "
+        "since nothing secret goes into a bundle; write that into ~/.netrc, with mode 0600"
+    )
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(("mode", "missing"), [("proxy", ""), ("mod_wsgi", "mod_wsgi-6.1.1")])
+def test_source_of_mod_wsgi_is_needed_where_that_serves_the_site(sandbox, mode, missing):
+    record = sandbox / ".installed.cfg"
+    part = f"\n[wsgi]\nrecipe = pylonyard:mod_wsgi_build\nmode = {mode}\n"
+    record.write_text(record.read_text().replace("= app\n", "= app wsgi\n") + part)
+    with (sandbox / LOCK).open("a") as stream:
+        stream.write(
+            '[[packages]]\nname = "mod-wsgi"\nversion = "6.1.1"\n'
+            'sdist = {path = "../cache/dist/mod_wsgi-6.1.1.tar.gz", hashes = {sha256 = "00"}}\n'
+        )
+
+    if missing:
+        assert f"cache/dist: {missing}.tar.gz;" in refused(sandbox, sandbox.parent / "a.tar.gz")
+    else:
+        assert bundled(sandbox, sandbox.parent / "a.tar.gz")[0]
+
+
+@pytest.fixture
+def tracked(sandbox):
+    """Have git track the sandbox; return what tracks more of it."""
+    git = ["git", "-c", "user.name=n", "-c", "user.email=e", "-C", str(sandbox)]
+    subprocess.run([*git, "init", "-q"], check=True)
+
+    def add(*names):
+        subprocess.run([*git, "add", *names], check=True)
+
+    add("bootstrap.py", "buildout.cfg")
+    (sandbox / ".gitignore").write_text("*.log\n__pycache__\n")
+    return add
+
+
+READ = """
+sources = tree
+template = shop.ini
+url = nothing/there
+"""
+
+
+def test_file_that_the_last_run_read_is_refused_unless_git_tracks_it(sandbox, tmp_path, tracked):
+    texts = ["tree/setup.py", "tree/a.py", "tree/a.log", "shop.ini", "notes", "more.cfg"]
+    for name in (*texts, "env/pyvenv.cfg", "env/lib.py", "tree/__pycache__/a.pyc"):
+        (sandbox / name).parent.mkdir(parents=True, exist_ok=True)
+        (sandbox / name).write_text("")
+    with (sandbox / ".installed.cfg").open("a") as stream:
+        stream.write(READ)
+    memory = sandbox / ".pylonyard" / "settled.json"
+    memory.parent.mkdir()
+    read = ["more.cfg", "env/lib.py", "tree/__pycache__/a.pyc", "var/secrets/password", "src"]
+    memory.write_text(json.dumps({"paths": ["/etc/passwd", *(str(sandbox / n) for n in read)]}))
+
+    assert refused(sandbox, tmp_path / "shop.tar.gz") == (
+        "more.cfg, shop.ini, tree/a.py, tree/setup.py: the last run read this, and git does not "
+        "track it, so that the bundle would lack it: git add more.cfg shop.ini tree"
+    )
+
+    tracked("more.cfg", "shop.ini", "tree")
+
+    assert bundled(sandbox, tmp_path / "shop.tar.gz")[0]
+
+
+@pytest.mark.system
 def test_source_is_taken_as_well_where_it_is_built(tmp_path):
     package = pylock.Locked(
         name="cart",
@@ -250,4 +323,4 @@ def test_lock_of_elsewhere_is_refused(sandbox, tmp_path):
     record.write_text(record.read_text().replace(LOCK, "../pylock.toml"))
 
     with pytest.raises(UserError, match=r"\[app\] lock: expected a file of the checkout, got"):
-        bundle.bundled_applications(sandbox)
+        bundle.bundled_applications(sandbox, bundle.recorded(sandbox))

@@ -21,7 +21,7 @@ from packaging.tags import Tag, sys_tags
 from packaging.utils import canonicalize_name
 
 from pylonyard.config.layout import Layout
-from pylonyard.packages import downloads, index, interpreters, metadata
+from pylonyard.packages import credentials, downloads, index, interpreters, metadata
 from pylonyard.packages.index import Places
 from pylonyard.packages.integrity import Verified, check_file
 from pylonyard.packages.interpreters import Interpreter, describe
@@ -158,7 +158,7 @@ class Files:
 
     def _offer(self, package: Locked, name: str) -> index.Offer | None:
         """Return where to get a file: its path in the lock, find-links, the index, or its URL."""
-        place = package.places.get(name, "")
+        place = credentials.KNOWN.take(package.places.get(name, ""))
         if place.startswith("/") and os.path.isfile(place):
             return index.Offer(place)
         is_url = "://" in place and self.places.allow(place)
