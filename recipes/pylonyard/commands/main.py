@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pylonyard.activation.activate import Activation
 from pylonyard.commands import completion, init
@@ -43,6 +42,9 @@ PROGRESS_TEXTS = {
 }
 """The progress text of each action that may take long."""
 
+LOCK = Path("profiles", "pylock.toml")
+"""The lock of a sandbox, if the command line names no other."""
+
 EXAMPLES = """\
 examples:
   sudo bin/pylonyard activate --dry-run    show what activate would change
@@ -76,21 +78,6 @@ def show_difference(sandbox: Sandbox, older: int, newer: int) -> None:
         releases.existing(number)
     for line in diff(releases, older, newer, sandbox.directory / "var" / "secrets"):
         print(line)
-
-
-class ConfigWords(argparse.Action):
-    """The words of ``config``: at most one section or option, and assignments."""
-
-    def __call__(
-        self, parser: argparse.ArgumentParser, found: Any, values: Any, option: str | None = None
-    ) -> None:
-        named = [word for word in values if "=" not in word]
-        if len(named) > 1:
-            parser.error(f"unknown argument {named[1]}")
-        for word in values:
-            if word.partition("=")[0].count(":") > 1:
-                parser.error(f"{word}: expected SECTION:OPTION{'=VALUE' * ('=' in word)}")
-        setattr(found, self.dest, values)
 
 
 def answer(question: init.Question) -> Callable[[str], str]:
@@ -155,18 +142,9 @@ def parser() -> Parser:
     locked = actions.add_parser(
         "lock", help="record every file that the current release is installed from"
     )
-    locked.add_argument("--file", type=Path, metavar="FILE", help="default: profiles/pylock.toml")
-    locked.add_argument("--offline", action="store_true", help="use this machine's files only")
-    locked.add_argument(
-        "--index", metavar="URL", help="the index with the SHA-256 digests to record"
-    )
-    locked.add_argument(
-        "--with",
-        dest="also",
-        action="append",
-        default=[],
-        metavar="NAME==VERSION",
-        help="a distribution that only other interpreters need",
+    command_line.lock(locked)
+    command_line.audit(
+        actions.add_parser("audit", help="tell which locked distributions have known defects")
     )
     packed = actions.add_parser("bundle", help="pack what a machine without network needs")
     packed.add_argument("file", type=Path, metavar="FILE", help="such as shop.tar.gz; a new one")
@@ -176,7 +154,7 @@ def parser() -> Parser:
     merged.add_argument(
         "words",
         nargs="*",
-        action=ConfigWords,
+        action=command_line.ConfigWords,
         metavar="SECTION[:OPTION]",
         help="a section, or the value of an option; SECTION:OPTION=VALUE sets one for this once",
     )
@@ -227,7 +205,7 @@ def lock(sandbox: Sandbox, words: argparse.Namespace) -> None:
     from pylonyard.commands import lock as lock_command
     from pylonyard.packages.index import Places
 
-    file = sandbox.directory / (words.file or "profiles/pylock.toml")
+    file = sandbox.directory / (words.file or LOCK)
     places = None if words.offline else Places(index=words.index)
     written = lock_command.command(sandbox.directory, file, words.also, places)
     print(f"{file} locks {written.number} distributions; review it, and commit it.")
@@ -236,6 +214,15 @@ def lock(sandbox: Sandbox, words: argparse.Namespace) -> None:
             f"Other Pythons would also need: {', '.join(written.missing)}; to lock them too, add "
             "--with NAME==VERSION for each."
         )
+
+
+def audit(sandbox: Sandbox, words: argparse.Namespace) -> int:
+    # Imported here, to keep the other actions fast.
+    tools.bring()
+    from pylonyard.commands import audit as auditing
+
+    file = sandbox.directory / (words.file or LOCK)
+    return auditing.command(file, words.database, as_json=words.json)
 
 
 def cache(sandbox: Sandbox, words: argparse.Namespace) -> None:
@@ -302,6 +289,7 @@ def run_action(sandbox: Sandbox, words: argparse.Namespace, astray: Astray | Non
             else activation.activate(print_line, force_new=words.force_new)
         ),
         "deactivate": lambda: activation.deactivate(print_line),
+        "audit": lambda: audit(sandbox, words),
         "bundle": lambda: bundle(sandbox, words.file),
         "cache": lambda: cache(sandbox, words),
         "fetch": lambda: fetch(sandbox, words),

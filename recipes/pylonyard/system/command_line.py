@@ -5,6 +5,7 @@ import difflib
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pylonyard
@@ -266,6 +267,56 @@ def fetch(parser: Parser) -> Parser:
     )
     parser.add_argument("--python", metavar="PYTHON", help="the interpreter that will use them")
     return parser
+
+
+def lock(parser: Parser) -> None:
+    """Declare the arguments of ``bin/pylonyard lock``."""
+    parser.add_argument("--file", type=Path, metavar="FILE", help="default: profiles/pylock.toml")
+    parser.add_argument("--offline", action="store_true", help="use this machine's files only")
+    parser.add_argument(
+        "--index", metavar="URL", help="the index with the SHA-256 digests to record"
+    )
+    parser.add_argument(
+        "--with",
+        dest="also",
+        action="append",
+        default=[],
+        metavar="NAME==VERSION",
+        help="a distribution that only other interpreters need",
+    )
+
+
+def audit(parser: Parser) -> None:
+    """Declare the arguments of ``bin/pylonyard audit``."""
+    parser.epilog = (
+        "Exit status: 0 if nothing is affected, 1 if something is or the audit failed, "
+        "2 for a wrong command line."
+    )
+    parser.add_argument(
+        "database",
+        type=Path,
+        metavar="DATABASE",
+        help="advisories in the OSV format: a JSON file, a folder, or a zip file of them",
+    )
+    parser.add_argument(
+        "--file", type=Path, metavar="FILE", help="the lock; default: profiles/pylock.toml"
+    )
+    parser.add_argument("--json", action="store_true", help="for machines")
+
+
+class ConfigWords(argparse.Action):
+    """The words of ``config``: at most one section or option, and assignments."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, found: Any, values: Any, option: str | None = None
+    ) -> None:
+        named = [word for word in values if "=" not in word]
+        if len(named) > 1:
+            parser.error(f"unknown argument {named[1]}")
+        for word in values:
+            if word.partition("=")[0].count(":") > 1:
+                parser.error(f"{word}: expected SECTION:OPTION{'=VALUE' * ('=' in word)}")
+        setattr(found, self.dest, values)
 
 
 _LETTERS = re.compile(r"-[vqhWUoOnNDA]*(c.*|t)?")
