@@ -19,6 +19,7 @@ from pylonyard.packages.lock import pylock
 from pylonyard.packages.lock.pylock import Locked
 from pylonyard.system import progress
 from pylonyard.system.errors import UserError
+from pylonyard.system.safe_files import json_object
 
 ECOSYSTEM = "PyPI"
 EXPORT = "https://osv-vulnerabilities.storage.googleapis.com/PyPI/all.zip"
@@ -168,11 +169,11 @@ def read(database: Path, wanted: Iterable[str]) -> dict[str, list[Advisory]]:
     for place, content in _files(database):
         is_empty = False
         try:
-            record = json.loads(content)
+            record = json_object(content)
             for name, advisory in _advisories(record):
                 if name in names:
                     found.setdefault(name, []).append(advisory)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
                 f"{place}: expected an advisory in the OSV format: {error!r}"
             ) from error

@@ -4,7 +4,6 @@ Those are the files that git tracks; without git, all that no run has made. What
 read has to be among them, and nothing secret may be.
 """
 
-import json
 import os
 import re
 import shlex
@@ -16,6 +15,7 @@ from pathlib import Path
 from pylonyard.config.inputs import MEMORY
 from pylonyard.packages import builds
 from pylonyard.system.errors import UserError
+from pylonyard.system.safe_files import json_object
 from pylonyard.system.subprocesses import clean_environment, run
 
 _MADE_ANYWHERE = frozenset({"__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache"})
@@ -105,8 +105,8 @@ def _named(
 
 def _remembered(directory: Path) -> Iterator[str]:
     """Yield the files in the checkout that the last run has read, as far as that is known."""
-    with suppress(OSError, ValueError, KeyError):
-        memory = json.loads((directory / MEMORY).read_text(encoding="utf-8"))
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        memory = json_object((directory / MEMORY).read_bytes())
         for path in map(Path, memory["paths"]):
             if path.is_relative_to(directory):
                 yield path.relative_to(directory).as_posix()

@@ -37,6 +37,8 @@ class Fetcher:
     """For each file name the SHA-256 digests that are allowed."""
     tags: Mapping[Tag, int]
     """The tags of the interpreter that will use the files, with their ranks."""
+    python: str = ""
+    """The version of that interpreter; empty if it does not matter."""
 
     def fetch(self, wanted: str) -> Path:
         """Return the cached file named ``wanted``, or one that meets that requirement.
@@ -72,9 +74,21 @@ class Fetcher:
         except InvalidRequirement:
             raise CommandError(f"cannot get {text!r}", "expected name==version") from None
         ranked = sorted(self._ranked(wanted), key=lambda each: each[0])
+        usable = [offer for _, offer in ranked if self._unusable(offer) is None]
         if not ranked:
             raise _not_found(text)
-        return ranked[-1][1]
+        if not usable:
+            newest = ranked[-1][1]
+            raise CommandError(f"cannot get {text}", f"{newest.name} {self._unusable(newest)}")
+        return usable[-1]
+
+    def _unusable(self, offer: Offer) -> str | None:
+        """Return why a file is not to be chosen; None if it may be."""
+        if offer.withdrawn is not None:
+            return f"was withdrawn (yanked){offer.withdrawn and f': {offer.withdrawn}'}"
+        if self.python and not offer.is_for(self.python):
+            return f"is for Python {offer.requires_python}, not {self.python}"
+        return None
 
     def _ranked(self, wanted: Requirement) -> Iterator[tuple[tuple[Version, int], Offer]]:
         """Yield the files that meet a requirement, with a rank: by version, then by wheel tag."""
@@ -129,7 +143,8 @@ def command(cache: str, words: argparse.Namespace) -> int:
         places = Places(tuple(words.find_links), words.index)
         folder = Path(words.cache or cache).absolute()
         known = _digests([Path(name) for name in words.lock])
-        fetcher = Fetcher(folder, places, known, metadata.supported(python))
+        version = "{}.{}.{}".format(*python.version)
+        fetcher = Fetcher(folder, places, known, metadata.supported(python), version)
     except (UserError, ValueError) as error:
         sys.exit(f"{_program()}: {error}")
     for wanted in words.wanted:

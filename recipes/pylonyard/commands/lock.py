@@ -15,14 +15,10 @@ from packaging.markers import Marker
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.tags import Tag
 from packaging.utils import (
-    InvalidSdistFilename,
-    InvalidWheelFilename,
     NormalizedName,
     canonicalize_name,
-    parse_sdist_filename,
-    parse_wheel_filename,
 )
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from pylonyard.environments import cache_usage, scripts
 from pylonyard.environments import tools as toolbox
@@ -303,14 +299,10 @@ class _Locker:
 
 def _is_file_of(name: str, wanted: Wanted) -> bool:
     """Return whether the name of a file is that of a file of the distribution."""
-    try:
-        if name.endswith(".whl"):
-            project, version = parse_wheel_filename(name)[:2]
-        else:
-            project, version = parse_sdist_filename(name)
-    except (InvalidWheelFilename, InvalidSdistFilename, InvalidVersion):
+    found = metadata.identified(name)
+    if found is None or found.name != wanted.name:
         return False
-    return project == wanted.name and version == Version(wanted.version)
+    return Version(found.version) == Version(wanted.version)
 
 
 def _used_file(

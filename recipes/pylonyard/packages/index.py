@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import unquote, urldefrag, urljoin, urlparse
 
 import zc.buildout.easy_install
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from zc.buildout._package_index import DistutilsError
 
 from pylonyard.packages import credentials
@@ -24,6 +25,17 @@ class Offer:
     url: str
     """A URL, or a path on this machine."""
     sha256: str | None = None
+    withdrawn: str | None = None
+    """Why it was withdrawn ("yanked", PEP 592); None if it was not."""
+    requires_python: str = ""
+    """The interpreters that it is for, as its index has them (PEP 503)."""
+
+    def is_for(self, python: str) -> bool:
+        """Return whether it is for an interpreter of this version, as far as is known."""
+        try:
+            return SpecifierSet(self.requires_python).contains(python, prereleases=True)
+        except InvalidSpecifier:
+            return True
 
     @property
     def name(self) -> str:
@@ -127,18 +139,21 @@ def _listed(client: Any, place: str) -> Iterator[Offer]:
     if folder.is_dir():
         place = (folder / "index.html").resolve().as_uri()
     page = _page(client, place)
-    for url in page:
+    for link in page:
+        url = link["href"]
         whole, fragment = urldefrag(credentials.KNOWN.take(urljoin(place, url)))
         stated = re.fullmatch(r"sha256=([0-9a-f]{64})", fragment)
-        yield Offer(whole, stated[1] if stated else None)
+        why = link.get("data-yanked")
+        needed = link.get("data-requires-python") or ""
+        yield Offer(whole, stated[1] if stated else None, why, needed)
 
 
 _NO_PAGE = (403, 404, 410)
 """What hosts answer if they have no such page; 403: a store of files whose folders nobody lists."""
 
 
-def _page(client: Any, url: str) -> list[str]:
-    """Return the links on a page; none if there is no such page."""
+def _page(client: Any, url: str) -> list[dict[str, str]]:
+    """Return the attributes of the links on a page; none if there is no such page."""
     if not urlparse(url).scheme or not client.url_ok(url):
         return []
     try:
@@ -158,10 +173,11 @@ def _page(client: Any, url: str) -> list[str]:
 class _Links(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[str] = []
+        self.found: list[dict[str, str]] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found += [value for name, value in attrs if (tag, name) == ("a", "href") and value]
+        given = {name: value or "" for name, value in attrs}
+        self.found += [given] if tag == "a" and given.get("href") else []
 
 
 def _blocks(client: Any, url: str) -> Iterator[bytes]:

@@ -58,10 +58,14 @@ def identified(filename: str) -> Identified | None:
         if filename.endswith(".whl"):
             name, version, _, tags = parse_wheel_filename(filename)
             return Identified(name, str(version), tags)
-        name, version = parse_sdist_filename(filename)
+        name, version = parse_sdist_filename(_POST.sub(r"-\1.post\2.\3", filename))
     except (InvalidWheelFilename, InvalidSdistFilename, InvalidVersion):
         return None
     return Identified(name, str(version), None)
+
+
+_POST = re.compile(r"-(\d+(?:\.\d+)+)-(\d+)\.(tar\.gz|zip|tgz|tar\.bz2)$")
+"""The version of an old source archive, ``1.0-2``, whose last number PEP 440 takes for a post."""
 
 
 # Which wheels an interpreter can use, and what markers see of it.

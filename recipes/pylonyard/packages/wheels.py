@@ -14,6 +14,7 @@ import hashlib
 import io
 import os
 import py_compile
+import re
 import struct
 import sys
 import sysconfig
@@ -267,16 +268,49 @@ def extract(wheel: Path, destination: Path, accepted: Collection[str] = ()) -> N
         if accepted and hashlib.sha256(content).hexdigest() not in accepted:
             raise WheelError(f"{wheel}: its SHA-256 is not one of those recorded for it")
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            recorded = _recorded(archive)
+            _expect_size(archive, len(content))
+            recorded, places = _recorded(archive), set[PurePosixPath]()
             for item in archive.infolist():
                 if not item.is_dir():
-                    _extract(archive, item, recorded, destination)
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError) as error:
+                    if (path := place(item.filename)) in places:
+                        raise ValueError(f"{path} is there twice")
+                    places.add(path)
+                    _extract(archive, item, recorded, destination / path)
+            _expect_name(wheel, destination)
+    except (*_DAMAGES, ValueError, OSError) as error:
         if isinstance(error, OSError) and error.errno in atomic.UNWRITABLE:
             raise
         raise WheelError(f"{wheel}: damaged: {error}") from error
     if recorded:
         raise WheelError(f"{wheel}: damaged: {sorted(recorded)[0]} is missing")
+
+
+# Those of zipfile for a password, and for a way to compress that it does not know, too.
+_DAMAGES = (zipfile.BadZipFile, zlib.error, csv.Error, EOFError, RuntimeError)
+
+_TIMES, _ALWAYS = 100, 200_000_000
+"""Up to how many times its size a wheel may unpack to, and how many bytes it always may."""
+
+
+def _expect_size(archive: zipfile.ZipFile, size: int) -> None:
+    """Refuse a small wheel that would fill the disk. No member can be longer than it says."""
+    whole = sum(item.file_size for item in archive.infolist())
+    if whole > max(_ALWAYS, size * _TIMES):
+        raise ValueError(f"it would unpack to {whole:,} bytes, {whole // size} times its size")
+
+
+def _expect_name(wheel: Path, unpacked: Path) -> None:
+    """Refuse a wheel whose metadata names another distribution than its file does."""
+    named = wheel.name.partition("-")[0]
+    for metadata in unpacked.glob("*.dist-info/METADATA"):
+        with metadata.open(encoding="utf-8", errors="replace") as lines:
+            found = re.search(r"(?im)^Name:\s*(\S+)", lines.read(1 << 20))
+        if found and _canonical(found[1]) != _canonical(named):
+            raise ValueError(f"METADATA is that of {found[1]}")
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _recorded(archive: zipfile.ZipFile) -> dict[str, str]:
@@ -293,6 +327,10 @@ def _recorded(archive: zipfile.ZipFile) -> dict[str, str]:
 _UNRECORDED = (".dist-info/RECORD", ".dist-info/RECORD.jws", ".dist-info/RECORD.p7s")
 
 
+_ALGORITHMS = ("sha256", "sha384", "sha512")
+"""Those that the format of wheels allows: others can be forged, or have no fixed length."""
+
+
 def _is_record(name: str) -> bool:
     return name.count("/") == 1 and name.endswith(".dist-info/RECORD")
 
@@ -301,19 +339,24 @@ def _extract(
     archive: zipfile.ZipFile,
     item: zipfile.ZipInfo,
     recorded: dict[str, str],
-    destination: Path,
+    path: Path,
 ) -> None:
-    content = archive.read(item)
-    if not item.filename.endswith(_UNRECORDED):
-        if item.filename not in recorded:
-            raise ValueError(f"{item.filename} is not in RECORD")
-        algorithm, _, digest = recorded.pop(item.filename).partition("=")
-        actual = hashlib.new(algorithm, content).digest()
-        if base64.urlsafe_b64encode(actual).rstrip(b"=").decode() != digest:
-            raise ValueError(f"{item.filename} differs from RECORD")
-    path = destination / place(item.filename)
+    is_recorded = not item.filename.endswith(_UNRECORDED)
+    if is_recorded and item.filename not in recorded:
+        raise ValueError(f"{item.filename} is not in RECORD")
+    algorithm, _, digest = recorded.pop(item.filename, "sha256=").partition("=")
+    if algorithm not in _ALGORITHMS:
+        expected = f"expected {', '.join(_ALGORITHMS)} in RECORD"
+        raise ValueError(f"{item.filename}: {expected}, got {algorithm or 'none'}")
+    actual = hashlib.new(algorithm)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
+    with archive.open(item) as source, path.open("wb") as target:
+        while block := source.read(1 << 20):
+            actual.update(block)
+            target.write(block)
+    text = base64.urlsafe_b64encode(actual.digest()).rstrip(b"=").decode()
+    if is_recorded and text != digest:
+        raise ValueError(f"{item.filename} differs from RECORD")
     # A wheel keeps a Unix mode in the high half; only "executable" matters.
     path.chmod(0o755 if item.external_attr >> 16 & 0o111 else 0o644)
 
@@ -321,7 +364,7 @@ def _extract(
 def place(name: str) -> PurePosixPath:
     """Return the path of a wheel's member in the egg."""
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name:
+    if path.is_absolute() or not path.parts or ".." in path.parts or "\\" in name:
         raise ValueError(f"{name} would be written outside")
     if path.parts[0].endswith(".data"):
         if len(path.parts) < 3:

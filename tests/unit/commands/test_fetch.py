@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 from packaging.tags import Tag
 from pylonyard.commands import fetch
@@ -47,6 +49,39 @@ def test_named_file_is_brought(fetcher):
 )
 def test_newest_and_best_file_that_meets_a_requirement_is_brought(fetcher, requirement, name):
     assert fetcher.fetch(requirement).name == name
+
+
+WITHDRAWN = '<a href="Shop-3.0.tar.gz" data-yanked="broken on Tuesdays">x</a>'
+TOO_NEW = '<a href="Shop-2.5-py3-none-any.whl" data-requires-python="&gt;=3.12">x</a>'
+ODD = '<a href="Shop-0.1.tar.gz" data-requires-python="rubbish">x</a>'
+
+
+def test_withdrawn_file_and_one_for_other_interpreters_are_never_chosen(fetcher, index):
+    index.write_text(WITHDRAWN + TOO_NEW + ODD + index.read_text())
+    (index.parent / "Shop-2.5-py3-none-any.whl").write_bytes(b"new")
+    (index.parent / "Shop-0.1.tar.gz").write_bytes(b"odd")
+    older = dataclasses.replace(fetcher, python="3.11.2")
+    newer = dataclasses.replace(fetcher, python="3.12.0")
+
+    assert older.fetch("shop").name == "Shop-1.0-cp311-cp311-linux.whl"
+    assert newer.fetch("shop").name == "Shop-2.5-py3-none-any.whl"
+    assert older.fetch("shop==0.1").name == "Shop-0.1.tar.gz"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "why"),
+    [
+        ("shop==3.0", "Shop-3.0.tar.gz was withdrawn (yanked): broken on Tuesdays"),
+        ("shop==2.5", "Shop-2.5-py3-none-any.whl is for Python >=3.12, not 3.11.2"),
+    ],
+)
+def test_reason_why_there_is_no_file_to_choose_is_told(fetcher, index, wanted, why):
+    index.write_text(WITHDRAWN + TOO_NEW + index.read_text())
+
+    with pytest.raises(CommandError) as caught:
+        dataclasses.replace(fetcher, python="3.11.2").fetch(wanted)
+
+    assert str(caught.value) == f"cannot get {wanted}: {why}"
 
 
 def test_source_is_brought_where_no_wheel_fits(fetcher, index):

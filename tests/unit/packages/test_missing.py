@@ -36,6 +36,8 @@ def found(dist, *requirements, pins=(), built=()):
         ("Shop_Loader-1.0-py3-none-any.whl", "shop-loader", "1.0"),
         ("python-openid-2.2.5.zip", "python-openid", "2.2.5"),
         ("mod_wsgi-6.1.1.tar.gz", "mod-wsgi", "6.1.1"),
+        ("pyxpost-1.0-2.tar.gz", "pyxpost", "1.0.post2"),
+        ("pyxpost-2-1.0.zip", "pyxpost-2", "1.0"),
     ],
 )
 def test_file_says_what_it_is(filename, name, version):

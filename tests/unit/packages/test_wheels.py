@@ -127,7 +127,27 @@ def without(name):
         ),
         (
             lambda m: {**m, f"{INFO}/RECORD": b"shop.py,md4711=x,1\n"},
-            "unsupported hash type md4711",
+            "shop.py: expected sha256, sha384, sha512 in RECORD, got md4711",
+        ),
+        (
+            lambda m: {**m, f"{INFO}/RECORD": b"shop.py,shake_128=x,1\n"},
+            "shop.py: expected sha256, sha384, sha512 in RECORD, got shake_128",
+        ),
+        (
+            lambda m: {**m, f"{INFO}/RECORD": b"shop.py,md5=ICy5YqxZB1uWSwcVLSNLcA,6\n"},
+            "shop.py: expected sha256, sha384, sha512 in RECORD, got md5",
+        ),
+        (
+            lambda m: {**m, f"{INFO}/RECORD": b"shop.py,,1\n"},
+            "shop.py: expected sha256, sha384, sha512 in RECORD, got none",
+        ),
+        (
+            lambda m: {**m, f"{INFO}/RECORD": b"x" * 200_000 + b",,1\n"},
+            "field larger than field limit (131072)",
+        ),
+        (
+            lambda m: {**m, "./shop.py": m["shop.py"]},
+            "shop.py is there twice",
         ),
         (lambda m: {**m, f"{INFO}/RECORD": b"shop.py\n"}, "expected three columns in RECORD"),
         (
@@ -148,7 +168,7 @@ def test_changed_wheel_is_refused_and_leaves_nothing(tmp_path, change, reason):
 
 @pytest.mark.parametrize(
     "name",
-    ["../evil.py", "/evil.py", "a/../../evil.py", "a\\evil.py", "Shop-1.0.data/x/../../../e"],
+    [".", "../evil.py", "/evil.py", "a/../../evil.py", "a\\evil.py", "Shop-1.0.data/x/../../../e"],
 )
 def test_nothing_is_written_outside(tmp_path, name):
     wheel = shop(tmp_path, {name: "evil\n"})
@@ -159,6 +179,34 @@ def test_nothing_is_written_outside(tmp_path, name):
     assert str(caught.value) == f"{wheel}: damaged: {name} would be written outside"
     assert sorted(os.listdir(tmp_path)) == ["Shop-1.0-py3-none-any.whl", "eggs"]
     assert os.listdir(tmp_path / "eggs") == []
+
+
+def test_metadata_of_another_distribution_is_refused(tmp_path):
+    wheel = shop(tmp_path, {})
+    renamed = wheel.rename(tmp_path / "Till-1.0-py3-none-any.whl")
+
+    with pytest.raises(WheelError) as caught:
+        wheels.install(renamed, tmp_path / "eggs")
+
+    assert str(caught.value) == f"{renamed}: damaged: METADATA is that of Shop"
+
+
+def test_wheel_that_would_fill_the_disk_is_refused_before_anything_is_unpacked(tmp_path):
+    wheel = tmp_path / "Shop-1.0-py3-none-any.whl"
+    packed = zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED)
+    with packed as archive, archive.open("shop.py", "w") as stream:
+        for _ in range(256):
+            stream.write(bytes(1 << 20))
+    size = wheel.stat().st_size
+
+    with pytest.raises(WheelError) as caught:
+        wheels.extract(wheel, tmp_path / "egg")
+
+    assert str(caught.value) == (
+        f"{wheel}: damaged: it would unpack to 268,435,456 bytes, "
+        f"{(1 << 28) // size} times its size"
+    )
+    assert os.listdir(tmp_path / "egg") == []
 
 
 def test_file_of_no_kind_of_data_is_refused(tmp_path):
