@@ -22,6 +22,7 @@ import configparser
 import contextlib
 import functools
 import importlib.util
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -40,7 +41,8 @@ if sys.version_info < OLDEST_PYTHON:
     sys.exit(
         "bootstrap: needs Python 3.10 or newer, and this is "
         + sys.version.split()[0]
-        + "; run it with another interpreter, such as: python3.11 bootstrap.py"
+        + "; run it with another interpreter, such as: python3.11 "
+        + sys.argv[0]
     )
 
 
@@ -225,7 +227,7 @@ def make_tools(cache, lists, offline):
     if missing:
         fail(
             f"not in the cache {cache.dist}: {', '.join(missing)}; "
-            "fetch them where there is a network with: python3 bootstrap.py"
+            f"fetch them where there is a network with: {shlex.join(['python3', sys.argv[0]])}"
         )
     try:
         verified = Verified(cache.root)
@@ -255,7 +257,7 @@ def write_script(directory, name, home, lists, statements):
 
     It starts without site: what the tools' sandbox and eggs hold runs once it is verified.
     """
-    lines = toolbox.header_of_ours(interpreters.interpreter(), toolbox.ISOLATED)
+    lines = toolbox.header_of_ours(interpreters.interpreter(), toolbox.ISOLATED, directory)
     found = import_statements(directory, home, lists)
     text = "\n".join([*lines, *found, *statements, ""])
     path = directory / "bin" / name

@@ -26,7 +26,7 @@ from pylonyard.activation.steps import (
     Share,
     Step,
 )
-from pylonyard.config.layout import PAGE
+from pylonyard.config.layout import REAL_SERVER, page
 from pylonyard.releases.contents import Release, Site
 from pylonyard.system import safe_files
 from pylonyard.system.errors import ActivationError, CommandError
@@ -94,7 +94,7 @@ def _expect_open(site: Site, world: "World") -> None:
         if is_closed:
             raise ActivationError(
                 f"{path}: {site.user}, who runs {site.name}, may not enter it, and it is not "
-                f"to be opened for that; make a checkout below /srv: {PAGE}"
+                f"to be opened for that; make a checkout below /srv: {page(REAL_SERVER)}"
             )
 
 
@@ -107,7 +107,7 @@ def _owned(site: Site, path: Path, mode: int, release: Release, world: "World") 
             f"{path}: expected a folder that {site.user}, who runs {site.name}, may write into, "
             f"got one of {_owner(path, world)} with something in it; if it is this site's: "
             f"chown -Rh {site.user}: {shlex.quote(str(path))}; if it is of another use of this "
-            f"checkout, make one for production below /srv: {PAGE}"
+            f"checkout, make one for production below /srv: {page(REAL_SERVER)}"
         )
 
 

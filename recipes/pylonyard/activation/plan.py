@@ -23,7 +23,7 @@ from pylonyard.activation.steps import (
     Test,
     Tool,
 )
-from pylonyard.config.layout import PAGE
+from pylonyard.config.layout import REAL_SERVER, page
 from pylonyard.releases.contents import Release, Site, Source
 from pylonyard.system import accounts
 from pylonyard.system.errors import ActivationError
@@ -139,7 +139,7 @@ def _hindered(need: access.Need, release: Release, user: str) -> str:
     told = f"{need.path}: {user} may not use it"
     is_ours = need.path.is_relative_to(release.folder.parent.parent)
     is_ours = is_ours and not accounts.is_home(need.path)
-    return f"{told}; {'chmod o+x it' if is_ours else f'serve from below /srv: {PAGE}'}"
+    return f"{told}; {'chmod o+x it' if is_ours else f'serve from below /srv: {page(REAL_SERVER)}'}"
 
 
 def _granted(need: access.Need, site: Site, world: World) -> Iterator[Step]:

@@ -69,7 +69,8 @@ def check(words: Sequence[str]) -> None:
     if "--help" in words:
         print(command_line.BUILDOUT, end="")
         sys.exit(finish("buildout", 0))
-    if problem := command_line.buildout_error(words):
+    again = relocation.bootstrap_command(checkout())
+    if problem := command_line.buildout_error(words, again=again):
         print(f"buildout: {problem}; see bin/buildout --help", file=sys.stderr)
         sys.exit(USAGE)
 

@@ -52,19 +52,23 @@ def remembered(directory: Path) -> str:
     except FileNotFoundError:
         return USUAL
     except safe_files.NewerError as error:
-        raise MemoryDamaged(_unreadable(place, str(error))) from error
+        raise MemoryDamaged(_unreadable(directory, str(error))) from error
     except (OSError, KeyError, safe_files.DamagedError) as error:
         why = getattr(error, "strerror", None) or "damaged text"
-        raise MemoryDamaged(_unreadable(place, why)) from error
+        raise MemoryDamaged(_unreadable(directory, why)) from error
     if not told:
-        raise MemoryDamaged(_unreadable(place, "none"))
+        raise MemoryDamaged(_unreadable(directory, "none"))
     return told
 
 
-def _unreadable(place: Path, got: str) -> str:
+def _unreadable(directory: Path, got: str) -> str:
+    # Imported here: a run with nothing to do has no use for it.
+    from pylonyard.system.relocation import bootstrap_command
+
+    command = bootstrap_command(directory)
     return (
-        f"{place}: expected the name of this sandbox's configuration, got {got}; "
-        "say it once: python3 bootstrap.py -c FILE"
+        f"{directory / MEMORY}: expected the name of this sandbox's configuration, got {got}; "
+        + (f"say it once: {command} -c FILE" if command else "say it each time: -c FILE")
     )
 
 

@@ -1,6 +1,7 @@
 """The layout of a sandbox: its folders."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,8 +120,28 @@ def path_problem(folder: Path) -> str:
 MANIFEST = "manifest.json"
 """The file of a release with the digest, mode and validators of each of its files."""
 
-PAGE = "docs/on-a-real-server.rst"
-"""The page on a checkout for production."""
+REAL_SERVER = "On a real server"
+"""The title of the page on a checkout for production."""
+
+
+def page(title: str) -> str:
+    """Return where a page of our documentation is: its path in a checkout, or its address."""
+    name = f"{title.lower().replace(' ', '-')}.rst"
+    path = Path(__file__).resolve().parents[3] / "docs" / name
+    if path.is_file():
+        here = Path.cwd()
+        return str(path.relative_to(here) if path.is_relative_to(here) else path)
+    # Imported here: most runs print no such message.
+    from importlib import metadata
+
+    told = f'"{title}" in Pylonyard\'s documentation'
+    with suppress(metadata.PackageNotFoundError):
+        for url in metadata.metadata("pylonyard").get_all("Project-URL", ()):
+            kind, _, index = url.partition(", ")
+            if kind == "Documentation":
+                return f"{told}, {index.rpartition('/')[0]}/{name}"
+    return told
+
 
 IN_BIN = "'../"
 IN_RELEASE = "'../../../"

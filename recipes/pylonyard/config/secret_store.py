@@ -20,6 +20,7 @@ from pathlib import Path
 
 from pylonyard.config import converters
 from pylonyard.config.ini import Setting
+from pylonyard.config.layout import page
 from pylonyard.config.run_state import RunState
 from pylonyard.system import safe_files
 from pylonyard.system.errors import PylonyardError
@@ -158,8 +159,6 @@ def _why(error: OSError | UnicodeError) -> str:
 # buildout writes options into ``.installed.cfg``, which every account may read.
 
 
-PAGE = "docs/secrets.rst"
-
 # The last words of a key; "token_timeout" and "password_min_length" are no secrets.
 _NAMES = re.compile(
     r"(?:.*[._ -])?(?:password|passwd|passphrase|pwd|secret|token|apikey"
@@ -198,7 +197,7 @@ def in_url(option: str) -> str:
     return (
         f"{option}: expected no password as it is, which .installed.cfg would show to anybody; "
         "put it into a file of your own and declare that: secrets = database-password = "
-        f"file:PATH, with <secret:database-password:url> in its place ({PAGE})"
+        f"file:PATH, with <secret:database-password:url> in its place ({page('Secrets')})"
     )
 
 
@@ -211,7 +210,7 @@ def in_settings(settings: Iterable[Setting], option: str) -> Iterator[str]:
             yield (
                 f"{option}: [{each.section}] {each.key}: expected no secret as it is, which "
                 "others may read; put it into a file of your own and declare that: secrets = "
-                f"{name} = file:PATH, with {reference} in its place ({PAGE})"
+                f"{name} = file:PATH, with {reference} in its place ({page('Secrets')})"
             )
 
 

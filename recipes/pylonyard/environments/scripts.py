@@ -115,7 +115,7 @@ def tool_script(
     # A checkout of ours may also be what an ordinary zc.buildout runs on, by "develop".
     placed = toolbox.placing(home, toolbox.TOOLS) if eggs_venv.is_one(home) else found()
     lines = [
-        *header_of_ours(interpreters.interpreter(), ISOLATED),
+        *header_of_ours(interpreters.interpreter(), ISOLATED, directory),
         *finding(Path(pylonyard.__file__).parent.parent, directory, IN_RELEASE),
         *(placed if tools else ()),
         f"from {module} import {names}",

@@ -12,9 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from pylonyard.config.layout import PAGE, Layout
+from pylonyard.config.layout import REAL_SERVER, Layout, page
 from pylonyard.packages.interpreters import interpreter
-from pylonyard.system import accounts
+from pylonyard.system import accounts, relocation
 from pylonyard.system.errors import CommandError, UserError
 from pylonyard.system.rootfs import SEARCH, WRITE, Account, Folder, Tree, account, bits_of
 from pylonyard.system.subprocesses import PROGRAM_PATH, run
@@ -86,25 +86,27 @@ def reach_problem(site: Described, needed: list[Path], python: Path | None) -> s
                 f"{site.user} cannot read {folder}, and so nothing of {place}; keep it where "
                 f"every account may read, such as /srv/{site.name}, and make it there again"
             )
-    return _interpreter_problem(who, python)
+    return _interpreter_problem(who, python, needed[0])
 
 
-def _interpreter_problem(who: Account, python: Path | None) -> str:
+def _interpreter_problem(who: Account, python: Path | None, sandbox: Path) -> str:
     used = python or interpreter()
     library = Path(os.__file__).parent
     for place in [used] if python else [used, library]:
         if folder := closed(who, place):
             return (
                 f"{who.name} cannot read {folder}, where {used} is; use another Python: "
-                f"{_other_interpreter(who, python)}"
+                f"{_other_interpreter(who, python, sandbox)}"
             )
     return ""
 
 
-def _other_interpreter(who: Account, python: Path | None) -> str:
+def _other_interpreter(who: Account, python: Path | None, sandbox: Path) -> str:
     """Return the advice to use an interpreter that the account can read."""
     if python is None:
-        return f"{next(usable(who), None) or 'PYTHON'} bootstrap.py"
+        other = str(next(usable(who), "PYTHON"))
+        command = relocation.bootstrap_command(sandbox, other)
+        return command or f"make the environment of this buildout again with {other}"
     same = shutil.which(python.name, path=PROGRAM_PATH)
     if same and not closed(who, Path(same)):
         return f"python = {same} in the application's section"
@@ -131,9 +133,6 @@ def usable(who: Account) -> Iterator[Path]:
 # the site's account's; all else is whose the checkout is.
 
 
-OWN_CHECKOUT = f"use a checkout of its own below /srv: {PAGE}"
-
-
 def written(var: Path, site: str) -> Mapping[Path, int]:
     """Return the folders that a site writes to, with their modes."""
     return {var / "log": 0o755, var / "run": 0o755, var / "data" / site: 0o750}
@@ -145,12 +144,13 @@ def data_problem(site: Described, var: Path) -> str:
     if not places:
         return ""
     found = f"{site.user} cannot write {_counted(places)}"
+    own = f"use a checkout of its own below /srv: {page(REAL_SERVER)}"
     giving = _giving(f"{site.user}:", places, shared=(var / "log", var / "run"))
     if accounts.is_ours(site.user):
         return f"{found}; what another account left there is had back with: {giving}"
     if accounts.entry(site.user) is None:
-        return f"{found}, and is no account of this machine yet; {OWN_CHECKOUT}"
-    return f"{found}; {OWN_CHECKOUT}, or, if it shall go on with these: {giving}"
+        return f"{found}, and is no account of this machine yet; {own}"
+    return f"{found}; {own}, or, if it shall go on with these: {giving}"
 
 
 def _unwritten(who: Account, name: str, var: Path) -> Iterator[Path]:

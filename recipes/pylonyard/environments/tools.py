@@ -180,14 +180,16 @@ def header(python: Path, options: str = "") -> list[str]:
     return _as_text(python, [f"'''exec' {command} \"$0\" \"$@\""])
 
 
-def header_of_ours(python: Path, options: str) -> list[str]:
+def header_of_ours(python: Path, options: str, directory: Path) -> list[str]:
     """Return the lines for a program of ours, which runs on the standard library.
 
     Where ``python`` was removed, another runs it, so that a site can still be stopped,
     and asked what it lacks.  Exit statuses are those that LSB gives to init scripts.
 
+    :param directory: the sandbox of the program
     :raises ValueError: if its path has a backslash, which Python would read
     """
+    again = bootstrap_command(directory, "PYTHON") or "make the environment of its buildout again"
     oldest = ".".join(map(str, OLDEST))
     return _as_text(
         python,
@@ -199,9 +201,9 @@ def header_of_ours(python: Path, options: str) -> list[str]:
             "2>/dev/null &&",
             f'        exec "$python" {options} "$0" "$@"',
             "done",
-            f"removed={shlex.quote(str(python))}",
+            f"removed={shlex.quote(str(python))} again={shlex.quote(again)}",
             'echo "${0##*/}: $removed was removed, and there is no other Python of at least '
-            f'{oldest}; install one, then run bootstrap.py with it" >&2',
+            f'{oldest}; install one, then with it, in its folder: $again" >&2',
             'test "$1" = status && exit 4',
             "exit 5",
         ],

@@ -326,10 +326,13 @@ _OF_STOCK = ("bootstrap", "init")
 """Commands that write zc.buildout's own script in the place of ours, which finds no recipes."""
 
 
-def buildout_error(words: Sequence[str], more: Sequence[str] = ()) -> str | None:
+def buildout_error(
+    words: Sequence[str], more: Sequence[str] = (), again: str = "python3 bootstrap.py"
+) -> str | None:
     """Return the error in a command line of ``bin/buildout``; None if it is right.
 
     :param more: other words that may stand in the place of a command
+    :param again: the command that makes ``bin/buildout``
     """
     left = list(words)
     while left:
@@ -351,7 +354,7 @@ def buildout_error(words: Sequence[str], more: Sequence[str] = ()) -> str | None
         elif word in _COMMANDS:
             return None
         elif word in _OF_STOCK:
-            return f"{word}: bin/buildout exists; to make it again: python3 bootstrap.py"
+            return f"{word}: bin/buildout exists; to make it again: {again}"
         else:
             known = [*more, *_COMMANDS]
             return f"unknown command {word}{meant(word, known)}"

@@ -62,14 +62,14 @@ def bootstrap_of(sandbox: Path) -> Path | None:
     return next((s for s in (sandbox / "bootstrap.py", OURS) if s.exists()), None)
 
 
-def bootstrap_command(sandbox: Path) -> str:
+def bootstrap_command(sandbox: Path, python: str = "python3") -> str:
     """Return the command that makes ``bin/buildout``, as typed in its folder; '' if none does."""
     if not (script := bootstrap_of(sandbox)):
         return ""
     from shlex import join
 
     within = script.is_relative_to(sandbox)
-    return join(["python3", str(script.relative_to(sandbox) if within else script)])
+    return join([python, str(script.relative_to(sandbox) if within else script)])
 
 
 def _configuration(sandbox: Path) -> str:

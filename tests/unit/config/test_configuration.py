@@ -3,6 +3,7 @@ import os
 
 import pytest
 from pylonyard.config import configuration
+from pylonyard.system import relocation
 
 
 @pytest.fixture
@@ -86,7 +87,8 @@ def test_run_from_elsewhere_is_of_its_own_sandbox(sandbox, tmp_path, monkeypatch
         ('{"version": 2, "configuration": "x"}', "version 2, of a newer Pylonyard"),
     ],
 )
-def test_sandbox_that_forgot_what_it_is_does_not_guess(sandbox, text, got):
+def test_sandbox_that_forgot_what_it_is_does_not_guess(sandbox, text, got, monkeypatch):
+    monkeypatch.setattr(relocation, "OURS", sandbox / "nowhere")
     (sandbox / ".pylonyard").mkdir()
     (sandbox / ".pylonyard/sandbox.json").write_text(text)
 
@@ -95,8 +97,14 @@ def test_sandbox_that_forgot_what_it_is_does_not_guess(sandbox, text, got):
 
     assert str(caught.value) == (
         f"{sandbox}/.pylonyard/sandbox.json: expected the name of this sandbox's configuration, "
-        f"got {got}; say it once: python3 bootstrap.py -c FILE"
+        f"got {got}; say it each time: -c FILE"
     )
+    for name in ("vendor/pylonyard/bootstrap.py", "bootstrap.py"):
+        monkeypatch.setattr(relocation, "OURS", sandbox / name)
+        relocation.OURS.parent.mkdir(parents=True, exist_ok=True)
+        relocation.OURS.touch()
+        with pytest.raises(configuration.MemoryDamaged, match=f"once: python3 {name} -c FILE$"):
+            configuration.completed([], sandbox)
     assert configuration.completed(["-c", "x.cfg"], sandbox) == ["-c", "x.cfg"]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pylonyard.environments import site_account
 from pylonyard.recipes.release import SiteAccount
-from pylonyard.system import accounts
+from pylonyard.system import accounts, relocation
 from pylonyard.system.rootfs import Account
 
 SHOP = Account("shop", 4321, 4321, "shop", frozenset({4321}))
@@ -56,8 +56,16 @@ def test_interpreter_in_a_closed_home_is_reported_with_one_that_can_be_used(home
         "python in the application's section",
     )
     monkeypatch.setattr(site_account, "interpreter", lambda: python)
-    assert site_account.reach_problem(site, [home.parent], None) == told.format(
-        home, python, "/usr/bin/python3 bootstrap.py"
+    for name in ("vendor/pylonyard/bootstrap.py", "bootstrap.py"):
+        monkeypatch.setattr(relocation, "OURS", home.parent / name)
+        relocation.OURS.parent.mkdir(parents=True, exist_ok=True)
+        relocation.OURS.touch()
+        assert site_account.reach_problem(site, [home.parent], None) == told.format(
+            home, python, f"/usr/bin/python3 {name}"
+        )
+    monkeypatch.setattr(relocation, "OURS", home / "nowhere")
+    assert site_account.reach_problem(site, [home.parent / "other"], None) == told.format(
+        home, python, "make the environment of this buildout again with /usr/bin/python3"
     )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from pylonyard.config.ini import Ini
+from pylonyard.config.layout import page
 from pylonyard.recipes.ini_options import settings_fragment
 from pylonyard.recipes.production_ini import database_digest
 from support import SHOP_INI
@@ -157,7 +158,7 @@ OPEN_URL = "postgresql://shop:hunter2@db/shop"
 IN_URL = (
     "database-url: expected no password as it is, which .installed.cfg would show to anybody; put "
     "it into a file of your own and declare that: secrets = database-password = file:PATH, with "
-    "<secret:database-password:url> in its place (docs/secrets.rst)"
+    "<secret:database-password:url> in its place ({})"
 )
 
 
@@ -166,14 +167,15 @@ def test_password_in_a_url_is_refused(ini, environment):
     with pytest.raises(UserError) as caught:
         ini(database_url=OPEN_URL, environment=environment)
 
-    assert str(caught.value) == f"[ini] {IN_URL}"
+    assert str(caught.value) == f"[ini] {IN_URL.format(page('Secrets'))}"
 
 
 def test_password_in_a_url_is_warned_of_in_development(ini, caplog):
     config = read(ini(database_url=OPEN_URL, environment="development").text)
 
     assert config["app:main"]["sqlalchemy.url"] == OPEN_URL
-    assert [record.getMessage() for record in caplog.records] == [f"[ini] {IN_URL}"]
+    (record,) = caplog.records
+    assert record.getMessage() == f"[ini] {IN_URL.format(page('Secrets'))}"
 
 
 def test_secret_of_a_template_is_warned_of(ini, caplog, tmp_path):
@@ -188,5 +190,5 @@ def test_secret_of_a_template_is_warned_of(ini, caplog, tmp_path):
     assert record.getMessage() == (
         f"[ini] template {template}: [{section}] api_key: expected no secret as it is, which "
         "others may read; put it into a file of your own and declare that: secrets = api-key = "
-        "file:PATH, with <secret:api-key> in its place (docs/secrets.rst)"
+        f"file:PATH, with <secret:api-key> in its place ({page('Secrets')})"
     )

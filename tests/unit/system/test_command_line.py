@@ -32,6 +32,9 @@ from support import CHECKOUT
 )
 def test_command_line_of_buildout_is_understood_or_refused(line, problem):
     assert command_line.buildout_error(line.split()) == problem
+    if problem and "bootstrap.py" in problem:
+        ours = "python3 vendor/pylonyard/bootstrap.py"
+        assert str(command_line.buildout_error(line.split(), again=ours)).endswith(f": {ours}")
 
 
 def bootstrap(*words):

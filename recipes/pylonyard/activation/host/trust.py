@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pylonyard.config.layout import PAGE
+from pylonyard.config.layout import REAL_SERVER, page
 from pylonyard.system.errors import ActivationError
 from pylonyard.system.subprocesses import PROGRAM_PATH
 
@@ -125,7 +125,7 @@ def _remedy(place: Path, status: os.stat_result, believed: frozenset[int]) -> st
         whose = "o" if status.st_mode & stat.S_IWOTH else "g"
         return shlex.join(["chmod", f"{whose}-w", str(place)])
     by_sudo = f"let {_name(status.st_uid)} run this by sudo, or " if _is_person(status) else ""
-    return f"{by_sudo}serve from a checkout of root's, below /srv: {PAGE}"
+    return f"{by_sudo}serve from a checkout of root's, below /srv: {page(REAL_SERVER)}"
 
 
 def _is_person(status: os.stat_result) -> bool:

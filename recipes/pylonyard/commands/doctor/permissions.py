@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pylonyard.commands.doctor.check import Finding, Subject, bad, good, unknown
+from pylonyard.config.layout import REAL_SERVER, page
 from pylonyard.server.status import intent_file, lock_file
 from pylonyard.system import accounts
 from pylonyard.system.rootfs import Account, Folder, bits_of
@@ -24,8 +25,6 @@ LOST_AND_FOUND = "lost+found"
 READ, WRITE, SEARCH = 4, 2, 1
 MOST_FILES = 20000
 """Files that are checked, of the code or of one folder of the data."""
-
-PAGE = "docs/on-a-real-server.rst"
 
 Skip = Callable[[Path], bool]
 
@@ -117,7 +116,7 @@ class Access:
         :param whole: also on all that is in it
         """
         if accounts.is_home(path):
-            return f"keep it where every account may read, such as below /srv: {PAGE}"
+            return f"keep it where every account may read, such as below /srv: {page(REAL_SERVER)}"
         mode, place = f"{self.class_of(path.stat())}+{letters}", shlex.quote(str(path))
         if not whole:
             return f"chmod {mode} {place}"
