@@ -19,7 +19,7 @@ from pylonyard.buildout import patches
 from zc.buildout import UserError, buildout, easy_install
 
 from pylonyard.buildout import complaints, last_run
-from pylonyard.config import buildout_files
+from pylonyard.config import buildout_files, run_state
 from pylonyard.config.inputs import Watch
 from pylonyard.config.layout import DEFAULTS, OUR_EXTENSION, Layout, profile
 from pylonyard.config.run_state import Digests, RunState
@@ -112,6 +112,34 @@ class Buildout(patches.Buildout):
         patches.read_through(self.files)
         super().__init__(*words, **named)
 
+    def __getitem__(self, section: str) -> Any:
+        """Return a section; a further site makes its copies before the first is asked for."""
+        if section not in self._data and (found := run_state.copied(self, section)):
+            super().__getitem__(found[0])
+        return super().__getitem__(section)
+
+    def _expect_sections(self, names: Sequence[str]) -> None:
+        """Refuse to install what is no section.
+
+        :raises zc.buildout.UserError: naming what may be meant
+        """
+        for name in names:
+            if name in self._raw or run_state.copied(self, name):
+                continue
+            meant = next(self._by_name_of_site(name), "")
+            other = f"; its section is [{meant}]" if meant else buildout_files.near(name, self._raw)
+            raise UserError(f"install {name}: there is no section [{name}]{other}")
+
+    def _by_name_of_site(self, part: str) -> Iterator[str]:
+        """Yield the section that ``part`` names by the name of a site, not by its section."""
+        for site in self._raw:
+            options = run_state.resolved(self, site)
+            name = options.get("name", "")
+            if run_state.recipe_name(options) == "site" and name:
+                sections = {f"{name}-{role}": role for role in run_state.roles(self, site)}
+                if part in (name, *sections):
+                    yield run_state.deploying(site, sections[part]) if part != name else site
+
     def _extensions(self) -> list[str]:
         named: str = self["buildout"].get("extensions", "")
         return named.split()
@@ -136,6 +164,7 @@ class Buildout(patches.Buildout):
             self.state.locks.hold(layout.directory)
             self.state.locks.use(layout.cache)
             self.record.note_release()
+            self._expect_sections(args)
             super().install(args)
         for line in self._last:
             log.info("%s", line)

@@ -275,8 +275,7 @@ def apply(defaults: Mapping[str, str]) -> None:
     for patch in PATCHES:
         setattr(patch.owner, patch.name, patch.mended)
     for name, value in defaults.items():
-        key = buildout.SectionKey(value, "DEFAULT_VALUE")
-        buildout._buildout_default_options[name] = key
+        buildout._buildout_default_options[name] = buildout.SectionKey(value, "DEFAULT_VALUE")
 
 
 def read_through(files: "Files") -> None:
@@ -371,14 +370,16 @@ class Buildout(buildout.Buildout):
             self._logger.setLevel(level)
 
     def _print_picked_versions(self) -> None:
-        """Print distributions without a pin as lines to copy; zc.buildout adds comments."""
+        """Print what has no pin, in one spelling, as lines to copy; zc.buildout adds comments."""
         progress.clear()
-        picked = sorted(set(easy_install.get_picked_versions()[0]))
+        found = easy_install.get_picked_versions()[0]
+        picked = dict({easy_install.normalize_name(name): (name, v) for name, v in found}.values())
+        easy_install.Installer._picked_versions = picked
         if picked and self.show_picked_versions and not self._is_quiet():
             print("These have no pin, so the newest version of each was installed. To keep")
             print(f"them, copy this to {self.configuration}, or below its [versions]:")
             print("\n[versions]")
-            print("".join(f"{name} = {version}\n" for name, version in picked))
+            print("".join(f"{name} = {version}\n" for name, version in picked.items()))
         self.show_picked_versions = False
         super()._print_picked_versions()
 
@@ -386,12 +387,11 @@ class Buildout(buildout.Buildout):
         """Compute a recipe's signature once; zc.buildout does so for each part."""
         first: dict[str, str] = {}
         for part in parts:
-            options = self[part]
-            recipe = options["recipe"].partition(":")[0]
+            recipe = self[part]["recipe"].partition(":")[0]
             if recipe not in first:
                 super()._compute_part_signatures([part])
-                first[recipe] = options["__buildout_signature__"]
-            options["__buildout_signature__"] = first[recipe]
+                first[recipe] = self[part]["__buildout_signature__"]
+            self[part]["__buildout_signature__"] = first[recipe]
 
 
 def _on_a_line_of_its_own(record: logging.LogRecord) -> bool:

@@ -8,7 +8,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,12 @@ from pylonyard.buildout import patches
 
 # isort: split
 # patches.py is the first to import zc.buildout.
+from zc.buildout import UserError as BuildoutError
 from zc.buildout import buildout
 
 from pylonyard.buildout import complaints
 from pylonyard.commands.releases import Mask
-from pylonyard.config import configuration
+from pylonyard.config import buildout_files, configuration, run_state
 from pylonyard.config.buildout_files import Files, near, shown
 from pylonyard.config.layout import DEFAULTS, OUR_EXTENSION, profile
 from pylonyard.packages import downloads
@@ -140,16 +141,17 @@ class Merged:
 
     @cached_property
     def names(self) -> Sequence[str]:
-        return list(self._run._annotated)
+        return [*self._run._annotated, *self._copies()]
 
     def section(self, name: str) -> dict[str, Value]:
         """Return the options of a section.
 
         :raises UserError: if there is no such section, or one that it extends
         """
-        if name not in self.names:
-            why = self._copied(name) or near(name, self.names)
-            raise UserError(f"there is no section [{name}]{why}")
+        if found := run_state.copied(self._run, name):
+            return self._copy(name, *found)
+        if name not in self._run._annotated:
+            raise UserError(f"there is no section [{name}]{near(name, self.names)}")
         keys, sections = self._extended(name, ()), list(dict.fromkeys(self._below(name)))
         # What somebody wrote comes first.
         written = sorted(keys, key=lambda option: keys[option].source == "DEFAULT_VALUE")
@@ -161,14 +163,45 @@ class Merged:
             for option in written
         }
 
-    def _copied(self, name: str) -> str:
-        """Return what a section will be that a run copies for a further site; "" if it is none."""
-        for site, keys in self._run._annotated.items():
-            role = name.removeprefix(f"{site}-")
-            is_site = "recipe" in keys and keys["recipe"].value == "pylonyard:site"
-            if is_site and role != name and role in self.names:
-                return f": a run makes it for [{site}], from [{role}]; to see that: config {role}"
-        return ""
+    def _copies(self) -> Iterator[str]:
+        """Yield the sections that a run makes for further sites, where no file has them."""
+        sites = [name for name in self._run._raw if self._is_further_site(name)]
+        for site in sites:
+            for role in run_state.roles(self._run, site):
+                name = run_state.deploying(site, role)
+                if role in self._run._raw and name not in self._run._raw:
+                    yield name
+
+    def _is_further_site(self, name: str) -> bool:
+        if name in (run_state.FIRST_SITE, "buildout"):
+            return False
+        with contextlib.suppress(BuildoutError):  # told where the section itself is shown
+            return run_state.recipe_name(run_state.resolved(self._run, name)) == "site"
+        return False
+
+    def _copy(self, name: str, site: str, role: str) -> dict[str, Value]:
+        """Return the options of a section that a run copies for a further site."""
+        below, result = self.section(role), {}
+        copy = run_state.copy_of(self._run, site, run_state.roles(self._run, site), role)
+        for option, text in (
+            self._run.Options(self._run, name, copy)._do_extend_raw(name, copy, []).items()
+        ):
+            origins = list(self._own(name, option))
+            if option in below and not any(each.sign == "=" for each in origins):
+                copied = [replace(o, section=o.section or role) for o in below[option].origins]
+                origins = [*copied, *origins]
+            result[option] = Value(self._mask.addresses(text), tuple(origins))
+        return result
+
+    def _own(self, name: str, option: str) -> Iterator[Origin]:
+        """Yield where the section of a copy itself changes an option."""
+        own = self._run._annotated.get(name, {})
+        for spelled, key in own.items():
+            if spelled.rstrip("+- ") != option:
+                continue
+            for origin in self._origins([name], spelled, key):
+                sign = buildout_files.written_sign(name, option, origin.file)
+                yield replace(origin, sign=f"{sign}=") if origin.sign == "=" else origin
 
     def value(self, section: str, option: str) -> Value:
         """Return the value of an option.

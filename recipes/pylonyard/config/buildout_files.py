@@ -92,7 +92,7 @@ def replayed(section: str, key: str, below: Mapping[str, str], value: str, writt
             case "REMOVE" if change.source != "IMPLICIT_VALUE":
                 lines = _changed(lines, "-", change.value)
             case "SET":
-                lines = _changed(lines, _sign(section, name, change.source), change.value)
+                lines = _changed(lines, written_sign(section, name, change.source), change.value)
             case "OVERRIDE":
                 lines = change.value.split("\n")
     return "\n".join(lines) if written else value
@@ -105,7 +105,7 @@ def _changed(lines: list[str], sign: str, value: str) -> list[str]:
     return [line for line in lines if line not in changed] if sign == "-" else changed
 
 
-def _sign(section: str, option: str, source: str) -> str:
+def written_sign(section: str, option: str, source: str) -> str:
     """Return the sign, ``+``, ``-`` or none, with which a file first writes an option."""
     try:
         lines = Path(source).read_text(encoding="utf-8").splitlines()

@@ -1,7 +1,7 @@
 """The state that the parts of one run of zc.buildout share."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,54 @@ def released_sections(buildout: Any, first: str) -> dict[str, bool]:
     return taken
 
 
+def copied(buildout: Any, section: str) -> tuple[str, str] | None:
+    """Return site and role of a section that a further site makes by copying; else None."""
+    raw = getattr(buildout, "_raw", {})
+    for site in raw:
+        role = section.removeprefix(f"{site}-")
+        if role == section or role not in raw or site == FIRST_SITE:
+            continue
+        if recipe_name(resolved(buildout, site)) == "site" and role in roles(buildout, site):
+            return site, role
+    return None
+
+
+def roles(buildout: Any, site: str) -> list[str]:
+    """Return the sections that have a role in deploying a site."""
+    return resolved(buildout, site).get("roles", DEFAULT_ROLES).split()
+
+
+def resolved(buildout: Any, section: str) -> Mapping[str, str]:
+    """Return the options of a section, with those that it extends, as they are written."""
+    options: Mapping[str, str] = _section(buildout, section)._raw  # type: ignore[attr-defined]
+    return options
+
+
+def copy_of(buildout: Any, site: str, sections: Iterable[str], role: str) -> dict[str, str]:
+    """Return the options of the section that has a role in deploying a further site.
+
+    :param sections: all that have a role
+    """
+    # Imported here: ``buildout.patches`` is the first to import zc.buildout.
+    from pylonyard.config.buildout_files import replayed
+
+    names = "|".join(map(re.escape, (FIRST_SITE, *sections)))
+
+    def renamed(match: re.Match[str]) -> str:
+        section = match.group(1)
+        return "${" + (site if section == FIRST_SITE else deploying(site, section)) + ":"
+
+    options = resolved(buildout, role)
+    copy = {key: re.sub(rf"\$\{{({names}):", renamed, value) for key, value in options.items()}
+    section = deploying(site, role)
+    written, own = buildout._annotated.get(section, {}), buildout._raw.get(section, {})
+    return copy | {
+        name: replayed(section, key, copy, own[key], written.get(key))
+        for key in own
+        if (name := key.rstrip(" +-"))
+    }
+
+
 def recipe_name(options: Mapping[str, str]) -> str:
     """Return which of our recipes a section has; empty if it has another, or none."""
     package, _, name = options.get("recipe", "").partition(":")
@@ -111,7 +159,7 @@ def _reached(buildout: Any, first: str) -> set[str]:
         name = left.pop()
         if name not in found and name in getattr(buildout, "_raw", {}):
             found.add(name)
-            raw = _section(buildout, name)._raw  # type: ignore[attr-defined]
+            raw = resolved(buildout, name)
             left += raw.get("<part-dependencies>", "").split()
             left += re.findall(r"\$\{([^:}]+):", "\n".join(raw.values()))
     return found

@@ -26,13 +26,12 @@ say ``[blog]``, is deployed by copies of those sections, in which ``${site:...}`
 ``[ini]``.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pylonyard.config import buildout_files, converters
-from pylonyard.config.run_state import DEFAULT_ROLES, FIRST_SITE, deploying
+from pylonyard.config import converters
+from pylonyard.config.run_state import DEFAULT_ROLES, FIRST_SITE, copy_of, deploying
 from pylonyard.environments import site_account
 from pylonyard.recipes.base import Recipe, option
 from pylonyard.system import accounts, safe_files
@@ -82,15 +81,8 @@ class Site(Recipe):
             for role in self.settings.roles:
                 if role in missing:
                     continue
-                section = self._section_name(role)
-                copied = self._copied(self._resolved_section(role))
-                written = self.buildout._annotated.get(section, {})
-                own = raw.get(section, {})
-                raw[section] = copied | {
-                    name: buildout_files.replayed(section, key, copied, own[key], written.get(key))
-                    for key in own
-                    if (name := key.rstrip(" +-"))
-                }
+                copy = copy_of(self.buildout, self.name, self.settings.roles, role)
+                raw[self._section_name(role)] = copy
 
     def _check_path_length(self) -> None:
         """Refuse a path that is too long for sockets, before mod_wsgi is built."""
@@ -108,25 +100,6 @@ class Site(Recipe):
                     f"need, got '{here}/var/run'; use a shorter path for the sandbox"
                 ],
             )
-
-    def _resolved_section(self, role: str) -> Mapping[str, str]:
-        """Return the options of section ``role``, with ``<=`` resolved."""
-        raw = self.buildout._raw[role]
-        options: Mapping[str, str] = self.buildout.Options(self.buildout, role, raw)._do_extend_raw(
-            role, raw, []
-        )
-        return options
-
-    def _copied(self, options: Mapping[str, str]) -> dict[str, str]:
-        names = "|".join(map(re.escape, (FIRST_SITE, *self.settings.roles)))
-
-        def renamed(match: re.Match[str]) -> str:
-            section = match.group(1)
-            return (
-                "${" + (self.name if section == FIRST_SITE else self._section_name(section)) + ":"
-            )
-
-        return {key: re.sub(rf"\$\{{({names}):", renamed, value) for key, value in options.items()}
 
     def _section_name(self, role: str) -> str:
         return deploying(self.name, role)

@@ -348,7 +348,9 @@ def test_picked_versions_are_shown_as_a_block_to_copy_unless_q_is_given(
     prepared, tmp_path, monkeypatch, capsys, given, shown
 ):
     monkeypatch.setattr(progress, "_is_silent", False)
-    monkeypatch.setattr(zc.buildout.easy_install.Installer, "_picked_versions", {"Shop": "1.0"})
+    # An extension that a stock buildout has loaded already is picked in two spellings.
+    twice = {"Shop": "1.0", "mr-shop": "2.0", "mr.shop": "2.0"}
+    monkeypatch.setattr(zc.buildout.easy_install.Installer, "_picked_versions", twice)
     monkeypatch.setattr(zc.buildout.easy_install.Installer, "_required_by", {})
     (tmp_path / "buildout.cfg").write_text("[buildout]\nparts =\nshow-picked-versions = true\n")
 
@@ -357,8 +359,60 @@ def test_picked_versions_are_shown_as_a_block_to_copy_unless_q_is_given(
     run.install([])
 
     out, last = capsys.readouterr().out, "pylonyard: what comes next\n"
-    assert out.endswith(f"[versions]\nShop = 1.0\n\n{last}" if shown else "")
+    assert out.endswith(f"[versions]\nShop = 1.0\nmr.shop = 2.0\n\n{last}" if shown else "")
     assert ("Shop = 1.0" in out) is shown
+
+
+SITES = """
+[buildout]
+parts = release
+[release]
+recipe = pylonyard:release
+sites = site blog
+[site]
+recipe = pylonyard:site
+name = quill
+server-name = quill.example.org
+port = 8080
+eggs = Shop
+environment = development
+roles = cron
+[blog]
+<= site
+name = journal
+[cron]
+recipe = pylonyard:cron_restart
+name = ${site:name}
+[blog-cron]
+schedule = @daily
+"""
+
+
+@pytest.mark.parametrize(
+    ("part", "told"),
+    [
+        ("cron", ""),
+        ("blog-cron", ""),
+        ("quill-cron", "there is no section [quill-cron]; its section is [cron]"),
+        ("journal-cron", "there is no section [journal-cron]; its section is [blog-cron]"),
+        ("journal", "there is no section [journal]; its section is [blog]"),
+        ("blog-corn", "there is no section [blog-corn]; did you mean blog-cron?"),
+        ("nothing", "there is no section [nothing]"),
+    ],
+)
+def test_part_of_a_site_is_installed_by_its_section(prepared, tmp_path, part, told):
+    (tmp_path / "buildout.cfg").write_text(SITES)
+    run = driver.Buildout(str(tmp_path / "buildout.cfg"), [], False)
+    if told:
+        with pytest.raises(UserError) as caught:
+            run.install([part])
+        assert str(caught.value) == f"install {part}: {told}"
+        return
+
+    run.install([part])
+
+    assert run[part]["name"] == ("journal" if "blog" in part else "quill")
+    assert f"[{part}]" in (tmp_path / ".installed.cfg").read_text()
 
 
 def test_part_that_is_made_anew_is_not_told_to_be_uninstalled(installed_once, capsys):

@@ -200,15 +200,64 @@ def test_nothing_is_made(place, capsys):
     assert sorted(place.rglob("*")) == before
 
 
+SITES = """
+[site]
+recipe = pylonyard:site
+name = shop
+eggs = shop
+
+[blog]
+<= site
+name = blog
+
+[blog-ini]
+settings +=
+    [app:main]
+    word = c
+debug = ${ini:settings}
+
+[ini]
+title = ${site:name}, ${app:home}
+"""
+
+
+def test_the_sections_of_a_further_site_are_shown_with_their_origins(place, capsys):
+    config_file = place / "buildout.cfg"
+    config_file.write_text(config_file.read_text() + SITES)
+    lines = config_file.read_text().splitlines()
+    at = {line: number for number, line in enumerate(lines, 1)}
+
+    assert told(place, capsys, "blog-ini").splitlines() == [
+        "[blog-ini]",
+        f"# buildout.cfg, line {at['settings =']} [ini]; += buildout.cfg, line {at['settings +=']}",
+        "settings =",
+        "    [app:main]",
+        "    word = a",
+        "",
+        "    [other]",
+        "    word = b",
+        "    [app:main]",
+        "    word = c",
+        f"# buildout.cfg, line {at['title = ${site:name}, ${app:home}']} [ini]",
+        "title = ${blog:name}, ${blog-app:home}",
+        f"# buildout.cfg, line {at['debug = ${ini:settings}']}",
+        "debug = ${ini:settings}",
+    ]
+    app = listed(place, capsys, "blog-app")
+    assert app["blog-app", "sources"] == "base.cfg, line 12 [common]"
+    assert app["blog-app", "recipe"] == "base.cfg, line 6 [app]"
+    every = told(place, capsys)
+    assert [every.count(f"\n[{name}]\n") for name in ("blog-app", "blog-ini")] == [1, 1]
+
+
 @pytest.mark.parametrize(
     ("text", "words", "line"),
     [
         (TOP, ["ap"], "there is no section [ap]; did you mean app?"),
         (
-            TOP + "[blog]\nrecipe = pylonyard:site\n",
-            ["blog-ini"],
-            "there is no section [blog-ini]: a run makes it for [blog], from [ini]; to see that: "
-            "config ini",
+            TOP + SITES,
+            ["blog-inj"],
+            "there is no section [blog-inj]; did you mean blog-ini?",
         ),
         (TOP, ["app:source"], "there is no option source in [app]; did you mean sources?"),
         (
