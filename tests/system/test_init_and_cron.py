@@ -130,3 +130,49 @@ def test_a_real_cron_brings_a_killed_site_back_and_leaves_a_stopped_one(
     lines = run_in_namespace(CRON, site.path, {**os.environ, **site.environ, "PORT": str(port)})
 
     assert lines == ["brought back", "stays stopped"]
+
+
+ALONE = """
+[buildout]
+parts = cron
+
+[cron]
+recipe = pylonyard:cron_restart
+name = shop
+target = crontab
+control = /bin/true
+"""
+
+# The lines of other programs, one of which marks them as we do.
+CRONTAB = r"""
+mount -t tmpfs tmpfs /var/spool/cron
+mkdir -m 1730 /var/spool/cron/crontabs
+printf '%s\n' 'MAILTO=""' '# BEGIN pylonyard shop2' '@daily true' '# END pylonyard shop2' |
+    crontab -
+crontab -l > before
+bin/shop-cron install
+crontab -l > with
+diff before with || true
+echo '1 1 * * * true' | cat with - | crontab -
+bin/buildout buildout:parts= >/dev/null
+echo '1 1 * * * true' >> before
+crontab -l | cmp before - && echo "exactly ours left"
+"""
+
+
+def test_the_real_crontab_loses_exactly_the_lines_of_a_part_that_goes(public_checkout):
+    if not shutil.which("crontab"):
+        pytest.skip("lacks crontab")
+    site = public_checkout()
+    (site.path / "buildout.cfg").write_text(ALONE)
+    site.bootstrap()
+
+    lines = run_in_namespace(CRONTAB, site.path, site.environ)
+
+    assert lines == [
+        "4a5,7",
+        "> # BEGIN pylonyard shop",
+        "> */2 * * * * /bin/true ensure",
+        "> # END pylonyard shop",
+        "exactly ours left",
+    ]
