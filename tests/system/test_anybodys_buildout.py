@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import tempfile
 import urllib.request
 from pathlib import Path
 from textwrap import dedent
@@ -193,6 +194,10 @@ def test_an_error_is_one_line_and_a_second_run_at_once_is_told(project):
 
     assert told.splitlines()[-1].startswith("Error: [site] port: expected")
     assert "Traceback" not in told
+    staging = ("site:environment=staging", "site:user=quill")
+    told = project.buildout("ini:settings=[app:main]\npassword=x", *staging, check=False)
+    page = '"Secrets" in Pylonyard\'s documentation, https://'
+    assert re.search(rf"\({re.escape(page)}\S+/docs/secrets.rst\)$", told.rstrip())
     assert not Path(project.folder, "releases").exists()
 
 
@@ -376,12 +381,58 @@ def test_the_smallest_section_of_a_recipe_s_page_works(path, reader):
             assert reader.status == 0
 
 
-def text_of(folder):
-    """Return path and text of each file that was made, but not of what runs make."""
+HOME = """
+[buildout]
+parts = init
+
+[init]
+recipe = pylonyard:init_script
+name = quill
+environment = development
+home = ${buildout:directory}/envs/@NAME@
+ini = ${ini:path}
+port = @PORT@
+
+[ini]
+recipe = pylonyard:production_ini
+name = quill
+home = ${init:home}
+egg = quill
+template = quill.ini
+port = ${init:port}
+"""
+
+
+def test_home_may_be_any_virtual_environment(project, tmp_path):
+    pip = [project.environment / "bin" / "pip", "--quiet"]
+    tool = tmp_path / "virtualenv"
+    found = ["--find-links", CACHE / "dist"]
+    project.run(*pip, "install", "--target", tool, *found, "virtualenv==20.21.1")
+    project.environ["PYTHONPATH"] = str(tool)
+    makers = {"plain": "venv --without-pip", "others": "virtualenv --quiet --without-pip"}
+    for name, maker in makers.items():
+        project.run("/usr/bin/python3", "-m", *maker.split(), f"envs/{name}")
+    del project.environ["PYTHONPATH"]
+    project.run(*pip, "wheel", "--no-index", *found, "--no-deps", "-w", tmp_path, ".")
+
+    for name in makers:
+        into = [*pip, "--python", f"envs/{name}", "install", "--no-index", *found]
+        needed = [tmp_path / "quill-1.0-py3-none-any.whl", "PasteScript", "setuptools < 82"]
+        project.run(*into, *needed, "waitress")
+        config = HOME.replace("@NAME@", name).replace("@PORT@", str(project.port))
+        project.write("buildout.cfg", config)
+        project.buildout("-o", before=ALONE)
+        project.run("bin/quill", "start")
+        assert project.answer() == "quill"
+        project.run("bin/quill", "stop")
+
+
+def content_of(folder):
+    """Return path and content of each file that was made, but not of what runs make."""
     left_out = {"cache", "quill.egg-info"}
     found = (path for path in folder.rglob("*") if path.is_file())
     return {
-        str(path.relative_to(folder)): (path.read_text(), path.stat().st_mode)
+        str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mode)
         for path in found
         if path.relative_to(folder).parts[0] not in left_out
     }
@@ -390,7 +441,7 @@ def text_of(folder):
 def test_a_project_that_init_or_paster_made_deploys_at_once(empty, tmp_path):
     port = str(empty.port)
     empty.run(empty.environment / "bin" / "pylonyard", "init", "--yes", "--port", port)
-    made = text_of(empty.folder)
+    made = content_of(empty.folder)
     pip = [empty.environment / "bin" / "pip", "install", "--quiet", "--no-index", "--target"]
     links = ["--find-links", CACHE / "dist"]
     empty.run(*pip, tmp_path / "paster", *links, "PasteScript", "setuptools < 82")
@@ -403,7 +454,7 @@ def test_a_project_that_init_or_paster_made_deploys_at_once(empty, tmp_path):
     del empty.environ["PYTHONPATH"]
 
     assert "  made  buildout.cfg\n" in told
-    assert text_of(tmp_path / "by-paster" / "quill") == made
+    assert content_of(tmp_path / "by-paster" / "quill") == made
     assert refused.splitlines()[-1] == (
         "name: expected a name that its module can have, got 'class', which is a keyword of "
         "Python; say it: name=NAME"
@@ -413,7 +464,7 @@ def test_a_project_that_init_or_paster_made_deploys_at_once(empty, tmp_path):
     before = empty.run(empty.environment / "bin" / "pylonyard", "config", "site")
     assert f"# buildout.cfg, line 11\nport = {port}\n" in before
     assert "# profile base.cfg, line " in before
-    assert text_of(empty.folder) == made
+    assert content_of(empty.folder) == made
 
     assert "Release 1 is current." in empty.buildout("-o", before=ALONE)
     empty.run("bin/quill", "start")
@@ -553,6 +604,146 @@ def test_popular_recipes_and_extensions_work_beside_ours(project, clean_environ)
     assert not (folder / "note.txt").exists()
 
 
+LOGGING = """
+[loggers]
+keys = root
+
+[handlers]
+keys = console
+
+[formatters]
+keys =
+
+[logger_root]
+handlers = console
+
+[handler_console]
+class = StreamHandler
+args = ()
+"""
+
+SETTINGS = """
+SECRET_KEY = "no secret"
+ALLOWED_HOSTS = ["*"]
+ROOT_URLCONF = "quill.production"
+
+from django.http import HttpResponse
+from django.urls import path
+
+urlpatterns = [path("", lambda request: HttpResponse("quill"))]
+"""
+
+OTHERS = {
+    "zc.recipe.deployment": {"setup.py": SETUP, "src/quill.py": MODULE},
+    "collective.recipe.modwsgi": {
+        "setup.py": SETUP.replace("entry", 'install_requires=["PasteDeploy"],\n    entry'),
+        "src/quill.py": MODULE,
+        "production.ini": f"[app:public]\nuse = egg:quill\n{LOGGING}",
+    },
+    "djangorecipe": {
+        "setup.py": 'from setuptools import setup\n\nsetup(name="quill", packages=["quill"])\n',
+        "quill/__init__.py": "",
+        "quill/production.py": SETTINGS,
+    },
+}
+"""The projects of the page on moving: recipe -> files of theirs that the page does not show."""
+
+CALL = """
+import runpy, sys
+from wsgiref.util import setup_testing_defaults
+setup_testing_defaults(environ := {})
+print(b"".join(runpy.run_path(sys.argv[1])["application"](environ, lambda *_: None)).decode())
+"""
+
+
+def moves(recipe, port):
+    """Return the files of the page on moving, before and after: name -> text."""
+    page = (ROOT / "docs" / "moving.rst").read_text().replace("8080", str(port))
+    section = re.split(r"(?m)^-{5,}\n", page.partition(f"\n{recipe}\n")[2])[1]
+    before, after = map(shown, section.split("\nAfter, in "))
+    if "setup.py" in after:  # the page shows what to add
+        call = 'from setuptools import setup\n\nsetup(name="quill", packages=["quill"],\n{})\n'
+        after["setup.py"] = call.format(after["setup.py"])
+    return before, after
+
+
+def to_try(config, port):
+    """Return a configuration as the page says to write it first."""
+    kept = re.sub(r"(?m)^(user|mode|port) = .*\n", "", config)
+    return kept.replace("[site]\n", f"[site]\nenvironment = development\nport = {port}\n")
+
+
+def served(recipe, old, machine):
+    """Return what the old deployment answers, by the command that its server would use."""
+    if recipe == "zc.recipe.deployment":
+        ini = machine / "etc" / "quill" / "quill.ini"
+        with subprocess.Popen([old.folder / "bin" / "paster", "serve", ini]) as server:
+            try:
+                retry = ["--retry", "120", "--retry-delay", "1", "--retry-connrefused"]
+                return old.run("curl", "-s", *retry, f"http://127.0.0.1:{old.port}/")
+            finally:
+                server.terminate()
+    script = "bin/django.wsgi" if recipe == "djangorecipe" else "parts/wsgi/wsgi"
+    return old.run(old.environment / "bin" / "python", "-c", CALL, script).strip()
+
+
+@pytest.fixture
+def short_folder():
+    """Return a folder whose path is short enough for the sockets of mod_wsgi."""
+    with tempfile.TemporaryDirectory(prefix="py", dir="/tmp") as folder:
+        yield Path(folder)
+
+
+@pytest.mark.parametrize("recipe", OTHERS)
+def test_a_project_moves_from_another_recipe_as_its_page_says(
+    recipe, project, tmp_path, short_folder
+):
+    if recipe != "zc.recipe.deployment" and not (shutil.which("apxs") or shutil.which("apxs2")):
+        pytest.skip("lacks apxs")
+    (tmp_path / "home" / "default.cfg").write_text(
+        f"[buildout]\ndownload-cache = {CACHE}\neggs-directory = {CACHE}/eggs\n"
+    )
+    old = Project(tmp_path / "old", project.environment, project.environ)
+    before, after = moves(recipe, old.port)
+    for name, text in {**OTHERS[recipe], **before}.items():
+        old.write(name, text)
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    own = [f"deployment:prefix={tmp_path}/machine", f"deployment:user={user}"]
+    old.buildout(*own, f"deployment:etc-user={user}")
+    assert served(recipe, old, tmp_path / "machine") == "quill"
+    was = content_of(old.folder)
+
+    shutil.rmtree(project.folder)
+    live = Project(short_folder, project.environment, project.environ)
+    for name, text in {**OTHERS[recipe], **after}.items():
+        project.write(name, text)
+        live.write(name, text)
+    project.write("buildout.cfg", to_try(after["buildout.cfg"], project.port))
+    project.buildout()
+    project.run("bin/quill", "start")
+    assert project.answer() == "quill"
+    project.run("bin/quill", "stop")
+    told = live.buildout()
+
+    assert "Release 1 is current." in told
+    assert "bin/pylonyard activate   has this machine serve it" in told
+    assert content_of(old.folder) == was
+    etc = live.folder / "current" / "etc"
+    host = (etc / "apache2" / "sites-available" / "quill.conf").read_text()
+    if recipe == "zc.recipe.deployment":
+        assert f"http://127.0.0.1:{old.port}/" in host
+        for folder in ("cron.d", "init.d", "logrotate.d"):
+            assert (etc / folder / "quill").is_file()
+        return
+    assert "\n    WSGIDaemonProcess quill " in host
+    (live.folder / "var" / "log").mkdir(parents=True)  # as an activation does
+    script = "current/quill/dispatch.wsgi"
+    assert live.run("current/quill/env/bin/python", "-c", CALL, script).strip() == "quill"
+    if recipe == "djangorecipe":
+        for folder in (old.folder, live.folder / "current" / "quill"):
+            assert "no issues" in project.run(folder / "bin" / "django", "check")
+
+
 def test_a_bundle_deploys_where_there_is_no_network(project, distributions, tmp_path):
     project.buildout("app:lock=profiles/pylock.toml")
     project.run("bin/pylonyard", "lock")
@@ -598,6 +789,8 @@ def test_a_checkout_in_a_folder_of_the_project_makes_all_in_the_project(vendored
     assert "Release 1 of buildout.cfg is current." in told
     assert set(ours.iterdir()) == before
     vendored.run("bin/buildout", "app:lock=profiles/pylock.toml")
+    refused = vendored.run("bin/buildout", "bootstrap", check=False)
+    assert "to make it again: python3 vendor/pylonyard/bootstrap.py; see" in refused
     again = vendored.run("bin/buildout", "app:lock=profiles/pylock.toml")
     assert again.startswith("pylonyard: Release 1 is current; nothing has changed.")
     vendored.run("bin/pylonyard", "lock")
