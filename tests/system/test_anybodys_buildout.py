@@ -744,9 +744,31 @@ def test_a_project_moves_from_another_recipe_as_its_page_says(
             assert "no issues" in project.run(folder / "bin" / "django", "check")
 
 
+HATCHLING = """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[project]
+name = "quill"
+version = "1.0"
+
+[project.entry-points."paste.app_factory"]
+main = "quill:main"
+
+[tool.hatch.build.targets.wheel]
+only-include = ["src/quill.py"]
+sources = ["src"]
+"""
+
+
 def test_a_bundle_deploys_where_there_is_no_network(project, distributions, tmp_path):
+    # What builds the application comes along.
+    (project.folder / "setup.py").unlink()
+    project.write("pyproject.toml", HATCHLING)
     project.buildout("app:lock=profiles/pylock.toml")
     project.run("bin/pylonyard", "lock")
+    assert 'dependency-groups = ["build"]' in (project.folder / "profiles/pylock.toml").read_text()
     project.buildout("app:lock=profiles/pylock.toml")
     bundle = ("bin/pylonyard", "bundle", tmp_path / "quill.tar.gz")
     (fetch,) = re.findall("with: (bin/pylonyard fetch .*)", project.run(*bundle, check=False))

@@ -25,7 +25,7 @@ from pylonyard.commands import checkout_files
 from pylonyard.config import configuration
 from pylonyard.config.layout import Layout
 from pylonyard.environments import cache_usage, scripts, tools
-from pylonyard.packages import interpreters, wheels
+from pylonyard.packages import interpreters, source_trees, wheels
 from pylonyard.packages.index import Places
 from pylonyard.packages.interpreters import Interpreter, describe, find
 from pylonyard.packages.lock import pylock
@@ -227,6 +227,13 @@ def _application(directory: Path, name: str, section: Mapping[str, str]) -> Appl
             f"[{name}] lock: expected a lock, got none; make one: {command}{naming}, and run "
             "bin/buildout again"
         )
+    for tree in filter(None, map(str.strip, section.get("sources", "").split("\n"))):
+        if source_trees.asks_git(directory / tree):
+            raise UserError(
+                f"[{name}] sources: expected trees that say their version, got {tree}, which asks "
+                "git, and a bundle holds no .git; instead, name the folder of a wheel of it in "
+                "find-links"
+            )
     if not path.resolve().is_relative_to(directory.resolve()):
         raise UserError(f"[{name}] lock: expected a file of the checkout, got {stated}")
     try:

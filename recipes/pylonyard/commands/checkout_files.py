@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pylonyard.config.inputs import MEMORY
-from pylonyard.packages import builds
+from pylonyard.packages import source_trees
 from pylonyard.system.errors import UserError
 from pylonyard.system.safe_files import json_object
 from pylonyard.system.subprocesses import clean_environment, run
@@ -28,7 +28,7 @@ def listed(directory: Path, locks: Iterable[Path], but: Iterable[Path]) -> list[
     :param but: more folders to leave out
     :raises UserError: if only its owner can read one, as with a secret
     """
-    left_out = {*but, *(directory / name for name in {*builds.MADE_BY_RUNS, ".git"})} - {
+    left_out = {*but, *(directory / name for name in {*source_trees.MADE_BY_RUNS, ".git"})} - {
         directory,
         *directory.parents,
     }
@@ -67,7 +67,7 @@ def expect_read(
     if not (directory / ".git").exists():
         return
     folders = set(_named(directory, sections, FOLDERS))
-    left_out = {directory / name for name in {*builds.MADE_BY_RUNS, ".git", "bin"}} | {*but}
+    left_out = {directory / name for name in {*source_trees.MADE_BY_RUNS, ".git", "bin"}} | {*but}
     read = {*_named(directory, sections), *_remembered(directory)} - {*tracked}
     files = {name for name in read if _is_of_project(directory / name, left_out)}
     new = set(_asked_of_git(directory, "--others", "--exclude-standard"))
@@ -149,7 +149,7 @@ def _source_files(directory: Path, left_out: set[Path]) -> Iterator[str]:
 
 def _is_source(folder: Path, left_out: Collection[Path]) -> bool:
     is_made = folder.name in _MADE_ANYWHERE or folder.name.endswith(".egg-info")
-    return not (is_made or folder in left_out or builds.is_environment(folder))
+    return not (is_made or folder in left_out or source_trees.is_environment(folder))
 
 
 def _is_file(path: Path) -> bool:

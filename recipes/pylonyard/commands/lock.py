@@ -7,7 +7,7 @@ for other interpreters and platforms. The files in the download cache have to ag
 import os
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import Distribution
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from packaging.version import Version
 from pylonyard.environments import cache_usage, scripts
 from pylonyard.environments import tools as toolbox
 from pylonyard.environments.tools import VIRTUALENV
-from pylonyard.packages import downloads, interpreters, metadata, mod_wsgi_sources
+from pylonyard.packages import builds, downloads, interpreters, metadata, mod_wsgi_sources
 from pylonyard.packages.index import Offer, Places
 from pylonyard.packages.interpreters import Interpreter, describe
 from pylonyard.packages.lock import pylock
@@ -186,6 +186,10 @@ def _distributions_to_lock(
     for home in homes:
         for each in _installed(home, own):
             used.setdefault((each.name, each.version), each)
+    for home in sorted(set(_build_environments(homes))):
+        for each in _installed(home, own):
+            for_builds = replace(each, marker=pylock.BUILD_MARKER)
+            used.setdefault((each.name, each.version), for_builds)
     foreign = any(each.interpreter != own for each in used.values())
     listed = directory / "profiles" / "tools.txt"
     tools = [(n, v) for n, v, _ in toolbox.requirements(listed)] if listed.exists() else []
@@ -200,6 +204,23 @@ def _distributions_to_lock(
         )
         used.setdefault((each.name, each.version), each)
     yield from used.values()
+
+
+def _build_environments(homes: Iterable[Path]) -> Iterator[Path]:
+    """Yield the environments in which the source trees of ``homes`` were built.
+
+    :raises UserError: if one is not there any more
+    """
+    for home in homes:
+        for found in scripts.distributions(home).values():
+            record = builds.record_of(Path(str(found.locate_file(""))))
+            if record and not Path(record["environment"]).is_dir():
+                raise UserError(
+                    f"{record['environment']}: expected the environment that built {found.name}, "
+                    "got none; change a file of its source, and run bin/buildout again"
+                )
+            if record:
+                yield Path(record["environment"])
 
 
 def _required_elsewhere(homes: Iterable[Path]) -> dict[str, Conditional]:

@@ -164,6 +164,25 @@ def host_port(value: str) -> tuple[str, int]:
 
 port = whole(1, 65535, "(a TCP port)")
 section_name = matching(r"[A-Za-z0-9._-]+", "a section name")
+version = matching(r"[0-9][A-Za-z0-9.+!_-]*", "a version such as 1.2.7")
+script_name = matching(r"[A-Za-z0-9][A-Za-z0-9._-]*", "the name of a script")
+
+
+def script_names(text: str) -> tuple[tuple[str, str], ...] | None:
+    """Accept scripts as ``name`` or ``name=other``; None for all of them."""
+    if text.strip() == "*":
+        return None
+    pairs = [word.partition("=") for word in text.split()]
+    return tuple((script_name(a), script_name(b if equals else a)) for a, equals, b in pairs)
+
+
+def entry_point(text: str) -> tuple[str, str]:
+    """Accept a script as ``name=module:function``."""
+    name, equals, target = text.partition("=")
+    if not equals or not re.fullmatch(r"\w+(\.\w+)*:\w+(\.\w+)*", target):
+        raise refuse("name=module:function", text)
+    return script_name(name), target
+
 
 # bin/<site> and <site>/ of a release stand beside these.
 _TAKEN = frozenset({"bin", "buildout", "etc", "pylonyard", "test"})

@@ -28,6 +28,7 @@ KINDS: Mapping[str, str] = {
     "eggs": "eggs",
     "sandboxes": "sandboxes",
     "projects": "projects",
+    "builds": "records of builds",
     "mod_wsgi": "mod_wsgi builds",
     "configs": "configs",
 }
@@ -109,8 +110,8 @@ def is_used(entry: Entry, needs: Needs) -> bool:
         return entry.name.rpartition("/")[2] in needs.names
     if entry.kind == "configs":
         return entry.name.partition("-")[0] in needs.names
-    if entry.kind == "projects":
-        return entry.name.rpartition("-")[2] in needs.names
+    if entry.kind in ("projects", "builds"):
+        return entry.name.removesuffix(".json").rpartition("-")[2] in needs.names
     if entry.kind == "dist":
         return _is_wanted(entry.name, needs.pins)
     return entry.name in needs.names
@@ -293,6 +294,12 @@ def needs(directory: Path, stores: Stores, folders: Iterable[str] = FOLDERS) -> 
     :raises OSError: if something of it cannot be read
     """
     names = named(_texts(directory, folders))
+    # What a source tree was built with is needed when it changes.
+    names |= named(
+        _text(path)
+        for path in (stores.cache / "builds").glob("*.json")
+        if path.stem.rpartition("-")[2] in names
+    )
     pins: frozenset[Pin] = frozenset()
     for home in sorted(names):
         packages = list((stores.cache / "sandboxes" / home).glob("lib/python*/site-packages"))

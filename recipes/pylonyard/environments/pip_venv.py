@@ -25,7 +25,7 @@ from packaging.utils import canonicalize_name
 from pylonyard.config.layout import Layout
 from pylonyard.environments.eggs_venv import PTH, lay_out, search_path, site_packages
 from pylonyard.environments.tools import VIRTUALENV, VIRTUALENV_WHEELS
-from pylonyard.packages import builds, metadata, missing, zc_installer
+from pylonyard.packages import builds, metadata, missing, source_trees, zc_installer
 from pylonyard.packages.builds import project_name, unpacked, wheel_without_setup_requires
 from pylonyard.packages.credentials import KNOWN
 from pylonyard.packages.index import Places
@@ -76,8 +76,8 @@ class Contents:
 
     def digest(self) -> str:
         trees = [
-            *(builds.digest(source, editable=True) for source in self.develop),
-            *(builds.digest(source, editable=False) for source in self.sources),
+            *(source_trees.digest(source, editable=True) for source in self.develop),
+            *(source_trees.digest(source, editable=False) for source in self.sources),
         ]
         held = [
             [str(self.interpreter.executable), self.interpreter.series, self.interpreter.abi],
@@ -213,7 +213,7 @@ class Build:
         for name, version in contents.provided:
             builds.make_metadata_wheel(scratch, name, version)
         for source in (*contents.sources, *contents.develop):
-            self._build_source(builds.copy(source, scratch), scratch)
+            self._build_source(source_trees.copy(source, scratch), scratch)
         self._build_without_setup_requires(scratch)
         wanted = [*contents.requirements]
         self._bring_wheels(wanted, scratch)
@@ -265,7 +265,8 @@ class Build:
     def _build_options(self, source: Path, scratch: Path) -> list[str | Path]:
         options: list[str | Path] = ["--no-deps", *self._places(scratch)]
         # The pinned setuptools is there already, and a second takes ten seconds.
-        if builds.needs_setuptools_alone(source):
+        have = {name: self.pins[name] for name in ("setuptools", "wheel")}
+        if source_trees.are_met(source_trees.build_requirements(source), have):
             options.append("--no-build-isolation")
         return options
 

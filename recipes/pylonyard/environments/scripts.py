@@ -178,8 +178,32 @@ def available(
     return found
 
 
+def write_all(home: Path, folder: Path) -> None:
+    """Write the commands of all distributions of an environment into ``folder``.
+
+    They are what a build calls by name, such as meson and ninja; nobody else does.
+    """
+    folder.mkdir(exist_ok=True)
+    for found in installed(home).values():
+        for program in _programs(found):
+            (folder / program.name).unlink(missing_ok=True)
+            (folder / program.name).symlink_to(program)
+    for name, source in available(home, installed(home)).items():
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).write_text(text(home / "bin" / "python", source), encoding="utf-8")
+        (folder / name).chmod(0o755)
+
+
 def _whole_scripts(found: Distribution) -> Iterator[Path]:
     """Yield the Python scripts of a distribution that call no entry point."""
+    for path in _programs(found):
+        with path.open("rb") as stream:
+            if re.match(b"#!.*python", stream.readline(200)):
+                yield path
+
+
+def _programs(found: Distribution) -> Iterator[Path]:
+    """Yield the files that a distribution has for ``bin``: scripts, and compiled programs."""
     record = (found.read_text("RECORD") or "").splitlines()
     for name, *_ in filter(None, csv.reader(record)):
         if ".data/scripts/" in name:
@@ -187,11 +211,8 @@ def _whole_scripts(found: Distribution) -> Iterator[Path]:
         elif not name.startswith("../../../bin/"):
             continue
         path = Path(os.path.normpath(str(found.locate_file(name))))
-        if not path.is_file():
-            continue
-        with path.open("rb") as stream:
-            if re.match(b"#!.*python", stream.readline(200)):
-                yield path
+        if path.is_file():
+            yield path
 
 
 def chosen(

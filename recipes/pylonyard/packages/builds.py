@@ -5,233 +5,220 @@ the checkout.  ``develop`` projects are built as editable wheels (PEP 660), so
 flat and ``src`` layouts both work, and an edit shows at once.
 """
 
-import ast
 import base64
 import hashlib
+import json
 import os
-import re
 import shutil
-import stat
 import subprocess
 import sys
 import tarfile
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+from typing import Any
 
 from pylonyard.packages import wheels
 from pylonyard.packages.integrity import Verified
-from pylonyard.packages.metadata import pyproject
+from pylonyard.packages.metadata import distributions, pyproject
+from pylonyard.packages.source_trees import (
+    DESCRIPTIONS,
+    are_met,
+    build_requirements,
+    copy,
+    digest,
+)
 from pylonyard.packages.wheels import WheelError
 from pylonyard.system import atomic, progress
-from pylonyard.system.errors import CommandError
-from pylonyard.system.subprocesses import last_line, run
+from pylonyard.system.errors import CommandError, PylonyardError
+from pylonyard.system.safe_files import json_object
+from pylonyard.system.subprocesses import first_error, last_line, run
 
-_DESCRIPTIONS = ("pyproject.toml", "setup.py", "setup.cfg", "MANIFEST.in")
-_NOT_SOURCE = {"__pycache__", "build", "dist", "node_modules"}
+Environment = Callable[[Sequence[str], Path], Path]
+"""Makes an environment with the given requirements alone, and writes its commands into a
+folder; returns the environment."""
 
-_PROJECT = ".pylonyard.lock"
-"""Files that a folder has as soon as a buildout runs in it."""
-
-MADE_BY_RUNS = frozenset(
-    {"cache", "current", "develop-eggs", "eggs", "parts", "releases", "var"}
-    | {".installed.cfg", ".mr.developer.cfg", ".pylonyard", _PROJECT}
-)
-"""Files at the top of a project that buildout runs in it have made."""
-_COMMANDS_OF_RUNS = {"buildout", "pylonyard"}
+RECORDS = "builds"
+"""The folder of the cache that says what each built tree was built with."""
+RECORD_FORMAT = 1
 
 
-def build(source: Path, store: Path, *, editable: bool) -> Path:
+@dataclass(frozen=True)
+class Workshop:
+    """Where a build gets what it needs, and leaves what its backend prints."""
+
+    environment: Environment
+    logs: Path
+    """The folder for the output of builds that failed."""
+
+
+def build(source: Path, store: Path, *, editable: bool, workshop: Workshop | None = None) -> Path:
     """Build the project ``source``; return its folder in ``store``.
 
     One that is kept, but may have changed since, is compared with what its source gives.
 
+    :param workshop: without one, the tools of this interpreter have to be enough
     :raises CommandError: if there is no project, or it cannot be built
     :raises RefusedError: naming a file of the kept one that differs; a good one is in its place
     """
-    if not any((source / name).is_file() for name in _DESCRIPTIONS[:2]):
+    if not any((source / name).is_file() for name in DESCRIPTIONS[:2]):
         raise CommandError(f"cannot build {source}", "no pyproject.toml and no setup.py there")
     held = digest(source, editable=editable)
     place, verified = store / f"{source.name}-{held}", Verified(store.parent)
     if verified.unchanged(place, {held}):
         return place
+    job = _Job(source, place, editable, workshop)
     if place.is_dir():
         with tempfile.TemporaryDirectory() as scratch:
-            wheel = _wheel(source, Path(scratch), editable)
+            wheel = job.wheel(Path(scratch))
             verified.verify(wheel, place, {wheels.sha256(wheel)})
     else:
-        _make(source, place, editable)
+        job.publish()
     verified.note(place, held)
     return place
 
 
-def mapped(place: Path) -> Iterator[Path]:
-    """Yield the folders from which setuptools' import hook takes the packages of a built tree."""
-    for finder in place.glob("__editable__*_finder.py"):
-        found = re.search(r"(?m)^MAPPING\b.*?= (\{.*\})$", finder.read_text(encoding="utf-8"))
-        for path in ast.literal_eval(found[1]).values() if found else ():
-            yield Path(path).parent
+def record_of(place: Path) -> dict[str, Any]:
+    """Return what a built tree was built with, if that was more than our own tools.
 
-
-def _make(source: Path, place: Path, editable: bool) -> None:
-    with atomic.draft(place.parent) as folder:
-        draft = folder / place.name
-        try:
-            wheels.unpack(_wheel(source, folder, editable), draft)
-        except WheelError as error:
-            raise CommandError(f"cannot build {source}", str(error)) from error
-        wheels.publish(draft, place)
-
-
-def digest(source: Path, *, editable: bool) -> str:
-    """Return a digest of all inputs of the build of ``source``."""
-    held = hashlib.sha256(repr((sys.version_info[:2], editable)).encode())
-    if editable:
-        held.update(repr((os.fspath(source), sorted(_packages(source)))).encode())
-        files: Iterable[Path] = (source / name for name in _DESCRIPTIONS)
-    else:
-        files = _source_files(source)
-    for path in files:
-        if path.is_file():
-            held.update(f"\0{path.relative_to(source)}\0{path.stat().st_mode & 0o111}\0".encode())
-            held.update(path.read_bytes())
-    return held.hexdigest()[:20]
-
-
-def _packages(source: Path) -> Iterable[str]:
-    for folder in (source, source / "src"):
-        if folder.is_dir():
-            yield from (
-                entry.name
-                for entry in folder.iterdir()
-                if entry.is_dir() and (entry / "__init__.py").exists()
-            )
-
-
-def _source_files(source: Path) -> Iterable[Path]:
-    for folder, folders, names in os.walk(source):
-        left_out = _left_out(source, folder, [*folders, *names])
-        folders[:] = sorted(set(folders) - left_out)
-        yield from (Path(folder, n) for n in sorted(set(names) - left_out) if n[-4:] != ".pyc")
-
-
-def _left_out(source: Path, folder: str, names: Iterable[str]) -> set[str]:
-    """Return the names in a folder of a source tree that are no part of the source.
-
-    That is what building made, what is neither file nor folder, and, where the tree is a
-    project in which a buildout runs as well, what its runs made.
-    """
-    found = set()
-    for name in names:
-        try:
-            mode = os.stat(os.path.join(folder, name)).st_mode
-        except OSError:  # a link that leads nowhere
-            mode = 0
-        if not (stat.S_ISREG(mode) or (stat.S_ISDIR(mode) and _is_source(Path(folder, name)))):
-            found.add(name)
-    if (source / _PROJECT).exists():
-        if Path(folder) == source:
-            found |= MADE_BY_RUNS
-        if Path(folder) == source / "bin":
-            found |= {n for n in names if Path(folder, n).is_symlink()} | _COMMANDS_OF_RUNS
-            made = _made_by_parts(source)
-            found |= {n for n in names if os.path.join(folder, n) in made}
-    return found
-
-
-def _made_by_parts(source: Path) -> set[str]:
-    """Return the paths that the parts of a project made, those of other recipes too.
-
-    Their scripts may name the tree that is built here: each run would build another one.
+    ``requires``: the requirements of its build; ``environment``: the folder with all of them.
     """
     try:
-        return set((source / ".installed.cfg").read_text(errors="replace").split())
-    except OSError:
-        return set()
+        record = json_object(_record(place).read_bytes())
+    except (OSError, PylonyardError):
+        return {}
+    return record if record.get("version") == RECORD_FORMAT else {}
 
 
-def is_environment(folder: Path) -> bool:
-    """Return whether this is a virtual environment (PEP 405)."""
-    return (folder / "pyvenv.cfg").exists()
+def _record(place: Path) -> Path:
+    return place.parent.parent / RECORDS / f"{place.name}.json"
 
 
-def _is_source(folder: Path) -> bool:
-    is_made = folder.name in _NOT_SOURCE or folder.name.endswith(".egg-info")
-    return not (is_made or folder.name.startswith(".") or is_environment(folder))
+@dataclass(frozen=True)
+class _Job:
+    """The build of a source tree as its pyproject.toml says (PEP 517, 518 and 660)."""
 
+    source: Path
+    place: Path
+    editable: bool
+    workshop: Workshop | None
 
-def _wheel(source: Path, scratch: Path, editable: bool) -> Path:
-    """Build ``source`` and return the wheel, made below ``scratch``."""
-    from pyproject_hooks import BackendUnavailable, BuildBackendHookCaller, HookMissing
+    def publish(self) -> None:
+        """Build, and put the unpacked wheel in its place."""
+        with atomic.draft(self.place.parent) as folder:
+            draft = folder / self.place.name
+            try:
+                wheels.unpack(self.wheel(folder), draft)
+            except WheelError as error:
+                raise CommandError(f"cannot build {self.source}", str(error)) from error
+            wheels.publish(draft, self.place)
 
-    if not editable:
+    def wheel(self, scratch: Path) -> Path:
+        """Build, and return the wheel, made below ``scratch``."""
+        from pyproject_hooks import BackendUnavailable, HookMissing
+
         # Backends write into the tree that they build, and it is not ours.
-        source = copy(source, scratch)
-    backend = pyproject(source).get("build-system", {})
-    hooks = BuildBackendHookCaller(
-        os.fspath(source),
-        backend.get("build-backend", "setuptools.build_meta:__legacy__"),
-        backend.get("backend-path"),
-        runner=_quietly,
-        python_executable=sys.executable,
-    )
-    try:
-        with warnings.catch_warnings():
-            # The backend's advice to the project's authors, pages of it.
-            warnings.simplefilter("ignore")
-            hook = hooks.build_editable if editable else hooks.build_wheel
-            with progress.of(f"Building {source.name.removeprefix('source-')}"):
-                return scratch / hook(os.fspath(scratch))
-    except BackendUnavailable as error:
-        backends = ", ".join(backend.get("requires", []))
-        raise CommandError(
-            f"cannot build {source}",
-            f"its build backend is not among buildout's tools: {backends}",
-            "build a wheel of it, and name its folder in find-links",
-        ) from error
-    except HookMissing as error:
-        raise CommandError(
-            f"cannot build {source}",
-            f"its build backend has no {error.hook_name}",
-            "name it in sources, not in develop",
-        ) from error
-    except subprocess.CalledProcessError as error:
-        raise CommandError(f"cannot build {source}", last_line(error.output)) from error
+        tree = self.source if self.editable else copy(self.source, scratch)
+        kind = "editable" if self.editable else "wheel"
+        backend = _Backend(tree, kind, scratch / "commands", self.workshop)
+        what = f"cannot build {self.source}"
+        try:
+            with warnings.catch_warnings(), progress.of(f"Building {self.source.name}"):
+                # The backend's advice to the project's authors, pages of it.
+                warnings.simplefilter("ignore")
+                wheel = backend.build(scratch)
+        except BackendUnavailable as error:
+            required = ", ".join(backend.required)
+            why = f"its build backend is not among what it requires: {required}"
+            raise CommandError(what, why) from error
+        except HookMissing as error:
+            advice = "name it in sources, not in develop"
+            raise CommandError(
+                what, f"its build backend has no {error.hook_name}", advice
+            ) from error
+        except subprocess.CalledProcessError as error:
+            raise CommandError(what, self._reason(error.output)) from error
+        if backend.home:
+            record = {"version": RECORD_FORMAT, "requires": backend.required}
+            record["environment"] = str(backend.home)
+            atomic.write(_record(self.place), (json.dumps(record, indent=1) + "\n").encode())
+        return wheel
+
+    def _reason(self, output: str) -> str:
+        if not self.workshop:
+            return first_error(output)
+        log = self.workshop.logs / f"{self.source.name}.log"
+        atomic.write(log, output.encode())
+        return f"{first_error(output)} (all that it printed is in {log})"
 
 
-def copy(source: Path, scratch: Path) -> Path:
-    """Copy the tree ``source`` below ``scratch``, without built files; return the copy."""
-    return shutil.copytree(
-        source,
-        scratch / f"source-{source.name}",
-        ignore=lambda folder, names: _left_out(source, folder, names),
-    )
+class _Backend:
+    """A build backend, and the environment that it runs in."""
+
+    def __init__(self, tree: Path, kind: str, commands: Path, workshop: Workshop | None) -> None:
+        self.tree = tree
+        self.kind = kind
+        self.commands = commands
+        self.workshop = workshop
+        self.required = build_requirements(tree)
+        self.home: Path | None = None
+        """Its own environment; None if it runs on this interpreter, with our setuptools."""
+
+    def build(self, scratch: Path) -> Path:
+        """Build, and return the wheel.
+
+        :raises BackendUnavailable: if what it requires does not have the backend
+        :raises HookMissing: if the backend cannot build this kind
+        :raises CalledProcessError: if it fails
+        """
+        hooks = self._hooks()
+        more = getattr(hooks, f"get_requires_for_build_{self.kind}")()
+        if not set(more) <= set(self.required):
+            self.required += more
+            hooks = self._hooks()
+        return scratch / str(getattr(hooks, f"build_{self.kind}")(os.fspath(scratch)))
+
+    def _hooks(self) -> Any:
+        from pyproject_hooks import BuildBackendHookCaller
+
+        # Our own setuptools saves seconds, where it is all that the build takes.
+        if self.workshop and not are_met(self.required, _tools()):
+            self.home = self.workshop.environment(self.required, self.commands)
+        stated = pyproject(self.tree).get("build-system", {})
+        return BuildBackendHookCaller(
+            os.fspath(self.tree),
+            stated.get("build-backend", "setuptools.build_meta:__legacy__"),
+            stated.get("backend-path"),
+            runner=self._run,
+            python_executable=str(self.home / "bin" / "python") if self.home else sys.executable,
+        )
+
+    def _run(
+        self,
+        cmd: Sequence[str],
+        cwd: str | None = None,
+        extra_environ: Mapping[str, str] | None = None,
+    ) -> None:
+        path = f"{self.commands}:{os.environ.get('PATH', os.defpath)}"
+        subprocess.run(
+            cmd,
+            cwd=cwd,
+            env={**os.environ, "LC_ALL": "C.UTF-8", "PATH": path, **(extra_environ or {})},
+            check=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
 
 
-def needs_setuptools_alone(source: Path) -> bool:
-    """Return whether building ``source`` takes setuptools and wheel, and nothing else."""
-    needed = pyproject(source).get("build-system", {}).get("requires", [])
-    return {canonicalize_name(Requirement(text).name) for text in needed} <= {"setuptools", "wheel"}
-
-
-def _quietly(
-    cmd: Sequence[str], cwd: str | None = None, extra_environ: Mapping[str, str] | None = None
-) -> None:
-    subprocess.run(
-        cmd,
-        cwd=cwd,
-        env={**os.environ, **(extra_environ or {})},
-        check=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def _tools() -> dict[str, str]:
+    """Return the versions of the setuptools and the wheel of this interpreter."""
+    found = distributions(sys.path)
+    return {name: found[name].version for name in ("setuptools", "wheel") if name in found}
 
 
 # Source distributions whose ``setup_requires`` names what no index has any more.

@@ -129,6 +129,14 @@ def name_of(distribution: Distribution) -> str:
     return canonicalize_name(distribution.metadata["Name"])
 
 
+def mapped(place: Path) -> Iterator[Path]:
+    """Yield the folders from which setuptools' import hook takes the packages of a built tree."""
+    for finder in place.glob("__editable__*_finder.py"):
+        found = re.search(r"(?m)^MAPPING\b.*?= (\{.*\})$", finder.read_text(encoding="utf-8"))
+        for path in ast.literal_eval(found[1]).values() if found else ():
+            yield Path(path).parent
+
+
 def is_editable(distribution: Distribution) -> bool:
     """Return whether a distribution is a source tree as it stands (PEP 610)."""
     origin = distribution.read_text("direct_url.json")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import zc.buildout.easy_install
 from packaging.markers import default_environment
+from packaging.requirements import Requirement
 from packaging.tags import sys_tags
 from packaging.utils import canonicalize_name
 from zc.buildout.easy_install import pkg_resources
@@ -17,7 +18,7 @@ from zc.buildout.utils import get_pth_paths
 
 from pylonyard.config.layout import Layout
 from pylonyard.config.run_state import RunState
-from pylonyard.packages import builds, metadata, missing
+from pylonyard.packages import metadata, missing
 from pylonyard.packages.index import Places
 from pylonyard.packages.missing import Missing, Shelf
 from pylonyard.system import progress
@@ -162,6 +163,16 @@ def locations(
     return sorted(places, key=projects.__contains__)
 
 
+def pins_that_fit(pins: Mapping[str, str], requirements: Sequence[str]) -> dict[str, str]:
+    """Return the pins without those that ``requirements`` exclude, as a build's may."""
+    fitting: dict[str, str] = {canonicalize_name(name): pin for name, pin in pins.items()}
+    for wanted in map(Requirement, requirements):
+        name = canonicalize_name(wanted.name)
+        if name in fitting and not wanted.specifier.contains(fitting[name], prereleases=True):
+            del fitting[name]
+    return fitting
+
+
 def _unpinned(told: str) -> str:
     """Return zc.buildout's message on a distribution without a pin, in one plain line."""
     found = re.search(r"^Picked: (\S+) = (\S+)", told)
@@ -221,7 +232,7 @@ def _prefer(installer: Any, store: Path, projects: Sequence[Path]) -> None:
             if place in projects:
                 found.precedence = pkg_resources.DEVELOP_DIST
             elif place.parent == store or place.name.endswith(_OURS):
-                installer._env.remove(found)
+                installer._env[name].remove(found)  # zc.buildout's own remove mistakes "-"
 
 
 # The source trees of our sections, as other recipes find them.
@@ -279,7 +290,7 @@ def _as_it_stands(found: Distribution, place: Path, tree: Path) -> Iterator[Arti
     texts["direct_url.json"] = json.dumps(origin)
     texts["RECORD"] = f"{_PTH},,\n"
     yield from (Artifact(f"{info}/{name}", text) for name, text in texts.items() if text)
-    folders = get_pth_paths(place) or sorted(set(builds.mapped(place))) or [tree]
+    folders = get_pth_paths(place) or sorted(set(metadata.mapped(place))) or [tree]
     yield Artifact(_PTH, "".join(f"{folder}\n" for folder in folders))
 
 

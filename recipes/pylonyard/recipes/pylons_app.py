@@ -67,7 +67,6 @@ Publishes ``home`` (the environment in the cache), ``env`` (the live link to it)
 import dataclasses
 import functools
 import json
-import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -92,25 +91,6 @@ from pylonyard.recipes.mod_wsgi_build import module_source
 from pylonyard.releases.validators import TESTS_VERSION
 from pylonyard.system.atomic import Artifact, Link
 from pylonyard.system.errors import CommandError, OptionError, UserError, reason
-
-version = converters.matching(r"[0-9][A-Za-z0-9.+!_-]*", "a version such as 1.2.7")
-script_name = converters.matching(r"[A-Za-z0-9][A-Za-z0-9._-]*", "the name of a script")
-
-
-def script_names(text: str) -> tuple[tuple[str, str], ...] | None:
-    """Accept scripts as ``name`` or ``name=other``; None for all of them."""
-    if text.strip() == "*":
-        return None
-    pairs = [word.partition("=") for word in text.split()]
-    return tuple((script_name(a), script_name(b if equals else a)) for a, equals, b in pairs)
-
-
-def entry_point(text: str) -> tuple[str, str]:
-    """Accept a script as ``name=module:function``."""
-    name, equals, target = text.partition("=")
-    if not equals or not re.fullmatch(r"\w+(\.\w+)*:\w+(\.\w+)*", target):
-        raise converters.refuse("name=module:function", text)
-    return script_name(name), target
 
 
 def test_runner(text: str) -> tuple[str, ...]:
@@ -138,20 +118,24 @@ class Options:
         converters.optional(converters.listed(converters.text)), default=""
     )
     index: str | None = option(converters.optional(converters.text), default="")
-    scripts: tuple[tuple[str, str], ...] | None = option(script_names, default="*")
-    entry_points: tuple[tuple[str, str], ...] = option(converters.listed(entry_point), default="")
+    scripts: tuple[tuple[str, str], ...] | None = option(converters.script_names, default="*")
+    entry_points: tuple[tuple[str, str], ...] = option(
+        converters.listed(converters.entry_point), default=""
+    )
     dependent_scripts: bool = option(converters.boolean, default="false")
     initialization: str = option(code, default="")
     arguments: str = option(code, default="")
-    interpreter: str = option(script_name, default="python")
+    interpreter: str = option(converters.script_name, default="python")
     relative_paths: str = option(
         converters.matching("false", "false, since an environment has absolute paths"),
         default="false",
     )
     python: str | None = option(converters.optional(converters.text), default="")
     versions: str | None = option(converters.optional(converters.section_name), default="")
-    provided: tuple[tuple[str, str], ...] = option(converters.pairs(version), default="")
-    without_setup_requires: tuple[str, ...] = option(converters.listed(script_name), default="")
+    provided: tuple[tuple[str, str], ...] = option(converters.pairs(converters.version), default="")
+    without_setup_requires: tuple[str, ...] = option(
+        converters.listed(converters.script_name), default=""
+    )
     lock: Path | None = option(converters.optional(converters.path), default="")
     tests: tuple[str, ...] = option(test_runner, default="")
     tests_required: bool = option(converters.boolean, default="false")
@@ -305,10 +289,30 @@ class PylonsApp(Recipe):
         return {**develop, **{self._built(t, "sources"): (t, False) for t in self.settings.sources}}
 
     def _built(self, tree: Path, named: str) -> Path:
+        workshop = builds.Workshop(
+            self._build_environment, self.layout.directory / ".pylonyard" / "builds"
+        )
         try:
-            return builds.build(tree, self.layout.projects, editable=named == "develop")
+            return builds.build(
+                tree, self.layout.projects, editable=named == "develop", workshop=workshop
+            )
         except (CommandError, WheelError) as error:
             raise OptionError(self.name, [f"{named}: {error}"]) from error
+
+    def _build_environment(self, requirements: Sequence[str], commands: Path) -> Path:
+        """Make an environment for building, with ``requirements`` alone; see builds.Environment."""
+        options = self.settings
+        pins = zc_installer.pins_that_fit(self._pins(), requirements)
+        if lock := self._lock():
+            found = LockedEggs(lock, pins).locations(requirements, ())
+        else:
+            links = options.find_links or ()
+            found = zc_installer.locations(
+                self.buildout, self.name, requirements, (), links, options.index, pins
+            )
+        home = eggs_venv.make(self.layout.sandboxes, found)
+        scripts.write_all(home, commands)
+        return home
 
     def install(self) -> Iterable[str]:
         """Write the files, and links by which other recipes find the source trees."""

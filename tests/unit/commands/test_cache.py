@@ -190,6 +190,7 @@ def test_cache_is_shown(tmp_path, sandbox, stores, later):
         "  eggs                     2       0.0 MB",
         "  sandboxes                2       0.0 MB",
         "  projects                 0       0.0 MB",
+        "  records of builds        0       0.0 MB",
         "  mod_wsgi builds          1       0.0 MB",
         "  configs                  0       0.0 MB",
         "used by",

@@ -166,8 +166,7 @@ def description(text):
                 '[build-system]\nrequires = ["flit_core >=3"]\nbuild-backend = "flit_core"'
             ),
             True,
-            "cannot build {0}: its build backend is not among buildout's tools: flit_core >=3; "
-            "build a wheel of it, and name its folder in find-links",
+            "cannot build {0}: its build backend is not among what it requires: flit_core >=3",
         ),
         (
             backend(BACKEND.partition("def build_editable")[0]),

@@ -38,6 +38,10 @@ from pylonyard.system.errors import PylonyardError
 
 _File = PackageWheel | PackageSdist | PackageArchive
 
+BUILD_GROUP = "build"
+"""The dependency group (PEP 735) of what only builds of source trees need."""
+BUILD_MARKER = f"'{BUILD_GROUP}' in dependency_groups"
+
 OUR_NAME = "pylonyard"
 """What ``created-by`` of our locks says."""
 
@@ -66,6 +70,11 @@ class Locked:
     """Why no file of it can be verified; empty if one can."""
     used: Mapping[str, str] = field(default_factory=dict)
     """The file that the locked environment uses: ``file``, ``interpreter``, ``platform``."""
+
+    @property
+    def is_for_builds(self) -> bool:
+        """Return whether only builds of source trees need it."""
+        return "dependency_groups" in (self.marker or "")
 
     @property
     def files(self) -> dict[str, str]:
@@ -132,6 +141,7 @@ class Lock:
     def find(self, name: str, environment: Mapping[str, str], wanted: Requirement) -> Locked | None:
         """Return the distribution of a canonical name, one that is ``wanted`` if there is."""
         named = [package for package in self.packages if package.name == name]
+        named.sort(key=lambda package: package.is_for_builds)
         found = replace(self, packages=tuple(named)).packages_for(environment)
         # The tools may have one version, and an application another.
         fitting = [
@@ -264,6 +274,7 @@ def text(packages: Iterable[Locked], folder: str) -> str:
     lock = Pylock(
         lock_version=Version("1.0"),
         created_by=OUR_NAME,
+        dependency_groups=[BUILD_GROUP] if any(each.is_for_builds for each in ordered) else None,
         packages=[_package(each, folder) for each in ordered],
     )
     lock.validate()
@@ -307,7 +318,9 @@ def _lines(entry: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"{key} = {_value(value)}" for key, value in values.items())
 
 
-def _value(value: str | Mapping[str, Any]) -> str:
+def _value(value: str | list[str] | Mapping[str, Any]) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
     if not isinstance(value, str):
         return f"{{{', '.join(f'{key} = {_value(held)}' for key, held in value.items())}}}"
     # A JSON string is a basic string of TOML too, but for DEL, which no name has.
