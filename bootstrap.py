@@ -255,7 +255,7 @@ def describe_recipes(python):
 def write_script(directory, name, home, lists, statements):
     """Write bin/<name> of a sandbox, which also works in a path with spaces.
 
-    It starts without site: what the tools' sandbox and eggs hold runs once it is verified.
+    It starts without site: code of the tools' environment and eggs runs once it is verified.
     """
     lines = toolbox.header_of_ours(interpreters.interpreter(), toolbox.ISOLATED, directory)
     found = import_statements(directory, home, lists)

@@ -57,7 +57,7 @@ PASSED = (
     *("PIP_DEFAULT_TIMEOUT", "PIP_CERT"),
 )
 
-# No init comes with it: process 1 is a python that buries whoever ends.
+# No init comes with it: process 1 is a Python that reaps processes.
 START = """
 umask 022
 mount --make-rprivate /

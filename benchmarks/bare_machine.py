@@ -102,7 +102,7 @@ def first_commands(reader: Reader) -> None:
 
 
 def applications() -> Iterator[list[pages.Block]]:
-    """Yield what README has its reader do for each application of his own."""
+    """Yield the steps of README for each kind of application of your own."""
     shown = pages.blocks(README, "Your own application")
     for headings in dict.fromkeys(block.headings for block in shown):
         steps = [block for block in shown if block.headings == headings]

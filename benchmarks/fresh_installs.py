@@ -21,7 +21,7 @@ uv, unpacked        the same, once more: its cache has all wheels, unpacked
 ours                ``bin/buildout -o`` with a section of pylonyard:pylons_app, locked: each
                     wheel's SHA-256 is compared with the lock, each file with RECORD
 
-Warm: eggs, sandboxes and wheels are in a shared cache that another checkout has filled.
+Warm: eggs, environments and wheels are in a shared cache that another checkout has filled.
 
 floor               zc.buildout's own ``buildout -N`` with no parts
 ours, eggs          the first ``bin/buildout -o`` of a checkout that has that section alone
@@ -136,7 +136,7 @@ class Bench:
         return place
 
     def _pins(self, user: str) -> list[str]:
-        """Return what a sandbox that ``user`` has holds: name==version."""
+        """Return the distributions in the environment of ``user``: name==version."""
         path = self.checkout / user
         text = os.readlink(path) if path.is_symlink() else path.read_text()
         (home,) = (each for each in (self.cache / "sandboxes").iterdir() if each.name in text)

@@ -8,7 +8,7 @@ kills every process of it, and runs the same command again.  ``--row 4`` kills a
 four times, each time a run on what the kill before has left, and then repairs it.  In
 turn these are killed, each ``--kills`` times:
 
-cold      ``python3 bootstrap.py`` with no eggs and no sandboxes
+cold      ``python3 bootstrap.py`` with no eggs and no environments
 offline   the same with --offline
 warm      a run that makes a second release, of a sandbox that has one
 source    ``bin/buildout`` that builds an sdist into the empty egg directory

@@ -43,7 +43,7 @@ LONGEST = [
 
 
 def pytest_xdist_auto_num_workers(config):
-    """Run the files three at a time, but what somebody chose as if it were alone.
+    """Run three files at a time, or one if files were named.
 
     On two cores: a third of the time, a test waits for a server, a clock or a disk.
     """
@@ -52,7 +52,7 @@ def pytest_xdist_auto_num_workers(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Begin with the files that take longest: no worker shall wait for one at the end."""
+    """Begin with the files that take longest, so that no worker waits for one at the end."""
     order = {name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
 

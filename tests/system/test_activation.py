@@ -275,9 +275,9 @@ def test_link_planted_in_the_target_is_not_followed(machine, tmp_path):
 
     assert finished.returncode == 1
     assert finished.stdout.splitlines()[-1] == (
-        f"pylonyard: {machine.path('/etc/cron.d')}: expected a folder, got a link, "
-        "through which root does not write; if it is meant, "
-        "put a folder of root's there, and mount --bind on it what the link leads to"
+        f"pylonyard: {machine.path('/etc/cron.d')}: expected a folder, got a link; "
+        "root does not write through links. Replace it by a folder of root's and bind-mount "
+        "the target there"
     )
     assert list(elsewhere.iterdir()) == []
 

@@ -1,4 +1,4 @@
-"""A run after which nothing has changed is spared, and one before which anything has is not."""
+"""Buildout skips a run only if nothing has changed."""
 
 import os
 

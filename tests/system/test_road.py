@@ -50,7 +50,7 @@ def test_last_line_brings_a_site_that_runs_to_its_new_port(bare):
 
 @pytest.fixture
 def his(bare, public_folder):
-    """The machine as an ordinary user sees it, who tried development in a checkout of his own."""
+    """The machine with the checkout of an ordinary user who has tried development."""
     home = bare.checkout.path.parent / "jim"
     site = home / "site"
     site.mkdir(parents=True)

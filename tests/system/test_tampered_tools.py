@@ -1,4 +1,4 @@
-"""What was tampered with in the tools, or in their sandbox, runs by none of our scripts."""
+"""None of our scripts runs tools, or their environment, that somebody has changed."""
 
 import marshal
 import shutil
@@ -29,7 +29,7 @@ class Tools:
     places: dict[str, Path] = field(default_factory=dict)
 
     def home(self, script: str = "buildout") -> Path:
-        """The sandbox of the tools that ``bin/<script>`` has."""
+        """The environment of the tools that ``bin/<script>`` uses."""
         text = (self.checkout.path / "bin" / script).read_text()
         return next(path for path in (self.cache / "sandboxes").iterdir() if path.name in text)
 

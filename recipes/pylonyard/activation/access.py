@@ -1,7 +1,7 @@
 """Give accounts the access that they need: a site's own, and that of a web server.
 
-A release can be made where a site's account is missing, or by who may give nothing away.
-What is left to do then is planned here; what would take another's data away is refused.
+A release can be made where a site's account is missing, or by an account that may not change
+owners.  This module plans what is left to do then, and refuses to take another account's data away.
 """
 
 import grp
@@ -340,7 +340,7 @@ def undo_modes(tree: Tree, effects: Effects, leave: Callable[[str], None]) -> No
             try:
                 undo()
             except CommandError as error:
-                # The account can hinder that, or be gone, and shall not hinder the rest.
+                # The account can prevent that, or be gone; the rest is done all the same.
                 leave(str(error))
 
 

@@ -325,7 +325,7 @@ def told(tree: Tree, made: Plan) -> Iterator[str]:
 
 def claimed_files(others: Iterable[Journal]) -> dict[str, str]:
     """Return each file that other sandboxes have installed, with the sandbox."""
-    # One that is gone from the disk can take nothing away, and shall not be waited for.
+    # One whose folder is gone cannot deactivate itself: its files are free.
     return {name: other.sandbox for other in others if _exists(other) for name in other.laid}
 
 

@@ -56,7 +56,7 @@ def unfailing(say: Say) -> Say:
         try:
             say(line)
         except OSError:
-            # What is told later, and Python at its end, shall not fail at it either.
+            # Later prints, and Python's exit, must not fail either.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     return said
@@ -258,7 +258,7 @@ class Carrier:
     def finish(self, release: int, laid: Mapping[str, str], **needs: object) -> None:
         """Record the steps of this run as active."""
         if not self.journal.is_cut_short:
-            # The note of what is active shall not be taken for sure while it is behind.
+            # The note of what is active must not be believed while it is out of date.
             self.note(pending={})
         self.note(
             release=release,
@@ -321,7 +321,7 @@ def undo_servers(carrier: Carrier, effects: Effects) -> None:
         try:
             carrier._serve(site, "stop")
         except CommandError as error:
-            # Its account can hinder that, and shall not hinder the rest.
+            # Its account can prevent that; the rest is done all the same.
             carrier.leave(str(error))
 
 

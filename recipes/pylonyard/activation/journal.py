@@ -158,7 +158,7 @@ def save_as(tree: Tree, name: str, journal: Journal) -> None:
     """
     folder = os.path.dirname(name)
     if journal.is_empty:
-        # The folder of all is the lock, which whoever holds it removes at the very end.
+        # The folder of all journals is the lock; its holder removes it last.
         note = f"{folder}/{NAME}"
         for gone in (draft_of(name), name, draft_of(note), note, folder):
             tree.put(gone, ABSENT)

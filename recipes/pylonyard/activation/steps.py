@@ -345,7 +345,7 @@ class Effects:
             merged(_unbroken(self.files, later.files), later.files),
             tuple(dict.fromkeys([*self.members, *later.members])),
             modes,
-            # One that came and went, or went and came, is as it was.
+            # A server that was started and stopped again is unchanged.
             _followed(self.started, later.stopped, later.started, self.stopped),
             _followed(self.stopped, later.started, later.stopped, self.started),
         )

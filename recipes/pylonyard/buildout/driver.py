@@ -240,7 +240,7 @@ def main(directory: Path, watch: Watch | None = None, profile: Path | None = Non
     """Run zc.buildout on the command line's arguments.
 
     :param directory: the checkout, or the project, in which why a run failed is noted
-    :param watch: notes what the run goes by
+    :param watch: notes the inputs of the run
     :param profile: what is to be beneath the configuration, as if that extended it
     """
     # Where there is no room for what is told, a trace of the logging would not help.

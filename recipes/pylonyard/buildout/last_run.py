@@ -1,8 +1,8 @@
 """Keep the inputs of the last run of ``bin/buildout``, or why it failed, for the next.
 
-A run that ends well keeps the state of all that it went by.  The next run compares, before
-zc.buildout is imported; if all is as it was, there is nothing to do, and it says so.  Anything
-else, or any doubt, is a whole run.  Why a run failed is kept for the doctor.
+A run that succeeds stores the state of everything that it read.  The next run compares it, before
+zc.buildout is imported; if nothing has changed, it says so and ends.  In any other case buildout
+runs as usual.  Why a run failed is kept for the doctor.
 
 Standard library only, but for what keeps the state.
 """
@@ -59,7 +59,7 @@ def _next_steps(kept: Mapping[str, Any]) -> Iterable[str]:
 def keep(run: Any, watch: Watch | None, layout: "Layout", needs: Callable[[], "Needs"]) -> None:
     """Store the state of all inputs of ``run``, which has finished.
 
-    Whatever cannot be compared later, as what other recipes do, makes none.
+    Store nothing if some input cannot be compared later, such as what another recipe reads.
 
     :param needs: gives what the parts need of the cache
     :raises OSError: if it cannot be written
@@ -83,7 +83,7 @@ def keep(run: Any, watch: Watch | None, layout: "Layout", needs: Callable[[], "N
 
 
 def is_comparable(run: Any) -> bool:
-    """Return whether all that a run goes by shows in its files."""
+    """Return whether files show all inputs of a run."""
     base = run["buildout"]
     if base.get("extensions", "").split() or base.get("develop", "").split():
         return False

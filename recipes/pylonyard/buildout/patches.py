@@ -299,7 +299,7 @@ class Buildout(buildout.Buildout):
     """zc.buildout's, with a record that is whole or absent, and fewer words."""
 
     configuration: str
-    """Return the name of the configuration file of the run."""
+    """The name of the configuration file of the run."""
     _recorded_parts: list[str] | None = None
     show_picked_versions: Any
 

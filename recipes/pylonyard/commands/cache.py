@@ -90,8 +90,9 @@ def clean(directory: Path, tell: Print, *, dry_run: bool) -> None:
     with locks.alone(stores.cache) as is_alone:
         if not is_alone and not dry_run:
             raise UserError(
-                f"{stores.cache}: expected that no run uses it and that it can be written, got "
-                "otherwise; try again when bin/buildout has ended"
+                f"{stores.cache}: expected a cache that no run uses and that you may write to, "
+                "got one that is in use, or that you may not write to; try again when bin/buildout "
+                "has ended"
             )
         found = survey(stores)
         if found.unknown:

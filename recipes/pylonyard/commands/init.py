@@ -351,7 +351,7 @@ def command(
         say(line)
 
 
-ENDED = "expected an answer, got the end of the input; {} asks nothing"
+ENDED = "expected an answer, got the end of the input; use {} to accept the defaults"
 
 
 def _asked(text: str, usual: str) -> str:

@@ -98,7 +98,7 @@ def boolean(value: str) -> bool:
 
 
 def path(value: str) -> Path:
-    """Convert a path; ``options.parse`` makes it absolute, from the folder of the buildout."""
+    """Convert a path; the recipe makes it absolute, from the folder of the buildout."""
     if not value or _CONTROL.search(value):
         raise refuse("a path without control characters", value)
     try:

@@ -89,7 +89,7 @@ def _kind(path: str) -> object:
 
 
 def _is_fleeting(name: str) -> bool:
-    """Return whether a file of this name comes and goes, and nothing goes by it."""
+    """Return whether a file of this name is temporary and can be ignored."""
     return name in ("__pycache__", MEMORY.name) or name.startswith(".")
 
 

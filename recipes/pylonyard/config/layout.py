@@ -76,7 +76,7 @@ DEFAULTS = {
 """Our defaults of ``[buildout]``."""
 
 OUR_EXTENSION = "pylonyard"
-"""As ``extensions`` of ``[buildout]`` names what lays :func:`profile` beneath a configuration."""
+"""The name of our extension in ``[buildout]``, which adds :func:`profile`."""
 
 
 def profile() -> Path:

@@ -69,7 +69,7 @@ def released_sections(buildout: Any, first: str) -> dict[str, bool]:
     """Return the sections of the releases of this run, of their sites, and of what deploys them.
 
     The value tells whether the environment of a section's site is among what is released.
-    Nothing is initialised for that: a release asks for its parts, and they ask for this.
+    This reads raw options only: initialising a part here would call this again.
 
     :param first: the section that is initialised first, which the command line may name
     """

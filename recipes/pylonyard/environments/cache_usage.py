@@ -26,7 +26,7 @@ GRACE = 3600.0
 KINDS: Mapping[str, str] = {
     "dist": "wheels and sources",
     "eggs": "eggs",
-    "sandboxes": "sandboxes",
+    "sandboxes": "environments",
     "projects": "projects",
     "builds": "records of builds",
     "mod_wsgi": "mod_wsgi builds",

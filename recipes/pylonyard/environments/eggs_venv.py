@@ -43,7 +43,7 @@ def search_path(home: Path) -> list[str]:
 def make(store: Path, locations: Sequence[Path]) -> Path:
     """Return the environment of this interpreter that contains exactly ``locations``.
 
-    :param store: where sandboxes are kept, usually ``cache/sandboxes``
+    :param store: where environments are kept, usually ``cache/sandboxes``
     :param locations: egg directories, in the order of ``sys.path``
     :raises RefusedError: naming a changed file of the environment; it
         was moved to quarantine, and a good one takes its place

@@ -75,7 +75,8 @@ def whole(python: Path, script: str, initialization: str = "") -> str:
     line = f"#!{python}"
     if len(os.fsencode(line)) < _LONGEST_LINE and not re.search(r"\s", line):
         return "\n".join([line, "# -*- coding: utf-8 -*-", *lines, ""])
-    return python_script(python, *lines)  # __doc__ is another then, and no __future__ possible
+    # This changes __doc__, and __future__ imports do not work.
+    return python_script(python, *lines)
 
 
 def python_script(python: Path, *statements: str) -> str:
@@ -109,7 +110,7 @@ def tool_script(
 
     :param directory: the sandbox that it is for
     :param names: what it imports of the module: ``main``, and what ``arguments`` use
-    :param tools: whether it may :func:`toolbox.bring` what buildout itself runs on
+    :param tools: whether it may :func:`tools.bring` what buildout itself runs on
     """
     home = Path(sys.executable).parent.parent
     # A checkout of ours may also be what an ordinary zc.buildout runs on, by "develop".

@@ -147,10 +147,10 @@ def data_problem(site: Described, var: Path) -> str:
     own = f"use a checkout of its own below /srv: {page(REAL_SERVER)}"
     giving = _giving(f"{site.user}:", places, shared=(var / "log", var / "run"))
     if accounts.is_ours(site.user):
-        return f"{found}; what another account left there is had back with: {giving}"
+        return f"{found}; to take over what another account left there: {giving}"
     if accounts.entry(site.user) is None:
         return f"{found}, and is no account of this machine yet; {own}"
-    return f"{found}; {own}, or, if it shall go on with these: {giving}"
+    return f"{found}; {own}, or, to keep these files: {giving}"
 
 
 def _unwritten(who: Account, name: str, var: Path) -> Iterator[Path]:
@@ -221,7 +221,7 @@ def expect_writable(layout: Layout) -> None:
     if owner == os.geteuid():
         # Groups stay: files with secrets have that of a site's account.
         giving = _giving(us, places, shared=(layout.var,))
-        raise UserError(f"{found}; what another account's run left is had back with: {giving}")
+        raise UserError(f"{found}; to take over what another account's run left: {giving}")
     raise UserError(f"{found}; run this as the checkout's owner, {accounts.called(owner)}")
 
 
@@ -266,7 +266,7 @@ def root_warning(directory: Path) -> str:
     if not (name := _other_owner(directory)):
         return ""
     giving = shlex.join(["chown", "-Rh", "--from=root", name, str(directory)])
-    return f"{directory} is {name}'s, who has back what root has made in it with: {giving}"
+    return f"{directory} belongs to {name}; to give {name} what root has made in it: {giving}"
 
 
 def root_problem(directory: Path) -> str:
@@ -274,7 +274,7 @@ def root_problem(directory: Path) -> str:
     if not (name := _other_owner(directory)):
         return ""
     return (
-        f"{directory} is {name}'s, and what root makes in it, {name} could not change any more; "
+        f"{directory} belongs to {name}, who could not change files that root makes there; "
         f"run this as {name}, without sudo: only bin/pylonyard activate needs root"
     )
 

@@ -43,7 +43,7 @@ def requirements(path: Path) -> Iterator[tuple[str, str, set[str]]]:
 def place(home: str, *lists: str) -> None:
     """Record where this program finds its tools; read none of them yet.
 
-    :param home: the sandbox that sees them, in the ``sandboxes`` of a cache
+    :param home: the environment that contains them, in ``sandboxes`` of a cache
     :param lists: the requirements files that name their wheels
     """
     _placed[:] = [(Path(home), tuple(map(Path, lists)))]

@@ -1,8 +1,7 @@
 """Download the wheels of the tools from the package index, without pip.
 
-Standard library only: ``bootstrap.py`` uses this while there is nothing else.  What it
-cannot bring as pip would, or at all, is left to pip, which tells why.  A file counts
-by its recorded SHA-256 alone, whoever sends it.
+Standard library only: ``bootstrap.py`` uses this while there is nothing else.  pip downloads the
+rest, and reports errors.  A file is accepted if its SHA-256 is the recorded one, whoever sends it.
 """
 
 import configparser
@@ -84,10 +83,10 @@ def at_once(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[t
 
     :raises Exception: the first that ``work`` raises; what has not begun then never does
     """
-    # Only what downloads shall take the time to import it.
+    # Imported here: it takes time, and most runs download nothing.
     from concurrent.futures import ThreadPoolExecutor, as_completed
 
-    # What sets it for each connection, and then puts it back, cannot do so several at once.
+    # The default timeout is global, so set it once for all threads.
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(before or SECONDS)
     hands = ThreadPoolExecutor(AT_ONCE)

@@ -329,7 +329,7 @@ def _source_of(path: Path) -> Path:
 
 
 def _own_file(cache: Path) -> Path:
-    """Return the folder for an account's records on a cache that it cannot write."""
+    """Return the JSON file with an account's records on a cache that it cannot write."""
     digest = hashlib.sha256(os.fsencode(cache)).hexdigest()[:20]
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return Path(home, "pylonyard", f"verified-{os.geteuid()}-{digest}.json")

@@ -78,7 +78,8 @@ def expect_none(
 def new_accounts(standing: Standing, wanted: Mapping[str, NotedSite]) -> dict[str, str]:
     """Return the sites that would get another account, and which.
 
-    Not be it on purpose while they are active: what serves goes on to write its data.
+    This is refused even with ``change = allow``: the running server would go on writing the old
+    account's data.
     """
     return {
         name: f"make it {wanted[name]}"

@@ -304,7 +304,7 @@ def shared(path: Path, mode: int, group: int | None) -> bool:
 
 
 def equal(one: Path, other: Path) -> bool:
-    """Return whether a file, or a link, and another, its copy perhaps, hold the same."""
+    """Return whether two files, or two links, have the same content, and files the same mode."""
     try:
         if one.is_symlink() or other.is_symlink():
             return os.readlink(one) == os.readlink(other)

@@ -77,9 +77,9 @@ class Child:
 
     @property
     def has_settled(self) -> bool:
-        """True if it has the site's port, and is not about to end over what comes next.
+        """Return whether it has kept the site's port for a few seconds.
 
-        A server that was tested at its temporary address has gone through that.
+        A server that was tested at its temporary address need not wait.
         """
         proof = UNTESTED if self.needs_site_port else 0
         return self.bound_since is not None and time.monotonic() - self.bound_since >= proof

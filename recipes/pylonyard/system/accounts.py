@@ -97,7 +97,7 @@ def way_back(error: OSError) -> str:
                 break
             # Groups stay: files with secrets have that of a site's account.
             giving = by_root(shlex.join(["chown", "-Rh", called(us), str(theirs)]))
-            return f"what {called(_owner(theirs) or 0)} left there is had back with: {giving}"
+            return f"to take over what {called(_owner(theirs) or 0)} left there: {giving}"
         theirs = place if owner not in (None, us) and place.name != "var" else None
     return ""
 

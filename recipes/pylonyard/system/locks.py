@@ -111,7 +111,7 @@ def _is_locked(descriptor: int, how: int) -> bool:
 
 def _sign(descriptor: int) -> None:
     """Write the holder of the lock, for messages only; ignore a full disk."""
-    # A word with a value may hold what is nobody's business.
+    # name=value may contain a secret: leave it out.
     words = [os.path.basename(sys.argv[0]), *sys.argv[1:]]
     command = " ".join(word for word in words if "=" not in word and word.isprintable())
     text = f"process {os.getpid()}, since {time.strftime('%H:%M:%S')}: {command[:80]}\n"
@@ -128,7 +128,7 @@ def _holder(descriptor: int) -> str:
         if told.startswith("process ") and _lives(told.split()[1].rstrip(",")):
             return told
         if time.monotonic() > deadline:
-            return "a process that does not say which"
+            return "an unknown process"
         time.sleep(0.01)
 
 
@@ -136,7 +136,7 @@ def _lives(number: str) -> bool:
     return number.isdigit() and os.path.exists(f"/proc/{number}")
 
 
-# One action at a time for a site, whoever calls it.
+# One action at a time for a site, whether a person or the machine calls it.
 
 
 PAUSE = 0.05
@@ -187,7 +187,7 @@ def opened(path: Path) -> int:
     except OSError as error:
         if error.errno != errno.EROFS:
             raise
-        # The kernel has nobody write to a disk that fails; what is there can be locked.
+        # On a read-only disk an existing lock file can still be locked.
         return open_plainly(path, os.O_RDONLY, 0)
 
 

@@ -1,7 +1,7 @@
 """Find our own processes by their marks, and send signals that cannot reach others.
 
-Numbers of processes are used again, files that hold them lie; the environment
-that a process was started with does neither. A zombie has none: it is not running.
+A pid may be reused, and a pid file may be wrong.  The environment that a process was started with
+tells for sure.  A zombie has none: it is not running.
 """
 
 import os

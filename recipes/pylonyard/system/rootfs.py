@@ -250,8 +250,8 @@ def _instead(folder: int, name: str) -> str:
     """Return the message about a file in the place of a folder."""
     if stat.S_ISLNK(os.lstat(name, dir_fd=folder).st_mode):
         return (
-            "a link, through which root does not write; if it is meant, put a folder of "
-            "root's there, and mount --bind on it what the link leads to"
+            "a link; root does not write through links. Replace it by a folder of root's and "
+            "bind-mount the target there"
         )
     return f"a file; {LOOK_FIRST}"
 

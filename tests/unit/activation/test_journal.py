@@ -38,8 +38,8 @@ def another(tree):
     return finished.stdout.rstrip()
 
 
-def test_one_process_is_at_work_even_when_its_journal_comes_to_say_nothing(tree, tmp_path):
-    """As that does of an activation that was cut short, once its steps are undone."""
+def test_process_holds_the_lock_also_when_its_journal_becomes_empty(tree, tmp_path):
+    """The journal becomes empty once an interrupted activation is undone."""
     save(tree, tmp_path, Journal("x", reloaded={"apache": "reload"}))
     with exclusive(tree):
         assert another(tree) == AT_WORK

@@ -173,7 +173,7 @@ def test_sandbox_that_cannot_be_read_counts_as_it_was_recorded(sandbox, stores, 
 
 
 def test_cache_in_use_is_not_cleaned(sandbox, stores, later):
-    with reset_buildout(), pytest.raises(UserError, match="expected that no run uses it"):
+    with reset_buildout(), pytest.raises(UserError, match="expected a cache that no run uses"):
         LOCKS.use(stores.cache)
         cleaned(sandbox)
 
@@ -188,7 +188,7 @@ def test_cache_is_shown(tmp_path, sandbox, stores, later):
         f"{stores.cache}",
         "  wheels and sources       3       0.0 MB",
         "  eggs                     2       0.0 MB",
-        "  sandboxes                2       0.0 MB",
+        "  environments             2       0.0 MB",
         "  projects                 0       0.0 MB",
         "  records of builds        0       0.0 MB",
         "  mod_wsgi builds          1       0.0 MB",

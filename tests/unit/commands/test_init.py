@@ -411,7 +411,7 @@ def test_the_end_of_the_input_is_one_line(monkeypatch):
 
     monkeypatch.setattr("builtins.input", ended)
 
-    with pytest.raises(UserError, match="got the end of the input; --yes asks nothing"):
+    with pytest.raises(UserError, match="got the end of the input; use --yes to accept"):
         init._asked("name", "")
 
 

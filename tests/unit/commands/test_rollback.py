@@ -56,14 +56,14 @@ def publish(releases, sites, port=8080):
 
 
 class NothingActive(Activation):
-    """Of a machine whose journals nobody looks at."""
+    """The activation of a machine on which no release is active."""
 
     def recorded(self):
         return None
 
 
 class Laid(Activation):
-    """Of a machine that root has laid release 2 over, as its note tells."""
+    """The activation of a machine whose note says that release 2 is active."""
 
     is_allowed = False
 
@@ -72,7 +72,7 @@ class Laid(Activation):
 
 
 class Unknown(Laid):
-    """Of one with a journal that root alone may read."""
+    """The activation of a machine with a journal that only root can read."""
 
     def recorded(self):
         raise PermissionError

@@ -15,7 +15,7 @@ from pylonyard.system.errors import OptionError
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
-    """A cache with a sandbox that was noted when it was made."""
+    """A cache with an environment that was noted when it was made."""
     cache = tmp_path / "cache"
     home = cache / "sandboxes" / "abc"
     (cache / "verified").mkdir(parents=True)

@@ -23,7 +23,7 @@ SHOP = {
 
 @pytest.fixture
 def home(tmp_path):
-    """A sandbox that has Shop and, before it, another version of Blog than after it."""
+    """An environment with Shop and, before it, another version of Blog than after it."""
     eggs = tmp_path / "eggs"
     made = [
         make_wheel(

@@ -33,7 +33,7 @@ def test_data_of_another_account_are_reported_before_anything_is_made(var):
     assert site_account.data_problem(site("root"), var) == ""
     assert site_account.data_problem(site("nobody"), var) == (
         f"nobody cannot write {var}/data/shop, of root; use a checkout of its own below /srv: "
-        f"docs/on-a-real-server.rst, or, if it shall go on with these: chown -Rh nobody: "
+        f"docs/on-a-real-server.rst, or, to keep these files: chown -Rh nobody: "
         f"{var}/data/shop"
     )
 
@@ -49,7 +49,7 @@ def test_file_that_a_run_as_root_left_is_reported(var):
 
     assert site_account.data_problem(site("nobody"), var) == (
         f"nobody cannot write {var}/log/shop.log, of root; use a checkout of its own below /srv: "
-        f"docs/on-a-real-server.rst, or, if it shall go on with these: chown -Rh nobody: "
+        f"docs/on-a-real-server.rst, or, to keep these files: chown -Rh nobody: "
         f"{var}/log/shop.log"
     )
 
@@ -85,8 +85,8 @@ def test_files_that_root_left_in_a_checkout_are_reported_with_the_way_back(tmp_p
 
     places = [tmp_path / name for name in ("cache", "cache/dist", "cache/eggs")]
     assert str(caught.value).startswith(
-        f"nobody cannot write {places[0]} and 3 more, of root; what another account's run left "
-        f"is had back with: sudo chown -Rh nobody {' '.join(map(str, places))}"
+        f"nobody cannot write {places[0]} and 3 more, of root; to take over what another account's "
+        f"run left: sudo chown -Rh nobody {' '.join(map(str, places))}"
     )
 
 
@@ -111,7 +111,7 @@ def test_way_back_leaves_what_is_the_sites(var, monkeypatch):
         with pytest.raises(UserError) as caught:
             site_account.expect_writable(layout)
 
-    command = str(caught.value).partition("had back with: ")[2]
+    command = str(caught.value).partition("run left: ")[2]
 
     assert command == f"sudo chown -h nobody {var} && sudo chown -Rh nobody {var}/secrets"
     subprocess.run(command.replace("sudo ", ""), shell=True, check=True)
@@ -126,7 +126,7 @@ def test_root_makes_no_release_in_a_checkout_of_anothers(tmp_path):
     os.chown(tmp_path, NOBODY, -1)
 
     assert site_account.root_problem(tmp_path) == (
-        f"{tmp_path} is nobody's, and what root makes in it, nobody could not change any more; "
+        f"{tmp_path} belongs to nobody, who could not change files that root makes there; "
         "run this as nobody, without sudo: only bin/pylonyard activate needs root"
     )
 
@@ -151,6 +151,6 @@ def test_root_in_another_s_checkout_learns_how_the_owner_gets_it_back(tmp_path):
     os.chown(tmp_path, NOBODY, -1)
 
     assert site_account.root_warning(tmp_path) == (
-        f"{tmp_path} is nobody's, who has back what root has made in it with: "
+        f"{tmp_path} belongs to nobody; to give nobody what root has made in it: "
         f"chown -Rh --from=root nobody {tmp_path}"
     )

@@ -10,7 +10,7 @@ from support import make_wheel
 
 @pytest.fixture
 def tools(tmp_path, monkeypatch):
-    """Two tools in a sandbox, placed: their eggs by name, the sandbox, the cache."""
+    """Two tools in an environment, located: their eggs by name, the environment, the cache."""
     dist = tmp_path / "cache" / "dist"
     dist.mkdir(parents=True)
     made = [make_wheel(dist, name, files={f"{name}.py": ""}) for name in ("shop_a", "shop_b")]

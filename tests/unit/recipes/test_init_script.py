@@ -27,7 +27,7 @@ def artifacts(sandbox):
 
 @pytest.fixture
 def home(tmp_path):
-    """Return a function: names of distributions -> a sandbox that has them."""
+    """Return a function: names of distributions -> an environment that has them."""
 
     def make(*names):
         made = [make_wheel(tmp_path, name) for name in names]

@@ -30,14 +30,14 @@ def supervising(site):
         process.kill()
 
 
-def test_one_that_nobody_told_to_stop_goes_on(site):
-    """As where its successor has ended before it could tell it."""
+def test_supervisor_that_nobody_told_to_stop_goes_on(site):
+    """Its successor may have ended before it could send the signal."""
     with supervising(site) as before:
         assert not wait_for_supervisors(site, [before.pid])
         assert before.poll() is None
 
 
-def test_one_that_does_not_make_room_for_its_successor_is_ended(site):
+def test_supervisor_that_does_not_give_way_to_its_successor_is_ended(site):
     with supervising(site) as before, supervising(site) as successor:
         assert wait_for_supervisors(site, [before.pid])
         assert before.wait() < 0

@@ -26,7 +26,7 @@ def ours(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["cache", "cache/dist", "cache/dist/missing/one.whl"])
 def test_file_that_root_left_is_reported_with_the_way_back(ours, name):
     assert accounts.way_back(denied(ours / name)) == (
-        f"what root left there is had back with: sudo chown -Rh nobody {ours}/cache"
+        f"to take over what root left there: sudo chown -Rh nobody {ours}/cache"
     )
 
 

@@ -71,7 +71,7 @@ def test_holder_that_has_not_signed_is_not_guessed(tmp_path, monkeypatch):
     lock.write_text("-1\n")
     with lock.open() as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
-        with pytest.raises(UserError, match="a process that does not say which"):
+        with pytest.raises(UserError, match="an unknown process"):
             LOCKS.hold(tmp_path)
 
 

@@ -49,8 +49,8 @@ def test_link_is_replaced_not_followed(tree, tmp_path):
     [
         (
             "link",
-            "a link, through which root does not write; if it is meant, put a folder of root's "
-            "there, and mount --bind on it what the link leads to",
+            "a link; root does not write through links. Replace it by a folder of root's and "
+            "bind-mount the target there",
         ),
         ("file", "a file; see what it is, and move it elsewhere"),
     ],

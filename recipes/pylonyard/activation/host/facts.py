@@ -167,7 +167,7 @@ def _is_empty(path: Path) -> bool:
     try:
         return not os.listdir(path)
     except OSError:
-        return False  # Who may not know it shall not have it given away.
+        return False  # We may not read it, so it is not given away.
 
 
 def _name(uid: int) -> str:
@@ -214,6 +214,6 @@ def _to_set_up(release: Release) -> Iterable[str]:
         try:
             is_done = setup_record(release.folder.parent.parent, name, database).exists()
         except OSError:
-            continue  # Root alone may know.
+            continue  # Only root can read it.
         if not is_done:
             yield name

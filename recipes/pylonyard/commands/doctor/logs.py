@@ -1,4 +1,4 @@
-"""Check the logs of Apache, of the site and of its server for recent errors."""
+"""Check the logs of the web server, of the site and of its server for recent errors."""
 
 import os
 import re

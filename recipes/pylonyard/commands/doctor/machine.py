@@ -32,6 +32,8 @@ from pylonyard.watchers.registry import starter, watcher
 # Certificates and their keys.
 
 
+NEEDS_ROOT = "run the doctor as root to check this"
+
 OPENSSL_TIMEOUT = 20.0
 """Seconds that ``openssl`` may take."""
 
@@ -257,7 +259,7 @@ def active(subject: Subject) -> Iterator[Finding]:
         yield bad(check, what, advice or f"move it elsewhere, then: {ACTIVATE}")
         return
     if journal is None or journal.release is None:
-        why = "only root may know" if journal is None else "no release was activated"
+        why = NEEDS_ROOT if journal is None else "no release was activated"
         yield _copied_by_hand(subject) or unknown(check, why)
         return
     if journal.is_cut_short:
@@ -331,7 +333,7 @@ def cron(subject: Subject) -> Iterator[Finding]:
     check, name = "cron-entry", watcher("cron").file(subject.name)
     journal = subject.journal
     if not subject.site.has_server or journal is None or name not in journal.laid:
-        yield unknown(check, "no entry was activated, or we may not know")
+        yield unknown(check, NEEDS_ROOT if journal is None else "no entry was activated")
         return
     entry = subject.tree.read(name)
     if entry == ABSENT:
@@ -354,7 +356,7 @@ def init(subject: Subject) -> Iterator[Finding]:
     check, name = "init-script", starter().file(subject.name)
     journal = subject.journal
     if not subject.site.has_server or journal is None or name not in journal.laid:
-        yield unknown(check, "no script was activated, or we may not know")
+        yield unknown(check, NEEDS_ROOT if journal is None else "no script was activated")
     elif not subject.tree.read(name).mode & 0o100:
         yield bad(check, f"{name} is missing, or cannot be run", ACTIVATE)
     elif subject.name not in starter().enabled(subject.tree):

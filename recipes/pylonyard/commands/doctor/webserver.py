@@ -1,4 +1,4 @@
-"""True if the web server runs, reads this site, answers for it; and mod_wsgi, where it is used."""
+"""Check that the web server runs, has this site's file, answers for its name; check mod_wsgi."""
 
 import re
 import subprocess

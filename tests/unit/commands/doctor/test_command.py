@@ -124,7 +124,7 @@ def test_journal_that_we_may_not_read_is_not_red(place, examined):
     finally:
         os.seteuid(0)
 
-    assert found == [("active-files", None, "only root may know", "")]
+    assert found == [("active-files", None, "run the doctor as root to check this", "")]
 
 
 @pytest.mark.parametrize("name", ["server.json", "site.json"])
