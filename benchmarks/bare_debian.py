@@ -104,6 +104,15 @@ while True:
 '
 """
 
+# What comes with iproute2, which the machine does not have: ip link set lo up.
+LOOPBACK = """
+import fcntl, os, socket, struct, sys
+SIOCSIFFLAGS, IFF_UP = 0x8914, 1
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any:
+    fcntl.ioctl(any, SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", IFF_UP))
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
 
 class Lacking(Exception):
     """This machine cannot make another; the text says what is missing."""
@@ -242,6 +251,11 @@ class Debian:
                 draft = archives / f".{package.name}.{os.getpid()}"
                 shutil.copyfile(package, draft)
                 draft.rename(archives / package.name)
+
+    def without_network(self) -> "Debian":
+        """Return this machine with no network but a loopback, which is new for each ``type``."""
+        alone = ("unshare", "--net", "python3", "-ISc", LOOPBACK)
+        return dataclasses.replace(self, enter=(*self.enter, *alone))
 
     def let_services_start(self) -> None:
         """Let apt-get start the services that it installs, by their init scripts."""

@@ -16,7 +16,8 @@ install ("Debian: ...") is installed first.  Parts:
     own         "Your own application": each that README shows
     apache      "Under Apache", by proxy and with mod_wsgi; the private Apache answers 200
     activate    the same two on port 80: activate --dry-run, activate, deactivate
-    wheel       the page "In your own buildout", with the wheel of this checkout
+    wheel       the page "In your own buildout", with the wheel of this checkout: deployed,
+                served, restarted, rolled back, locked, without network, and as a bundle
     server      the page "On a real server", from its first line to its last, as root, with the
                 Flask application of "Your own application"
 
@@ -36,61 +37,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import bare_debian
+import own_project
 import pages
 from bare_debian import USER, CommandFailed, Debian, Lacking
+from bare_reader import README, Reader
 from fresh_checkout import ROOT
 
-README = ROOT / "README.md"
 SERVER = ROOT / "docs" / "on-a-real-server.rst"
 OWN = ROOT / "docs" / "your-own-application.rst"
-PROJECT = ROOT / "docs" / "in-your-own-buildout.rst"
 SKIPPED = 77
-
-
-class Reader:
-    """A reader at a bare machine, who types README's commands in a clone of this checkout."""
-
-    def __init__(self, debian: Debian, user: str = USER) -> None:
-        self.debian = debian
-        self.user = user
-        self.folder = ""
-
-    def begin(self, name: str) -> None:
-        """Clone the checkout into the home; what follows is done there."""
-        home = "/root" if self.user == "root" else f"/home/{self.user}"
-        self.folder = self.debian.clone(f"{home}/{name}", self.user)
-
-    def type(self, lines: str) -> str:
-        """Type lines; one that asks curl for an address fails unless that answers 200."""
-        if self.debian.shows:
-            print(*(f"$ {line}" for line in lines.splitlines()), sep="\n", flush=True)
-        strict = 'curl() { command curl --silent --show-error --fail-with-body "$@"; }\n'
-        return self.debian.type(strict + lines, self.user, self.folder).stdout
-
-    def write(self, name: str, text: str) -> None:
-        path = shlex.quote(f"{self.folder}/{name}")
-        self.debian.type(
-            f'mkdir -p "$(dirname {path})"\nprintf %s {shlex.quote(text)} > {path}', self.user
-        )
-
-    def install(self, heading: str) -> None:
-        """Install the Debian packages that a section names, as root; and sudo, if it says so."""
-        names = pages.packages(README, heading)
-        if names:
-            words = shlex.join(names)
-            self.debian.type(
-                "export DEBIAN_FRONTEND=noninteractive\napt-get -qq update\n"
-                f"apt-get -qq install --yes --no-install-recommends {words} > /dev/null"
-            )
-        if "sudo" in names:
-            rule = self.debian.path(f"/etc/sudoers.d/{self.user}")
-            rule.write_text(f"{self.user} ALL=(ALL) NOPASSWD: ALL\n")
-
-    def expect(self, url: str, host: str | None = None) -> None:
-        """Fail unless an address answers 200."""
-        status, text = self.debian.visit(url, host)
-        if status != 200:
-            raise CommandFailed(f"{url}: expected 200, got {status}: {text[:200]}")
 
 
 def first_commands(reader: Reader) -> None:
@@ -249,22 +204,18 @@ def _check_promises(reader: Reader, block: pages.Block, said: str) -> None:
         _expect_nothing_in_etc(reader, "hello")
 
 
-def wheel(reader: Reader) -> None:
-    """Make a project of somebody's own, and deploy it from the wheel of this checkout."""
-    reader.begin("checkout")
-    reader.type("python3 bootstrap.py dist")
-    made = f"{reader.folder}/dist/*.whl"
-    home = reader.folder.rpartition("/")[0]
-    for heading, folder in (("A project made for you", "quill"), ("By hand", "by-hand")):
-        reader.folder = f"{home}/{folder}"
-        reader.debian.type(f"mkdir {shlex.quote(reader.folder)}", reader.user)
-        for block in pages.blocks(PROJECT, heading):
-            if block.file:
-                reader.write(block.file, block.text)
-            elif block.kind in pages.TYPED:
-                reader.type(block.lines.replace("buildout pylonyard\n", f"buildout {made}\n"))
-        if folder == "quill":
-            reader.type(f"PIP_FIND_LINKS={shlex.quote(made.rpartition('/')[0])} .ci/run")
+def wheel(reader: Reader, file: Path | None = None) -> None:
+    """Make projects of somebody's own, and deploy them from a wheel of Pylonyard.
+
+    :param file: the wheel; if not given, this checkout's is made in the machine
+    """
+    if not file:
+        reader.begin("checkout")
+        reader.type("python3 bootstrap.py dist")
+        (file,) = reader.debian.path(f"{reader.folder}/dist").glob("*.whl")
+    path = own_project.bring(reader, file)
+    own_project.made_for_you(reader, path)
+    own_project.by_hand(reader, path)
 
 
 PARTS: dict[str, Callable[[Reader], None]] = {
@@ -296,6 +247,8 @@ def run_parts(debian: Debian, release: int, options: argparse.Namespace) -> bool
     """Do the parts one after another; return whether all went well."""
     reader = Reader(debian, "root" if options.root else USER)
     done = {name: PARTS[name] for name in options.parts or PARTS}
+    if options.wheel:
+        done["wheel"] = lambda reader: wheel(reader, options.wheel)
     if options.suite:
         done = {"suite": lambda reader: suite(reader, options.words)}
     told, well = [], True
@@ -332,6 +285,12 @@ def arguments(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--root", action="store_true", help="type as root, not as a user")
     parser.add_argument(
         "--suite", action="store_true", help="run the tests; what follows -- is pytest's"
+    )
+    parser.add_argument(
+        "--wheel",
+        type=Path,
+        metavar="FILE",
+        help="for the part wheel: the one to deploy from, such as that in dist",
     )
     parser.add_argument("--shell", action="store_true", help="open a shell in the machine")
     parser.add_argument(

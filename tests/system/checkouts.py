@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from fresh_checkout import ROOT, copy_checkout
 
-__all__ = ["CACHE", "ROOT", "Checkout", "copy_checkout", "fetch"]
+__all__ = ["CACHE", "ROOT", "WORKER", "Checkout", "copy_checkout", "fetch"]
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")
 CACHE = ROOT / ".pytest_cache" / f"cache-of-{WORKER}" if WORKER else ROOT / "cache"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import ports
 import pytest
-from checkouts import CACHE, ROOT, Checkout, copy_checkout
+from checkouts import CACHE, ROOT, WORKER, Checkout, copy_checkout
 from hypothesis.configuration import set_hypothesis_home_dir
 
 # What it keeps between runs stands where git does not look.
@@ -64,13 +64,22 @@ def clean_environ(shared_cache: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def distributions(tmp_path_factory: pytest.TempPathFactory, clean_environ: dict[str, str]) -> Path:
-    """Return the folder with a source distribution, and the wheel that was made from it."""
-    site = Checkout(tmp_path_factory.mktemp("distributed"), clean_environ)
-    copy_checkout(site.path)
-    told = site.bootstrap("dist").stdout
-    assert "Final rating: 10/10" in told
-    assert told.count("PASSED") == 2
-    return site.path / "dist"
+    """Return the folder with a source distribution, and the wheel that was made from it.
+
+    They are made and checked once for all workers of a run.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if WORKER else base) / "distributions"
+    with folder.with_suffix(".lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        if not folder.exists():
+            site = Checkout(tmp_path_factory.mktemp("distributed"), clean_environ)
+            copy_checkout(site.path)
+            told = site.bootstrap("dist").stdout
+            assert "Final rating: 10/10" in told
+            assert told.count("PASSED") == 2
+            (site.path / "dist").rename(folder)
+    return folder
 
 
 @pytest.fixture

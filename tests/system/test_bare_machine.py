@@ -2,6 +2,7 @@
 
 import bare_debian
 import bare_machine
+import own_project
 import pytest
 
 pytestmark = pytest.mark.system
@@ -16,6 +17,15 @@ def reader():
             yield bare_machine.Reader(debian)
     except bare_debian.Lacking as lacking:
         pytest.skip(str(lacking))
+
+
+@pytest.fixture(scope="module")
+def wheels(reader):
+    """Return the machine's folder of what README's first command has downloaded."""
+    folder = f"{reader.home}/first/cache/dist"
+    if not reader.debian.path(folder).exists():
+        bare_machine.first_commands(reader)
+    return folder
 
 
 def test_the_machine_has_its_own_users_processes_names_and_network(reader):
@@ -47,10 +57,16 @@ def test_one_s_own_application_is_served_as_readme_shows(reader):
     bare_machine.own_application(reader)
 
 
-def test_a_bare_machine_becomes_a_production_server_as_documented(reader):
+def test_a_foreign_project_is_deployed_from_the_wheel_and_lives(reader, wheels, distributions):
+    (wheel,) = distributions.glob("*.whl")
+
+    own_project.by_hand(reader, own_project.bring(reader, wheel), wheels)
+
+
+def test_a_bare_machine_becomes_a_production_server_as_documented(reader, wheels):
     archives = bare_debian.FOLDER / "archives-13"
     reader.debian.speed_up_apt(archives)
 
-    bare_machine.server(reader, wheels="/home/somebody/first/cache/dist")
+    bare_machine.server(reader, wheels)
 
     reader.debian.keep_archives(archives)
