@@ -7,6 +7,7 @@ for other interpreters and platforms. The files in the download cache have to ag
 import os
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import Distribution
 from pathlib import Path
@@ -20,6 +21,7 @@ from packaging.utils import (
 )
 from packaging.version import Version
 
+from pylonyard.buildout import installed_cfg
 from pylonyard.environments import cache_usage, scripts
 from pylonyard.environments import tools as toolbox
 from pylonyard.environments.tools import VIRTUALENV
@@ -27,6 +29,8 @@ from pylonyard.packages import builds, downloads, interpreters, metadata, mod_ws
 from pylonyard.packages.index import Offer, Places
 from pylonyard.packages.interpreters import Interpreter, describe
 from pylonyard.packages.lock import pylock
+from pylonyard.packages.lock.files import Target
+from pylonyard.packages.lock.fit import Fit, given
 from pylonyard.packages.lock.pylock import Locked
 from pylonyard.packages.wheels import sha256
 from pylonyard.system.atomic import write
@@ -34,6 +38,9 @@ from pylonyard.system.errors import LOOK_FIRST, CommandError, UserError
 
 # Distributions that only other interpreters need: they are locked, but not installed here.
 
+
+RECIPES = ("pylonyard", "pylonyard:pylons_app")
+"""Those of sections that install an application."""
 
 PYTHON_MINORS = range(10, 16)
 """The minor versions of Python 3 that the recipes run on."""
@@ -172,10 +179,46 @@ def command(directory: Path, file: Path, also: Iterable[str], places: Places | N
     packages = [found for each in wanted if (found := locking.lock(each))]
     packages += _module_sources(wanted)
     lacking = elsewhere.keys() - {package.name for package in packages}
+    _prove(directory, pylock.Lock(file, tuple(packages)))
     # The default folder: a shared cache is on one machine, a lock is for all.
     folder = os.path.relpath(directory / "cache" / "dist", file.parent)
     write(file, pylock.text(packages, folder).encode())
     return LockResult(len(packages), tuple(str(elsewhere[name]) for name in sorted(lacking)))
+
+
+def _prove(directory: Path, lock: pylock.Lock) -> None:
+    """Check that the applications of the last run can be installed from a lock alone.
+
+    :raises UserError: naming what it lacks
+    """
+    with suppress(OSError, ValueError):  # without a record it is not known what was asked for
+        sections = installed_cfg.parsed((directory / ".installed.cfg").read_text(encoding="utf-8"))
+        for name, section in sections.items():
+            if section.get("recipe") in RECIPES and (
+                problems := _lacking(directory, lock, section)
+            ):
+                raise UserError(
+                    f"[{name}] cannot lock what was installed: {'; '.join(problems)}; run "
+                    "bin/buildout again where there is a network, and then this"
+                )
+
+
+def _lacking(directory: Path, lock: pylock.Lock, section: Mapping[str, str]) -> list[str]:
+    """Return what a lock lacks of what a section has installed."""
+    home = Path(section["home"])
+    interpreter, found = describe(home / "bin" / "python"), scripts.distributions(home)
+    projects = home.parent.parent / "projects"
+    built = [
+        name
+        for name, each in found.items()
+        if metadata.is_editable(each) or Path(str(each.locate_file(""))).is_relative_to(projects)
+    ]
+    # Another interpreter has what was built of a tree as an ordinary distribution.
+    built += given(directory, section)
+    local = {name: found[name] for name in built if name in found}
+    fit = Fit(lock, Target.of(interpreter), {}, local, lambda package, _: found.get(package.name))
+    fit.check(filter(None, map(str.strip, section.get("eggs", "").splitlines())))
+    return list(fit.problems)
 
 
 def _distributions_to_lock(

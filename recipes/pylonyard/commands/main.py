@@ -205,6 +205,11 @@ def lock(sandbox: Sandbox, words: argparse.Namespace) -> None:
     from pylonyard.commands import lock as lock_command
     from pylonyard.packages.index import Places
 
+    if words.check:
+        from pylonyard.commands import lock_check
+
+        print_line(lock_check.command(sandbox.directory, words.file))
+        return
     file = sandbox.directory / (words.file or LOCK)
     places = None if words.offline else Places(index=words.index)
     written = lock_command.command(sandbox.directory, file, words.also, places)

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name, parse_wheel_filename
-from packaging.version import Version
+from packaging.utils import canonicalize_name
 
 from pylonyard.config.layout import Layout
 from pylonyard.environments import pip_venv
@@ -97,7 +96,6 @@ class LockedBuild(Build):
         self.files = files
         self.target = Target.of(self.contents.interpreter, files.from_source)
         self.environment, self.tags = self.target.environment, self.target.tags
-        self.verified = Verified(self.layout.cache)
 
     def build(self) -> None:
         with atomic.draft(self.layout.sandboxes) as folder:
@@ -153,30 +151,7 @@ class LockedBuild(Build):
 
     def _built(self, package: Locked) -> Path:
         """Build the wheel of a distribution that is locked as a source; return it."""
-        if package.sdist is None:
-            raise self.files.stale(
-                f"expected a wheel of {package.name} {package.version} "
-                f"for {self.contents.interpreter}, got none"
-            )
-        source, digest = package.sdist
-        try:
-            for wheel in self._candidates(package):
-                if self.verified.is_built(wheel, digest):
-                    return wheel
-        except WheelError as error:
-            raise OptionError(self.section, [f"lock: {error}"]) from error
-        built = self._wheel_of(self.files.get(package, source))
-        wheel = Path(shutil.move(built, self.layout.dist / built.name))
-        self.verified.note_built(wheel, digest)
-        return wheel
-
-    def _candidates(self, package: Locked) -> list[Path]:
-        found = []
-        for wheel in self.layout.dist.glob("*.whl"):
-            name, version, _, fitting = parse_wheel_filename(wheel.name)
-            if (name, version) == (package.name, Version(package.version)):
-                found += [wheel] if fitting & self.tags.keys() else []
-        return found
+        return self.files.built(package, self.tags, self._wheel_of)
 
     def _wheel_of(self, source: Path) -> Path:
         folder = self.wheels / f"{source.name}.built"

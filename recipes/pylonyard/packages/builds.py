@@ -82,6 +82,20 @@ def build(source: Path, store: Path, *, editable: bool, workshop: Workshop | Non
     return place
 
 
+def build_archive(archive: Path, scratch: Path) -> Path:
+    """Build a source archive by the tools of buildout; return the wheel, below ``scratch``.
+
+    :raises CommandError: if it is none, or does not build
+    """
+    folder = scratch / "archive"
+    folder.mkdir()
+    tree = unpack(archive, folder)
+    try:
+        return _Job(tree, folder / tree.name, editable=False, workshop=None).wheel(scratch)
+    except CommandError as error:
+        raise CommandError(f"cannot build {archive.name}", error.reason, error.advice) from error
+
+
 def record_of(place: Path) -> dict[str, Any]:
     """Return what a built tree was built with, if that was more than our own tools.
 

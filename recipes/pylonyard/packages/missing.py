@@ -116,7 +116,7 @@ def _meets(version: str, wanted: Requirement, pin: str | None) -> bool:
     return wanted.specifier.contains(version, True) and (not pin or is_pinned(version, pin))
 
 
-class _Unknown(Distribution):
+class Unknown(Distribution):
     """A distribution without metadata here."""
 
     def read_text(self, filename: str) -> str | None:
@@ -142,7 +142,7 @@ def find(
     known = {str(canonicalize_name(name)): pin for name, pin in pins.items()}
     local: dict[str, Distribution] = {}
     for each in built:
-        found = _Unknown() if isinstance(each, str) else described(each)
+        found = Unknown() if isinstance(each, str) else described(each)
         local[canonicalize_name(each) if isinstance(each, str) else name_of(found)] = found
     missing, mentioned = Missing(), set(local)
     unknown: set[str] = set()
@@ -158,7 +158,7 @@ def find(
         unknown.add(name)
         if place is None:
             missing.surely[_text(wanted, known.get(name))] = None
-        return _Unknown()
+        return Unknown()
 
     follow(map(Requirement, requirements), get, environment)
     for name, pin in known.items() if unknown else ():

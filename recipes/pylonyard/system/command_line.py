@@ -274,6 +274,11 @@ def lock(parser: Parser) -> None:
     parser.add_argument("--file", type=Path, metavar="FILE", help="default: profiles/pylock.toml")
     parser.add_argument("--offline", action="store_true", help="use this machine's files only")
     parser.add_argument(
+        "--check",
+        action="store_true",
+        help="only tell whether the lock fits the configuration; exit status 1 if not",
+    )
+    parser.add_argument(
         "--index", metavar="URL", help="the index with the SHA-256 digests to record"
     )
     parser.add_argument(

@@ -1,14 +1,21 @@
 import copy
 import errno
+import io
 import os
+import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
 import zc.buildout.easy_install
 from indexes import guarded_index
 from pylonyard.buildout import driver, installed_cfg, patches
+from pylonyard.commands import lock as lock_command
 from pylonyard.packages import credentials
-from pylonyard.system import progress
+from pylonyard.packages.index import Places
+from pylonyard.packages.lock import pylock
+from pylonyard.packages.wheels import sha256
+from pylonyard.system import errors, progress
 from support import Sandbox, in_this_process, make_store, make_wheel, reset_buildout
 from zc.buildout import UserError, buildout
 
@@ -488,3 +495,86 @@ def test_index_that_refuses_a_password_is_named_without_it(sandbox, monkeypatch)
         "configuration; correct that"
     )
     assert "wr0ng" not in str(caught.value)
+
+
+# A build backend as small as may be; it notes each build.
+BACKEND = """
+import base64, hashlib, os, zipfile
+
+def build_wheel(folder, settings=None, metadata=None):
+    open({log!r}, "a").write("built\\n")
+    info, name = "Cart-1.0.dist-info", "Cart-1.0-py3-none-any.whl"
+    members = {{
+        "cart.py": "price = 1\\n",
+        info + "/METADATA": "Metadata-Version: 2.1\\nName: Cart\\nVersion: 1.0\\n",
+        info + "/WHEEL": "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
+    }}
+    record = ""
+    with zipfile.ZipFile(os.path.join(folder, name), "w") as archive:
+        for member, text in members.items():
+            archive.writestr(member, text)
+            digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest())
+            record += "%s,sha256=%s,\\n" % (member, digest.decode().rstrip("="))
+        archive.writestr(info + "/RECORD", record)
+    return name
+"""
+DESCRIPTION = """
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+"""
+
+
+def make_sdist(folder, log):
+    """Make a source archive of Cart 1.0."""
+    archive = folder / "Cart-1.0.tar.gz"
+    with tarfile.open(archive, "w:gz") as packed:
+        for name, text in {
+            "backend.py": BACKEND.format(log=str(log)),
+            "pyproject.toml": DESCRIPTION,
+        }.items():
+            member = tarfile.TarInfo(f"Cart-1.0/{name}")
+            member.size = len(text.encode())
+            packed.addfile(member, io.BytesIO(text.encode()))
+    return archive
+
+
+def locked_packages(path):
+    return {each.name: each for each in pylock.read(path).packages}
+
+
+def test_lock_with_a_source_is_written_and_taken_by_buildout_s_own_python(sandbox, tmp_path):
+    log, lock = tmp_path / "builds", sandbox.directory / "pylock.toml"
+    source = make_sdist(sandbox.store / "wheels", log)
+    options = {"app:eggs": "Shop\nCart"}
+    run(sandbox, options)
+    places = Places((str(sandbox.store / "wheels"),), str(sandbox.store / "index"))
+
+    lock_command.command(sandbox.directory, lock, (), places)
+
+    cart = locked_packages(lock)["cart"]
+    assert cart.sdist == (source.name, sha256(source))
+    shutil.rmtree(sandbox.store / "eggs")
+    log.unlink()
+    for _ in range(2):
+        run(sandbox, {**options, "app:lock": str(lock), "buildout:offline": "true"})
+    assert log.read_text() == "built\n"
+
+
+def test_lock_that_could_not_be_installed_is_not_written(sandbox, tmp_path):
+    lock = sandbox.directory / "pylock.toml"
+    run(sandbox)
+    # A wheel for another Python alone is what is left of the one that was installed.
+    dist = sandbox.store / "cache" / "dist"
+    for wheel in (*dist.glob("Shop_Loader*"), *(sandbox.store / "wheels").glob("Shop_Loader*")):
+        wheel.rename(wheel.with_name("Shop_Loader-1.0-cp27-cp27mu-linux_x86_64.whl"))
+
+    with pytest.raises(errors.UserError) as caught:
+        lock_command.command(sandbox.directory, lock, (), None)
+
+    assert str(caught.value) == (
+        "[app] cannot lock what was installed: expected a file of shop-loader 1.0 for its Python; "
+        "run bin/buildout again where there is a network, and then this"
+    )
+    assert not lock.exists()

@@ -7,7 +7,7 @@ and goes on.  A run that finds nothing changed (``buildout/last_run``) ends befo
 has compared the state of every input of the last run.
 
 ``recipes/pylons_app`` begins it.  It goes through ``files.LockedEggs`` for buildout's own
-interpreter, where a distribution of which the lock has a source only is an error, and through
+interpreter, and through
 ``environments/locked_venv`` for another.  ``sources``, ``develop``, ``extra-paths`` and
 ``provided`` are no part of a lock.  What builds ``sources``, beyond setuptools and wheel, is in the
 dependency group ``pylock.BUILD_GROUP``, for buildout's own interpreter.

@@ -9,6 +9,8 @@ metadata states them.
 import contextlib
 import functools
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import Distribution
@@ -19,9 +21,10 @@ from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.tags import Tag, sys_tags
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from pylonyard.config.layout import Layout
-from pylonyard.packages import credentials, downloads, index, interpreters, metadata
+from pylonyard.packages import builds, credentials, downloads, index, interpreters, metadata
 from pylonyard.packages.index import Places
 from pylonyard.packages.integrity import Verified, check_file
 from pylonyard.packages.interpreters import Interpreter, describe
@@ -29,7 +32,7 @@ from pylonyard.packages.lock.pylock import OUR_NAME, Lock, Locked
 from pylonyard.packages.metadata import described, follow, name_of
 from pylonyard.packages.missing import Missing, is_pinned, options
 from pylonyard.packages.mod_wsgi_sources import PROJECT
-from pylonyard.packages.wheels import WheelError, egg_name
+from pylonyard.packages.wheels import WheelError, egg_name, sha256
 from pylonyard.system import progress
 from pylonyard.system.errors import CommandError, OptionError
 
@@ -101,6 +104,43 @@ class Files:
         except (CommandError, WheelError) as error:
             raise OptionError(self.section, [f"lock: {error}"]) from error
         return place
+
+    def built(
+        self, package: Locked, tags: Mapping[Tag, int], build: Callable[[Path], Path]
+    ) -> Path:
+        """Return the wheel of a distribution that is locked as a source; build it if needed.
+
+        It is kept in the download cache, and known again by its SHA-256.
+
+        :param tags: those of the wheels that are wanted
+        :param build: builds a source archive; returns the wheel, which is moved from there
+        :raises OptionError: if there is no source, or it cannot be had or built
+        """
+        if package.sdist is None:
+            named = f"{package.name} {package.version}"
+            raise self.stale(
+                f"expected a wheel of {named} for {self.interpreter or 'this Python'}, got none"
+            )
+        source, digest = package.sdist
+        verified = Verified(self.layout.cache)
+        try:
+            for wheel in self._wheels_of(package, tags):
+                if verified.is_built(wheel, digest):
+                    return wheel
+            made = build(self.get(package, source))
+        except (CommandError, WheelError) as error:
+            raise OptionError(self.section, [f"lock: {error}"]) from error
+        wheel = Path(shutil.move(made, self.layout.dist / made.name))
+        verified.note_built(wheel, digest)
+        return wheel
+
+    def _wheels_of(self, package: Locked, tags: Mapping[Tag, int]) -> Iterator[Path]:
+        for wheel in sorted(self.layout.dist.glob("*.whl")):
+            found = metadata.identified(wheel.name)
+            if found is None or found.name != package.name or not found.tags:
+                continue
+            if found.tags & tags.keys() and Version(found.version) == Version(package.version):
+                yield wheel
 
     def _get_all(self, target: Target) -> None:
         """Download the files for ``target`` that the cache lacks, several at once.
@@ -275,13 +315,15 @@ class LockedEggs:
 
     def _placed(self, package: Locked) -> tuple[Path, Path]:
         """Return the future path of a distribution's egg, and its metadata until then."""
-        wheel = package.wheel_for(own_tags())
+        wheel, layout = package.wheel_for(own_tags()), self.files.layout
         if wheel is None:
-            raise self.files.stale(
-                f"expected a wheel of {package.name} {package.version} for this Python, got none"
-            )
+            with tempfile.TemporaryDirectory() as scratch:
+                built = self.files.built(
+                    package, own_tags(), lambda source: builds.build_archive(source, Path(scratch))
+                )
+            self.wanted[built] = {sha256(built)}
+            return layout.eggs / egg_name(built), built
         digests = {package.wheels[wheel]}
-        layout = self.files.layout
         egg = layout.eggs / egg_name(Path(wheel))
         if self.verified.unchanged(egg, digests):
             return egg, egg

@@ -1,0 +1,124 @@
+"""Run ``bin/pylonyard lock --check``: tell whether the lock fits the configuration.
+
+Nothing is installed, and no network is used. Requirements are followed as far as the download
+cache has the metadata of what is locked.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from importlib.metadata import Distribution
+from pathlib import Path
+from zipfile import BadZipFile
+
+from packaging.utils import canonicalize_name
+
+from pylonyard.commands import config
+from pylonyard.commands.lock import RECIPES
+from pylonyard.config import configuration
+from pylonyard.environments import cache_usage
+from pylonyard.packages import interpreters, metadata
+from pylonyard.packages.interpreters import describe, find
+from pylonyard.packages.lock import pylock
+from pylonyard.packages.lock.files import Target
+from pylonyard.packages.lock.fit import Fit, given
+from pylonyard.packages.missing import Unknown
+from pylonyard.system.errors import UserError
+
+DEFAULT = "profiles/pylock.toml"
+
+_REFERENCE = re.compile(r"\$\{([^}:]*):([^}]*)\}")
+
+
+class Sections:
+    """The sections of a configuration, with the values that they refer to."""
+
+    def __init__(self, merged: config.Merged) -> None:
+        self._merged = merged
+
+    def applications(self) -> Iterator[str]:
+        """Yield the sections that install an application."""
+        for name in self._merged.names:
+            if self.value(name, "recipe") in RECIPES:
+                yield name
+
+    def options(self, section: str) -> Mapping[str, str]:
+        """Return the options of a section; none if there is no such section."""
+        if section not in self._merged.names:
+            return {}
+        return {name: value.text for name, value in self._merged.section(section).items()}
+
+    def value(self, section: str, option: str, above: tuple[str, ...] = ()) -> str:
+        """Return a value; empty if it is set nowhere, or refers to itself."""
+        text, place = self.options(section).get(option, ""), f"{section}:{option}"
+        if place in above:
+            return ""
+
+        def referred(found: re.Match[str]) -> str:
+            return self.value(found[1] or section, found[2], (*above, place))
+
+        return _REFERENCE.sub(referred, text)
+
+    def lines(self, section: str, option: str) -> list[str]:
+        return [line.strip() for line in self.value(section, option).splitlines() if line.strip()]
+
+
+def command(directory: Path, file: Path | None) -> str:
+    """Return the line that the lock fits.
+
+    :param file: the lock; default: the one that each section names
+    :raises UserError: if it does not, or the configuration cannot be read
+    """
+    named = configuration.named(configuration.completed((), directory)) or configuration.USUAL
+    sections = Sections(config.Merged(config.read(str(directory / named))))
+    found = {
+        section: _lock(directory, sections, section, file) for section in sections.applications()
+    }
+    for section, path in found.items():
+        problems = _problems(directory, sections, section, path)
+        if problems:
+            raise UserError(
+                f"[{section}] {path} does not fit {named}: {'; '.join(problems)}; make a new one: "
+                f"bin/buildout {section}:lock= and then bin/pylonyard lock"
+            )
+    if not found:
+        raise UserError(f"{named}: expected a section with {RECIPES[1]}, got none")
+    return f"{', '.join(sorted({str(path) for path in found.values()}))} fits {named}."
+
+
+def _lock(directory: Path, sections: Sections, section: str, file: Path | None) -> Path:
+    return directory / (file or sections.value(section, "lock") or DEFAULT)
+
+
+def _problems(directory: Path, sections: Sections, section: str, path: Path) -> list[str]:
+    """Return what a lock lacks of what a section asks for."""
+    python = sections.value(section, "python")
+    try:
+        lock = pylock.read(path)
+        interpreter = find(python) if python else describe(interpreters.interpreter())
+        lock.expect_for(metadata.environment(interpreter))
+    except (pylock.LockError, ValueError) as error:
+        return [str(error)]
+    dist = cache_usage.stores_of(directory).cache / "dist"
+    versions = sections.value(section, "versions") or sections.value("buildout", "versions")
+    pins = {
+        canonicalize_name(n): pin for n, pin in sections.options(versions or "versions").items()
+    }
+    options = {n: sections.value(section, n) for n in ("develop", "sources", "provided")}
+    own = {"develop": sections.value("buildout", "develop")}
+    local = [*given(directory, options), *given(directory, own)]
+    fit = Fit(
+        lock,
+        Target.of(interpreter, sections.lines(section, "without-setup-requires")),
+        {str(name): pin for name, pin in pins.items()},
+        dict.fromkeys(local, Unknown()),
+        lambda package, name: _described(dist / name),
+    )
+    fit.check(sections.lines(section, "eggs") or [section])
+    return list(fit.problems)
+
+
+def _described(place: Path) -> Distribution | None:
+    try:
+        return metadata.described(place) if place.suffix == ".whl" and place.is_file() else None
+    except (OSError, ValueError, BadZipFile):
+        return None

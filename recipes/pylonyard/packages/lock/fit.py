@@ -1,0 +1,65 @@
+"""Tell whether a lock has what a configuration asks for, and all that this leads to."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import Distribution
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from pylonyard.packages import metadata
+from pylonyard.packages.lock.files import Target
+from pylonyard.packages.lock.pylock import Lock, Locked
+from pylonyard.packages.metadata import follow
+from pylonyard.packages.missing import Unknown, is_pinned
+
+
+def given(directory: Path, options: Mapping[str, str]) -> list[str]:
+    """Return the canonical names of what a section has from elsewhere: from trees, or provided."""
+    trees = f"{options.get('sources', '')}\n{options.get('develop', '')}".splitlines()
+    names = [metadata.stated(directory / tree.strip())[0] for tree in trees if tree.strip()]
+    names += [line.partition("=")[0].strip() for line in options.get("provided", "").splitlines()]
+    return [str(canonicalize_name(name)) for name in names if name]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A lock, beside what an application asks for."""
+
+    lock: Lock
+    target: Target
+    """The interpreter of the application."""
+    pins: Mapping[str, str]
+    """Versions that the configuration names, by canonical name."""
+    local: Mapping[str, Distribution]
+    """What is built of source trees, and so in no lock, by canonical name."""
+    described: Callable[[Locked, str], Distribution | None]
+    """Returns the metadata of a locked file, if it is known here."""
+    problems: dict[str, None] = field(default_factory=dict)
+
+    def check(self, requirements: Iterable[str]) -> None:
+        """Add what does not fit to ``problems``."""
+        follow(map(Requirement, requirements), self._found, self.target.environment)
+
+    def _found(self, wanted: Requirement) -> Distribution:
+        name = str(canonicalize_name(wanted.name))
+        if name in self.local:
+            return self.local[name]
+        package = self.lock.find(name, self.target.environment, wanted)
+        if package is None:
+            return self._problem(f"expected {wanted}, got none")
+        if not wanted.specifier.contains(package.version, prereleases=True):
+            return self._problem(f"expected {wanted}, got {package.version}")
+        if (pin := self.pins.get(name)) and not is_pinned(package.version, pin):
+            return self._problem(
+                f"expected {name} {pin}, as versions has it, got {package.version}"
+            )
+        file = package.wheel_for(self.target.tags) or (package.sdist or ("",))[0]
+        if not file:
+            return self._problem(f"expected a file of {name} {package.version} for its Python")
+        return self.described(package, file) or Unknown()
+
+    def _problem(self, text: str) -> Distribution:
+        self.problems[text] = None
+        return Unknown()
