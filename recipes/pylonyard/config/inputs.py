@@ -74,7 +74,7 @@ def _state(path: str) -> object:
             return own.st_mode, sorted(n for n in os.listdir(path) if not _is_fleeting(n))
         led = os.stat(path) if stat.S_ISLNK(own.st_mode) else own
         if stat.S_ISDIR(led.st_mode):
-            return os.readlink(path)
+            return os.readlink(path), sorted(n for n in os.listdir(path) if not _is_fleeting(n))
         return [(s.st_mode, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for s in (own, led)]
     except OSError:
         return _MISSING

@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -74,16 +75,19 @@ class Contents:
     module: zc_installer.Module = field(default=zc_installer.no_module, compare=False)
     """Returns the source archive that another part will need, if any."""
 
+    @cached_property
+    def source_digests(self) -> list[str]:
+        """Return the digest of each tree that is built; what is built has to have it, too."""
+        return [source_trees.digest(source, editable=False) for source in self.sources]
+
     def digest(self) -> str:
-        trees = [
-            *(source_trees.digest(source, editable=True) for source in self.develop),
-            *(source_trees.digest(source, editable=False) for source in self.sources),
-        ]
+        developed = (source_trees.digest(source, editable=True) for source in self.develop)
+        given = [*developed, *self.source_digests]
         held = [
             [str(self.interpreter.executable), self.interpreter.series, self.interpreter.abi],
             sorted(self.requirements),
             sorted(self.pins.items()),
-            trees,
+            given,
             [str(path) for path in self.extra_paths],
             sorted(self.provided),
             sorted(self.without_setup_requires),
@@ -212,7 +216,13 @@ class Build:
         contents = self.contents
         for name, version in contents.provided:
             builds.make_metadata_wheel(scratch, name, version)
-        for source in (*contents.sources, *contents.develop):
+        for source, digest in zip(contents.sources, contents.source_digests, strict=True):
+            copied = source_trees.copy(source, scratch)
+            if source_trees.digest(source, editable=False, copied=copied) != digest:
+                problem = f"sources: {source} has changed meanwhile; run this again"
+                raise OptionError(self.section, [problem])
+            self._build_source(copied, scratch)
+        for source in contents.develop:
             self._build_source(source_trees.copy(source, scratch), scratch)
         self._build_without_setup_requires(scratch)
         wanted = [*contents.requirements]

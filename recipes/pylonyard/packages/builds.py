@@ -34,7 +34,7 @@ from pylonyard.packages.source_trees import (
 )
 from pylonyard.packages.wheels import WheelError
 from pylonyard.system import atomic, progress
-from pylonyard.system.errors import CommandError, PylonyardError
+from pylonyard.system.errors import CommandError, PylonyardError, reason
 from pylonyard.system.safe_files import json_object
 from pylonyard.system.subprocesses import first_error, last_line, run
 
@@ -67,11 +67,33 @@ def build(source: Path, store: Path, *, editable: bool, workshop: Workshop | Non
     """
     if not any((source / name).is_file() for name in DESCRIPTIONS[:2]):
         raise CommandError(f"cannot build {source}", "no pyproject.toml and no setup.py there")
-    held = digest(source, editable=editable)
-    place, verified = store / f"{source.name}-{held}", Verified(store.parent)
+    try:
+        held = digest(source, editable=editable)
+        place = store / f"{source.name}-{held}"
+        if Verified(store.parent).unchanged(place, {held}):
+            return place
+        if editable:
+            return _kept(_Job(source, source, place, editable, workshop), held)
+        # Somebody may be at work in the tree: what is built is a copy, and named by its digest.
+        with tempfile.TemporaryDirectory() as scratch:
+            tree = copy(source, Path(scratch))
+            held = digest(source, editable=False, copied=tree)
+            place = store / f"{source.name}-{held}"
+            return _kept(_Job(source, tree, place, editable, workshop), held)
+    except OSError as error:
+        if error.errno in atomic.UNWRITABLE:
+            raise
+        raise CommandError(f"cannot build {source}", reason(error)) from error
+
+
+def _kept(job: "_Job", held: str) -> Path:
+    """Return the folder of a build; build it if needed.
+
+    :param held: the digest of what is built
+    """
+    place, verified = job.place, Verified(job.place.parent.parent)
     if verified.unchanged(place, {held}):
         return place
-    job = _Job(source, place, editable, workshop)
     if place.is_dir():
         with tempfile.TemporaryDirectory() as scratch:
             wheel = job.wheel(Path(scratch))
@@ -91,7 +113,7 @@ def build_archive(archive: Path, scratch: Path) -> Path:
     folder.mkdir()
     tree = unpack(archive, folder)
     try:
-        return _Job(tree, folder / tree.name, editable=False, workshop=None).wheel(scratch)
+        return _Job(tree, tree, folder / tree.name, editable=False, workshop=None).wheel(scratch)
     except CommandError as error:
         raise CommandError(f"cannot build {archive.name}", error.reason, error.advice) from error
 
@@ -117,6 +139,8 @@ class _Job:
     """The build of a source tree as its pyproject.toml says (PEP 517, 518 and 660)."""
 
     source: Path
+    tree: Path
+    """What is built: the source as it stands, or a copy of it."""
     place: Path
     editable: bool
     workshop: Workshop | None
@@ -135,10 +159,8 @@ class _Job:
         """Build, and return the wheel, made below ``scratch``."""
         from pyproject_hooks import BackendUnavailable, HookMissing
 
-        # Backends write into the tree that they build, and it is not ours.
-        tree = self.source if self.editable else copy(self.source, scratch)
         kind = "editable" if self.editable else "wheel"
-        backend = _Backend(tree, kind, scratch / "commands", self.workshop)
+        backend = _Backend(self.tree, kind, scratch / "commands", self.workshop)
         what = f"cannot build {self.source}"
         try:
             with warnings.catch_warnings(), progress.of(f"Building {self.source.name}"):

@@ -11,18 +11,22 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from pylonyard.packages import wheels
 from pylonyard.packages.metadata import pyproject
 from pylonyard.system.errors import CommandError, reason
 from pylonyard.system.subprocesses import clean_environment, last_line
 
 DESCRIPTIONS = ("pyproject.toml", "setup.py", "setup.cfg", "MANIFEST.in")
-_NOT_SOURCE = {"__pycache__", "build", "dist", "node_modules"}
+_MADE_AT_THE_TOP = {"build", "dist", "node_modules"}
+_MADE_ANYWHERE = {"__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".tox", ".venv"} | {
+    *(".bzr", ".git", ".hg", ".svn")
+}
 
 _PROJECT = ".pylonyard.lock"
 """Files that a folder has as soon as a buildout runs in it."""
@@ -50,20 +54,24 @@ _ASK_GIT = {
 """Build requirements that ask git for the version, or for the files."""
 
 
-def digest(source: Path, *, editable: bool) -> str:
-    """Return a digest of all inputs of the build of ``source``."""
+def digest(source: Path, *, editable: bool, copied: Path | None = None) -> str:
+    """Return a digest of all inputs of the build of ``source``.
+
+    :param copied: the copy of it that is built, if there is one already
+    """
     held = hashlib.sha256(repr((sys.version_info[:2], editable)).encode())
     if editable:
         held.update(repr((os.fspath(source), sorted(_packages(source)))).encode())
         files: Iterable[Path] = (source / name for name in DESCRIPTIONS)
     else:
-        files = _source_files(source)
+        files = files_of(copied or source)
     if asks_git(source):
         held.update(repr(Repository(source).state()).encode())
     for path in files:
         if path.is_file():
-            held.update(f"\0{path.relative_to(source)}\0{path.stat().st_mode & 0o111}\0".encode())
-            held.update(path.read_bytes())
+            name = os.fspath(path.relative_to(copied or source))
+            told = (name, path.stat().st_mode & 0o111, wheels.sha256(path))
+            held.update(repr(told).encode(errors="surrogateescape"))
     return held.hexdigest()[:20]
 
 
@@ -77,11 +85,25 @@ def _packages(source: Path) -> Iterable[str]:
             )
 
 
-def _source_files(source: Path) -> Iterable[Path]:
-    for folder, folders, names in os.walk(source):
-        left_out = _left_out(source, folder, [*folders, *names])
-        folders[:] = sorted(set(folders) - left_out)
-        yield from (Path(folder, n) for n in sorted(set(names) - left_out) if n[-4:] != ".pyc")
+def files_of(source: Path) -> Iterator[Path]:
+    """Yield the files and folders of a source tree, those behind links as well, in order."""
+    return _below(source, source, (_identity(source),))
+
+
+def _below(source: Path, folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
+    names = os.listdir(folder)
+    for name in sorted(set(names) - _left_out(source, os.fspath(folder), names)):
+        path = folder / name
+        if not path.is_dir():
+            yield path
+        elif (here := _identity(path)) not in above:  # else a link that leads back
+            yield path
+            yield from _below(source, path, (*above, here))
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
 
 
 def _left_out(source: Path, folder: str, names: Iterable[str]) -> set[str]:
@@ -96,7 +118,8 @@ def _left_out(source: Path, folder: str, names: Iterable[str]) -> set[str]:
             mode = os.stat(os.path.join(folder, name)).st_mode
         except OSError:  # a link that leads nowhere
             mode = 0
-        if not (stat.S_ISREG(mode) or (stat.S_ISDIR(mode) and _is_source(Path(folder, name)))):
+        is_file = stat.S_ISREG(mode) and not name.endswith(".pyc")
+        if not (is_file or (stat.S_ISDIR(mode) and _is_source(source, Path(folder, name)))):
             found.add(name)
     if (source / _PROJECT).exists():
         if Path(folder) == source:
@@ -124,9 +147,14 @@ def is_environment(folder: Path) -> bool:
     return (folder / "pyvenv.cfg").exists()
 
 
-def _is_source(folder: Path) -> bool:
-    is_made = folder.name in _NOT_SOURCE or folder.name.endswith(".egg-info")
-    return not (is_made or folder.name.startswith(".") or is_environment(folder))
+def _is_source(source: Path, folder: Path) -> bool:
+    """Return whether a folder is part of a source: of its top, less than of what is packed."""
+    if folder.name in _MADE_ANYWHERE or is_environment(folder):
+        return False
+    if folder.name.endswith(".egg-info"):
+        return folder.parent not in (source, source / "src")
+    is_made = folder.name in _MADE_AT_THE_TOP or folder.name.startswith(".")
+    return not is_made or folder.parent != source
 
 
 def copy(source: Path, scratch: Path) -> Path:
@@ -139,12 +167,16 @@ def copy(source: Path, scratch: Path) -> Path:
     if repository and repository.top:
         # A project may be in a folder of the repository, which is its parent then.
         target = scratch / f"source-{source.name}" / repository.source.relative_to(repository.top)
-    copied = shutil.copytree(
-        source, target, ignore=lambda folder, names: _left_out(source, folder, names)
-    )
+    target.mkdir(parents=True)
+    for path in files_of(source):
+        place = target / path.relative_to(source)
+        if path.is_dir():
+            place.mkdir()
+        else:
+            shutil.copy2(path, place)
     if repository and repository.top:
         repository.copy(scratch / f"source-{source.name}")
-    return copied
+    return target
 
 
 def asks_git(source: Path) -> bool:
