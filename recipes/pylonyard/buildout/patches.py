@@ -8,6 +8,7 @@ the patch is to be deleted.  This module has to be the first to import zc.buildo
 import importlib
 import logging
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -197,6 +198,11 @@ def parsed(stream: Any, *words: Any) -> Any:
         raise
 
 
+def normalized_extra(name: str) -> str:
+    """Return the name of an extra, the same for each of its spellings."""
+    return re.sub("[^A-Za-z0-9]+", "-", name).lower()
+
+
 class Patch(NamedTuple):
     """A name of zc.buildout, its replacement, and the reason."""
 
@@ -238,20 +244,16 @@ PATCHES = (
         "for what has no page of its own, an index is asked for the page of all projects, which "
         "takes minutes, and names no such project",
     ),
-    Patch(
-        _Index,
-        "not_found_in_index",
-        not_found_in_index,
-        "a warning tells of a missing page, before the error that tells what is missing",
-    ),
+    Patch(_Index, "not_found_in_index", not_found_in_index, "a warning comes before the error"),
     Patch(
         _Index, "info", easy_install.logger.debug, "each page that is read, and each file, is told"
     ),
+    Patch(buildout, "_install_and_load", load_recipe, "a recipe is looked up for each part anew"),
     Patch(
-        buildout,
-        "_install_and_load",
-        load_recipe,
-        "a recipe is looked up, with all that it requires, for each part anew",
+        easy_install.pkg_resources,
+        "safe_extra",
+        normalized_extra,
+        "an extra is unknown by another spelling of its name (PEP 685)",
     ),
     Patch(
         buildout,
@@ -259,12 +261,7 @@ PATCHES = (
         tree_hash,
         "every file of an egg that has a .dist-info is read, as if somebody were at work there",
     ),
-    Patch(
-        buildout.SectionKey,
-        "__deepcopy__",
-        copied,
-        "the configuration is copied several times, each item of each history by itself",
-    ),
+    Patch(buildout.SectionKey, "__deepcopy__", copied, "the configuration is copied several times"),
     Patch(configparser, "parse", parsed, "a file with an error in it stays open"),
 )
 """The patches that are set once; :class:`Buildout` overrides private methods too."""

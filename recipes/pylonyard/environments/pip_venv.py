@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.metadata import Distribution
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,9 @@ from pylonyard.system.subprocesses import first_error, run
 log = logging.getLogger("pylonyard")
 
 COMPLETE = "complete"
+
+_PYTHON = re.compile(r"pythonw?[0-9.]*")
+"""Names of the interpreter in an environment."""
 
 # The last releases that serve an interpreter; a pin of the section decides first.
 LAST_RELEASES: Mapping[tuple[int, int], Mapping[str, str]] = {
@@ -169,10 +173,13 @@ class Build:
             found |= missing.Missing(dict.fromkeys(self._missing_wheels()))
         if not found and "No matching distribution" in str(error):
             found = missing.Missing(found.perhaps)
-        searched = Places(contents.links, contents.index)
         zc_installer.raise_missing(
-            self.buildout, self.section, found, searched, interpreter, contents.module
+            self.buildout, self.section, found, self._searched, interpreter, contents.module
         )
+
+    @property
+    def _searched(self) -> Places:
+        return Places(self.contents.links, self.contents.index)
 
     def _missing_wheels(self) -> Iterator[str]:
         """Yield the wheels of virtualenv that are neither in the cache nor installed."""
@@ -285,7 +292,7 @@ class Build:
         if self.layout.offline:
             return ["--no-index", "--find-links", self.layout.dist]
         options: list[str | Path] = ["--find-links", scratch, "--find-links", self.layout.dist]
-        return [*options, *search_options(self.contents)]
+        return [*options, *self._searched.pip_options()]
 
     def _install(self, wanted: Sequence[str], places: Iterable[Path]) -> None:
         options: list[str | Path] = ["--no-index", "--no-warn-script-location"]
@@ -313,16 +320,22 @@ class Build:
         run(command, "pip", environment=environment, reason=_pip_reason, timeout=3600, doing=doing)
 
     def _environment(self) -> dict[str, str]:
-        logins = {} if self.layout.offline else search_variables(self.contents)
+        logins = {} if self.layout.offline else self._searched.pip_variables()
         return {**_pip_environment(), **logins}
 
     def _check_pins(self) -> None:
-        """Refuse distributions at a version that is neither pinned nor built here."""
+        """Refuse distributions at a version that is neither pinned nor built here.
+
+        One that has put its script in the place of the interpreter is refused as well.
+        """
+        there = sorted(metadata.distributions(search_path(self.home)).items())
         loose = [
             f"{name} = {found.version}"
-            for name, found in sorted(metadata.distributions(search_path(self.home)).items())
+            for name, found in there
             if name not in self.pins and name not in self.local
         ]
+        if problems := [problem for _, found in there for problem in replacing(found)]:
+            raise OptionError(self.section, [f"eggs: {problem}" for problem in problems])
         if loose:
             raise OptionError(
                 self.section, [f"versions: expected pins for all, got none for {', '.join(loose)}"]
@@ -333,25 +346,12 @@ class Build:
         write(site_packages(self.home) / PTH, "\n".join([*lines, ""]).encode())
 
 
-def search_options(contents: Contents) -> list[str]:
-    """Return pip's options for the places to search, but for those with a login."""
-    options = []
-    for place in contents.links:
-        options += [] if place in KNOWN.given else ["--find-links", place]
-    if contents.index and contents.index not in KNOWN.given:
-        options += ["--index-url", contents.index]
-    return options
-
-
-def search_variables(contents: Contents) -> dict[str, str]:
-    """Return pip's variables for places with a login: anybody can read a command line."""
-    variables = {}
-    if contents.index in KNOWN.given:
-        variables["PIP_INDEX_URL"] = KNOWN.with_login(contents.index)
-    links = [KNOWN.with_login(place) for place in contents.links if place in KNOWN.given]
-    if links:
-        variables["PIP_FIND_LINKS"] = " ".join([*links, os.environ.get("PIP_FIND_LINKS", "")])
-    return variables
+def replacing(found: Distribution) -> Iterator[str]:
+    """Tell which scripts of a distribution pip puts in the place of an environment's Python."""
+    for point in found.entry_points:
+        if point.group in ("console_scripts", "gui_scripts") and _PYTHON.fullmatch(point.name):
+            named = f"{found.metadata['Name']} {found.version}"
+            yield f"expected no script called {point.name}, got one of {named}"
 
 
 def _tool_pins(buildout: Any) -> dict[str, str]:

@@ -4,10 +4,11 @@ import csv
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import Distribution
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from packaging.requirements import Requirement
@@ -166,17 +167,41 @@ def available(
     """
     there = installed(home)
     names: list[str] = [canonicalize_name(Requirement(text).name) for text in requirements]
-    if dependent:
-        names += sorted(there.keys() - set(names) - _TOOLS)
     found: dict[str, Source] = {}
+    for name in sorted(there.keys() - set(names) - _TOOLS) if dependent else ():
+        found |= _scripts_of(there[name])
     for name in filter(there.__contains__, names):
-        found |= {file.name: file for file in _whole_scripts(there[name])}
-        found |= {
-            point.name: re.sub(r"\s*\[.*\]$", "", point.value)
-            for point in there[name].entry_points
-            if point.group == "console_scripts"
-        }
+        found |= _scripts_of(there[name])
     return found
+
+
+def _scripts_of(found: Distribution) -> dict[str, Source]:
+    """Return the scripts of a distribution, by name."""
+    points = {
+        point.name: re.sub(r"\s*\[.*\]$", "", point.value)
+        for point in found.entry_points
+        if point.group == "console_scripts"
+    }
+    return {**{file.name: file for file in _whole_scripts(found)}, **points}
+
+
+def ambiguous(
+    home: Path, requirements: Iterable[str], settled: Collection[str] = ()
+) -> dict[str, list[str]]:
+    """Return the names of scripts that several of ``requirements`` have, each with these.
+
+    :param settled: names of which it is said what they are
+    """
+    there, owners = installed(home), dict[str, dict[str, Source]]()
+    for text in requirements:
+        name = canonicalize_name(Requirement(text).name)
+        for script, source in _scripts_of(there[name]).items() if name in there else ():
+            owners.setdefault(script, {})[name] = source
+    return {
+        script: list(each)
+        for script, each in owners.items()
+        if len(set(each.values())) > 1 and script not in settled
+    }
 
 
 def write_all(home: Path, folder: Path) -> None:
@@ -217,16 +242,22 @@ def _programs(found: Distribution) -> Iterator[Path]:
 
 
 def chosen(
-    found: Mapping[str, Source], wanted: Iterable[tuple[str, str]] | None
+    found: Mapping[str, Source],
+    wanted: Iterable[tuple[str, str]] | None,
+    unclear: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> list[tuple[str, Source]]:
     """Return scripts under the names that they are to have.
 
     :param wanted: the name of a script, and the one to give it; None for all as they are
+    :param unclear: the distributions of each script that several have
     :raises ValueError: if there is no such script, or two of one name
     """
-    if wanted is None:
-        return list(found.items())
-    pairs = list(wanted)
+    pairs = [(name, name) for name in found] if wanted is None else list(wanted)
+    for name in sorted({name for name, _ in pairs} & unclear.keys()):
+        raise ValueError(
+            f"scripts: expected one script {name}, got those of {' and '.join(unclear[name])}; say "
+            f"which one it is: entry-points = {name}=MODULE:FUNCTION"
+        )
     if missing := sorted({name for name, _ in pairs} - found.keys()):
         raise ValueError(
             f"scripts: expected scripts of the eggs ({', '.join(sorted(found))}), "

@@ -91,6 +91,25 @@ class Places:
         """Return zc.buildout's client, which handles proxies, passwords and allowed hosts."""
         return zc.buildout.easy_install._get_index(self.index or None, (), self.hosts)
 
+    def pip_options(self) -> list[str]:
+        """Return pip's options for these places, but for those with a login."""
+        options = []
+        for place in self.links:
+            options += [] if place in credentials.KNOWN.given else ["--find-links", place]
+        if self.index and self.index not in credentials.KNOWN.given:
+            options += ["--index-url", self.index]
+        return options
+
+    def pip_variables(self) -> dict[str, str]:
+        """Return pip's variables for places with a login: anybody can read a command line."""
+        known, variables = credentials.KNOWN, {}
+        if self.index and self.index in known.given:
+            variables["PIP_INDEX_URL"] = known.with_login(self.index)
+        links = [known.with_login(place) for place in self.links if place in known.given]
+        if links:
+            variables["PIP_FIND_LINKS"] = " ".join([*links, os.environ.get("PIP_FIND_LINKS", "")])
+        return variables
+
     def download(self, offer: Offer, folder: Path) -> Path:
         """Download a file to ``folder``.
 

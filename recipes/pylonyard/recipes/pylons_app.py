@@ -334,7 +334,8 @@ class PylonsApp(Recipe):
         yield Artifact(f"{site}/bin/{options.interpreter}", interpreter, 0o755)
         found = scripts.available(self.home, options.eggs, dependent=options.dependent_scripts)
         found |= dict(options.entry_points)
-        for name, source in scripts.chosen(found, options.scripts):
+        unclear = scripts.ambiguous(self.home, options.eggs, dict(options.entry_points))
+        for name, source in scripts.chosen(found, options.scripts, unclear):
             if name == options.interpreter:
                 raise ValueError(f"interpreter: expected another name than a script's, got {name}")
             text = scripts.text(python, source, first, options.arguments)

@@ -280,6 +280,26 @@ def test_remarks_stand_between_picked_versions(folder, monkeypatch, capsys):
     assert "# Required by:" in capsys.readouterr().out
 
 
+@shows("safe_extra")
+def test_extra_is_unknown_by_another_spelling(folder, monkeypatch):
+    info = folder / "Shop-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: Shop\nVersion: 1.0\nProvides-Extra: pg_driver\n"
+        'Requires-Dist: Cart; extra == "pg_driver"\n'
+    )
+    packages = easy_install.pkg_resources
+
+    def required():
+        (found,) = packages.find_distributions(str(folder))
+        return list(map(str, found.requires(Requirement.parse("shop[PG.driver]").extras)))
+
+    with pytest.raises(packages.UnknownExtra):
+        required()
+    monkeypatch.setattr(packages, "safe_extra", patches.normalized_extra)
+    assert [text.partition(";")[0] for text in required()] == ["Cart"]
+
+
 def test_each_patch_is_shown_to_be_needed():
     own = inspect.getmembers(buildout.Buildout, inspect.isfunction)
     methods = {name for name, _ in own if name in vars(patches.Buildout)}

@@ -1,44 +1,19 @@
-from pathlib import Path
-
 import pytest
-from pylonyard.environments.pip_venv import Contents, search_options, search_variables
-from pylonyard.packages import credentials
-from pylonyard.packages.index import Places
-from pylonyard.packages.interpreters import Interpreter
-
-PYTHON = Interpreter(Path("/usr/bin/python2.7"), (2, 7, 18), "")
+from pylonyard.environments.pip_venv import replacing
+from pylonyard.packages.metadata import described
+from support import make_wheel
 
 
-@pytest.fixture(autouse=True)
-def known(monkeypatch, tmp_path):
-    monkeypatch.setattr(credentials.KNOWN, "given", {})
-    monkeypatch.setattr(credentials.KNOWN, "answered", {})
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("PIP_FIND_LINKS", "/own")
+@pytest.mark.parametrize("name", ["python", "python3", "python3.11", "pythonw"])
+def test_script_in_the_place_of_the_interpreter_is_told(tmp_path, name):
+    wheel = make_wheel(tmp_path, scripts=f"{name} = hello:other")
 
-
-def contents(links, index):
-    places = Places(links, index)
-    return Contents(
-        interpreter=PYTHON, requirements=(), pins={}, links=places.links, index=places.index
-    )
-
-
-def test_pip_is_told_the_places_on_its_command_line():
-    searched = contents(("wheels", "http://h/"), "http://i/")
-
-    assert search_options(searched) == [
-        *("--find-links", "wheels", "--find-links", "http://h/"),
-        *("--index-url", "http://i/"),
+    assert list(replacing(described(wheel))) == [
+        f"expected no script called {name}, got one of Shop 1.0"
     ]
-    assert search_variables(searched) == {}
 
 
-def test_pip_is_told_places_with_a_password_where_nobody_else_can_read_it():
-    searched = contents(("wheels", "http://ci:a%40b@h/"), "http://ci:S3cr3t@i/")
+def test_other_scripts_are_left_alone(tmp_path):
+    wheel = make_wheel(tmp_path, scripts="python-shop = shop:main\n[other]\npython = shop:main")
 
-    assert search_options(searched) == ["--find-links", "wheels"]
-    assert search_variables(searched) == {
-        "PIP_INDEX_URL": "http://ci:S3cr3t@i/",
-        "PIP_FIND_LINKS": "http://ci:a%40b@h/ /own",
-    }
+    assert list(replacing(described(wheel))) == []

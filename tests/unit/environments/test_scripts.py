@@ -173,6 +173,36 @@ def test_a_script_that_calls_no_entry_point_is_found_and_made(tmp_path, place):
     assert subprocess.check_output([path, "a b"]) == b"whole a b x\n"
 
 
+@pytest.fixture
+def twins(tmp_path):
+    """An environment of two distributions that have a script of one name, and one alike."""
+    given = {"One": "tool = one:main\nsame = shop:main", "Two": "tool = two:main\nsame = shop:main"}
+    made = [make_wheel(tmp_path, name, scripts=text) for name, text in given.items()]
+    return make(tmp_path / "store", [wheels.install(each, tmp_path / "eggs") for each in made])
+
+
+def test_script_that_two_eggs_have_is_refused_unless_it_is_said_which(twins):
+    found = scripts.available(twins, ["One", "Two"])
+    unclear = scripts.ambiguous(twins, ["One", "Two"])
+
+    assert unclear == {"tool": ["one", "two"]}
+    for wanted in (None, [("tool", "other")]):
+        with pytest.raises(ValueError, match="scripts: expected one") as caught:
+            scripts.chosen(found, wanted, unclear)
+        assert str(caught.value) == (
+            "scripts: expected one script tool, got those of one and two; say which one it is: "
+            "entry-points = tool=MODULE:FUNCTION"
+        )
+    assert scripts.chosen(found, [("same", "same")], unclear) == [("same", "shop:main")]
+    assert scripts.ambiguous(twins, ["One", "Two"], ["tool"]) == {}
+    assert scripts.ambiguous(twins, ["One"]) == {}
+
+
+def test_script_of_an_egg_wins_over_that_of_what_it_needs(twins):
+    assert scripts.available(twins, ["One"], dependent=True)["tool"] == "one:main"
+    assert scripts.available(twins, ["Two"], dependent=True)["tool"] == "two:main"
+
+
 def test_scripts_may_be_chosen_and_named(home):
     found = scripts.available(home, ["Shop"])
 

@@ -201,3 +201,24 @@ def test_program_gets_an_address_with_its_login(known):
 
     assert known.with_login("https://h/simple/") == "https://ci:a%40b@h/simple/"
     assert known.with_login("https://other/") == "https://other/"
+
+
+def test_pip_is_told_the_places_on_its_command_line():
+    places = Places(("wheels", "http://h/"), "http://i/")
+
+    assert places.pip_options() == [
+        *("--find-links", "wheels", "--find-links", "http://h/"),
+        *("--index-url", "http://i/"),
+    ]
+    assert places.pip_variables() == {}
+
+
+def test_pip_is_told_places_with_a_password_where_nobody_else_can_read_it(monkeypatch):
+    monkeypatch.setenv("PIP_FIND_LINKS", "/own")
+    places = Places(("wheels", "http://ci:a%40b@h/"), "http://ci:S3cr3t@i/")
+
+    assert places.pip_options() == ["--find-links", "wheels"]
+    assert places.pip_variables() == {
+        "PIP_INDEX_URL": "http://ci:S3cr3t@i/",
+        "PIP_FIND_LINKS": "http://ci:a%40b@h/ /own",
+    }

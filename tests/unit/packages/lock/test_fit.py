@@ -81,6 +81,14 @@ def test_all_that_a_lock_lacks_is_told(wheels, packages, more, told):
     assert problems(wheels, *packages, **more) == told
 
 
+def test_extra_is_the_same_in_each_spelling(tmp_path):
+    make_wheel(tmp_path, "Cart", requires="Till; extra == 'pg_driver'")
+
+    assert problems(tmp_path, locked("cart"), wanted=["cart[PG-driver]"]) == [
+        'expected Till; extra == "pg-driver", got none'
+    ]
+
+
 def test_what_comes_from_a_tree_is_in_no_lock(wheels):
     assert problems(wheels, local=["shop"]) == []
 
