@@ -30,7 +30,7 @@ from pylonyard.packages.index import Offer, Places
 from pylonyard.packages.interpreters import Interpreter, describe
 from pylonyard.packages.lock import pylock
 from pylonyard.packages.lock.files import Target
-from pylonyard.packages.lock.fit import Fit, given
+from pylonyard.packages.lock.fit import RECIPES, Fit, given
 from pylonyard.packages.lock.pylock import Locked
 from pylonyard.packages.wheels import sha256
 from pylonyard.system.atomic import write
@@ -38,9 +38,6 @@ from pylonyard.system.errors import LOOK_FIRST, CommandError, UserError
 
 # Distributions that only other interpreters need: they are locked, but not installed here.
 
-
-RECIPES = ("pylonyard", "pylonyard:pylons_app")
-"""Those of sections that install an application."""
 
 PYTHON_MINORS = range(10, 16)
 """The minor versions of Python 3 that the recipes run on."""

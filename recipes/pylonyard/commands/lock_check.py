@@ -13,14 +13,13 @@ from zipfile import BadZipFile
 from packaging.utils import canonicalize_name
 
 from pylonyard.commands import config
-from pylonyard.commands.lock import RECIPES
 from pylonyard.config import configuration
 from pylonyard.environments import cache_usage
 from pylonyard.packages import interpreters, metadata
 from pylonyard.packages.interpreters import describe, find
 from pylonyard.packages.lock import pylock
 from pylonyard.packages.lock.files import Target
-from pylonyard.packages.lock.fit import Fit, given
+from pylonyard.packages.lock.fit import RECIPES, Fit, given
 from pylonyard.packages.missing import Unknown
 from pylonyard.system.errors import UserError
 

@@ -130,6 +130,21 @@ class Watch:
         self.next: dict[str, object] = {}
         """Data for ``next_steps``."""
         self.warned = False
+        self.used: dict[str, object] = {}
+        """The states of files as they were when their contents were read, such as secrets."""
+
+    def use(self, path: str | Path, *, written: bool = False) -> None:
+        """Record the state of a file whose content is about to be read.
+
+        It counts wherever it is. A file that has changed only just now, by its own clock, may
+        change again and look the same: then nothing is known.
+
+        :param written: whether the run itself has just written it
+        """
+        name = os.path.abspath(path)
+        self.used[name] = _state(name)
+        if not written and self._changed_since(name, time.time_ns() - LATELY):
+            self.used[name] = "unknown"
 
     def hook(self, event: str, arguments: tuple[Any, ...]) -> None:
         """Record an event of :func:`sys.addaudithook`."""
@@ -174,16 +189,19 @@ class Watch:
         """
         if self.warned or not self.told or not is_plain(words):
             return None
+        if any(_state(path) != held for path, held in self.used.items()):
+            return None
         inside = tuple(f"{tree}/" for tree in map(os.fspath, trees))
         paths = {source for path in self.seen if (source := _source(path))}
         paths = {path for path in paths if not path.startswith(inside)}
         writing = tuple(f"{folder}/" for folder in map(os.fspath, served))
-        places = {path for path in paths if f"{path}/".startswith(writing)}
-        paths -= places
+        places = {path for path in paths if f"{path}/".startswith(writing)} - self.used.keys()
+        paths = {*paths, *self.used} - places
         # Who may enter the folders above decides what the site's account can reach.
         places |= {os.fspath(parent) for tree in trees for parent in Path(tree).parents}
         written = tuple(f"{path}/" for path in map(os.fspath, ours))
-        if any(self._is_late(path) for path in paths if not f"{path}/".startswith(written)):
+        read = (path for path in paths if not f"{path}/".startswith(written))
+        if any(self._changed_since(path, self.began) for path in read):
             return None
         watched, whole, kinds = sorted(paths), sorted(map(os.fspath, trees)), sorted(places)
         return {
@@ -197,13 +215,13 @@ class Watch:
             "next": self.next,
         }
 
-    def _is_late(self, path: str) -> bool:
-        """Return whether a file may have changed after it was read."""
+    def _changed_since(self, path: str, moment: int) -> bool:
+        """Return whether a file may have changed since a moment, in ns: after it was read, say."""
         try:
             status = os.stat(path)
         except OSError:
             return False
-        return stat.S_ISREG(status.st_mode) and status.st_ctime_ns >= self.began
+        return stat.S_ISREG(status.st_mode) and status.st_ctime_ns >= moment
 
 
 _EVENTS = frozenset({"open", "os.listdir", "os.scandir", "subprocess.Popen"})

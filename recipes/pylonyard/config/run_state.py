@@ -45,6 +45,11 @@ class RunState:
         if self.watch:
             self.watch.variables.update(names)
 
+    def used(self, path: Path, *, written: bool = False) -> None:
+        """Record a file whose content is about to be read, or was just written."""
+        if self.watch:
+            self.watch.use(path, written=written)
+
     def named(self, *values: object) -> None:
         """Record the paths in ``values``: the run may only have checked that they exist."""
         if self.watch:

@@ -108,7 +108,7 @@ class SecretStore:
 
     def _kept(self, name: str, given: str | None) -> str:
         place = self._folder / name
-        self._run.named(place)
+        self._run.used(place)
         kept = safe_files.read(place)
         if given is None and kept is not None:
             return self._whole(name, kept.decode("utf-8").rstrip("\n"))
@@ -116,6 +116,7 @@ class SecretStore:
             given = self._generated(name, self._origins[name])
         if kept != given.encode():
             safe_files.write(place, given.encode(), 0o600, folder_mode=0o700)
+            self._run.used(place, written=True)
         return given
 
     def _whole(self, name: str, kept: str) -> str:
@@ -134,7 +135,9 @@ class SecretStore:
             return self._environ.get(source.place) or None
         if source.kind == "file":
             try:
-                text = converters.path(source.place).read_text(encoding="utf-8-sig").strip()
+                path = converters.path(source.place)
+                self._run.used(path)
+                text = path.read_text(encoding="utf-8-sig").strip()
             except (OSError, UnicodeError) as error:
                 raise SecretError(f"{name}: cannot read {source.place}: {_why(error)}") from error
             if not text:

@@ -10,8 +10,9 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 
 from pylonyard.packages.integrity import RefusedError, can_set_aside, set_aside
 from pylonyard.packages.interpreters import interpreter
@@ -40,17 +41,20 @@ def search_path(home: Path) -> list[str]:
     return [str(packages), *(line for line in lines if line.startswith("/"))]
 
 
-def make(store: Path, locations: Sequence[Path]) -> Path:
+def make(store: Path, locations: Sequence[Path], *, with_data: bool = False) -> Path:
     """Return the environment of this interpreter that contains exactly ``locations``.
 
     :param store: where environments are kept, usually ``cache/sandboxes``
     :param locations: egg directories, in the order of ``sys.path``
+    :param with_data: whether it has links to the data files of the eggs as well, where pip
+        puts such files: below ``sys.prefix``, in ``share`` say
     :raises RefusedError: naming a changed file of the environment; it
         was moved to quarantine, and a good one takes its place
     """
     lines = list(_path_lines(locations))
-    home = store / _name(lines)
-    found = _difference(home, lines) if home.is_dir() else None
+    data = _data(locations) if with_data else {}
+    home = store / _name(lines, data)
+    found = _difference(home, lines, data) if home.is_dir() else None
     if home.is_dir() and not found:
         return home
     if found and not can_set_aside(home, store.parent):
@@ -59,6 +63,9 @@ def make(store: Path, locations: Sequence[Path]) -> Path:
         draft = folder / home.name
         lay_out(draft, interpreter(), sys.version_info[:2])
         (site_packages(draft) / PTH).write_text("\n".join([*lines, ""]), encoding="utf-8")
+        for name, place in data.items():
+            (draft / name).parent.mkdir(parents=True, exist_ok=True)
+            (draft / name).symlink_to(place)
         draft.chmod(0o755)
         aside = set_aside(home, store.parent) if found else None
         publish(draft, home)
@@ -94,9 +101,11 @@ def _packages() -> str:
     return "lib/python{}.{}/site-packages".format(*sys.version_info)
 
 
-def _difference(home: Path, lines: Sequence[str]) -> tuple[Path, str, str] | None:
+def _difference(
+    home: Path, lines: Sequence[str], data: Mapping[str, Path]
+) -> tuple[Path, str, str] | None:
     """Return the first changed file of an environment: file, expected, got."""
-    expected = _entries(interpreter(), sys.version_info[:2])
+    expected = {**data, **_entries(interpreter(), sys.version_info[:2])}
     expected[f"{_packages()}/{PTH}"] = "\n".join([*lines, ""])
     for folder, folders, names in os.walk(home):
         for name in sorted([*names, *folders]):
@@ -127,8 +136,24 @@ def _path_lines(locations: Iterable[Path]) -> Iterable[str]:
                 yield from nested.read_text(encoding="utf-8").splitlines()
 
 
-def _name(lines: list[str]) -> str:
-    held = [str(interpreter()), sys.version_info[:2], lines]
+def _data(locations: Iterable[Path]) -> dict[str, Path]:
+    """Return the data files of eggs by their paths in an environment; the first egg wins."""
+    own, found = _entries(interpreter(), sys.version_info[:2]), dict[str, Path]()
+    for location in locations:
+        for folder in sorted(location.glob("*.dist-info/data")):
+            for path in sorted(each for each in folder.rglob("*") if each.is_file()):
+                name = path.relative_to(folder).as_posix()
+                is_made = name in own or name.startswith(_packages()) or "__pycache__" in name
+                if not is_made:
+                    found.setdefault(name, path)
+    # A file of one egg may be where another has a folder.
+    folders = {parent.as_posix() for name in found for parent in PurePosixPath(name).parents}
+    return {name: path for name, path in found.items() if name not in folders}
+
+
+def _name(lines: list[str], data: Mapping[str, Path] = MappingProxyType({})) -> str:
+    held: list[object] = [str(interpreter()), sys.version_info[:2], lines]
+    held += [{name: str(path) for name, path in data.items()}] if data else []
     return hashlib.sha256(json.dumps(held).encode()).hexdigest()[:20]
 
 

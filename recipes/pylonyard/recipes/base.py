@@ -266,8 +266,9 @@ class Recipe:
             return home
         if eggs not in self.state.homes:
             found = zc_installer.locations(self.buildout, self.name, eggs, [], (), None)
+            store = self.layout.sandboxes
             try:
-                self.state.homes[eggs] = eggs_venv.make(self.layout.sandboxes, found)
+                self.state.homes[eggs] = eggs_venv.make(store, found, with_data=True)
             except WheelError as error:
                 raise OptionError(self.name, [f"eggs: {error}"]) from error
         return self.state.homes[eggs]

@@ -225,7 +225,8 @@ class PylonsApp(Recipe):
                 self._module(),
             )
         try:
-            return eggs_venv.make(self.layout.sandboxes, [*found, *options.extra_paths])
+            places = [*found, *options.extra_paths]
+            return eggs_venv.make(self.layout.sandboxes, places, with_data=True)
         except WheelError as error:
             raise OptionError(self.name, [f"{'lock' if lock else 'eggs'}: {error}"]) from error
 

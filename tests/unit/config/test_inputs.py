@@ -202,6 +202,58 @@ def test_file_that_changed_while_the_run_was_at_work_proves_nothing(watch, tmp_p
     assert watch.memory([], [], []) is None
 
 
+@pytest.fixture
+def secret(tmp_path):
+    """Return a file of a secret below what the site writes, old enough to be known."""
+    file = tmp_path / "parts" / "data" / "password"
+    file.parent.mkdir(parents=True)
+    file.write_text("old")
+    time.sleep(inputs.LATELY * 3 / 1e9)
+    return file
+
+
+def kept(watch, tmp_path):
+    """Return what is kept of a run whose own folder, and the site's, have the secret."""
+    folder = tmp_path / "parts"
+    return watch.memory([], [folder], [], [folder / "data"])
+
+
+def test_secret_that_changes_after_it_was_read_proves_nothing(watch, tmp_path, secret):
+    watch.use(secret)
+    assert kept(watch, tmp_path) is not None
+
+    secret.write_text("new")
+
+    assert kept(watch, tmp_path) is None
+
+
+def test_secret_counts_where_a_site_may_write_what_it_likes(watch, tmp_path, secret):
+    watch.hook("open", (str(secret), "r", 0))
+    watch.use(secret)
+    (tmp_path / ".pylonyard").mkdir()
+    (tmp_path / inputs.MEMORY).write_text(json.dumps(kept(watch, tmp_path)))
+    assert last_run.answer([], tmp_path)
+
+    secret.write_text("new")
+
+    assert not last_run.answer([], tmp_path)
+
+
+def test_secret_that_changed_only_just_now_proves_nothing(watch, tmp_path, secret, monkeypatch):
+    # As on a file system whose clock is ahead of ours.
+    monkeypatch.setattr(time, "time_ns", lambda: secret.stat().st_ctime_ns - 10**9)
+    watch.use(secret)
+
+    assert kept(watch, tmp_path) is None
+
+
+def test_secret_that_the_run_has_made_is_known(watch, tmp_path, secret):
+    secret.write_text("made")
+    watch.use(secret, written=True)
+
+    assert kept(watch, tmp_path) is not None
+
+
 def test_run_that_warned_or_made_no_release_keeps_nothing(watch):
     watch.warned = True
     assert watch.memory([], [], []) is None

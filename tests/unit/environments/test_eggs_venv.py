@@ -50,6 +50,38 @@ def test_environment_is_made_once_for_its_contents(tmp_path, locations):
     assert len(os.listdir(store)) == 3, "and no drafts are left"
 
 
+def write_data(egg, name, text):
+    path = egg / "Shop-1.0.dist-info" / "data" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_data_of_eggs_is_where_pip_puts_it(tmp_path, locations):
+    store, (first, second) = tmp_path / "store", locations
+    plain = eggs_venv.make(store, locations)
+    assert eggs_venv.make(store, locations, with_data=True) == plain
+
+    page = write_data(first, "share/page.html", "first")
+    write_data(second, "share/page.html", "second")
+    for name in ("bin/python", "pyvenv.cfg", "share/__pycache__/a.pyc"):
+        write_data(first, name, "other")
+    write_data(
+        first, f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages/a.py", ""
+    )
+    home = eggs_venv.make(store, locations, with_data=True)
+
+    shown = python(home, "import sys; print(open(sys.prefix + '/share/page.html').read())")
+    assert (home != plain, shown) == (True, "first\n")
+    assert not (home / "share" / "__pycache__").exists()
+    assert sorted(os.listdir(eggs_venv.site_packages(home))) == [eggs_venv.PTH]
+    assert eggs_venv.make(store, locations, with_data=True) == home
+    (home / "share" / "page.html").unlink()
+    with pytest.raises(RefusedError, match=r"share/page\.html: expected a file, got none"):
+        eggs_venv.make(store, locations, with_data=True)
+    assert os.readlink(home / "share" / "page.html") == str(page)
+
+
 def test_lines_of_an_editable_project_are_taken_along(tmp_path):
     source, project = tmp_path / "src", tmp_path / "project-1"
     for folder in (source, project):

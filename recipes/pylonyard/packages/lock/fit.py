@@ -14,6 +14,9 @@ from pylonyard.packages.lock.pylock import Lock, Locked
 from pylonyard.packages.metadata import follow
 from pylonyard.packages.missing import Unknown, is_pinned
 
+RECIPES = ("pylonyard", "pylonyard:pylons_app")
+"""Those of sections that install an application."""
+
 
 def given(directory: Path, options: Mapping[str, str]) -> list[str]:
     """Return the canonical names of what a section has from elsewhere: from trees, or provided."""
