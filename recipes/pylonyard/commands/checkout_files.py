@@ -114,11 +114,9 @@ def _remembered(directory: Path) -> Iterator[str]:
 
 def _is_of_project(path: Path, left_out: Collection[Path]) -> bool:
     """Return whether somebody has written a file, and no run and no tool has made it."""
-    return (
-        path.is_file()
-        and not path.name.endswith(".pyc")
-        and all(_is_source(folder, left_out) for folder in path.parents)
-    )
+    if not path.is_file() or path in left_out or path.name.endswith(".pyc"):
+        return False
+    return all(_is_source(folder, left_out) for folder in path.parents)
 
 
 def _asked_of_git(directory: Path, *options: str) -> Iterable[str]:

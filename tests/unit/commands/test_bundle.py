@@ -286,7 +286,7 @@ def test_file_that_the_last_run_read_is_refused_unless_git_tracks_it(sandbox, tm
         stream.write(READ)
     memory = sandbox / ".pylonyard" / "settled.json"
     memory.parent.mkdir()
-    read = ["more.cfg", "env/lib.py", "tree/__pycache__/a.pyc", "var/secrets/password", "src"]
+    read = ["more.cfg", "env/lib.py", "tree/__pycache__/a.pyc", ".installed.cfg", "src"]
     memory.write_text(json.dumps({"paths": ["/etc/passwd", *(str(sandbox / n) for n in read)]}))
 
     assert refused(sandbox, tmp_path / "shop.tar.gz") == (

@@ -191,20 +191,21 @@ def test_metadata_of_another_distribution_is_refused(tmp_path):
     assert str(caught.value) == f"{renamed}: damaged: METADATA is that of Shop"
 
 
-def test_wheel_that_would_fill_the_disk_is_refused_before_anything_is_unpacked(tmp_path):
+def test_wheel_that_would_fill_the_disk_is_refused_before_anything_is_unpacked(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(wheels, "_ALWAYS", 1 << 20)
     wheel = tmp_path / "Shop-1.0-py3-none-any.whl"
     packed = zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED)
     with packed as archive, archive.open("shop.py", "w") as stream:
-        for _ in range(256):
-            stream.write(bytes(1 << 20))
+        stream.write(bytes(1 << 24))
     size = wheel.stat().st_size
 
     with pytest.raises(WheelError) as caught:
         wheels.extract(wheel, tmp_path / "egg")
 
     assert str(caught.value) == (
-        f"{wheel}: damaged: it would unpack to 268,435,456 bytes, "
-        f"{(1 << 28) // size} times its size"
+        f"{wheel}: damaged: it would unpack to 16,777,216 bytes, {(1 << 24) // size} times its size"
     )
     assert os.listdir(tmp_path / "egg") == []
 
