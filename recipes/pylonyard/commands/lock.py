@@ -29,7 +29,6 @@ from pylonyard.packages import builds, downloads, interpreters, metadata, mod_ws
 from pylonyard.packages.index import Offer, Places
 from pylonyard.packages.interpreters import Interpreter, describe
 from pylonyard.packages.lock import pylock
-from pylonyard.packages.lock.files import Target
 from pylonyard.packages.lock.fit import RECIPES, Fit, given
 from pylonyard.packages.lock.pylock import Locked
 from pylonyard.packages.wheels import sha256
@@ -213,7 +212,14 @@ def _lacking(directory: Path, lock: pylock.Lock, section: Mapping[str, str]) -> 
     # Another interpreter has what was built of a tree as an ordinary distribution.
     built += given(directory, section)
     local = {name: found[name] for name in built if name in found}
-    fit = Fit(lock, Target.of(interpreter), {}, local, lambda package, _: found.get(package.name))
+    fit = Fit(
+        lock,
+        metadata.environment(interpreter),
+        metadata.supported(interpreter),
+        {},
+        local,
+        lambda package, _: found.get(package.name),
+    )
     fit.check(filter(None, map(str.strip, section.get("eggs", "").splitlines())))
     return list(fit.problems)
 

@@ -18,7 +18,6 @@ from pylonyard.environments import cache_usage
 from pylonyard.packages import interpreters, metadata
 from pylonyard.packages.interpreters import describe, find
 from pylonyard.packages.lock import pylock
-from pylonyard.packages.lock.files import Target
 from pylonyard.packages.lock.fit import RECIPES, Fit, given
 from pylonyard.packages.missing import Unknown
 from pylonyard.system.errors import UserError
@@ -107,7 +106,8 @@ def _problems(directory: Path, sections: Sections, section: str, path: Path) -> 
     local = [*given(directory, options), *given(directory, own)]
     fit = Fit(
         lock,
-        Target.of(interpreter, sections.lines(section, "without-setup-requires")),
+        metadata.environment(interpreter),
+        metadata.supported(interpreter),
         {str(name): pin for name, pin in pins.items()},
         dict.fromkeys(local, Unknown()),
         lambda package, name: _described(dist / name),

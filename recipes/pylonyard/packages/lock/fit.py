@@ -6,10 +6,10 @@ from importlib.metadata import Distribution
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from packaging.tags import Tag
 from packaging.utils import canonicalize_name
 
 from pylonyard.packages import metadata
-from pylonyard.packages.lock.files import Target
 from pylonyard.packages.lock.pylock import Lock, Locked
 from pylonyard.packages.metadata import follow
 from pylonyard.packages.missing import Unknown, is_pinned
@@ -31,8 +31,10 @@ class Fit:
     """A lock, beside what an application asks for."""
 
     lock: Lock
-    target: Target
-    """The interpreter of the application."""
+    environment: Mapping[str, str]
+    """The variables of markers, for the interpreter of the application."""
+    tags: Mapping[Tag, int]
+    """The tags of the wheels that it can use, with their ranks."""
     pins: Mapping[str, str]
     """Versions that the configuration names, by canonical name."""
     local: Mapping[str, Distribution]
@@ -43,13 +45,13 @@ class Fit:
 
     def check(self, requirements: Iterable[str]) -> None:
         """Add what does not fit to ``problems``."""
-        follow(map(Requirement, requirements), self._found, self.target.environment)
+        follow(map(Requirement, requirements), self._found, self.environment)
 
     def _found(self, wanted: Requirement) -> Distribution:
         name = str(canonicalize_name(wanted.name))
         if name in self.local:
             return self.local[name]
-        package = self.lock.find(name, self.target.environment, wanted)
+        package = self.lock.find(name, self.environment, wanted)
         if package is None:
             return self._problem(f"expected {wanted}, got none")
         if not wanted.specifier.contains(package.version, prereleases=True):
@@ -58,7 +60,7 @@ class Fit:
             return self._problem(
                 f"expected {name} {pin}, as versions has it, got {package.version}"
             )
-        file = package.wheel_for(self.target.tags) or (package.sdist or ("",))[0]
+        file = package.wheel_for(self.tags) or (package.sdist or ("",))[0]
         if not file:
             return self._problem(f"expected a file of {name} {package.version} for its Python")
         return self.described(package, file) or Unknown()

@@ -1,7 +1,6 @@
 import pytest
 from packaging.specifiers import SpecifierSet
 from packaging.tags import Tag
-from pylonyard.packages.lock.files import Target
 from pylonyard.packages.lock.fit import Fit, given
 from pylonyard.packages.lock.pylock import Lock, Locked
 from pylonyard.packages.metadata import described
@@ -42,8 +41,7 @@ def problems(wheels, *packages, pins=(), local=(), wanted=("Shop",)):
         return described(place) if place.suffix == ".whl" and place.exists() else None
 
     lock = Lock(wheels / "pylock.toml", packages)
-    target = Target(ENVIRONMENT, TAGS)
-    fit = Fit(lock, target, dict(pins), dict.fromkeys(local, Unknown()), known)
+    fit = Fit(lock, ENVIRONMENT, TAGS, dict(pins), dict.fromkeys(local, Unknown()), known)
     fit.check(wanted)
     return list(fit.problems)
 
