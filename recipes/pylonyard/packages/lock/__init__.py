@@ -7,10 +7,9 @@ and goes on.  A run that finds nothing changed (``buildout/last_run``) ends befo
 has compared the state of every input of the last run.
 
 ``recipes/pylons_app`` begins it.  It goes through ``files.LockedEggs`` for buildout's own
-interpreter, and through
-``environments/locked_venv`` for another.  ``sources``, ``develop``, ``extra-paths`` and
-``provided`` are no part of a lock.  What builds ``sources``, beyond setuptools and wheel, is in the
-dependency group ``pylock.BUILD_GROUP``, for buildout's own interpreter.
+interpreter, and through ``environments/locked_venv`` for another.  ``sources``, ``develop``,
+``extra-paths`` and ``provided`` are no part of a lock.  What builds ``sources``, beyond setuptools
+and wheel, is in the dependency group ``pylock.BUILD_GROUP``, for buildout's own interpreter.
 
 ===================================  ====================================  ===================
 When                                 What, against what                    In
