@@ -9,7 +9,7 @@ import os
 import pwd
 import shlex
 import stat
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, groupby, islice
@@ -29,6 +29,7 @@ from pylonyard.activation.steps import (
 from pylonyard.config.layout import REAL_SERVER, page
 from pylonyard.releases.contents import Release, Site
 from pylonyard.system import safe_files
+from pylonyard.system.accounts import MAKING, by_root
 from pylonyard.system.errors import ActivationError, CommandError
 from pylonyard.system.rootfs import SEARCH, WRITE, Account, Folder, Tree, bits_of
 from pylonyard.system.subprocesses import run
@@ -47,13 +48,18 @@ def account_steps(release: Release, world: "World") -> Iterator[Step]:
     )
     for user in missing:
         yield MakeAccount(user, has_group=user in world.groups)
-    done: set[Path] = set()
+    users: dict[Path, tuple[Site, int]] = {}
     for site in release.sites:
         _expect_open(site, world)
         for path, mode in site.grounds:
-            if path in world.grounds and path not in done:
-                yield from _owned(site, path, mode, release, world)
-                done.add(path)
+            if path in world.grounds:
+                users.setdefault(path, (site, mode))  # of several sites, the first one decides
+    to_give = {p for p, (site, _) in users.items() if _is_to_be_given(site, p, release, world)}
+    _expect_usable({p: site for p, (site, _) in users.items() if p not in to_give}, release, world)
+    for path, (site, mode) in users.items():
+        if path in to_give:
+            owner = world.accounts[site.user]
+            yield Own(path, owner.name, owner.group, mode, make=world.grounds[path] is None)
     for path, (user, mode) in release.permitted.items():
         yield from _permitted(path, user, mode, world)
     for site in release.sites:
@@ -98,17 +104,28 @@ def _expect_open(site: Site, world: "World") -> None:
             )
 
 
-def _owned(site: Site, path: Path, mode: int, release: Release, world: "World") -> Iterator[Step]:
-    if _is_to_be_given(site, path, release, world):
-        owner = world.accounts[site.user]
-        yield Own(path, owner.name, owner.group, mode, make=world.grounds[path] is None)
-    elif not _is_usable(site, path, release, world):
-        raise ActivationError(
-            f"{path}: expected a folder that {site.user}, who runs {site.name}, may write into, "
-            f"got one of {_owner(path, world)} with something in it; if it is this site's: "
-            f"chown -Rh {site.user}: {shlex.quote(str(path))}; if it is of another use of this "
-            f"checkout, make one for production below /srv: {page(REAL_SERVER)}"
-        )
+def _expect_usable(used: Mapping[Path, Site], release: Release, world: "World") -> None:
+    """Check that each account may write into its folders.
+
+    :raises ActivationError: with one line of commands for all those that it may not
+    """
+    closed = {p: site for p, site in used.items() if not _is_usable(site, p, release, world)}
+    if not closed:
+        return
+    path, site = next(iter(closed.items()))
+    there = world.grounds[path]
+    owner = there.owner if there else "nobody"
+    users = dict.fromkeys(each.user for each in closed.values())
+    given = {user: [str(p) for p, each in closed.items() if each.user == user] for user in users}
+    making = [f"{MAKING} {user}" for user in users if world.accounts[user].uid == PRESUMED]
+    giving = [shlex.join(["chown", "-Rh", f"{u}:", *paths]) for u, paths in given.items()]
+    more = f" (and {len(closed) - 1} more)" if len(closed) > 1 else ""
+    raise ActivationError(
+        f"{path}{more}: expected a folder that {site.user}, who runs {site.name}, may write into, "
+        f"got one of {owner} with something in it; if it is this site's: "
+        f"{by_root(*making, *giving)}; if it is of another use of this checkout, make one for "
+        f"production below /srv: {page(REAL_SERVER)}"
+    )
 
 
 def _is_to_be_given(site: Site, path: Path, release: Release, world: "World") -> bool:
@@ -132,11 +149,6 @@ def _is_usable(site: Site, path: Path, release: Release, world: "World") -> bool
         world.accounts[other.user].uid for other in release.sites
     }
     return (site.user, path) not in world.closed or is_shared
-
-
-def _owner(path: Path, world: "World") -> str:
-    there = world.grounds[path]
-    return there.owner if there else "nobody"
 
 
 def _permitted(path: Path, user: str, mode: int, world: "World") -> Iterator[Step]:

@@ -27,8 +27,8 @@ from pylonyard.activation.plan import Plan, plan
 from pylonyard.activation.steps import ACCOUNT_FILES, Effects
 from pylonyard.releases import contents, servers
 from pylonyard.releases.store import Releases
+from pylonyard.system import accounts, rootfs
 from pylonyard.system import active_note as notes
-from pylonyard.system import rootfs
 from pylonyard.system.active_note import Note
 from pylonyard.system.errors import ActivationError, CommandError
 from pylonyard.system.rootfs import Tree
@@ -109,9 +109,8 @@ class Activation:
             left = self._left_over(journal.ours, release)
             made = self.plan(release, force_new=force_new)
         except PermissionError as error:
-            raise ActivationError(
-                f"only root may read what is active here: sudo {sys.argv[0]} activate --dry-run"
-            ) from error
+            again = accounts.by_root(f"{sys.argv[0]} activate --dry-run")
+            raise ActivationError(f"only root may read what is active here: {again}") from error
         if journal.is_cut_short:
             say("# an activation was interrupted: its steps are undone first")
         for line in told(self.tree, made):
@@ -283,7 +282,8 @@ class Activation:
 
     def expect_allowed(self, action: str) -> None:
         if not self.is_allowed:
-            raise ActivationError(f"only root may do this: sudo {sys.argv[0]} {action}")
+            again = accounts.by_root(f"{sys.argv[0]} {action}")
+            raise ActivationError(f"only root may do this: {again}")
 
     def _logs(self, release: contents.Release) -> dict[str, Log]:
         sites = [site for site in release.sites if site.mode]

@@ -47,9 +47,9 @@ LOCK = Path("profiles", "pylock.toml")
 
 EXAMPLES = """\
 examples:
-  sudo bin/pylonyard activate --dry-run    show what activate would change
-  bin/pylonyard doctor                     find out what is wrong, and what to do
-  bin/pylonyard rollback                   return to the previous release
+  bin/pylonyard activate --dry-run    show what activate would change
+  bin/pylonyard doctor                find out what is wrong, and what to do
+  bin/pylonyard rollback              return to the previous release
 """
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pylonyard.config.secret_names import is_secret
 from pylonyard.releases.store import Releases
 from pylonyard.system.errors import ActivationError, ServerError
 from pylonyard.system.safe_files import read_plainly
@@ -158,13 +159,6 @@ def _active_release(activation: "Activation") -> tuple[int | None, str]:
 
 
 # No pattern takes longer than in proportion to the line.
-_SECRET_KEY = re.compile(
-    r"secret|passw|passphrase|passcode|(?<!com)(?<!by)pass(?![a-z])|pwd|pw(?![a-z])|token|key|auth"
-    r"|credential|private|dsn|signature|salt|uuid",
-    re.IGNORECASE,
-)
-_ADDRESS_KEY = re.compile(r"(?:url|uri|dsn)s?[\s\"']*$", re.IGNORECASE)
-_ADDRESS = re.compile(r"[\"']?[\w+.:-]{1,40}://")
 _SETTING = re.compile(r"[\s#;]*(?P<key>[^\s#;=:\[<][^=:]*)(?:=|:(?!//))\s*(?P<value>.*)")
 _DIRECTIVE = re.compile(
     r"[\s#;]*(?P<key>"
@@ -241,7 +235,7 @@ class Mask:
         told, end = "", 0
         for name in _NAME.finditer(text):
             start = name.end()
-            if name.start() < end or not _is_secret(name["key"], text[start : start + 50]):
+            if name.start() < end or not is_secret(name["key"], text[start : start + 50]):
                 continue
             value = _VALUE.match(text, start)
             if value:
@@ -280,15 +274,9 @@ def _settings(line: str) -> Iterator[re.Match[str]]:
 
 def _secret_setting(line: str, secret_keys: frozenset[str]) -> re.Match[str] | None:
     for found in _settings(line):
-        if found["key"].strip() in secret_keys or _is_secret(found["key"], found["value"]):
+        if found["key"].strip() in secret_keys or is_secret(found["key"], found["value"]):
             return found
     return None
-
-
-def _is_secret(key: str, value: str) -> bool:
-    # Of an address, only the secrets within it are hidden.
-    is_address = _ADDRESS_KEY.search(key) and _ADDRESS.match(value)
-    return bool(_SECRET_KEY.search(key)) and not is_address
 
 
 def _continues(above: str, line: str) -> bool:

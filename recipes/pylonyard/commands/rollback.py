@@ -13,7 +13,7 @@ from pylonyard.releases.contents import Site
 from pylonyard.releases.store import NoRelease, Releases, link_commands
 from pylonyard.server.status import STOPPED
 from pylonyard.system import accounts, locks
-from pylonyard.system.active_note import Note, NotedSite, noted_sites
+from pylonyard.system.active_note import Note, NotedSite, is_same_environment, noted_sites
 from pylonyard.system.errors import ActivationError
 from pylonyard.system.safe_files import read_plainly
 from pylonyard.system.subprocesses import last_line
@@ -239,7 +239,9 @@ class SandboxIdentity:
 
 
 def default_target(activation: Activation, identity: SandboxIdentity) -> int:
-    """Return the last release before the current one that was active in this environment.
+    """Return the release that was active before the current one, in this environment.
+
+    What a rollback has left behind is passed over, as it was left for a reason.
 
     If nothing was ever active, or it was not recorded, return the last one made for it.
 
@@ -250,18 +252,11 @@ def default_target(activation: Activation, identity: SandboxIdentity) -> int:
     before = [n for n in releases.numbers() if current is None or n < current]
     if not before:
         raise NoRelease("there is no earlier release to return to")
-    active = {
-        each.release
-        for each in (note.history if note else ())
-        if _has_same_environments(each.environments, identity.sites)
-    }
-    if was_active := [number for number in before if number in active]:
+    here = _environments(identity.sites)
+    way = note.way_back(here) if note else []
+    if was_active := [number for number in way if number in before]:
         return was_active[-1]
-    made = [
-        n
-        for n in before
-        if _has_same_environments(_environments(_sites(activation, n)), identity.sites)
-    ]
+    made = [n for n in before if is_same_environment(_environments(_sites(activation, n)), here)]
     if not made:
         raise NoRelease(
             f"there is no earlier release for {_environment_names(identity.sites)} to return to"
@@ -305,13 +300,6 @@ def _sites(activation: Activation, number: int) -> Sites:
 
 def _environments(sites: Sites) -> Mapping[str, str]:
     return {name: site.environment for name, site in sites.items()}
-
-
-def _has_same_environments(environments: Mapping[str, str], sites: Sites) -> bool:
-    """Return whether no site has another environment, as far as these are known."""
-    both = environments.keys() & sites.keys()
-    pairs = ((environments[name], sites[name].environment) for name in both)
-    return all(one == other or not one or not other for one, other in pairs)
 
 
 def _environment_names(sites: Sites) -> str:

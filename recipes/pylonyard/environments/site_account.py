@@ -7,7 +7,7 @@ import os
 import shlex
 import shutil
 import stat
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -144,13 +144,15 @@ def data_problem(site: Described, var: Path) -> str:
     if not places:
         return ""
     found = f"{site.user} cannot write {_counted(places)}"
-    own = f"use a checkout of its own below /srv: {page(REAL_SERVER)}"
-    giving = _giving(f"{site.user}:", places, shared=(var / "log", var / "run"))
+    shared = (var / "log", var / "run")
+    is_there = accounts.entry(site.user) is not None
+    making = () if is_there else (f"{accounts.MAKING} {site.user}",)
+    giving = _giving(f"{site.user}:", places, shared=shared, first=making)
     if accounts.is_ours(site.user):
         return f"{found}; to take over what another account left there: {giving}"
-    if accounts.entry(site.user) is None:
-        return f"{found}, and is no account of this machine yet; {own}"
-    return f"{found}; {own}, or, to keep these files: {giving}"
+    missing = "" if is_there else ", and is no account of this machine yet"
+    own = f"use a checkout of its own below /srv: {page(REAL_SERVER)}"
+    return f"{found}{missing}; {own}, or, to keep these files: {giving}"
 
 
 def _unwritten(who: Account, name: str, var: Path) -> Iterator[Path]:
@@ -158,9 +160,11 @@ def _unwritten(who: Account, name: str, var: Path) -> Iterator[Path]:
     for folder in folders:
         if not folder.is_dir() or is_empty(folder):
             continue  # what is empty is given to it
-        if not may(who, folder, READ | WRITE):
+        is_closed = not may(who, folder, READ | WRITE)
+        if is_closed:
             yield folder
-        else:
+        # Of a folder that sites share, the files are not given with it.
+        if not is_closed or folder != var / "data" / name:
             yield from (p for p in _files(folder, name, var) if not may(who, p, READ | 0o2))
 
 
@@ -286,16 +290,16 @@ def _counted(places: list[Path]) -> str:
     return f"{places[0]}{more}, of {owners}"
 
 
-def _giving(owner: str, places: list[Path], shared: Collection[Path]) -> str:
-    """Return the command that gives paths to another account.
+def _giving(
+    owner: str, places: list[Path], shared: Collection[Path], first: Sequence[str] = ()
+) -> str:
+    """Return the line that gives paths to another account.
 
     :param shared: folders that have what is others' in them, which stays theirs
+    :param first: commands that have to come before
     """
     alone = [place for place in places if place in shared]
     whole = [place for place in places if place not in shared]
     commands = [(f"chown -h {owner}", alone), (f"chown -Rh {owner}", whole)]
-    return " && ".join(
-        accounts.by_root(f"{command} {shlex.join(map(str, given))}")
-        for command, given in commands
-        if given
-    )
+    given = [f"{command} {shlex.join(map(str, paths))}" for command, paths in commands if paths]
+    return accounts.by_root(*first, *given)

@@ -3,10 +3,13 @@
 What counts of a site is its environment, its mode and its account.
 """
 
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pylonyard.config import configuration
+from pylonyard.config.secret_names import masked
 from pylonyard.releases import contents, servers
 from pylonyard.releases.store import Releases
 from pylonyard.system import accounts, active_note
@@ -17,7 +20,9 @@ from pylonyard.system.rootfs import Tree
 MACHINE = Tree(Path("/"))
 
 
-OPTION_OF_RELEASE = "release:change=allow"
+ALLOWED = "change=allow"
+"""The option of the section of a release that allows a change."""
+
 DEACTIVATE = "bin/pylonyard deactivate"
 
 
@@ -47,22 +52,27 @@ def changes(standing: Standing, wanted: Mapping[str, NotedSite]) -> Iterator[tup
 
 
 def expect_none(
-    releases: Releases, bin_folder: Path, wanted: Mapping[str, NotedSite], words: str
+    releases: Releases,
+    bin_folder: Path,
+    wanted: Mapping[str, NotedSite],
+    words: Sequence[str],
+    section: str,
 ) -> list[str]:
     """Check that a run changes no site that is active or runs.
 
     Return the lines about other sites, which may change.
 
     :param wanted: what the sites of the run are
-    :param words: what the run is called with, for the advice
+    :param words: the command line of the run, for the advice
+    :param section: the name of the section of the release
     :raises ActivationError: in one line, naming what is, what it would become, and the way
     """
     standing = active(releases, releases.current.parent)
     if standing and (found := dict(changes(standing, wanted))):
-        way = f"if it is meant: bin/buildout{words} {OPTION_OF_RELEASE}"
+        way = f"if it is meant: {allowed(words, section)}"
         if new_accounts(standing, wanted):
             way = _way_to_another_account()
-        if standing.configuration and f" -c {standing.configuration}" != words:
+        if standing.configuration and standing.configuration != configuration.named(words):
             way = f"go on with bin/buildout -c {standing.configuration}, or, {way}"
         raise ActivationError(refusal(standing, found, "is active", way))
     number = releases.current_number()
@@ -73,6 +83,15 @@ def expect_none(
         stops = " && ".join(f"bin/{name} stop" for name in up)
         raise ActivationError(refusal(here, found, "runs", f"stop it first: {stops}"))
     return [_told(name, here.sites[name], wanted.get(name)) for name in found]
+
+
+def allowed(words: Sequence[str], section: str) -> str:
+    """Return the command line of a run, with its assignments, that allows it to change sites."""
+    named = configuration.named(words)
+    assigned = [word for word in words if "=" in word and word[:1] != "-" and word != named]
+    kept = [masked(word) for word in assigned if not word.startswith(f"{section}:change=")]
+    source = ["-c", named] if named else []
+    return shlex.join(["bin/buildout", *source, *kept, f"{section}:{ALLOWED}"])
 
 
 def new_accounts(standing: Standing, wanted: Mapping[str, NotedSite]) -> dict[str, str]:

@@ -144,13 +144,13 @@ class Release(Recipe):
             raise OptionError(self.name, [f"sites: {problem}" for problem in problems])
 
     def _check_changes(self, wanted: Mapping[str, NotedSite], *, is_meant: bool) -> list[str]:
-        named = configuration.named(sys.argv[1:])
-        words = f" -c {named}" if named else ""
+        words = sys.argv[1:]
         try:
             if is_meant:
                 changeover.expect_account_kept(self.releases, wanted)
                 return []
-            return changeover.expect_none(self.releases, self.layout.bin, wanted, words)
+            places = (self.releases, self.layout.bin)
+            return changeover.expect_none(*places, wanted, words, self.name)
         except ActivationError as error:
             raise UserError(f"[{self.name}] {error}") from error
 

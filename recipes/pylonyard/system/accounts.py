@@ -68,9 +68,19 @@ def group(name: str) -> str:
         return str(number)
 
 
-def by_root(command: str) -> str:
-    """Return the command for root: with ``sudo``, unless we are root."""
-    return command if os.geteuid() == 0 else f"sudo {command}"
+def by_root(*commands: str) -> str:
+    """Return one line with commands for root: by ``sudo`` if there is one, unless we are root."""
+    if os.geteuid() == 0:
+        return " && ".join(commands)
+    if has_sudo():
+        return " && ".join(f"sudo {command}" for command in commands)
+    return f"as root: {' && '.join(commands)}"
+
+
+def has_sudo() -> bool:
+    """Return whether this machine has ``sudo``, which a bare Debian lacks."""
+    places = (os.path.join(folder, "sudo") for folder in os.get_exec_path())
+    return any(os.access(place, os.X_OK) for place in places)
 
 
 def called(uid: int) -> str:

@@ -88,16 +88,26 @@ class Note:
 
     @property
     def needed(self) -> frozenset[int]:
-        """Return the active release, and the last one before it in the same environment."""
+        """Return the active release, and the one to which a rollback returns."""
         if self.release is None:
             return frozenset()
-        last = self.history[-1].environments if self.history else {}
-        before = [
-            each.release
-            for each in self.history
-            if each.release != self.release and each.environments == last
-        ]
+        here = {name: site.environment for name, site in self.sites.items()}
+        before = [number for number in self.way_back(here) if number < self.release]
         return frozenset({self.release, *before[-1:]})
+
+    def way_back(self, environments: Mapping[str, str]) -> list[int]:
+        """Return the releases along which rollbacks go, of these environments, the oldest first.
+
+        What was active after a release to which a rollback returned is not among them.
+        """
+        found: list[int] = []
+        for each in self.history:
+            if not is_same_environment(each.environments, environments):
+                continue
+            while found and found[-1] >= each.release:
+                found.pop()
+            found.append(each.release)
+        return found
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -130,6 +140,12 @@ class Note:
             is_whole=bool(values["whole"]),
             is_unfinished=bool(values["unfinished"]),
         )
+
+
+def is_same_environment(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Return whether no site has another environment, as far as these are known."""
+    pairs = ((one[name], other[name]) for name in one.keys() & other.keys())
+    return all(first == second or not first or not second for first, second in pairs)
 
 
 class Site(Protocol):

@@ -8,6 +8,7 @@ from pylonyard.activation.access import PRESUMED, settle_ownership
 from pylonyard.activation.host.facts import Ground, World
 from pylonyard.activation.steps import Own, Permit
 from pylonyard.releases.contents import Release, Site
+from pylonyard.system.accounts import MAKING, by_root
 from pylonyard.system.errors import ActivationError
 from pylonyard.system.rootfs import Account, Folder
 
@@ -109,9 +110,16 @@ def test_data_of_another_are_not_taken_away(of):
     assert refused(seen) == (
         f"{DATA}: expected a folder that shop, who runs shop, may write into, got one of "
         f"{'root' if of == 0 else 'jo'} with something in it; if it is this site's: "
-        f"chown -Rh shop: {DATA}; if it is of another use of this checkout, make one for "
-        "production below /srv: docs/on-a-real-server.rst"
+        f"{by_root(f'chown -Rh shop: {DATA}')}; if it is of another use of this checkout, make one "
+        "for production below /srv: docs/on-a-real-server.rst"
     )
+
+
+def test_one_line_gives_all_folders_to_an_account_and_makes_that_first():
+    seen = world(NOBODY, grounds=dict.fromkeys((LOG, DATA), folder(1000)))
+
+    giving = by_root(f"{MAKING} shop", f"chown -Rh shop: {LOG} {DATA}")
+    assert f"; if it is this site's: {giving}; " in refused(seen)
 
 
 def test_data_of_another_are_not_taken_for_an_account_to_be():

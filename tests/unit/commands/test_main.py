@@ -10,7 +10,7 @@ from pylonyard.commands.main import main
 from pylonyard.commands.releases import list_releases
 from pylonyard.releases.contents import Release
 from pylonyard.releases.store import Releases
-from pylonyard.system import command_line, locks
+from pylonyard.system import accounts, command_line, locks
 from pylonyard.system.active_note import Note, folder_of
 from pylonyard.system.errors import ActivationError
 from pylonyard.system.rootfs import ABSENT, Tree
@@ -129,7 +129,8 @@ def test_dry_run_says_that_only_root_can_tell(place):
         activation.dry_run(print)
 
     assert str(caught.value) == (
-        f"only root may read what is active here: sudo {sys.argv[0]} activate --dry-run"
+        "only root may read what is active here: "
+        + accounts.by_root(f"{sys.argv[0]} activate --dry-run")
     )
 
 

@@ -99,6 +99,14 @@ def test_twice_goes_back_by_two(sandbox):
     assert earlier(place) == 1
 
 
+@pytest.mark.parametrize(
+    ("active", "found"),
+    [([1, 2, 3, 2, 4], 2), ([1, 2, 3, 1, 4], 1), ([1, 2, 3, 2, 3, 4], 3), ([2, 3, 1, 4], 1)],
+)
+def test_release_that_a_rollback_left_behind_is_passed_over(sandbox, active, found):
+    assert earlier(sandbox(*[PRODUCTION] * 4, active=active)) == found
+
+
 def test_release_that_was_removed_since_is_passed_over(sandbox):
     place = sandbox(*[PRODUCTION] * 8, active=[1, 2, 8])
     place.releases.prune(5)

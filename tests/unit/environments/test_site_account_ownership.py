@@ -6,6 +6,8 @@ import pytest
 from pylonyard.config.layout import Layout
 from pylonyard.environments import site_account
 from pylonyard.recipes.release import SiteAccount
+from pylonyard.system import accounts
+from pylonyard.system.accounts import MAKING, by_root
 from pylonyard.system.errors import UserError
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
@@ -59,8 +61,26 @@ def test_account_that_is_not_there_owns_nothing(var):
 
     assert site_account.data_problem(site("nosuchaccount"), var) == (
         f"nosuchaccount cannot write {var}/data/shop, of {US}, and is no account of this machine "
-        "yet; use a checkout of its own below /srv: docs/on-a-real-server.rst"
+        "yet; use a checkout of its own below /srv: docs/on-a-real-server.rst, or, to keep these "
+        "files: "
+        + by_root(f"{MAKING} nosuchaccount", f"chown -Rh nosuchaccount: {var}/data/shop")
     )
+
+
+@AS_ROOT
+def test_folder_that_sites_share_is_given_with_its_files_in_one_line(var):
+    for name in ("log/shop.log", "log/other.log", "run/shop.lock"):
+        (var / name).touch()
+
+    giving = site_account.data_problem(site("nobody"), var).partition(" these files: ")[2]
+    assert giving == (
+        f"chown -h nobody: {var}/log {var}/run && "
+        f"chown -Rh nobody: {var}/log/shop.log {var}/run/shop.lock"
+    )
+    subprocess.run(giving, shell=True, check=True)
+
+    assert site_account.data_problem(site("nobody"), var) == ""
+    assert (var / "log/other.log").stat().st_uid == 0
 
 
 @AS_ROOT
@@ -79,14 +99,16 @@ def test_files_that_root_left_in_a_checkout_are_reported_with_the_way_back(tmp_p
     site_account.expect_writable(layout)
     monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
     monkeypatch.setattr(os, "access", lambda path, bits: path.stat().st_uid == NOBODY)
+    monkeypatch.setattr(accounts, "has_sudo", lambda: True)
 
     with pytest.raises(UserError) as caught:
         site_account.expect_writable(layout)
 
     places = [tmp_path / name for name in ("cache", "cache/dist", "cache/eggs")]
+    giving = by_root(f"chown -Rh nobody {' '.join(map(str, places))}")
     assert str(caught.value).startswith(
         f"nobody cannot write {places[0]} and 3 more, of root; to take over what another account's "
-        f"run left: sudo chown -Rh nobody {' '.join(map(str, places))}"
+        f"run left: {giving}"
     )
 
 
@@ -108,13 +130,15 @@ def test_way_back_leaves_what_is_the_sites(var, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(os, "geteuid", lambda: NOBODY)
         patched.setattr(os, "access", lambda path, bits: path.stat().st_uid == NOBODY)
+        patched.setattr(accounts, "has_sudo", lambda: True)
         with pytest.raises(UserError) as caught:
             site_account.expect_writable(layout)
 
-    command = str(caught.value).partition("run left: ")[2]
+        commands = (f"chown -h nobody {var}", f"chown -Rh nobody {var}/secrets")
+        advised = by_root(*commands)
 
-    assert command == f"sudo chown -h nobody {var} && sudo chown -Rh nobody {var}/secrets"
-    subprocess.run(command.replace("sudo ", ""), shell=True, check=True)
+    assert str(caught.value).endswith(f"run left: {advised}")
+    subprocess.run(" && ".join(commands), shell=True, check=True)
     owners = [path.stat().st_uid for path in (var, var / "secrets", var / "log", site_log)]
     assert owners == [NOBODY, NOBODY, 0, 4321]
 

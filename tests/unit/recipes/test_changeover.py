@@ -61,15 +61,16 @@ def noted(monkeypatch, **values):
 
 
 def refusal(releases, wanted, words=""):
+    places = (releases, releases.folder.parent / "bin")
     with pytest.raises(ActivationError) as caught:
-        changeover.expect_none(releases, releases.folder.parent / "bin", {"shop": wanted}, words)
+        changeover.expect_none(*places, {"shop": wanted}, words.split(), "release")
     return str(caught.value)
 
 
 def test_change_of_what_is_active_is_refused(releases, monkeypatch):
     noted(monkeypatch, release=1, configuration="production.cfg")
 
-    assert refusal(releases, TRIED, " -c buildout.cfg") == (
+    assert refusal(releases, TRIED, "-c buildout.cfg") == (
         "shop is active as production, mod_wsgi, account shop (release 1 of production.cfg), and "
         "this run would make it development, proxy, account jim; go on with bin/buildout -c "
         "production.cfg, or, if it is meant, first: " + accounts.by_root("bin/pylonyard deactivate")
@@ -79,9 +80,19 @@ def test_change_of_what_is_active_is_refused(releases, monkeypatch):
 def test_other_configuration_of_the_same_account_has_two_ways(releases, monkeypatch):
     noted(monkeypatch, release=1, configuration="production.cfg")
 
-    assert refusal(releases, MODE, " -c staging.cfg").endswith(
+    assert refusal(releases, MODE, "-c staging.cfg").endswith(
         "; go on with bin/buildout -c production.cfg, or, if it is meant: bin/buildout -c "
         "staging.cfg release:change=allow"
+    )
+
+
+def test_what_was_typed_is_repeated_without_secrets():
+    words = ["-v", "-c", "production.cfg", "site:mode=proxy", "ini:title=Bits & Bobs"]
+    words += ["release:change=refuse", "ini:api-token=s3cret", "ini:db=pg://shop:s3cret@db/shop"]
+
+    assert changeover.allowed(words, "release") == (
+        "bin/buildout -c production.cfg site:mode=proxy 'ini:title=Bits & Bobs' "
+        "ini:api-token=... ini:db=pg://...@db/shop release:change=allow"
     )
 
 
@@ -103,7 +114,7 @@ def test_account_of_what_is_active_stays_be_another_meant(releases, monkeypatch)
 def test_edit_of_the_same_configuration_has_one_way(releases, monkeypatch):
     noted(monkeypatch, release=1, configuration="production.cfg")
 
-    assert refusal(releases, MODE, " -c production.cfg").endswith(
+    assert refusal(releases, MODE, "-c production.cfg").endswith(
         "; if it is meant: bin/buildout -c production.cfg release:change=allow"
     )
 
@@ -133,12 +144,12 @@ def test_change_of_a_site_that_neither_runs_nor_is_active_is_reported(releases, 
     monkeypatch.setattr(changeover, "running", lambda *_: set())
     places = (releases, releases.folder.parent / "bin")
 
-    assert changeover.expect_none(*places, {"shop": LIVE}, "") == [
+    assert changeover.expect_none(*places, {"shop": LIVE}, [], "release") == [
         "shop is production, mod_wsgi, account shop in this release; it was development, proxy, "
         "account jim"
     ]
-    assert changeover.expect_none(*places, {"blog": TRIED}, "") == [
+    assert changeover.expect_none(*places, {"blog": TRIED}, [], "release") == [
         "shop (development, proxy, account jim) is not in this release any more; its data and "
         "secrets stay in var/data/shop and var/secrets/shop"
     ]
-    assert changeover.expect_none(*places, {"shop": TRIED}, "") == []
+    assert changeover.expect_none(*places, {"shop": TRIED}, [], "release") == []

@@ -26,7 +26,8 @@ def ours(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["cache", "cache/dist", "cache/dist/missing/one.whl"])
 def test_file_that_root_left_is_reported_with_the_way_back(ours, name):
     assert accounts.way_back(denied(ours / name)) == (
-        f"to take over what root left there: sudo chown -Rh nobody {ours}/cache"
+        "to take over what root left there: "
+        + accounts.by_root(f"chown -Rh nobody {ours}/cache")
     )
 
 
@@ -38,3 +39,15 @@ def test_place_that_never_was_ours_is_not_to_be_taken(ours):
 
 def test_other_causes_have_no_such_way(ours):
     assert accounts.way_back(denied(ours / "cache", errno.ENOSPC)) == ""
+
+
+def test_sudo_is_advised_only_where_there_is_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert accounts.by_root("chown x", "chown y") == "as root: chown x && chown y"
+
+    (tmp_path / "sudo").touch(0o755)
+    assert accounts.by_root("chown x", "chown y") == "sudo chown x && sudo chown y"
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert accounts.by_root("chown x", "chown y") == "chown x && chown y"

@@ -238,3 +238,11 @@ def test_active_release_and_rollback_target_are_needed():
         found = found.then(noted(number, sites=(sites or {"shop": SHOP}).items()))
 
     assert found.needed == {7, 2}
+
+
+def test_what_a_rollback_left_behind_is_not_needed():
+    found = Note(sandbox="/srv/shop")
+    for number in (1, 2, 3, 2, 4):
+        found = found.then(noted(number))
+
+    assert found.needed == {4, 2}

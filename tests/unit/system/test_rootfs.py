@@ -10,6 +10,7 @@ import pytest
 from pylonyard.activation.host import trust
 from pylonyard.activation.journal import Journal, load, name_of, save
 from pylonyard.activation.steps import Effects, Grant, Join, Serve
+from pylonyard.system import accounts
 from pylonyard.system.errors import ActivationError
 from pylonyard.system.rootfs import ABSENT, Change, Entry, Tree
 
@@ -159,10 +160,18 @@ def test_files_that_others_can_change_are_not_believed(tmp_path):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 @pytest.mark.parametrize(
-    ("shell", "by_sudo"), [("/bin/bash", "let jo run this by sudo, or "), ("/bin/false", "")]
+    ("shell", "has_sudo", "by_sudo"),
+    [
+        ("/bin/bash", True, "let jo run this by sudo, or "),
+        ("/bin/bash", False, ""),
+        ("/bin/false", True, ""),
+    ],
 )
-def test_home_of_another_is_not_taken_from_its_owner(tmp_path, monkeypatch, shell, by_sudo):
+def test_home_of_another_is_not_taken_from_its_owner(
+    tmp_path, monkeypatch, shell, has_sudo, by_sudo
+):
     """Following the advice harms nobody."""
+    monkeypatch.setattr(accounts, "has_sudo", lambda: has_sudo)
     os.chown(tmp_path, 4321, 4321)
     account = pwd.struct_passwd(("jo", "x", 4321, 4321, "", "/home/jo", shell))
     monkeypatch.setattr(pwd, "getpwuid", lambda uid: account)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pylonyard.config.layout import REAL_SERVER, page
+from pylonyard.system import accounts
 from pylonyard.system.errors import ActivationError
 from pylonyard.system.subprocesses import PROGRAM_PATH
 
@@ -124,7 +125,8 @@ def _remedy(place: Path, status: os.stat_result, believed: frozenset[int]) -> st
     if status.st_uid in believed:
         whose = "o" if status.st_mode & stat.S_IWOTH else "g"
         return shlex.join(["chmod", f"{whose}-w", str(place)])
-    by_sudo = f"let {_name(status.st_uid)} run this by sudo, or " if _is_person(status) else ""
+    is_able = _is_person(status) and accounts.has_sudo()
+    by_sudo = f"let {_name(status.st_uid)} run this by sudo, or " if is_able else ""
     return f"{by_sudo}serve from a checkout of root's, below /srv: {page(REAL_SERVER)}"
 
 

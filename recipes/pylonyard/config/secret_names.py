@@ -1,0 +1,27 @@
+"""Tell the settings that hold a secret by their names, and mask them; standard library only."""
+
+import re
+
+# No pattern takes longer than in proportion to the line.
+_SECRET_KEY = re.compile(
+    r"secret|passw|passphrase|passcode|(?<!com)(?<!by)pass(?![a-z])|pwd|pw(?![a-z])|token|key|auth"
+    r"|credential|private|dsn|signature|salt|uuid",
+    re.IGNORECASE,
+)
+_ADDRESS_KEY = re.compile(r"(?:url|uri|dsn)s?[\s\"']*$", re.IGNORECASE)
+_ADDRESS = re.compile(r"[\"']?[\w+.:-]{1,40}://")
+_LOGIN = re.compile(r"://[^/\s]*@")
+
+
+def is_secret(key: str, value: str) -> bool:
+    """Return whether the value of a setting is a secret, to judge by its name."""
+    # Of an address, only the secrets within it are hidden.
+    is_address = _ADDRESS_KEY.search(key) and _ADDRESS.match(value)
+    return bool(_SECRET_KEY.search(key)) and not is_address
+
+
+def masked(assignment: str) -> str:
+    """Return ``name=value`` with dots in the place of a secret."""
+    name, _, value = assignment.partition("=")
+    is_whole = is_secret(name.rpartition(":")[2], value)
+    return f"{name}=..." if is_whole else _LOGIN.sub("://...@", assignment)
