@@ -285,6 +285,7 @@ def import_statements(directory, home, lists):
 def fetch(home, lists, words):
     """Run the process that downloads what ``words`` name to the cache, in place of this one."""
     statements = [
+        *toolbox.ending_early("bootstrap"),
         *import_statements(CHECKOUT, home, lists),
         "tools.bring()",
         "from pylonyard.commands.fetch import main",
@@ -312,6 +313,7 @@ def build_documentation(cache, lists, offline):
     built = CHECKOUT / "docs-html"
     words = ["-W", "--keep-going", "-q", "-b", "html", "-d", built / ".doctrees", pages, built]
     statements = [
+        *toolbox.ending_early("bootstrap"),
         *import_statements(CHECKOUT, home, lists),
         "tools.bring()",
         "from sphinx.cmd.build import main",
@@ -395,7 +397,9 @@ def bootstrap(arguments):
     install_debian_packages(offline)
     lists.append(CHECKOUT / "profiles" / "tests.txt")
     home = make_tools(cache, lists, offline)
-    statements = ["tools.bring()", "import pytest", "sys.exit(pytest.main())"]
+    # Tests have something to clean up.
+    heeding = "_signal.signal(2, _signal.default_int_handler)"
+    statements = ["tools.bring()", "import pytest", heeding, "sys.exit(pytest.main())"]
     test = write_script(directory, "test", home, lists, statements)
     cache_usage.introduce(CHECKOUT, cache_usage.Stores(cache.root, cache.eggs))
     os.chdir(CHECKOUT)

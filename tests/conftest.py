@@ -15,6 +15,18 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGIO, lambda *_: None)
 
 
+STRICT = bool(os.environ.get("PYLONYARD_STRICT"))
+"""Whether a warning or a skipped test is a failure: .ci/run says so.
+
+In a user's run a newer Python, or a newer library, may warn.
+"""
+
+
+def pytest_configure(config):
+    if STRICT:
+        config.addinivalue_line("filterwarnings", "error")
+
+
 def pytest_ignore_collect(collection_path, config):
     """Leave out what would be read only to be deselected: that takes seconds."""
     if (
@@ -71,10 +83,10 @@ def sandbox(tmp_path, store):
 
 
 def pytest_sessionfinish(session):
-    """Fail if a test was skipped where none may be: .ci/run says so."""
+    """Fail if a test was skipped where none may be."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter and reporter.stats.get("skipped")  # a worker has no reporter
-    if os.environ.get("PYLONYARD_NO_SKIPS") and skipped:
+    if STRICT and skipped:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

@@ -9,9 +9,13 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from checkouts import ROOT
+from pylonyard.config.layout import IN_BIN
+from pylonyard.environments import tools
+from pylonyard.server import cli
 
 pytestmark = pytest.mark.system
 
@@ -65,6 +69,78 @@ def test_buildout_is_interrupted_in_one_line(tmp_path):
         )
 
     assert ended == (130, "", "buildout: interrupted\n")
+
+
+PAUSE = """
+import sys, time
+class Pause:
+    def find_spec(self, name, *_):
+        if name == {!r}:
+            print("here", flush=True)
+            time.sleep(60)
+sys.meta_path.insert(0, Pause())
+"""
+"""Statements that halt a script when it is about to import a module."""
+
+
+def script_of(program, arguments):
+    """Return the text of a script of ours, such as a run writes it."""
+    if not arguments:
+        return (ROOT / "bin" / program).read_text()
+    lines = tools.header_of_ours(Path(sys.executable), tools.ISOLATED)
+    lines += tools.finding(ROOT / "recipes", ROOT, IN_BIN)
+    return "\n".join([*lines, *arguments, ""])
+
+
+SITE = ["from pylonyard.server.cli import main", "sys.exit(main('/none/shop/server.json'))"]
+HTTPD = ["from pylonyard.webservers.apache.control import main", "sys.exit(main(None, []))"]
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments", "module"),
+    [
+        ("buildout", [], "pylonyard"),
+        ("buildout", [], "pylonyard.buildout.last_run"),
+        ("buildout", [], "zc.buildout"),
+        ("pylonyard", [], "pylonyard.commands.main"),
+        ("pylonyard", [], "pylonyard.commands.rollback"),
+        ("shop", SITE, "pylonyard.server.settings"),
+        ("shop", SITE, "pylonyard.system.command_line"),
+        ("shop-httpd", HTTPD, "pylonyard.webservers.apache.control"),
+    ],
+)
+def test_early_interrupt_is_one_line(tmp_path, program, arguments, module):
+    text, imports = script_of(program, arguments), "import os, sys\nrecipes ="
+    assert text.count(imports) == 1
+    script = tmp_path / program
+    script.write_text(text.replace(imports, PAUSE.format(module) + imports))
+
+    ended = interrupted(
+        ["/bin/sh", script], tmp_path, lambda process: process.stdout.readline() == "here\n"
+    )
+
+    assert ended == (130, "", f"{program}: interrupted\n")
+
+
+def test_setup_is_interrupted_in_one_line(tmp_path):
+    """As ``bin/<site> setup`` has the application's Python run its script."""
+    script = tmp_path / "paster"
+    script.write_text("import time\nprint('here', flush=True)\ntime.sleep(60)\n")
+    words = [sys.executable, "-c", cli.IN_ONE_LINE, "shop", script, "setup-app", "shop.ini"]
+
+    ended = interrupted(words, tmp_path, lambda process: process.stdout.readline() == "here\n")
+
+    assert ended == (130, "", "shop: interrupted\n")
+
+
+def test_fetch_is_interrupted_in_one_line(tmp_path):
+    with silent_server() as (address, came):
+        words = [sys.executable, "bootstrap.py", "fetch", "--index", address, "six==1.17.0"]
+        command = ["/bin/sh", "-c", 'cd "$0" && exec "$@"', ROOT, *words]
+
+        ended = interrupted(command, tmp_path, lambda process: came.wait(60))
+
+    assert ended == (130, "", "bootstrap: interrupted\n")
 
 
 def test_bootstrap_is_interrupted_in_one_line(tmp_path):

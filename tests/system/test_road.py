@@ -210,3 +210,13 @@ def test_account_of_what_is_active_is_not_changed_be_it_on_purpose(machine):
     last = refused.stdout.splitlines()[-1]
     assert last.endswith("; if it is meant, first: bin/pylonyard deactivate")
     assert machine.visit() == "200"
+
+
+def test_site_that_was_deactivated_is_not_red(machine):
+    machine.pylonyard("deactivate")
+
+    said = machine.run("bin/pylonyard", "doctor", check=False)
+
+    assert said.returncode == 0, said.stdout
+    assert "the site is not active" in said.stdout
+    assert "-> bin/pylonyard activate" in said.stdout

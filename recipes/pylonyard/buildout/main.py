@@ -14,6 +14,7 @@ from pylonyard.buildout import last_run
 from pylonyard.config import configuration, inputs
 from pylonyard.environments import tools
 from pylonyard.system import relocation
+from pylonyard.system.errors import raising_interrupts
 
 
 def main(made: str = "") -> None:
@@ -27,7 +28,8 @@ def main(made: str = "") -> None:
         sys.exit(f"buildout: {astray.told}")
     # What a run with nothing to do has no use for is imported where it is needed.
     try:
-        run()
+        with raising_interrupts():
+            run()
     except KeyboardInterrupt:
         from pylonyard.system.errors import interrupted
 

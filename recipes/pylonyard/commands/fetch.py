@@ -24,7 +24,7 @@ from pylonyard.packages.metadata import SUFFIXES, identified
 from pylonyard.packages.wheels import WheelError
 from pylonyard.system import command_line, progress
 from pylonyard.system.command_line import Parser
-from pylonyard.system.errors import CommandError, UserError, interrupted
+from pylonyard.system.errors import CommandError, UserError, interrupted, raising_interrupts
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,8 @@ def command(cache: str, words: argparse.Namespace) -> int:
         sys.exit(f"{_program()}: {error}")
     for wanted in words.wanted:
         try:
-            with progress.of(f"{_program()}: Downloading {wanted}"):
+            what = f"{_program()}: Downloading {wanted}"
+            with raising_interrupts(), progress.of(what):
                 brought = fetcher.fetch(wanted)
             say(str(brought))
         except KeyboardInterrupt:

@@ -17,7 +17,13 @@ from pylonyard.environments import tools
 from pylonyard.releases.store import Releases
 from pylonyard.system import command_line, errors, progress, relocation
 from pylonyard.system.command_line import Parser, describe, required
-from pylonyard.system.errors import INTERRUPTED, ActivationError, PylonyardError, reason
+from pylonyard.system.errors import (
+    ActivationError,
+    PylonyardError,
+    interrupted,
+    raising_interrupts,
+    reason,
+)
 from pylonyard.system.relocation import Astray
 from pylonyard.system.rootfs import Tree
 from pylonyard.system.safe_files import finish, settle_standard_files
@@ -370,7 +376,9 @@ def run_command(directory: str, bin_folder: str, words: argparse.Namespace) -> i
         if astray and words.action not in ALLOWED_AFTER_MOVE:
             raise ActivationError(astray.told)
         folders = [Path(each) for each in (directory, bin_folder)]
-        return run_action(Sandbox(*map(astray.path, folders) if astray else folders), words, astray)
+        sandbox = Sandbox(*map(astray.path, folders) if astray else folders)
+        with raising_interrupts():
+            return run_action(sandbox, words, astray)
     except PylonyardError as error:
         print(f"pylonyard: {error}", file=sys.stderr)
     except BrokenPipeError:
@@ -378,8 +386,7 @@ def run_command(directory: str, bin_folder: str, words: argparse.Namespace) -> i
     except OSError as error:
         print(f"pylonyard: {reason(error)}", file=sys.stderr)
     except KeyboardInterrupt:
-        print("pylonyard: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return interrupted("pylonyard")
     except Exception as error:
         if not (line := errors.limit_reached(error)):
             raise

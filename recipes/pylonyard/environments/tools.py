@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pylonyard.system.errors import EARLY
 from pylonyard.system.relocation import bootstrap_command
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ def header_of_ours(python: Path, options: str, directory: Path) -> list[str]:
     """
     again = bootstrap_command(directory, "PYTHON") or "make the environment of its buildout again"
     oldest = ".".join(map(str, OLDEST))
-    return _as_text(
+    lines = _as_text(
         python,
         [
             f"'''test' -x {shlex.quote(str(python))} && "
@@ -208,6 +209,26 @@ def header_of_ours(python: Path, options: str, directory: Path) -> list[str]:
             "exit 5",
         ],
     )
+    return [*lines, *ending_early()]
+
+
+def ending_early(name: str = "") -> list[str]:
+    """Return the first statements of a program: Ctrl-C ends it in one line from now on.
+
+    Its imports take long enough to be interrupted.  See ``errors.raising_interrupts``.
+
+    :param name: of the program, by default that of its script
+    """
+    told = repr(f"{name}: interrupted\n".encode()) if name else "name + b': interrupted\\n'"
+    return [
+        "import os, sys, _signal",
+        f"def {EARLY}(*_):",
+        "    name = os.fsencode(os.path.basename(sys.argv[0]))",
+        f"    os.write(2, {told})",
+        "    os._exit(130)",
+        "if _signal.getsignal(2) is _signal.default_int_handler:  # not for nohup and the like",
+        f"    _signal.signal(2, {EARLY})",
+    ]
 
 
 def finding(recipes: Path, directory: Path, sandbox: str) -> list[str]:

@@ -16,6 +16,7 @@ from pylonyard.system.errors import (
     NOT_PERMITTED,
     ServerError,
     interrupted,
+    raising_interrupts,
     reason,
 )
 from pylonyard.system.processes import foreground_marker, server_marker
@@ -111,7 +112,24 @@ def set_up(settings: Settings) -> NoReturn:
     if not settings.setup:
         lacks = "the application has no installer (entry point of the group paste.app_install)"
         raise ServerError(f"{lacks}, so there is nothing to set up", NOT_CONFIGURED)
-    run_configured(settings, settings.setup, "setup")
+    # A script that names no Python runs as it is.
+    started = [*environment.python(settings), "-c", IN_ONE_LINE, settings.name]
+    words = [*started, *settings.setup] if environment.is_wrapped(settings) else settings.setup
+    run_configured(settings, words, "setup")
+
+
+IN_ONE_LINE = """\
+try:
+    import os, runpy, sys
+    name = sys.argv[1]
+    del sys.argv[:2]
+    sys.path[0] = os.path.dirname(os.path.realpath(sys.argv[0]))
+    runpy.run_path(sys.argv[0], run_name="__main__")
+except KeyboardInterrupt:
+    sys.stderr.write(name + ": interrupted\\n")
+    sys.exit(130)
+"""
+"""Runs a script in the interpreter of the application, which may be Python 2.7."""
 
 
 def replace_process(
@@ -192,7 +210,8 @@ def act(source: Path, action: Action, astray: Astray | None = None) -> int:
             warning = expect_no_root(name, settings.deployment)
             if warning and action is not ACTIONS["ensure"]:  # it would be mailed each time
                 print(f"{name}: {warning}", file=sys.stderr, flush=True)
-        code, line = action(settings)
+        with raising_interrupts():
+            code, line = action(settings)
         if line:
             tell_done(name, line if action is status.as_json else f"{name}: {line}")
         return code

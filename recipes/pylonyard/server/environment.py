@@ -107,6 +107,10 @@ DEFAULTED = [
 ]
 
 
+NOT_FOR_READERS = "pkg_resources is deprecated"
+"""A warning that PasteScript causes; whoever reads it can do nothing about it."""
+
+
 def base(caller: Mapping[str, str], kept: tuple[str, ...] = ()) -> dict[str, str]:
     """Return a minimal environment; of the caller's variables it has only ``kept``."""
     account = current()
@@ -124,7 +128,8 @@ def of_server(settings: Settings, caller: Mapping[str, str], *markers: Marker) -
 
 def of_terminal(settings: Settings, caller: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a program at a terminal."""
-    return {**base(caller, ("TERM", "COLUMNS", "LINES")), **settings.environment}
+    quiet = {"PYTHONWARNINGS": f"ignore:{NOT_FOR_READERS}:UserWarning"}
+    return {**base(caller, ("TERM", "COLUMNS", "LINES")), **quiet, **settings.environment}
 
 
 def confine(settings: Settings) -> None:

@@ -3,7 +3,7 @@
 import errno
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 FAILED = 1
@@ -75,6 +75,29 @@ def interrupted(name: str) -> int:
     """Print that Ctrl-C has ended a program; return its exit status."""
     print(f"{name}: interrupted", file=sys.stderr)
     return INTERRUPTED
+
+
+EARLY = "end_early"
+"""The name of the function that handles Ctrl-C in the first lines of our scripts."""
+
+
+@contextmanager
+def raising_interrupts() -> Iterator[None]:
+    """Have Ctrl-C raise KeyboardInterrupt during the block: there is something to clean up.
+
+    Before and after it, the first lines of our scripts have Ctrl-C end the process at once.
+    """
+    import signal
+
+    handler = signal.getsignal(signal.SIGINT)
+    if getattr(handler, "__name__", "") != EARLY:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def reason(error: OSError, place: str | Path = "") -> str:

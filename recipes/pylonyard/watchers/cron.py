@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pylonyard.system import command_line
-from pylonyard.system.errors import interrupted
+from pylonyard.system.errors import interrupted, raising_interrupts
 from pylonyard.system.safe_files import settle_standard_files
 from pylonyard.watchers.registry import Check, Watcher
 
@@ -115,7 +115,8 @@ def main(name: str, block: str, arguments: Sequence[str] | None = None) -> int:
         if action == "show":
             print(new, end="")
         elif new != old:
-            _replace(new)
+            with raising_interrupts():
+                _replace(new)
     except (OSError, ValueError) as error:
         print(f"{name}-cron: {error}", file=sys.stderr)
         return 1

@@ -6,7 +6,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
-from pylonyard.environments import scripts
+from pylonyard.environments import scripts, tools
 from pylonyard.environments.eggs_venv import make
 from pylonyard.packages import wheels
 from pylonyard.packages.interpreters import interpreter
@@ -97,7 +97,9 @@ def test_script_of_ours_runs_no_code_of_an_environment_unasked():
     recipes, home = Path(scripts.__file__).parents[2], Path(sys.executable).parents[1]
     first, rest = text.split("\n' '''\n")
     assert f'exec {interpreter()} -I -S "$0" "$@"\n' in first
+    early = "\n".join(tools.ending_early())
     assert rest == (
+        f"{early}\n"
         "import os, sys\n"
         f"recipes = '{recipes}'\n"
         "if not os.path.isdir(recipes):  # the sandbox was moved\n"

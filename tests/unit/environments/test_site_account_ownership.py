@@ -62,8 +62,7 @@ def test_account_that_is_not_there_owns_nothing(var):
     assert site_account.data_problem(site("nosuchaccount"), var) == (
         f"nosuchaccount cannot write {var}/data/shop, of {US}, and is no account of this machine "
         "yet; use a checkout of its own below /srv: docs/on-a-real-server.rst, or, to keep these "
-        "files: "
-        + by_root(f"{MAKING} nosuchaccount", f"chown -Rh nosuchaccount: {var}/data/shop")
+        "files: " + by_root(f"{MAKING} nosuchaccount", f"chown -Rh nosuchaccount: {var}/data/shop")
     )
 
 

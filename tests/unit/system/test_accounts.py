@@ -26,8 +26,7 @@ def ours(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["cache", "cache/dist", "cache/dist/missing/one.whl"])
 def test_file_that_root_left_is_reported_with_the_way_back(ours, name):
     assert accounts.way_back(denied(ours / name)) == (
-        "to take over what root left there: "
-        + accounts.by_root(f"chown -Rh nobody {ours}/cache")
+        "to take over what root left there: " + accounts.by_root(f"chown -Rh nobody {ours}/cache")
     )
 
 

@@ -71,7 +71,8 @@ def running(subject: Subject) -> Iterator[Finding]:
 def _stopped(subject: Subject, script: str, text: str) -> Finding:
     check, start = "server-running", f"bin/{script} start"
     if _waits_for_activation(subject):
-        start = accounts.by_root(ACTIVATE)
+        # Nobody is to see it: it was not activated yet, or deactivated.
+        return Finding(check, None, f"{text}: the site is not active", accounts.by_root(ACTIVATE))
     if _was_started(subject):
         return bad(check, f"{text}: somebody stopped it", start)
     text = f"{text}: it was never started"

@@ -20,7 +20,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pylonyard.system import command_line, errors, progress, relocation
-from pylonyard.system.errors import CommandError, PylonyardError, ServerError, interrupted
+from pylonyard.system.errors import (
+    CommandError,
+    PylonyardError,
+    ServerError,
+    interrupted,
+    raising_interrupts,
+)
 from pylonyard.system.processes import Handle, started
 from pylonyard.system.safe_files import finish, open_plainly, read_plainly, settle_standard_files
 from pylonyard.system.subprocesses import PROGRAM_PATH, completed, last_line
@@ -91,7 +97,7 @@ def main(httpd: PrivateApache, arguments: Sequence[str]) -> int:
         return finish(f"{httpd.name}-httpd", int(ended.code or 0))
     what = f"{httpd.name}-httpd: waiting for Apache"
     try:
-        with progress.of(what, first_line=progress.BETWEEN_LINES):
+        with raising_interrupts(), progress.of(what, first_line=progress.BETWEEN_LINES):
             return COMMANDS[action](_where_it_stands(httpd, action))
     except ControlError as error:
         failure = error

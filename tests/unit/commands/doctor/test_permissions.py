@@ -720,18 +720,29 @@ def test_server_s_status_is_reported_with_advice(place):
 
 
 @pytest.mark.parametrize(
-    ("environment", "advice"),
-    [("development", "bin/shop start"), ("production", accounts.by_root("bin/pylonyard activate"))],
+    ("environment", "was_served", "text", "advice"),
+    [
+        ("development", False, "it was never started", "bin/shop start"),
+        ("production", False, "the site is not active", accounts.by_root("bin/pylonyard activate")),
+        ("production", True, "the site is not active", accounts.by_root("bin/pylonyard activate")),
+    ],
 )
-def test_site_that_was_never_started_is_not_red_and_has_a_next_step(place, environment, advice):
+def test_site_that_is_not_served_yet_is_not_red_and_has_a_next_step(
+    place, environment, was_served, text, advice
+):
     script = place / "current/bin/shop"
     script.parent.mkdir()
     script.write_text("#!/bin/sh\necho stopped\nexit 3\n")
     script.chmod(0o755)
 
-    (found,) = server.running(subject(place, environment=environment))
+    site = subject(place, environment=environment)
+    if was_served:
+        site.settings.log.parent.mkdir(parents=True, exist_ok=True)
+        site.settings.log.touch()
 
-    assert (found.ok, found.text) == (None, "stopped: it was never started")
+    (found,) = server.running(site)
+
+    assert (found.ok, found.text) == (None, f"stopped: {text}")
     assert found.advice == advice
 
 
