@@ -54,7 +54,7 @@ from pylonyard.environments import tools as toolbox
 from pylonyard.packages import interpreters, wheels
 from pylonyard.packages.integrity import Verified
 from pylonyard.releases import store
-from pylonyard.system import accounts, atomic, command_line, errors, locks, progress
+from pylonyard.system import accounts, atomic, command_line, errors, locks, progress, subprocesses
 from pylonyard.system.errors import interrupted, reason
 
 
@@ -371,6 +371,7 @@ def bootstrap(arguments):
     if why := layout.path_problem(CHECKOUT) or layout.path_problem(directory):
         fail(why)
     os.umask(0o022)  # other accounts have to read what is made here
+    subprocesses.use_utf8()
     testing = arguments[:1] == ["test"]
     cache = Cache(directory)
     locks.Locks().use(cache.root)
@@ -411,6 +412,8 @@ def check_command_line(arguments):
     parser = command_line.bootstrap()
     words = [word for word in arguments if word != "--offline"]
     if words[:1] == ["test"]:
+        if {"-h", "--help"} & set(words):
+            parser.parse_args(["test", "--help"])
         return  # the rest are arguments of pytest
     if words[:1] in (["fetch"], ["docs"], ["dist"]):
         parser.parse_args(words)

@@ -14,6 +14,7 @@ from textwrap import dedent
 import pytest
 from checkouts import CACHE, ROOT, Checkout
 from ports import free_port
+from pylonyard.config.layout import path_problem
 from pylonyard.system.subprocesses import PROGRAM_PATH
 from readers import File, Reader, steps
 from test_documented_examples import ANYWHERE, expect_as_shown
@@ -199,6 +200,19 @@ def test_an_error_is_one_line_and_a_second_run_at_once_is_told(project):
     page = '"Secrets" in Pylonyard\'s documentation, https://'
     assert re.search(rf"\({re.escape(page)}\S+/docs/secrets.rst\)$", told.rstrip())
     assert not Path(project.folder, "releases").exists()
+
+
+@pytest.mark.parametrize("name", ["50%", "{quill}"])
+def test_path_that_no_sandbox_can_have_is_refused_at_once(empty, name):
+    empty.folder = empty.folder.parent / name
+    empty.fill()
+
+    told = empty.buildout(check=False).splitlines()
+
+    assert told[-1] == f"buildout: {path_problem(empty.folder)}"
+    # zc.buildout makes its folder of eggs to look for extensions in.
+    there = {"eggs", "buildout.cfg", "quill.ini", "setup.py", "src"}
+    assert set(os.listdir(empty.folder)) == there
 
 
 def test_a_checkout_may_name_the_extension_as_well(checkout):

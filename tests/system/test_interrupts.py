@@ -87,7 +87,7 @@ def script_of(program, arguments):
     """Return the text of a script of ours, such as a run writes it."""
     if not arguments:
         return (ROOT / "bin" / program).read_text()
-    lines = tools.header_of_ours(Path(sys.executable), tools.ISOLATED)
+    lines = tools.header_of_ours(Path(sys.executable), tools.ISOLATED, ROOT)
     lines += tools.finding(ROOT / "recipes", ROOT, IN_BIN)
     return "\n".join([*lines, *arguments, ""])
 
@@ -115,11 +115,12 @@ def test_early_interrupt_is_one_line(tmp_path, program, arguments, module):
     script = tmp_path / program
     script.write_text(text.replace(imports, PAUSE.format(module) + imports))
 
-    ended = interrupted(
+    status, output, errors = interrupted(
         ["/bin/sh", script], tmp_path, lambda process: process.stdout.readline() == "here\n"
     )
 
-    assert ended == (130, "", f"{program}: interrupted\n")
+    told = [line for line in errors.splitlines() if not line.startswith("Compiling: ")]
+    assert (status, output, told) == (130, "", [f"{program}: interrupted"])
 
 
 def test_setup_is_interrupted_in_one_line(tmp_path):

@@ -28,6 +28,7 @@ from pylonyard.packages import credentials, downloads, integrity, wheels
 from pylonyard.system import accounts, atomic, errors
 from pylonyard.system.errors import LOOK_FIRST, reason
 from pylonyard.system.safe_files import finish
+from pylonyard.system.subprocesses import use_utf8
 
 log = logging.getLogger("pylonyard")
 
@@ -245,6 +246,7 @@ def main(directory: Path, watch: Watch | None = None, profile: Path | None = Non
     """
     # Where there is no room for what is told, a trace of the logging would not help.
     logging.raiseExceptions = False
+    use_utf8()
     words = sys.argv[1:]
     if "--version" in words:
         print(f"Pylonyard {pylonyard.__version__}, zc.buildout {version('zc.buildout')}")

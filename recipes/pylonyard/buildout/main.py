@@ -43,6 +43,7 @@ def main(made: str = "") -> None:
 
 
 def run() -> None:
+    sys.argv[1:] = ["-o" if word == "--offline" else word for word in sys.argv[1:]]
     try:
         sys.argv[1:] = configuration.completed(sys.argv[1:], checkout())
     except configuration.MemoryDamaged as error:
@@ -51,6 +52,7 @@ def run() -> None:
         return
     watch = inputs.begin()
     check(sys.argv[1:])
+    expect_usable(checkout())
     tools.bring()
     from pylonyard.buildout import driver
 
@@ -68,13 +70,21 @@ def check(words: Sequence[str]) -> None:
     from pylonyard.system.errors import USAGE
     from pylonyard.system.safe_files import finish
 
-    if "--help" in words:
+    if command_line.asks_for_help(words):
         print(command_line.BUILDOUT, end="")
         sys.exit(finish("buildout", 0))
     again = relocation.bootstrap_command(checkout())
     if problem := command_line.buildout_error(words, again=again):
         print(f"buildout: {problem}; see bin/buildout --help", file=sys.stderr)
         sys.exit(USAGE)
+
+
+def expect_usable(directory: Path) -> None:
+    """Refuse a folder in which no sandbox can be, before anything is made."""
+    from pylonyard.config import layout
+
+    if why := layout.path_problem(directory):
+        sys.exit(f"buildout: {why}")
 
 
 # The extension.
@@ -101,6 +111,7 @@ def load(run: Any) -> None:
     os.umask(0o022)
     if last_run.answer(sys.argv[1:], directory):
         sys.exit()
+    expect_usable(directory)
     watch = inputs.begin()
     # The files of these were opened before anybody took notes.
     modules = [getattr(module, "__file__", None) for module in list(sys.modules.values())]

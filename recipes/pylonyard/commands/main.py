@@ -27,6 +27,7 @@ from pylonyard.system.errors import (
 from pylonyard.system.relocation import Astray
 from pylonyard.system.rootfs import Tree
 from pylonyard.system.safe_files import finish, settle_standard_files
+from pylonyard.system.subprocesses import use_utf8
 
 ALLOWED_AFTER_MOVE = ("completion", "doctor", "releases")
 """Actions that still work in a sandbox that was moved or copied."""
@@ -111,13 +112,14 @@ def parser() -> Parser:
         dest="what", metavar="[diff A B]", title="actions", parser_class=Parser
     )
     compared = inner.add_parser("diff", help="show what differs between two, secrets masked")
-    compared.add_argument("older", type=int, metavar="A")
-    compared.add_argument("newer", type=int, metavar="B")
+    compared.add_argument("older", type=int, metavar="A", help="the number of a release")
+    compared.add_argument("newer", type=int, metavar="B", help="the number of another")
     listed.add_argument("--json", action="store_true", help="for machines")
     back = actions.add_parser(
-        "rollback", help="return to the last release that was active, or to NUMBER"
+        "rollback", help="return to the release that was active before, or to NUMBER"
     )
-    back.add_argument("number", nargs="?", type=int, metavar="NUMBER")
+    number = "of the release; default: the one that was active before"
+    back.add_argument("number", nargs="?", type=int, metavar="NUMBER", help=number)
     back.add_argument(
         rollback_target.CHANGE_OPTION,
         action="store_true",
@@ -284,6 +286,7 @@ def begin_project(words: argparse.Namespace) -> None:
 
 
 def run_action(sandbox: Sandbox, words: argparse.Namespace, astray: Astray | None) -> int:
+    use_utf8()
     activation = sandbox.activation(getattr(words, "root", "/"))
     actions: dict[str, Callable[[], int | None]] = {
         "releases": lambda: (
@@ -364,7 +367,10 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the command line, or end this process if it is wrong, or asks for help."""
     settle_standard_files()
     try:
-        return parser().parse_args(arguments)
+        found = parser().parse_args(arguments)
+        if found.action == "releases" and found.what and found.json:
+            parser().error("releases diff: unknown option --json")
+        return found
     except SystemExit as ended:
         sys.exit(finish("pylonyard", int(ended.code or 0)))
 

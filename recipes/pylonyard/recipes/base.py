@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import zc.buildout
 
 from pylonyard.config import converters
-from pylonyard.config.layout import Layout
+from pylonyard.config.layout import Layout, path_problem
 from pylonyard.config.run_state import RunState, released_sections
 from pylonyard.environments import eggs_venv, site_account
 from pylonyard.packages import zc_installer
@@ -152,6 +152,8 @@ class Recipe:
         self.buildout = buildout
         self.name = name
         self.layout = Layout.of(buildout)
+        if why := path_problem(self.layout.directory):  # where nothing of ours began the run
+            raise UserError(f"[{name}] {why}")
         self.state = RunState.of(buildout)
         self.state.locks.hold(self.layout.directory)
         self.settings = parse(self.declaration, name, options, self.layout.directory)

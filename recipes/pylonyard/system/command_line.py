@@ -152,11 +152,15 @@ CRON = {
 
 BUILDOUT_OPTIONS = {
     "-c FILE": "the configuration; default: the one that this sandbox remembers",
-    "-o": "offline: use the cache only",
+    "-o, --offline": "offline: use the cache only",
+    "-O": "online, even if the configuration says offline",
     "-n, -N": "look for newer distributions, or do not",
+    "-t SECONDS": "how long to wait for a server that does not answer",
+    "-U": "do not read ~/.buildout/default.cfg",
     "-v, -q": "print more (-v also shows where an error arose), or less",
+    "-D": "debug: start Python's debugger where an error arises",
     "SECTION:OPTION=VALUE": "set an option for this run only, such as site:port=8081",
-    "--help": "show this",
+    "-h, --help": "show this",
     "--version": "show the versions of Pylonyard and zc.buildout",
     "--help-all": "show zc.buildout's own help, with all commands and options",
 }
@@ -234,7 +238,8 @@ def bootstrap() -> Parser:
         dest="action", title="actions", prog="bootstrap.py", parser_class=Parser
     )
     text = "run the tests; other arguments are passed to pytest"
-    tests = inner.add_parser("test", help=text)
+    tests = inner.add_parser("test", help=text, epilog="Those of pytest: bin/test --help")
+    tests.add_argument("words", nargs="*", metavar="WORD", help='such as -m "not system"')
     tests.add_argument("--offline", action="store_true", help="use the cache only")
     for name, text in {
         "docs": "build the documentation as HTML, in docs-html",
@@ -324,11 +329,17 @@ class ConfigWords(argparse.Action):
         setattr(found, self.dest, values)
 
 
-_LETTERS = re.compile(r"-[vqhWUoOnNDA]*(c.*|t)?")
-_LONG = ("--help", "--help-all", "--version")
+_LETTERS = re.compile(r"-[vqhUoOnND]*(c.*|t)?")
+_HELP = re.compile(r"--help|-[vqhUoOnND]*h[vqhUoOnND]*")
+_LONG = ("--help", "--help-all", "--offline", "--version")
 _COMMANDS = ("annotate", "install", "query", "runsetup", "setup")
 _OF_STOCK = ("bootstrap", "init")
 """Commands that write zc.buildout's own script in the place of ours, which finds no recipes."""
+
+
+def asks_for_help(words: Sequence[str]) -> bool:
+    """Return whether a command line of ``bin/buildout`` asks for its help."""
+    return any(map(_HELP.fullmatch, words))
 
 
 def buildout_error(
@@ -346,8 +357,8 @@ def buildout_error(
             continue
         if word.startswith("-"):
             if word == "-" or not _LETTERS.fullmatch(word):
-                return f"unknown option {word}{meant(word, [*_LONG, '--offline'])}"
-            if word[-1] in "ct" and len(word.lstrip("-vqhWUoOnNDA")) == 1:
+                return f"unknown option {word}{meant(word, _LONG)}"
+            if word[-1] in "ct" and len(word.lstrip("-vqhUoOnND")) == 1:
                 if not left:
                     what = "a file" if word[-1] == "c" else "seconds"
                     return f"{word}: expected {what}, got nothing"

@@ -4,6 +4,7 @@ import os
 import pwd
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,12 @@ def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return an environment without variables that affect an application's Python."""
     kept = {k: v for k, v in os.environ.items() if k in ("HOME", "TZ", "TMPDIR", "USER")}
     return {**kept, "PATH": PROGRAM_PATH, "LC_ALL": "C.UTF-8", **(more or {})}
+
+
+def use_utf8() -> None:
+    """Have the programs that we start read paths as UTF-8, where the locale is C, or another."""
+    if sys.flags.utf8_mode or sys.getfilesystemencoding() != "utf-8":
+        os.environ["LC_ALL"] = "C.UTF-8"
 
 
 def run(

@@ -1,3 +1,4 @@
+import argparse
 import json
 import sys
 
@@ -205,6 +206,10 @@ def test_first_release_has_none_before(place, capsys):
             "unknown shell bsah; did you mean bash? See pylonyard completion --help",
         ),
         (
+            ["releases", "--json", "diff", "1", "2"],
+            "releases diff: unknown option --json; see pylonyard --help",
+        ),
+        (
             ["releases", "difff"],
             "unknown action difff; did you mean diff? See pylonyard releases --help",
         ),
@@ -224,6 +229,8 @@ def test_help_has_a_line_for_each_action_and_each_option():
         assert "``" not in parser.format_help()
         for spellings, text, _ in command_line.options(parser):
             assert text, spellings
+        for action in parser._actions:
+            assert action.help or isinstance(action, argparse._SubParsersAction), action
         for name, text, inner in command_line.actions(parser):
             assert text, name
             described(inner)

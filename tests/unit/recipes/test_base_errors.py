@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from pylonyard.config.layout import path_problem
 from pylonyard.recipes.base import errors_for_buildout
 from pylonyard.system import errors
 from pylonyard.system.errors import CommandError, OptionError, PylonyardError
@@ -38,6 +39,15 @@ def test_stock_buildout_says_a_bad_option_in_one_line_whatever_was_imported_firs
     assert "Traceback" not in told
     assert told.splitlines()[-1].startswith("Error: [cron] ")
     assert "name: required, but missing; " in told.splitlines()[-1]
+
+
+def test_stock_buildout_says_that_no_part_can_be_at_a_path(tmp_path):
+    folder = tmp_path / "50%"
+    folder.mkdir()
+
+    status, told = stock(folder, "parts = cron\n[cron]\nrecipe = pylonyard:cron_restart\n")
+
+    assert (status, told.splitlines()[-1]) == (1, f"Error: [cron] {path_problem(folder)}")
 
 
 def test_stock_buildout_says_what_fails_while_it_installs_in_one_line(tmp_path):

@@ -250,6 +250,11 @@ def test_an_entry_of_a_lock_that_cannot_be_verified_is_one_line(app, sandbox):
             f"[app] lock: expected Blog, got none in {path}; "
             "have uv lock that, and write the file again",
         ),
+        (
+            "Shopp",
+            f"[app] lock: expected Shopp, got none in {path}; did you mean shop?; "
+            "have uv lock that, and write the file again",
+        ),
     ):
         with pytest.raises(Exception, match=f"^{re.escape(told)}$"):
             app(eggs=eggs, lock="pylock.toml")

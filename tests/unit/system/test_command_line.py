@@ -16,6 +16,8 @@ from support import CHECKOUT
         ("-c production.cfg", None),
         ("-vvo -N -cproduction.cfg site:port=80 newest=false", None),
         ("-vc production.cfg -t 5 annotate --anything", None),
+        ("--offline -O -U -D -h -t 5", None),
+        ("-W", "unknown option -W"),
         ("-t5", "unknown option -t5"),
         ("-x", "unknown option -x"),
         ("--ofline", "unknown option --ofline; did you mean --offline?"),
@@ -35,6 +37,20 @@ def test_command_line_of_buildout_is_understood_or_refused(line, problem):
     if problem and "bootstrap.py" in problem:
         ours = "python3 vendor/pylonyard/bootstrap.py"
         assert str(command_line.buildout_error(line.split(), again=ours)).endswith(f": {ours}")
+
+
+def test_help_of_buildout_has_each_option_that_is_understood():
+    spelled = [s for each in command_line.BUILDOUT_OPTIONS for s in each.split(", ")]
+    letters = {s[1] for s in spelled if s[0] == "-" and s[1] != "-"}
+
+    assert letters == set("chntvqoONUD")
+    assert {s for s in spelled if s.startswith("--")} == set(command_line._LONG)
+
+
+@pytest.mark.parametrize("word", ["-h", "--help", "-vh"])
+def test_help_of_buildout_is_asked_for_in_either_way(word):
+    assert command_line.asks_for_help([word])
+    assert not command_line.asks_for_help(["-c", "help.cfg", "-o", "--help-all"])
 
 
 def bootstrap(*words):
@@ -74,6 +90,9 @@ def test_bootstrap_states_its_version_and_help():
     assert told.stdout.startswith("usage: bootstrap.py [--offline] [-c FILE]")
     assert "    fetch " in told.stdout
     assert told.stderr == ""
+
+    told = bootstrap("test", "--help")
+    assert told.stdout.startswith("usage: bootstrap.py test [-h] [--offline] [WORD ...]")
 
 
 def test_version_is_that_of_the_distribution():

@@ -23,6 +23,7 @@ from packaging.tags import Tag, sys_tags
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from pylonyard.config.buildout_files import near
 from pylonyard.config.layout import Layout
 from pylonyard.packages import builds, credentials, downloads, index, interpreters, metadata
 from pylonyard.packages.index import Places
@@ -172,7 +173,8 @@ class Files:
         name = canonicalize_name(wanted.name)
         package = self.lock.find(name, environment, wanted)
         if package is None:
-            raise self.stale(f"expected {wanted}, got none")
+            alike = near(name, {each.name for each in self.lock.packages})
+            raise self.stale(f"expected {wanted}, got none", alike)
         if package.unverifiable:
             line = f", line {package.line}" if package.line else ""
             problem = f"lock: {self.lock.path}{line}: {name}: {package.unverifiable}"
@@ -216,12 +218,15 @@ class Files:
             if package.name != canonicalize_name(PROJECT) and not target.is_installed(file):
                 yield package, file
 
-    def stale(self, problem: str) -> OptionError:
-        """Return the error that the lock does not match the configuration, with advice."""
+    def stale(self, problem: str, alike: str = "") -> OptionError:
+        """Return the error that the lock does not match the configuration, with advice.
+
+        :param alike: "; did you mean ...?", or nothing
+        """
         advice = f"make a new one: bin/buildout {self.section}:lock= and then bin/pylonyard lock"
         if self.lock.maker != OUR_NAME:
             advice = f"have {self.lock.maker} lock that, and write the file again"
-        return OptionError(self.section, [f"lock: {problem} in {self.lock.path}; {advice}"])
+        return OptionError(self.section, [f"lock: {problem} in {self.lock.path}{alike}; {advice}"])
 
     def _bring(self, package: Locked, name: str, digests: set[str]) -> None:
         if self.layout.offline:

@@ -716,7 +716,8 @@ def test_server_s_status_is_reported_with_advice(place):
     for status, expected in said.items():
         script.write_text(f"#!/bin/sh\necho here it is\nexit {status}\n")
         script.chmod(0o755)
-        assert told(server.running(subject(place))) == expected
+        site = subject(place, environment="development")
+        assert told(server.running(site)) == expected
 
 
 @pytest.mark.parametrize(
