@@ -246,7 +246,8 @@ def describe_recipes(python):
         return
     command = [python, source.name, "-q", "egg_info"]
     # What it says of files that need not be left out is for nobody.
-    described = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
+    with progress.of("bootstrap: Describing the recipes"):
+        described = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
     if described.returncode:
         fail(f"cannot describe the recipes: {described.stdout}{described.stderr}")
     os.utime(info)
@@ -317,7 +318,9 @@ def build_documentation(cache, lists, offline):
         *import_statements(CHECKOUT, home, lists),
         "tools.bring()",
         "from sphinx.cmd.build import main",
-        f"status = main({[str(word) for word in words]!r})",
+        "from pylonyard.system import progress",
+        "with progress.of('bootstrap: Building the documentation'):",
+        f"    status = main({[str(word) for word in words]!r})",
         f"print('bootstrap: cannot build the documentation' if status else {str(built)!r}"
         " + '/index.html')",
         "sys.exit(status)",
@@ -335,12 +338,15 @@ def build_distributions(cache, lists, offline):
     shutil.rmtree(folder, ignore_errors=True)
     run = functools.partial(subprocess.run, cwd=CHECKOUT, stdin=subprocess.DEVNULL)
     words = [python, "-m", "build", "--no-isolation", "--outdir", folder, CHECKOUT]
-    made = run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    with progress.of("bootstrap: Building the distributions"):
+        made = run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if made.returncode:
         fail(f"cannot build the distributions:\n{made.stdout}")
     files = sorted(folder.iterdir())
     for check in (["twine", "check", "--strict", *files], ["pyroma", "--min", "10", CHECKOUT]):
-        if run([python, "-m", *check]).returncode:
+        with progress.of(f"bootstrap: Checking them with {check[0]}"):
+            checked = run([python, "-m", *check])
+        if checked.returncode:
             fail(f"what is in {folder} is not fit to be uploaded; see above")
     print_line(f"Made {' and '.join(str(file.relative_to(CHECKOUT)) for file in files)}")
 

@@ -3,9 +3,13 @@ import signal
 
 import pytest
 import support
+from pylonyard.system import progress
 
 # A cache that the developer shares is not a test's.
 os.environ.pop("BUILDOUT_HOME", None)
+
+# Tests compare all that commands print, also on a slow machine.
+os.environ[progress.CAPTURED] = "1"
 
 # In the background, or under nohup, programs ignore what some tests send them.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -12,7 +12,7 @@ from pylonyard.releases.contents import Release, Servers, Site
 from pylonyard.server import status
 from pylonyard.server.settings import load
 from pylonyard.server.status import LONGEST_COMMAND, RUNNING, UNKNOWN, SiteProcesses
-from pylonyard.system import accounts, errors, listeners, processes
+from pylonyard.system import accounts, errors, listeners, processes, progress
 from pylonyard.system.errors import ActivationError, CommandError, ServerError
 from pylonyard.system.subprocesses import as_account
 from pylonyard.webservers.registry import servers
@@ -118,6 +118,7 @@ def asked(control: Path, action: str, user: str) -> tuple[int, str]:
     try:
         finished = subprocess.run(
             [str(control), action],
+            env={**os.environ, progress.CAPTURED: "1"},
             stdin=subprocess.DEVNULL,  # a terminal of root's, say, which the account could read
             capture_output=True,
             text=True,

@@ -39,8 +39,8 @@ def with_progress(action: Callable[[Settings, Callable[[], None]], str]) -> Acti
 
     def run(settings: Settings) -> tuple[int, str]:
         what = f"{settings.name}: waiting for {settings.address}"
-        # It forks, and init captures what it prints: a log gets its first line later.
-        with progress.of(what, alone=False, first_line=progress.BETWEEN_LINES) as step:
+        # It forks, so no thread may show it.
+        with progress.of(what, alone=False, first_line=progress.captured_patience()) as step:
             return 0, action(settings, step.tick)
 
     return run
@@ -48,7 +48,7 @@ def with_progress(action: Callable[[Settings, Callable[[], None]], str]) -> Acti
 
 def stop(settings: Settings) -> tuple[int, str]:
     what = f"{settings.name}: waiting for its requests"
-    with progress.of(what, first_line=progress.BETWEEN_LINES):
+    with progress.of(what, first_line=progress.captured_patience()):
         return 0, control.stop(settings)
 
 

@@ -27,6 +27,9 @@ BETWEEN_FRAMES = 0.1
 BETWEEN_LINES = 10.0
 """Seconds, at least, between two lines of a log, whatever they are about."""
 
+CAPTURED = "PYLONYARD_CAPTURED"
+"""The variable by which our commands tell the commands that they call, see below."""
+
 WIDEST_BAR, NARROWEST_BAR = 30, 8
 USUAL_COLUMNS = 80
 FRAMES = "|/-\\"
@@ -43,6 +46,16 @@ def silence() -> None:
     """Show nothing from now on, as ``-q`` asks for."""
     global _is_silent
     _is_silent = True
+
+
+def captured_patience() -> float:
+    """Return the seconds before a log gets a line from a command that init may have called.
+
+    What it prints is captured then, as by other commands of ours, and shown when it has ended.
+    An init script calls it in a session of its own.
+    """
+    is_captured = os.getsid(0) == os.getpid() or CAPTURED in os.environ
+    return BETWEEN_LINES if is_captured else PATIENCE
 
 
 def is_terminal(stream: TextIO | None) -> bool:

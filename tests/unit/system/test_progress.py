@@ -128,6 +128,25 @@ def test_log_gets_a_line_now_and_then():
 
 
 @pytest.mark.parametrize(
+    ("captured", "session", "told"),
+    [(False, False, b"Waiting: 0 s\n"), (True, False, b""), (False, True, b"")],
+    ids=["person", "command", "init"],
+)
+def test_log_gets_a_line_soon_unless_the_command_is_captured(captured, session, told):
+    wait = 'with progress.of("Waiting", first_line=progress.captured_patience()): time.sleep(0.4)'
+    environ = {k: v for k, v in os.environ.items() if k != progress.CAPTURED}
+
+    ended = subprocess.run(
+        program(f"progress.PATIENCE = 0.05\n{wait}"),
+        capture_output=True,
+        env={**environ, progress.CAPTURED: "1"} if captured else environ,
+        start_new_session=session,
+    )
+
+    assert ended.stderr == told
+
+
+@pytest.mark.parametrize(
     "lines",
     [
         'with progress.of("Waiting"): time.sleep(0.1)',

@@ -97,7 +97,7 @@ def main(httpd: PrivateApache, arguments: Sequence[str]) -> int:
         return finish(f"{httpd.name}-httpd", int(ended.code or 0))
     what = f"{httpd.name}-httpd: waiting for Apache"
     try:
-        with raising_interrupts(), progress.of(what, first_line=progress.BETWEEN_LINES):
+        with raising_interrupts(), progress.of(what, first_line=progress.captured_patience()):
             return COMMANDS[action](_where_it_stands(httpd, action))
     except ControlError as error:
         failure = error
