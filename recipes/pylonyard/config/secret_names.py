@@ -10,7 +10,8 @@ _SECRET_KEY = re.compile(
 )
 _ADDRESS_KEY = re.compile(r"(?:url|uri|dsn)s?[\s\"']*$", re.IGNORECASE)
 _ADDRESS = re.compile(r"[\"']?[\w+.:-]{1,40}://")
-_LOGIN = re.compile(r"://[^/\s]*@")
+_LOGIN = re.compile(r"://\S*@")
+_INNER = re.compile(r"([\w.-]+)(\s*=\s*)(\S+)")
 
 
 def is_secret(key: str, value: str) -> bool:
@@ -23,5 +24,10 @@ def is_secret(key: str, value: str) -> bool:
 def masked(assignment: str) -> str:
     """Return ``name=value`` with dots in the place of a secret."""
     name, _, value = assignment.partition("=")
-    is_whole = is_secret(name.rpartition(":")[2], value)
-    return f"{name}=..." if is_whole else _LOGIN.sub("://...@", assignment)
+    if is_secret(name.rpartition(":")[2], value):
+        return f"{name}=..."
+
+    def inner(found: re.Match[str]) -> str:
+        return f"{found[1]}{found[2]}..." if is_secret(found[1], found[3]) else found[0]
+
+    return f"{name}={_INNER.sub(inner, _LOGIN.sub('://...@', value))}"
