@@ -44,12 +44,29 @@ NAME_APACHE = {
 }
 """Other modules that name it, and why."""
 
-NAME_INIT = {
-    "recipes.site": "the help of the option name",
+OF_WATCHERS = ("watchers", "recipes.init_script", "recipes.cron_restart")
+
+NAME_WATCHERS = {
+    "activation.apply": "in words: which servers are started again",
+    "activation.host.conffiles": "a suffix that no program reads in such a folder",
+    "commands.completion": "the command line of bin/<site>-cron",
+    "commands.doctor.command": "the name of a check",
+    "commands.doctor.machine": "two checks of the doctor",
+    "commands.doctor.server": "the words of a check",
+    "config.layout": "a message: why the path of a checkout may not have some character",
+    "config.run_state": "the sections of a site",
+    "environments.tools": "in words: what LSB says of exit statuses",
+    "recipes.ini_options": "in words: who moves a log",
+    "recipes.site": "the help of the options name and roles",
     "server": "in words: who calls bin/<site>",
+    "server.cli": "in words: who calls bin/<site>",
+    "server.control": "a message: what may start the site again",
+    "system.command_line": "the command line of bin/<site>-cron, and a line of help",
+    "system.errors": "in words: what LSB says of exit statuses",
     "system.rootfs": "in words: the name of a file, as an example",
+    "webservers.apache.machine": "in words: what a script of Debian does not say",
 }
-"""Those that name what starts and watches servers, and why."""
+"""Other modules that name what starts, watches or tidies up for a site, and why."""
 
 SHIMS = {
     "admin",
@@ -202,17 +219,16 @@ def test_another_web_server_would_find_no_more_places_that_know_apache():
     assert found == set(NAME_APACHE)
 
 
-def test_another_watcher_would_find_no_more_places_that_know_init_or_cron():
-    own = ("watchers", "recipes.init_script", "recipes.cron_restart")
-    found = [
+def test_another_watcher_would_find_no_more_places_that_know_the_present_ones():
+    found = {
         name
         for name, path in FILES.items()
-        if not name.startswith(own)
-        and name not in NAME_INIT
-        and re.search(r"\binit\.d\b|\bcron\.d\b|update-rc", path.read_text())
-    ]
+        if not name.startswith(OF_WATCHERS)
+        and room_of(name) in MAY_IMPORT
+        and re.search(r"\bcron|\binit\.d\b|\binit.script|update-rc|logrotate", path.read_text())
+    }
 
-    assert found == []
+    assert found == set(NAME_WATCHERS)
 
 
 def test_the_picture_shows_the_rooms_as_they_are():

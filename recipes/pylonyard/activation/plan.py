@@ -31,8 +31,6 @@ from pylonyard.system.rootfs import ABSENT
 from pylonyard.watchers.registry import starter, watchers
 from pylonyard.webservers.registry import Name, Seen, WebServer, server, servers
 
-ROTATION = "/etc/logrotate.d"
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -94,7 +92,7 @@ def _expect_unclaimed(release: Release, claimed: Mapping[str, str]) -> None:
 def _modes(release: Release) -> Iterator[str]:
     for site in release.sites:
         if not site.has_server:
-            what = " and ".join(each.what for each in watchers())
+            what = " and ".join(each.what for each in watchers() if each.is_of_server)
             yield f"{site.name}: {server(site.server).title} runs it, so its {what} are left out"
 
 
@@ -203,17 +201,14 @@ def _files(release: Release, world: World, notes: list[str], force: bool) -> lis
 
 
 def _place(source: Source) -> int:
-    """Return the place of a file in the order: web servers' files, then what starts servers."""
-    late = [each.is_last for each in watchers() if each.owns(source.name)]
-    if source.name.startswith(f"{ROTATION}/"):
-        return 2
-    return (3 if late[0] else 1) if late else 0
+    """Return the place of a file in the order: web servers' files, then those of watchers."""
+    places = (n for n, each in enumerate(watchers(), start=1) if each.owns(source.name))
+    return next(places, 0)
 
 
 def _file(source: Source, world: World, notes: list[str], force: bool) -> Iterator[Step]:
     name, now = source.name, world.entries[source.name]
-    is_optional = name.startswith(f"{ROTATION}/")
-    is_optional = is_optional or any(each.is_optional and each.owns(name) for each in watchers())
+    is_optional = any(each.is_optional and each.owns(name) for each in watchers())
     found = decide(now, world.laid.get(name), source.entry, may_be_gone=is_optional and not force)
     lay = Lay(name, source.entry, source.path)
     if found in (Decision.KEEP, Decision.CONFLICT) and force:
@@ -257,13 +252,11 @@ def _registered(release: Release, world: World) -> Iterator[Step]:
 
 def _judged(files: Iterable[Step], world: World) -> Iterator[Step]:
     """Yield a check of each installed file, by the program that reads it."""
-    judges = {each.folder: each.judge for each in watchers() if each.judge}
-    judges[ROTATION] = ("logrotate", "--debug", "--state", "/dev/null")
     laid = [step.name for step in files if isinstance(step, Lay)]
     for name in laid:
-        for folder, words in judges.items():
-            if name.startswith(f"{folder}/") and words[0] in world.judges:
-                yield Tool((*words, name))
+        for each in watchers():
+            if each.owns(name) and each.judge and each.judge.words[0] in world.judges:
+                yield Tool((*each.judge.words, name))
 
 
 def _started(release: Release, world: World) -> Iterator[Step]:

@@ -258,16 +258,6 @@ def sh(value: Any) -> str:
     return shlex.quote(without_controls(value, "a shell script of ours"))
 
 
-def cron(value: Any) -> str:
-    r"""Quote a command for a crontab, where a bare % ends the command."""
-    text = without_controls(value, "a crontab")
-    if len(text) > 900:
-        raise ValueError(f"a command of {len(text)} characters is too long for cron (900)")
-    if "\\" in text:
-        raise ValueError(f"{text!r} has a backslash, which cron takes for its own")
-    return text.replace("%", r"\%")
-
-
 def ini(value: Any, around: str = "") -> str:
     """Quote a value of an ini file that PasteDeploy reads on Python 3.
 
@@ -299,14 +289,6 @@ def _ini_text(value: Any) -> str:
     if text != text.strip() or " ;" in text:
         raise ValueError(f"{text!r} has edge white space or ' ;', which an ini file loses")
     return text
-
-
-def logrotate(value: Any) -> str:
-    """Quote a path for logrotate, which has no escape inside its quotes."""
-    text = without_controls(value, "a logrotate file")
-    if re.search(r'["\\*?\[\]{}]', text):
-        raise ValueError(f"{text!r} has a character that logrotate cannot hold in a path")
-    return f'"{text}"'
 
 
 def python(value: Any) -> str:

@@ -332,7 +332,7 @@ def _templates(escapers: tuple[Escaper, ...]) -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    own = (converters.sh, converters.cron, converters.ini, converters.logrotate, converters.python)
+    own = (converters.sh, converters.ini, converters.python)
     for escaper in (*own, *escapers):
         templates.filters[escaper.__name__] = escaper
     return templates

@@ -156,7 +156,9 @@ class CronRestart(Recipe):
         name = self.settings.name
         template = "cron.d.j2" if self.settings.target == "cron.d" else "crontab.j2"
         command = self.layout.bin / name
-        yield Artifact(self.path, render(template, self.settings, command=command))
+        yield Artifact(
+            self.path, render(template, self.settings, cron.crontab_command, command=command)
+        )
         if self.settings.target == "crontab":
             words = [repr(name), repr(str(self.live / name / "crontab"))]
             script = scripts.tool_script(self.layout.directory, "pylonyard.watchers.cron", *words)

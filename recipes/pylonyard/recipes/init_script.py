@@ -50,6 +50,7 @@ from pylonyard.recipes.base import HOME_OR_EGGS, Recipe, expect_stopped, option,
 from pylonyard.system import accounts
 from pylonyard.system.atomic import Artifact, Link
 from pylonyard.system.errors import OptionError
+from pylonyard.watchers.logrotate import logrotate_path
 
 
 def uninstall(section: str, options: Any) -> None:
@@ -121,7 +122,7 @@ class InitScript(Recipe):
         logs = [options.log_folder / f"{options.name}{kind}.log" for kind in ("", "-server")]
         group = accounts.group(options.user)
         try:
-            rotation = render("logrotate.j2", options, logs=logs, group=group)
+            rotation = render("logrotate.j2", options, logrotate_path, logs=logs, group=group)
         except ValueError as error:
             raise ValueError(f"log-folder: {error}") from error
         yield Artifact(f"etc/logrotate.d/{options.name}", rotation)

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import pwd
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,8 +17,6 @@ from pylonyard.system.safe_files import read_plainly
 from pylonyard.system.subprocesses import clean_environment, run
 from pylonyard.watchers.registry import watchers
 from pylonyard.webservers import registry
-
-_ROTATION = re.compile(r"/etc/logrotate\.d/[a-z][a-z0-9_-]*")
 
 
 @dataclass(frozen=True)
@@ -85,7 +82,7 @@ class Site:
 
     @property
     def has_server(self) -> bool:
-        """Return whether a server of its own runs it, which init and cron start."""
+        """Return whether a server of its own runs it, which watchers start."""
         return self.mode in ("proxy", "")
 
 
@@ -143,10 +140,8 @@ def read(folder: Path, number: int) -> Release:
 
 def _is_allowed(name: str) -> bool:
     """Return whether an activation may lay a file at a path."""
-    if any(one.may_have(name) for one in registry.servers()):
-        return True
-    is_watched = any(each.may_have(name) for each in watchers())
-    return is_watched or bool(_ROTATION.fullmatch(name))
+    is_served = any(one.may_have(name) for one in registry.servers())
+    return is_served or any(each.may_have(name) for each in watchers())
 
 
 def _permitted(
@@ -262,7 +257,8 @@ def _site(name: str, server: Mapping[str, Any], vhost: Mapping[str, Any], folder
 def _served(files: tuple[Source, ...], sites: tuple[Site, ...]) -> Iterator[Source]:
     """Leave out the files that start and watch servers, for sites that a web server runs."""
     names = {site.name for site in sites if not site.has_server}
-    without = {each.file(name) for each in watchers() for name in names}
+    of_servers = [each for each in watchers() if each.is_of_server]
+    without = {each.file(name) for each in of_servers for name in names}
     yield from (source for source in files if source.name not in without)
 
 

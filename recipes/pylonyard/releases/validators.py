@@ -19,7 +19,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from pylonyard.system import accounts, progress, safe_files
+from pylonyard.system import progress, safe_files
 from pylonyard.system.errors import ArtifactError, CommandError, PylonyardError, ServerError
 from pylonyard.system.subprocesses import (
     PROGRAM_PATH,
@@ -29,7 +29,7 @@ from pylonyard.system.subprocesses import (
     last_line,
     run,
 )
-from pylonyard.watchers.registry import Watcher, watchers
+from pylonyard.watchers.registry import Check, Watcher, watchers
 from pylonyard.webservers.registry import WebServer, servers
 
 log = logging.getLogger("pylonyard")
@@ -103,32 +103,6 @@ def of_input(*words: str) -> Callable[[Draft, str], None]:
     return check
 
 
-def logrotate(draft: Draft, path: str) -> None:
-    """Have logrotate check a file; a copy without ``su`` if we cannot switch to that account.
-
-    Nor can it take its group where ours is another, as after ``newgrp``.
-    """
-    text = (draft.folder / path).read_text(encoding="utf-8")
-    found = re.search(r"(?m)^ *su (\S+) .*\n", text)
-    can_switch = os.geteuid() == 0 or os.getegid() == (found and accounts.gid(found[1]))
-    if found and not (can_switch and accounts.can_be_taken(found[1])):
-        text = text.replace(found[0], "")
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder, Path(path).name)
-        copy.write_text(text, encoding="utf-8")
-        copy.chmod(0o644)
-        words = ("logrotate", "--debug", "--state", "/dev/null")
-        try:
-            printed = run([*words, copy], path, reason=first_error, doing=f"Checking {path}")
-        except CommandError as error:
-            reason = error.reason.replace(str(copy), str(draft.folder / path))
-            raise CommandError(path, reason) from error
-    # Some releases of it, Debian 13's among them, warn of such a line, and leave it out.
-    for line in printed.splitlines():
-        if "unknown option" in line:
-            raise CommandError(path, line.strip())
-
-
 def load_server_settings(draft: Draft, path: str) -> None:
     from pylonyard.server.settings import load
     from pylonyard.system.errors import ServerError
@@ -157,9 +131,14 @@ def site_file(one: WebServer) -> Validator:
 def watched(watcher: Watcher) -> Iterator[Validator]:
     """Yield the validators of the files of watchers."""
     for one in watcher.checks:
-        check = of_input(*one.words) if one.reads_input else command(*one.words)
         program, pattern = one.words[0], f"{watcher.folder[1:]}/*"
-        yield Validator(program, pattern, check, program, one.package, one.is_needed)
+        yield Validator(program, pattern, _checked_by(one), program, one.package, one.is_needed)
+
+
+def _checked_by(one: Check) -> Callable[[Draft, str], None]:
+    if function := one.function:
+        return lambda draft, path: function(draft.folder / path, path)
+    return of_input(*one.words) if one.reads_input else command(*one.words)
 
 
 # The application's own tests, as ``tests.json`` of a release describes them.
@@ -271,14 +250,6 @@ VALIDATORS: Sequence[Validator] = (
     Validator("its tests", "*/tests-required", run_tests),
     *(each for watcher in watchers() for each in watched(watcher)),
     *map(site_file, servers()),
-    Validator(
-        "logrotate",
-        "etc/logrotate.d/*",
-        logrotate,
-        "logrotate",
-        "logrotate",
-        needed=False,
-    ),
 )
 
 

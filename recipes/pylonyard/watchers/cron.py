@@ -7,7 +7,9 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from pylonyard.config.converters import without_controls
 from pylonyard.system import command_line
 from pylonyard.system.errors import interrupted, raising_interrupts
 from pylonyard.system.safe_files import settle_standard_files
@@ -23,6 +25,16 @@ WATCHER = Watcher(
     is_optional=True,
     is_last=True,
 )
+
+
+def crontab_command(value: Any) -> str:
+    r"""Quote a command for a crontab, where a bare % ends the command."""
+    text = without_controls(value, "a crontab")
+    if len(text) > 900:
+        raise ValueError(f"a command of {len(text)} characters is too long for cron (900)")
+    if "\\" in text:
+        raise ValueError(f"{text!r} has a backslash, which cron takes for its own")
+    return text.replace("%", r"\%")
 
 
 def markers(name: str) -> tuple[str, str]:

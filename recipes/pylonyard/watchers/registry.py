@@ -1,20 +1,22 @@
-"""The interface of watchers, which start and watch the sites' own servers.
+"""The interface of watchers: programs of the machine that start, watch or tidy up for a site.
 
 A row in ``NAMES`` and a module of that name make one known; the module has ``WATCHER``.
 They are imported as they are needed, by name.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from pylonyard.system.rootfs import Tree
 
-NAMES = ("init", "cron")
+NAMES = ("init", "logrotate", "cron")
+"""The watchers, in the order in which their files are laid."""
 
 Command = tuple[tuple[str, ...], tuple[str, ...]]
 """The words of a command, and the folders in which it makes and removes links."""
@@ -30,11 +32,16 @@ class Check(NamedTuple):
     """True if a file may not go live without it."""
     reads_input: bool = False
     """True if it has the file from its standard input, and not as its last word."""
+    function: Callable[[Path, str], None] | None = None
+    """What checks a draft of the file, if the command alone does not do.
+
+    It gets the file, and its path in the release, and raises ``CommandError``.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Watcher:
-    """A watcher's file in ``/etc``, for each site with its own server."""
+    """A watcher's file in ``/etc`` for a site."""
 
     name: str
     folder: str
@@ -45,11 +52,13 @@ class Watcher:
     """True if a file that somebody removed stays removed."""
     is_last: bool = False
     """True if it is laid once all servers have been started."""
+    is_of_server: bool = True
+    """True if a site without a server of its own has no such file."""
 
     @property
-    def judge(self) -> tuple[str, ...]:
-        """Return the command, without the file, that checks an installed file; () if none."""
-        return next((one.words for one in self.checks if one.is_needed), ())
+    def judge(self) -> Check | None:
+        """Return the check of an installed file, whose command takes it as its last word."""
+        return next((one for one in self.checks if not one.reads_input), None)
 
     def file(self, site: str) -> str:
         return f"{self.folder}/{site}"

@@ -5,6 +5,8 @@ import subprocess
 
 import pytest
 from pylonyard.config import converters
+from pylonyard.watchers.cron import crontab_command
+from pylonyard.watchers.logrotate import logrotate_path
 from pylonyard.webservers.apache.config_lint import apache
 
 # system/test_any_text.py makes up many more.
@@ -46,9 +48,9 @@ def test_examples_of_the_documentation_hold():
     [
         (apache, "Apache's configuration"),
         (converters.sh, "a shell script of ours"),
-        (converters.cron, "a crontab"),
+        (crontab_command, "a crontab"),
         (converters.ini, "an ini file"),
-        (converters.logrotate, "a logrotate file"),
+        (logrotate_path, "a logrotate file"),
     ],
 )
 @pytest.mark.parametrize("control", ["\n", "\r", "\0", "\t", "\x1b", "\x7f"])
@@ -125,17 +127,17 @@ def read_by_cron(text):
 def cron_runs_the_whole_command(text):
     if "\\" in text:
         with pytest.raises(ValueError) as caught:
-            converters.cron(text)
+            crontab_command(text)
         assert str(caught.value) == f"{text!r} has a backslash, which cron takes for its own"
     else:
-        assert read_by_cron(converters.cron(text)) == text
+        assert read_by_cron(crontab_command(text)) == text
 
 
 def test_command_that_cron_would_not_take_whole_is_refused():
-    assert converters.cron("x" * 900) == "x" * 900
+    assert crontab_command("x" * 900) == "x" * 900
 
     with pytest.raises(ValueError) as caught:
-        converters.cron("x" * 901)
+        crontab_command("x" * 901)
 
     assert str(caught.value) == "a command of 901 characters is too long for cron (900)"
 
@@ -185,24 +187,6 @@ def test_percent_is_doubled_for_python_2_only_where_that_looks_for_it(around, sp
 def test_value_that_python_2_would_expand_in_any_form_is_refused(text):
     with pytest.raises(ValueError, match="which Python 2 would expand"):
         converters.ini_python2(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "spelled"),
-    [("/var/log/shop.log", '"/var/log/shop.log"'), ("/srv/a b/é.log", '"/srv/a b/é.log"')],
-)
-def test_logrotate_path_is_quoted(text, spelled):
-    assert converters.logrotate(text) == spelled
-
-
-@pytest.mark.parametrize("character", '"\\*?[]{}')
-def test_logrotate_path_with_a_pattern_is_refused(character):
-    text = f"/var/log/a{character}b"
-
-    with pytest.raises(ValueError) as caught:
-        converters.logrotate(text)
-
-    assert str(caught.value) == f"{text!r} has a character that logrotate cannot hold in a path"
 
 
 def test_values_that_are_no_texts_are_spelled_by_str():

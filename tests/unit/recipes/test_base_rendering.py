@@ -3,6 +3,7 @@ from dataclasses import dataclass
 import jinja2
 import pytest
 from pylonyard.recipes.base import render
+from pylonyard.watchers.cron import crontab_command
 
 
 @dataclass(frozen=True)
@@ -12,30 +13,38 @@ class Options:
 
 
 def test_template_is_filled_with_fields_and_more():
-    text = render("crontab.j2", Options(mailto="ops@example.org"), control="/srv/a b/bin/shop")
+    text = render(
+        "crontab.j2",
+        Options(mailto="ops@example.org"),
+        crontab_command,
+        control="/srv/a b/bin/shop",
+    )
 
     assert text == "MAILTO=ops@example.org\n@hourly '/srv/a b/bin/shop' ensure\n"
 
 
 def test_line_of_a_condition_leaves_no_trace():
-    assert render("crontab.j2", Options(), control="/bin/shop") == "@hourly /bin/shop ensure\n"
+    assert (
+        render("crontab.j2", Options(), crontab_command, control="/bin/shop")
+        == "@hourly /bin/shop ensure\n"
+    )
 
 
 def test_missing_value_is_an_error_not_a_blank():
     with pytest.raises(jinja2.UndefinedError, match="'control' is undefined"):
-        render("crontab.j2", Options())
+        render("crontab.j2", Options(), crontab_command)
 
 
 def test_value_that_the_syntax_cannot_hold_is_refused():
     with pytest.raises(ValueError) as caught:
-        render("crontab.j2", Options(), control="a\nb")
+        render("crontab.j2", Options(), crontab_command, control="a\nb")
 
     assert str(caught.value) == (
         "'a\\nb' has a control character, which a shell script of ours cannot hold"
     )
 
 
-@pytest.mark.parametrize("syntax", ["sh", "cron", "ini", "logrotate"])
+@pytest.mark.parametrize("syntax", ["sh", "ini", "python"])
 def test_every_syntax_has_its_filter(syntax):
     from pylonyard.config import converters
     from pylonyard.recipes import base
@@ -43,7 +52,7 @@ def test_every_syntax_has_its_filter(syntax):
     assert base._templates(()).filters[syntax] is getattr(converters, syntax)
 
 
-def test_web_server_brings_the_filter_of_its_own_syntax():
+def test_filter_of_another_syntax_is_passed():
     from pylonyard.recipes import base
 
     def strange(value):

@@ -28,6 +28,10 @@ class Ground:
     is_empty: bool
 
 
+def _all_judges() -> frozenset[str]:
+    return frozenset(each.judge.words[0] for each in watchers() if each.judge)
+
+
 @dataclass(frozen=True, kw_only=True)
 class World:
     """The state of the machine, read completely before the plan is made."""
@@ -40,7 +44,7 @@ class World:
     """The path to keep an edited file at if ours replaces it."""
     originals: Mapping[str, Entry] = field(default_factory=dict)
     """The state before the first activation of the paths that we changed."""
-    judges: frozenset[str] = frozenset({"sh", "logrotate"})
+    judges: frozenset[str] = field(default_factory=_all_judges)
     """Installed programs that check files."""
     webservers: Mapping[str, Seen] = field(default_factory=dict)
     """The state of each web server."""
@@ -106,10 +110,15 @@ def look(
 
 
 def _judges(tree: Tree) -> Iterable[str]:
-    yield from (each.judge[0] for each in watchers() if each.judge)
-    # It refuses files that are not root's.
-    if shutil.which("logrotate", path=PROGRAM_PATH) and (tree.is_machine or os.geteuid() == 0):
-        yield "logrotate"
+    is_roots = tree.is_machine or os.geteuid() == 0
+    for judge in (each.judge for each in watchers()):
+        # It may refuse files that are not root's.
+        if judge and (judge.is_needed or (is_roots and _is_there(judge.words[0]))):
+            yield judge.words[0]
+
+
+def _is_there(program: str) -> bool:
+    return shutil.which(program, path=PROGRAM_PATH) is not None
 
 
 def _folders(tree: Tree, release: Release) -> Iterable[tuple[Path, Folder]]:
