@@ -28,7 +28,7 @@ from pylonyard.activation.steps import (
 )
 from pylonyard.config.layout import REAL_SERVER, page
 from pylonyard.releases.contents import Release, Site
-from pylonyard.system import safe_files
+from pylonyard.system import nofollow, safe_files
 from pylonyard.system.accounts import MAKING, by_root
 from pylonyard.system.errors import ActivationError, CommandError
 from pylonyard.system.rootfs import SEARCH, WRITE, Account, Folder, Tree, bits_of
@@ -191,8 +191,7 @@ def _own(step: Own) -> None:
 def _permit(step: Permit) -> None:
     gid = grp.getgrnam(step.group).gr_gid
     with safe_files.folder(step.path.parent) as folder:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        descriptor = os.open(step.path.name, flags, dir_fd=folder)
+        descriptor = nofollow.open_file(step.path.name, os.O_RDONLY, at=folder)
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:

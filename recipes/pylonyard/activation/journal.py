@@ -22,6 +22,7 @@ from pylonyard.system.active_note import (
     follow,
 )
 from pylonyard.system.errors import ActivationError
+from pylonyard.system.locks import is_still
 from pylonyard.system.rootfs import (
     ABSENT,
     Change,
@@ -199,7 +200,7 @@ def exclusive(tree: Tree) -> Iterator[None]:
         with tree.folder(ROOTS_FOLDER, make=True) as folder:
             _lock(folder)
             # Whoever held it before may have removed it since we opened it.
-            is_ours = _is_at(folder, tree.path(ROOTS_FOLDER))
+            is_ours = is_still(tree.path(ROOTS_FOLDER), folder)
             if is_ours:
                 try:
                     yield
@@ -215,13 +216,6 @@ def _lock(folder: int) -> None:
         raise ActivationError(
             "another activation is at work on this machine; wait until it has finished"
         ) from None
-
-
-def _is_at(folder: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(folder), path.lstat())
-    except FileNotFoundError:
-        return False
 
 
 # Which changes are ours: others make theirs while a tool runs, and after a kill.

@@ -102,12 +102,7 @@ def make_egg(dist: Any, destination: str) -> Any:
         if egg.parent != folder:
             return made
         place = Path(destination, egg.name)
-        try:
-            egg.rename(place)
-        except OSError:
-            # Another run may have been faster; its egg is whole as well.
-            if not place.is_dir():
-                raise
+        atomic.publish(egg, place)
     found = easy_install._get_matching_dist_in_location(dist, str(place))
     if found is None:
         raise UserError(f"{place} has no distribution for {dist}; {LOOK_FIRST}, and run this again")

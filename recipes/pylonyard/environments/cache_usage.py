@@ -208,8 +208,7 @@ def _is_of(place: Path, state: str) -> bool:
 
 
 def _place(cache: Path, directory: Path) -> Path:
-    digest = hashlib.sha256(os.fsencode(directory)).hexdigest()[:20]
-    return cache / USERS / f"{digest}.json"
+    return cache / USERS / f"{safe_files.path_digest(directory)}.json"
 
 
 def stores_of(directory: Path) -> Stores:

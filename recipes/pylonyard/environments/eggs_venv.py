@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 from pylonyard.packages.integrity import RefusedError, can_set_aside, set_aside
 from pylonyard.packages.interpreters import interpreter
-from pylonyard.packages.wheels import WheelError, publish
+from pylonyard.packages.wheels import WheelError
 from pylonyard.system import atomic
 
 PTH = "pylonyard.pth"
@@ -68,7 +68,7 @@ def make(store: Path, locations: Sequence[Path], *, with_data: bool = False) -> 
             (draft / name).symlink_to(place)
         draft.chmod(0o755)
         aside = set_aside(home, store.parent) if found else None
-        publish(draft, home)
+        atomic.publish(draft, home)
     if found:
         raise RefusedError(*found, aside)
     return home

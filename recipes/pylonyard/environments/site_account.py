@@ -16,6 +16,7 @@ from pylonyard.config.layout import REAL_SERVER, Layout, page
 from pylonyard.packages.interpreters import interpreter
 from pylonyard.system import accounts, relocation
 from pylonyard.system.errors import CommandError, UserError
+from pylonyard.system.nofollow import open_folder
 from pylonyard.system.rootfs import SEARCH, WRITE, Account, Folder, Tree, account, bits_of
 from pylonyard.system.subprocesses import PROGRAM_PATH, run
 
@@ -201,7 +202,7 @@ def take_over(folder: Path, owner: tuple[int, int]) -> None:
 
     :raises OSError: if it is no folder
     """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    descriptor = open_folder(folder)
     try:
         status = os.fstat(descriptor)
         if status.st_uid != owner[0] and not os.listdir(descriptor):

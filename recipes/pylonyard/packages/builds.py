@@ -153,7 +153,7 @@ class _Job:
                 wheels.unpack(self.wheel(folder), draft)
             except WheelError as error:
                 raise CommandError(f"cannot build {self.source}", str(error)) from error
-            wheels.publish(draft, self.place)
+            atomic.publish(draft, self.place)
 
     def wheel(self, scratch: Path) -> Path:
         """Build, and return the wheel, made below ``scratch``."""

@@ -24,7 +24,7 @@ from pylonyard.packages import wheels
 from pylonyard.packages.wheels import WheelError, egg_name, sha256
 from pylonyard.system import atomic, safe_files
 from pylonyard.system.errors import PylonyardError
-from pylonyard.system.safe_files import open_plainly
+from pylonyard.system.safe_files import open_plainly, path_digest
 
 
 class RefusedError(WheelError):
@@ -223,7 +223,7 @@ class Verified:
             draft = folder / egg.name
             wheels.unpack(wheel, draft)
             aside = set_aside(egg, self.cache)
-            wheels.publish(draft, egg)
+            atomic.publish(draft, egg)
         self.note(egg, sha256(wheel))
         raise RefusedError(*found, aside)
 
@@ -330,9 +330,8 @@ def _source_of(path: Path) -> Path:
 
 def _own_file(cache: Path) -> Path:
     """Return the JSON file with an account's records on a cache that it cannot write."""
-    digest = hashlib.sha256(os.fsencode(cache)).hexdigest()[:20]
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(home, "pylonyard", f"verified-{os.geteuid()}-{digest}.json")
+    return Path(home, "pylonyard", f"verified-{os.geteuid()}-{path_digest(cache)}.json")
 
 
 def _read(file: Path) -> dict[str, dict[str, str]]:

@@ -229,22 +229,13 @@ def install_all(wanted: Mapping[Path, Collection[str]], eggs: Path) -> list[Path
             share_work(extract_one, largest_first, told=step.at)
         names = {wheel: egg_name(wheel) for wheel in wanted}
         make_bytecode(folder / name for name in names.values())
-        return [wheel for wheel, name in names.items() if publish(folder / name, eggs / name)]
+        return [
+            wheel for wheel, name in names.items() if atomic.publish(folder / name, eggs / name)
+        ]
 
 
 def _size(wheel: Path) -> int:
     return wheel.stat().st_size if wheel.is_file() else 0
-
-
-def publish(draft: Path, place: Path) -> bool:
-    """Rename a complete egg to ``place``; return False if another process was faster."""
-    try:
-        draft.rename(place)
-    except OSError:
-        if not place.is_dir():
-            raise
-        return False
-    return True
 
 
 def unpack(wheel: Path, destination: Path) -> None:

@@ -79,7 +79,14 @@ from typing import Any
 
 from pylonyard.config import converters
 from pylonyard.environments.scripts import tool_script
-from pylonyard.recipes.base import HOME_OR_EGGS, Recipe, expect_stopped, option, render
+from pylonyard.recipes.base import (
+    HOME_OR_EGGS,
+    Recipe,
+    expect_stopped,
+    option,
+    render,
+    site_folders,
+)
 from pylonyard.system import accounts
 from pylonyard.system.atomic import Artifact, Link
 from pylonyard.system.errors import OptionError
@@ -174,8 +181,7 @@ class ApacheVhost(Recipe):
             raise OptionError(self.name, [missing])
 
     def folders(self) -> Mapping[Path, int]:
-        options = self.settings
-        return {options.log_folder: 0o755, options.run_folder: 0o755, options.data: 0o750}
+        return site_folders(self.settings)
 
     def artifacts(self) -> Iterator[Artifact | Link]:
         name = self.settings.name

@@ -106,6 +106,11 @@ def _anchored(value: Any, directory: Path) -> Any:
     return value
 
 
+def site_folders(options: Any) -> Mapping[Path, int]:
+    """Return the folders that a site writes to, with their modes."""
+    return {options.log_folder: 0o755, options.run_folder: 0o755, options.data: 0o750}
+
+
 def _typos(unknown: set[str], known: Mapping[str, Any]) -> list[str]:
     return [
         f"{name}: unknown, did you mean {near}?"

@@ -46,7 +46,14 @@ from typing import Any
 
 from pylonyard.config import converters
 from pylonyard.environments import scripts
-from pylonyard.recipes.base import HOME_OR_EGGS, Recipe, expect_stopped, option, render
+from pylonyard.recipes.base import (
+    HOME_OR_EGGS,
+    Recipe,
+    expect_stopped,
+    option,
+    render,
+    site_folders,
+)
 from pylonyard.system import accounts
 from pylonyard.system.atomic import Artifact, Link
 from pylonyard.system.errors import OptionError
@@ -128,8 +135,7 @@ class InitScript(Recipe):
         yield Artifact(f"etc/logrotate.d/{options.name}", rotation)
 
     def folders(self) -> Mapping[Path, int]:
-        options = self.settings
-        return {options.log_folder: 0o755, options.run_folder: 0o755, options.data: 0o750}
+        return site_folders(self.settings)
 
     def _own_paster(self) -> Artifact:
         """Return a script ``paster`` for the environment, which has none of its own, or may."""

@@ -44,7 +44,7 @@ from pylonyard.packages.integrity import RefusedError, Verified
 from pylonyard.packages.interpreters import Interpreter
 from pylonyard.packages.missing import Missing
 from pylonyard.packages.mod_wsgi_sources import PROJECT, Source, filename
-from pylonyard.packages.wheels import publish, sha256
+from pylonyard.packages.wheels import sha256
 from pylonyard.recipes.base import HOME_OR_EGGS, Recipe, option, render
 from pylonyard.system import atomic
 from pylonyard.system.atomic import Artifact
@@ -307,7 +307,7 @@ def build(source: Source, archive: Path, python: Python, apxs: Path, place: Path
         (draft / "wsgi.load").write_text(load(source, place, python), encoding="utf-8")
         if place.is_dir():
             place.rename(folder / "old")
-        publish(draft, place)
+        atomic.publish(draft, place)
     logger.info("Built %s", place / "mod_wsgi.so")
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from pylonyard.server.settings import Settings
 from pylonyard.system.errors import NOT_CONFIGURED, ServerError
 from pylonyard.system.listeners import open_files
+from pylonyard.system.nofollow import open_folder
 from pylonyard.system.processes import PROC
 
 BACKLOG = 1024
@@ -226,7 +227,7 @@ def private_folder(folder: Path | None, *, make: bool = False) -> Iterator[int]:
     if make:
         with suppress(FileExistsError):
             folder.mkdir(mode=0o700)
-    place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    place = open_folder(folder)
     try:
         status = os.fstat(place)
         if status.st_uid != os.getuid() or status.st_mode & 0o077:

@@ -4,7 +4,6 @@ Journals are root's alone.  Who makes releases without being root has to know al
 same what is active: this stands beside the journal, and follows it.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -177,8 +176,7 @@ def _activated(said: Mapping[str, Any]) -> Activated:
 
 def folder_of(sandbox: Path) -> str:
     """Return root's folder for a sandbox, where no other account can write."""
-    digest = hashlib.sha256(os.fsencode(sandbox.resolve())).hexdigest()[:20]
-    return f"{ROOTS_FOLDER}/{digest}"
+    return f"{ROOTS_FOLDER}/{safe_files.path_digest(sandbox.resolve())}"
 
 
 def read(tree: Tree, sandbox: Path) -> Note | None:

@@ -112,6 +112,20 @@ class Link:
     target: str
 
 
+def publish(draft: Path, place: Path) -> bool:
+    """Rename a complete folder to ``place``; return False if another process was faster.
+
+    :raises OSError: if it cannot be renamed, and no folder is there
+    """
+    try:
+        draft.rename(place)
+    except OSError:
+        if not place.is_dir():
+            raise
+        return False
+    return True
+
+
 def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.lstat().st_mode)
 

@@ -103,10 +103,9 @@ def _of_cache(cache: Path) -> int | None:
 def _is_locked(descriptor: int, how: int) -> bool:
     """Take a lock; return False if somebody has it, or the file system has no locks."""
     try:
-        fcntl.flock(descriptor, how)
+        return try_lock(descriptor, how)
     except OSError:
         return False
-    return True
 
 
 def _sign(descriptor: int) -> None:
@@ -191,9 +190,13 @@ def opened(path: Path) -> int:
         return open_plainly(path, os.O_RDONLY, 0)
 
 
-def try_lock(descriptor: int) -> bool:
+def try_lock(descriptor: int, how: int = fcntl.LOCK_EX | fcntl.LOCK_NB) -> bool:
+    """Take a lock; return False if somebody has it.
+
+    :raises OSError: if the file system has no locks
+    """
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, how)
     except BlockingIOError:
         return False
     return True

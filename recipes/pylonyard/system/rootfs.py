@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pylonyard.system import nofollow
 from pylonyard.system.errors import LOOK_FIRST, ActivationError
 
 # What is at a path: nothing, a file, a link or a folder.
@@ -103,7 +104,6 @@ def difference(before: Mapping[str, Entry], after: Mapping[str, Entry]) -> dict[
 
 
 _DRAFT = ".pylonyard-draft"
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Tree:
 
     def _step(self, folder: int, part: str, way: str) -> int:
         try:
-            inner = os.open(part, _FOLDER, dir_fd=folder)
+            inner = nofollow.open_folder(part, folder)
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.ENOTDIR):
                 raise ActivationError(
@@ -188,18 +188,12 @@ class Tree:
         if _read(at, last).kind == "folder":
             raise ActivationError(f"{self.path(name)}: expected a file, got a folder; {LOOK_FIRST}")
         draft = os.path.basename(draft_of(name))
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(draft, dir_fd=at)  # of a run that was killed
-        try:
+        with nofollow.replacing(at, last, draft):
             if entry.kind == "link":
                 os.symlink(entry.content, draft, dir_fd=at)
             else:
-                _write(at, draft, entry)
-            os.replace(draft, last, src_dir_fd=at, dst_dir_fd=at)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(draft, dir_fd=at)
-            raise
+                owner = (entry.uid, entry.gid) if os.geteuid() == 0 else None
+                nofollow.write_draft(at, draft, entry.content, entry.mode, owner)
 
     def snapshot(self, names: Iterable[str]) -> dict[str, Entry]:
         """Return what is at ``names``, and below those of them that are folders."""
@@ -283,23 +277,11 @@ def _read(folder: int, name: str) -> Entry:
     mode = stat.S_IMODE(status.st_mode)
     if stat.S_ISDIR(status.st_mode):
         return Entry("folder", mode, status.st_uid, status.st_gid)
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    with open(os.open(name, flags, dir_fd=folder), "rb") as stream:
+    with open(nofollow.open_file(name, os.O_RDONLY, at=folder), "rb") as stream:
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
             place = os.path.join(os.readlink(f"/proc/self/fd/{folder}"), name)
             raise ActivationError(f"{place}: expected a regular file; {LOOK_FIRST}")
         return Entry("file", mode, status.st_uid, status.st_gid, stream.read())
-
-
-def _write(folder: int, name: str, entry: Entry) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with open(os.open(name, flags, 0o600, dir_fd=folder), "wb") as stream:
-        stream.write(entry.content)
-        stream.flush()
-        if os.geteuid() == 0:
-            os.fchown(stream.fileno(), entry.uid, entry.gid)
-        os.fchmod(stream.fileno(), entry.mode)
-        os.fsync(stream.fileno())
 
 
 def _remove(folder: int, name: str) -> None:

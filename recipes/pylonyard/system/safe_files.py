@@ -11,11 +11,12 @@ import os
 import stat
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pylonyard.system.errors import LOOK_FIRST, PylonyardError, ServerError
+from pylonyard.system.nofollow import open_file, open_folder, replacing, write_draft
 
 
 def settle_standard_files() -> None:
@@ -68,9 +69,8 @@ def open_plainly(path: Path, flags: int, mode: int) -> int:
     :raises ServerError: if it is a link, a pipe, or whatever else
     :raises OSError: if it cannot be opened
     """
-    # O_NONBLOCK: opening a pipe that nobody reads would wait for ever.
     try:
-        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, mode)
+        descriptor = open_file(path, flags, mode)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
             raise not_plain(path) from error
@@ -118,7 +118,6 @@ def open_log(path: Path) -> int:
 # every link: it can do no more than it may.
 
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 MOST_LINKS = 40
 
 
@@ -131,7 +130,7 @@ def folder(path: Path, *, make: int | None = None) -> Iterator[int]:
     :raises FileNotFoundError: if it is missing, and not to be made
     :raises OSError: if a link of another account is on the way
     """
-    descriptor = os.open("/", _FOLDER)
+    descriptor = open_folder("/")
     parts = list(reversed(path.absolute().parts[1:]))
     links = 0
     try:
@@ -143,7 +142,7 @@ def folder(path: Path, *, make: int | None = None) -> Iterator[int]:
                 if links > MOST_LINKS:
                     raise OSError(errno.ELOOP, "too many links", os.fspath(path))
                 parts += reversed([p for p in Path(target).parts if p != "/"])
-                inner = os.open("/", _FOLDER) if target.startswith("/") else os.dup(descriptor)
+                inner = open_folder("/") if target.startswith("/") else os.dup(descriptor)
             else:
                 inner = _inner(descriptor, part, None if make is None else (0o755, make)[not parts])
             os.close(descriptor)
@@ -177,7 +176,7 @@ def _is_others(status: os.stat_result) -> bool:
 def _inner(at: int, name: str, mode: int | None) -> int:
     if mode is not None:
         _made(at, name, mode)
-    return os.open(name, _FOLDER, dir_fd=at)
+    return open_folder(name, at)
 
 
 def _made(at: int, name: str, mode: int, owner: tuple[int, int] | None = None) -> bool:
@@ -186,7 +185,7 @@ def _made(at: int, name: str, mode: int, owner: tuple[int, int] | None = None) -
         os.mkdir(name, 0o700, dir_fd=at)
     except FileExistsError:
         return False
-    inner = os.open(name, _FOLDER, dir_fd=at)
+    inner = open_folder(name, at)
     try:
         # Another may have put its own folder, or one of root's, in the place of ours.
         if os.fstat(inner).st_uid != os.geteuid() or os.listdir(inner):
@@ -215,8 +214,7 @@ def read(path: Path) -> bytes | None:
     """
     try:
         with folder(path.parent) as at:
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            descriptor = os.open(path.name, flags, dir_fd=at)
+            descriptor = open_file(path.name, os.O_RDONLY, at=at)
     except FileNotFoundError:
         return None
     with open(descriptor, "rb") as stream:
@@ -229,21 +227,8 @@ def read(path: Path) -> bytes | None:
 def write(path: Path, content: bytes, mode: int, *, folder_mode: int = 0o755) -> None:
     """Make the file equal to ``content``; readers see the old one or the new one."""
     draft = f".{path.name[:100]}.{os.getpid()}"
-    with folder(path.parent, make=folder_mode) as at:
-        with suppress(FileNotFoundError):
-            os.unlink(draft, dir_fd=at)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
-            with open(os.open(draft, flags, 0o600, dir_fd=at), "wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fchmod(stream.fileno(), mode)
-                os.fsync(stream.fileno())
-            os.replace(draft, path.name, src_dir_fd=at, dst_dir_fd=at)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(draft, dir_fd=at)
-            raise
+    with folder(path.parent, make=folder_mode) as at, replacing(at, path.name, draft):
+        write_draft(at, draft, content, mode)
 
 
 # Files that another account may have made anything of: a pipe, a link, a huge one.
@@ -330,3 +315,10 @@ def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name in names if names.count(name) > 1)
         raise DamagedError(f"one that has {twice!r} twice")
     return values
+
+
+def path_digest(path: Path) -> str:
+    """Return a short name for what belongs to a path: a digest of it."""
+    import hashlib  # Imported here: few programs need it.
+
+    return hashlib.sha256(os.fsencode(path)).hexdigest()[:20]

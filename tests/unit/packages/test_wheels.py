@@ -7,6 +7,7 @@ import zipfile
 import pytest
 from pylonyard.packages import wheels
 from pylonyard.packages.wheels import WheelError
+from pylonyard.system import atomic
 from support import make_wheel, write_wheel
 
 INFO = "Shop-1.0.dist-info"
@@ -259,7 +260,7 @@ def test_slower_of_two_runs_takes_the_others_egg(tmp_path):
         folder.mkdir()
         (folder / "file").write_text(folder.name)
 
-    wheels.publish(draft, place)
+    atomic.publish(draft, place)
 
     assert (place / "file").read_text() == "place"
 
@@ -269,7 +270,7 @@ def test_egg_that_cannot_be_placed_is_an_error(tmp_path):
     (tmp_path / "place").write_text("a file")
 
     with pytest.raises(NotADirectoryError):
-        wheels.publish(tmp_path / "draft", tmp_path / "place")
+        atomic.publish(tmp_path / "draft", tmp_path / "place")
 
 
 def test_folder_of_this_interpreter_is_that_of_buildout():

@@ -2,7 +2,6 @@
 
 import grp
 import os
-import pwd
 import shutil
 import stat
 from collections.abc import Iterable, Mapping
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from pylonyard.activation.host.conffiles import NEW, OLD, kept_as
 from pylonyard.releases.contents import Release, Servers, Site, databases, setup_record
-from pylonyard.system import listeners
+from pylonyard.system import accounts, listeners
 from pylonyard.system.rootfs import Account, Entry, Folder, Tree, _machine_account, account
 from pylonyard.system.subprocesses import PROGRAM_PATH, run
 from pylonyard.watchers.registry import starter, watchers
@@ -169,7 +168,7 @@ def _grounds(release: Release) -> Iterable[tuple[Path, Ground | None]]:
                 yield path, None
                 continue
             folder = Folder(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
-            yield path, Ground(folder, _name(status.st_uid), _is_empty(path))
+            yield path, Ground(folder, accounts.called(status.st_uid), _is_empty(path))
 
 
 def _is_empty(path: Path) -> bool:
@@ -177,13 +176,6 @@ def _is_empty(path: Path) -> bool:
         return not os.listdir(path)
     except OSError:
         return False  # We may not read it, so it is not given away.
-
-
-def _name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
 
 
 def _has_group(name: str) -> bool:

@@ -126,7 +126,7 @@ def _remedy(place: Path, status: os.stat_result, believed: frozenset[int]) -> st
         whose = "o" if status.st_mode & stat.S_IWOTH else "g"
         return shlex.join(["chmod", f"{whose}-w", str(place)])
     is_able = _is_person(status) and accounts.has_sudo()
-    by_sudo = f"let {_name(status.st_uid)} run this by sudo, or " if is_able else ""
+    by_sudo = f"let {accounts.called(status.st_uid)} run this by sudo, or " if is_able else ""
     return f"{by_sudo}serve from a checkout of root's, below /srv: {page(REAL_SERVER)}"
 
 
@@ -161,7 +161,7 @@ def _way(path: Path, known: set[Path]) -> Iterator[Path]:
 def _alterable(place: Path, status: os.stat_result, believed: frozenset[int]) -> str:
     """Describe who else can change ``place``; '' if nobody can."""
     if status.st_uid not in believed:
-        return f"its owner {_name(status.st_uid)}"
+        return f"its owner {accounts.called(status.st_uid)}"
     if stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX:
         return ""  # as /tmp: nobody can rename what is another's
     if status.st_mode & stat.S_IWOTH:
@@ -180,7 +180,7 @@ def _alterable_by_group(
 ) -> str:
     """Describe who may write by the group bits of the mode."""
     if listed and (users := listed.users - believed):
-        return f"{_name(min(users))}, whom its access control list names,"
+        return f"{accounts.called(min(users))}, whom its access control list names,"
     groups = set(listed.groups) if listed else set()
     if listed is None or listed.own_group:
         groups.add(status.st_gid)
@@ -196,11 +196,4 @@ def _is_own_group(gid: int, believed: frozenset[int]) -> bool:
         group = grp.getgrgid(gid)
     except KeyError:
         return False
-    return gid in believed and group.gr_name == _name(gid) and not group.gr_mem
-
-
-def _name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
+    return gid in believed and group.gr_name == accounts.called(gid) and not group.gr_mem
