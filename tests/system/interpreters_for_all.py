@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from pylonyard.packages.interpreters import find
+from pylonyard.packages.interpreters import find, interpreter
 
 
 def need_interpreter(command: str) -> None:
@@ -15,6 +15,18 @@ def need_interpreter(command: str) -> None:
         find(command)
     except ValueError:
         pytest.skip(f"lacks {command}")
+
+
+def other_python(commands: tuple[str, ...]) -> str:
+    """Return the first command of an interpreter that is not the one that runs us."""
+    for command in commands:
+        try:
+            found = find(command)
+        except ValueError:
+            continue
+        if found.executable != interpreter():
+            return command
+    pytest.skip(f"needs {' or '.join(commands)}")
 
 
 def readable_by_all(command: str, folder: Path) -> Path:

@@ -7,12 +7,14 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+import time
 import urllib.request
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 from checkouts import CACHE, ROOT, Checkout
+from interpreters_for_all import other_python
 from ports import free_port
 from pylonyard.config.layout import path_problem
 from pylonyard.system.subprocesses import PROGRAM_PATH
@@ -90,6 +92,17 @@ class Project:
 
     def buildout(self, *words, before=(), **named):
         return self.run(*before, self.environment / "bin" / "buildout", *words, **named)
+
+    def starting(self):
+        """Start a run; return its process."""
+        return subprocess.Popen(
+            [self.environment / "bin" / "buildout"],
+            cwd=self.folder,
+            env=self.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
 
     def answer(self):
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/", timeout=20) as answer:
@@ -190,7 +203,26 @@ def test_what_the_project_says_wins_over_the_profile(project):
     assert "nowhere" not in eggs
 
 
-def test_an_error_is_one_line_and_a_second_run_at_once_is_told(project):
+def test_runs_at_once_share_eggs_and_a_project_has_one_at_a_time(project, tmp_path):
+    home, cache = Path(project.environ["BUILDOUT_HOME"]), project.folder / "cache"
+    lines = ["[buildout]", f"download-cache = {cache}", f"eggs-directory = {tmp_path}/eggs"]
+    (home / "default.cfg").write_text("\n".join([*lines, ""]))
+    other = Project(tmp_path / "other", project.environment, project.environ)
+    other.fill()
+
+    runs = [each.starting() for each in (project, other)]
+    while not (project.folder / ".pylonyard.lock").exists():
+        assert runs[0].poll() is None, runs[0].communicate()
+        time.sleep(0.05)
+    refused = project.buildout(check=False)
+
+    told = [run.communicate()[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], told
+    assert f"another run is at work in {project.folder}" in refused
+    assert "Traceback" not in refused
+
+
+def test_an_error_is_one_line(project):
     told = project.buildout("site:port=none", check=False)
 
     assert told.splitlines()[-1].startswith("Error: [site] port: expected")
@@ -756,6 +788,17 @@ def test_a_project_moves_from_another_recipe_as_its_page_says(
     if recipe == "djangorecipe":
         for folder in (old.folder, live.folder / "current" / "quill"):
             assert "no issues" in project.run(folder / "bin" / "django", "check")
+
+
+def test_another_python_serves_a_project_with_the_pins_that_buildout_brings(project):
+    # zc.buildout pins itself, by ">=".
+    python = other_python(("python3.13", "python3.12", "python3.10"))
+
+    told = project.buildout(f"app:python={python}", "versions:quill=1.0")
+
+    assert "Release 1 is current." in told
+    project.run("bin/quill", "start")
+    assert project.answer() == "quill"
 
 
 HATCHLING = """

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from checkouts import CACHE, ROOT, Checkout, copy_checkout, fetch
-from pylonyard.packages import interpreters
+from interpreters_for_all import other_python
 from support import make_wheel
 
 pytestmark = pytest.mark.system
@@ -76,18 +76,6 @@ def copied(profile: str) -> str:
     first = lines.index("#   [buildout]")
     last = next(n for n in range(first, len(lines)) if lines[n][:4] not in ("#   ", "#"))
     return "\n".join(line[4:] for line in lines[first:last]) + "\n"
-
-
-def other_python(commands: tuple[str, ...]) -> str:
-    """Return the first command of an interpreter that is not the one that runs us."""
-    for command in commands:
-        try:
-            found = interpreters.find(command)
-        except ValueError:
-            continue
-        if found.executable != interpreters.interpreter():
-            return command
-    pytest.skip(f"needs {' or '.join(commands)}")
 
 
 def made_with_paster(checkout: Checkout) -> None:

@@ -54,7 +54,7 @@ LAST_RELEASES: Mapping[tuple[int, int], Mapping[str, str]] = {
     (3, 9): {"pip": "25.3", "setuptools": "80.9.0", "wheel": "0.45.1"},
 }
 
-CURRENT = {"pip": "26.3", "setuptools": "81.0.0", "wheel": "0.48.0"}
+CURRENT = {"pip": "26.3", "setuptools": "81.0.0", "wheel": "0.48.0", "packaging": "26.3"}
 """What serves every other interpreter; bin/buildout's own, as ``versions-tools.cfg`` has them."""
 
 
@@ -139,7 +139,9 @@ class Build:
         self.layout = Layout.of(buildout)
         last = LAST_RELEASES.get(contents.interpreter.series, {})
         own = {str(canonicalize_name(name)): pin for name, pin in contents.pins.items()}
-        self.pins = {**_tool_pins(buildout), **last, **own}
+        tools = last or _tool_pins(buildout)
+        loose = {name for name in own.keys() & tools.keys() if missing.is_range(own[name])}
+        self.pins = {**tools, **{name: pin for name, pin in own.items() if name not in loose}}
         self.wheels = self.layout.dist
         self.local: dict[str, Path] = {}
         """Wheels that were built only for this environment, by project."""
@@ -211,7 +213,7 @@ class Build:
     def _tools(self) -> list[str]:
         """Return the first distributions of the environment, as requirements."""
         names = ["pip", "setuptools", "wheel", *(["packaging"] if "packaging" in self.pins else [])]
-        return [f"{name}=={self.pins[name]}" for name in names]
+        return [f"{name}{missing.specifier(self.pins[name])}" for name in names]
 
     def _fetched_tools(self) -> Path:
         """Download pip, setuptools and wheel to the cache; return its folder."""
@@ -303,7 +305,7 @@ class Build:
 
     def _constraints(self, folder: Path) -> list[str | Path]:
         path = folder / "constraints.txt"
-        lines = {name: f"{name}=={version}" for name, version in self.pins.items()}
+        lines = {name: f"{name}{missing.specifier(pin)}" for name, pin in self.pins.items()}
         # An index may have a newer project, of somebody else's, by the same name.
         lines |= {name: f"{name} @ {wheel.as_uri()}" for name, wheel in self.local.items()}
         path.write_text("\n".join(lines[name] for name in sorted(lines)) + "\n")
@@ -357,7 +359,8 @@ def replacing(found: Distribution) -> Iterator[str]:
 def _tool_pins(buildout: Any) -> dict[str, str]:
     """Return the pins of pip and the like for a current Python: of ``[versions]``, or ours."""
     versions = buildout.get(buildout["buildout"]["versions"]) or {}
-    return {name: versions.get(name, pin) for name, pin in CURRENT.items()}
+    found = {name: versions.get(name, pin) for name, pin in CURRENT.items()}
+    return {name: CURRENT[name] if missing.is_range(pin) else pin for name, pin in found.items()}
 
 
 def _pip_environment(python_path: str = "") -> dict[str, str]:

@@ -25,10 +25,20 @@ from pylonyard.packages.metadata import described, follow, identified, name_of
 from pylonyard.system.relocation import bootstrap_command
 
 
+def specifier(pin: str) -> str:
+    """Return what a pin of buildout's, ``1.0`` or ``>=1.0``, stands for in a requirement."""
+    return pin if is_range(pin) else f"=={pin}"
+
+
+def is_range(pin: str) -> bool:
+    """Return whether a pin of buildout's allows several versions, as zc.buildout's own does."""
+    return pin[:1] in ("<", ">", "=", "!", "~")
+
+
 def is_pinned(version: str, pin: str) -> bool:
-    """Return whether a version is what a pin of buildout's, ``1.0`` or ``>=1.0``, asks for."""
+    """Return whether a version is what a pin of buildout's asks for."""
     try:
-        return SpecifierSet(pin if pin[0] in "<>=!~" else f"=={pin}").contains(version, True)
+        return SpecifierSet(specifier(pin)).contains(version, True)
     except InvalidSpecifier:
         return version == pin
 

@@ -72,13 +72,13 @@ Publishes ``path`` (the live site file), ``modules`` (for a2enmod), ``script``
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pylonyard.config import converters
-from pylonyard.environments.scripts import tool_script
+from pylonyard.environments import scripts
 from pylonyard.recipes.base import (
     HOME_OR_EGGS,
     Recipe,
@@ -179,6 +179,29 @@ class ApacheVhost(Recipe):
         if options.mode != "proxy" and not self.can_load:
             missing = HOME_OR_EGGS if self.home is None else NO_INI
             raise OptionError(self.name, [missing])
+        if self._loads_alone and self.home and "pastedeploy" not in scripts.installed(self.home):
+            problem = "expected an environment with PasteDeploy, which loads the application"
+            raise OptionError(self.name, [f"home: {problem}, got {str(self.home)!r}"])
+
+    @property
+    def _loads_alone(self) -> bool:
+        """Return whether Apache loads the application, and no release is judged before."""
+        return not self.is_released and self.settings.mode != "proxy"
+
+    def install(self) -> Iterable[str]:
+        """Write the files, once those that they name are there."""
+        if self._loads_alone:
+            named = {"ini": self.settings.ini, "module": self.settings.module}
+            absent = [
+                f"{key}: cannot find {path}"
+                for key, path in named.items()
+                if path and not path.is_file()
+            ]
+            if absent:
+                raise OptionError(self.name, absent)
+        return super().install()
+
+    update = install
 
     def folders(self) -> Mapping[Path, int]:
         return site_folders(self.settings)
@@ -237,7 +260,7 @@ class ApacheVhost(Recipe):
             "user": options.user,
             **({} if self.is_released else {"sandbox": str(self.layout.directory)}),
         }
-        return tool_script(
+        return scripts.tool_script(
             self.layout.directory,
             "pylonyard.webservers.apache.control",
             f"PrivateApache(**{described!r})",

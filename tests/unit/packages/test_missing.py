@@ -144,3 +144,13 @@ def test_findings_are_joined_each_named_once():
     both = Missing({"a": None}, {"b": None, "c": None}) | Missing({"b": None})
 
     assert (list(both.surely), list(both.perhaps)) == (["a", "b"], ["c"])
+
+
+@pytest.mark.parametrize(
+    ("pin", "asked", "accepted"),
+    [("1.0", "==1.0", "1.0"), (">=1.0", ">=1.0", "2.0"), ("~=1.0", "~=1.0", "1.4")],
+)
+def test_pin_may_be_a_range_as_zc_buildout_s_own_is(pin, asked, accepted):
+    assert missing.specifier(pin) == asked
+    assert missing.is_pinned(accepted, pin)
+    assert not missing.is_pinned("0.9", pin)

@@ -1,8 +1,11 @@
 import os
+import sys
 from dataclasses import dataclass
 
 import pytest
 from pylonyard.config import converters
+from pylonyard.environments.eggs_venv import lay_out, site_packages
+from pylonyard.packages.interpreters import interpreter
 from pylonyard.recipes import cron_restart, init_script
 from pylonyard.recipes.base import Recipe, option
 from pylonyard.system.atomic import Artifact
@@ -260,6 +263,33 @@ def test_a_part_that_could_not_be_used_alone_is_refused(sandbox, part, options, 
         run[part]
 
     assert str(caught.value).startswith(f"[{part}] {message}")
+
+
+IN_APACHE = {"buildout:parts": "vhost", "vhost:mode": "embedded", "vhost:ini": "/shop.ini"}
+
+
+def test_files_that_a_part_alone_names_have_to_be_there(sandbox, tmp_path):
+    home = tmp_path / "env"
+    lay_out(home, interpreter(), sys.version_info[:2])
+    made = site_packages(home) / "PasteDeploy-3.1.dist-info"
+    made.mkdir()
+    (made / "METADATA").write_text("Metadata-Version: 2.1\nName: PasteDeploy\nVersion: 3.1\n")
+
+    with pytest.raises(UserError) as caught:
+        sandbox.run({**IN_APACHE, "vhost:module": "/x.so", "vhost:home": str(home)})
+
+    assert str(caught.value) == "[vhost] ini: cannot find /shop.ini; module: cannot find /x.so"
+
+
+def test_an_environment_that_cannot_load_an_application_is_refused(sandbox):
+    run = sandbox.buildout({**IN_APACHE, "vhost:module": "/x.so"})
+
+    with pytest.raises(UserError) as caught:
+        run["vhost"]
+
+    assert str(caught.value).startswith(
+        "[vhost] home: expected an environment with PasteDeploy, which loads the application, got "
+    )
 
 
 @pytest.mark.parametrize("roles", ["app ini init cron", "ini init cron"])
