@@ -7,6 +7,7 @@ import keyword
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -323,7 +324,7 @@ def _advice(path: Path, text: str) -> str:
         missing = [line for line in text.split() if line.strip("/") not in has]
         return f"; add to it: {' '.join(missing)}" if missing else ""
     if path.name == "buildout.cfg" and not any("pylonyard" in line for line in there):
-        return "; add extensions = pylonyard, release to its parts, and [site], [app], [ini]"
+        return f"; unite this with it:\n\n{textwrap.indent(text, ' ' * 8)}"
     return ""
 
 

@@ -259,10 +259,10 @@ def test_what_is_there_is_kept_and_said(place, capsys):
 
     assert {name: (place / "quill" / name).read_text() for name in kept} == kept
     assert os.readlink(place / "quill/versions.cfg") == "nowhere"
-    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  kept")]
+    printed = capsys.readouterr().out
+    said = [line for line in printed.splitlines() if line.startswith("  kept")]
     assert said == [
-        "  kept  buildout.cfg: it is there already; add extensions = pylonyard, release to "
-        "its parts, and [site], [app], [ini]",
+        "  kept  buildout.cfg: it is there already; unite this with it:",
         "  kept  versions.cfg: it is there already",
         "  kept  .gitignore: it is there already; add to it: /.installed.cfg /.pylonyard/ "
         "/.pylonyard.lock /cache/ /current /develop-eggs/ /eggs/ /env/ /releases/ /var/ "
@@ -270,6 +270,8 @@ def test_what_is_there_is_kept_and_said(place, capsys):
         "  kept  README.md: it is there already",
     ]
     assert (place / "quill/production.cfg").exists()
+    for line in ("extends = versions.cfg", "extensions = pylonyard", "parts = release", "[app]"):
+        assert f"\n        {line}\n" in printed
 
 
 def test_a_second_time_changes_nothing(place, capsys):
