@@ -550,7 +550,7 @@ def test_an_environment_of_another_python_is_named_in_the_log(site, python2, pyt
 
 def test_a_path_with_odd_characters_is_served(served, ground):
     one = served("python3", "mod_wsgi")
-    odd = ground / 'odd "path" # \\ ü'
+    odd = ground / "odd 'path' & $1 <ü>;~^"
     one.root.rename(odd)
     one.root = odd
     one.start()

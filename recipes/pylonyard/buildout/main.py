@@ -4,6 +4,7 @@ It ends at once if nothing has changed.  Standard library only, up to the moment
 tools have been verified.
 """
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -112,6 +113,7 @@ def load(run: Any) -> None:
     if last_run.answer(sys.argv[1:], directory):
         sys.exit()
     expect_usable(directory)
+    make_command(Path(run["buildout"]["bin-directory"]), os.path.abspath(sys.argv[0]))
     watch = inputs.begin()
     # The files of these were opened before anybody took notes.
     modules = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
@@ -128,6 +130,25 @@ def load(run: Any) -> None:
         print(f"pylonyard: {UNGUARDED}.", flush=True)
     driver.main(directory, watch, layout.profile())
     sys.exit()
+
+
+MADE = "# Made by Pylonyard, whose messages name bin/buildout: it runs the one that ran last."
+
+
+def make_command(folder: Path, program: str) -> None:
+    """Write ``bin/buildout`` where a project has none: it runs ``program``, that of pip, say."""
+    place = folder / "buildout"
+    if not (os.access(program, os.X_OK) and os.path.basename(program) == place.name):
+        return
+    is_ours = place.is_file() and MADE in place.read_text(encoding="utf-8", errors="replace")
+    if os.path.lexists(place) and (not is_ours or os.path.samefile(place, program)):
+        return
+    import shlex
+
+    from pylonyard.system.atomic import write
+
+    with contextlib.suppress(OSError):  # what is to be made there will say why
+        write(place, f'#!/bin/sh\n{MADE}\nexec {shlex.quote(program)} "$@"\n'.encode(), 0o755)
 
 
 def _forget_eggs(folder: str) -> None:
