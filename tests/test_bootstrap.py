@@ -94,6 +94,21 @@ def test_tools_are_those_of_the_versions_profile(bootstrap):
     assert {name: pinned[name] for name in pip_venv.CURRENT} == pip_venv.CURRENT
 
 
+def test_profile_of_a_deployment_pins_no_tool():
+    """Whatever zc.buildout 6 somebody has, a project extends the profile."""
+    profiles, wanted, pinned = CHECKOUT / "profiles", ["base.cfg"], set()
+    while wanted:
+        profile = configparser.RawConfigParser()
+        profile.read(profiles / wanted.pop())
+        wanted += profile.get("buildout", "extends", fallback="").split()
+        pinned |= set(profile["versions"]) if "versions" in profile else set()
+    tools = configparser.RawConfigParser()
+    tools.read(profiles / "versions-tools.cfg")
+
+    assert {"waitress", "pastescript"} <= pinned
+    assert pinned.isdisjoint(tools["versions"])
+
+
 def test_cache_is_that_of_the_checkout(bootstrap, checkout):
     cache = bootstrap.Cache(bootstrap.CHECKOUT)
 
