@@ -16,7 +16,15 @@ from pylonyard.packages.index import Places
 from pylonyard.packages.lock import pylock
 from pylonyard.packages.wheels import sha256
 from pylonyard.system import errors, progress
-from support import Sandbox, in_this_process, make_store, make_wheel, reset_buildout
+from support import (
+    IN_TREE_BACKEND,
+    PACK,
+    Sandbox,
+    in_this_process,
+    make_store,
+    make_wheel,
+    reset_buildout,
+)
 from zc.buildout import UserError, buildout
 
 # Whole runs of buildout, in process.
@@ -497,32 +505,17 @@ def test_index_that_refuses_a_password_is_named_without_it(sandbox, monkeypatch)
     assert "wr0ng" not in str(caught.value)
 
 
-# A build backend as small as may be; it notes each build.
+# A build backend that notes each build.
 BACKEND = """
-import base64, hashlib, os, zipfile
-
 def build_wheel(folder, settings=None, metadata=None):
     open({log!r}, "a").write("built\\n")
-    info, name = "Cart-1.0.dist-info", "Cart-1.0-py3-none-any.whl"
     members = {{
         "cart.py": "price = 1\\n",
-        info + "/METADATA": "Metadata-Version: 2.1\\nName: Cart\\nVersion: 1.0\\n",
-        info + "/WHEEL": "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
+        "Cart-1.0.dist-info/WHEEL": (
+            "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"
+        ),
     }}
-    record = ""
-    with zipfile.ZipFile(os.path.join(folder, name), "w") as archive:
-        for member, text in members.items():
-            archive.writestr(member, text)
-            digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest())
-            record += "%s,sha256=%s,\\n" % (member, digest.decode().rstrip("="))
-        archive.writestr(info + "/RECORD", record)
-    return name
-"""
-DESCRIPTION = """
-[build-system]
-requires = []
-build-backend = "backend"
-backend-path = ["."]
+    return pack(folder, "Cart", members)
 """
 
 
@@ -531,8 +524,8 @@ def make_sdist(folder, log):
     archive = folder / "Cart-1.0.tar.gz"
     with tarfile.open(archive, "w:gz") as packed:
         for name, text in {
-            "backend.py": BACKEND.format(log=str(log)),
-            "pyproject.toml": DESCRIPTION,
+            "backend.py": PACK + BACKEND.format(log=str(log)),
+            "pyproject.toml": IN_TREE_BACKEND,
         }.items():
             member = tarfile.TarInfo(f"Cart-1.0/{name}")
             member.size = len(text.encode())

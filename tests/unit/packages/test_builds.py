@@ -5,36 +5,16 @@ import pytest
 from pylonyard.packages import builds, metadata
 from pylonyard.packages.integrity import RefusedError
 from pylonyard.system.errors import CommandError
+from support import IN_TREE_BACKEND, PACK
 
-# A build backend as PEP 517 and 660 have it, small enough to take no time.
-BACKEND = """
-import base64, hashlib, os, zipfile
-
-INFO = 'Shop-1.0.dist-info'
-
-def wheel(folder, members):
-    members[INFO + '/METADATA'] = 'Metadata-Version: 2.1\\nName: Shop\\nVersion: 1.0\\n'
-    record = ''
-    with zipfile.ZipFile(os.path.join(folder, 'Shop-1.0-py3-none-any.whl'), 'w') as archive:
-        for name, text in members.items():
-            archive.writestr(name, text)
-            digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest())
-            record += '%s,sha256=%s,\\n' % (name, digest.decode().rstrip('='))
-        archive.writestr(INFO + '/RECORD', record)
-    return 'Shop-1.0-py3-none-any.whl'
-
+# A build backend as PEP 517 and 660 have it.
+BACKEND = f"""{PACK}
 def build_wheel(folder, settings=None, metadata=None):
     open('build-was-here', 'w').close()
-    return wheel(folder, {'shop.py': open('shop.py').read()})
+    return pack(folder, 'Shop', {{'shop.py': open('shop.py').read()}})
 
 def build_editable(folder, settings=None, metadata=None):
-    return wheel(folder, {'shop.pth': os.getcwd() + '\\n'})
-"""
-DESCRIPTION = """
-[build-system]
-requires = []
-build-backend = "backend"
-backend-path = ["."]
+    return pack(folder, 'Shop', {{'shop.pth': os.getcwd() + '\\n'}})
 """
 
 
@@ -42,7 +22,7 @@ backend-path = ["."]
 def project(tmp_path):
     source = tmp_path / "shop"
     source.mkdir()
-    (source / "pyproject.toml").write_text(DESCRIPTION)
+    (source / "pyproject.toml").write_text(IN_TREE_BACKEND)
     (source / "backend.py").write_text(BACKEND)
     (source / "shop.py").write_text("a = 1\n")
     return source

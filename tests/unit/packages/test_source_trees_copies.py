@@ -6,41 +6,26 @@ import pytest
 from pylonyard.config import inputs
 from pylonyard.packages import builds, source_trees
 from pylonyard.system.errors import CommandError
+from support import IN_TREE_BACKEND, PACK
 
 # A build backend that packs all it finds, and changes its source while it works.
 BACKEND = """
-import base64, hashlib, os, zipfile
-
 def build_wheel(folder, settings=None, metadata=None):
     {then}
-    info, name = "Shop-1.0.dist-info", "Shop-1.0-py3-none-any.whl"
-    members = {{info + "/METADATA": b"Metadata-Version: 2.1\\nName: Shop\\nVersion: 1.0\\n"}}
+    members = {{}}
     for here, _, names in os.walk("shop"):
         for each in names:
             path = os.path.join(here, each)
             members[path] = open(path, "rb").read()
-    record = ""
-    with zipfile.ZipFile(os.path.join(folder, name), "w") as archive:
-        for member, content in sorted(members.items()):
-            archive.writestr(member, content)
-            digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest())
-            record += "%s,sha256=%s,\\n" % (member, digest.decode().rstrip("="))
-        archive.writestr(info + "/RECORD", record)
-    return name
-"""
-DESCRIPTION = """
-[build-system]
-requires = []
-build-backend = "backend"
-backend-path = ["."]
+    return pack(folder, "Shop", members)
 """
 
 
 @pytest.fixture
 def tree(tmp_path):
     source = tmp_path / "source"
-    write(source / "pyproject.toml", DESCRIPTION)
-    write(source / "backend.py", BACKEND.format(then="pass"))
+    write(source / "pyproject.toml", IN_TREE_BACKEND)
+    write(source / "backend.py", PACK + BACKEND.format(then="pass"))
     write(source / "shop" / "__init__.py", "price = 1\n")
     return source
 
@@ -158,7 +143,7 @@ def test_half_typed_state_is_never_kept_under_the_digest_of_a_good_one(tree, tmp
     module = tree / "shop" / "__init__.py"
     write(
         tree / "backend.py",
-        BACKEND.format(then=f"open({str(module)!r}, 'w').write('price = 2\\n')"),
+        PACK + BACKEND.format(then=f"open({str(module)!r}, 'w').write('price = 2\\n')"),
     )
     whole = digest(tree)
 

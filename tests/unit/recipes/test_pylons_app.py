@@ -8,8 +8,9 @@ import pytest
 from pylonyard.config.converters import requirement
 from pylonyard.environments.eggs_venv import site_packages
 from pylonyard.system.atomic import Link
+from support import IN_TREE_BACKEND
 
-from tests.unit.packages.test_builds import BACKEND, DESCRIPTION
+from tests.unit.packages.test_builds import BACKEND
 
 
 @pytest.fixture
@@ -199,7 +200,7 @@ def test_same_section_has_the_same_environment(app):
 def test_project_of_the_checkout_is_taken(app, sandbox, option):
     project = sandbox.directory / "src" / "shop"
     project.mkdir(parents=True)
-    (project / "pyproject.toml").write_text(DESCRIPTION)
+    (project / "pyproject.toml").write_text(IN_TREE_BACKEND)
     (project / "backend.py").write_text(BACKEND)
     (project / "shop.py").write_text("a = 1\n")
 
