@@ -139,9 +139,7 @@ class Build:
         self.layout = Layout.of(buildout)
         last = LAST_RELEASES.get(contents.interpreter.series, {})
         own = {str(canonicalize_name(name)): pin for name, pin in contents.pins.items()}
-        tools = last or _tool_pins(buildout)
-        loose = {name for name in own.keys() & tools.keys() if missing.is_range(own[name])}
-        self.pins = {**tools, **{name: pin for name, pin in own.items() if name not in loose}}
+        self.pins = _laid_over(last or _tool_pins(buildout), own)
         self.wheels = self.layout.dist
         self.local: dict[str, Path] = {}
         """Wheels that were built only for this environment, by project."""
@@ -359,8 +357,13 @@ def replacing(found: Distribution) -> Iterator[str]:
 def _tool_pins(buildout: Any) -> dict[str, str]:
     """Return the pins of pip and the like for a current Python: of ``[versions]``, or ours."""
     versions = buildout.get(buildout["buildout"]["versions"]) or {}
-    found = {name: versions.get(name, pin) for name, pin in CURRENT.items()}
-    return {name: CURRENT[name] if missing.is_range(pin) else pin for name, pin in found.items()}
+    return _laid_over(CURRENT, {name: versions[name] for name in CURRENT if name in versions})
+
+
+def _laid_over(tools: Mapping[str, str], pins: Mapping[str, str]) -> dict[str, str]:
+    """Return the pins of ``tools`` with ``pins`` over them; a range names no version of a tool."""
+    named = {n: pin for n, pin in pins.items() if n not in tools or not missing.is_range(pin)}
+    return {**tools, **named}
 
 
 def _pip_environment(python_path: str = "") -> dict[str, str]:
