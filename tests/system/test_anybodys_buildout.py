@@ -210,6 +210,8 @@ def test_runs_at_once_share_eggs_and_a_project_has_one_at_a_time(project, tmp_pa
     (home / "default.cfg").write_text("\n".join([*lines, ""]))
     other = Project(tmp_path / "other", project.environment, project.environ)
     other.fill()
+    # A stock zc.buildout fails if another run makes this folder at the same time.
+    (tmp_path / "eggs/v5").mkdir(parents=True)
 
     runs = [each.starting() for each in (project, other)]
     while not (project.folder / ".pylonyard.lock").exists():

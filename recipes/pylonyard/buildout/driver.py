@@ -95,12 +95,8 @@ class Buildout(patches.Buildout):
         unpack = functools.partial(unpack_wheel, locked=self.state.locked)
         easy_install.UNPACKERS[".whl"] = unpack
         with in_one_line(self):
-            logs = [logging.getLogger(name) for name in ("", "zc.buildout")]
-            handlers = [list(each.handlers) for each in logs]
             self._read(*words, **named)
             if OUR_EXTENSION in self._extensions() and not self.profile:
-                for each, held in zip(logs, handlers, strict=True):
-                    each.handlers[:] = held
                 self.profile = profile()
                 self._read(*words, **named)
             self.files.check(self, words[1] if len(words) > 1 else ())

@@ -11,8 +11,8 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -32,12 +32,9 @@ VERSIONS = "6.0."
 
 log = logging.getLogger("pylonyard")
 
-# The import of zc.buildout.
-#
-# ``zc.buildout.patches`` imports pip's finder, with its HTTP client and its progress bars, as
-# soon as zc.buildout is imported: half of the time that ``buildout`` takes to start, for three
-# functions that only ``PackageIndex.process_url`` calls.  While zc.buildout is imported, other
-# modules stand in their place; what those have imports pip when it is called.
+# ``zc.buildout.patches`` imports pip's finder, with its HTTP client and its progress bars: half of
+# the time that ``buildout`` takes to start, for three functions that ``PackageIndex.process_url``
+# alone calls.  Other modules stand in their place, and import pip when one of them is called.
 
 _CALLED = {
     "pip._internal.index.collector": ("IndexContent", "parse_links"),
@@ -125,8 +122,7 @@ def fetch(installer: Any, dist: Any, folder: str, cache: str | None) -> Any:
         if found.parent != scratch:
             # A file of find-links is not ours to move.
             found = Path(shutil.copy2(found, scratch))
-        place = Path(folder, found.name)
-        found.replace(place)
+        place = found.replace(Path(folder, found.name))
     return dist.clone(location=str(place))
 
 
@@ -136,9 +132,8 @@ def install(specs: Any, dest: Any, **options: Any) -> Any:
     Without a destination the last of the places to look, the egg directory, is it, and the
     download cache is the only index: what is installed is found, what is cached is installed.
     """
-    places, cache = options.get("path"), _Installer._download_cache
-    if dest is None and places and cache:
-        dest = places[-1]
+    if dest is None and options.get("path") and (cache := _Installer._download_cache):
+        dest = options["path"][-1]
         options.update(links=(), index=f"file://{cache}", newest=False)
     return _install(specs, dest, **options)
 
@@ -293,16 +288,29 @@ class Buildout(buildout.Buildout):
     configuration: str
     """The name of the configuration file of the run."""
     _recorded_parts: list[str] | None = None
+    _handlers: Sequence[list[logging.Handler]] = ()
     show_picked_versions: Any
 
+    def __init__(self, *words: Any, **named: Any) -> None:
+        """Read a configuration; zc.buildout fails if another run makes a folder of its caches."""
+        for _ in ("download-cache", "its dist", "extends-cache", "eggs-directory"):
+            with suppress(FileExistsError):
+                super().__init__(*words, **named)
+                break
+        else:
+            super().__init__(*words, **named)
+
     def _setup_logging(self) -> None:
-        """Log; zc.buildout would write into the progress on a terminal."""
+        """Log once; zc.buildout adds handlers each time, and writes into a terminal's progress."""
+        logs = [logging.getLogger(name) for name in ("", "zc.buildout")]
+        self._handlers = self._handlers or [list(each.handlers) for each in logs]
+        for each, before in zip(logs, self._handlers, strict=True):
+            each.handlers[:] = before
         super()._setup_logging()
         if self._is_quiet():
             progress.silence()
-        for each in (logging.getLogger(), self._logger):
-            for handler in each.handlers:
-                handler.addFilter(_on_a_line_of_its_own)
+        for handler in (*logs[0].handlers, *logs[1].handlers):
+            handler.addFilter(_on_a_line_of_its_own)
 
     def _maybe_upgrade(self) -> None:
         """Stay as we are; zc.buildout would write its own script over ``bin/buildout``."""
@@ -332,8 +340,8 @@ class Buildout(buildout.Buildout):
     def _update_installed(self, **options: str) -> None:
         """Change options of the record's first section; zc.buildout appends another one each time.
 
-        It tells the parts again after each that it updates, in an order that is the old one
-        again when all are: those in between are not written.
+        It tells the parts after each that it updates, in an order that is the old one again
+        when all are: those in between are not written.
         """
         if "parts" in options:
             wanted = sorted(options["parts"].split())

@@ -1,3 +1,6 @@
+import os
+import subprocess
+
 import pytest
 import zc.buildout.buildout
 import zc.buildout.easy_install
@@ -22,6 +25,23 @@ def test_defaults_are_those_of_a_checkout(prepared, tmp_path):
     base = buildout["buildout"]
     assert base["download-cache"] == f"{tmp_path}/cache"
     assert base["eggs-directory"].startswith(f"{tmp_path}/cache/eggs/v5/cp3")
+
+
+def test_another_run_may_make_a_folder_of_the_caches(prepared, tmp_path, monkeypatch):
+    make = os.makedirs
+
+    def late(path):
+        """Make a folder when another run has made it."""
+        subprocess.run(["mkdir", "-p", path], check=True)
+        make(path)
+
+    monkeypatch.setattr(os, "makedirs", late)
+    (tmp_path / "buildout.cfg").write_text("[buildout]\nparts =\n")
+
+    buildout = driver.Buildout(str(tmp_path / "buildout.cfg"), [], False)
+
+    assert sorted(os.listdir(tmp_path)) == ["buildout.cfg", "cache"]
+    assert len(buildout._logger.handlers) == 1
 
 
 def test_configuration_overrides_the_defaults(prepared, tmp_path):

@@ -6,6 +6,7 @@ import gc
 import inspect
 import logging
 import os
+import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -191,6 +192,21 @@ def test_current_step_is_printed_before_each_error(capsys):
 @shows("_buildout_default_options")
 def test_defaults_stand_in_a_private_table():
     assert buildout._buildout_default_options["eggs-directory"].value == "eggs"
+
+
+@shows("__init__")
+def test_run_fails_if_another_one_makes_a_folder_of_its_caches(folder, monkeypatch):
+    make = os.makedirs
+
+    def late(path):
+        """Make a folder when another run has made it."""
+        subprocess.run(["mkdir", "-p", path], check=True)
+        make(path)
+
+    monkeypatch.setattr(os, "makedirs", late)
+
+    with pytest.raises(FileExistsError):
+        stock(folder)
 
 
 @shows("_setup_logging")
