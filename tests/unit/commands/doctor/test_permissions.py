@@ -709,7 +709,7 @@ def test_server_s_status_is_reported_with_advice(place):
     said = {
         0: (True, "here it is"),
         1: (False, "here it is"),
-        3: (False, "here it is: somebody stopped it"),
+        3: (None, "here it is: somebody stopped it"),
         4: (False, "here it is"),
         9: (False, "bin/shop status: here it is"),
     }
