@@ -82,7 +82,7 @@ class Cache:
         self.dist = self.root / "dist"
         eggs = shared.get("eggs-directory", directory / "cache" / "eggs")
         self.eggs = eggs / "v5" / wheels.abi_tag()
-        self.sandboxes = self.root / "sandboxes"
+        self.environments = self.root / "sandboxes"
 
     @staticmethod
     def _configured_folder():
@@ -232,7 +232,7 @@ def make_tools(cache, lists, offline):
     try:
         verified = Verified(cache.root)
         eggs = verified.install_all(dict(found), cache.eggs)
-        return eggs_venv.make(cache.sandboxes, eggs)
+        return eggs_venv.make(cache.environments, eggs)
     except wheels.WheelError as error:
         fail(f"{error}; run this again")
 

@@ -114,7 +114,7 @@ def test_cache_is_that_of_the_checkout(bootstrap, checkout):
 
     assert (cache.root, cache.dist) == (checkout / "cache", checkout / "cache" / "dist")
     assert cache.eggs.parent == checkout / "cache" / "eggs" / "v5"
-    assert cache.sandboxes == checkout / "cache" / "sandboxes"
+    assert cache.environments == checkout / "cache" / "sandboxes"
 
 
 def test_cache_may_be_shared_as_buildout_shares_it(bootstrap, tmp_path):
@@ -227,7 +227,7 @@ def test_tampered_tool_is_refused(bootstrap, checkout):
         f"bootstrap: {wheel}: expected SHA-256 {'0' * 64}, got {digest}; moved to {refused}."
     )
     assert ended.value.code.endswith("; run this again")
-    assert not cache.sandboxes.exists()
+    assert not cache.environments.exists()
 
 
 @pytest.mark.system

@@ -31,7 +31,7 @@ from pylonyard.releases.contents import Release, Site
 from pylonyard.system import nofollow, safe_files
 from pylonyard.system.accounts import MAKING, by_root
 from pylonyard.system.errors import ActivationError, CommandError
-from pylonyard.system.rootfs import SEARCH, WRITE, Account, Folder, Tree, bits_of
+from pylonyard.system.rootfs import SEARCH, WRITE, Account, Permissions, Tree, bits_of
 from pylonyard.system.subprocesses import run
 
 if TYPE_CHECKING:
@@ -51,15 +51,17 @@ def account_steps(release: Release, world: "World") -> Iterator[Step]:
     users: dict[Path, tuple[Site, int]] = {}
     for site in release.sites:
         _expect_open(site, world)
-        for path, mode in site.grounds:
-            if path in world.grounds:
+        for path, mode in site.writable_folders:
+            if path in world.writable_folders:
                 users.setdefault(path, (site, mode))  # of several sites, the first one decides
     to_give = {p for p, (site, _) in users.items() if _is_to_be_given(site, p, release, world)}
     _expect_usable({p: site for p, (site, _) in users.items() if p not in to_give}, release, world)
     for path, (site, mode) in users.items():
         if path in to_give:
             owner = world.accounts[site.user]
-            yield Own(path, owner.name, owner.group, mode, make=world.grounds[path] is None)
+            yield Own(
+                path, owner.name, owner.group, mode, make=world.writable_folders[path] is None
+            )
     for path, (user, mode) in release.permitted.items():
         yield from _permitted(path, user, mode, world)
     for site in release.sites:
@@ -81,10 +83,10 @@ def presumed(world: "World", release: Release) -> "World":
     folders = dict(world.folders)
     seen = replace(world, accounts=accounts)
     for site in release.sites:
-        for path, mode in site.grounds:
-            if path in world.grounds and _is_to_be_given(site, path, release, seen):
+        for path, mode in site.writable_folders:
+            if path in world.writable_folders and _is_to_be_given(site, path, release, seen):
                 owner = accounts[site.user]
-                folders[path] = Folder(mode, owner.uid, owner.gid)
+                folders[path] = Permissions(mode, owner.uid, owner.gid)
     return replace(seen, folders=folders)
 
 
@@ -113,7 +115,7 @@ def _expect_usable(used: Mapping[Path, Site], release: Release, world: "World") 
     if not closed:
         return
     path, site = next(iter(closed.items()))
-    there = world.grounds[path]
+    there = world.writable_folders[path]
     owner = there.owner if there else "nobody"
     users = dict.fromkeys(each.user for each in closed.values())
     given = {user: [str(p) for p, each in closed.items() if each.user == user] for user in users}
@@ -130,7 +132,7 @@ def _expect_usable(used: Mapping[Path, Site], release: Release, world: "World") 
 
 def _is_to_be_given(site: Site, path: Path, release: Release, world: "World") -> bool:
     """Return whether a folder is missing, or is empty and belongs to the release's owner."""
-    there = world.grounds[path]
+    there = world.writable_folders[path]
     if there is None:
         return True
     maker = world.folders.get(site.live)
@@ -139,7 +141,7 @@ def _is_to_be_given(site: Site, path: Path, release: Release, world: "World") ->
 
 
 def _is_usable(site: Site, path: Path, release: Release, world: "World") -> bool:
-    account, there = world.accounts[site.user], world.grounds[path]
+    account, there = world.accounts[site.user], world.writable_folders[path]
     if there is None:
         return False
     if account.uid == PRESUMED:
@@ -180,7 +182,7 @@ def settle_ownership(step: Own | Permit) -> None:
 def _own(step: Own) -> None:
     account = pwd.getpwnam(step.user)
     owner = (account.pw_uid, account.pw_gid)
-    if step.make and safe_files.make(step.path, step.mode, owner):
+    if step.make and safe_files.make_folder(step.path, step.mode, owner):
         return
     with safe_files.folder(step.path) as folder:
         if os.listdir(folder):
@@ -309,7 +311,7 @@ def _writes(site: Site, path: Path) -> bool:
     return path == site.application_log or path.is_relative_to(site.data)
 
 
-def left_over_told(left: Effects) -> Iterator[str]:
+def left_over_lines(left: Effects) -> Iterator[str]:
     """Yield the lines about it."""
     for user, group in left.members:
         yield f"# {user}: no release needs it in the group {group} any more"

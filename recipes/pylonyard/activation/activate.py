@@ -12,8 +12,8 @@ from pylonyard.activation import access
 from pylonyard.activation import journal as journals
 from pylonyard.activation.access import undo_modes
 from pylonyard.activation.apply import (
-    Carrier,
     Say,
+    StepRunner,
     now,
     starting_files,
     undo_files,
@@ -85,14 +85,14 @@ class Activation:
         journal = journals.load(self.tree, self.sandbox)
         originals = {name: change.before for name, change in journal.ours.files.items()}
         is_roots = self.tree.is_machine and os.geteuid() == 0
-        seen = facts.look(
+        seen = facts.read_machine(
             self.tree,
             release,
             journal.laid,
             originals,
             webservers={one.name: machine.seen() for one, machine in self._webservers()},
             # Only root may see all that runs.
-            servers=servers.look(release) if is_roots else None,
+            servers=servers.server_states(release) if is_roots else None,
         )
         others = journals.others(self.tree, self.sandbox)
         claimed = claimed_files(others.values())
@@ -113,9 +113,9 @@ class Activation:
             raise ActivationError(f"only root may read what is active here: {again}") from error
         if journal.is_cut_short:
             say("# an activation was interrupted: its steps are undone first")
-        for line in told(self.tree, made):
+        for line in report_lines(self.tree, made):
             say(line)
-        for line in access.left_over_told(left):
+        for line in access.left_over_lines(left):
             say(line)
         if not made.steps:
             say(f"# release {release.number} is active; there is nothing to do")
@@ -128,23 +128,23 @@ class Activation:
         self.expect_allowed("activate")
         release = self.release()
         with journals.exclusive(self.tree):
-            carrier = self.carrier(say)
-            self.recover(carrier)
+            runner = self.runner(say)
+            self.recover(runner)
             made = self.plan(release, force_new=force_new)
-            is_another = carrier.journal.release != release.number
+            is_another = runner.journal.release != release.number
             for note in made.notes:
-                carrier.say(f"# {note}")
-            carrier.take(made.steps, self._logs(release))
+                runner.say(f"# {note}")
+            runner.take(made.steps, self._logs(release))
             laid = {s.name: s.entry.digest for s in release.files}
             if made.steps or is_another:
-                noted = self._noted(carrier.journal, release)
-                carrier.finish(release.number, laid, note=noted, **self._needs(release))
-            self._close(carrier, release)
+                noted = self._noted(runner.journal, release)
+                runner.finish(release.number, laid, note=noted, **self._needs(release))
+            self._close(runner, release)
         what = "is active now" if made.steps or is_another else "is active; there is nothing to do"
-        carrier.say(f"# release {release.number} {what}")
+        runner.say(f"# release {release.number} {what}")
         if self.tree.is_machine or any(machine.pid for _, machine in self._webservers()):
-            for line in chain.from_iterable(map(visits.address_told, self._visible(release))):
-                carrier.say(f"# {line}")
+            for line in chain.from_iterable(map(visits.address_lines, self._visible(release))):
+                runner.say(f"# {line}")
 
     def _webservers(self) -> list[tuple[WebServer, Machine]]:
         return [(one, one.machine(self.tree)) for one in registry.servers()]
@@ -159,37 +159,37 @@ class Activation:
         """Restore the machine as it was before the first activation."""
         self.expect_allowed("deactivate")
         with journals.exclusive(self.tree):
-            carrier = self.carrier(say)
-            self.recover(carrier)
-            journal = carrier.journal
+            runner = self.runner(say)
+            self.recover(runner)
+            journal = runner.journal
             if journal.release is None:
                 say("# no release of this sandbox is active; there is nothing to do")
                 return
-            self._take_away(carrier, journal.ours)
+            self._take_away(runner, journal.ours)
         for account in sorted({s.account for s in (journal.note or Note()).sites.values()}):
-            carrier.say(f"# the account {account} stays, with all that is its own in var")
-        carrier.say(f"# release {journal.release} is not active any more")
+            runner.say(f"# the account {account} stays, with all that is its own in var")
+        runner.say(f"# release {journal.release} is not active any more")
 
     def _left_over(self, ours: Effects, release: contents.Release) -> Effects:
         return access.left_over(ours, release.sites, self._needs(release)["members"])
 
-    def _close(self, carrier: Carrier, release: contents.Release) -> None:
+    def _close(self, runner: StepRunner, release: contents.Release) -> None:
         """Take back access that only an earlier release needed; the new one is active already."""
-        left = self._left_over(carrier.journal.ours, release)
+        left = self._left_over(runner.journal.ours, release)
         if not left:
             return
         others = journals.others(self.tree, self.sandbox)
         ours, parts = divided(left, others)
-        for line in access.left_over_told(ours):
-            carrier.say(line)
+        for line in access.left_over_lines(ours):
+            runner.say(line)
         try:
-            undo_files(carrier, replace(ours, modes={}))
-            undo_modes(self.tree, ours, carrier.leave)
+            undo_files(runner, replace(ours, modes={}))
+            undo_modes(self.tree, ours, runner.leave)
         except (ActivationError, CommandError, OSError) as error:
-            carrier.say(f"# {error}")
+            runner.say(f"# {error}")
         else:
             hand_over(self.tree, others, parts)
-            carrier.note(ours=without(carrier.journal.ours, left))
+            runner.note(ours=without(runner.journal.ours, left))
 
     def _needs(self, release: contents.Release) -> dict[str, tuple[Any, ...]]:
         """Return the modules and access that the active release needs, whoever made them."""
@@ -205,55 +205,55 @@ class Activation:
             "modules": tuple(dict.fromkeys(modules)),
         }
 
-    def _take_away(self, carrier: Carrier, everything: Effects) -> None:
+    def _take_away(self, runner: StepRunner, everything: Effects) -> None:
         others = journals.others(self.tree, self.sandbox)
         ours, parts = divided(everything, others)
         for name in parts:
-            carrier.say(f"# {others[name].sandbox} needs some of it, which stays until that goes")
-        carrier.note(pending=self.tree.snapshot(ours.files))
+            runner.say(f"# {others[name].sandbox} needs some of it, which stays until that goes")
+        runner.note(pending=self.tree.snapshot(ours.files))
         try:
-            undo_files(carrier, ours, starting_files(ours))
-            self._reload(carrier)
+            undo_files(runner, ours, starting_files(ours))
+            self._reload(runner)
         except (ActivationError, CommandError, OSError) as error:
-            carrier.give_up(str(error), "it stays active")
+            runner.give_up(str(error), "it stays active")
         except KeyboardInterrupt:
-            carrier.interrupted()
+            runner.interrupted()
             raise
-        undo_servers(carrier, ours)
-        undo_files(carrier, ours)
-        undo_modes(self.tree, ours, carrier.leave)
-        undo_stops(carrier, ours)
+        undo_servers(runner, ours)
+        undo_files(runner, ours)
+        undo_modes(self.tree, ours, runner.leave)
+        undo_stops(runner, ours)
         hand_over(self.tree, others, parts)
-        carrier.note(**vars(Journal(carrier.journal.sandbox)))
+        runner.note(**vars(Journal(runner.journal.sandbox)))
 
-    def _reload(self, carrier: Carrier) -> None:
+    def _reload(self, runner: StepRunner) -> None:
         """Reload each web server after files were removed.
 
         :raises ActivationError: if one does not
         """
-        for one, machine in carrier.concerned():
-            carrier.say(one.graceful)
+        for one, machine in runner.concerned():
+            runner.say(one.graceful)
             try:
                 machine.test()
-                carrier.note(reloaded={**carrier.journal.reloaded, one.name: "reload"})
+                runner.note(reloaded={**runner.journal.reloaded, one.name: "reload"})
                 machine.reload()
             except (ActivationError, CommandError, OSError) as error:
-                is_refused = one.name not in carrier.journal.reloaded
+                is_refused = one.name not in runner.journal.reloaded
                 what = "refuses its configuration" if is_refused else "does not reload"
                 raise ActivationError(f"without it, {one.title} {what}: {error}") from error
 
-    def carrier(self, say: Say) -> Carrier:
+    def runner(self, say: Say) -> StepRunner:
         journal = journals.load(self.tree, self.sandbox)
-        return Carrier(self.tree, self.sandbox, journal, unfailing(say))
+        return StepRunner(self.tree, self.sandbox, journal, unfailing(say))
 
-    def recover(self, carrier: Carrier) -> None:
+    def recover(self, runner: StepRunner) -> None:
         """Undo the steps of an activation that was killed."""
-        if carrier.journal.is_cut_short:
-            carrier.say("# an activation was interrupted: its steps are undone")
-            carrier.put_back(was_killed=True)
-        if carrier.journal.note is None and carrier.journal.release is not None:
-            carrier.note(note=self._noted_late(carrier.journal))
-        journals.settle_note(self.tree, self.sandbox, carrier.journal)
+        if runner.journal.is_cut_short:
+            runner.say("# an activation was interrupted: its steps are undone")
+            runner.put_back(was_killed=True)
+        if runner.journal.note is None and runner.journal.release is not None:
+            runner.note(note=self._noted_late(runner.journal))
+        journals.settle_note(self.tree, self.sandbox, runner.journal)
 
     def _noted(self, journal: Journal, release: contents.Release) -> Note:
         """Return the note for everybody, once ``release`` is active."""
@@ -311,7 +311,7 @@ def _opened(sites: Iterable[contents.Site]) -> Iterator[Path]:
             yield from trust.libraries(site.module)
 
 
-def told(tree: Tree, made: Plan) -> Iterator[str]:
+def report_lines(tree: Tree, made: Plan) -> Iterator[str]:
     """Yield the lines of ``--dry-run``."""
     if not tree.is_machine and made.steps:
         pairs = registry.tools(tree).items()

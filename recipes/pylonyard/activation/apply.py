@@ -68,7 +68,7 @@ def now() -> str:
 
 
 @dataclass
-class Carrier:
+class StepRunner:
     """Apply steps to ``tree``; ``journal`` is always the same as on the disk."""
 
     tree: Tree
@@ -112,8 +112,8 @@ class Carrier:
 
     def _logged(self, step: Step, logs: Mapping[str, Log]) -> str:
         if isinstance(step, Reload):
-            return logs[step.server].told()
-        return logs[step.site.server].told() if isinstance(step, Ask) else ""
+            return logs[step.server].message()
+        return logs[step.site.server].message() if isinstance(step, Ask) else ""
 
     def give_up(self, why: str, state: str = "all is as it was before") -> NoReturn:
         """Undo the steps of a run, and report why, and the ``state`` of the machine.
@@ -308,47 +308,47 @@ def _intended(step: Step, before: Mapping[str, Entry]) -> Changes:
     return {name: Change(before.get(name, ABSENT), entry) for name, entry in after.items()}
 
 
-def undo(carrier: Carrier, effects: Effects) -> None:
+def undo(runner: StepRunner, effects: Effects) -> None:
     """Restore the machine as before ``effects``; later changes of others stay."""
-    undo_servers(carrier, effects)
-    undo_files(carrier, effects)
-    undo_modes(carrier.tree, effects, carrier.leave)
-    undo_stops(carrier, effects)
+    undo_servers(runner, effects)
+    undo_files(runner, effects)
+    undo_modes(runner.tree, effects, runner.leave)
+    undo_stops(runner, effects)
 
 
-def undo_servers(carrier: Carrier, effects: Effects) -> None:
+def undo_servers(runner: StepRunner, effects: Effects) -> None:
     for site in effects.started:
         try:
-            carrier._serve(site, "stop")
+            runner._serve(site, "stop")
         except CommandError as error:
             # Its account can prevent that; the rest is done all the same.
-            carrier.leave(str(error))
+            runner.leave(str(error))
 
 
-def undo_stops(carrier: Carrier, effects: Effects) -> None:
+def undo_stops(runner: StepRunner, effects: Effects) -> None:
     """Start the servers again that ran, if their init scripts exist."""
     for site in effects.stopped:
-        if carrier.tree.read(starter().file(site)).kind == "file":
-            carrier.say(_typed(site, "start"))
+        if runner.tree.read(starter().file(site)).kind == "file":
+            runner.say(_typed(site, "start"))
             try:
-                carrier._serve(site, "start")
+                runner._serve(site, "start")
             except CommandError as error:
                 # A web server is still to be reloaded, and the next activation can mend it.
-                carrier.leave(str(error))
+                runner.leave(str(error))
 
 
-def undo_files(carrier: Carrier, effects: Effects, spared: frozenset[str] = frozenset()) -> None:
+def undo_files(runner: StepRunner, effects: Effects, spared: frozenset[str] = frozenset()) -> None:
     """Undo the changes in ``/etc``.
 
     :param spared: paths that others need, and that are left as they are
     """
     files = dict(effects.files)
     if effects.members:
-        _forget_members(carrier, effects)
+        _forget_members(runner, effects)
         files = {name: c for name, c in files.items() if name not in ACCOUNTS}
     for name in _removed_first(files):
         if name not in spared:
-            _undo_file(carrier, name, files[name])
+            _undo_file(runner, name, files[name])
 
 
 def starting_files(effects: Effects) -> frozenset[str]:
@@ -362,33 +362,33 @@ def _removed_first(files: Mapping[str, Change]) -> list[str]:
     return [*sorted(gone, reverse=True), *sorted(set(files) - set(gone))]
 
 
-def _undo_file(carrier: Carrier, name: str, change: Change) -> None:
-    tree, now = carrier.tree, carrier.tree.read(name)
+def _undo_file(runner: StepRunner, name: str, change: Change) -> None:
+    tree, now = runner.tree, runner.tree.read(name)
     if now == change.before:
         return
     if now == change.after or now.kind == change.after.kind == "folder":
         tree.put(name, change.before)
     elif now.kind == "file":
         place = kept_as(name, now, tree.read)
-        carrier.say(f"# {name}: edited here; yours is kept as {place}")
+        runner.say(f"# {name}: edited here; yours is kept as {place}")
         tree.put(place, now)
         tree.put(name, change.before)
     elif now == ABSENT and change.before.kind == "file":
         tree.put(name, change.before)
     else:
-        carrier.say(f"# {name}: changed here since, and left so")
+        runner.say(f"# {name}: changed here since, and left so")
 
 
-def _forget_members(carrier: Carrier, effects: Effects) -> None:
-    tree = carrier.tree
+def _forget_members(runner: StepRunner, effects: Effects) -> None:
+    tree = runner.tree
     changes = {name: c for name, c in effects.files.items() if name in ACCOUNTS}
     if "/etc/group" in changes and all(tree.read(n) == c.after for n, c in changes.items()):
         for name, change in changes.items():
             tree.put(name, change.before)
     for user, group in effects.members:
         if _is_member(tree.read("/etc/group"), user, group):
-            carrier.say(f"gpasswd --delete {user} {group}")
-            carrier._run(["gpasswd", *carrier._root("--root"), "--delete", user, group])
+            runner.say(f"gpasswd --delete {user} {group}")
+            runner._run(["gpasswd", *runner._root("--root"), "--delete", user, group])
 
 
 def _is_member(groups: Entry, user: str, group: str) -> bool:

@@ -56,7 +56,7 @@ def plan(
     _expect_unclaimed(release, claimed)
     notes: list[str] = []
     grounded = []
-    if world.grounds:
+    if world.writable_folders:
         world = access.presumed(world, release)
         grounded = list(access.account_steps(release, world))
     first = [*_access(release, world, notes), *_dropped(release, world, claimed, notes)]

@@ -283,8 +283,9 @@ class SetUp(_Unwatched):
         return shlex.join(["runuser", "-u", self.user, "--", *map(str, words)])
 
 
-Ground = MakeAccount | Own | Permit | SetUp
-Step = Ground | Lay | Keep | Restore | Tool | Join | Grant | Share | Serve | Test | Reload | Ask
+Preparation = MakeAccount | Own | Permit | SetUp
+_Other = Lay | Keep | Restore | Tool | Join | Grant | Share | Serve | Test | Reload | Ask
+Step = Preparation | _Other
 
 
 @dataclass(frozen=True)

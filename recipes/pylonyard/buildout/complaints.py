@@ -18,7 +18,7 @@ from pylonyard.system import atomic
 from pylonyard.system.errors import PylonyardError
 
 
-def told(error: Exception, run: Any) -> str | None:
+def explain(error: Exception, run: Any) -> str | None:
     """Return the line for an error that a user can correct; None if it is a bug.
 
     :param run: zc.buildout, as far as it has come

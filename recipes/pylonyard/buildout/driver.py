@@ -39,7 +39,7 @@ def in_one_line(run: Any = None) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        line = complaints.told(error, run) or errors.limit_reached(error) or None
+        line = complaints.explain(error, run) or errors.limit_reached(error) or None
         if isinstance(error, OSError) and error.errno in atomic.UNWRITABLE:
             way = accounts.way_back(error) or "correct that, and run again"
             line = f"cannot write {reason(error, os.getcwd())}; {way}"
@@ -191,7 +191,7 @@ class Buildout(patches.Buildout):
 
 def sweep(layout: Layout) -> None:
     """Remove temporary folders of killed runs, in the cache and among the releases."""
-    cached = (layout.eggs, layout.sandboxes, layout.projects, layout.dist)
+    cached = (layout.eggs, layout.environments, layout.projects, layout.dist)
     for store in (*cached, layout.cache / "mod_wsgi", layout.releases):
         atomic.sweep(store)
 

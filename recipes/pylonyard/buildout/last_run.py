@@ -52,7 +52,7 @@ def _next_steps(kept: Mapping[str, Any]) -> Iterable[str]:
     # Imported here: what keeps the state has no use for it.
     from pylonyard.releases import next_steps
 
-    served = [next_steps.Served(**each) for each in kept["sites"]]
+    served = [next_steps.SiteStart(**each) for each in kept["sites"]]
     return next_steps.found(Path(kept["directory"]), int(kept["release"]), served)
 
 
@@ -110,7 +110,9 @@ def unseen(variables: Collection[str]) -> Iterator[str]:
 def needed(needs: "Needs", layout: "Layout") -> Iterator[Path]:
     """Yield the trees of the cache that ``needs`` names."""
     for name in needs.names:
-        yield from (path for path in (layout.eggs / name, layout.sandboxes / name) if path.is_dir())
+        yield from (
+            path for path in (layout.eggs / name, layout.environments / name) if path.is_dir()
+        )
         yield from (layout.cache / "mod_wsgi").glob(name)
         yield from layout.projects.glob(f"*-{name}")
 

@@ -25,8 +25,8 @@ def main(made: str = "") -> None:
     """
     # Other accounts serve what is made here; what is secret has a mode of its own.
     os.umask(0o022)
-    if made and (astray := relocation.found(Path(made), "buildout", sys.argv[0])):
-        sys.exit(f"buildout: {astray.told}")
+    if made and (moved := relocation.detect_move(Path(made), "buildout", sys.argv[0])):
+        sys.exit(f"buildout: {moved.message}")
     # What a run with nothing to do has no use for is imported where it is needed.
     try:
         with raising_interrupts():
@@ -47,7 +47,7 @@ def run() -> None:
     sys.argv[1:] = ["-o" if word == "--offline" else word for word in sys.argv[1:]]
     try:
         sys.argv[1:] = configuration.completed(sys.argv[1:], checkout())
-    except configuration.MemoryDamaged as error:
+    except configuration.MemoryDamagedError as error:
         sys.exit(f"buildout: {error}")
     if last_run.answer(sys.argv[1:], checkout()):
         return

@@ -45,7 +45,7 @@ def _some(paths: tuple[str, ...]) -> str:
 
 def changes(older: Mapping[str, Any], newer: Mapping[str, Any]) -> Changes:
     """Return the changes from one manifest to another."""
-    before, after = _held(older), _held(newer)
+    before, after = _files(older), _files(newer)
     return Changes(
         tuple(sorted(set(after) - set(before))),
         tuple(sorted(set(before) - set(after))),
@@ -53,7 +53,7 @@ def changes(older: Mapping[str, Any], newer: Mapping[str, Any]) -> Changes:
     )
 
 
-def _held(manifest: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+def _files(manifest: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """Return for each file its digest or target, and its mode."""
     files = manifest.get("files")
     return {
@@ -321,7 +321,7 @@ def diff(releases: Releases, older: int, newer: int, secrets: Path) -> Iterator[
     :param secrets: ``var/secrets``
     """
     manifests = {number: releases.manifest(number) for number in (older, newer)}
-    held = {number: _held(manifest) for number, manifest in manifests.items()}
+    held = {number: _files(manifest) for number, manifest in manifests.items()}
     found = changes(manifests[older], manifests[newer])
     mask = Mask(known_secrets(secrets.glob("*/*")))
     for path in sorted([*found.added, *found.removed, *found.changed]):

@@ -126,14 +126,14 @@ class Watch:
         self.began = time.time_ns() - LATELY
         self.seen: set[str] = set()
         self.variables = set(VARIABLES)
-        self.told: list[str] = []
+        self.messages: list[str] = []
         self.next: dict[str, object] = {}
         """Data for ``next_steps``."""
         self.warned = False
         self.used: dict[str, object] = {}
         """The states of files as they were when their contents were read, such as secrets."""
 
-    def use(self, path: str | Path, *, written: bool = False) -> None:
+    def note_file(self, path: str | Path, *, written: bool = False) -> None:
         """Record the state of a file whose content is about to be read.
 
         It counts wherever it is. A file that has changed only just now, by its own clock, may
@@ -163,13 +163,13 @@ class Watch:
                 return  # What runs is looked at anew by each run.
             self.seen.add(os.path.abspath(name))
 
-    def named(self, values: Iterable[object]) -> None:
+    def note_paths(self, values: Iterable[object]) -> None:
         """Record the paths in values of options: the run may only have checked that they exist."""
         for value in values:
             if isinstance(value, Path):
                 self.seen.add(os.fspath(value))
             elif isinstance(value, tuple):
-                self.named(value)
+                self.note_paths(value)
 
     def memory(
         self,
@@ -187,7 +187,7 @@ class Watch:
         :param served: folders in which a site writes while it serves: what it has written
             there is no reason for a run
         """
-        if self.warned or not self.told or not is_plain(words):
+        if self.warned or not self.messages or not is_plain(words):
             return None
         if any(_state(path) != held for path, held in self.used.items()):
             return None
@@ -211,7 +211,7 @@ class Watch:
             "trees": whole,
             "places": kinds,
             "state": state(watched, whole, kinds),
-            "told": self.told,
+            "told": self.messages,
             "next": self.next,
         }
 

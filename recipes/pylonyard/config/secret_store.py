@@ -108,7 +108,7 @@ class SecretStore:
 
     def _kept(self, name: str, given: str | None) -> str:
         place = self._folder / name
-        self._run.used(place)
+        self._run.note_file(place)
         kept = safe_files.read(place)
         if given is None and kept is not None:
             return self._whole(name, kept.decode("utf-8").rstrip("\n"))
@@ -116,7 +116,7 @@ class SecretStore:
             given = self._generated(name, self._origins[name])
         if kept != given.encode():
             safe_files.write(place, given.encode(), 0o600, folder_mode=0o700)
-            self._run.used(place, written=True)
+            self._run.note_file(place, written=True)
         return given
 
     def _whole(self, name: str, kept: str) -> str:
@@ -131,12 +131,12 @@ class SecretStore:
 
     def _given(self, name: str, source: Origin) -> str | None:
         if source.kind == "env":
-            self._run.asked(source.place)
+            self._run.note_variables(source.place)
             return self._environ.get(source.place) or None
         if source.kind == "file":
             try:
                 path = converters.path(source.place)
-                self._run.used(path)
+                self._run.note_file(path)
                 text = path.read_text(encoding="utf-8-sig").strip()
             except (OSError, UnicodeError) as error:
                 raise SecretError(f"{name}: cannot read {source.place}: {_why(error)}") from error

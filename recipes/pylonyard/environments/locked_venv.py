@@ -49,7 +49,7 @@ def make(buildout: Any, files: Files, contents: Contents) -> Path:
         return LockedBuild(files, *words)
 
     refusal = None
-    for home in _homes(layout.sandboxes, contents.digest()):
+    for home in _homes(layout.environments, contents.digest()):
         if not (home / COMPLETE).exists():
             break
         try:
@@ -98,7 +98,7 @@ class LockedBuild(Build):
         self.environment, self.tags = self.target.environment, self.target.tags
 
     def build(self) -> None:
-        with atomic.draft(self.layout.sandboxes) as folder:
+        with atomic.draft(self.layout.environments) as folder:
             self.wheels = folder
             super().build()
 

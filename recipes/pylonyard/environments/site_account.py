@@ -17,14 +17,14 @@ from pylonyard.packages.interpreters import interpreter
 from pylonyard.system import accounts, relocation
 from pylonyard.system.errors import CommandError, UserError
 from pylonyard.system.nofollow import open_folder
-from pylonyard.system.rootfs import SEARCH, WRITE, Account, Folder, Tree, account, bits_of
+from pylonyard.system.rootfs import SEARCH, WRITE, Account, Permissions, Tree, account, bits_of
 from pylonyard.system.subprocesses import PROGRAM_PATH, run
 
 READ = 0o4
 WHAT_RUNS_US = "import sys; sys.exit(sys.version_info < (3, 10))"
 
 
-class Described(Protocol):
+class SiteIdentity(Protocol):
     """The name, account and environment of a site."""
 
     @property
@@ -35,7 +35,7 @@ class Described(Protocol):
     def environment(self) -> str: ...
 
 
-def account_problem(site: Described) -> str:
+def account_problem(site: SiteIdentity) -> str:
     """Return why a site cannot run as its account; '' if it can, or can once that exists."""
     user, environment = site.user, site.environment
     if environment != "development" and accounts.is_root(user):
@@ -58,7 +58,7 @@ def may(who: Account, path: Path, bits: int) -> bool:
             return True
     except OSError:
         return True
-    folder = Folder(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+    folder = Permissions(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
     return bits & ~bits_of(who, folder) == 0
 
 
@@ -72,7 +72,7 @@ def closed(who: Account, path: Path) -> Path | None:
     return None if may(who, path, READ | SEARCH if path.is_dir() else READ) else path
 
 
-def reach_problem(site: Described, needed: list[Path], python: Path | None) -> str:
+def reach_problem(site: SiteIdentity, needed: list[Path], python: Path | None) -> str:
     """Return the message about a file that the site's account cannot read; '' if none.
 
     :param needed: the sandbox, and the stores that it uses
@@ -139,7 +139,7 @@ def written(var: Path, site: str) -> Mapping[Path, int]:
     return {var / "log": 0o755, var / "run": 0o755, var / "data" / site: 0o750}
 
 
-def data_problem(site: Described, var: Path) -> str:
+def data_problem(site: SiteIdentity, var: Path) -> str:
     """Return the message about files in ``var`` that the site's account cannot write; or ''."""
     places = list(_unwritten(on_machine(site.user), site.name, var))
     if not places:

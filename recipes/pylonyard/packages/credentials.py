@@ -84,7 +84,7 @@ class Credentials:
         near.sort(key=lambda place: (url.startswith(place), len(place)))
         return self.given[near[-1]] if near else None
 
-    def asked(self, url: str) -> Login | None:
+    def login_for_challenge(self, url: str) -> Login | None:
         """Return the login for an address that has asked for one, from wherever there is one."""
         login = self.find(url) or self._of_netrc(url, may_be_default=True) or self._of_keyring(url)
         if login:
@@ -124,7 +124,7 @@ class Credentials:
 
     def with_login(self, url: str) -> str:
         """Return an address with its login, for a program that gets it in its environment alone."""
-        login = self.asked(url) if url in self.given else None
+        login = self.login_for_challenge(url) if url in self.given else None
         if login is None:
             return url
         words = ":".join(quote(word, safe="") for word in (login.user, login.password or ""))
@@ -174,7 +174,7 @@ class Handler(urllib.request.BaseHandler):
         """
         fp.close()
         sent = req.get_header(_HEADER)
-        login = self.known.asked(req.full_url)
+        login = self.known.login_for_challenge(req.full_url)
         if login and login.header != sent:
             again = urllib.request.Request(req.full_url, headers=req.headers)
             again.add_unredirected_header(_HEADER, login.header)

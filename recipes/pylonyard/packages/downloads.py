@@ -162,7 +162,7 @@ PIP_ALONE = ("client-cert", "no-index", "proxy", "pypi-url", "trusted-host")
 LINK = re.compile(r"""<a\s[^>]*?href\s*=\s*["']([^"']+#sha256=[0-9a-f]{64})["']""", re.I)
 
 
-class IndexFailure(PylonyardError):
+class IndexAccessError(PylonyardError):
     """An index does not answer, or not properly."""
 
 
@@ -190,7 +190,7 @@ class Index:
 
         None if the index has no such file.
 
-        :raises IndexFailure: if it does not answer
+        :raises IndexAccessError: if it does not answer
         """
         name, _, digests = pin
         page, text = self._read(f"{self.url.rstrip('/')}/{name}/")
@@ -222,7 +222,7 @@ class Index:
         ) as error:
             if isinstance(error, HTTPError):
                 error.close()
-            raise IndexFailure(f"{url}: {error}") from error
+            raise IndexAccessError(f"{url}: {error}") from error
 
 
 def is_for_us(file: str) -> bool:
@@ -234,25 +234,25 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def bring(pins: Sequence[Pin], dist: Path, told: Callable[[str], object]) -> None:
+def bring(pins: Sequence[Pin], dist: Path, done: Callable[[str], object]) -> None:
     """Download the wheels of ``pins`` to ``dist``, as far as that works without pip.
 
-    :param told: is called with the name of each pin that is done
+    :param done: is called with the name of each pin that is done
     :raises OSError: if ``dist`` cannot be written
     """
     try:
         index = Index.configured(read(), os.environ)
         if index:
-            _bring(index, pins, dist, told)
-    except (IndexFailure, ValueError):
+            _bring(index, pins, dist, done)
+    except (IndexAccessError, ValueError):
         return  # pip will say what is wrong, if it fails too.
 
 
-def _bring(index: Index, pins: Sequence[Pin], dist: Path, told: Callable[[str], object]) -> None:
+def _bring(index: Index, pins: Sequence[Pin], dist: Path, done: Callable[[str], object]) -> None:
     with atomic.draft(dist) as folder:
         for pin, found in at_once(index.wheel, pins):
             if found:
                 name, content = found
                 (folder / name).write_bytes(content)
                 (folder / name).replace(dist / name)
-            told(pin[0])
+            done(pin[0])

@@ -37,13 +37,13 @@ class RefusedError(WheelError):
         self.aside = aside
 
 
-def set_aside(path: Path, cache: Path) -> Path | None:
+def quarantine(path: Path, cache: Path) -> Path | None:
     """Move ``path`` to quarantine, where no program uses it; return its new path.
 
     None if it has to stay, as in a cache that we may only read.
     """
     refused = cache / "refused"
-    if not can_set_aside(path, cache):
+    if not can_quarantine(path, cache):
         return None
     refused.mkdir(parents=True, exist_ok=True)
     place = refused / f"{path.name}.{time.strftime('%Y%m%dT%H%M%S')}.{os.getpid()}"
@@ -55,7 +55,7 @@ def set_aside(path: Path, cache: Path) -> Path | None:
     return place
 
 
-def can_set_aside(path: Path, cache: Path) -> bool:
+def can_quarantine(path: Path, cache: Path) -> bool:
     return os.access(path.parent, os.W_OK) and os.access(cache, os.W_OK)
 
 
@@ -67,7 +67,7 @@ def check_file(path: Path, digests: Collection[str], cache: Path) -> str:
     digest = sha256(path)
     if digest not in digests:
         wanted = " or ".join(sorted(digests)) if len(digests) < 3 else "one of those recorded"
-        raise RefusedError(path, f"SHA-256 {wanted}", digest, set_aside(path, cache))
+        raise RefusedError(path, f"SHA-256 {wanted}", digest, quarantine(path, cache))
     return digest
 
 
@@ -216,13 +216,13 @@ class Verified:
             raise WheelError(f"{wheel}: cannot compare it with {egg}: {error}") from error
         if found is None:
             return
-        if _info_of_stock(egg) or not can_set_aside(egg, self.cache):
+        if _info_of_stock(egg) or not can_quarantine(egg, self.cache):
             # Other buildouts may use what a stock one has unpacked.
             raise RefusedError(*found, None)
         with atomic.draft(egg.parent) as folder:
             draft = folder / egg.name
             wheels.unpack(wheel, draft)
-            aside = set_aside(egg, self.cache)
+            aside = quarantine(egg, self.cache)
             atomic.publish(draft, egg)
         self.note(egg, sha256(wheel))
         raise RefusedError(*found, aside)
@@ -251,7 +251,7 @@ class Verified:
 
     def note_tree(self, tree: Path) -> None:
         """Record the digests of all files in ``tree``, which has no wheel to compare with."""
-        content = json.dumps(_held(tree)).encode()
+        content = json.dumps(_digests(tree)).encode()
         atomic.write(self._list_of(tree), content, 0o600)
         self.note(tree, hashlib.sha256(content).hexdigest())
 
@@ -271,11 +271,11 @@ class Verified:
         # The digest of the list stands where nobody else can have written.
         if not self.has(tree, digest):
             return False
-        expected, got = safe_files.json_object(content), _held(tree)
+        expected, got = safe_files.json_object(content), _digests(tree)
         for name in sorted({*expected, *got}):
             if expected.get(name) != got.get(name):
                 wanted, found = expected.get(name, "no such file"), got.get(name, "none")
-                raise RefusedError(tree / name, wanted, found, set_aside(tree, self.cache))
+                raise RefusedError(tree / name, wanted, found, quarantine(tree, self.cache))
         compile_anew(tree)
         self.note_tree(tree)
         return True
@@ -304,7 +304,7 @@ class Verified:
         return known
 
 
-def _held(tree: Path) -> dict[str, str]:
+def _digests(tree: Path) -> dict[str, str]:
     """Return all files without bytecode: path -> SHA-256, or the target of a link."""
     compiled, held = set(bytecode_of(tree)), {}
     for path in atomic.files_below(tree):

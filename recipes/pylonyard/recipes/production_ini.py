@@ -159,7 +159,7 @@ class ProductionIni(Recipe):
                 problem = f"template: cannot read {options.template}: {reason}"
                 raise OptionError(self.name, [problem]) from error
         # Any other environment may change, and then what its installer makes does too.
-        is_ours = self.home.parent == self.layout.sandboxes
+        is_ours = self.home.parent == self.layout.environments
         store = self.layout.cache / "configs" if is_ours else None
         try:
             return installer_config(self.home, options.egg, options.application, store)

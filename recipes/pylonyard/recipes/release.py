@@ -29,7 +29,7 @@ from typing import Any
 from pylonyard.config import configuration, converters
 from pylonyard.environments import scripts, site_account
 from pylonyard.packages import interpreters
-from pylonyard.recipes import changeover
+from pylonyard.recipes import site_changes
 from pylonyard.recipes.base import Recipe, option
 from pylonyard.releases import contents, next_steps, servers, store
 from pylonyard.releases.store import ALWAYS, Releases, Staged, link_commands, occupied
@@ -111,7 +111,7 @@ class Release(Recipe):
         self._check_run(sites)
         self.sites = [self._site(site) for site in sites]
         parts = [section for site in self.sites for section in site.sections]
-        if set(parts) - set(self.state.taken or ()):
+        if set(parts) - set(self.state.released_sections or ()):
             problem = f"parts of [buildout]: expected {self.name} among them, got none"
             raise OptionError(self.name, [problem])
         self.stagings = {p: Path(self.buildout[p]["location"]) for p in parts}
@@ -147,10 +147,10 @@ class Release(Recipe):
         words = sys.argv[1:]
         try:
             if is_meant:
-                changeover.expect_account_kept(self.releases, wanted)
+                site_changes.expect_account_kept(self.releases, wanted)
                 return []
             places = (self.releases, self.layout.bin)
-            return changeover.expect_none(*places, wanted, words, self.name)
+            return site_changes.expect_none(*places, wanted, words, self.name)
         except ActivationError as error:
             raise UserError(f"[{self.name}] {error}") from error
 
@@ -240,7 +240,7 @@ class Release(Recipe):
             # With our buildout, this comes after buildout's own last lines.
             getattr(self.buildout, "say_last", log.info)(line)
         if watch := self.state.watch:
-            watch.told = [UNCHANGED_MESSAGE % self._release_name(number), *left.values()]
+            watch.messages = [UNCHANGED_MESSAGE % self._release_name(number), *left.values()]
             directory = str(self.layout.directory)
             sites = [each._asdict() for each in served]
             watch.next = {"directory": directory, "release": number, "sites": sites}
@@ -260,8 +260,8 @@ class Release(Recipe):
             if (what := list(self._missing_for(site, site.name in unread, site.name in unset)))
         }
 
-    def _served_site(self, site: Site, left: Collection[str]) -> next_steps.Served:
-        return next_steps.Served(
+    def _served_site(self, site: Site, left: Collection[str]) -> next_steps.SiteStart:
+        return next_steps.SiteStart(
             name=site.name,
             user=site.user,
             environment=site.environment,

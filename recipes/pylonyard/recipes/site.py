@@ -129,7 +129,7 @@ class Site(Recipe):
         for folder, mode in folders.items() if accounts.can_be_taken(user) else ():
             try:
                 if not folder.is_dir():
-                    safe_files.make(folder, mode, accounts.new_owner(user))
+                    safe_files.make_folder(folder, mode, accounts.new_owner(user))
                 elif owner := accounts.new_owner(user):
                     site_account.take_over(folder, owner)
             except OSError as error:

@@ -75,7 +75,7 @@ class Site:
         return [(self.listen_port, False), *secure]
 
     @property
-    def grounds(self) -> list[tuple[Path, int]]:
+    def writable_folders(self) -> list[tuple[Path, int]]:
         """Return the folders that the account writes to, with their modes."""
         run = [(self.run, 0o755)] if self.run else []
         return [(self.log, 0o755), *run, (self.data, 0o750)]

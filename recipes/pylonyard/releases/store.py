@@ -40,7 +40,7 @@ def statements(directory: Path, bin_folder: Path) -> list[str]:
     return [IMPORTED.strip(), f"sys.exit(main({str(directory)!r}, {str(bin_folder)!r}))"]
 
 
-class NoRelease(PylonyardError):
+class NoReleaseError(PylonyardError):
     """There is no such release."""
 
 
@@ -76,10 +76,10 @@ class Releases:
     def existing(self, number: int) -> Path:
         """Return the folder of a release.
 
-        :raises NoRelease: if there is none of that number
+        :raises NoReleaseError: if there is none of that number
         """
         if not self.path(number).is_dir():
-            raise NoRelease(f"there is no release {number} in {self.folder}")
+            raise NoReleaseError(f"there is no release {number} in {self.folder}")
         return self.path(number)
 
     def manifest(self, number: int) -> Mapping[str, Any]:
@@ -119,7 +119,7 @@ class Releases:
     def flip(self, number: int) -> None:
         """Make ``current`` point to a release, with one rename.
 
-        :raises NoRelease: if there is none of that number
+        :raises NoReleaseError: if there is none of that number
         """
         target = os.path.relpath(self.existing(number), self.current.parent)
         drafts = tempfile.mkdtemp(prefix=DRAFT, dir=self.folder)

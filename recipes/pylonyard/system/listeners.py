@@ -147,14 +147,14 @@ def status(host: str, port: int, path: str, timeout: float, name: str = "") -> i
     connection = http.client.HTTPConnection(reachable(host), port, timeout=timeout)
     headers = {"Connection": "close", **({"Host": name} if name else {})}
     try:
-        return asked(connection, path, headers, timeout)
+        return request_status(connection, path, headers, timeout)
     except (OSError, http.client.HTTPException):
         return None
     finally:
         connection.close()
 
 
-def asked(
+def request_status(
     connection: http.client.HTTPConnection, path: str, headers: Mapping[str, str], timeout: float
 ) -> int:
     """Return the status that answers ``GET path`` within ``timeout`` seconds in all.

@@ -80,7 +80,7 @@ class Site(Protocol):
 class Log(Protocol):
     """The lines in a web server's logs since some moment."""
 
-    def told(self) -> str:
+    def message(self) -> str:
         """Return the most telling complaint, in one line; "" if there is none."""
 
 

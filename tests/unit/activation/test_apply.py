@@ -7,7 +7,7 @@ import os
 import pytest
 from pylonyard.activation import journal as journals
 from pylonyard.activation.activate import Activation
-from pylonyard.activation.apply import Carrier, undo, unfailing
+from pylonyard.activation.apply import StepRunner, undo, unfailing
 from pylonyard.activation.journal import Journal
 from pylonyard.activation.steps import Keep, Lay, Restore, Serve, Tool
 from pylonyard.releases.store import Releases
@@ -35,64 +35,64 @@ def told():
 
 
 @pytest.fixture
-def carrier(tmp_path, told):
+def runner(tmp_path, told):
     (tmp_path / "etc").mkdir()
-    return Carrier(Tree(tmp_path), tmp_path, Journal(str(tmp_path)), told.append)
+    return StepRunner(Tree(tmp_path), tmp_path, Journal(str(tmp_path)), told.append)
 
 
-def lay(carrier, entry=OURS):
-    return Lay(VHOST, entry, carrier.sandbox / "shop.conf")
+def lay(runner, entry=OURS):
+    return Lay(VHOST, entry, runner.sandbox / "shop.conf")
 
 
-def activate(carrier, *steps):
-    carrier.take(steps, {})
-    carrier.finish(1, {})
+def activate(runner, *steps):
+    runner.take(steps, {})
+    runner.finish(1, {})
 
 
-def test_file_that_was_kept_survives_the_undoing_of_what_took_its_place(carrier):
-    activate(carrier, lay(carrier))
-    carrier.tree.put(VHOST, THEIRS)
-    activate(carrier, Keep(VHOST, OLD), lay(carrier))
+def test_file_that_was_kept_survives_the_undoing_of_what_took_its_place(runner):
+    activate(runner, lay(runner))
+    runner.tree.put(VHOST, THEIRS)
+    activate(runner, Keep(VHOST, OLD), lay(runner))
 
-    undo(carrier, carrier.journal.ours)
+    undo(runner, runner.journal.ours)
 
-    assert carrier.tree.read(OLD) == THEIRS
-    assert carrier.tree.read(VHOST) == ABSENT
+    assert runner.tree.read(OLD) == THEIRS
+    assert runner.tree.read(VHOST) == ABSENT
 
 
-def test_file_that_was_kept_goes_back_when_a_step_fails(carrier):
-    carrier.tree.put(VHOST, THEIRS)
-    carrier.tree.put("/etc/init.d/inner", OURS)
+def test_file_that_was_kept_goes_back_when_a_step_fails(runner):
+    runner.tree.put(VHOST, THEIRS)
+    runner.tree.put("/etc/init.d/inner", OURS)
 
     with pytest.raises(ActivationError):
-        activate(carrier, Keep(VHOST, OLD), lay(carrier), Restore("/etc/init.d", OURS))
+        activate(runner, Keep(VHOST, OLD), lay(runner), Restore("/etc/init.d", OURS))
 
-    assert carrier.tree.read(VHOST) == THEIRS
-    assert carrier.tree.read(OLD) == ABSENT
+    assert runner.tree.read(VHOST) == THEIRS
+    assert runner.tree.read(OLD) == ABSENT
 
 
-def test_second_edit_is_kept_beside_the_first(carrier, told):
-    carrier.tree.put(OLD, OTHERS)
-    activate(carrier, lay(carrier))
-    carrier.tree.put(VHOST, THEIRS)
+def test_second_edit_is_kept_beside_the_first(runner, told):
+    runner.tree.put(OLD, OTHERS)
+    activate(runner, lay(runner))
+    runner.tree.put(VHOST, THEIRS)
 
-    undo(carrier, carrier.journal.ours)
+    undo(runner, runner.journal.ours)
 
-    assert carrier.tree.read(OLD) == OTHERS
-    assert carrier.tree.read(SECOND_OLD) == THEIRS
+    assert runner.tree.read(OLD) == OTHERS
+    assert runner.tree.read(SECOND_OLD) == THEIRS
     assert told[-1] == f"# {VHOST}: edited here; yours is kept as {SECOND_OLD}"
 
 
-def test_error_of_a_program_is_reported_and_not_its_last_line(carrier):
+def test_error_of_a_program_is_reported_and_not_its_last_line(runner):
     said = "echo reading; echo 'error: x:3 unknown option'; echo Handling 0 logs; exit 1"
 
     with pytest.raises(ActivationError) as caught:
-        activate(carrier, Tool(("sh", "-c", said)))
+        activate(runner, Tool(("sh", "-c", said)))
 
     assert "sh: error: x:3 unknown option; all is as it was before" in str(caught.value)
 
 
-class Serving(Carrier):
+class Serving(StepRunner):
     """One whose sites have a server that can fail to do as it is told."""
 
     runs = None
@@ -108,8 +108,8 @@ class Serving(Carrier):
 
 
 @pytest.fixture
-def serving(carrier, told):
-    return Serving(carrier.tree, carrier.sandbox, carrier.journal, told.append)
+def serving(runner, told):
+    return Serving(runner.tree, runner.sandbox, runner.journal, told.append)
 
 
 @pytest.mark.parametrize(("runs", "undone"), [(1, []), (None, ["shop: done: stop"])])
@@ -155,7 +155,7 @@ class Kill(BaseException):
     """As SIGKILL: nothing is done any more."""
 
 
-class Killed(Carrier):
+class Killed(StepRunner):
     """One that is killed once it has taken a step, before it has written that down."""
 
     by: type[BaseException] = Kill
@@ -170,8 +170,8 @@ class Interrupted(Killed):
 
 
 @pytest.fixture
-def killed(carrier, told):
-    return Killed(carrier.tree, carrier.sandbox, carrier.journal, told.append)
+def killed(runner, told):
+    return Killed(runner.tree, runner.sandbox, runner.journal, told.append)
 
 
 def test_step_of_a_killed_activation_is_undone(killed):
@@ -186,41 +186,41 @@ def test_step_of_a_killed_activation_is_undone(killed):
     assert not killed.journal.is_cut_short
 
 
-def test_link_that_somebody_made_meanwhile_is_not_ours(carrier):
+def test_link_that_somebody_made_meanwhile_is_not_ours(runner):
     enabled = "/etc/apache2/sites-enabled"
-    carrier.tree.put(f"{enabled}/other.conf", LINK)
-    made = f"cd {carrier.tree.path(enabled)}; ln -s x shop.conf; ln -s x mine.conf"
-    activate(carrier, Tool(("sh", "-c", made, "shop"), (enabled,)))
-    assert set(carrier.journal.ours.files) == {f"{enabled}/shop.conf"}
+    runner.tree.put(f"{enabled}/other.conf", LINK)
+    made = f"cd {runner.tree.path(enabled)}; ln -s x shop.conf; ln -s x mine.conf"
+    activate(runner, Tool(("sh", "-c", made, "shop"), (enabled,)))
+    assert set(runner.journal.ours.files) == {f"{enabled}/shop.conf"}
 
-    undo(carrier, carrier.journal.ours)
+    undo(runner, runner.journal.ours)
 
-    assert carrier.tree.names(enabled) == ["mine.conf", "other.conf"]
+    assert runner.tree.names(enabled) == ["mine.conf", "other.conf"]
 
 
 @pytest.mark.parametrize("end", ["true", "false"])
-def test_module_that_somebody_enabled_meanwhile_is_not_ours(carrier, tmp_path, end):
+def test_module_that_somebody_enabled_meanwhile_is_not_ours(runner, tmp_path, end):
     """Be it that our modules were enabled, or that something failed."""
     enabled = "/etc/apache2/mods-enabled"
-    carrier.tree.put(f"{enabled}/other.load", LINK)
+    runner.tree.put(f"{enabled}/other.load", LINK)
     needing = Entry("file", 0o644, os.geteuid(), os.getegid(), b"# Depends: setenvif\n")
-    carrier.tree.put("/etc/apache2/mods-available/ssl.load", needing)
+    runner.tree.put("/etc/apache2/mods-available/ssl.load", needing)
     links = " ".join(f"ln -s x {name}.load;" for name in ("ssl", "setenvif", "mine"))
 
-    class Enabling(Carrier):
+    class Enabling(StepRunner):
         def _run(self, words):
             super()._run(["sh", "-c", f"cd {self.tree.path(enabled)}; {links} {end}"])
 
-    enabling = Enabling(carrier.tree, carrier.sandbox, carrier.journal, carrier.say)
+    enabling = Enabling(runner.tree, runner.sandbox, runner.journal, runner.say)
     with contextlib.suppress(ActivationError):
         activate(enabling, Tool(("a2enmod", "ssl"), (enabled,)))
         undo(enabling, enabling.journal.ours)
 
-    assert carrier.tree.names(enabled) == ["mine.load", "other.load"]
+    assert runner.tree.names(enabled) == ["mine.load", "other.load"]
 
 
-def test_interrupted_activation_is_undone_at_once(carrier, told):
-    interrupted = Interrupted(carrier.tree, carrier.sandbox, carrier.journal, told.append)
+def test_interrupted_activation_is_undone_at_once(runner, told):
+    interrupted = Interrupted(runner.tree, runner.sandbox, runner.journal, told.append)
     interrupted.tree.put(VHOST, THEIRS)
 
     with pytest.raises(KeyboardInterrupt):
@@ -232,16 +232,16 @@ def test_interrupted_activation_is_undone_at_once(carrier, told):
     assert told[-1] == "# interrupted: its steps are undone"
 
 
-def test_second_interruption_ends_the_undoing_and_names_the_repair(carrier, told):
+def test_second_interruption_ends_the_undoing_and_names_the_repair(runner, told):
     class Impatient(Interrupted):
         def put_back(self, *, was_killed=False):
             if not was_killed:
                 raise KeyboardInterrupt
             super().put_back(was_killed=True)
 
-    impatient = Impatient(carrier.tree, carrier.sandbox, carrier.journal, told.append)
+    impatient = Impatient(runner.tree, runner.sandbox, runner.journal, told.append)
     with pytest.raises(KeyboardInterrupt):
-        activate(impatient, lay(carrier))
+        activate(impatient, lay(runner))
     assert told[-2:] == [
         "# interrupted: its steps are undone",
         "# interrupted, and half undone: bin/pylonyard activate, or deactivate",
@@ -250,59 +250,59 @@ def test_second_interruption_ends_the_undoing_and_names_the_repair(carrier, told
 
     impatient.put_back(was_killed=True)
 
-    assert carrier.tree.read(VHOST) == ABSENT
+    assert runner.tree.read(VHOST) == ABSENT
 
 
-def test_interruption_that_cannot_be_undone_is_reported(carrier, told):
+def test_interruption_that_cannot_be_undone_is_reported(runner, told):
     class Stuck(Interrupted):
         def put_back(self, *, was_killed=False):
             raise CommandError("apache2ctl graceful", "no")
 
-    stuck = Stuck(carrier.tree, carrier.sandbox, carrier.journal, told.append)
+    stuck = Stuck(runner.tree, runner.sandbox, runner.journal, told.append)
 
     with pytest.raises(ActivationError) as caught:
-        activate(stuck, lay(carrier))
+        activate(stuck, lay(runner))
 
     assert str(caught.value) == "interrupted; and it cannot be undone: apache2ctl graceful: no"
 
 
-def deactivate(carrier, told):
-    place = carrier.sandbox
-    Activation(place, Releases(place, place), carrier.tree).deactivate(told.append)
+def deactivate(runner, told):
+    place = runner.sandbox
+    Activation(place, Releases(place, place), runner.tree).deactivate(told.append)
 
 
-def test_interrupted_deactivation_is_undone_at_once(carrier, told, monkeypatch):
+def test_interrupted_deactivation_is_undone_at_once(runner, told, monkeypatch):
     def interrupt(httpd):
         raise KeyboardInterrupt
 
-    activate(carrier, lay(carrier))
+    activate(runner, lay(runner))
     monkeypatch.setattr(MachineApache, "pid", 7)
     monkeypatch.setattr(MachineApache, "test", interrupt)
 
     with pytest.raises(KeyboardInterrupt):
-        deactivate(carrier, told)
+        deactivate(runner, told)
 
-    assert carrier.tree.read(VHOST) == OURS
-    assert not journals.load(carrier.tree, carrier.sandbox).is_cut_short
+    assert runner.tree.read(VHOST) == OURS
+    assert not journals.load(runner.tree, runner.sandbox).is_cut_short
 
 
-def test_apache_that_ended_at_the_reload_is_started_with_its_site_again(carrier, told, monkeypatch):
+def test_apache_that_ended_at_the_reload_is_started_with_its_site_again(runner, told, monkeypatch):
     """In a scratch tree as well: it ran a moment ago."""
     pids, reloads = [7], []
 
     def reload(httpd):
-        reloads.append(carrier.tree.read(VHOST) == OURS)
+        reloads.append(runner.tree.read(VHOST) == OURS)
         if pids:
             pids.clear()
             raise ActivationError("Apache has ended at the reload")
 
-    activate(carrier, lay(carrier))
+    activate(runner, lay(runner))
     monkeypatch.setattr(MachineApache, "pid", property(lambda httpd: pids[0] if pids else None))
     monkeypatch.setattr(MachineApache, "test", lambda httpd: None)
     monkeypatch.setattr(MachineApache, "reload", reload)
 
     with pytest.raises(ActivationError) as caught:
-        deactivate(carrier, told)
+        deactivate(runner, told)
 
     assert str(caught.value) == (
         "without it, Apache does not reload: Apache has ended at the reload; it stays active"
@@ -310,19 +310,19 @@ def test_apache_that_ended_at_the_reload_is_started_with_its_site_again(carrier,
     assert reloads == [False, True]
 
 
-def test_apache_that_does_not_reload_keeps_its_site(carrier, told, monkeypatch):
+def test_apache_that_does_not_reload_keeps_its_site(runner, told, monkeypatch):
     reloads = []
 
     def reload(httpd):
-        reloads.append(carrier.tree.read(VHOST) == OURS)
+        reloads.append(runner.tree.read(VHOST) == OURS)
         if len(reloads) == 1:
             raise CommandError("apache2ctl graceful", "no")
 
-    activate(carrier, lay(carrier))
+    activate(runner, lay(runner))
     monkeypatch.setattr(MachineApache, "pid", 7)
     monkeypatch.setattr(MachineApache, "test", lambda httpd: None)
     monkeypatch.setattr(MachineApache, "reload", reload)
-    active = Activation(carrier.sandbox, Releases(carrier.sandbox, carrier.sandbox), carrier.tree)
+    active = Activation(runner.sandbox, Releases(runner.sandbox, runner.sandbox), runner.tree)
 
     with pytest.raises(ActivationError) as caught:
         active.deactivate(told.append)

@@ -10,7 +10,7 @@ from pylonyard.activation.steps import Effects, Serve, Share
 from pylonyard.releases.contents import Release, Servers, Site, Source
 from pylonyard.system import accounts
 from pylonyard.system.errors import ActivationError
-from pylonyard.system.rootfs import ABSENT, Account, Entry, Folder, Tree
+from pylonyard.system.rootfs import ABSENT, Account, Entry, Permissions, Tree
 from pylonyard.webservers.registry import Name, Seen
 
 RELEASE = Path("/srv/shop/releases/3")
@@ -338,9 +338,9 @@ def test_machine_without_apache_gets_the_rest():
 def embedded_world(**folders):
     found = {Path(name): folder for name, folder in folders.items()}
     for path in [*(RELEASE / "shop").parents, RELEASE / "shop"]:
-        found.setdefault(path, Folder(0o755, 0, 0))
+        found.setdefault(path, Permissions(0o755, 0, 0))
     for path in (Path("/srv/shop/var"), Path("/srv/shop/var/data")):
-        found.setdefault(path, Folder(0o755, 0, 0))
+        found.setdefault(path, Permissions(0o755, 0, 0))
     return world(
         (VHOST, WSGI),
         folders=found,
@@ -353,8 +353,8 @@ def embedded_world(**folders):
 def test_embedded_mode_opens_data_egg_cache_and_log_to_apache():
     seen = embedded_world(
         **{
-            "/srv/shop/var/data/shop": Folder(0o750, 1000, 1000),
-            "/srv/shop/var/log": Folder(0o755, 1000, 1000),
+            "/srv/shop/var/data/shop": Permissions(0o750, 1000, 1000),
+            "/srv/shop/var/log": Permissions(0o755, 1000, 1000),
         }
     )
     release = Release(3, RELEASE, (site(mode="embedded"),), (VHOST, WSGI))
@@ -376,11 +376,11 @@ def test_embedded_mode_shares_what_the_account_has_in_its_data():
     seen = dataclasses.replace(
         embedded_world(),
         written={
-            Path("/srv/shop/var/log/shop.log"): Folder(0o660, 1000, 1000, False),
-            data / "shop.db": Folder(0o644, 1000, 1000, False),
-            data / "sessions": Folder(0o700, 1000, 1000),
-            data / "shared": Folder(0o660, 1000, 1000, False),
-            data / "of-another": Folder(0o600, 0, 0, False),
+            Path("/srv/shop/var/log/shop.log"): Permissions(0o660, 1000, 1000, False),
+            data / "shop.db": Permissions(0o644, 1000, 1000, False),
+            data / "sessions": Permissions(0o700, 1000, 1000),
+            data / "shared": Permissions(0o660, 1000, 1000, False),
+            data / "of-another": Permissions(0o600, 0, 0, False),
         },
     )
     release = Release(3, RELEASE, (site(mode="embedded"),), (VHOST, WSGI))
@@ -406,7 +406,7 @@ def test_server_that_was_stopped_is_among_the_effects_until_it_is_started():
 
 
 def test_daemon_mode_needs_but_the_way_to_the_script():
-    seen = embedded_world(**{"/srv/shop": Folder(0o700, 1000, 1000)})
+    seen = embedded_world(**{"/srv/shop": Permissions(0o700, 1000, 1000)})
     release = Release(3, RELEASE, (site(mode="mod_wsgi"),), (VHOST, WSGI))
 
     assert commands(plan(release, seen))[:2] == [
@@ -416,7 +416,7 @@ def test_daemon_mode_needs_but_the_way_to_the_script():
 
 
 def test_folder_of_another_account_is_reported_not_changed():
-    seen = embedded_world(**{"/srv": Folder(0o700, 0, 0)})
+    seen = embedded_world(**{"/srv": Permissions(0o700, 0, 0)})
     release = Release(3, RELEASE, (site(mode="mod_wsgi"),), (VHOST, WSGI))
 
     made = plan(release, seen)

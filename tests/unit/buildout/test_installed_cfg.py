@@ -2,7 +2,7 @@ import os
 
 import pytest
 from pylonyard.buildout import installed_cfg
-from pylonyard.buildout.installed_cfg import Bounds, Damaged
+from pylonyard.buildout.installed_cfg import Bounds, RecordDamagedError
 
 RECORD = """\
 [buildout]
@@ -123,7 +123,7 @@ def test_damaged_copy_is_not_used(whole, bounds, tmp_path):
     ],
 )
 def test_damage_is_named(bounds, text, problem):
-    with pytest.raises(Damaged) as caught:
+    with pytest.raises(RecordDamagedError) as caught:
         installed_cfg.check(text, bounds)
 
     assert str(caught.value) == problem

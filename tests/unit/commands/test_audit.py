@@ -130,7 +130,7 @@ def database(tmp_path):
 
 def told(database, *packages):
     known = audit.read(database, {package.name for package in packages})
-    return [each.told for each in audit.findings(packages, known)]
+    return [each.message for each in audit.findings(packages, known)]
 
 
 WAITRESS = (

@@ -7,7 +7,7 @@ from pylonyard.activation.activate import Activation
 from pylonyard.activation.journal import Journal
 from pylonyard.commands import rollback
 from pylonyard.commands.rollback import SandboxIdentity
-from pylonyard.releases.store import NoRelease, Releases
+from pylonyard.releases.store import NoReleaseError, Releases
 from pylonyard.system import accounts
 from pylonyard.system.active_note import Note, NotedSite
 from pylonyard.system.errors import ActivationError
@@ -57,7 +57,7 @@ def earlier(activation):
 
 
 def none_earlier(activation):
-    with pytest.raises(NoRelease) as caught:
+    with pytest.raises(NoReleaseError) as caught:
         earlier(activation)
     return str(caught.value)
 

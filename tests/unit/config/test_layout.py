@@ -37,7 +37,7 @@ def test_cache_may_be_shared(download_cache, cache):
     layout = Layout.of({"buildout": {**BASE, "download-cache": download_cache, "offline": "true"}})
 
     assert layout.cache == Path(cache)
-    assert (layout.dist, layout.sandboxes, layout.projects) == (
+    assert (layout.dist, layout.environments, layout.projects) == (
         Path(cache, "dist"),
         Path(cache, "sandboxes"),
         Path(cache, "projects"),

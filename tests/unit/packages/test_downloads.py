@@ -5,7 +5,7 @@ import threading
 
 import pytest
 from pylonyard.packages import downloads
-from pylonyard.packages.downloads import Index, IndexFailure
+from pylonyard.packages.downloads import Index, IndexAccessError
 from pylonyard.packages.wheels import sha256
 from support import make_wheel, serve_folder
 
@@ -155,7 +155,7 @@ def test_compressed_page_is_read(server):
 
 @pytest.mark.parametrize("page", ["closed", "open-cut"])
 def test_index_that_wants_a_password_or_breaks_off_has_failed(server, page):
-    with pytest.raises(IndexFailure, match=page):
+    with pytest.raises(IndexAccessError, match=page):
         Index(server, downloads.opener())._read(f"{server}/{page}")
 
 

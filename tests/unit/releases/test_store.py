@@ -2,7 +2,7 @@ import os
 import shutil
 
 import pytest
-from pylonyard.releases.store import NoRelease, Releases, link_commands, occupied
+from pylonyard.releases.store import NoReleaseError, Releases, link_commands, occupied
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_flip_returns_to_an_earlier_release(releases):
 def test_release_that_is_not_there_cannot_be_current(releases):
     made(releases)
 
-    with pytest.raises(NoRelease) as caught:
+    with pytest.raises(NoReleaseError) as caught:
         releases.flip(7)
 
     assert str(caught.value) == f"there is no release 7 in {releases.folder}"

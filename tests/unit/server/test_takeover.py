@@ -2,7 +2,7 @@ import socket
 
 import pytest
 from pylonyard.server.settings import parse
-from pylonyard.server.takeover import Takeover, TakeoverRefused
+from pylonyard.server.takeover import Takeover, TakeoverRefusedError
 from pylonyard.system import listeners
 
 from tests.unit.server.test_settings import SOURCE, VALUES
@@ -45,7 +45,7 @@ def test_server_that_is_worse_three_times_is_refused(answers):
     succession = Takeover(SITE, [NOBODY], None)
 
     assert [succession.is_acceptable("127.0.0.1", 1) for _ in range(3)] == [False] * 3
-    with pytest.raises(TakeoverRefused) as caught:
+    with pytest.raises(TakeoverRefusedError) as caught:
         succession.is_acceptable("127.0.0.1", 1)
 
     assert str(caught.value) == "/ answers 500, before 200"
@@ -56,7 +56,7 @@ def test_server_that_takes_too_long_is_refused(answers):
     succession.check_deadline()
 
     succession.deadline = 0
-    with pytest.raises(TakeoverRefused) as caught:
+    with pytest.raises(TakeoverRefusedError) as caught:
         succession.check_deadline()
 
     assert str(caught.value) == f"{SITE.address} did not answer in 1 s"

@@ -11,7 +11,7 @@ import pytest
 from pylonyard.activation import journal as journals
 from pylonyard.activation import steps
 from pylonyard.activation.activate import Activation
-from pylonyard.activation.apply import Carrier
+from pylonyard.activation.apply import StepRunner
 from pylonyard.activation.host.facts import World
 from pylonyard.activation.journal import Journal
 from pylonyard.activation.plan import plan
@@ -223,75 +223,75 @@ def test_release_lays_only_what_one_of_them_may_have(name, is_allowed):
 
 
 @pytest.fixture
-def carrier(tmp_path):
-    return Carrier(Tree(tmp_path), tmp_path, Journal(str(tmp_path)), lambda line: None)
+def runner(tmp_path):
+    return StepRunner(Tree(tmp_path), tmp_path, Journal(str(tmp_path)), lambda line: None)
 
 
-def laying(carrier):
+def laying(runner):
     name = "/etc/strange/sites-available/shop.conf"
     text = Entry("file", 0o644, os.geteuid(), os.getegid(), b"ours")
-    return Lay(name, text, carrier.sandbox / "shop.conf")
+    return Lay(name, text, runner.sandbox / "shop.conf")
 
 
-def test_web_server_that_refuses_has_its_steps_undone(carrier, strange):
+def test_web_server_that_refuses_has_its_steps_undone(runner, strange):
     strange.refuses = "line 7 is wrong"
 
     with pytest.raises(ActivationError) as caught:
-        carrier.take((laying(carrier), steps.Test("strange"), Reload("strange", True)), {})
+        runner.take((laying(runner), steps.Test("strange"), Reload("strange", True)), {})
 
     assert str(caught.value) == "stranged -t: line 7 is wrong; all is as it was before"
     assert strange.asked == ["test"]
-    assert carrier.tree.names("/etc/strange/sites-available") == []
+    assert runner.tree.names("/etc/strange/sites-available") == []
 
 
-def test_journal_tells_which_web_server_was_told(carrier, strange):
-    carrier.take((laying(carrier), Reload("strange", True)), {})
+def test_journal_tells_which_web_server_was_told(runner, strange):
+    runner.take((laying(runner), Reload("strange", True)), {})
 
-    assert carrier.journal.reloaded == {"strange": "reload"}
-    assert journals.load(carrier.tree, carrier.sandbox).reloaded == {"strange": "reload"}
-    said = json.loads(carrier.tree.read(journals.name_of(carrier.sandbox)).content)
+    assert runner.journal.reloaded == {"strange": "reload"}
+    assert journals.load(runner.tree, runner.sandbox).reloaded == {"strange": "reload"}
+    said = json.loads(runner.tree.read(journals.name_of(runner.sandbox)).content)
     assert (said["reloaded"], said["reloaded-others"]) == ("", {"strange": "reload"})
 
-    carrier.put_back()
+    runner.put_back()
 
     assert strange.asked == ["reload", "reload"]
-    assert journals.load(carrier.tree, carrier.sandbox).reloaded == {}
+    assert journals.load(runner.tree, runner.sandbox).reloaded == {}
 
 
 @pytest.mark.parametrize(("written", "read"), [("", {}), ("start", {"apache": "start"})])
-def test_journal_of_before_there_was_a_choice_means_apache(carrier, written, read):
-    journals.save(carrier.tree, carrier.sandbox, Journal("x", 3))
-    name = journals.name_of(carrier.sandbox)
-    values = json.loads(carrier.tree.read(name).content)
+def test_journal_of_before_there_was_a_choice_means_apache(runner, written, read):
+    journals.save(runner.tree, runner.sandbox, Journal("x", 3))
+    name = journals.name_of(runner.sandbox)
+    values = json.loads(runner.tree.read(name).content)
     del values["reloaded-others"]
     text = json.dumps({**values, "reloaded": written}).encode()
-    carrier.tree.put(name, Entry("file", 0o600, 0, 0, text))
+    runner.tree.put(name, Entry("file", 0o600, 0, 0, text))
 
-    assert journals.load(carrier.tree, carrier.sandbox).reloaded == read
+    assert journals.load(runner.tree, runner.sandbox).reloaded == read
 
 
-def test_deactivation_reloads_the_web_server_whose_site_goes(carrier, strange):
+def test_deactivation_reloads_the_web_server_whose_site_goes(runner, strange):
     lines = []
-    carrier.take((laying(carrier),), {})
-    carrier.finish(1, {"/etc/strange/sites-available/shop.conf": ""})
-    releases = Releases(carrier.sandbox / "releases", carrier.sandbox / "current")
+    runner.take((laying(runner),), {})
+    runner.finish(1, {"/etc/strange/sites-available/shop.conf": ""})
+    releases = Releases(runner.sandbox / "releases", runner.sandbox / "current")
 
-    Activation(carrier.sandbox, releases, carrier.tree).deactivate(lines.append)
+    Activation(runner.sandbox, releases, runner.tree).deactivate(lines.append)
 
     assert strange.asked == ["test", "reload"]
     assert lines[0] == "service strange reload"
 
 
-def test_link_that_a_command_names_whole_is_ours(carrier):
+def test_link_that_a_command_names_whole_is_ours(runner):
     enabled = "/etc/strange/sites-enabled"
-    carrier.tree.put(f"{enabled}/other.conf", Entry("link", content=b"x"))
-    folder = carrier.tree.path(enabled)
+    runner.tree.put(f"{enabled}/other.conf", Entry("link", content=b"x"))
+    folder = runner.tree.path(enabled)
     made = f"ln -s x {folder}/shop.conf; ln -s x {folder}/mine.conf; true"
 
-    carrier.take((Tool(("sh", "-c", made, f"{enabled}/shop.conf"), (enabled,)),), {})
-    carrier.put_back()
+    runner.take((Tool(("sh", "-c", made, f"{enabled}/shop.conf"), (enabled,)),), {})
+    runner.put_back()
 
-    assert carrier.tree.names(enabled) == ["mine.conf", "other.conf"]
+    assert runner.tree.names(enabled) == ["mine.conf", "other.conf"]
 
 
 def test_doctor_speaks_of_the_web_server_of_the_site(place, strange):

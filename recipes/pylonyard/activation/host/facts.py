@@ -12,17 +12,17 @@ from pathlib import Path
 from pylonyard.activation.host.conffiles import NEW, OLD, kept_as
 from pylonyard.releases.contents import Release, Servers, Site, databases, setup_record
 from pylonyard.system import accounts, listeners
-from pylonyard.system.rootfs import Account, Entry, Folder, Tree, _machine_account, account
+from pylonyard.system.rootfs import Account, Entry, Permissions, Tree, _machine_account, account
 from pylonyard.system.subprocesses import PROGRAM_PATH, run
 from pylonyard.watchers.registry import starter, watchers
 from pylonyard.webservers.registry import Seen
 
 
 @dataclass(frozen=True)
-class Ground:
+class WritableFolder:
     """A folder that a site's account has to write to."""
 
-    folder: Folder
+    folder: Permissions
     owner: str
     is_empty: bool
 
@@ -52,13 +52,13 @@ class World:
     running: frozenset[str] = frozenset()
     """Sites with a process that listens at their own server's address."""
     accounts: Mapping[str, Account] = field(default_factory=dict)
-    folders: Mapping[Path, Folder] = field(default_factory=dict)
-    written: Mapping[Path, Folder] = field(default_factory=dict)
+    folders: Mapping[Path, Permissions] = field(default_factory=dict)
+    written: Mapping[Path, Permissions] = field(default_factory=dict)
     """Files that the applications of embedded sites write, by path on the machine."""
 
     groups: frozenset[str] = frozenset()
     """Existing groups with the names of the sites' accounts."""
-    grounds: Mapping[Path, Ground | None] = field(default_factory=dict)
+    writable_folders: Mapping[Path, WritableFolder | None] = field(default_factory=dict)
     """Folders that the sites' accounts write to; None if missing. On the machine itself only."""
     closed: frozenset[tuple[str, Path]] = frozenset()
     """Accounts with the folders that they cannot enter, or cannot write to."""
@@ -71,7 +71,7 @@ class World:
         return self.kept.get(name, name + OLD)
 
 
-def look(
+def read_machine(
     tree: Tree,
     release: Release,
     laid: Mapping[str, str],
@@ -100,7 +100,7 @@ def look(
         accounts={name: account(tree, name) for name in users},
         folders=dict(_folders(tree, release)),
         groups=frozenset(site.user for site in release.sites if _has_group(site.user)),
-        grounds=dict(_grounds(release)) if tree.is_machine else {},
+        writable_folders=dict(_writable_folders(release)) if tree.is_machine else {},
         closed=frozenset(_closed(release)) if tree.is_machine else frozenset(),
         to_set_up=frozenset(_to_set_up(release)) if tree.is_machine else frozenset(),
         servers=servers or Servers(),
@@ -120,7 +120,7 @@ def _is_there(program: str) -> bool:
     return shutil.which(program, path=PROGRAM_PATH) is not None
 
 
-def _folders(tree: Tree, release: Release) -> Iterable[tuple[Path, Folder]]:
+def _folders(tree: Tree, release: Release) -> Iterable[tuple[Path, Permissions]]:
     for site in release.sites:
         for path in needed_folders(site):
             place = tree.path(str(path))
@@ -128,14 +128,17 @@ def _folders(tree: Tree, release: Release) -> Iterable[tuple[Path, Folder]]:
                 status = place.stat()
             except OSError:
                 continue
-            yield path, Folder(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+            yield path, Permissions(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
     for path in release.permitted if tree.is_machine else ():
         with suppress(OSError):
             status = path.lstat()
-            yield path, Folder(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, False)
+            yield (
+                path,
+                Permissions(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, False),
+            )
 
 
-def _written(tree: Tree, release: Release) -> Iterable[tuple[Path, Folder]]:
+def _written(tree: Tree, release: Release) -> Iterable[tuple[Path, Permissions]]:
     """Yield the log and the data of each embedded site, without links."""
     for site in release.sites:
         if site.mode != "embedded":
@@ -150,7 +153,7 @@ def _written(tree: Tree, release: Release) -> Iterable[tuple[Path, Folder]]:
             if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode):
                 mode, is_folder = stat.S_IMODE(status.st_mode), stat.S_ISDIR(status.st_mode)
                 path = Path("/", place.relative_to(tree.root))
-                yield path, Folder(mode, status.st_uid, status.st_gid, is_folder)
+                yield path, Permissions(mode, status.st_uid, status.st_gid, is_folder)
 
 
 def needed_folders(site: Site) -> list[Path]:
@@ -159,16 +162,16 @@ def needed_folders(site: Site) -> list[Path]:
     return list(dict.fromkeys(p for path in inner for p in [*reversed(path.parents), path]))
 
 
-def _grounds(release: Release) -> Iterable[tuple[Path, Ground | None]]:
+def _writable_folders(release: Release) -> Iterable[tuple[Path, WritableFolder | None]]:
     for site in release.sites:
-        for path, _ in site.grounds:
+        for path, _ in site.writable_folders:
             try:
                 status = path.stat()
             except FileNotFoundError:
                 yield path, None
                 continue
-            folder = Folder(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
-            yield path, Ground(folder, accounts.called(status.st_uid), _is_empty(path))
+            folder = Permissions(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+            yield path, WritableFolder(folder, accounts.called(status.st_uid), _is_empty(path))
 
 
 def _is_empty(path: Path) -> bool:
@@ -204,7 +207,7 @@ def _closed(release: Release) -> Iterable[tuple[str, Path]]:
         words = []
         for path in [*reversed(site.live.parents), site.live]:
             words += ["x", str(path)]
-        for path, _ in site.grounds:
+        for path, _ in site.writable_folders:
             words += ["w", str(path)] if path.exists() else []
         told = run(["sh", "-c", _MAY_NOT, "sh", *words], "sh", account=site.user)
         yield from ((site.user, Path(path)) for path in told.split("\0") if path)

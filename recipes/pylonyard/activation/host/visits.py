@@ -48,7 +48,7 @@ def request(
         connection = http.client.HTTPSConnection(address, port, timeout=timeout, context=context)
     try:
         headers = {"Host": host, "Connection": "close"}
-        return listeners.asked(connection, path, headers, timeout)
+        return listeners.request_status(connection, path, headers, timeout)
     except (OSError, http.client.HTTPException) as error:
         why = getattr(error, "strerror", None) or str(error) or error.__class__.__name__
         raise ActivationError(f"{address}:{port} does not answer: {why}") from error
@@ -71,7 +71,9 @@ Visit = Callable[[Site], int]
 Look = Callable[[str], list[str]]
 
 
-def address_told(site: Site, visit: Visit | None = None, look: Look | None = None) -> Iterator[str]:
+def address_lines(
+    site: Site, visit: Visit | None = None, look: Look | None = None
+) -> Iterator[str]:
     """Yield the address to open, and the reason if it does not work yet.
 
     :param visit: returns the status that the site answers with

@@ -121,12 +121,12 @@ def _where_it_stands(httpd: PrivateApache, word: str) -> PrivateApache:
     :raises ControlError: if the command cannot be carried out there
     """
     made, name = Path(httpd.sandbox or Path(httpd.config).parents[2]), f"{httpd.name}-httpd"
-    astray = relocation.found(made, name, sys.argv[0])
-    if astray is None:
+    moved = relocation.detect_move(made, name, sys.argv[0])
+    if moved is None:
         return httpd
-    if astray.is_copy or word not in ("stop", "status"):
-        raise ControlError(astray.told, STATUS_UNKNOWN if word == "status" else NOT_CONFIGURED)
-    pid_file, log = (str(astray.path(Path(name))) for name in (httpd.pid_file, httpd.log))
+    if moved.is_copy or word not in ("stop", "status"):
+        raise ControlError(moved.message, STATUS_UNKNOWN if word == "status" else NOT_CONFIGURED)
+    pid_file, log = (str(moved.path(Path(name))) for name in (httpd.pid_file, httpd.log))
     return replace(httpd, pid_file=pid_file, log=log)
 
 

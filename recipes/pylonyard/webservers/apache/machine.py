@@ -253,7 +253,7 @@ class Logs:
     def now(cls, paths: list[Path]) -> "Logs":
         return cls({path: _size(path) for path in paths})
 
-    def told(self) -> str:
+    def message(self) -> str:
         """Return the most telling complaint since then, in one line."""
         found = [line for path, end in self.ends.items() for line in complaints(path, end)]
         # What timed out, or ended, is told after what made it so.

@@ -27,7 +27,7 @@ ELSEWHERE = "192.0.2.7"
 
 
 def told(site=SHOP, status=200, leads=("127.0.0.1",)):
-    return list(visits.address_told(site, lambda _: status, lambda _: list(leads)))
+    return list(visits.address_lines(site, lambda _: status, lambda _: list(leads)))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_site_that_does_not_answer_is_not_offered():
     def visit(site):
         raise ActivationError("127.0.0.1:80 does not answer: Connection refused")
 
-    assert list(visits.address_told(SHOP, visit, lambda name: [])) == [
+    assert list(visits.address_lines(SHOP, visit, lambda name: [])) == [
         "shop: http://shop.example.org/ does not answer: 127.0.0.1:80 does not answer: "
         "Connection refused; bin/pylonyard doctor says why"
     ]
