@@ -179,7 +179,7 @@ def download(cache, lists, pins):
     cache.dist.mkdir(parents=True, exist_ok=True)
     print_line(f"Downloading the tools into {cache.dist}")
     with progress.of("bootstrap: Downloading", len(pins), unit="wheels") as step:
-        downloads.bring(pins, cache.dist, lambda name: step.at(step.done + 1, name))
+        downloads.download_wheels(pins, cache.dist, lambda name: step.at(step.done + 1, name))
     if split_by_cache(cache, pins, usable_wheels(cached_pip(cache)))[1]:
         download_by_pip(cache, lists)
 
@@ -408,7 +408,7 @@ def bootstrap(arguments):
     heeding = "_signal.signal(2, _signal.default_int_handler)"
     statements = ["tools.bring()", "import pytest", heeding, "sys.exit(pytest.main())"]
     test = write_script(directory, "test", home, lists, statements)
-    cache_usage.introduce(CHECKOUT, cache_usage.Stores(cache.root, cache.eggs))
+    cache_usage.register(CHECKOUT, cache_usage.Stores(cache.root, cache.eggs))
     os.chdir(CHECKOUT)
     return os.execv(test, [str(test), *arguments[1:]])
 
@@ -446,7 +446,7 @@ if __name__ == "__main__":
     except Exception as error:
         line = errors.limit_reached(error)
         if isinstance(error, OSError) and error.errno in atomic.UNWRITABLE:
-            way = accounts.way_back(error)
+            way = accounts.recovery_advice(error)
             line = f"cannot write {reason(error, CHECKOUT)}{'; ' if way else ''}{way}"
         if not line:
             raise

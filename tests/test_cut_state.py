@@ -86,7 +86,7 @@ def test_manifest(release, tmp_path):
 def test_cut_records_of_a_caches_users(tmp_path):
     sandbox, stores = tmp_path / "sandbox", Stores(tmp_path / "cache", tmp_path / "eggs")
     (sandbox / ".pylonyard").mkdir(parents=True)
-    assert cache_usage.keep(sandbox, stores, {"shop": "1.0"})
+    assert cache_usage.record_needs(sandbox, stores, {"shop": "1.0"})
     (record,) = (tmp_path / "cache" / cache_usage.USERS).iterdir()
     whole = cache_usage.users(stores.cache)
     default = Stores(sandbox / "cache", sandbox / "cache/eggs")
@@ -97,7 +97,7 @@ def test_cut_records_of_a_caches_users(tmp_path):
     for _ in cuts(sandbox / ".pylonyard" / cache_usage.CACHE):
         assert cache_usage.stores_of(sandbox) in (stores, default)
     record.write_bytes(record.read_bytes()[:-9])
-    assert cache_usage.keep(sandbox, stores, {"shop": "1.0"})
+    assert cache_usage.record_needs(sandbox, stores, {"shop": "1.0"})
     assert cache_usage.users(stores.cache) == whole
 
 
@@ -154,8 +154,8 @@ def test_server_json(tmp_path):
 def test_memory_of_the_last_run(tmp_path):
     path = tmp_path / inputs.MEMORY
     path.parent.mkdir()
-    content = {"called": inputs.called([], []), "variables": [], "paths": [], "trees": []}
-    path.write_text(json.dumps({**content, "state": inputs.state([], []), "told": ["x"]}))
+    content = {"called": inputs.run_digest([], []), "variables": [], "paths": [], "trees": []}
+    path.write_text(json.dumps({**content, "state": inputs.state_digest([], []), "told": ["x"]}))
 
     for _ in cuts(path):
         assert not last_run.answer([], tmp_path)

@@ -29,7 +29,7 @@ from pylonyard.activation.steps import (
 from pylonyard.config.layout import REAL_SERVER, page
 from pylonyard.releases.contents import Release, Site
 from pylonyard.system import nofollow, safe_files
-from pylonyard.system.accounts import MAKING, by_root
+from pylonyard.system.accounts import MAKING, as_root
 from pylonyard.system.errors import ActivationError, CommandError
 from pylonyard.system.rootfs import SEARCH, WRITE, Account, Permissions, Tree, bits_of
 from pylonyard.system.subprocesses import run
@@ -50,7 +50,7 @@ def account_steps(release: Release, world: "World") -> Iterator[Step]:
         yield MakeAccount(user, has_group=user in world.groups)
     users: dict[Path, tuple[Site, int]] = {}
     for site in release.sites:
-        _expect_open(site, world)
+        _expect_reachable(site, world)
         for path, mode in site.writable_folders:
             if path in world.writable_folders:
                 users.setdefault(path, (site, mode))  # of several sites, the first one decides
@@ -63,7 +63,7 @@ def account_steps(release: Release, world: "World") -> Iterator[Step]:
                 path, owner.name, owner.group, mode, make=world.writable_folders[path] is None
             )
     for path, (user, mode) in release.permitted.items():
-        yield from _permitted(path, user, mode, world)
+        yield from _permit_steps(path, user, mode, world)
     for site in release.sites:
         if site.name in world.to_set_up:
             yield SetUp(site.name, site.user, release.folder)
@@ -73,7 +73,7 @@ PRESUMED = 0xFFFFFFFE
 """The number of a missing account until it is made; no account has it."""
 
 
-def presumed(world: "World", release: Release) -> "World":
+def with_missing_accounts(world: "World", release: Release) -> "World":
     """Return the state of the machine as if the missing accounts and folders were made."""
     accounts = dict(world.accounts)
     for site in release.sites:
@@ -90,7 +90,7 @@ def presumed(world: "World", release: Release) -> "World":
     return replace(seen, folders=folders)
 
 
-def _expect_open(site: Site, world: "World") -> None:
+def _expect_reachable(site: Site, world: "World") -> None:
     """Check that the account may enter the folders above its site."""
     account = world.accounts[site.user]
     for path in [*reversed(site.live.parents), site.live]:
@@ -125,7 +125,7 @@ def _expect_usable(used: Mapping[Path, Site], release: Release, world: "World") 
     raise ActivationError(
         f"{path}{more}: expected a folder that {site.user}, who runs {site.name}, may write into, "
         f"got one of {owner} with something in it; if it is this site's: "
-        f"{by_root(*making, *giving)}; if it is of another use of this checkout, make one for "
+        f"{as_root(*making, *giving)}; if it is of another use of this checkout, make one for "
         f"production below /srv: {page(REAL_SERVER)}"
     )
 
@@ -153,7 +153,7 @@ def _is_usable(site: Site, path: Path, release: Release, world: "World") -> bool
     return (site.user, path) not in world.closed or is_shared
 
 
-def _permitted(path: Path, user: str, mode: int, world: "World") -> Iterator[Step]:
+def _permit_steps(path: Path, user: str, mode: int, world: "World") -> Iterator[Step]:
     """Yield the steps that let the account read a file with secrets."""
     account, now = world.accounts[user], world.folders.get(path)
     if now is None or account.uid in (0, now.uid):
@@ -234,13 +234,13 @@ def needs(site: Site) -> Iterator[Need]:
 
 def is_met(need: Need, site: Site, world: "World") -> bool:
     folder = world.folders.get(need.path)
-    return folder is not None and need.bits & ~bits_of(_runner(site, world), folder) == 0
+    return folder is not None and need.bits & ~bits_of(_server_account(site, world), folder) == 0
 
 
-def wants_group(need: Need, site: Site, world: "World") -> bool:
+def lacks_group(need: Need, site: Site, world: "World") -> bool:
     """Return whether the membership in the site's group is what ``need`` lacks."""
     folder, owner = world.folders.get(need.path), world.accounts[site.user]
-    if is_met(need, site, world) or owner.gid in _runner(site, world).groups:
+    if is_met(need, site, world) or owner.gid in _server_account(site, world).groups:
         return False
     return folder is None or folder.gid == owner.gid
 
@@ -259,7 +259,7 @@ def mode_for(need: Need, site: Site, world: "World") -> int | None:
     return wanted if wanted != folder.mode else None
 
 
-def to_share(site: Site, world: "World") -> dict[Path, tuple[int | None, int]]:
+def shared_modes(site: Site, world: "World") -> dict[Path, tuple[int | None, int]]:
     """Return the present and the required modes of files that the web server has to write.
 
     Only what belongs to the site's account is shared.
@@ -279,14 +279,14 @@ def to_share(site: Site, world: "World") -> dict[Path, tuple[int | None, int]]:
     return found
 
 
-def _runner(site: Site, world: "World") -> Account:
+def _server_account(site: Site, world: "World") -> Account:
     return world.accounts[world.webservers[site.server].user]
 
 
 # What an earlier release needed open, and the one that is active now does not.
 
 
-def left_over(ours: Effects, sites: Collection[Site], members: Collection[object]) -> Effects:
+def leftover_access(ours: Effects, sites: Collection[Site], members: Collection[object]) -> Effects:
     """Return the memberships and modes of ``ours`` that ``sites`` do not need.
 
     :param members: accounts with the groups that they are needed in
@@ -311,7 +311,7 @@ def _writes(site: Site, path: Path) -> bool:
     return path == site.application_log or path.is_relative_to(site.data)
 
 
-def left_over_lines(left: Effects) -> Iterator[str]:
+def leftover_lines(left: Effects) -> Iterator[str]:
     """Yield the lines about it."""
     for user, group in left.members:
         yield f"# {user}: no release needs it in the group {group} any more"

@@ -14,12 +14,12 @@ from pylonyard.activation.access import undo_modes
 from pylonyard.activation.apply import (
     Say,
     StepRunner,
+    ignoring_closed_output,
     now,
     starting_files,
     undo_files,
     undo_servers,
     undo_stops,
-    unfailing,
 )
 from pylonyard.activation.host import facts, trust, visits
 from pylonyard.activation.journal import Journal
@@ -48,7 +48,7 @@ class Activation:
     def is_allowed(self) -> bool:
         return os.geteuid() == 0 or not self.tree.is_machine
 
-    def recorded(self) -> int | None:
+    def active_number(self) -> int | None:
         """Return the number of the active release.
 
         :raises ActivationError: if the journal is damaged
@@ -57,11 +57,11 @@ class Activation:
         try:
             return journals.load(self.tree, self.sandbox).release
         except PermissionError:
-            if (note := self.noted()) is None or note.is_unfinished:
+            if (note := self.note()) is None or note.is_unfinished:
                 raise
             return note.release
 
-    def noted(self) -> Note | None:
+    def note(self) -> Note | None:
         """Return the note of the active release; None if nothing was ever active.
 
         :raises ActivationError: if the note of it is not to be believed
@@ -75,10 +75,10 @@ class Activation:
             raise ActivationError(f"{self.releases.current}: expected a release; run bin/buildout")
         folder = self.releases.path(number)
         believed = trust.trusted()
-        trust.check([folder, folder / "manifest.json", *_used(folder)], believed)
+        trust.check([folder, folder / "manifest.json", *_program_files(folder)], believed)
         release = contents.read(folder, number)
         trust.check([source.path for source in release.files], believed)
-        trust.check(_opened(release.sites), believed)
+        trust.check(_files_opened_as_root(release.sites), believed)
         return release
 
     def plan(self, release: contents.Release, *, force_new: bool = False) -> Plan:
@@ -106,16 +106,16 @@ class Activation:
         release = self.release()
         try:
             journal = journals.load(self.tree, self.sandbox)
-            left = self._left_over(journal.ours, release)
+            left = self._leftover_access(journal.ours, release)
             made = self.plan(release, force_new=force_new)
         except PermissionError as error:
-            again = accounts.by_root(f"{sys.argv[0]} activate --dry-run")
+            again = accounts.as_root(f"{sys.argv[0]} activate --dry-run")
             raise ActivationError(f"only root may read what is active here: {again}") from error
-        if journal.is_cut_short:
+        if journal.is_interrupted:
             say("# an activation was interrupted: its steps are undone first")
         for line in report_lines(self.tree, made):
             say(line)
-        for line in access.left_over_lines(left):
+        for line in access.leftover_lines(left):
             say(line)
         if not made.steps:
             say(f"# release {release.number} is active; there is nothing to do")
@@ -134,22 +134,24 @@ class Activation:
             is_another = runner.journal.release != release.number
             for note in made.notes:
                 runner.say(f"# {note}")
-            runner.take(made.steps, self._logs(release))
+            runner.apply_all(made.steps, self._logs(release))
             laid = {s.name: s.entry.digest for s in release.files}
             if made.steps or is_another:
-                noted = self._noted(runner.journal, release)
-                runner.finish(release.number, laid, note=noted, **self._needs(release))
-            self._close(runner, release)
+                noted = self._note_of(runner.journal, release)
+                runner.finish(release.number, laid, note=noted, **self._needed_effects(release))
+            self._withdraw_access(runner, release)
         what = "is active now" if made.steps or is_another else "is active; there is nothing to do"
         runner.say(f"# release {release.number} {what}")
         if self.tree.is_machine or any(machine.pid for _, machine in self._webservers()):
-            for line in chain.from_iterable(map(visits.address_lines, self._visible(release))):
+            for line in chain.from_iterable(
+                map(visits.address_lines, self._visible_sites(release))
+            ):
                 runner.say(f"# {line}")
 
     def _webservers(self) -> list[tuple[WebServer, Machine]]:
         return [(one, one.machine(self.tree)) for one in registry.servers()]
 
-    def _visible(self, release: contents.Release) -> Iterator[contents.Site]:
+    def _visible_sites(self, release: contents.Release) -> Iterator[contents.Site]:
         """Yield the sites; their ``mode`` is empty where the web server is not installed."""
         seen = {one.name: machine.seen() for one, machine in self._webservers()}
         for site in release.sites:
@@ -165,22 +167,22 @@ class Activation:
             if journal.release is None:
                 say("# no release of this sandbox is active; there is nothing to do")
                 return
-            self._take_away(runner, journal.ours)
+            self._remove_effects(runner, journal.ours)
         for account in sorted({s.account for s in (journal.note or Note()).sites.values()}):
             runner.say(f"# the account {account} stays, with all that is its own in var")
         runner.say(f"# release {journal.release} is not active any more")
 
-    def _left_over(self, ours: Effects, release: contents.Release) -> Effects:
-        return access.left_over(ours, release.sites, self._needs(release)["members"])
+    def _leftover_access(self, ours: Effects, release: contents.Release) -> Effects:
+        return access.leftover_access(ours, release.sites, self._needed_effects(release)["members"])
 
-    def _close(self, runner: StepRunner, release: contents.Release) -> None:
+    def _withdraw_access(self, runner: StepRunner, release: contents.Release) -> None:
         """Take back access that only an earlier release needed; the new one is active already."""
-        left = self._left_over(runner.journal.ours, release)
+        left = self._leftover_access(runner.journal.ours, release)
         if not left:
             return
         others = journals.others(self.tree, self.sandbox)
-        ours, parts = divided(left, others)
-        for line in access.left_over_lines(ours):
+        ours, parts = split_effects(left, others)
+        for line in access.leftover_lines(ours):
             runner.say(line)
         try:
             undo_files(runner, replace(ours, modes={}))
@@ -189,9 +191,9 @@ class Activation:
             runner.say(f"# {error}")
         else:
             hand_over(self.tree, others, parts)
-            runner.note(ours=without(runner.journal.ours, left))
+            runner.note(ours=subtract(runner.journal.ours, left))
 
-    def _needs(self, release: contents.Release) -> dict[str, tuple[Any, ...]]:
+    def _needed_effects(self, release: contents.Release) -> dict[str, tuple[Any, ...]]:
         """Return the modules and access that the active release needs, whoever made them."""
         sites = [site for site in release.sites if not site.has_server]
         users = {one.name: machine.account for one, machine in self._webservers()}
@@ -205,9 +207,9 @@ class Activation:
             "modules": tuple(dict.fromkeys(modules)),
         }
 
-    def _take_away(self, runner: StepRunner, everything: Effects) -> None:
+    def _remove_effects(self, runner: StepRunner, everything: Effects) -> None:
         others = journals.others(self.tree, self.sandbox)
-        ours, parts = divided(everything, others)
+        ours, parts = split_effects(everything, others)
         for name in parts:
             runner.say(f"# {others[name].sandbox} needs some of it, which stays until that goes")
         runner.note(pending=self.tree.snapshot(ours.files))
@@ -215,7 +217,7 @@ class Activation:
             undo_files(runner, ours, starting_files(ours))
             self._reload(runner)
         except (ActivationError, CommandError, OSError) as error:
-            runner.give_up(str(error), "it stays active")
+            runner.roll_back_and_raise(str(error), "it stays active")
         except KeyboardInterrupt:
             runner.interrupted()
             raise
@@ -231,7 +233,7 @@ class Activation:
 
         :raises ActivationError: if one does not
         """
-        for one, machine in runner.concerned():
+        for one, machine in runner.affected_webservers():
             runner.say(one.graceful)
             try:
                 machine.test()
@@ -244,18 +246,18 @@ class Activation:
 
     def runner(self, say: Say) -> StepRunner:
         journal = journals.load(self.tree, self.sandbox)
-        return StepRunner(self.tree, self.sandbox, journal, unfailing(say))
+        return StepRunner(self.tree, self.sandbox, journal, ignoring_closed_output(say))
 
     def recover(self, runner: StepRunner) -> None:
         """Undo the steps of an activation that was killed."""
-        if runner.journal.is_cut_short:
+        if runner.journal.is_interrupted:
             runner.say("# an activation was interrupted: its steps are undone")
-            runner.put_back(was_killed=True)
+            runner.roll_back(was_killed=True)
         if runner.journal.note is None and runner.journal.release is not None:
-            runner.note(note=self._noted_late(runner.journal))
-        journals.settle_note(self.tree, self.sandbox, runner.journal)
+            runner.note(note=self._note_of_older(runner.journal))
+        journals.repair_note(self.tree, self.sandbox, runner.journal)
 
-    def _noted(self, journal: Journal, release: contents.Release) -> Note:
+    def _note_of(self, journal: Journal, release: contents.Release) -> Note:
         """Return the note for everybody, once ``release`` is active."""
         before = journal.note or Note(sandbox=journal.sandbox)
         return before.then(
@@ -268,7 +270,7 @@ class Activation:
             )
         )
 
-    def _noted_late(self, journal: Journal) -> Note | None:
+    def _note_of_older(self, journal: Journal) -> Note | None:
         """Return the note for a release that an older Pylonyard activated, if it still exists."""
         assert journal.release is not None
         folder = self.releases.path(journal.release)
@@ -276,13 +278,13 @@ class Activation:
             release = contents.described(folder, journal.release)
         except ActivationError:
             return None
-        noted = self._noted(journal, release)
+        noted = self._note_of(journal, release)
         history = tuple(replace(each, since=journal.since) for each in noted.history)
         return replace(noted, since=journal.since, history=history, is_whole=False)
 
     def expect_allowed(self, action: str) -> None:
         if not self.is_allowed:
-            again = accounts.by_root(f"{sys.argv[0]} {action}")
+            again = accounts.as_root(f"{sys.argv[0]} {action}")
             raise ActivationError(f"only root may do this: {again}")
 
     def _logs(self, release: contents.Release) -> dict[str, Log]:
@@ -293,14 +295,14 @@ class Activation:
         }
 
 
-def _used(folder: Path) -> Iterator[Path]:
+def _program_files(folder: Path) -> Iterator[Path]:
     """Yield the files of this program, which root runs."""
     yield folder / "bin" / "pylonyard"
     yield from trust.imported(Path(__file__).parent.parent)
     yield Path(sys.executable)
 
 
-def _opened(sites: Iterable[contents.Site]) -> Iterator[Path]:
+def _files_opened_as_root(sites: Iterable[contents.Site]) -> Iterator[Path]:
     """Yield the files that a web server opens while it has root's rights."""
     for site in sites:
         for path in (site.module, site.ssl_certificate, site.ssl_key):
@@ -333,17 +335,19 @@ def _exists(other: Journal) -> bool:
     return Path(other.sandbox).is_dir()
 
 
-def divided(ours: Effects, others: Mapping[str, Journal]) -> tuple[Effects, dict[str, Effects]]:
+def split_effects(
+    ours: Effects, others: Mapping[str, Journal]
+) -> tuple[Effects, dict[str, Effects]]:
     """Divide ``ours`` into effects that only we need, and those that each of ``others`` needs."""
     parts = {}
     for name, other in others.items():
-        if part := _needed(ours, other):
+        if part := _effects_needed_by(ours, other):
             parts[name] = part
-            ours = without(ours, part)
+            ours = subtract(ours, part)
     return ours, parts
 
 
-def _needed(ours: Effects, other: Journal) -> Effects:
+def _effects_needed_by(ours: Effects, other: Journal) -> Effects:
     links = (path for one in registry.servers() for path in one.links(other.modules))
     named = {*other.laid, *links} & set(ours.files)
     folders = {str(parent) for name in named for parent in Path(name).parents}
@@ -354,7 +358,7 @@ def _needed(ours: Effects, other: Journal) -> Effects:
     )
 
 
-def without(ours: Effects, part: Effects) -> Effects:
+def subtract(ours: Effects, part: Effects) -> Effects:
     """Return ``ours`` without the files, memberships and modes of a part of it."""
     files = {name: change for name, change in ours.files.items() if name not in part.files}
     rest = replace(
@@ -363,10 +367,10 @@ def without(ours: Effects, part: Effects) -> Effects:
         members=tuple(pair for pair in ours.members if pair not in part.members),
         modes={path: modes for path, modes in ours.modes.items() if path not in part.modes},
     )
-    return _by_name(rest) if part.members else rest
+    return _one_by_one(rest) if part.members else rest
 
 
-def _by_name(effects: Effects) -> Effects:
+def _one_by_one(effects: Effects) -> Effects:
     """Undo each membership by itself: account files show the memberships of several sandboxes."""
     kept = {name: c for name, c in effects.files.items() if name not in ACCOUNT_FILES}
     return replace(effects, files=kept)
@@ -376,7 +380,7 @@ def hand_over(tree: Tree, others: Mapping[str, Journal], parts: Mapping[str, Eff
     """Hand effects over to ``others``, which undo them when they are deactivated."""
     for name, part in parts.items():
         theirs = part.then(others[name].ours)
-        ours = _by_name(theirs) if part.members else theirs
+        ours = _one_by_one(theirs) if part.members else theirs
         # What is there may differ from what they would have laid; nobody has edited it.
         there = {n: part.files[n].after.digest for n in others[name].laid if n in part.files}
         changed = replace(others[name], ours=ours, laid={**others[name].laid, **there})

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pylonyard.activation.host.conffiles import is_kept
 from pylonyard.system.rootfs import Change, Changes, Entry, merged
 from pylonyard.watchers.registry import starter
-from pylonyard.webservers.registry import Name, server
+from pylonyard.webservers.registry import PublicName, server
 
 if TYPE_CHECKING:
     from pylonyard.releases.contents import Site
@@ -228,7 +228,7 @@ class Test(_Unwatched):
     """Have a web server check its configuration; no other site may have ``names``."""
 
     server: str
-    names: tuple[Name, ...] = ()
+    names: tuple[PublicName, ...] = ()
 
     @property
     def command(self) -> str:

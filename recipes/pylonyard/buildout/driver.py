@@ -41,7 +41,7 @@ def in_one_line(run: Any = None) -> Iterator[None]:
     except Exception as error:
         line = complaints.explain(error, run) or errors.limit_reached(error) or None
         if isinstance(error, OSError) and error.errno in atomic.UNWRITABLE:
-            way = accounts.way_back(error) or "correct that, and run again"
+            way = accounts.recovery_advice(error) or "correct that, and run again"
             line = f"cannot write {reason(error, os.getcwd())}; {way}"
         if line is None or (isinstance(error, UserError) and str(error) == line):
             raise
@@ -111,7 +111,7 @@ class Buildout(patches.Buildout):
 
     def __getitem__(self, section: str) -> Any:
         """Return a section; a further site makes its copies before the first is asked for."""
-        if section not in self._data and (found := run_state.copied(self, section)):
+        if section not in self._data and (found := run_state.site_and_role(self, section)):
             super().__getitem__(found[0])
         return super().__getitem__(section)
 
@@ -121,7 +121,7 @@ class Buildout(patches.Buildout):
         :raises zc.buildout.UserError: naming what may be meant
         """
         for name in names:
-            if name in self._raw or run_state.copied(self, name):
+            if name in self._raw or run_state.site_and_role(self, name):
                 continue
             meant = next(self._by_name_of_site(name), "")
             other = f"; its section is [{meant}]" if meant else buildout_files.near(name, self._raw)
@@ -135,7 +135,7 @@ class Buildout(patches.Buildout):
             if run_state.recipe_name(options) == "site" and name:
                 sections = {f"{name}-{role}": role for role in run_state.roles(self, site)}
                 if part in (name, *sections):
-                    yield run_state.deploying(site, sections[part]) if part != name else site
+                    yield run_state.role_section(site, sections[part]) if part != name else site
 
     def _extensions(self) -> list[str]:
         named: str = self["buildout"].get("extensions", "")
@@ -182,7 +182,7 @@ class Buildout(patches.Buildout):
     def _record_use(self, layout: Layout) -> None:
         pins = self.get(self["buildout"]["versions"]) or {}
         stores = cache_usage.Stores(layout.cache, layout.eggs)
-        if not cache_usage.keep(layout.directory, stores, pins):
+        if not cache_usage.record_needs(layout.directory, stores, pins):
             log.warning(
                 "%s cannot be written, so the cache does not know that this sandbox uses it.",
                 layout.cache / cache_usage.USERS,

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pylonyard.config.inputs import MEMORY, Watch, called, state
+from pylonyard.config.inputs import MEMORY, Watch, run_digest, state_digest
 from pylonyard.system import safe_files
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ def answer(words: Sequence[str], directory: Path) -> bool:
     """
     try:
         memory = safe_files.json_object((directory / MEMORY).read_bytes())
-        if memory["called"] != called(words, memory["variables"]):
+        if memory["called"] != run_digest(words, memory["variables"]):
             return False
-        if memory["state"] != state(memory["paths"], memory["trees"], memory["places"]):
+        if memory["state"] != state_digest(memory["paths"], memory["trees"], memory["places"]):
             return False
         told = [f"pylonyard: {line}" for line in [*memory["told"], *_next_steps(memory["next"])]]
     except (OSError, ValueError, KeyError, TypeError):

@@ -148,7 +148,7 @@ class Merged:
 
         :raises UserError: if there is no such section, or one that it extends
         """
-        if found := run_state.copied(self._run, name):
+        if found := run_state.site_and_role(self._run, name):
             return self._copy(name, *found)
         if name not in self._run._annotated:
             raise UserError(f"there is no section [{name}]{near(name, self.names)}")
@@ -168,7 +168,7 @@ class Merged:
         sites = [name for name in self._run._raw if self._is_further_site(name)]
         for site in sites:
             for role in run_state.roles(self._run, site):
-                name = run_state.deploying(site, role)
+                name = run_state.role_section(site, role)
                 if role in self._run._raw and name not in self._run._raw:
                     yield name
 

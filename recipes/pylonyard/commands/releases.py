@@ -146,7 +146,7 @@ def _listed_releases(activation: "Activation", active: int | None) -> Iterator[L
 def _active_release(activation: "Activation") -> tuple[int | None, str]:
     """Return the active release, and a note if it is not known or was removed."""
     try:
-        number = activation.recorded()
+        number = activation.active_number()
     except PermissionError:
         return None, "active: not known without root"
     except (ActivationError, OSError) as error:

@@ -80,7 +80,7 @@ def rollback(
 
 
 def _make_current(releases: Releases, bin_folder: Path, number: int) -> None:
-    releases.flip(number)
+    releases.make_current(number)
     link_commands(bin_folder, releases.current)
 
 
@@ -140,9 +140,9 @@ def _sites_with_new_address(folders: list[Path], sites: Iterable[Site]) -> list[
 
 def _is_to_be_activated(activation: Activation, say: Say) -> bool:
     """Return whether a release is active and we may activate the new one; else say what to do."""
-    again = accounts.by_root("bin/pylonyard activate")
+    again = accounts.as_root("bin/pylonyard activate")
     try:
-        active = activation.recorded()
+        active = activation.active_number()
     except PermissionError:
         say(f"If a release was active, make this one active: {again}")
         return False
@@ -231,7 +231,7 @@ class SandboxIdentity:
 
         :raises ActivationError: if the note of the active release cannot be trusted
         """
-        note = activation.noted()
+        note = activation.note()
         if note is not None and note.release is not None:
             return cls(note.release, note.sites, note)
         current = activation.releases.current_number()
@@ -282,7 +282,7 @@ def check_same_identity(
         here, there = identity.sites[name], target[name]
         command = f"bin/pylonyard rollback {number} {CHANGE_OPTION}"
         is_kept = identity.note is not None and here.is_of_another(there)
-        first = accounts.by_root("bin/pylonyard deactivate")
+        first = accounts.as_root("bin/pylonyard deactivate")
         way = f", first: {first}" if is_kept else f": {command}"
         if is_kept or (here.differs_from(there) and not may_change):
             raise ActivationError(

@@ -65,7 +65,7 @@ DEFAULT_ROLES = "app ini wsgi vhost init cron"
 """The sections that deploy the section ``[site]``."""
 
 
-def deploying(site: str, role: str) -> str:
+def role_section(site: str, role: str) -> str:
     """Return the section that has a role in deploying a site: a copy, for all but the first."""
     return role if site == FIRST_SITE else f"{site}-{role}"
 
@@ -87,11 +87,11 @@ def released_sections(buildout: Any, first: str) -> dict[str, bool]:
         for site in release.get("sites", "").split():
             roles = _section(buildout, site).get("roles", DEFAULT_ROLES).split()
             has_app = any(recipe_name(_section(buildout, r)) == "pylons_app" for r in roles)
-            found |= dict.fromkeys((site, *(deploying(site, r) for r in roles)), has_app)
+            found |= dict.fromkeys((site, *(role_section(site, r) for r in roles)), has_app)
     return found
 
 
-def copied(buildout: Any, section: str) -> tuple[str, str] | None:
+def site_and_role(buildout: Any, section: str) -> tuple[str, str] | None:
     """Return site and role of a section that a further site makes by copying; else None."""
     raw = getattr(buildout, "_raw", {})
     for site in raw:
@@ -126,11 +126,11 @@ def copy_of(buildout: Any, site: str, sections: Iterable[str], role: str) -> dic
 
     def renamed(match: re.Match[str]) -> str:
         section = match.group(1)
-        return "${" + (site if section == FIRST_SITE else deploying(site, section)) + ":"
+        return "${" + (site if section == FIRST_SITE else role_section(site, section)) + ":"
 
     options = resolved(buildout, role)
     copy = {key: re.sub(rf"\$\{{({names}):", renamed, value) for key, value in options.items()}
-    section = deploying(site, role)
+    section = role_section(site, role)
     written, own = buildout._annotated.get(section, {}), buildout._raw.get(section, {})
     return copy | {
         name: replayed(section, key, copy, own[key], written.get(key))

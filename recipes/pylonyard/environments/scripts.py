@@ -115,7 +115,7 @@ def tool_script(
     """
     home = Path(sys.executable).parent.parent
     # A checkout of ours may also be what an ordinary zc.buildout runs on, by "develop".
-    placed = toolbox.placing(home, toolbox.TOOLS) if eggs_venv.is_one(home) else found()
+    placed = toolbox.placing(home, toolbox.TOOLS) if eggs_venv.is_one(home) else tools_statements()
     lines = [
         *header_of_ours(interpreters.interpreter(), ISOLATED, directory),
         *finding(Path(pylonyard.__file__).parent.parent, directory, IN_RELEASE),
@@ -126,14 +126,14 @@ def tool_script(
     return "\n".join([*lines, ""])
 
 
-def found() -> list[str]:
+def tools_statements() -> list[str]:
     """Return the statements with which a script finds the tools of this process."""
-    places = dict.fromkeys(str(each.location) for each in needed())
+    places = dict.fromkeys(str(each.location) for each in own_distributions())
     words = ", ".join(map(repr, places))
     return ["from pylonyard.environments import tools", f"tools.find({words})"]
 
 
-def needed() -> list[Any]:
+def own_distributions() -> list[Any]:
     """Return the distributions that this package needs, itself among them, in this process."""
     wanted = easy_install.pkg_resources.parse_requirements("pylonyard")
     found: list[Any] = easy_install.pkg_resources.WorkingSet(sys.path).resolve(wanted)

@@ -62,7 +62,7 @@ def may(who: Account, path: Path, bits: int) -> bool:
     return bits & ~bits_of(who, folder) == 0
 
 
-def closed(who: Account, path: Path) -> Path | None:
+def closed_folders(who: Account, path: Path) -> Path | None:
     """Return the first folder above ``path`` that an account cannot enter, if any."""
     with suppress(OSError):
         path = path.resolve(strict=True)
@@ -82,7 +82,7 @@ def reach_problem(site: SiteIdentity, needed: list[Path], python: Path | None) -
         return ""
     who = on_machine(site.user)
     for place in needed:
-        if (place.exists() or place == needed[0]) and (folder := closed(who, place)):
+        if (place.exists() or place == needed[0]) and (folder := closed_folders(who, place)):
             return (
                 f"{site.user} cannot read {folder}, and so nothing of {place}; keep it where "
                 f"every account may read, such as /srv/{site.name}, and make it there again"
@@ -94,7 +94,7 @@ def _interpreter_problem(who: Account, python: Path | None, sandbox: Path) -> st
     used = python or interpreter()
     library = Path(os.__file__).parent
     for place in [used] if python else [used, library]:
-        if folder := closed(who, place):
+        if folder := closed_folders(who, place):
             return (
                 f"{who.name} cannot read {folder}, where {used} is; use another Python: "
                 f"{_other_interpreter(who, python, sandbox)}"
@@ -109,7 +109,7 @@ def _other_interpreter(who: Account, python: Path | None, sandbox: Path) -> str:
         command = relocation.bootstrap_command(sandbox, other)
         return command or f"make the environment of this buildout again with {other}"
     same = shutil.which(python.name, path=PROGRAM_PATH)
-    if same and not closed(who, Path(same)):
+    if same and not closed_folders(who, Path(same)):
         return f"python = {same} in the application's section"
     return (
         f"install {python.name} where every account may read, below /usr/local say, and name it "
@@ -121,7 +121,7 @@ def usable(who: Account) -> Iterator[Path]:
     """Yield the interpreters of the machine that an account can use, if new enough."""
     for name in ("python3", *(f"python3.{minor}" for minor in range(20, 9, -1))):
         found = shutil.which(name, path=PROGRAM_PATH)
-        if found is None or closed(who, Path(found)):
+        if found is None or closed_folders(who, Path(found)):
             continue
         with suppress(CommandError):
             run([found, "-I", "-S", "-c", WHAT_RUNS_US], found)
@@ -134,7 +134,7 @@ def usable(who: Account) -> Iterator[Path]:
 # the site's account's; all else is whose the checkout is.
 
 
-def written(var: Path, site: str) -> Mapping[Path, int]:
+def written_paths(var: Path, site: str) -> Mapping[Path, int]:
     """Return the folders that a site writes to, with their modes."""
     return {var / "log": 0o755, var / "run": 0o755, var / "data" / site: 0o750}
 
@@ -157,7 +157,7 @@ def data_problem(site: SiteIdentity, var: Path) -> str:
 
 
 def _unwritten(who: Account, name: str, var: Path) -> Iterator[Path]:
-    folders = written(var, name)
+    folders = written_paths(var, name)
     for folder in folders:
         if not folder.is_dir() or is_empty(folder):
             continue  # what is empty is given to it
@@ -221,13 +221,13 @@ def expect_writable(layout: Layout) -> None:
     places = [place for place in _changed(layout) if _is_others(place)]
     if not places:
         return
-    owner, us = layout.directory.stat().st_uid, accounts.called(os.geteuid())
+    owner, us = layout.directory.stat().st_uid, accounts.account_name(os.geteuid())
     found = f"{us} cannot write {_counted(places)}"
     if owner == os.geteuid():
         # Groups stay: files with secrets have that of a site's account.
         giving = _giving(us, places, shared=(layout.var,))
         raise UserError(f"{found}; to take over what another account's run left: {giving}")
-    raise UserError(f"{found}; run this as the checkout's owner, {accounts.called(owner)}")
+    raise UserError(f"{found}; run this as the checkout's owner, {accounts.account_name(owner)}")
 
 
 def _changed(layout: Layout) -> Iterator[Path]:
@@ -263,7 +263,7 @@ def _is_others(place: Path) -> bool:
 def _other_owner(directory: Path) -> str:
     """Return the owner of a checkout if we are root and the owner is not; else ''."""
     owner = directory.stat().st_uid
-    return accounts.called(owner) if owner and not os.geteuid() else ""
+    return accounts.account_name(owner) if owner and not os.geteuid() else ""
 
 
 def root_warning(directory: Path) -> str:
@@ -286,7 +286,7 @@ def root_problem(directory: Path) -> str:
 
 def _counted(places: list[Path]) -> str:
     """Return a short text on files of other accounts: the command beside it names all."""
-    owners = " and ".join(sorted({accounts.called(place.lstat().st_uid) for place in places}))
+    owners = " and ".join(sorted({accounts.account_name(place.lstat().st_uid) for place in places}))
     more = f" and {len(places) - 1} more" if len(places) > 1 else ""
     return f"{places[0]}{more}, of {owners}"
 
@@ -303,4 +303,4 @@ def _giving(
     whole = [place for place in places if place not in shared]
     commands = [(f"chown -h {owner}", alone), (f"chown -Rh {owner}", whole)]
     given = [f"{command} {shlex.join(map(str, paths))}" for command, paths in commands if paths]
-    return accounts.by_root(*first, *given)
+    return accounts.as_root(*first, *given)

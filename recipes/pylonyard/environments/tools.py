@@ -139,12 +139,12 @@ def _check(egg: Path, pins: Pins, verified: "Verified") -> None:
 
 def _wheel_of(egg: Path, digests: Collection[str], verified: "Verified") -> Path | None:
     """Return the wheel of an egg from the cache, or else one that fits."""
-    from pylonyard.packages.wheels import fits, sha256
+    from pylonyard.packages.wheels import is_supported, sha256
 
     found = verified.cache.glob(f"dist/{'-'.join(egg.name.split('-')[:2])}-*.whl")
     recorded = {wheel: digest for wheel in sorted(found) if (digest := sha256(wheel)) in digests}
     noted = [wheel for wheel, digest in recorded.items() if verified.has(egg, digest)]
-    return next(iter([*noted, *filter(fits, recorded)]), None)
+    return next(iter([*noted, *filter(is_supported, recorded)]), None)
 
 
 # The last that makes environments of Python 2.7, and what it needs to run.

@@ -57,11 +57,11 @@ class Https(urllib.request.HTTPSHandler):
     def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
         with self._reading:
             if self._trusting is None:
-                self._trusting = trusting(self._certificates)
+                self._trusting = ssl_context(self._certificates)
         return self.do_open(http.client.HTTPSConnection, req, context=self._trusting)
 
 
-def trusting(certificates: str | None) -> ssl.SSLContext:
+def ssl_context(certificates: str | None) -> ssl.SSLContext:
     """Return an SSL context that checks a host's certificate against ``certificates``."""
     if certificates and os.path.isdir(certificates):
         return ssl.create_default_context(capath=certificates)
@@ -78,7 +78,9 @@ def install() -> None:
     urllib.request.install_opener(opener())
 
 
-def at_once(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
+def in_parallel(
+    work: Callable[[Item], Result], items: Iterable[Item]
+) -> Iterator[tuple[Item, Result]]:
     """Call ``work`` with each item, several at once; yield the results as they come.
 
     :raises Exception: the first that ``work`` raises; what has not begun then never does
@@ -227,14 +229,14 @@ class Index:
 
 def is_for_us(file: str) -> bool:
     """Return whether this interpreter may use a file, which is a wheel then."""
-    return file.endswith(".whl") and file.count("-") >= 4 and wheels.fits(Path(file))
+    return file.endswith(".whl") and file.count("-") >= 4 and wheels.is_supported(Path(file))
 
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def bring(pins: Sequence[Pin], dist: Path, done: Callable[[str], object]) -> None:
+def download_wheels(pins: Sequence[Pin], dist: Path, done: Callable[[str], object]) -> None:
     """Download the wheels of ``pins`` to ``dist``, as far as that works without pip.
 
     :param done: is called with the name of each pin that is done
@@ -250,7 +252,7 @@ def bring(pins: Sequence[Pin], dist: Path, done: Callable[[str], object]) -> Non
 
 def _bring(index: Index, pins: Sequence[Pin], dist: Path, done: Callable[[str], object]) -> None:
     with atomic.draft(dist) as folder:
-        for pin, found in at_once(index.wheel, pins):
+        for pin, found in in_parallel(index.wheel, pins):
             if found:
                 name, content = found
                 (folder / name).write_bytes(content)

@@ -19,7 +19,7 @@ import zipfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from pylonyard.config.inputs import signature
+from pylonyard.config.inputs import tree_digest
 from pylonyard.packages import wheels
 from pylonyard.packages.wheels import WheelError, egg_name, sha256
 from pylonyard.system import atomic, safe_files
@@ -160,7 +160,7 @@ class Verified:
         if entry is None or entry["wheel"] not in digests:
             return False
         try:
-            return entry["signature"] == signature(egg)
+            return entry["signature"] == tree_digest(egg)
         except OSError:
             return False
 
@@ -193,7 +193,7 @@ class Verified:
         digests = {wheel: check_file(wheel, wanted[wheel], self.cache) for wheel in wanted}
         ours = wheels.install_all({wheel: {digest} for wheel, digest in digests.items()}, eggs)
         made = {eggs / egg_name(wheel): digests[wheel] for wheel in ours}
-        self._note({egg: (digest, signature(egg)) for egg, digest in made.items()})
+        self._note({egg: (digest, tree_digest(egg)) for egg, digest in made.items()})
         return ours
 
     def verify(self, wheel: Path, egg: Path, digests: Collection[str]) -> None:
@@ -204,7 +204,7 @@ class Verified:
         digest = check_file(wheel, digests, self.cache)
         self._compare(wheel, egg)
         if os.access(egg, os.W_OK) and not _info_of_stock(egg):
-            wheels.make_anew(egg)
+            wheels.recompile(egg)
         else:
             check_bytecode(egg)
         self.note(egg, digest)
@@ -247,7 +247,7 @@ class Verified:
 
     def note(self, tree: Path, digest: str) -> None:
         """Record that ``tree``, as it is now, has the contents with ``digest``."""
-        self._note({tree: (digest, signature(tree))})
+        self._note({tree: (digest, tree_digest(tree))})
 
     def note_tree(self, tree: Path) -> None:
         """Record the digests of all files in ``tree``, which has no wheel to compare with."""

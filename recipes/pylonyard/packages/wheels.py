@@ -159,7 +159,7 @@ def _compile(source: Path) -> None:
         py_compile.compile(os.fspath(source), doraise=True, invalidation_mode=kind)
 
 
-def make_anew(tree: Path) -> None:
+def recompile(tree: Path) -> None:
     """Compile all sources of a tree again, and replace its bytecode."""
     for path in list(tree.rglob("__pycache__/*.pyc")):
         path.unlink(missing_ok=True)
@@ -186,7 +186,7 @@ def egg_name(wheel: Path) -> str:
     return f"{name}-{version}-{python}-{sysconfig.get_platform()}.egg"
 
 
-def fits(wheel: Path) -> bool:
+def is_supported(wheel: Path) -> bool:
     """Return whether this interpreter may use a wheel, of several of one distribution."""
     pythons, abi, platforms = wheel.name.removesuffix(".whl").split("-")[-3:]
     own = "cp{}{}".format(*sys.version_info)

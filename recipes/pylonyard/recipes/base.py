@@ -253,7 +253,7 @@ class Recipe:
                 who = site_account.on_machine(user) if accounts.entry(user) else None
                 if who and not site_account.may(who, folder, WRITE | SEARCH):
                     told = "[%s] %s belongs to another account: let %s write there"
-            elif accounts.can_be_taken(user):
+            elif accounts.can_act_as(user):
                 safe_files.make_folder(folder, mode, accounts.new_owner(user))
             else:
                 told = "[%s] %s is missing: make it, for %s"
@@ -262,7 +262,7 @@ class Recipe:
         for file in self.files:
             if isinstance(file, Artifact) and file.mode == FOR_GROUP:
                 path = self.location / file.path
-                if not store.shared(path, file.mode, accounts.gid(user)):
+                if not store.give_to_group(path, file.mode, accounts.gid(user)):
                     told = "[%s] %s: run buildout as root, to let %s read it"
                     log.warning(told, self.name, path, user)
 

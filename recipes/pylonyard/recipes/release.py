@@ -32,8 +32,8 @@ from pylonyard.packages import interpreters
 from pylonyard.recipes import site_changes
 from pylonyard.recipes.base import Recipe, option
 from pylonyard.releases import contents, next_steps, servers, store
-from pylonyard.releases.store import ALWAYS, Releases, Staged, link_commands, occupied
-from pylonyard.releases.validators import Draft, judge
+from pylonyard.releases.store import ALWAYS, Releases, Staged, link_commands, occupied_commands
+from pylonyard.releases.validators import Draft, validate
 from pylonyard.system import accounts, active_note
 from pylonyard.system.active_note import NotedSite
 from pylonyard.system.atomic import Artifact, Link
@@ -253,7 +253,7 @@ class Release(Recipe):
         folder = self.releases.path(number)
         unread = staged.share(folder, {site.name: accounts.gid(site.user) for site in self.sites})
         unset = {setup.site for setup in contents.due_setups(folder, self.layout)}
-        activation = accounts.by_root("bin/pylonyard activate")
+        activation = accounts.as_root("bin/pylonyard activate")
         return {
             site.name: f"{site.name}: left for {activation}: {', '.join(what)}"
             for site in self.sites
@@ -277,14 +277,14 @@ class Release(Recipe):
             yield f"to make the account {site.user}, which is not on this machine"
         elif is_unread:
             yield f"to let {site.user} read production.ini"
-        if not all(map(Path.is_dir, site_account.written(self.layout.var, site.name))):
+        if not all(map(Path.is_dir, site_account.written_paths(self.layout.var, site.name))):
             yield "to make its folders in var"
         if is_unset:
             yield "paster setup-app"
 
     def _is_unchanged(self, staged: Staged, number: int) -> bool:
         """Return whether a release has the staged files, and an intact manifest."""
-        there = staged.is_in(self.releases.path(number))
+        there = staged.equals_release(self.releases.path(number))
         said = self.releases.manifest(number)
         # A manifest of an older Pylonyard has no environments.
         same = said.get("environments", self._environments()) == self._environments()
@@ -308,7 +308,7 @@ class Release(Recipe):
             self._link_commands()
         except UserError:
             if before is not None:
-                self.releases.flip(before)
+                self.releases.make_current(before)
             raise
 
     def _link_commands(self) -> None:
@@ -320,7 +320,7 @@ class Release(Recipe):
 
     def _collect_staged(self) -> Staged:
         staged = Staged.collected({**self.stagings, self.name: self.location})
-        if taken := occupied(self.layout.bin, self.layout.current, staged.commands):
+        if taken := occupied_commands(self.layout.bin, self.layout.current, staged.commands):
             raise UserError(
                 f"[{self.name}] {self.layout.bin / taken[0]}: expected none, or our link, "
                 f"got another file; {LOOK_FIRST}"
@@ -343,9 +343,9 @@ class Release(Recipe):
                 staged.copy_to(folder)
                 staged.share(folder, {site.name: accounts.gid(site.user) for site in self.sites})
                 draft = Draft(folder, self.layout.current)
-                passed = judge(draft, staged.parts, unchecked_allowed=self._may_be_unchecked())
+                passed = validate(draft, staged.parts, unchecked_allowed=self._may_be_unchecked())
                 for site in self.sites:
-                    if site.setup and accounts.can_be_taken(site.user):
+                    if site.setup and accounts.can_act_as(site.user):
                         contents.set_up(site.setup, folder, self.layout)
                 store.write_manifest(
                     folder,

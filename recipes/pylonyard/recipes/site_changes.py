@@ -118,7 +118,7 @@ def expect_account_kept(releases: Releases, wanted: Mapping[str, NotedSite]) -> 
 
 
 def _way_to_another_account() -> str:
-    return f"if it is meant, first: {accounts.by_root(DEACTIVATE)}"
+    return f"if it is meant, first: {accounts.as_root(DEACTIVATE)}"
 
 
 def _change_line(name: str, was: NotedSite, becomes: NotedSite | None) -> str:
@@ -148,7 +148,7 @@ def active(releases: Releases, sandbox: Path) -> DeployedSites | None:
     if noted.is_unfinished:
         raise ActivationError(
             "an activation is running or was interrupted; first: "
-            + accounts.by_root("bin/pylonyard activate")
+            + accounts.as_root("bin/pylonyard activate")
         )
     if noted.release is None:
         return None

@@ -50,12 +50,12 @@ def lines(
     is_for_visitors = site.environment != "development"
     is_outdated = active not in (None, current)
     if is_outdated or (active is None and (is_for_visitors or site.waits)):
-        yield step_line(accounts.by_root("bin/pylonyard activate"), "has this machine serve it")
+        yield step_line(accounts.as_root("bin/pylonyard activate"), "has this machine serve it")
     # An activation starts the site's own server, or restarts it, by itself.
     if site.waits or is_outdated or (site.webserver and active is not None):
         return
     command = f"bin/{_private(site).private_command(site.name) if site.webserver else site.name}"
-    command = command if is_ours else accounts.by_root(command)
+    command = command if is_ours else accounts.as_root(command)
     if seen == THIS:
         yield step_line(f"{command} status", f"it is served already at {site.address}")
     elif seen == FOREGROUND:
@@ -93,7 +93,7 @@ def port_state(directory: Path, site: SiteStart) -> tuple[int, str]:
         settings = load(source)
         if site.webserver and _has_private(directory, site):
             return EARLIER, ""
-        if not site.webserver and not accounts.can_be_taken(site.user):
+        if not site.webserver and not accounts.can_act_as(site.user):
             return UNSEEN, ""
         sockets = listeners.at(listeners.parsed(listed), site.host, site.port)
         if site.webserver:
@@ -169,7 +169,7 @@ def found(directory: Path, current: int, sites: Iterable[SiteStart]) -> Sequence
     made: dict[str, None] = {}
     for site in sites:
         seen, who = port_state(directory, site)
-        is_ours = accounts.can_be_taken(site.user)
+        is_ours = accounts.can_act_as(site.user)
         made |= dict.fromkeys(lines(site, seen, active, current, is_ours=is_ours, who=who))
     return list(made)
 

@@ -48,7 +48,7 @@ def _holder_text(holders: list[int]) -> str:
     """Describe the process that has a port."""
     for pid in holders:
         owner, command = processes.owner(pid), processes.command(pid)
-        whose = "" if owner is None else f" of {accounts.called(owner)}"
+        whose = "" if owner is None else f" of {accounts.account_name(owner)}"
         return f"process {pid}{whose} ({processes.shown(command, LONGEST_COMMAND)})"
     return "a process that is not to be seen"
 

@@ -166,13 +166,13 @@ def request_status(
     connection.request("GET", path, headers=headers)
     answer = http.client.HTTPResponse(connection.sock, method="GET")
     answer.fp.close()
-    answer.fp = io.BufferedReader(_Said(connection.sock, deadline))
+    answer.fp = io.BufferedReader(_TimedReader(connection.sock, deadline))
     with answer:
         answer.begin()
         return answer.status
 
 
-class _Said(io.RawIOBase):
+class _TimedReader(io.RawIOBase):
     """Read from a socket until ``deadline``.
 
     Its own timeout begins anew with each byte: who sends one now and then would be

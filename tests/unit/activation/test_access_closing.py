@@ -37,7 +37,7 @@ MODES = {
 
 
 def left(mode, members):
-    return access.left_over(Effects(members=(JOINED,), modes=MODES), [site(mode)], members)
+    return access.leftover_access(Effects(members=(JOINED,), modes=MODES), [site(mode)], members)
 
 
 def test_embedded_application_needs_all_of_it():
@@ -59,15 +59,15 @@ def test_files_of_accounts_go_with_the_last_membership():
     files = {"/etc/group": CHANGED, "/etc/x": CHANGED}
     ours = Effects(files, (JOINED, ("www-data", "blog")))
 
-    assert access.left_over(ours, [], [JOINED]).files == {}
-    assert list(access.left_over(ours, [], []).files) == ["/etc/group"]
-    assert access.left_over(Effects(files), [], []) == Effects()
+    assert access.leftover_access(ours, [], [JOINED]).files == {}
+    assert list(access.leftover_access(ours, [], []).files) == ["/etc/group"]
+    assert access.leftover_access(Effects(files), [], []) == Effects()
 
 
 def test_state_of_a_folder_covers_its_contents():
     modes = {name: MODES[name] for name in list(MODES)[1:]}
 
-    assert list(access.left_over_lines(Effects(members=(JOINED,), modes=modes))) == [
+    assert list(access.leftover_lines(Effects(members=(JOINED,), modes=modes))) == [
         "# www-data: no release needs it in the group shop any more",
         f"# {DATA}: no release needs it open any more",
         "# /srv/shop/var/log/shop.log: no release needs it open any more",
@@ -100,7 +100,9 @@ def closed(tmp_path, name, now):
     runner = Recording(tree, tmp_path, Journal(str(tmp_path), 2, "now", ours), said.append)
     releases = Releases(tmp_path / "releases", tmp_path / "current")
 
-    Activation(tmp_path, releases, tree)._close(runner, Release(3, tmp_path, (site("proxy"),), ()))
+    Activation(tmp_path, releases, tree)._withdraw_access(
+        runner, Release(3, tmp_path, (site("proxy"),), ())
+    )
 
     return tree, runner.journal.ours, said
 

@@ -8,7 +8,7 @@ from pylonyard.activation.access import PRESUMED, settle_ownership
 from pylonyard.activation.host.facts import World, WritableFolder
 from pylonyard.activation.steps import Own, Permit
 from pylonyard.releases.contents import Release, Site
-from pylonyard.system.accounts import MAKING, by_root
+from pylonyard.system.accounts import MAKING, as_root
 from pylonyard.system.errors import ActivationError
 from pylonyard.system.rootfs import Account, Permissions
 
@@ -54,7 +54,10 @@ def world(account=SHOP, maker=0, **more):
 
 def planned(seen, made=None):
     made = made or release()
-    return [step.command for step in access.account_steps(made, access.presumed(seen, made))]
+    return [
+        step.command
+        for step in access.account_steps(made, access.with_missing_accounts(seen, made))
+    ]
 
 
 def refused(seen):
@@ -89,7 +92,7 @@ def test_account_takes_the_group_of_its_name_that_is_there():
 
 def test_folders_that_are_to_be_given_are_presumed_to_be_the_accounts():
     made = release()
-    seen = access.presumed(world(NOBODY, writable_folders={DATA: None}), made)
+    seen = access.with_missing_accounts(world(NOBODY, writable_folders={DATA: None}), made)
 
     assert seen.accounts["shop"].uid == PRESUMED
     assert seen.folders[DATA] == Permissions(0o750, PRESUMED, PRESUMED)
@@ -112,7 +115,7 @@ def test_data_of_another_are_not_taken_away(of):
     assert refused(seen) == (
         f"{DATA}: expected a folder that shop, who runs shop, may write into, got one of "
         f"{'root' if of == 0 else 'jo'} with something in it; if it is this site's: "
-        f"{by_root(f'chown -Rh shop: {DATA}')}; if it is of another use of this checkout, make one "
+        f"{as_root(f'chown -Rh shop: {DATA}')}; if it is of another use of this checkout, make one "
         "for production below /srv: docs/on-a-real-server.rst"
     )
 
@@ -120,7 +123,7 @@ def test_data_of_another_are_not_taken_away(of):
 def test_one_line_gives_all_folders_to_an_account_and_makes_that_first():
     seen = world(NOBODY, writable_folders=dict.fromkeys((LOG, DATA), folder(1000)))
 
-    giving = by_root(f"{MAKING} shop", f"chown -Rh shop: {LOG} {DATA}")
+    giving = as_root(f"{MAKING} shop", f"chown -Rh shop: {LOG} {DATA}")
     assert f"; if it is this site's: {giving}; " in refused(seen)
 
 

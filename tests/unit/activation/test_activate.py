@@ -147,7 +147,7 @@ def test_membership_that_nobody_else_needs_is_left_to_its_name():
     changes = {"/etc/group": Change(file(""), file("both"))}
     ours = Effects(changes, (JOINED, other))
 
-    rest, parts = activate.divided(ours, {"b": Journal("/b", 1, members=(JOINED,))})
+    rest, parts = activate.split_effects(ours, {"b": Journal("/b", 1, members=(JOINED,))})
 
     assert rest == Effects(members=(other,))
     assert parts == {"b": Effects(members=(JOINED,))}
@@ -156,7 +156,7 @@ def test_membership_that_nobody_else_needs_is_left_to_its_name():
 def test_mode_of_a_folder_on_the_way_is_handed_over():
     modes = {"/srv": ("shop", 0o750, 0o751), "/srv/a": ("shop", 0o750, 0o751)}
 
-    rest, parts = activate.divided(
+    rest, parts = activate.split_effects(
         Effects(modes=modes), {"b": Journal("/b", 1, folders=("/srv", "/srv/b"))}
     )
 
@@ -168,7 +168,7 @@ def test_each_thing_is_handed_to_one_sandbox():
     ours = Effects({ENABLED: Change(ABSENT, file("link"))})
     others = {name: Journal(f"/{name}", 1, modules=("wsgi",)) for name in "bc"}
 
-    rest, parts = activate.divided(ours, others)
+    rest, parts = activate.split_effects(ours, others)
 
     assert (rest, parts) == (Effects(), {"b": ours})
 

@@ -7,7 +7,7 @@ import os
 import pytest
 from pylonyard.activation import journal as journals
 from pylonyard.activation.activate import Activation
-from pylonyard.activation.apply import StepRunner, undo, unfailing
+from pylonyard.activation.apply import StepRunner, ignoring_closed_output, undo
 from pylonyard.activation.journal import Journal
 from pylonyard.activation.steps import Keep, Lay, Restore, Serve, Tool
 from pylonyard.releases.store import Releases
@@ -45,7 +45,7 @@ def lay(runner, entry=OURS):
 
 
 def activate(runner, *steps):
-    runner.take(steps, {})
+    runner.apply_all(steps, {})
     runner.finish(1, {})
 
 
@@ -137,7 +137,7 @@ def test_server_that_cannot_start_again_is_reported_and_the_rest_is_undone(servi
         "but for this: /etc/init.d/shop start: it is broken"
     )
     assert told[-2:] == ["/etc/init.d/shop start", "# /etc/init.d/shop start: it is broken"]
-    assert not serving.journal.is_cut_short
+    assert not serving.journal.is_interrupted
 
 
 def test_reader_who_is_gone_hinders_nothing():
@@ -145,7 +145,7 @@ def test_reader_who_is_gone_hinders_nothing():
     os.close(reading)
 
     with open(writing, "w") as stream, contextlib.redirect_stdout(stream):
-        say = unfailing(functools.partial(print, flush=True))
+        say = ignoring_closed_output(functools.partial(print, flush=True))
         say("the first line that nobody reads")
         say("the second")
         print("somebody else's", flush=True)
@@ -179,11 +179,11 @@ def test_step_of_a_killed_activation_is_undone(killed):
     with pytest.raises(Kill):
         activate(killed, Keep(VHOST, OLD))
 
-    killed.put_back(was_killed=True)
+    killed.roll_back(was_killed=True)
 
     assert killed.tree.read(VHOST) == THEIRS
     assert killed.tree.read(OLD) == ABSENT
-    assert not killed.journal.is_cut_short
+    assert not killed.journal.is_interrupted
 
 
 def test_link_that_somebody_made_meanwhile_is_not_ours(runner):
@@ -228,16 +228,16 @@ def test_interrupted_activation_is_undone_at_once(runner, told):
 
     assert interrupted.tree.read(VHOST) == THEIRS
     assert interrupted.tree.read(OLD) == ABSENT
-    assert not interrupted.journal.is_cut_short
+    assert not interrupted.journal.is_interrupted
     assert told[-1] == "# interrupted: its steps are undone"
 
 
 def test_second_interruption_ends_the_undoing_and_names_the_repair(runner, told):
     class Impatient(Interrupted):
-        def put_back(self, *, was_killed=False):
+        def roll_back(self, *, was_killed=False):
             if not was_killed:
                 raise KeyboardInterrupt
-            super().put_back(was_killed=True)
+            super().roll_back(was_killed=True)
 
     impatient = Impatient(runner.tree, runner.sandbox, runner.journal, told.append)
     with pytest.raises(KeyboardInterrupt):
@@ -246,16 +246,16 @@ def test_second_interruption_ends_the_undoing_and_names_the_repair(runner, told)
         "# interrupted: its steps are undone",
         "# interrupted, and half undone: bin/pylonyard activate, or deactivate",
     ]
-    assert impatient.journal.is_cut_short
+    assert impatient.journal.is_interrupted
 
-    impatient.put_back(was_killed=True)
+    impatient.roll_back(was_killed=True)
 
     assert runner.tree.read(VHOST) == ABSENT
 
 
 def test_interruption_that_cannot_be_undone_is_reported(runner, told):
     class Stuck(Interrupted):
-        def put_back(self, *, was_killed=False):
+        def roll_back(self, *, was_killed=False):
             raise CommandError("apache2ctl graceful", "no")
 
     stuck = Stuck(runner.tree, runner.sandbox, runner.journal, told.append)
@@ -283,7 +283,7 @@ def test_interrupted_deactivation_is_undone_at_once(runner, told, monkeypatch):
         deactivate(runner, told)
 
     assert runner.tree.read(VHOST) == OURS
-    assert not journals.load(runner.tree, runner.sandbox).is_cut_short
+    assert not journals.load(runner.tree, runner.sandbox).is_interrupted
 
 
 def test_apache_that_ended_at_the_reload_is_started_with_its_site_again(runner, told, monkeypatch):
@@ -331,7 +331,7 @@ def test_apache_that_does_not_reload_keeps_its_site(runner, told, monkeypatch):
         "without it, Apache does not reload: apache2ctl graceful: no; it stays active"
     )
     assert reloads == [False, True]
-    assert active.recorded() == 1
+    assert active.active_number() == 1
 
 
 def test_file_that_somebody_wrote_since_the_kill_is_kept(killed, told):
@@ -339,7 +339,7 @@ def test_file_that_somebody_wrote_since_the_kill_is_kept(killed, told):
         activate(killed, lay(killed))
     killed.tree.put(VHOST, THEIRS)
 
-    killed.put_back(was_killed=True)
+    killed.roll_back(was_killed=True)
 
     assert killed.tree.read(VHOST) == ABSENT
     assert killed.tree.read(OLD) == THEIRS
@@ -354,6 +354,6 @@ def test_link_that_somebody_made_since_the_kill_stays(killed):
         activate(killed, Tool(("sh", "-c", made, "shop"), (enabled,)))
     killed.tree.put(f"{enabled}/mine.conf", LINK)
 
-    killed.put_back(was_killed=True)
+    killed.roll_back(was_killed=True)
 
     assert killed.tree.names(enabled) == ["mine.conf", "other.conf"]

@@ -11,7 +11,7 @@ from pylonyard.releases.contents import Release, Servers, Site, Source
 from pylonyard.system import accounts
 from pylonyard.system.errors import ActivationError
 from pylonyard.system.rootfs import ABSENT, Account, Entry, Permissions, Tree
-from pylonyard.webservers.registry import Name, Seen
+from pylonyard.webservers.registry import PublicName, ServerState
 
 RELEASE = Path("/srv/shop/releases/3")
 
@@ -53,10 +53,10 @@ def world(files=FILES, **more):
         "available_modules": frozenset({"alias", "proxy"}),
         "enabled_modules": frozenset({"alias"}),
     }
-    seen |= {name: more.pop(name) for name in Seen.__dataclass_fields__ if name in more}
+    seen |= {name: more.pop(name) for name in ServerState.__dataclass_fields__ if name in more}
     values = {
         "entries": {n: ABSENT for s in files for n in (s.name, s.name + NEW)},
-        "webservers": {"apache": Seen(**seen)},
+        "webservers": {"apache": ServerState(**seen)},
         "accounts": {"shop": shop, "www-data": apache},
         **more,
     }
@@ -120,7 +120,7 @@ def test_log_rotation_is_checked_where_its_program_is_and_reads_it():
     release = Release(3, RELEASE, (), (rotation,))
     laying, checking = [step.command for step in plan(release, world((rotation,))).steps]
 
-    without = plan(release, world((rotation,), judges=frozenset({"sh"})))
+    without = plan(release, world((rotation,), checkers=frozenset({"sh"})))
 
     assert checking == "logrotate --debug --state /dev/null /etc/logrotate.d/shop"
     assert commands(without) == [laying]
@@ -203,7 +203,7 @@ def test_name_is_new_where_apache_has_not_served_by_it(enabled, served_as, is_ne
     steps = plan(Release(3, RELEASE, (site(),), FILES), seen, force_new=True).steps
 
     (test,) = [step for step in steps if isinstance(step, kinds.Test)]
-    assert test.names == (Name("shop", "shop.example.org", is_new),)
+    assert test.names == (PublicName("shop", "shop.example.org", is_new),)
 
 
 @pytest.mark.parametrize(
@@ -281,7 +281,7 @@ def test_file_of_another_sandbox_is_not_taken():
     assert str(caught.value) == (
         "/etc/init.d/shop: the sandbox /srv/other has installed it; "
         "rename this site, or, to deactivate the other: "
-        + accounts.by_root("/srv/other/bin/pylonyard deactivate")
+        + accounts.as_root("/srv/other/bin/pylonyard deactivate")
     )
 
 

@@ -99,7 +99,7 @@ def test_of_a_git_checkout_it_holds_what_is_tracked(sandbox, tmp_path):
     subprocess.run([*git, "add", "bootstrap.py", "src", "var", "buildout.cfg"], check=True)
     (sandbox / "buildout.cfg").unlink()
 
-    names = checkout_files.listed(sandbox, [sandbox / LOCK], [])
+    names = checkout_files.list_files(sandbox, [sandbox / LOCK], [])
 
     assert names == ["bootstrap.py", LOCK, "src/run", "src/shop.py"]
 

@@ -42,7 +42,7 @@ def make_sandbox(directory, stores, home):
     site.mkdir(parents=True)
     (site / "env").symlink_to(stores.cache / "sandboxes" / home)
     (directory / "bin").mkdir()
-    cache_usage.keep(directory, stores, {"Shop": "0.1"})
+    cache_usage.record_needs(directory, stores, {"Shop": "0.1"})
     return directory
 
 
@@ -206,7 +206,7 @@ def test_record_is_made_anew_only_if_something_has_changed(sandbox, stores, monk
     before = state(record.stat())
     monkeypatch.setattr(cache_usage, "needs", lambda *_: pytest.fail("nothing has changed"))
 
-    assert cache_usage.keep(sandbox, stores, {"Shop": "0.1"})
+    assert cache_usage.record_needs(sandbox, stores, {"Shop": "0.1"})
     assert state(record.stat()) == before
 
 
@@ -216,7 +216,7 @@ def test_record_lists_tools_and_their_pins(sandbox, stores, monkeypatch):
     monkeypatch.setattr(tools, "TOOLS", sandbox / "profiles" / "tools.txt")
     (sandbox / "bin" / "buildout").write_text(f"{stores.cache}/sandboxes/{OLD}/bin/python\n")
 
-    cache_usage.keep(sandbox, stores, {})
+    cache_usage.record_needs(sandbox, stores, {})
 
     (record,) = (stores.cache / "users").iterdir()
     content = json.loads(record.read_text())
@@ -229,13 +229,13 @@ def test_cache_that_cannot_be_written_is_reported(sandbox, stores):
     (stores.cache / "users").rename(stores.cache / "moved")
     (stores.cache / "users").write_text("a file")
 
-    assert not cache_usage.keep(sandbox, stores, {"Shop": "2.0"})
+    assert not cache_usage.record_needs(sandbox, stores, {"Shop": "2.0"})
 
 
 def test_sandbox_is_introduced_once(sandbox, stores):
     (record,) = (stores.cache / "users").iterdir()
     before = record.read_text()
 
-    cache_usage.introduce(sandbox, stores)
+    cache_usage.register(sandbox, stores)
 
     assert record.read_text() == before

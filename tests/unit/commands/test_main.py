@@ -131,7 +131,7 @@ def test_dry_run_says_that_only_root_can_tell(place):
 
     assert str(caught.value) == (
         "only root may read what is active here: "
-        + accounts.by_root(f"{sys.argv[0]} activate --dry-run")
+        + accounts.as_root(f"{sys.argv[0]} activate --dry-run")
     )
 
 

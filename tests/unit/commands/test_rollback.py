@@ -59,7 +59,7 @@ def publish(releases, sites, port=8080):
 class NothingActive(Activation):
     """The activation of a machine on which no release is active."""
 
-    def recorded(self):
+    def active_number(self):
         return None
 
 
@@ -68,14 +68,14 @@ class Laid(Activation):
 
     is_allowed = False
 
-    def recorded(self):
+    def active_number(self):
         return 2
 
 
 class Unknown(Laid):
     """The activation of a machine with a journal that only root can read."""
 
-    def recorded(self):
+    def active_number(self):
         raise PermissionError
 
 
@@ -188,7 +188,7 @@ def test_machine_and_current_stay_together_after_any_failure(place, error):
     class Failing(NothingActive):
         is_allowed = True
 
-        def recorded(self):
+        def active_number(self):
             raise error
 
     with pytest.raises(error):
@@ -204,7 +204,7 @@ class Active(NothingActive):
     is_allowed = True
     laid: ClassVar = []
 
-    def recorded(self):
+    def active_number(self):
         return 2
 
     def activate(self, say):
@@ -257,9 +257,9 @@ def test_server_that_cannot_move_keeps_its_release(moving):
 def test_server_that_was_stopped_is_started_if_another_cannot_be(place):
     releases = Releases(place / "releases", place / "current")
     publish(releases, ["blog", "shop", "wiki"])
-    releases.flip(2)
+    releases.make_current(2)
     publish(releases, ["shop"])
-    releases.flip(3)
+    releases.make_current(3)
     link_commands(place / "bin", releases.current)
     (place / "wiki.log.stays").touch()
 
@@ -278,7 +278,7 @@ def test_commands_are_those_of_the_release_when_it_is_laid(place):
     class Looking(NothingActive):
         is_allowed = True
 
-        def recorded(self):
+        def active_number(self):
             seen.append(state(place))
 
     back(place, kind=Looking)
@@ -350,4 +350,4 @@ def test_account_that_may_not_activate_learns_what_is_left_to_do(place, monkeypa
     status, said = back(place, kind=kind)
 
     assert status == 0
-    assert told.format(accounts.by_root("bin/pylonyard activate")) in said
+    assert told.format(accounts.as_root("bin/pylonyard activate")) in said

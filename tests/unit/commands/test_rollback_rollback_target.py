@@ -94,7 +94,7 @@ def test_mode_in_which_it_was_active_is_returned_to(sandbox):
 
 def test_twice_goes_back_by_two(sandbox):
     place = sandbox(*[PRODUCTION] * 3, active=[1, 2, 3, 2])
-    place.releases.flip(2)
+    place.releases.make_current(2)
 
     assert earlier(place) == 1
 
@@ -155,7 +155,7 @@ def test_number_over_a_change_is_refused_and_names_both(sandbox):
     assert refused(place, 1) == (
         "shop is production, mod_wsgi, account shop (release 2), and release 1 has it as "
         "development, proxy, account me; to change that on purpose, first: "
-        + accounts.by_root("bin/pylonyard deactivate")
+        + accounts.as_root("bin/pylonyard deactivate")
     )
 
 

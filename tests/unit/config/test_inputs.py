@@ -14,7 +14,7 @@ def watch(tmp_path):
     (tmp_path / "read.cfg").write_text("a")
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "made").write_text("b")
-    time.sleep(inputs.LATELY * 3 / 1e9)
+    time.sleep(inputs.CLOCK_LAG * 3 / 1e9)
     watch = inputs.Watch()
     watch.messages = ["Release 1 is current; nothing has changed."]
     watch.hook("open", (str(tmp_path / "read.cfg"), "r", 0))
@@ -52,7 +52,7 @@ def test_processes_come_and_go(watch, tmp_path):
 def test_note_of_a_run_is_no_change_of_its_folder(watch, tmp_path):
     # Who looks for files of other accounts lists it before it is written.
     (tmp_path / ".pylonyard").mkdir()
-    time.sleep(inputs.LATELY * 3 / 1e9)
+    time.sleep(inputs.CLOCK_LAG * 3 / 1e9)
     watch.hook("os.scandir", (str(tmp_path / ".pylonyard"),))
     remember(watch, tmp_path)
 
@@ -168,7 +168,7 @@ def test_link_counts_by_where_it_leads(watch, tmp_path):
 
 def test_source_counts_where_its_bytecode_was_opened(watch, tmp_path):
     (tmp_path / "code.py").write_text("")
-    time.sleep(inputs.LATELY * 3 / 1e9)
+    time.sleep(inputs.CLOCK_LAG * 3 / 1e9)
     watch.began = time.time_ns()
     watch.hook("open", (str(tmp_path / "__pycache__" / "code.cpython-311.pyc"), "r", 0))
     watch.hook("open", (str(tmp_path / "__pycache__" / "template-1.cache"), "r", 0))
@@ -208,7 +208,7 @@ def secret(tmp_path):
     file = tmp_path / "parts" / "data" / "password"
     file.parent.mkdir(parents=True)
     file.write_text("old")
-    time.sleep(inputs.LATELY * 3 / 1e9)
+    time.sleep(inputs.CLOCK_LAG * 3 / 1e9)
     return file
 
 

@@ -42,7 +42,7 @@ def test_interpreter_in_a_closed_home_is_reported_with_one_that_can_be_used(home
     there = {"python3": "/usr/bin/python3"}
     monkeypatch.setattr(site_account.shutil, "which", lambda name, path: there.get(name))
     monkeypatch.setattr(
-        site_account, "closed", lambda who, path: home if home in path.parents else None
+        site_account, "closed_folders", lambda who, path: home if home in path.parents else None
     )
     told = "shop cannot read {}, where {} is; use another Python: {}"
 
@@ -84,9 +84,10 @@ def test_first_closed_folder_is_found(tmp_path):
     closed = [path for path, mode in modes.items() if not mode & 0o001]
     first = min(closed, key=lambda path: len(path.parts), default=tmp_path / "a/b/file")
 
-    assert site_account.closed(SHOP, tmp_path / "link") == first
+    assert site_account.closed_folders(SHOP, tmp_path / "link") == first
     assert (
-        site_account.closed(Account("root", 0, 0, "root", frozenset()), tmp_path / "link") is None
+        site_account.closed_folders(Account("root", 0, 0, "root", frozenset()), tmp_path / "link")
+        is None
     )
 
 

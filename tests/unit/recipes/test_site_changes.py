@@ -73,7 +73,7 @@ def test_change_of_what_is_active_is_refused(releases, monkeypatch):
     assert refusal(releases, TRIED, "-c buildout.cfg") == (
         "shop is active as production, mod_wsgi, account shop (release 1 of production.cfg), and "
         "this run would make it development, proxy, account jim; go on with bin/buildout -c "
-        "production.cfg, or, if it is meant, first: " + accounts.by_root("bin/pylonyard deactivate")
+        "production.cfg, or, if it is meant, first: " + accounts.as_root("bin/pylonyard deactivate")
     )
 
 
@@ -107,7 +107,7 @@ def test_account_of_what_is_active_stays_be_another_meant(releases, monkeypatch)
     assert str(caught.value) == (
         "shop is active as production, mod_wsgi, account shop (release 1), and this run would make "
         "it production, mod_wsgi, account other; if it is meant, first: "
-        + accounts.by_root("bin/pylonyard deactivate")
+        + accounts.as_root("bin/pylonyard deactivate")
     )
 
 
@@ -124,7 +124,7 @@ def test_nothing_changes_while_an_activation_is_at_work(releases, monkeypatch):
 
     assert refusal(releases, LIVE) == (
         "an activation is running or was interrupted; first: "
-        + accounts.by_root("bin/pylonyard activate")
+        + accounts.as_root("bin/pylonyard activate")
     )
 
 

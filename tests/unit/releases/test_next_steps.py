@@ -24,7 +24,7 @@ TRIED = SiteStart(
 )
 LIVE = TRIED._replace(environment="production", user="shop")
 BY_APACHE = LIVE._replace(webserver="apache")
-ACTIVATE = f"  {accounts.by_root('bin/pylonyard activate')}   has this machine serve it"
+ACTIVATE = f"  {accounts.as_root('bin/pylonyard activate')}   has this machine serve it"
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ ACTIVATE = f"  {accounts.by_root('bin/pylonyard activate')}   has this machine s
             False,
             [
                 ACTIVATE,
-                f"  {accounts.by_root('bin/shop start')}   serves it at http://127.0.0.1:8080/",
+                f"  {accounts.as_root('bin/shop start')}   serves it at http://127.0.0.1:8080/",
             ],
         ),
         (LIVE, UNSEEN, 1, False, [ACTIVATE]),

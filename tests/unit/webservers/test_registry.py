@@ -23,7 +23,7 @@ from pylonyard.releases.store import Releases
 from pylonyard.system.errors import ActivationError
 from pylonyard.system.rootfs import ABSENT, Account, Entry, Tree
 from pylonyard.webservers import registry
-from pylonyard.webservers.registry import Command, Seen, WebServer
+from pylonyard.webservers.registry import Command, ServerState, WebServer
 
 from tests.unit.commands.doctor.test_command_checks import place, subject
 
@@ -70,7 +70,7 @@ class Machine:
         self.tree = tree
 
     def seen(self):
-        return Seen(user="strange", is_running=True)
+        return ServerState(user="strange", is_running=True)
 
     def also_named(self, words):
         return ()
@@ -114,9 +114,12 @@ def world(sources, **more):
     users = ("shop", "www-data", "strange")
     accounts = {n: Account(n, 70, 70, n, frozenset({70})) for n in users}
     entries = {end: ABSENT for s in sources for end in (s.name, f"{s.name}.pylonyard-new.disabled")}
-    apache = Seen(user="www-data", is_running=True)
+    apache = ServerState(user="www-data", is_running=True)
     values = {"entries": entries, "accounts": accounts, "running": frozenset({"shop", "blog"})}
-    values["webservers"] = {"apache": apache, "strange": Seen(user="strange", is_running=True)}
+    values["webservers"] = {
+        "apache": apache,
+        "strange": ServerState(user="strange", is_running=True),
+    }
     return World(**{**values, **more})
 
 
@@ -152,7 +155,7 @@ def test_site_that_changes_its_web_server_leaves_the_one_before():
     sources = (file("/etc/strange/sites-available/shop.conf"),)
     old = file("/etc/apache2/sites-available/shop.conf")
     seen = world((*sources, old))
-    apache = Seen(user="www-data", is_running=True, enabled_sites=frozenset({"shop"}))
+    apache = ServerState(user="www-data", is_running=True, enabled_sites=frozenset({"shop"}))
     seen = world(
         (*sources, old),
         laid={old.name: old.entry.digest},
@@ -173,7 +176,7 @@ def test_site_that_changes_its_web_server_leaves_the_one_before():
 
 def test_web_server_that_is_not_installed_is_named_with_its_package():
     sources = (file("/etc/strange/sites-available/shop.conf"),)
-    missing = {"strange": Seen(user="strange", is_installed=False)}
+    missing = {"strange": ServerState(user="strange", is_installed=False)}
 
     made = plan(Release(3, RELEASE, (site(),), sources), world(sources, webservers=missing))
 
@@ -237,7 +240,7 @@ def test_web_server_that_refuses_has_its_steps_undone(runner, strange):
     strange.refuses = "line 7 is wrong"
 
     with pytest.raises(ActivationError) as caught:
-        runner.take((laying(runner), steps.Test("strange"), Reload("strange", True)), {})
+        runner.apply_all((laying(runner), steps.Test("strange"), Reload("strange", True)), {})
 
     assert str(caught.value) == "stranged -t: line 7 is wrong; all is as it was before"
     assert strange.asked == ["test"]
@@ -245,14 +248,14 @@ def test_web_server_that_refuses_has_its_steps_undone(runner, strange):
 
 
 def test_journal_tells_which_web_server_was_told(runner, strange):
-    runner.take((laying(runner), Reload("strange", True)), {})
+    runner.apply_all((laying(runner), Reload("strange", True)), {})
 
     assert runner.journal.reloaded == {"strange": "reload"}
     assert journals.load(runner.tree, runner.sandbox).reloaded == {"strange": "reload"}
     said = json.loads(runner.tree.read(journals.name_of(runner.sandbox)).content)
     assert (said["reloaded"], said["reloaded-others"]) == ("", {"strange": "reload"})
 
-    runner.put_back()
+    runner.roll_back()
 
     assert strange.asked == ["reload", "reload"]
     assert journals.load(runner.tree, runner.sandbox).reloaded == {}
@@ -272,7 +275,7 @@ def test_journal_of_before_there_was_a_choice_means_apache(runner, written, read
 
 def test_deactivation_reloads_the_web_server_whose_site_goes(runner, strange):
     lines = []
-    runner.take((laying(runner),), {})
+    runner.apply_all((laying(runner),), {})
     runner.finish(1, {"/etc/strange/sites-available/shop.conf": ""})
     releases = Releases(runner.sandbox / "releases", runner.sandbox / "current")
 
@@ -288,8 +291,8 @@ def test_link_that_a_command_names_whole_is_ours(runner):
     folder = runner.tree.path(enabled)
     made = f"ln -s x {folder}/shop.conf; ln -s x {folder}/mine.conf; true"
 
-    runner.take((Tool(("sh", "-c", made, f"{enabled}/shop.conf"), (enabled,)),), {})
-    runner.put_back()
+    runner.apply_all((Tool(("sh", "-c", made, f"{enabled}/shop.conf"), (enabled,)),), {})
+    runner.roll_back()
 
     assert runner.tree.names(enabled) == ["mine.conf", "other.conf"]
 

@@ -15,7 +15,7 @@ from pylonyard.system import accounts, listeners
 from pylonyard.system.rootfs import Account, Entry, Permissions, Tree, _machine_account, account
 from pylonyard.system.subprocesses import PROGRAM_PATH, run
 from pylonyard.watchers.registry import starter, watchers
-from pylonyard.webservers.registry import Seen
+from pylonyard.webservers.registry import ServerState
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class WritableFolder:
     is_empty: bool
 
 
-def _all_judges() -> frozenset[str]:
-    return frozenset(each.judge.words[0] for each in watchers() if each.judge)
+def _all_checkers() -> frozenset[str]:
+    return frozenset(each.installed_check.words[0] for each in watchers() if each.installed_check)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +43,9 @@ class World:
     """The path to keep an edited file at if ours replaces it."""
     originals: Mapping[str, Entry] = field(default_factory=dict)
     """The state before the first activation of the paths that we changed."""
-    judges: frozenset[str] = field(default_factory=_all_judges)
+    checkers: frozenset[str] = field(default_factory=_all_checkers)
     """Installed programs that check files."""
-    webservers: Mapping[str, Seen] = field(default_factory=dict)
+    webservers: Mapping[str, ServerState] = field(default_factory=dict)
     """The state of each web server."""
     registered: frozenset[str] = frozenset()
     """Sites whose server the machine starts, or would start if nobody had disabled that."""
@@ -77,7 +77,7 @@ def read_machine(
     laid: Mapping[str, str],
     originals: Mapping[str, Entry],
     *,
-    webservers: Mapping[str, Seen],
+    webservers: Mapping[str, ServerState],
     servers: Servers | None = None,
 ) -> World:
     """Return the state of ``tree``, as far as activating ``release`` depends on it.
@@ -94,29 +94,29 @@ def read_machine(
         kept={name: kept_as(name, tree.read(name), tree.read) for name in names},
         originals=originals,
         webservers=webservers,
-        judges=frozenset(_judges(tree)),
+        checkers=frozenset(_checkers(tree)),
         registered=frozenset(starter().known(tree)),
         running=frozenset(s.name for s in release.sites if listeners.inodes(s.host, s.port)),
         accounts={name: account(tree, name) for name in users},
         folders=dict(_folders(tree, release)),
         groups=frozenset(site.user for site in release.sites if _has_group(site.user)),
         writable_folders=dict(_writable_folders(release)) if tree.is_machine else {},
-        closed=frozenset(_closed(release)) if tree.is_machine else frozenset(),
+        closed=frozenset(_inaccessible_folders(release)) if tree.is_machine else frozenset(),
         to_set_up=frozenset(_to_set_up(release)) if tree.is_machine else frozenset(),
         servers=servers or Servers(),
-        written=dict(_written(tree, release)),
+        written=dict(_written_files(tree, release)),
     )
 
 
-def _judges(tree: Tree) -> Iterable[str]:
+def _checkers(tree: Tree) -> Iterable[str]:
     is_roots = tree.is_machine or os.geteuid() == 0
-    for judge in (each.judge for each in watchers()):
+    for judge in (each.installed_check for each in watchers()):
         # It may refuse files that are not root's.
-        if judge and (judge.is_needed or (is_roots and _is_there(judge.words[0]))):
+        if judge and (judge.is_needed or (is_roots and _is_installed(judge.words[0]))):
             yield judge.words[0]
 
 
-def _is_there(program: str) -> bool:
+def _is_installed(program: str) -> bool:
     return shutil.which(program, path=PROGRAM_PATH) is not None
 
 
@@ -138,7 +138,7 @@ def _folders(tree: Tree, release: Release) -> Iterable[tuple[Path, Permissions]]
             )
 
 
-def _written(tree: Tree, release: Release) -> Iterable[tuple[Path, Permissions]]:
+def _written_files(tree: Tree, release: Release) -> Iterable[tuple[Path, Permissions]]:
     """Yield the log and the data of each embedded site, without links."""
     for site in release.sites:
         if site.mode != "embedded":
@@ -171,7 +171,10 @@ def _writable_folders(release: Release) -> Iterable[tuple[Path, WritableFolder |
                 yield path, None
                 continue
             folder = Permissions(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
-            yield path, WritableFolder(folder, accounts.called(status.st_uid), _is_empty(path))
+            yield (
+                path,
+                WritableFolder(folder, accounts.account_name(status.st_uid), _is_empty(path)),
+            )
 
 
 def _is_empty(path: Path) -> bool:
@@ -197,7 +200,7 @@ done
 """
 
 
-def _closed(release: Release) -> Iterable[tuple[str, Path]]:
+def _inaccessible_folders(release: Release) -> Iterable[tuple[str, Path]]:
     """Yield each account with a folder that it has to use but cannot."""
     if os.geteuid() != 0:
         return

@@ -91,7 +91,7 @@ def _moved_sandbox(
     if moved.is_copy:
         return
     with contextlib.suppress(ActivationError):
-        noted = dataclasses.replace(activation, sandbox=moved.made).noted()
+        noted = dataclasses.replace(activation, sandbox=moved.made).note()
         if noted and noted.release is not None:
             steps = "run bin/pylonyard deactivate there as root, and move it again"
             back = f"move it back to {moved.made}, {steps}"

@@ -95,4 +95,4 @@ def test_logrotate_validates_where_it_is_and_believes_the_file(
     monkeypatch.setattr(facts.shutil, "which", lambda name, path: program)
     monkeypatch.setattr(facts.os, "geteuid", lambda: account)
 
-    assert set(facts._judges(Tree(Path(root)))) == judges
+    assert set(facts._checkers(Tree(Path(root)))) == judges

@@ -114,7 +114,7 @@ def test_visit_is_by_the_name_of_the_site():
         threading.Thread(target=server.serve_forever).start()
         try:
             site = dataclasses.replace(SHOP, listen_port=server.server_port)
-            assert visits.visited(site) == 204
+            assert visits.first_status(site) == 204
         finally:
             server.shutdown()
     assert hosts == ["shop.example.org"]
@@ -173,8 +173,8 @@ def test_no_answer_is_one_line(port):
 
 
 def test_first_request_has_to_be_answered_without_an_error(tmp_path, port):
-    visits.ask(ask(tmp_path, port, "shop.example.org"))
+    visits.request_site(ask(tmp_path, port, "shop.example.org"))
     with pytest.raises(ActivationError) as caught:
-        visits.ask(ask(tmp_path, port, "down.example.org"))
+        visits.request_site(ask(tmp_path, port, "down.example.org"))
 
     assert str(caught.value) == f"http://down.example.org:{port}/ answers 503"

@@ -192,7 +192,7 @@ def test_account_that_is_missing_is_red(place):
     assert (waits.ok, waits.text, waits.advice) == (
         None,
         f"{told} on this machine yet; the activation makes it",
-        accounts.by_root("bin/pylonyard activate"),
+        accounts.as_root("bin/pylonyard activate"),
     )
     assert (unasked.ok, unasked.text) == (None, f"{told} to run it")
 

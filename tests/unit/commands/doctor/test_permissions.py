@@ -724,8 +724,8 @@ def test_server_s_status_is_reported_with_advice(place):
     ("environment", "was_served", "text", "advice"),
     [
         ("development", False, "it was never started", "bin/shop start"),
-        ("production", False, "the site is not active", accounts.by_root("bin/pylonyard activate")),
-        ("production", True, "the site is not active", accounts.by_root("bin/pylonyard activate")),
+        ("production", False, "the site is not active", accounts.as_root("bin/pylonyard activate")),
+        ("production", True, "the site is not active", accounts.as_root("bin/pylonyard activate")),
     ],
 )
 def test_site_that_is_not_served_yet_is_not_red_and_has_a_next_step(

@@ -1,7 +1,7 @@
 import pytest
 from packaging.specifiers import SpecifierSet
 from packaging.tags import Tag
-from pylonyard.packages.lock.fit import Fit, given
+from pylonyard.packages.lock.fit import Fit, requested
 from pylonyard.packages.lock.pylock import Lock, Locked
 from pylonyard.packages.metadata import described
 from pylonyard.packages.missing import Unknown
@@ -96,4 +96,4 @@ def test_trees_and_what_is_provided_are_given(tmp_path):
     (tmp_path / "tree" / "pyproject.toml").write_text('[project]\nname = "My.Shop"\n')
     options = {"sources": "tree", "develop": "", "provided": "elementtree = 1.3\n"}
 
-    assert given(tmp_path, options) == ["my-shop", "elementtree"]
+    assert requested(tmp_path, options) == ["my-shop", "elementtree"]
