@@ -36,7 +36,7 @@ def explain(error: Exception, run: Any) -> str | None:
     if isinstance(error, pkg_resources.UnknownExtra | pkg_resources.VersionConflict):
         return _located(error, files, " ".join(str(error).split()))
     if isinstance(error, OSError) and error.errno in atomic.UNWRITABLE:
-        return None  # told as what it is
+        return None  # reported as it is
     return _of_code(error, files)
 
 

@@ -240,7 +240,7 @@ def main(directory: Path, watch: Watch | None = None, profile: Path | None = Non
     :param watch: notes the inputs of the run
     :param profile: what is to be beneath the configuration, as if that extended it
     """
-    # Where there is no room for what is told, a trace of the logging would not help.
+    # On a full disk, where no message can be written, a traceback of logging does not help.
     logging.raiseExceptions = False
     use_utf8()
     words = sys.argv[1:]

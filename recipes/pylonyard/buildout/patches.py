@@ -34,7 +34,7 @@ log = logging.getLogger("pylonyard")
 
 # ``zc.buildout.patches`` imports pip's finder, with its HTTP client and its progress bars: half of
 # the time that ``buildout`` takes to start, for three functions that ``PackageIndex.process_url``
-# alone calls.  Other modules stand in their place, and import pip when one of them is called.
+# alone calls.  These placeholders import pip when one of them is called.
 
 _CALLED = {
     "pip._internal.index.collector": ("IndexContent", "parse_links"),

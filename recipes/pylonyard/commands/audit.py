@@ -209,7 +209,7 @@ def _files(database: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _advisories(record: Mapping[str, Any]) -> Iterator[tuple[str, Advisory]]:
-    """Yield the canonical name of each project of this ecosystem, and what is said of it."""
+    """Yield the canonical name of each project of this ecosystem, and its record."""
     if record.get("withdrawn"):
         return
     ids = frozenset([record["id"], *record.get("aliases", ())])

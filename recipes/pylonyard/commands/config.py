@@ -175,7 +175,7 @@ class Merged:
     def _is_further_site(self, name: str) -> bool:
         if name in (run_state.FIRST_SITE, "buildout"):
             return False
-        with contextlib.suppress(BuildoutError):  # told where the section itself is shown
+        with contextlib.suppress(BuildoutError):  # reported where the section itself is shown
             return run_state.recipe_name(run_state.resolved(self._run, name)) == "site"
         return False
 

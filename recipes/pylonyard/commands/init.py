@@ -314,7 +314,7 @@ def write(
 
 
 def _advice(path: Path, text: str) -> str:
-    """Return what a file that is kept would need, if that can be told."""
+    """Return what is missing in a file that is kept, if that is known."""
     try:
         there = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

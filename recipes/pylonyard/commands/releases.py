@@ -169,7 +169,7 @@ _DIRECTIVE = re.compile(
 )
 _NAME = re.compile(r"(?<![\w.-])(?P<key>[\w.-]+)(?:[\"']?\s*=\s*|[\"']\s*:\s*)")
 _VALUE = re.compile(r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\\.|<masked \d+>|[^\s&])+""")
-# In what stands before the "@" of a URL: all that is before its secret.
+# Before the "@" of a URL: everything up to its secret.
 _ACCOUNT = re.compile(r"://[^/:]*:(?=.)|(?:(?<=http)|(?<=https))://(?=[^/:]+$)")
 NOT_TEXT = "(not a text)"
 UNREAD = "(cannot be read: "
@@ -281,7 +281,7 @@ def _secret_setting(line: str, secret_keys: frozenset[str]) -> re.Match[str] | N
 
 def _continues(above: str, line: str) -> bool:
     """Return whether a line goes on with the value of the setting above it."""
-    # "#old = 1" and "# why" are not of the setting below which they stand.
+    # "#old = 1" and "# why" do not belong to the setting above them.
     usual = 2 if _only_here_a_comment(above, line) else 0
     return _margin(line) > _margin(above) + usual
 

@@ -260,7 +260,7 @@ class Files:
         """Refuse sections and options of ``[buildout]`` that look like typing errors.
 
         :param given: section, option and value of each of the command line's
-        :raises UserError: naming where it stands, and what is meant
+        :raises UserError: naming the place, and the likely name
         """
         for line in self._overruled:
             log.warning("%s.", line)

@@ -44,7 +44,7 @@ def named(words: Sequence[str]) -> str | None:
 def remembered(directory: Path) -> str:
     """Return the configuration of a sandbox, relative to its folder.
 
-    :raises MemoryDamagedError: if it cannot be told
+    :raises MemoryDamagedError: if it cannot be read
     """
     place = directory / MEMORY
     try:

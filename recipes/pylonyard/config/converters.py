@@ -184,7 +184,7 @@ def entry_point(text: str) -> tuple[str, str]:
     return script_name(name), target
 
 
-# bin/<site> and <site>/ of a release stand beside these.
+# bin/<site> and <site>/ of a release are beside these.
 _TAKEN = frozenset({"bin", "buildout", "etc", "pylonyard", "test"})
 
 

@@ -56,7 +56,7 @@ class RunState:
             self.watch.note_paths(values)
 
 
-# The sections that a release takes: those that deploy its sites. Each other part stands alone:
+# The sections that a release takes: those that deploy its sites. Other parts are not released:
 # programs use its files where buildout has them, in ``parts/``.
 
 

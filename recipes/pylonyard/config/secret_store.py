@@ -62,7 +62,7 @@ class SecretStore:
         environ: Mapping[str, str] = os.environ,
         run: RunState | None = None,
     ) -> None:
-        """:param run: is told what the secrets go by"""
+        """:param run: records the inputs of the secrets"""
         if bad := [name for name in origins if not _NAME.fullmatch(name)]:
             raise SecretError(f"expected names of letters, digits, _, . and -, got {bad[0]!r}")
         self._folder = folder
@@ -73,7 +73,7 @@ class SecretStore:
     def fill(self, text: str, spell: Callable[[str, str], str] = converters.ini) -> str:
         """Return ``text`` with each reference replaced by its secret.
 
-        :param spell: gets a secret and the line that it is to stand in
+        :param spell: is called with a secret and the line that gets it
 
         :raises SecretError: naming every secret that is not declared
         """
@@ -157,7 +157,7 @@ def _why(error: OSError | UnicodeError) -> str:
     return (error.strerror or str(error)) if isinstance(error, OSError) else "it is not UTF-8"
 
 
-# Secrets that stand where anybody may read them: told by their places, never by value.
+# Secrets that anybody may read: reported by their places, never by value.
 #
 # buildout writes options into ``.installed.cfg``, which every account may read.
 

@@ -51,7 +51,7 @@ def on_machine(user: str) -> Account:
 
 
 def may(who: Account, path: Path, bits: int) -> bool:
-    """Return whether an account may use a path; where that cannot be told, it may."""
+    """Return whether an account may use a path; if unknown, it may."""
     try:
         status = path.stat()
         if "system.posix_acl_access" in os.listxattr(path):
@@ -128,7 +128,7 @@ def usable(who: Account) -> Iterator[Path]:
             yield Path(found)
 
 
-# Who owns what a run, or a site, has to write: told before anything is made.
+# Who owns the files that a run or a site has to write; checked before anything is made.
 #
 # A run is its checkout's owner's.  ``var/log``, ``var/run`` and ``var/data/<site>`` are
 # the site's account's; all else is whose the checkout is.

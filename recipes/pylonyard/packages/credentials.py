@@ -103,7 +103,7 @@ class Credentials:
         return Login(found[0], found[2] or "", "~/.netrc")
 
     def _of_keyring(self, url: str) -> Login | None:
-        """Ask ``keyring`` for the password of the user whom an address names, as pip does."""
+        """Ask ``keyring`` for the password of the user in an address, as pip does."""
         program, login = shutil.which("keyring"), self._given(url)
         if program is None or login is None:
             return None

@@ -2,7 +2,7 @@
 
 An egg is compared with its wheel once, file by file, and its bytecode compiled
 anew, since that is what Python runs.  A signature of the whole tree is kept then,
-so that looking again takes a ``stat`` a file.  The signatures stand in the cache,
+so that looking again takes a ``stat`` a file.  The signatures are in the cache,
 in a file that only the account can have written for which they count.
 
 Standard library only: ``bin/buildout`` asks this before it imports anything else.
@@ -228,7 +228,7 @@ class Verified:
         raise RefusedError(*found, aside)
 
     def has(self, tree: Path, digest: str) -> bool:
-        """Return whether ``tree`` was noted as that which ``digest`` stands for."""
+        """Return whether ``tree`` was recorded under ``digest``."""
         return self._known.get(os.fspath(tree), {}).get("wheel") == digest
 
     def is_built(self, path: Path, source: str) -> bool:
@@ -268,7 +268,7 @@ class Verified:
         digest = hashlib.sha256(content).hexdigest()
         if self.unchanged(tree, {digest}):
             return True
-        # The digest of the list stands where nobody else can have written.
+        # The digest of the list is in a file that nobody else can write.
         if not self.has(tree, digest):
             return False
         expected, got = safe_files.json_object(content), _digests(tree)

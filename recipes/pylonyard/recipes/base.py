@@ -323,7 +323,7 @@ def expect_stopped(section: str, options: Any, command: str) -> None:
         )
 
 
-# The templates, which stand in this folder.
+# The templates are in this folder.
 
 
 Escaper = Callable[[Any], str]

@@ -288,7 +288,7 @@ def has_installer(home: Path, requirement: str, name: str) -> bool:
 def installer_config(home: Path, requirement: str, name: str, store: Path | None) -> str:
     """Return the ini that the installer of ``requirement`` makes, without its secrets.
 
-    Secrets stand as ``<secret:...>``, so the text may be kept in the cache. It is kept as
+    It has ``<secret:...>`` in place of secrets, so the text may be kept in the cache. It is kept as
     long as the environment is, and verified when used.
 
     :param home: the application's environment

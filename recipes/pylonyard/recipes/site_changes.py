@@ -140,7 +140,7 @@ def refusal(deployed: DeployedSites, found: Mapping[str, str], how: str, way: st
 def active(releases: Releases, sandbox: Path) -> DeployedSites | None:
     """Return the active sites of a sandbox; None if nothing is active.
 
-    :raises ActivationError: if that cannot be told, or is about to change
+    :raises ActivationError: if that is unknown, or is about to change
     """
     noted = active_note.read(MACHINE, sandbox)
     if noted is None:

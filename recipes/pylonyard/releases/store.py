@@ -260,7 +260,7 @@ class Staged:
             target = folder / path
             directory(target.parent)
             if not source.is_symlink():
-                # Others shall not read a secret, not even before its mode is set.
+                # Nobody else may read a secret, not even before its mode is set.
                 target.touch(mode=0o600)
             shutil.copyfile(source, target, follow_symlinks=False)
             if target.is_symlink():

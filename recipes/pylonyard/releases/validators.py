@@ -219,7 +219,7 @@ def tests_main(source: str) -> int:
 
 
 def run_tests(draft: Draft, path: str) -> None:
-    """Run the tests that a site requires; what the runner printed is told if they fail."""
+    """Run the tests that a site requires; the error has the output of the runner."""
     site = path.partition("/")[0]
     with progress.of(f"Running the tests of {site}"):
         try:

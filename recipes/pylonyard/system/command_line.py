@@ -27,7 +27,7 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=30)
 
     def format_help(self) -> str:
-        # argparse does not count that actions stand further in.
+        # argparse does not count the indentation of actions.
         self._action_max_length += self._indent_increment
         return super().format_help()
 
@@ -347,7 +347,7 @@ def buildout_error(
 ) -> str | None:
     """Return the error in a command line of ``bin/buildout``; None if it is right.
 
-    :param more: other words that may stand in the place of a command
+    :param more: other words that may replace a command
     :param again: the command that makes ``bin/buildout``
     """
     left = list(words)

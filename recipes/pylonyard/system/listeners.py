@@ -31,7 +31,7 @@ class Listener:
 def addresses(host: str) -> set[Address]:
     """Return the addresses of ``host``.
 
-    :raises ServerError: if it stands for nothing
+    :raises ServerError: if it has no address
     """
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)

@@ -29,15 +29,15 @@ OURS, THEIRS, OTHERS = file("ours"), file("theirs"), file("others")
 
 
 @pytest.fixture
-def told():
+def printed():
     """The lines that were said."""
     return []
 
 
 @pytest.fixture
-def runner(tmp_path, told):
+def runner(tmp_path, printed):
     (tmp_path / "etc").mkdir()
-    return StepRunner(Tree(tmp_path), tmp_path, Journal(str(tmp_path)), told.append)
+    return StepRunner(Tree(tmp_path), tmp_path, Journal(str(tmp_path)), printed.append)
 
 
 def lay(runner, entry=OURS):
@@ -71,7 +71,7 @@ def test_file_that_was_kept_goes_back_when_a_step_fails(runner):
     assert runner.tree.read(OLD) == ABSENT
 
 
-def test_second_edit_is_kept_beside_the_first(runner, told):
+def test_second_edit_is_kept_beside_the_first(runner, printed):
     runner.tree.put(OLD, OTHERS)
     activate(runner, lay(runner))
     runner.tree.put(VHOST, THEIRS)
@@ -80,7 +80,7 @@ def test_second_edit_is_kept_beside_the_first(runner, told):
 
     assert runner.tree.read(OLD) == OTHERS
     assert runner.tree.read(SECOND_OLD) == THEIRS
-    assert told[-1] == f"# {VHOST}: edited here; yours is kept as {SECOND_OLD}"
+    assert printed[-1] == f"# {VHOST}: edited here; yours is kept as {SECOND_OLD}"
 
 
 def test_error_of_a_program_is_reported_and_not_its_last_line(runner):
@@ -108,12 +108,12 @@ class Serving(StepRunner):
 
 
 @pytest.fixture
-def serving(runner, told):
-    return Serving(runner.tree, runner.sandbox, runner.journal, told.append)
+def serving(runner, printed):
+    return Serving(runner.tree, runner.sandbox, runner.journal, printed.append)
 
 
 @pytest.mark.parametrize(("runs", "undone"), [(1, []), (None, ["shop: done: stop"])])
-def test_server_is_stopped_again_only_if_it_did_not_run_before(serving, told, runs, undone):
+def test_server_is_stopped_again_only_if_it_did_not_run_before(serving, printed, runs, undone):
     serving.runs, serving.fails = runs, ("start",)
 
     with pytest.raises(ActivationError) as caught:
@@ -122,10 +122,10 @@ def test_server_is_stopped_again_only_if_it_did_not_run_before(serving, told, ru
     assert str(caught.value) == (
         "/etc/init.d/shop start: /etc/init.d/shop start: it is broken; all is as it was before"
     )
-    assert told == ["/etc/init.d/shop start", *undone]
+    assert printed == ["/etc/init.d/shop start", *undone]
 
 
-def test_server_that_cannot_start_again_is_reported_and_the_rest_is_undone(serving, told):
+def test_server_that_cannot_start_again_is_reported_and_the_rest_is_undone(serving, printed):
     serving.tree.put("/etc/init.d/shop", OURS)
     serving.runs, serving.fails = 1, ("start",)
 
@@ -136,7 +136,7 @@ def test_server_that_cannot_start_again_is_reported_and_the_rest_is_undone(servi
         "/etc/init.d/shop start: /etc/init.d/shop start: it is broken; all is as it was before, "
         "but for this: /etc/init.d/shop start: it is broken"
     )
-    assert told[-2:] == ["/etc/init.d/shop start", "# /etc/init.d/shop start: it is broken"]
+    assert printed[-2:] == ["/etc/init.d/shop start", "# /etc/init.d/shop start: it is broken"]
     assert not serving.journal.is_interrupted
 
 
@@ -170,8 +170,8 @@ class Interrupted(Killed):
 
 
 @pytest.fixture
-def killed(runner, told):
-    return Killed(runner.tree, runner.sandbox, runner.journal, told.append)
+def killed(runner, printed):
+    return Killed(runner.tree, runner.sandbox, runner.journal, printed.append)
 
 
 def test_step_of_a_killed_activation_is_undone(killed):
@@ -219,8 +219,8 @@ def test_module_that_somebody_enabled_meanwhile_is_not_ours(runner, tmp_path, en
     assert runner.tree.names(enabled) == ["mine.load", "other.load"]
 
 
-def test_interrupted_activation_is_undone_at_once(runner, told):
-    interrupted = Interrupted(runner.tree, runner.sandbox, runner.journal, told.append)
+def test_interrupted_activation_is_undone_at_once(runner, printed):
+    interrupted = Interrupted(runner.tree, runner.sandbox, runner.journal, printed.append)
     interrupted.tree.put(VHOST, THEIRS)
 
     with pytest.raises(KeyboardInterrupt):
@@ -229,20 +229,20 @@ def test_interrupted_activation_is_undone_at_once(runner, told):
     assert interrupted.tree.read(VHOST) == THEIRS
     assert interrupted.tree.read(OLD) == ABSENT
     assert not interrupted.journal.is_interrupted
-    assert told[-1] == "# interrupted: its steps are undone"
+    assert printed[-1] == "# interrupted: its steps are undone"
 
 
-def test_second_interruption_ends_the_undoing_and_names_the_repair(runner, told):
+def test_second_interruption_ends_the_undoing_and_names_the_repair(runner, printed):
     class Impatient(Interrupted):
         def roll_back(self, *, was_killed=False):
             if not was_killed:
                 raise KeyboardInterrupt
             super().roll_back(was_killed=True)
 
-    impatient = Impatient(runner.tree, runner.sandbox, runner.journal, told.append)
+    impatient = Impatient(runner.tree, runner.sandbox, runner.journal, printed.append)
     with pytest.raises(KeyboardInterrupt):
         activate(impatient, lay(runner))
-    assert told[-2:] == [
+    assert printed[-2:] == [
         "# interrupted: its steps are undone",
         "# interrupted, and half undone: bin/pylonyard activate, or deactivate",
     ]
@@ -253,12 +253,12 @@ def test_second_interruption_ends_the_undoing_and_names_the_repair(runner, told)
     assert runner.tree.read(VHOST) == ABSENT
 
 
-def test_interruption_that_cannot_be_undone_is_reported(runner, told):
+def test_interruption_that_cannot_be_undone_is_reported(runner, printed):
     class Stuck(Interrupted):
         def roll_back(self, *, was_killed=False):
             raise CommandError("apache2ctl graceful", "no")
 
-    stuck = Stuck(runner.tree, runner.sandbox, runner.journal, told.append)
+    stuck = Stuck(runner.tree, runner.sandbox, runner.journal, printed.append)
 
     with pytest.raises(ActivationError) as caught:
         activate(stuck, lay(runner))
@@ -266,12 +266,12 @@ def test_interruption_that_cannot_be_undone_is_reported(runner, told):
     assert str(caught.value) == "interrupted; and it cannot be undone: apache2ctl graceful: no"
 
 
-def deactivate(runner, told):
+def deactivate(runner, printed):
     place = runner.sandbox
-    Activation(place, Releases(place, place), runner.tree).deactivate(told.append)
+    Activation(place, Releases(place, place), runner.tree).deactivate(printed.append)
 
 
-def test_interrupted_deactivation_is_undone_at_once(runner, told, monkeypatch):
+def test_interrupted_deactivation_is_undone_at_once(runner, printed, monkeypatch):
     def interrupt(httpd):
         raise KeyboardInterrupt
 
@@ -280,13 +280,15 @@ def test_interrupted_deactivation_is_undone_at_once(runner, told, monkeypatch):
     monkeypatch.setattr(MachineApache, "test", interrupt)
 
     with pytest.raises(KeyboardInterrupt):
-        deactivate(runner, told)
+        deactivate(runner, printed)
 
     assert runner.tree.read(VHOST) == OURS
     assert not journals.load(runner.tree, runner.sandbox).is_interrupted
 
 
-def test_apache_that_ended_at_the_reload_is_started_with_its_site_again(runner, told, monkeypatch):
+def test_apache_that_ended_at_the_reload_is_started_with_its_site_again(
+    runner, printed, monkeypatch
+):
     """In a scratch tree as well: it ran a moment ago."""
     pids, reloads = [7], []
 
@@ -302,7 +304,7 @@ def test_apache_that_ended_at_the_reload_is_started_with_its_site_again(runner, 
     monkeypatch.setattr(MachineApache, "reload", reload)
 
     with pytest.raises(ActivationError) as caught:
-        deactivate(runner, told)
+        deactivate(runner, printed)
 
     assert str(caught.value) == (
         "without it, Apache does not reload: Apache has ended at the reload; it stays active"
@@ -310,7 +312,7 @@ def test_apache_that_ended_at_the_reload_is_started_with_its_site_again(runner, 
     assert reloads == [False, True]
 
 
-def test_apache_that_does_not_reload_keeps_its_site(runner, told, monkeypatch):
+def test_apache_that_does_not_reload_keeps_its_site(runner, printed, monkeypatch):
     reloads = []
 
     def reload(httpd):
@@ -325,7 +327,7 @@ def test_apache_that_does_not_reload_keeps_its_site(runner, told, monkeypatch):
     active = Activation(runner.sandbox, Releases(runner.sandbox, runner.sandbox), runner.tree)
 
     with pytest.raises(ActivationError) as caught:
-        active.deactivate(told.append)
+        active.deactivate(printed.append)
 
     assert str(caught.value) == (
         "without it, Apache does not reload: apache2ctl graceful: no; it stays active"
@@ -334,7 +336,7 @@ def test_apache_that_does_not_reload_keeps_its_site(runner, told, monkeypatch):
     assert active.active_number() == 1
 
 
-def test_file_that_somebody_wrote_since_the_kill_is_kept(killed, told):
+def test_file_that_somebody_wrote_since_the_kill_is_kept(killed, printed):
     with pytest.raises(Kill):
         activate(killed, lay(killed))
     killed.tree.put(VHOST, THEIRS)
@@ -343,7 +345,7 @@ def test_file_that_somebody_wrote_since_the_kill_is_kept(killed, told):
 
     assert killed.tree.read(VHOST) == ABSENT
     assert killed.tree.read(OLD) == THEIRS
-    assert told[-1] == f"# {VHOST}: edited here; yours is kept as {OLD}"
+    assert printed[-1] == f"# {VHOST}: edited here; yours is kept as {OLD}"
 
 
 def test_link_that_somebody_made_since_the_kill_stays(killed):

@@ -54,9 +54,9 @@ def later(monkeypatch):
 
 
 def cleaned(directory, **options):
-    told: list[str] = []
-    cache_command.clean(directory, told.append, **{"dry_run": False, **options})
-    return told
+    output: list[str] = []
+    cache_command.clean(directory, output.append, **{"dry_run": False, **options})
+    return output
 
 
 def left(stores):
@@ -65,23 +65,23 @@ def left(stores):
 
 
 def test_entry_that_no_release_needs_is_removed(sandbox, stores, later):
-    told = cleaned(sandbox)
+    output = cleaned(sandbox)
 
     assert left(stores) == sorted(
         [HOME, f"cp311/{EGG}", "Shop-1.0-py3-none-any.whl", "Shop-0.1-py3-none-any.whl"]
     )
-    assert told[0] == f"removing {stores.cache}/dist/Shop-0.9-py3-none-any.whl"
-    assert told[-1].startswith("removed:     4 ")
+    assert output[0] == f"removing {stores.cache}/dist/Shop-0.9-py3-none-any.whl"
+    assert output[-1].startswith("removed:     4 ")
     assert list(stores.cache.rglob(".draft-*")) == []
 
 
 def test_dry_run_removes_nothing(sandbox, stores, later):
     before = left(stores)
 
-    told = cleaned(sandbox, dry_run=True)
+    output = cleaned(sandbox, dry_run=True)
 
     assert left(stores) == before
-    assert told[-1].startswith("to be removed:     4 ")
+    assert output[-1].startswith("to be removed:     4 ")
 
 
 def test_young_entry_stays(sandbox, stores):
@@ -180,11 +180,11 @@ def test_cache_in_use_is_not_cleaned(sandbox, stores, later):
 
 def test_cache_is_shown(tmp_path, sandbox, stores, later):
     make_sandbox(tmp_path / "other", stores, OLD).rename(tmp_path / "moved")
-    told: list[str] = []
+    output: list[str] = []
 
-    cache_command.show(sandbox, told.append)
+    cache_command.show(sandbox, output.append)
 
-    assert told == [
+    assert output == [
         f"{stores.cache}",
         "  wheels and sources       3       0.0 MB",
         "  eggs                     2       0.0 MB",

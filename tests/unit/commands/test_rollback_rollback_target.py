@@ -47,8 +47,8 @@ def publish(releases, site):
         server = {"data": "/d", "log": "/l/shop.log", "port": 8080, "user": site.account}
         (folder / "shop" / "server.json").write_text(json.dumps(server))
         (folder / "shop" / "site.json").write_text(json.dumps({"mode": site.mode}))
-        told = {"environments": {"shop": site.environment}} if site.environment else {}
-        (folder / "manifest.json").write_text(json.dumps({"files": {}, **told}))
+        output = {"environments": {"shop": site.environment}} if site.environment else {}
+        (folder / "manifest.json").write_text(json.dumps({"files": {}, **output}))
         releases.publish(folder)
 
 

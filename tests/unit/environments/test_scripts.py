@@ -216,7 +216,7 @@ def test_scripts_may_be_chosen_and_named(home):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "told"),
+    ("wanted", "message"),
     [
         (
             ["shop", "y", "blog"],
@@ -225,11 +225,11 @@ def test_scripts_may_be_chosen_and_named(home):
         (["shop", "shop"], "scripts: expected a name for each, got shop twice"),
     ],
 )
-def test_scripts_that_cannot_be_made_are_refused(home, wanted, told):
+def test_scripts_that_cannot_be_made_are_refused(home, wanted, message):
     with pytest.raises(ValueError) as caught:
         scripts.chosen(scripts.available(home, ["Shop"]), [(name, name) for name in wanted])
 
-    assert str(caught.value) == told
+    assert str(caught.value) == message
 
 
 def test_code_runs_before_the_function_is_called_with_arguments(tmp_path, home):

@@ -83,9 +83,9 @@ def test_tampered_tool_ends_the_program(tools):
     eggs, _, cache = tools
     (eggs["b"] / "evil.pth").write_text("import os")
 
-    told, aside = refused(cache)
+    output, aside = refused(cache)
 
-    assert told == (
+    assert output == (
         f"buildout: {eggs['b']}/evil.pth: expected a file of shop_b-1.0-py3-none-any.whl, "
         f"got one that it lacks; moved to {aside}; run: python3 bootstrap.py"
     )
@@ -114,9 +114,9 @@ def test_file_that_was_put_into_the_environment_ends_the_program(tools, name):
     path = eggs_venv.site_packages(home) / name
     path.write_text("import os")
 
-    told, aside = refused(cache)
+    output, aside = refused(cache)
 
-    assert told == (
+    assert output == (
         f"buildout: {path}: expected no such file, got one; moved to {aside}; "
         "run: python3 bootstrap.py"
     )
@@ -129,9 +129,9 @@ def test_other_eggs_in_the_environment_end_the_program(tools, tmp_path):
     path = eggs_venv.site_packages(home) / eggs_venv.PTH
     path.write_text(f"{tmp_path}/evil-1.0.egg\n")
 
-    told, aside = refused(cache)
+    output, aside = refused(cache)
 
-    assert told == (
+    assert output == (
         f"buildout: {path}: expected the lines that {home.name} stands for, got others; "
         f"moved to {aside}; run: python3 bootstrap.py"
     )

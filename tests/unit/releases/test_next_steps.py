@@ -28,7 +28,7 @@ ACTIVATE = f"  {accounts.as_root('bin/pylonyard activate')}   has this machine s
 
 
 @pytest.mark.parametrize(
-    ("site", "seen", "active", "is_ours", "told"),
+    ("site", "seen", "active", "is_ours", "message"),
     [
         (TRIED, DOWN, None, True, ["  bin/shop start   serves it at http://127.0.0.1:8080/"]),
         (TRIED, EARLIER, None, True, ["  bin/shop restart   serves it at http://127.0.0.1:8080/"]),
@@ -88,10 +88,10 @@ ACTIVATE = f"  {accounts.as_root('bin/pylonyard activate')}   has this machine s
         (BY_APACHE, DOWN, 2, True, []),
     ],
 )
-def test_line_is_the_one_that_works_as_things_are(site, seen, active, is_ours, told):
+def test_line_is_the_one_that_works_as_things_are(site, seen, active, is_ours, message):
     who = "process 7 (x)"
 
-    assert list(next_steps.lines(site, seen, active, 2, is_ours=is_ours, who=who)) == told
+    assert list(next_steps.lines(site, seen, active, 2, is_ours=is_ours, who=who)) == message
 
 
 def test_several_sites_are_activated_by_one_line(tmp_path, monkeypatch):

@@ -180,9 +180,9 @@ def test_odd_value_is_one_error_or_a_note(tree, sandbox, key, value):
 
 
 def test_note_of_a_newer_version_is_reported(tree, sandbox):
-    told = damaged(tree, sandbox, json.dumps({**noted().to_json(), "version": 2}))
+    output = damaged(tree, sandbox, json.dumps({**noted().to_json(), "version": 2}))
 
-    assert told == (
+    assert output == (
         f"{place(tree, sandbox)}: expected a note of what is active, version 1, "
         f"got version 2, of a newer Pylonyard; {WRITES}"
     )

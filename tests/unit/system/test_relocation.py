@@ -61,5 +61,5 @@ def test_advice_names_the_configuration_of_the_release(sandbox, monkeypatch):
     (sandbox / "bootstrap.py").touch()
     assert relocation.how_to_make_anew(sandbox) == "run there: python3 bootstrap.py"
     (sandbox / "current/manifest.json").write_text('{"configuration": "production.cfg"}')
-    told = "run there: python3 bootstrap.py -c production.cfg"
-    assert relocation.how_to_make_anew(sandbox) == told
+    output = "run there: python3 bootstrap.py -c production.cfg"
+    assert relocation.how_to_make_anew(sandbox) == output

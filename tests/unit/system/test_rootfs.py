@@ -227,8 +227,8 @@ def test_bytecode_that_others_can_change_is_refused_and_made_anew(tmp_path, name
     with pytest.raises(ActivationError) as caught:
         trust.check(trust.imported(tmp_path), believed)
 
-    told, _, remedy = str(caught.value).partition("; ")
-    assert told == f"{tmp_path}/{name}: everybody could change what root is to use"
+    output, _, remedy = str(caught.value).partition("; ")
+    assert output == f"{tmp_path}/{name}: everybody could change what root is to use"
     assert remedy in (f"rm -r {tmp_path}/{removed}", f"rm {tmp_path}/{removed}")
     subprocess.run(remedy.split(), check=True)
     trust.check(trust.imported(tmp_path), believed)
@@ -264,10 +264,10 @@ def test_activation_runs_no_bytecode_of_another_account(tmp_path):
     bytecode = program / "pylonyard/__pycache__"
     os.chown(bytecode, 65534, -1)
 
-    told = subprocess.run(words, stderr=subprocess.PIPE, text=True).stderr
+    output = subprocess.run(words, stderr=subprocess.PIPE, text=True).stderr
 
     assert "could change" not in first
-    (line,) = told.splitlines()
+    (line,) = output.splitlines()
     assert line.startswith(f"pylonyard: {bytecode}: its owner ")
     assert line.endswith(f" could change what root is to use; rm -r {bytecode}")
 

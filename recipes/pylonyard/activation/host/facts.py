@@ -83,7 +83,7 @@ def read_machine(
     """Return the state of ``tree``, as far as activating ``release`` depends on it.
 
     :param webservers: what there is of each web server
-    :param servers: what the sites' own servers do, as far as that can be told
+    :param servers: what the sites' own servers do, as far as that is known
     """
     names = {source.name for source in release.files} | set(laid)
     users = {*(seen.user for seen in webservers.values()), *(s.user for s in release.sites)}

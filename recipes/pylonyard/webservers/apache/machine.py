@@ -256,7 +256,7 @@ class Logs:
     def message(self) -> str:
         """Return the most telling complaint since then, in one line."""
         found = [line for path, end in self.ends.items() for line in complaints(path, end)]
-        # What timed out, or ended, is told after what made it so.
+        # A timeout, or the end of a process, is only reported if there is no better cause.
         causes = [line for line in found if _CAUSE.search(line)]
         return (causes or found or [""])[-1]
 

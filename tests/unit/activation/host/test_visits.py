@@ -26,7 +26,7 @@ SECURE = dataclasses.replace(SHOP, ssl_port=443, ssl_certificate=Path("/c.pem"))
 ELSEWHERE = "192.0.2.7"
 
 
-def told(site=SHOP, status=200, leads=("127.0.0.1",)):
+def lines_for(site=SHOP, status=200, leads=("127.0.0.1",)):
     return list(visits.address_lines(site, lambda _: status, lambda _: list(leads)))
 
 
@@ -41,11 +41,11 @@ def told(site=SHOP, status=200, leads=("127.0.0.1",)):
     ],
 )
 def test_address_is_the_url_of_the_site(site, url):
-    assert told(site) == [f"shop: open {url} (visited just now: it answers 200)"]
+    assert lines_for(site) == [f"shop: open {url} (visited just now: it answers 200)"]
 
 
 def test_name_that_leads_nowhere_is_reported_with_what_works_until_then():
-    assert told(leads=()) == [
+    assert lines_for(leads=()) == [
         "shop: answers 200 as http://shop.example.org/, but the name leads nowhere yet: "
         "see to that in DNS, or set server-name in [site]",
         "shop: until then, on this machine: curl --include "
@@ -54,15 +54,15 @@ def test_name_that_leads_nowhere_is_reported_with_what_works_until_then():
 
 
 def test_name_that_leads_to_another_machine_is_reported():
-    assert f"the name leads to {ELSEWHERE}, not to this machine" in told(leads=[ELSEWHERE])[0]
+    assert f"the name leads to {ELSEWHERE}, not to this machine" in lines_for(leads=[ELSEWHERE])[0]
 
 
 def test_name_of_several_addresses_is_enough_if_one_is_here():
-    assert told(leads=[ELSEWHERE, "127.0.0.1"])[0].startswith("shop: open ")
+    assert lines_for(leads=[ELSEWHERE, "127.0.0.1"])[0].startswith("shop: open ")
 
 
 def test_site_that_answers_with_an_error_is_not_offered():
-    assert told(status=503) == [
+    assert lines_for(status=503) == [
         "shop: http://shop.example.org/ answers 503; bin/pylonyard doctor says why"
     ]
 
@@ -122,8 +122,8 @@ def test_visit_is_by_the_name_of_the_site():
 
 class Answering(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        told = {"/broken": 500, "/": 200}.get(self.path, 404)
-        self.send_response(503 if self.headers["Host"] == "down.example.org" else told)
+        output = {"/broken": 500, "/": 200}.get(self.path, 404)
+        self.send_response(503 if self.headers["Host"] == "down.example.org" else output)
         self.end_headers()
 
     def log_message(self, *words):

@@ -53,7 +53,7 @@ def test_lock_fits_that_has_all_that_is_needed(wheels):
 
 
 @pytest.mark.parametrize(
-    ("packages", "more", "told"),
+    ("packages", "more", "message"),
     [
         (ALL[1:], {}, ["expected Shop, got none"]),
         (ALL[:2], {}, ['expected Till; extra == "gold", got none']),
@@ -75,8 +75,8 @@ def test_lock_fits_that_has_all_that_is_needed(wheels):
         ((), {"wanted": ["Shop", "Till"]}, ["expected Shop, got none", "expected Till, got none"]),
     ],
 )
-def test_all_that_a_lock_lacks_is_told(wheels, packages, more, told):
-    assert problems(wheels, *packages, **more) == told
+def test_all_that_a_lock_lacks_is_told(wheels, packages, more, message):
+    assert problems(wheels, *packages, **more) == message
 
 
 def test_extra_is_the_same_in_each_spelling(tmp_path):
