@@ -88,7 +88,7 @@ def script_of(program, arguments):
     if not arguments:
         return (ROOT / "bin" / program).read_text()
     lines = tools.header_of_ours(Path(sys.executable), tools.ISOLATED, ROOT)
-    lines += tools.finding(ROOT / "recipes", ROOT, IN_BIN)
+    lines += tools.package_statements(ROOT / "recipes", ROOT, IN_BIN)
     return "\n".join([*lines, *arguments, ""])
 
 

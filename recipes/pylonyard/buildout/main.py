@@ -54,7 +54,7 @@ def run() -> None:
     watch = inputs.begin()
     check(sys.argv[1:])
     expect_usable(checkout())
-    tools.bring()
+    tools.load()
     from pylonyard.buildout import driver
 
     driver.main(checkout(), watch)

@@ -197,11 +197,11 @@ def examine(
     sandbox: Sandbox, activation: Activation, moved: MovedSandbox | None, words: argparse.Namespace
 ) -> int:
     # In a moved sandbox, the tools' paths lead to its old place.
-    lacking = "" if moved else tools.lacking("configupdater")
+    problem = "" if moved else tools.try_to_load("configupdater")
     # Imported here, to keep the other actions fast.
     from pylonyard.commands.doctor import command
 
-    state = command.SandboxState(moved, lacking)
+    state = command.SandboxState(moved, problem)
     return command.report(
         sandbox.releases, activation, sys.stdout, state, as_json=words.json, whole=words.all
     )
@@ -209,7 +209,7 @@ def examine(
 
 def lock(sandbox: Sandbox, words: argparse.Namespace) -> None:
     # Imported here, to keep the other actions fast.
-    tools.bring()
+    tools.load()
     from pylonyard.commands import lock as lock_command
     from pylonyard.packages.index import Places
 
@@ -231,7 +231,7 @@ def lock(sandbox: Sandbox, words: argparse.Namespace) -> None:
 
 def audit(sandbox: Sandbox, words: argparse.Namespace) -> int:
     # Imported here, to keep the other actions fast.
-    tools.bring()
+    tools.load()
     from pylonyard.commands import audit as auditing
 
     file = sandbox.directory / (words.file or LOCK)
@@ -240,7 +240,7 @@ def audit(sandbox: Sandbox, words: argparse.Namespace) -> int:
 
 def cache(sandbox: Sandbox, words: argparse.Namespace) -> None:
     # Imported here, to keep the other actions fast.
-    tools.bring()
+    tools.load()
     from pylonyard.commands import cache as cache_command
 
     if words.clean or words.dry_run:
@@ -253,7 +253,7 @@ def cache(sandbox: Sandbox, words: argparse.Namespace) -> None:
 
 def fetch(sandbox: Sandbox, words: argparse.Namespace) -> int:
     # Imported here, to keep the other actions fast.
-    tools.bring()
+    tools.load()
     from pylonyard.commands import fetch as fetching
     from pylonyard.environments import cache_usage
 
@@ -262,7 +262,7 @@ def fetch(sandbox: Sandbox, words: argparse.Namespace) -> int:
 
 def bundle(sandbox: Sandbox, file: Path) -> None:
     # Imported here, to keep the other actions fast.
-    tools.bring()
+    tools.load()
     from pylonyard.commands import bundle as bundling
 
     bundling.command(sandbox.directory, file.absolute(), print_line)
@@ -272,14 +272,14 @@ def show_configuration(
     sandbox: Sandbox, words: Sequence[str], file: str | None, *, as_json: bool
 ) -> None:
     # Imported here, to keep the other actions fast.
-    tools.bring()
+    tools.load()
     from pylonyard.commands import config
 
     config.command(sandbox.directory, words, file, print_line, as_json=as_json)
 
 
 def begin_project(words: argparse.Namespace) -> None:
-    tools.bring()
+    tools.load()
     given = {each.name: getattr(words, each.variable) for each in init.QUESTIONS}
     asks = sys.stdin.isatty() and not words.yes
     init.command(Path(words.folder), given, print_line, asks=asks)

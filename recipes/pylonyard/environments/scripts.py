@@ -18,10 +18,9 @@ from zc.buildout import easy_install
 import pylonyard
 from pylonyard.config.converters import sh
 from pylonyard.config.layout import IN_RELEASE
-from pylonyard.environments import eggs_venv
-from pylonyard.environments import tools as toolbox
+from pylonyard.environments import eggs_venv, tools
 from pylonyard.environments.eggs_venv import search_path
-from pylonyard.environments.tools import ISOLATED, finding, header, header_of_ours
+from pylonyard.environments.tools import ISOLATED, header, header_of_ours, package_statements
 from pylonyard.packages import interpreters, metadata
 from pylonyard.packages.wheels import place
 from pylonyard.system.subprocesses import run
@@ -101,7 +100,7 @@ def check(python: Path, code: str) -> None:
 
 
 def tool_script(
-    directory: Path, module: str, *arguments: str, names: str = "main", tools: bool = False
+    directory: Path, module: str, *arguments: str, names: str = "main", with_tools: bool = False
 ) -> str:
     """Return a script of this package's own: ``module.main(arguments)``.
 
@@ -111,26 +110,30 @@ def tool_script(
 
     :param directory: the sandbox that it is for
     :param names: what it imports of the module: ``main``, and what ``arguments`` use
-    :param tools: whether it may :func:`tools.bring` what buildout itself runs on
+    :param with_tools: whether it may :func:`tools.load` what buildout itself runs on
     """
     home = Path(sys.executable).parent.parent
     # A checkout of ours may also be what an ordinary zc.buildout runs on, by "develop".
-    placed = toolbox.placing(home, toolbox.TOOLS) if eggs_venv.is_one(home) else tools_statements()
+    statements = (
+        tools.environment_statements(home, tools.TOOLS)
+        if eggs_venv.is_one(home)
+        else folder_statements()
+    )
     lines = [
         *header_of_ours(interpreters.interpreter(), ISOLATED, directory),
-        *finding(Path(pylonyard.__file__).parent.parent, directory, IN_RELEASE),
-        *(placed if tools else ()),
+        *package_statements(Path(pylonyard.__file__).parent.parent, directory, IN_RELEASE),
+        *(statements if with_tools else ()),
         f"from {module} import {names}",
         f"sys.exit(main({', '.join(arguments)}))",
     ]
     return "\n".join([*lines, ""])
 
 
-def tools_statements() -> list[str]:
+def folder_statements() -> list[str]:
     """Return the statements with which a script finds the tools of this process."""
     places = dict.fromkeys(str(each.location) for each in own_distributions())
     words = ", ".join(map(repr, places))
-    return ["from pylonyard.environments import tools", f"tools.find({words})"]
+    return ["from pylonyard.environments import tools", f"tools.set_folders({words})"]
 
 
 def own_distributions() -> list[Any]:

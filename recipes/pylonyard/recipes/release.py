@@ -210,7 +210,7 @@ class Release(Recipe):
         yield Artifact(
             f"bin/{ALWAYS}",
             scripts.tool_script(
-                self.layout.directory, "pylonyard.commands.main", *words, tools=True
+                self.layout.directory, "pylonyard.commands.main", *words, with_tools=True
             ),
             0o755,
         )

@@ -92,7 +92,7 @@ def test_script_is_valid_python_of_any_version():
 
 
 def test_script_of_ours_runs_no_code_of_an_environment_unasked():
-    text = scripts.tool_script(Path("/srv"), "pylonyard.commands.main", "'/srv'", tools=True)
+    text = scripts.tool_script(Path("/srv"), "pylonyard.commands.main", "'/srv'", with_tools=True)
 
     recipes, home = Path(scripts.__file__).parents[2], Path(sys.executable).parents[1]
     first, rest = text.split("\n' '''\n")
@@ -107,7 +107,7 @@ def test_script_of_ours_runs_no_code_of_an_environment_unasked():
         "    recipes = os.path.join(here, '../../../recipes')\n"
         "sys.path.insert(0, recipes)\n"
         "from pylonyard.environments import tools\n"
-        f"tools.place('{home}', '{recipes.parent}/profiles/tools.txt')\n"
+        f"tools.set_environment('{home}', '{recipes.parent}/profiles/tools.txt')\n"
         "from pylonyard.commands.main import main\n"
         "sys.exit(main('/srv'))\n"
     )
