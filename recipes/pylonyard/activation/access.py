@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 def account_steps(release: Release, world: "World") -> Iterator[Step]:
     """Yield the steps that give each site's account its folders and files.
 
-    :raises ActivationError: if that would need what nobody but a person may decide
+    :raises ActivationError: if only a person may decide that
     """
     missing = dict.fromkeys(
         site.user for site in release.sites if world.accounts[site.user].uid == PRESUMED
@@ -312,7 +312,7 @@ def _writes(site: Site, path: Path) -> bool:
 
 
 def leftover_lines(left: Effects) -> Iterator[str]:
-    """Yield the lines about it."""
+    """Yield the lines about leftover access."""
     for user, group in left.members:
         yield f"# {user}: no release needs it in the group {group} any more"
     # Of a folder and all that is in it, the folder says enough.

@@ -52,7 +52,7 @@ class Activation:
         """Return the number of the active release.
 
         :raises ActivationError: if the journal is damaged
-        :raises PermissionError: if there is one, which is root's alone to read, without a note
+        :raises PermissionError: if only root can read it, and there is no note
         """
         try:
             return journals.load(self.tree, self.sandbox).release
@@ -64,7 +64,7 @@ class Activation:
     def note(self) -> Note | None:
         """Return the note of the active release; None if nothing was ever active.
 
-        :raises ActivationError: if the note of it is not to be believed
+        :raises ActivationError: if the note cannot be trusted
         """
         return notes.read(self.tree, self.sandbox)
 
@@ -74,7 +74,7 @@ class Activation:
         if number is None:
             raise ActivationError(f"{self.releases.current}: expected a release; run bin/buildout")
         folder = self.releases.path(number)
-        believed = trust.trusted()
+        believed = trust.trusted_accounts()
         trust.check([folder, folder / "manifest.json", *_program_files(folder)], believed)
         release = contents.read(folder, number)
         trust.check([source.path for source in release.files], believed)

@@ -155,7 +155,7 @@ def repair_note(tree: Tree, sandbox: Path, journal: Journal) -> None:
 def save_as(tree: Tree, name: str, journal: Journal) -> None:
     """Write a journal, then the note beside it.
 
-    Whatever a note says while it may be behind its journal, it says that it is unfinished.
+    While it may be older than the journal, the note says that it is unfinished.
     """
     folder = os.path.dirname(name)
     if journal.is_empty:
@@ -260,7 +260,7 @@ def _groups(changes: Changes) -> Iterator[Change]:
 
 
 def _is_of_group(change: Change, group: str) -> bool:
-    """Return whether no line changed but that of a group."""
+    """Return whether only the line of a group changed."""
     start = f"{group}:".encode()
     before, after = (
         [line for line in entry.content.splitlines() if not line.startswith(start)]

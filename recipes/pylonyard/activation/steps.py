@@ -158,7 +158,7 @@ class Share(_Unwatched):
 class MakeAccount(_Unwatched):
     """Make a site's account: a system account that nobody logs in as.
 
-    It stays, whatever is undone: files may be its own, and numbers are given again.
+    It is never removed: files may belong to it, and another account could get its number.
     """
 
     user: str

@@ -110,15 +110,15 @@ class Buildout(patches.Buildout):
         super().__init__(*words, **named)
 
     def __getitem__(self, section: str) -> Any:
-        """Return a section; a further site makes its copies before the first is asked for."""
+        """Return a section; make the copies for a further site before the first of them is read."""
         if section not in self._data and (found := run_state.site_and_role(self, section)):
             super().__getitem__(found[0])
         return super().__getitem__(section)
 
     def _expect_sections(self, names: Sequence[str]) -> None:
-        """Refuse to install what is no section.
+        """Refuse to install a part that is no section.
 
-        :raises zc.buildout.UserError: naming what may be meant
+        :raises zc.buildout.UserError: naming the likely section
         """
         for name in names:
             if name in self._raw or run_state.site_and_role(self, name):
@@ -236,9 +236,9 @@ def _is_verbose(words: Sequence[str]) -> bool:
 def main(directory: Path, watch: Watch | None = None, profile: Path | None = None) -> None:
     """Run zc.buildout on the command line's arguments.
 
-    :param directory: the checkout, or the project, in which why a run failed is noted
-    :param watch: notes the inputs of the run
-    :param profile: what is to be beneath the configuration, as if that extended it
+    :param directory: the checkout, or the project, where the reason of a failed run is recorded
+    :param watch: records the inputs of the run
+    :param profile: a profile below the configuration, as if that extended it
     """
     # On a full disk, where no message can be written, a traceback of logging does not help.
     logging.raiseExceptions = False

@@ -116,7 +116,7 @@ def repair(record: Path, copy: Path, bounds: Bounds, tell: Callable[[str], objec
     """Repair ``record``, or remove it, before buildout reads it.
 
     :param copy: the good copy, if there is one
-    :param tell: is given one line, if something had to be done
+    :param tell: is called with one line, if something was repaired
     :raises OSError: if the record can neither be read nor replaced
     """
     if not os.path.lexists(record):
@@ -211,7 +211,7 @@ class Record:
         return self.bounds.allow_file(name) and name in recorded
 
     def keep_copy(self) -> None:
-        """Copy it; what an older version wrote may have passwords in it, which go now."""
+        """Copy it, without passwords that an older version may have written."""
         if self.is_kept and self.path.is_file():
             written = self.path.read_text(encoding="utf-8")
             text = credentials.KNOWN.take(written)

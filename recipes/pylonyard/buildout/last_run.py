@@ -4,7 +4,7 @@ A run that succeeds stores the state of everything that it read.  The next run c
 zc.buildout is imported; if nothing has changed, it says so and ends.  In any other case buildout
 runs as usual.  Why a run failed is kept for the doctor.
 
-Standard library only, but for what keeps the state.
+Standard library only, except for storing the state.
 """
 
 import json
@@ -27,7 +27,7 @@ OUR_RECIPES = "pylonyard:"
 
 
 def answer(words: Sequence[str], directory: Path) -> bool:
-    """Report that nothing has changed, if that is so; return whether it is.
+    """Report that nothing has changed; return False if something has.
 
     :param words: the arguments of ``bin/buildout``
     """

@@ -81,7 +81,7 @@ def check(words: Sequence[str]) -> None:
 
 
 def expect_usable(directory: Path) -> None:
-    """Refuse a folder in which no sandbox can be, before anything is made."""
+    """Refuse a folder that cannot hold a sandbox, before anything is made."""
     from pylonyard.config import layout
 
     if why := layout.path_problem(directory):
@@ -136,7 +136,7 @@ MADE = "# Made by Pylonyard, whose messages name bin/buildout: it runs the one t
 
 
 def make_command(folder: Path, program: str) -> None:
-    """Write ``bin/buildout`` where a project has none: it runs ``program``, that of pip, say."""
+    """Write ``bin/buildout`` for a project without one; it runs ``program``, such as pip's."""
     place = folder / "buildout"
     if not (os.access(program, os.X_OK) and os.path.basename(program) == place.name):
         return

@@ -23,7 +23,7 @@ from pylonyard.system.safe_files import json_object
 
 ECOSYSTEM = "PyPI"
 EXPORT = "https://osv-vulnerabilities.storage.googleapis.com/PyPI/all.zip"
-"""Where a database with all advisories of this ecosystem is to be had, PyPA's among them."""
+"""The address of a database with all advisories of this ecosystem, PyPA's included."""
 
 FORMAT = 1
 """The version of the JSON object."""

@@ -88,7 +88,7 @@ def _check_trust(places: list[Path], releases: list[Path]) -> None:
     """Check that nobody else can choose where root writes, and what is run as which account."""
     for folder in releases:
         places += [folder, folder / "bin", *folder.glob("*/server.json")]
-    trust.check(filter(os.path.exists, places), trust.trusted())
+    trust.check(filter(os.path.exists, places), trust.trusted_accounts())
 
 
 def _checked_release(folder: Path, number: int) -> contents.Release:

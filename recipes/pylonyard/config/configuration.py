@@ -106,7 +106,7 @@ def completed(words: Sequence[str], directory: Path) -> list[str]:
     """Return a command line of ``bin/buildout``, with ``-c`` if that is needed.
 
     :param directory: the sandbox whose command it is
-    :raises MemoryDamagedError: if nobody knows which configuration it is
+    :raises MemoryDamagedError: if it is not known
     """
     if named(words) is not None:
         return list(words)

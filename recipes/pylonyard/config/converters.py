@@ -281,7 +281,7 @@ def ini_python2(value: Any, around: str = "") -> str:
 
 
 def _ini_text(value: Any) -> str:
-    """Return what both can hold.
+    """Return a value that both can hold.
 
     Python 2 takes `` ;`` for the start of a comment, and edge white space is stripped.
     """

@@ -40,7 +40,7 @@ def run_digest(words: Sequence[str], names: Iterable[str]) -> str:
 
 
 def is_plain(words: Sequence[str]) -> bool:
-    """Return whether a command line says no more than which configuration to install."""
+    """Return whether a command line only names a configuration, and sets options."""
     left = list(words)
     while left:
         word = left.pop(0)
@@ -54,7 +54,7 @@ def is_plain(words: Sequence[str]) -> bool:
 def state_digest(paths: Iterable[str], trees: Iterable[str], places: Iterable[str] = ()) -> str:
     """Return a digest of the states of ``paths``, and of all files below ``trees``.
 
-    :param places: paths of which only counts what kind of file is there, and whose
+    :param places: paths of which only kind, mode and owner count
     """
     digest = hashlib.sha256()
     for path in paths:

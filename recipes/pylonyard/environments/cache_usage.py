@@ -118,7 +118,7 @@ def is_used(entry: Entry, needs: Needs) -> bool:
 
 
 def _is_wanted(archive: str, pins: frozenset[Pin]) -> bool:
-    """Return whether ``pins`` has an archive's distribution; yes if that does not show."""
+    """Return whether ``pins`` has an archive's distribution; True if its name does not say."""
     stem = _ARCHIVE.fullmatch(archive)
     if not stem:
         return True
@@ -258,7 +258,7 @@ def recorded_pins(directory: Path, cache: Path) -> list[Pin]:
 
 
 def is_gone(user: User) -> bool:
-    """Return whether a user's directory is there no more; no if that cannot be seen."""
+    """Return whether a user's directory no longer exists; False if that is unknown."""
     try:
         user.directory.lstat()
     except FileNotFoundError:

@@ -161,7 +161,7 @@ def lay_out(home: Path, base: Path, version: Sequence[int]) -> None:
     """Make an empty virtual environment (PEP 405).
 
     :param base: the interpreter, outside any virtual environment
-    :param version: of that interpreter; what is given of it is written down
+    :param version: of that interpreter, to be written down as it is
     """
     for name, held in _entries(base, version).items():
         path = home / name

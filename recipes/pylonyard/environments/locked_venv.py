@@ -2,7 +2,7 @@
 
 pip sees one private folder, which holds verified copies alone, and no index.
 What is locked as a source is built of the verified source; the wheel is kept, and
-known again by its SHA-256.
+recognised by its SHA-256.
 """
 
 import contextlib
@@ -37,8 +37,8 @@ def make(buildout: Any, files: Files, contents: Contents) -> Path:
     """Return the environment with ``contents``, unchanged since it was made.
 
     A tampered one is moved to quarantine, and made again for the releases that use it.  One
-    of which this account has noted nothing may serve somebody else: it is left as it is, and
-    another one made beside it.
+    without a record by this account may serve somebody else: it is left alone, and another
+    one is made beside it.
 
     :raises OptionError: naming a file that is not as it should be
     """

@@ -105,8 +105,8 @@ def tool_script(
     """Return a script of this package's own: ``module.main(arguments)``.
 
     It runs on buildout's interpreter, and finds this package where it is now, or else in
-    the environment's own folder.  Nothing else is on its path but the standard library: what
-    may have been tampered with is not, unless the program brings it, verified.
+    the environment's own folder.  Nothing else is on its path but the standard library: other
+    code may have been tampered with, so the program verifies it before it loads it.
 
     :param directory: the sandbox that it is for
     :param names: what it imports of the module: ``main``, and what ``arguments`` use
@@ -193,7 +193,7 @@ def ambiguous(
 ) -> dict[str, list[str]]:
     """Return the names of scripts that several of ``requirements`` have, each with these.
 
-    :param settled: names of which it is said what they are
+    :param settled: names for which the script is decided
     """
     there, owners = installed(home), dict[str, dict[str, Source]]()
     for text in requirements:
@@ -210,7 +210,7 @@ def ambiguous(
 def write_all(home: Path, folder: Path) -> None:
     """Write the commands of all distributions of an environment into ``folder``.
 
-    They are what a build calls by name, such as meson and ninja; nobody else does.
+    A build calls them by name, such as meson and ninja; nothing else uses them.
     """
     folder.mkdir(exist_ok=True)
     for found in installed(home).values():
@@ -249,7 +249,7 @@ def chosen(
     wanted: Iterable[tuple[str, str]] | None,
     unclear: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> list[tuple[str, Source]]:
-    """Return scripts under the names that they are to have.
+    """Return scripts under their new names.
 
     :param wanted: the name of a script, and the one to give it; None for all as they are
     :param unclear: the distributions of each script that several have

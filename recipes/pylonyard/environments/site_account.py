@@ -1,6 +1,6 @@
 """Check whether a run can use the account of a site, and who owns the files in ``var``.
 
-It is looked at before anything is made.
+This is checked before anything is made.
 """
 
 import os
@@ -296,7 +296,7 @@ def _giving(
 ) -> str:
     """Return the line that gives paths to another account.
 
-    :param shared: folders that have what is others' in them, which stays theirs
+    :param shared: folders that also hold files of other accounts, which keep their owners
     :param first: commands that have to come before
     """
     alone = [place for place in places if place in shared]

@@ -2,8 +2,8 @@
 
 An address loses its user and password where it is read, so that no record, message or command
 can show them.  They go out in a header, to the host that they were given for: never on a
-command line, and never to another host to which that one redirects.  What an address does not
-say is looked up in ``~/.netrc``, or by the command ``keyring``, as pip does.
+command line, and never to another host to which that one redirects.  A login that an
+address lacks is looked up in ``~/.netrc``, or by the command ``keyring``, as pip does.
 
 Standard library only: ``bootstrap.py`` downloads with this while there is nothing else.
 """
@@ -85,7 +85,7 @@ class Credentials:
         return self.given[near[-1]] if near else None
 
     def login_for_challenge(self, url: str) -> Login | None:
-        """Return the login for an address that has asked for one, from wherever there is one."""
+        """Return the login for an address that has asked for one, from any source."""
         login = self.find(url) or self._of_netrc(url, may_be_default=True) or self._of_keyring(url)
         if login:
             self.answered[_origin(url)] = login
@@ -146,7 +146,7 @@ _PORTS = {"http": "80", "https": "443"}
 
 
 class Handler(urllib.request.BaseHandler):
-    """Send the login that is known for an address, and tell if it is refused."""
+    """Send the login that is known for an address, and report if it is refused."""
 
     def __init__(self, known: Credentials = KNOWN) -> None:
         self.known = known

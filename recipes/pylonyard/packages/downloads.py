@@ -74,7 +74,7 @@ def opener(certificates: str | None = None) -> urllib.request.OpenerDirector:
 
 
 def install() -> None:
-    """Have all of this process, zc.buildout too, download by our opener."""
+    """Make this process, and zc.buildout in it, download by our opener."""
     urllib.request.install_opener(opener())
 
 
@@ -83,7 +83,7 @@ def in_parallel(
 ) -> Iterator[tuple[Item, Result]]:
     """Call ``work`` with each item, several at once; yield the results as they come.
 
-    :raises Exception: the first that ``work`` raises; what has not begun then never does
+    :raises Exception: the first that ``work`` raises; items that have not begun are dropped
     """
     # Imported here: it takes time, and most runs download nothing.
     from concurrent.futures import ThreadPoolExecutor, as_completed

@@ -141,7 +141,7 @@ def errors_for_buildout() -> Iterator[None]:
 class Recipe:
     """Write the artifacts that a section describes to ``parts/<section>``.
 
-    Whatever bad options can make fail happens in ``__init__``, which buildout calls for
+    Everything that bad options can make fail happens in ``__init__``, which buildout calls for
     every part before it uninstalls or installs any.
     """
 
@@ -219,7 +219,7 @@ class Recipe:
     update = install
 
     def _link_into_bin(self) -> list[Path]:
-        """Link the commands of a part that no release takes into ``bin/``."""
+        """Link the commands of a part outside any release into ``bin/``."""
         links = []
         for artifact in self.files:
             folder, _, name = artifact.path.partition("/")
