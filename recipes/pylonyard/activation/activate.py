@@ -90,7 +90,7 @@ class Activation:
             release,
             journal.laid,
             originals,
-            webservers={one.name: machine.seen() for one, machine in self._webservers()},
+            webservers={one.name: machine.state() for one, machine in self._webservers()},
             # Only root may see all that runs.
             servers=servers.server_states(release) if is_roots else None,
         )
@@ -153,7 +153,7 @@ class Activation:
 
     def _visible_sites(self, release: contents.Release) -> Iterator[contents.Site]:
         """Yield the sites; their ``mode`` is empty where the web server is not installed."""
-        seen = {one.name: machine.seen() for one, machine in self._webservers()}
+        seen = {one.name: machine.state() for one, machine in self._webservers()}
         for site in release.sites:
             yield site if seen[site.server].is_installed else replace(site, mode="")
 

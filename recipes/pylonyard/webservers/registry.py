@@ -109,7 +109,7 @@ class Machine(Protocol):
     def site_log(self, name: str) -> Path:
         """Return the error log of a site."""
 
-    def seen(self) -> ServerState: ...
+    def state(self) -> ServerState: ...
 
     def also_named(self, words: tuple[str, ...]) -> tuple[str, ...]:
         """Return what else a command makes links of, beside the names in it."""

@@ -68,7 +68,7 @@ def modules(subject: Subject) -> Iterator[Finding]:
     if not subject.is_laid:
         yield unknown(check, NOT_LAID)
         return
-    there = subject.machine.seen().enabled_modules
+    there = subject.machine.state().enabled_modules
     missing = [name for name in subject.site.modules if name not in there]
     if missing:
         enable = subject.webserver.enable_modules(missing)

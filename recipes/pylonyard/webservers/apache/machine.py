@@ -89,7 +89,7 @@ class MachineApache:
     def _text(self, name: str) -> str:
         return self.tree.read(f"{FOLDER}/{name}").content.decode(errors="replace")
 
-    def seen(self) -> ServerState:
+    def state(self) -> ServerState:
         return ServerState(
             user=self.account,
             is_installed=self.tree.read(f"{FOLDER}/apache2.conf").kind != "absent",
