@@ -211,7 +211,7 @@ class Activation:
         others = journals.others(self.tree, self.sandbox)
         ours, parts = split_effects(everything, others)
         for name in parts:
-            runner.say(f"# {others[name].sandbox} needs some of it, which stays until that goes")
+            runner.say(f"# {others[name].sandbox} needs some of it, so that part stays")
         runner.note(pending=self.tree.snapshot(ours.files))
         try:
             undo_files(runner, ours, starting_files(ours))

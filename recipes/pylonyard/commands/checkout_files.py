@@ -1,7 +1,7 @@
 """List the files of a checkout, or a project, that a bundle packs.
 
-Those are the files that git tracks; without git, all that no run has made. What the last run
-read has to be among them, and nothing secret may be.
+Those are the files that git tracks; without git, all that no run has made. The files that the
+last run read have to be among them, and no secret may be.
 """
 
 import os

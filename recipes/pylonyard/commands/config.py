@@ -45,7 +45,7 @@ Print = Callable[[str], object]
 
 
 class _StopReading(PylonyardError):
-    """Everything is read and merged."""
+    """Raised when everything is read and merged."""
 
 
 class ConfigReader(patches.Buildout):

@@ -146,7 +146,7 @@ Answers = dict[str, str]
 
 
 def default(question: Question, found: FoundApp) -> str:
-    """Return the default of an answer; it may be none that can be."""
+    """Return the default of an answer; it may be one that is refused."""
     if question.name == "name":
         named = found.distribution or found.folder.absolute().name
         return re.sub(r"[\s._]+", "-", named.lower())
@@ -155,7 +155,7 @@ def default(question: Question, found: FoundApp) -> str:
 
 
 def _problem(question: Question, text: str, found: FoundApp) -> str:
-    """Return why an answer cannot be, or ""."""
+    """Return why an answer is refused, or ""."""
     try:
         question.convert(text)
     except ValueError as error:
@@ -295,7 +295,7 @@ def _templates() -> "Environment":
 def write(
     found: FoundApp, answers: Answers, say: Callable[[str], object], *, only_show: bool = False
 ) -> None:
-    """Write the files of a project that are not there; say of each what was done.
+    """Write the missing files of a project; report each one.
 
     :raises OSError: if one cannot be written
     """

@@ -1,6 +1,6 @@
 """Run ``bin/pylonyard releases``: list the releases, or show what differs between two of them.
 
-``Mask`` keeps the secrets in what is shown, also by other commands, from being read.
+``Mask`` hides the secrets in the output, also that of other commands.
 """
 
 import difflib

@@ -148,7 +148,7 @@ def _is_to_be_activated(activation: Activation, say: Say) -> bool:
         return False
     if active is None or activation.is_allowed:
         return active is not None
-    say(f"Release {active} is active still; to have this one be: {again}")
+    say(f"Release {active} is still active; to activate this one: {again}")
     return False
 
 

@@ -125,7 +125,7 @@ def _is_wanted(archive: str, pins: frozenset[Pin]) -> bool:
     if archive.endswith(".whl"):
         name, version = stem["stem"].split("-")[:2] if "-" in archive else ("", "")
         return not version or (canonical(name), version) in pins
-    # Where the name of an sdist ends is not to be seen: shop-2-1.0.tar.gz
+    # Where the name of an sdist ends does not show: shop-2-1.0.tar.gz
     words = stem["stem"].split("-")
     splits = [("-".join(words[:n]), "-".join(words[n:])) for n in range(1, len(words))]
     return not splits or any((canonical(name), version) in pins for name, version in splits)

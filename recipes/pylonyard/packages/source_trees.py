@@ -1,4 +1,4 @@
-"""Copy source trees, tell one state of them from another, and bring along what git says.
+"""Copy source trees with their git history, and compute a digest of their state.
 
 Backends write into the tree that they build, so they get a copy.  Some take the version from
 git's tags, or the list of files from git: they get a repository of their own beside the copy,
@@ -148,7 +148,7 @@ def is_environment(folder: Path) -> bool:
 
 
 def _is_source(source: Path, folder: Path) -> bool:
-    """Return whether a folder is part of a source: of its top, less than of what is packed."""
+    """Return whether a folder is part of a source; at the top, more names are left out."""
     if folder.name in _MADE_ANYWHERE or is_environment(folder):
         return False
     if folder.name.endswith(".egg-info"):

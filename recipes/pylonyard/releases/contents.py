@@ -194,7 +194,7 @@ def _verified(folder: Path, path: str, said: Mapping[str, Any]) -> bytes:
         raise ActivationError(f"{place}: {error.strerror}") from error
     if hashlib.sha256(content).hexdigest() != said.get("sha256"):
         raise ActivationError(
-            f"{place}: expected what the release was made with, got another content; "
+            f"{place}: expected the content in its manifest, got another; "
             "run bin/buildout for a new release"
         )
     return content

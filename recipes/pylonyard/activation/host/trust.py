@@ -104,7 +104,7 @@ def check(paths: Iterable[Path], trusted: frozenset[int]) -> None:
                 continue
             if why := _who_can_change(place, status, trusted):
                 remedy = _remedy(place, status, trusted)
-                raise ActivationError(f"{place}: {why} could change what root is to use; {remedy}")
+                raise ActivationError(f"{place}: {why} could change what root uses; {remedy}")
 
 
 def imported(package: Path) -> Iterator[Path]:

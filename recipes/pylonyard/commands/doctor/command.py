@@ -190,7 +190,7 @@ CHECKS: Mapping[str, Check] = {
 }
 """Checks, by the name in the first finding that each yields of a site that Apache serves.
 
-The web server's own name is in what the checks of another one yield, as ``nginx-running``.
+For another web server its name is in the findings, such as ``nginx-running``.
 """
 
 MENDED_BY_ACTIVATION = ("server-running", "port", "ini", "site-enabled", "modules", "virtual-host")

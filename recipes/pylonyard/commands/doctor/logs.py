@@ -152,7 +152,7 @@ def _end(path: Path, since: float) -> tuple[str, os.stat_result, bool]:
 
 
 def _reaches_back(text: str, is_whole: bool, since: float) -> bool:
-    """Return whether a log's text goes back to ``since``; yes if its lines have no times."""
+    """Return whether a log's text goes back to ``since``; True if its lines have no times."""
     if is_whole:
         return True
     # The first line may be cut, and have a wrong time.

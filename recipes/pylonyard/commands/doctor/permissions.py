@@ -216,7 +216,7 @@ def _ini_obstacles(subject: Subject, access: Access) -> Iterator[Obstacle]:
 
 
 def _is_not_code(path: Path) -> bool:
-    """Return whether Python does not need a file: bytecode, or a hidden file."""
+    """Return whether a file is no code: bytecode, or a hidden file."""
     return path.name.startswith(".") or path.name == "__pycache__" or path.suffix == ".pyc"
 
 

@@ -171,7 +171,7 @@ class Lock:
 
 
 def read(path: Path) -> Lock:
-    """Read a lock file, of whatever program.
+    """Read a lock file, whichever program wrote it.
 
     :raises LockError: if it is no lock of this format
     """

@@ -43,7 +43,7 @@ EXIT_STATUSES = command_line.STATUSES.format("", ", 7 not running")
 
 ACTIONS = {
     "start": "start Apache; return once it answers",
-    "graceful": "have it read its configuration again, and finish the requests in hand",
+    "graceful": "have it read its configuration again, and let running requests end",
     "stop": "stop it",
     "restart": "stop and start it, if its configuration is sound",
     "configtest": "only check its configuration",
