@@ -103,8 +103,8 @@ class StepRunner:
             try:
                 self._apply_recorded(step)
             except (ActivationError, CommandError, OSError) as error:
-                told = self._logged(step, logs)
-                why = f"{step.command}: {error}" + (f" ({told})" if told else "")
+                logged = self._logged(step, logs)
+                why = f"{step.command}: {error}" + (f" ({logged})" if logged else "")
                 self.roll_back_and_raise(why)
             except KeyboardInterrupt:
                 self.interrupted()

@@ -22,7 +22,7 @@ from pylonyard.system.active_note import (
     follow,
 )
 from pylonyard.system.errors import ActivationError
-from pylonyard.system.locks import is_still
+from pylonyard.system.locks import is_same_file
 from pylonyard.system.rootfs import (
     ABSENT,
     Change,
@@ -200,7 +200,7 @@ def exclusive(tree: Tree) -> Iterator[None]:
         with tree.folder(ROOTS_FOLDER, make=True) as folder:
             _lock(folder)
             # Whoever held it before may have removed it since we opened it.
-            is_ours = is_still(tree.path(ROOTS_FOLDER), folder)
+            is_ours = is_same_file(tree.path(ROOTS_FOLDER), folder)
             if is_ours:
                 try:
                     yield

@@ -158,8 +158,8 @@ class Buildout(patches.Buildout):
         layout = Layout.of(self)
         with in_one_line(self):
             site_account.expect_writable(layout)
-            self.state.locks.hold(layout.directory)
-            self.state.locks.use(layout.cache)
+            self.state.locks.hold_sandbox(layout.directory)
+            self.state.locks.share_cache(layout.cache)
             self.record.note_release()
             self._expect_sections(args)
             super().install(args)

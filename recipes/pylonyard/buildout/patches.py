@@ -236,10 +236,7 @@ PATCHES = (
     ),
     Patch(_Index, "not_found_in_index", not_found_in_index, "a warning comes before the error"),
     Patch(
-        _Index,
-        "info",
-        easy_install.logger.debug,
-        "each page that is read, and each file, is logged",
+        _Index, "info", easy_install.logger.debug, "each page, and each file, is shown when read"
     ),
     Patch(buildout, "_install_and_load", load_recipe, "a recipe is looked up for each part anew"),
     Patch(

@@ -40,7 +40,7 @@ def rollback(
         is as it was before
     """
     releases = activation.releases
-    locks.Locks().hold(activation.sandbox)
+    locks.Locks().hold_sandbox(activation.sandbox)
     before = releases.current_number()
     identity = SandboxIdentity.of(activation)
     number = default_target(activation, identity) if wanted is None else wanted

@@ -70,8 +70,8 @@ def digest(source: Path, *, editable: bool, copied: Path | None = None) -> str:
     for path in files:
         if path.is_file():
             name = os.fspath(path.relative_to(copied or source))
-            told = (name, path.stat().st_mode & 0o111, wheels.sha256(path))
-            held.update(repr(told).encode(errors="surrogateescape"))
+            state = (name, path.stat().st_mode & 0o111, wheels.sha256(path))
+            held.update(repr(state).encode(errors="surrogateescape"))
     return held.hexdigest()[:20]
 
 

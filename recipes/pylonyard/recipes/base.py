@@ -160,7 +160,7 @@ class Recipe:
         if why := path_problem(self.layout.directory):  # where nothing of ours began the run
             raise UserError(f"[{name}] {why}")
         self.state = RunState.of(buildout)
-        self.state.locks.hold(self.layout.directory)
+        self.state.locks.hold_sandbox(self.layout.directory)
         self.settings = parse(self.declaration, name, options, self.layout.directory)
         self.state.note_paths(*vars(self.settings).values())
         self.location = self.layout.parts / name
@@ -248,23 +248,23 @@ class Recipe:
         """Make the folders that the part's account writes to, and let it read its files."""
         user = getattr(self.settings, "user", "")
         for folder, mode in self.folders().items():
-            told = ""
+            warning = ""
             if folder.is_dir():
                 who = site_account.on_machine(user) if accounts.entry(user) else None
                 if who and not site_account.may(who, folder, WRITE | SEARCH):
-                    told = "[%s] %s belongs to another account: let %s write there"
+                    warning = "[%s] %s belongs to another account: let %s write there"
             elif accounts.can_act_as(user):
                 safe_files.make_folder(folder, mode, accounts.new_owner(user))
             else:
-                told = "[%s] %s is missing: make it, for %s"
-            if told:
-                log.warning(told, self.name, folder, user)
+                warning = "[%s] %s is missing: make it, for %s"
+            if warning:
+                log.warning(warning, self.name, folder, user)
         for file in self.files:
             if isinstance(file, Artifact) and file.mode == FOR_GROUP:
                 path = self.location / file.path
                 if not store.give_to_group(path, file.mode, accounts.gid(user)):
-                    told = "[%s] %s: run buildout as root, to let %s read it"
-                    log.warning(told, self.name, path, user)
+                    warning = "[%s] %s: run buildout as root, to let %s read it"
+                    log.warning(warning, self.name, path, user)
 
     def environment(self, home: Path | None, eggs: tuple[str, ...]) -> Path | None:
         """Return the environment of the option ``home``, or one made of ``eggs``.

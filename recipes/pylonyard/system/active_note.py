@@ -44,8 +44,8 @@ class NotedSite:
         return bool(self.account and other.account) and self.account != other.account
 
     def __str__(self) -> str:
-        told = [self.environment or "an unknown environment", self.mode or "without Apache"]
-        return ", ".join([*told, f"account {self.account}"])
+        words = [self.environment or "an unknown environment", self.mode or "without Apache"]
+        return ", ".join([*words, f"account {self.account}"])
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,11 @@ class Note:
         """Return ``later`` with the history of both."""
         assert later.release is not None
         environments = {name: site.environment for name, site in later.sites.items()}
-        told = Activated(later.release, later.since, environments)
+        activated = Activated(later.release, later.since, environments)
         before = self.history
-        if before and before[-1] == replace(told, since=before[-1].since):
-            before, told = before[:-1], before[-1]
-        return replace(later, history=(*before, told)[-LONGEST:], is_whole=self.is_whole)
+        if before and before[-1] == replace(activated, since=before[-1].since):
+            before, activated = before[:-1], before[-1]
+        return replace(later, history=(*before, activated)[-LONGEST:], is_whole=self.is_whole)
 
     @property
     def needed(self) -> frozenset[int]:

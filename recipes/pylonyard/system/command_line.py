@@ -51,8 +51,8 @@ class Parser(argparse.ArgumentParser):
 
     def add_version(self) -> None:
         """Add the option ``--version``."""
-        told = f"Pylonyard {pylonyard.__version__}"
-        self.add_argument("--version", action="version", version=told, help="show the version")
+        version = f"Pylonyard {pylonyard.__version__}"
+        self.add_argument("--version", action="version", version=version, help="show the version")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Refuse unknown arguments here, where the known options are at hand."""

@@ -70,8 +70,8 @@ def run(
         why = f"{error.strerror}{errors.limit_of(error.errno)}"
         raise CommandError(what, f"{where}: {why}", advice) from error
     if finished.returncode:
-        told = (reason or last_line)(finished.stdout)
-        raise CommandError(what, told or f"exit status {finished.returncode}", advice)
+        cause = (reason or last_line)(finished.stdout)
+        raise CommandError(what, cause or f"exit status {finished.returncode}", advice)
     return finished.stdout
 
 

@@ -119,8 +119,10 @@ class Lock:
                 f"expected Python {self.requires_python}, as {self.path} says, got {python}"
             )
         if self.environments and not any(self._is_for(m, environment) for m in self.environments):
-            told = " or ".join(map(str, self.environments))
-            raise LockError(f"expected an environment of {self.path} ({told}), got Python {python}")
+            listed = " or ".join(map(str, self.environments))
+            raise LockError(
+                f"expected an environment of {self.path} ({listed}), got Python {python}"
+            )
 
     def _is_for(self, marker: Marker, environment: Mapping[str, str]) -> bool:
         return marker.evaluate({**environment, **self.choices}, context="lock_file")
