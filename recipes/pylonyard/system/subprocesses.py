@@ -171,5 +171,9 @@ def first_error(output: str) -> str:
 
 
 def last_line(output: str) -> str:
+    """Return the last line, or that of the last exception: hints may follow a traceback."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
+    if any(line.startswith("Traceback (most recent call last)") for line in lines):
+        raised = [line for line in lines if errors.EXCEPTION_LINE.match(line)]
+        return (raised or lines)[-1]
     return lines[-1] if lines else ""
