@@ -548,7 +548,7 @@ def test_a_project_that_init_or_paster_made_deploys_at_once(empty, tmp_path):
     assert content_of(tmp_path / "by-paster" / "quill") == made
     assert refused.splitlines()[-1] == (
         "name: expected a name that its module can have, got 'class', which is a keyword of "
-        "Python; say it: name=NAME"
+        "Python; answer with: name=NAME"
     )
     assert not (tmp_path / "by-paster" / "class").exists()
 

@@ -322,7 +322,7 @@ def report_lines(tree: Tree, made: Plan) -> Iterator[str]:
     yield from (step.command for step in made.steps)
 
 
-# Sandboxes beside one another on a machine: what one takes away, another may need.
+# Several sandboxes on a machine: one may need what another would undo.
 
 
 def claimed_files(others: Iterable[Journal]) -> dict[str, str]:
@@ -381,7 +381,7 @@ def hand_over(tree: Tree, others: Mapping[str, Journal], parts: Mapping[str, Eff
     for name, part in parts.items():
         theirs = part.then(others[name].ours)
         ours = _one_by_one(theirs) if part.members else theirs
-        # What is there may differ from what they would have laid; nobody has edited it.
+        # The file may differ from theirs, but nobody has edited it.
         there = {n: part.files[n].after.digest for n in others[name].laid if n in part.files}
         changed = replace(others[name], ours=ours, laid={**others[name].laid, **there})
         journals.save_as(tree, name, changed)

@@ -233,7 +233,7 @@ def possible_changes(journal: Journal, now: Mapping[str, Entry]) -> dict[str, Ch
         for name, change in changes.items()
         if name not in accounts and (after := _left_by_us(journal, name, change)) is not None
     }
-    # Others' accounts and groups are in there, too: only what none of them has touched.
+    # These files have accounts and groups of others, too: take only those lines that are ours.
     if all(_is_undone(journal, name, change) for name, change in accounts.items()):
         found.update(accounts)
     return found

@@ -100,7 +100,7 @@ class Buildout(patches.Buildout):
                 self.profile = profile()
                 self._read(*words, **named)
             self.files.check(self, words[1] if len(words) > 1 else ())
-        if self.profile:  # There is nothing to load: this is what the extension does.
+        if self.profile:  # Do not load it: this process does already what the extension does.
             others = [name for name in self._extensions() if name != OUR_EXTENSION]
             self["buildout"]["extensions"] = "\n".join(others)
 

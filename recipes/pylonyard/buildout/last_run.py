@@ -49,7 +49,7 @@ def _next_steps(kept: Mapping[str, Any]) -> Iterable[str]:
     """Return the next steps in the present state."""
     if not kept:
         return ()
-    # Imported here: what keeps the state has no use for it.
+    # Imported here: it is not needed to store the state.
     from pylonyard.releases import next_steps
 
     served = [next_steps.SiteStart(**each) for each in kept["sites"]]

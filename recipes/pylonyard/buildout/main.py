@@ -23,7 +23,7 @@ def main(made: str = "") -> None:
 
     :param made: the checkout for which this command was made
     """
-    # Other accounts serve what is made here; what is secret has a mode of its own.
+    # Other accounts serve these files; secrets have modes of their own.
     os.umask(0o022)
     if made and (moved := relocation.detect_move(Path(made), "buildout", sys.argv[0])):
         sys.exit(f"buildout: {moved.message}")
@@ -156,7 +156,7 @@ def make_command(folder: Path, program: str) -> None:
 
     from pylonyard.system.atomic import write
 
-    with contextlib.suppress(OSError):  # what is to be made there will say why
+    with contextlib.suppress(OSError):  # the error comes when the folder is made
         write(place, f'#!/bin/sh\n{MADE}\nexec {shlex.quote(program)} "$@"\n'.encode(), 0o755)
 
 

@@ -120,7 +120,7 @@ def fetch(installer: Any, dist: Any, folder: str, cache: str | None) -> Any:
     with atomic.draft(Path(folder)) as scratch, progress.of(what):
         found = Path(_fetch(installer, dist, str(scratch), None).location)
         if found.parent != scratch:
-            # A file of find-links is not ours to move.
+            # A file of find-links is not ours, so it is not moved.
             found = Path(shutil.copy2(found, scratch))
         place = found.replace(Path(folder, found.name))
     return dist.clone(location=str(place))

@@ -134,7 +134,7 @@ def _git_files(directory: Path, *options: str) -> Iterable[str]:
 
 
 def _source_files(directory: Path, left_out: set[Path]) -> Iterator[str]:
-    # bootstrap.py and each run make what is in these.
+    # bootstrap.py and runs make the files in these.
     left_out = {*left_out, directory / "bin"}
     for folder, folders, names in os.walk(directory):
         here = Path(folder)

@@ -56,7 +56,7 @@ class ConfigReader(patches.Buildout):
         self.files = Files(below)
         patches.read_through(self.files)
         try:
-            # What zc.buildout prints meanwhile is no part of the answer.
+            # The output of zc.buildout is no part of the answer.
             with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(_StopReading):
                 super().__init__(file, given)
         except Exception as error:

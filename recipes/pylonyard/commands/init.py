@@ -196,7 +196,7 @@ def check_answers(
                 text = ""
         text = text or usual
         if problem := _problem(question, text, found):
-            more = f"; say it: {option.format(question)}" if text == usual else ""
+            more = f"; answer with: {option.format(question)}" if text == usual else ""
             raise UserError(f"{question.name}: {problem}{more}")
         answers[question.name] = text
     return answers
@@ -306,7 +306,7 @@ def write(
             continue
         if not only_show:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # "x": what somebody else has made meanwhile stays, too.
+            # "x": a file that somebody has made in the meantime stays, too.
             with path.open("x", encoding="utf-8") as stream:
                 stream.write(text)
                 os.fchmod(stream.fileno(), 0o755 if text.startswith("#!") else 0o644)

@@ -209,7 +209,7 @@ def _read_by(one: WebServer, folder: Path, site: Site) -> Iterator[tuple[Path, b
             yield Path(name), read_plainly(path)
 
 
-# The target: its environments, modes and accounts have to be those of the sandbox.
+# The target has to have the environments, modes and accounts of the sandbox.
 
 
 Sites = Mapping[str, NotedSite]

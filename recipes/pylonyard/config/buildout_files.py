@@ -186,7 +186,7 @@ class Files:
         self._lines[path] = text.splitlines()
         self._check_lines(path, self._lines[path])
         opened = _open(base, name, seen, *words)
-        # What it extends has been read meanwhile.
+        # By now the files that it extends have been read.
         self._lines[path] = self._lines.pop(path)
         return opened
 
@@ -217,7 +217,7 @@ class Files:
             twice = f"{shown(path, number)}: [{header}] {name}: set in line {before} already"
             if bisect.bisect(begun, number) == bisect.bisect(begun, before):
                 raise UserError(f"{twice}; keep one of them")
-            # Somebody may overrule on purpose, by a section that begins anew.
+            # A repeated section may overrule options on purpose.
             self._overruled.append(f"{twice}, and the last one counts; better keep one of them")
 
     def place(self, section: str, option: str = "") -> str:

@@ -68,7 +68,7 @@ def _unreadable(directory: Path, got: str) -> str:
     command = bootstrap_command(directory)
     return (
         f"{directory / MEMORY}: expected the name of this sandbox's configuration, got {got}; "
-        + (f"say it once: {command} -c FILE" if command else "say it each time: -c FILE")
+        + (f"name it once: {command} -c FILE" if command else "name it each time: -c FILE")
     )
 
 

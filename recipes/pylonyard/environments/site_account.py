@@ -160,7 +160,7 @@ def _unwritten(who: Account, name: str, var: Path) -> Iterator[Path]:
     folders = written_paths(var, name)
     for folder in folders:
         if not folder.is_dir() or is_empty(folder):
-            continue  # what is empty is given to it
+            continue  # an empty folder is given to it
         is_closed = not may(who, folder, READ | WRITE)
         if is_closed:
             yield folder

@@ -234,7 +234,7 @@ class Repository:
         if not self.top:
             return ()
         for path in self._paths("HEAD", "packed-refs", "refs"):
-            # Git reads them unseen; a run notes what it has to look at the next time.
+            # Git reads these files in another process, so the run has to record them as its inputs.
             if path.is_dir():
                 list(os.walk(path))
             elif path.is_file():

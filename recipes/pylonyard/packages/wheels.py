@@ -93,7 +93,7 @@ def _shared(
             done(len(items) - _waiting(numbers))
             work(item)
     finally:
-        # After an error nobody is to begin anything.
+        # After an error no process begins another item.
         os.read(numbers, _MOST * _NUMBER.size)
         os.close(numbers)
         ended = [os.waitpid(child, 0)[1] for child in children]

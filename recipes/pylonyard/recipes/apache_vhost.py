@@ -101,7 +101,7 @@ MODULES_BY_MODE = {
     "embedded": ("wsgi",),
 }
 
-NO_INI = "ini: required where no release takes this part, such as ${ini:path}, but missing"
+NO_INI = "ini: required outside a release, such as ${ini:path}, but missing"
 
 LOG_DIRECTIVES = ("customlog", "errorlog", "forensiclog", "globallog", "transferlog")
 

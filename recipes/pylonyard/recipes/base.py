@@ -157,7 +157,7 @@ class Recipe:
         self.buildout = buildout
         self.name = name
         self.layout = Layout.of(buildout)
-        if why := path_problem(self.layout.directory):  # where nothing of ours began the run
+        if why := path_problem(self.layout.directory):  # if the run was not started by our program
             raise UserError(f"[{name}] {why}")
         self.state = RunState.of(buildout)
         self.state.locks.hold_sandbox(self.layout.directory)

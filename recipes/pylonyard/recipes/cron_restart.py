@@ -141,10 +141,7 @@ class CronRestart(Recipe):
         if not self.is_released and self.settings.control is None:
             raise OptionError(
                 self.name,
-                [
-                    "control: required where no release takes this part, such as "
-                    "${init:control}, but missing"
-                ],
+                ["control: required outside a release, such as ${init:control}, but missing"],
             )
 
     @property

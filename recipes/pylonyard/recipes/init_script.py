@@ -101,7 +101,7 @@ class InitScript(Recipe):
         """Make the environment, if no other part does; find its ``paster``."""
         options = self.settings
         if options.mode != "proxy" and not self.is_released:
-            problem = f"mode: expected proxy where no release takes this part, got {options.mode}"
+            problem = f"mode: expected proxy outside a release, got {options.mode}"
             raise OptionError(self.name, [problem])
         home = self.environment(options.home, options.eggs)
         if home is None:

@@ -158,7 +158,7 @@ class ProductionIni(Recipe):
                 reason = getattr(error, "strerror", None) or "it is not UTF-8"
                 problem = f"template: cannot read {options.template}: {reason}"
                 raise OptionError(self.name, [problem]) from error
-        # Any other environment may change, and then what its installer makes does too.
+        # Any other environment may change, and so may the file of its installer.
         is_ours = self.home.parent == self.layout.environments
         store = self.layout.cache / "configs" if is_ours else None
         try:

@@ -346,7 +346,7 @@ class PylonsApp(Recipe):
         elif options.tests_required:
             raise ValueError("tests: expected a runner, since tests-required is true, got ''")
         if options.tests_required and not self.is_released:
-            raise ValueError("tests-required: expected false, since no release takes this part")
+            raise ValueError("tests-required: expected false outside a release")
 
     def _tests(self) -> Iterator[Artifact]:
         """Yield the script that runs the tests, and where it finds them."""

@@ -136,7 +136,7 @@ class Releases:
         current = self.current_number()
         old = [n for n in self.numbers()[:-keep] if n != current and n not in spared]
         for number in old:
-            # Renamed first: what a killed run leaves is a draft, not half a release.
+            # Renamed first: a killed run then leaves a draft, not half a release.
             doomed = self.folder / f"{DRAFT}{number}"
             self.path(number).rename(doomed)
             shutil.rmtree(doomed)
@@ -314,7 +314,7 @@ def equal(one: Path, other: Path) -> bool:
         return False
 
 
-# ``manifest.json``: what a release holds, who made it, and which program passed it.
+# ``manifest.json``: the files of a release, their parts, and the programs that accepted them.
 
 
 def write_manifest(

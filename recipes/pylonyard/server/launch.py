@@ -114,7 +114,7 @@ def _spawn_supervisor(
     )
 
 
-# The log: what the supervisor writes there, and what is read of it if it fails.
+# The log: the lines of the supervisor, and the reason of a failure, which is read from it.
 
 
 PREFIX = "pylonyard:"

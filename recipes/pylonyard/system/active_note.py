@@ -242,7 +242,7 @@ def _not_roots(entry: Entry, tree: Tree) -> str:
     """Return why a note cannot be trusted; empty if it can."""
     if entry.kind != "file":
         return f"a {entry.kind}"
-    # A scratch tree is its maker's, who may have no root at all.
+    # A scratch tree belongs to the account that made it, which need not be root.
     if entry.uid not in ({0} if tree.is_machine else {0, os.geteuid()}):
         return f"one of the account of number {entry.uid}"
     return f"mode {entry.mode:04o}" if entry.mode & 0o022 else ""

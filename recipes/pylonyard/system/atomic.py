@@ -85,7 +85,10 @@ def _locked_folder(store: Path) -> tuple[Path, int]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         except OSError:
-            return folder, descriptor  # No locks here: then nobody sweeps it either.
+            return (
+                folder,
+                descriptor,
+            )  # Without locks on this file system, no draft is swept either.
         # Another run may have swept it before it was held.
         if folder.exists():
             return folder, descriptor

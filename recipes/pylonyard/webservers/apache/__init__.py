@@ -9,7 +9,7 @@ from pylonyard.webservers.registry import Command, ServerState, Site, WebServer
 
 FOLDER = "/etc/apache2"
 
-# Where Debian records who enabled what. Beside these, Apache's modules have folders of their own.
+# Debian records here who enabled a module or site. Modules have folders of their own.
 MODULES = (f"{FOLDER}/mods-enabled", "/var/lib/apache2/module")
 SITES = (f"{FOLDER}/sites-enabled", "/var/lib/apache2/site")
 
