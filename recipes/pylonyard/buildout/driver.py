@@ -27,6 +27,7 @@ from pylonyard.environments import cache_usage, site_account
 from pylonyard.packages import credentials, downloads, integrity, wheels
 from pylonyard.system import accounts, atomic, errors
 from pylonyard.system.errors import LOOK_FIRST, reason
+from pylonyard.system.options import near
 from pylonyard.system.safe_files import finish
 from pylonyard.system.subprocesses import use_utf8
 
@@ -124,7 +125,7 @@ class Buildout(patches.Buildout):
             if name in self._raw or run_state.site_and_role(self, name):
                 continue
             meant = next(self._by_name_of_site(name), "")
-            other = f"; its section is [{meant}]" if meant else buildout_files.near(name, self._raw)
+            other = f"; its section is [{meant}]" if meant else near(name, self._raw)
             raise UserError(f"install {name}: there is no section [{name}]{other}")
 
     def _by_name_of_site(self, part: str) -> Iterator[str]:

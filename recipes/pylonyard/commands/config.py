@@ -23,10 +23,11 @@ from zc.buildout import buildout
 from pylonyard.buildout import complaints
 from pylonyard.commands.releases import Mask
 from pylonyard.config import buildout_files, configuration, run_state
-from pylonyard.config.buildout_files import Files, near, shown
+from pylonyard.config.buildout_files import Files, shown
 from pylonyard.config.layout import DEFAULTS, OUR_EXTENSION, profile
 from pylonyard.packages import downloads
 from pylonyard.system.errors import PylonyardError, UserError
+from pylonyard.system.options import near
 
 FORMAT = 1
 """The version of the JSON object."""

@@ -5,7 +5,6 @@ without a message. If an option is written twice, the last one wins, also withou
 """
 
 import bisect
-import difflib
 import logging
 import os
 import re
@@ -17,6 +16,7 @@ from zc.buildout import buildout
 
 from pylonyard.config.layout import OUR_EXTENSION
 from pylonyard.system.errors import UserError
+from pylonyard.system.options import near
 
 log = logging.getLogger("pylonyard")
 
@@ -24,14 +24,6 @@ _open = buildout._open
 
 HEADER = re.compile(r"\[\s*([^\s\[\]:{}]+)\s*(:[^\]]*)?\]")
 OPTION = re.compile(r"([^\s{}\[\]=:#;][^{}\[\]=:]*?)\s*=(?!>)")
-NEAR = 0.75
-"""Names that are at least so similar, from 0 to 1, may be typing errors."""
-
-
-def near(name: str, known: Iterable[str], cutoff: float = NEAR) -> str:
-    """Return "; did you mean ...?", or nothing."""
-    found = difflib.get_close_matches(name, sorted(known), n=1, cutoff=cutoff)
-    return f"; did you mean {found[0]}?" if found else ""
 
 
 def no_such(path: Path) -> str:

@@ -5,7 +5,6 @@ dataclass, each an ``option``, and returns files, whose texts it makes by ``rend
 """
 
 import dataclasses
-import difflib
 import logging
 import os
 import re
@@ -28,6 +27,7 @@ from pylonyard.server.status import RUNNING
 from pylonyard.system import accounts, atomic, safe_files
 from pylonyard.system.atomic import Artifact, Link, stage
 from pylonyard.system.errors import LOOK_FIRST, OptionError, PylonyardError, UserError, reason
+from pylonyard.system.options import converted, declare, name_of, nearest
 from pylonyard.system.rootfs import SEARCH, WRITE
 
 log = logging.getLogger("pylonyard")
@@ -50,16 +50,27 @@ _OF_SECTION = re.compile(r"\$\{:([a-z-]+)\}")
 # The options of a section.
 
 
-def option(convert: Callable[[str], Any] = str, default: str | None = None) -> Any:
-    """Declare an option, as a field of a frozen dataclass.
+def option(
+    convert: Callable[[str], Any] = str,
+    default: str | None = None,
+    kind: str = "",
+    group: str = "",
+) -> Any:
+    """Declare an option, as a field of a frozen dataclass; its docstring is its documentation.
+
+    ``benchmarks/option_tables.py`` makes the table on the recipe's page of these declarations.
+    In the docstring, ``{default}`` stands for the default; elsewhere the table has it beside the
+    kind.
 
     :param convert: gives the value for a text; raises ``ValueError`` with
         "expected ..., got ..." if it cannot
     :param default: the text when the section omits the option, written as in
         buildout.cfg, where ``${:name}`` is another option of the section; without one the
         option is required
+    :param kind: what a person writes, as the table says it
+    :param group: a heading in the table, above this option
     """
-    return dataclasses.field(metadata={"convert": convert, "default": default})
+    return declare(convert, default, kind=kind, group=group)
 
 
 def parse(
@@ -75,27 +86,19 @@ def parse(
 
     :raises OptionError: naming every missing, malformed or mistyped option
     """
-    fields = {f.name.replace("_", "-"): f for f in dataclasses.fields(declaration)}
-    values: dict[str, Any] = {}
-    problems: list[str] = []
-    followed: list[str] = []
-    for name, field in fields.items():
-        text = texts.get(name, field.metadata["default"])
-        if text is None:
-            problems.append(f"{name}: required, but missing")
-            continue
-        try:
-            if name not in texts:
-                text = _OF_SECTION.sub(lambda match: texts.get(match[1], ""), text)
-            values[field.name] = _anchored(field.metadata["convert"](text), directory)
-        except ValueError as error:
-            # What is wrong in another option of the section is said of that.
-            is_copy = name not in texts and _OF_SECTION.search(field.metadata["default"])
-            (followed if is_copy else problems).append(f"{name}: {error}")
-    problems += _typos(set(texts) - set(fields), fields)
-    if problems or followed:
-        raise OptionError(section, problems or followed)
-    return declaration(**values)
+    values, found = converted(
+        declaration,
+        texts,
+        lambda default: _OF_SECTION.sub(lambda match: texts.get(match[1], ""), default),
+    )
+    defaults = {name_of(f): f.metadata["default"] for f in dataclasses.fields(declaration)}
+    # What is wrong in another option of the section is said of that.
+    copies = {n for n in set(found) - set(texts) if _OF_SECTION.search(defaults[n] or "")}
+    problems = [f"{name}: {problem}" for name, problem in found.items() if name not in copies]
+    problems += _typos(set(texts) - set(defaults), defaults)
+    if found or problems:
+        raise OptionError(section, problems or [f"{name}: {found[name]}" for name in found])
+    return declaration(**{name: _anchored(value, directory) for name, value in values.items()})
 
 
 def _anchored(value: Any, directory: Path) -> Any:
@@ -115,7 +118,7 @@ def _typos(unknown: set[str], known: Mapping[str, Any]) -> list[str]:
     return [
         f"{name}: unknown, did you mean {near}?"
         for name in sorted(unknown)
-        for near in difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+        if (near := nearest(name, known))
     ]
 
 

@@ -22,7 +22,6 @@ from packaging.tags import Tag, sys_tags
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from pylonyard.config.buildout_files import near
 from pylonyard.config.layout import Layout
 from pylonyard.packages import builds, credentials, downloads, index, interpreters, metadata
 from pylonyard.packages.index import Places
@@ -35,6 +34,7 @@ from pylonyard.packages.mod_wsgi_sources import PROJECT
 from pylonyard.packages.wheels import WheelError, egg_name, sha256
 from pylonyard.system import progress
 from pylonyard.system.errors import CommandError, OptionError
+from pylonyard.system.options import near
 
 
 @dataclass(frozen=True)
