@@ -59,12 +59,15 @@ STAGES = (
     Stage(BUILD, "system.atomic.Artifact", "system.atomic.stage", FILES_OF_PARTS),
     Stage(BUILD, FILES_OF_PARTS, "releases.store.Staged.collected", "releases.store.Staged"),
     Stage(BUILD, "releases.store.Staged", "releases.store.Staged.copy_to", DRAFT),
-    Stage(BUILD, DRAFT, "releases.validators.judge", DRAFT),
+    Stage(BUILD, DRAFT, "releases.validators.validate", DRAFT),
     Stage(BUILD, DRAFT, "releases.store.Releases.publish", RELEASE),
     Stage(ACTIVATE, RELEASE, "releases.contents.read", "releases.contents.Release"),
     Stage(ACTIVATE, "releases.contents.Release", "activation.plan.plan", "activation.plan.Plan"),
     Stage(
-        ACTIVATE, "activation.plan.Plan", "activation.apply.Carrier.take", "activation.steps.Lay"
+        ACTIVATE,
+        "activation.plan.Plan",
+        "activation.apply.StepRunner.apply_all",
+        "activation.steps.Lay",
     ),
     Stage(ACTIVATE, "activation.steps.Lay", "system.rootfs.Tree.put", "/etc"),
 )
@@ -81,11 +84,14 @@ def find(dotted: str) -> tuple[str, tuple[Definition, ...]]:
     found: list[Definition] = []
     scope: ast.Module | Definition = tree(module)
     for name in dotted.removeprefix(f"{module}.").split("."):
-        scope = next(
-            each
+        inner = {
+            each.name: each
             for each in scope.body
-            if isinstance(each, ast.FunctionDef | ast.ClassDef) and each.name == name
-        )
+            if isinstance(each, ast.FunctionDef | ast.ClassDef)
+        }
+        if name not in inner:
+            raise ValueError(f"STAGES: {dotted}: there is no {name}; what is it called now?")
+        scope = inner[name]
         found.append(scope)
     return module, tuple(found)
 

@@ -28,7 +28,7 @@ from pylonyard.activation.steps import (
 )
 from pylonyard.config.layout import REAL_SERVER, page
 from pylonyard.releases.contents import Release, Site
-from pylonyard.system import nofollow, safe_files
+from pylonyard.system import atomic, safe_files
 from pylonyard.system.accounts import MAKING, as_root
 from pylonyard.system.errors import ActivationError, CommandError
 from pylonyard.system.rootfs import SEARCH, WRITE, Account, Permissions, Tree, bits_of
@@ -193,7 +193,7 @@ def _own(step: Own) -> None:
 def _permit(step: Permit) -> None:
     gid = grp.getgrnam(step.group).gr_gid
     with safe_files.folder(step.path.parent) as folder:
-        descriptor = nofollow.open_file(step.path.name, os.O_RDONLY, at=folder)
+        descriptor = atomic.open_file(step.path.name, os.O_RDONLY, at=folder)
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:

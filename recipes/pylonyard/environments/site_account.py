@@ -15,8 +15,8 @@ from typing import Protocol
 from pylonyard.config.layout import REAL_SERVER, Layout, page
 from pylonyard.packages.interpreters import interpreter
 from pylonyard.system import accounts, relocation
+from pylonyard.system.atomic import open_folder
 from pylonyard.system.errors import CommandError, UserError
-from pylonyard.system.nofollow import open_folder
 from pylonyard.system.rootfs import SEARCH, WRITE, Account, Permissions, Tree, account, bits_of
 from pylonyard.system.subprocesses import PROGRAM_PATH, run
 

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pylonyard.system.atomic import open_file, open_folder, replacing, write_draft
 from pylonyard.system.errors import LOOK_FIRST, PylonyardError, ServerError
-from pylonyard.system.nofollow import open_file, open_folder, replacing, write_draft
 
 
 def settle_standard_files() -> None:
