@@ -143,7 +143,9 @@ def is_any_class(node: ast.expr) -> bool:
 
 
 def spelled_out(names: set[str]) -> set[str]:
-    return names.union(*(aliases().get(name, ()) for name in names))
+    """Return names with those that they stand for, and those that these stand for."""
+    more = names.union(*(aliases().get(name, ()) for name in names))
+    return more if more == names else spelled_out(more)
 
 
 def fields(definition: Definition) -> set[str]:
