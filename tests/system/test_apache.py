@@ -98,7 +98,7 @@ def buildout(directory, cache="cache"):
 
 
 @pytest.fixture(scope="session")
-def ground():
+def workspace():
     """Give a folder that every account may enter; those of pytest may not be."""
     folder = Path(tempfile.mkdtemp(prefix="apache-"))
     folder.chmod(0o755)
@@ -107,9 +107,9 @@ def ground():
 
 
 @pytest.fixture(scope="session")
-def build(ground):
+def build(workspace):
     """Return a function that builds mod_wsgi for a sandbox, once a session."""
-    directory = ground / "builds"
+    directory = workspace / "builds"
     directory.mkdir()
 
     def module(home):
@@ -125,14 +125,14 @@ def add_app(home):
 
 
 @pytest.fixture(scope="session")
-def interpreter3(ground):
+def interpreter3(workspace):
     base = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
-    return reachable_by_all(Path(base), ground)
+    return reachable_by_all(Path(base), workspace)
 
 
 @pytest.fixture(scope="session")
-def python3(ground, interpreter3):
-    home = ground / "python3"
+def python3(workspace, interpreter3):
+    home = workspace / "python3"
     subprocess.run([interpreter3, "-m", "venv", home], check=True)
     needed = ["PasteDeploy", "Paste", "setuptools<81", "waitress"]
     subprocess.run([home / "bin/python", "-m", "pip", "install", "-q", *needed], check=True)
@@ -140,12 +140,12 @@ def python3(ground, interpreter3):
 
 
 @pytest.fixture(scope="session")
-def python2(ground):
-    tool, home = ground / "virtualenv", ground / "python2"
+def python2(workspace):
+    tool, home = workspace / "virtualenv", workspace / "python2"
     subprocess.run([sys.executable, "-m", "venv", tool], check=True)
     pip = [tool / "bin" / "python", "-m", "pip", "install", "-q", "virtualenv==20.21.1"]
     subprocess.run(pip, check=True)
-    base = readable_by_all("python2.7", ground)
+    base = readable_by_all("python2.7", workspace)
     create = [tool / "bin" / "virtualenv", "-q", "-p", base, home]
     subprocess.run(create, check=True)
     install = [home / "bin" / "python", "-m", "pip", "install", "-q", "PasteDeploy==1.5.2"]
@@ -229,12 +229,12 @@ class Site:
 
 
 @pytest.fixture
-def site(ground):
+def site(workspace):
     """Return a function that makes sites; their Apaches are stopped at the end."""
     sites = []
 
     def make(home=None, **options):
-        root = Path(tempfile.mkdtemp(prefix="site-", dir=ground))
+        root = Path(tempfile.mkdtemp(prefix="site-", dir=workspace))
         root.chmod(0o755)
         sites.append(Site(root, home, **options))
         return sites[-1]
@@ -247,8 +247,8 @@ def site(ground):
 
 
 @pytest.fixture(scope="session")
-def certificate(ground):
-    key, chain = ground / "key.pem", ground / "chain.pem"
+def certificate(workspace):
+    key, chain = workspace / "key.pem", workspace / "chain.pem"
     words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
     words += ["-subj", "/CN=demo.example", "-keyout", key, "-out", chain]
     subprocess.run(words, check=True, capture_output=True)
@@ -342,7 +342,7 @@ def test_apache_accepts_the_files_of_every_mode(
 
 @needs_root
 @pytest.mark.parametrize("mode", MODES)
-def test_the_machines_apache_serves_the_same_file(site, python3, build, ground, mode):
+def test_the_machines_apache_serves_the_same_file(site, python3, build, workspace, mode):
     """Enable it with Debian's own tools, in a copy of the machine's configuration."""
     built = build(python3)
     with backend() as port, backend() as other:
@@ -356,7 +356,7 @@ def test_the_machines_apache_serves_the_same_file(site, python3, build, ground, 
         (one.root / "var" / "data" / "demo").chmod(0o777)
         recipe = one.release()
         atomic.write(one.root / "wsgi.load", built.files[0].text.encode())
-        machine = Machine(one, ground)
+        machine = Machine(one, workspace)
         with machine.running(recipe.published()["modules"].split()):
             status, headers, body = one.request("/page")
 
@@ -368,8 +368,8 @@ def test_the_machines_apache_serves_the_same_file(site, python3, build, ground, 
 class Machine:
     """A copy of ``/etc/apache2`` that has its own ports, logs and pid file."""
 
-    def __init__(self, site, ground):
-        self.folder = Path(tempfile.mkdtemp(prefix="machine-", dir=ground))
+    def __init__(self, site, workspace):
+        self.folder = Path(tempfile.mkdtemp(prefix="machine-", dir=workspace))
         self.folder.chmod(0o755)
         self.etc = self.folder / "apache2"
         shutil.copytree("/etc/apache2", self.etc, symlinks=True)
@@ -548,9 +548,9 @@ def test_an_environment_of_another_python_is_named_in_the_log(site, python2, pyt
     assert expected in one.log()
 
 
-def test_a_path_with_odd_characters_is_served(served, ground):
+def test_a_path_with_odd_characters_is_served(served, workspace):
     one = served("python3", "mod_wsgi")
-    odd = ground / "odd 'path' & $1 <ü>;~^"
+    odd = workspace / "odd 'path' & $1 <ü>;~^"
     one.root.rename(odd)
     one.root = odd
     one.start()
@@ -754,10 +754,10 @@ def agreed_ciphers(port):
 
 
 @pytest.mark.parametrize("kind", ["RSA", "ECDSA"])
-def test_tls_is_mozillas_intermediate(site, certificate, ground, kind):
+def test_tls_is_mozillas_intermediate(site, certificate, workspace, kind):
     files = dict(certificate)
     if kind == "ECDSA":
-        key, chain = ground / "ec-key.pem", ground / "ec-chain.pem"
+        key, chain = workspace / "ec-key.pem", workspace / "ec-chain.pem"
         words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt"]
         words += ["ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
         words += ["-subj", "/CN=demo.example", "-keyout", key, "-out", chain]
@@ -801,7 +801,7 @@ def hosted(request, site):
         (one.root / "var" / "data" / "demo").chmod(0o777)
         recipe = one.release()
         atomic.write(one.root / "wsgi.load", build(python3).files[0].text.encode())
-        own = Machine(one, request.getfixturevalue("ground"))
+        own = Machine(one, request.getfixturevalue("workspace"))
         stack.enter_context(own.running(recipe.published()["modules"].split()))
         return one
 

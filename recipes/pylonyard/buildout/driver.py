@@ -174,7 +174,7 @@ class Buildout(patches.Buildout):
             if not args:
                 stores = cache_usage.Stores(layout.cache, layout.eggs)
                 needs = functools.partial(cache_usage.needs, layout.directory, stores, ["parts"])
-                last_run.keep(self, self.state.watch, layout, needs)
+                last_run.store(self, self.state.watch, layout, needs)
         except OSError as error:
             # The release is current; a run that fails now would say otherwise.
             where = error.filename or layout.directory

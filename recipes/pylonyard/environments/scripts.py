@@ -22,7 +22,7 @@ from pylonyard.environments import eggs_venv, tools
 from pylonyard.environments.eggs_venv import search_path
 from pylonyard.environments.tools import ISOLATED, header, header_of_ours, package_statements
 from pylonyard.packages import interpreters, metadata
-from pylonyard.packages.wheels import place
+from pylonyard.packages.wheels import member_path
 from pylonyard.system.subprocesses import run
 
 
@@ -116,7 +116,7 @@ def tool_script(
     # An ordinary zc.buildout may also use a checkout of ours, by "develop".
     statements = (
         tools.environment_statements(home, tools.TOOLS)
-        if eggs_venv.is_one(home)
+        if eggs_venv.is_eggs_venv(home)
         else folder_statements()
     )
     lines = [
@@ -236,7 +236,7 @@ def _programs(found: Distribution) -> Iterator[Path]:
     record = (found.read_text("RECORD") or "").splitlines()
     for name, *_ in filter(None, csv.reader(record)):
         if ".data/scripts/" in name:
-            name = str(place(name))
+            name = str(member_path(name))
         elif not name.startswith("../../../bin/"):
             continue
         path = Path(os.path.normpath(str(found.locate_file(name))))

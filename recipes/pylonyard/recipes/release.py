@@ -150,7 +150,7 @@ class Release(Recipe):
                 site_changes.expect_account_kept(self.releases, wanted)
                 return []
             places = (self.releases, self.layout.bin)
-            return site_changes.expect_none(*places, wanted, words, self.name)
+            return site_changes.expect_no_change(*places, wanted, words, self.name)
         except ActivationError as error:
             raise UserError(f"[{self.name}] {error}") from error
 
@@ -236,7 +236,7 @@ class Release(Recipe):
             log.info("%s", line)
         self._link_commands()
         served = [self._served_site(site, left) for site in self.sites]
-        for line in next_steps.found(self.layout.directory, number, served):
+        for line in next_steps.next_lines(self.layout.directory, number, served):
             # With our buildout, this comes after buildout's own last lines.
             getattr(self.buildout, "say_last", log.info)(line)
         if watch := self.state.watch:

@@ -49,7 +49,7 @@ WSGIScriptAlias / {folder}/hello.wsgi process-group=hello application-group=%{{G
 
 def loaded(site: Checked) -> Iterator[Finding]:
     check = "mod_wsgi"
-    if site.has_server or not site.is_laid:
+    if site.has_server or not site.is_activated:
         yield unknown(check, NOT_LAID if not site.has_server else "not used in this mode")
         return
     try:
@@ -103,7 +103,7 @@ def _module(site: Checked) -> Path | None:
     """Return the module that Apache loads; if the site is not activated, the release's."""
     text = site.tree.read(f"{FOLDER}/mods-available/wsgi.load").content.decode(errors="replace")
     found = re.findall(r'(?m)^\s*LoadModule\s+wsgi_module\s+"?([^"\n]+?)"?\s*$', text)
-    return Path(found[0]) if found and site.is_laid else site.module
+    return Path(found[0]) if found and site.is_activated else site.module
 
 
 def _python_of(home: Path) -> str:
