@@ -23,6 +23,7 @@ from pylonyard.system import accounts, active_note
 from pylonyard.system.active_note import NotedSite
 from pylonyard.system.atomic import Artifact, Link
 from pylonyard.system.errors import LOOK_FIRST, ActivationError, OptionError, UserError, reason
+from pylonyard.system.listeners import reachable
 from pylonyard.system.rootfs import Tree
 from pylonyard.webservers import registry
 
@@ -83,6 +84,8 @@ class Site:
     sections: tuple[str, ...]
     port: int
     """The port of its own server, or of its private web server."""
+    host: str
+    """The address of the server, without brackets."""
     webserver: str
     """The web server that runs the application; empty if a server of the site's own does."""
     setup: contents.Setup | None
@@ -199,6 +202,7 @@ class Release(Recipe):
             user=options["user"],
             environment=options["environment"],
             sections=sections,
+            host="127.0.0.1" if webserver else reachable(options["host"].strip("[]")),
             port=int(port),
             webserver=webserver,
             setup=setup if published.get("setup") == "true" else None,
@@ -261,12 +265,13 @@ class Release(Recipe):
         }
 
     def _served_site(self, site: Site, left: Collection[str]) -> next_steps.SiteStart:
+        host = f"[{site.host}]" if ":" in site.host else site.host
         return next_steps.SiteStart(
             name=site.name,
             user=site.user,
             environment=site.environment,
-            address=f"http://127.0.0.1:{site.port}/",
-            host="127.0.0.1",
+            address=f"http://{host}:{site.port}/",
+            host=site.host,
             port=site.port,
             webserver=site.webserver,
             waits=site.name in left,
