@@ -103,7 +103,9 @@ def _problems(directory: Path, sections: Sections, section: str, path: Path) -> 
     }
     options = {n: sections.value(section, n) for n in ("develop", "sources", "provided")}
     own = {"develop": sections.value("buildout", "develop")}
-    local = [*requested(directory, options), *requested(directory, own)]
+    # Those that mr.developer has are named nowhere else.
+    there = metadata.distributions([str(directory / "develop-eggs")])
+    local = [*requested(directory, options), *requested(directory, own), *there]
     fit = Fit(
         lock,
         metadata.environment(interpreter),

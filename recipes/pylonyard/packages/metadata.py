@@ -143,6 +143,16 @@ def is_editable(distribution: Distribution) -> bool:
     return bool(origin and json_object(origin).get("dir_info", {}).get("editable"))
 
 
+def is_tree(distribution: Distribution, home: Path) -> bool:
+    """Return whether a distribution of an environment is a source tree, such as mr.developer has.
+
+    zc.buildout's ``develop`` leads to the tree itself, whose metadata do not say so.
+    """
+    place = Path(str(distribution.locate_file(""))).resolve()
+    elsewhere = place.suffix != ".egg" and not place.is_relative_to(home.resolve())
+    return is_editable(distribution) or (elsewhere and any(place.glob("*.egg-info")))
+
+
 def follow(
     requirements: Iterable[Requirement],
     get: Callable[[Requirement], Distribution],
