@@ -71,15 +71,6 @@ class Options:
 
 
 @dataclass(frozen=True)
-class SiteAccount:
-    """The name, account and environment of a site, before its parts are initialised."""
-
-    name: str
-    user: str
-    environment: str
-
-
-@dataclass(frozen=True)
 class Site:
     """A site, as its parts describe it."""
 
@@ -143,7 +134,9 @@ class Release(Recipe):
             raise UserError(f"[{self.name}] {why}")
         problems = []
         for options in sites:
-            site = SiteAccount(options["name"], options["user"], options["environment"])
+            site = site_account.SiteAccount(
+                options["name"], options["user"], options["environment"]
+            )
             needed = [layout.directory, layout.cache, layout.eggs]
             why = site_account.reach_problem(site, needed, self._other_interpreter(options))
             if why := why or site_account.data_problem(site, layout.var):
