@@ -23,8 +23,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pylonyard.system import accounts, progress
-from pylonyard.system.errors import ArtifactError
+from pylonyard.system import accounts, progress, safe_files
+from pylonyard.system.errors import ArtifactError, PylonyardError
 from pylonyard.system.subprocesses import clean_environment
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def load(trial: Trial) -> Outcome:
 
 def _outcome(report: str, status: int, printed: str, trial: Trial) -> Outcome:
     if report:
-        found = json.loads(report)
+        found = safe_files.json_object(report)
         if "loaded" in found:
             return Outcome()
         if found["network"] and not trial.network:
@@ -243,7 +243,7 @@ _COPIES = "1g"
 """The most that copies of files may take, in memory."""
 
 
-class _CannotIsolateError(Exception):
+class _CannotIsolateError(PylonyardError):
     """The machine does not let us have what a trial needs."""
 
 
@@ -309,7 +309,7 @@ def _become(trial: Trial) -> None:
 
 def main(words: Sequence[str]) -> int:
     """Isolate ourselves, and become the application's interpreter, which loads it."""
-    trial, scratch, report = Trial(**json.loads(words[0])), words[1], words[2]
+    trial, scratch, report = Trial(**safe_files.json_object(words[0])), words[1], words[2]
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     try:
         _enter_namespaces(trial)
