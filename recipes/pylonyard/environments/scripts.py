@@ -24,6 +24,7 @@ from pylonyard.environments.eggs_venv import search_path
 from pylonyard.environments.tools import ISOLATED, finding, header, header_of_ours
 from pylonyard.packages import interpreters, metadata
 from pylonyard.packages.wheels import place
+from pylonyard.system.safe_files import json_object
 from pylonyard.system.subprocesses import run
 
 
@@ -143,6 +144,12 @@ def needed() -> list[Any]:
 def distributions(home: Path) -> dict[str, Distribution]:
     """Return the distributions of an environment of any interpreter, by canonical name."""
     return metadata.distributions(search_path(home))
+
+
+def is_editable(distribution: Distribution) -> bool:
+    """Return whether a distribution is a source tree as it stands (PEP 610)."""
+    origin = distribution.read_text("direct_url.json")
+    return bool(origin and json_object(origin).get("dir_info", {}).get("editable"))
 
 
 @cache

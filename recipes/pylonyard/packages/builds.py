@@ -12,7 +12,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 import warnings
 import zipfile
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from pylonyard.packages import wheels
+from pylonyard.packages.archives import unpack
 from pylonyard.packages.integrity import Verified
 from pylonyard.packages.metadata import distributions, pyproject
 from pylonyard.packages.source_trees import (
@@ -353,37 +353,3 @@ def make_metadata_wheel(folder: Path, name: str, version: str) -> Path:
 def _digest(text: str) -> str:
     digest = hashlib.sha256(text.encode()).digest()
     return "sha256=" + base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
-
-
-# Source archives, unpacked so that nothing is written elsewhere.
-
-
-def unpack(archive: Path, folder: Path) -> Path:
-    """Unpack a tar or zip file with a single folder; return that folder.
-
-    :raises CommandError: if it is not such an archive, or would write elsewhere
-    """
-    try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as packed:
-                packed.extractall(folder)
-        else:
-            _unpack_tar(archive, folder)
-        (tree,) = [path for path in folder.iterdir() if path.is_dir()]
-    except (OSError, ValueError, tarfile.TarError) as error:
-        raise CommandError(f"cannot unpack {archive}", str(error)) from error
-    return tree
-
-
-def _unpack_tar(archive: Path, folder: Path) -> None:
-    with tarfile.open(archive) as packed:
-        members = packed.getmembers()
-        for member in members:
-            if member.name.startswith("/") or ".." in Path(member.name).parts:
-                raise tarfile.TarError(f"{member.name} would be written outside")
-        if hasattr(tarfile, "data_filter"):
-            packed.extractall(folder, filter="data")
-        else:
-            # Python 3.11.2, which is Debian 12's: a link might lead elsewhere.
-            plain = [member for member in members if member.isfile() or member.isdir()]
-            packed.extractall(folder, plain)

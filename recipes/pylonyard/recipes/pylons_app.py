@@ -15,6 +15,8 @@ find-links              URLs or paths             Where else to look for distrib
                                                   default: ``${buildout:find-links}``.
 index                   URL                       The package index; default:
                                                   ``${buildout:index}``.
+from-index              names, ``*``              What the index is asked for although
+                                                  ``find-links`` has it; default: nothing.
 scripts                 names, ``*``              The scripts to make, each as ``name`` or
                                                   ``name=other-name``; ``*`` means all those
                                                   of ``eggs``, and an empty value none.
@@ -32,8 +34,8 @@ python                  command or path           The interpreter that runs the 
                                                   Python 2.7, or 3.6 and newer; default:
                                                   buildout's own.
 versions                section name              The pins; default:
-                                                  ``${buildout:versions}``. For another
-                                                  interpreter each distribution needs one.
+                                                  ``${buildout:versions}``.
+constraints             path                      A file with more pins, as pip has it.
 provided                name = version, a line    Distributions that the standard library has
                                                   replaced: only their metadata is installed.
                                                   (Another interpreter only.)
@@ -53,10 +55,9 @@ user                    account                   The account as which root runs
                                                   default: the current one.
 ======================  ========================  =========================================
 
-For buildout's own interpreter, the environment consists of buildout's eggs. For another
-interpreter, it is a virtual environment that pip fills with wheels from the download
-cache. Both are isolated from the machine's site-packages, never change, are kept in
-``cache/sandboxes`` under a digest of their contents, and look the same to other parts.
+For buildout's own interpreter, the environment is made of buildout's eggs, for another of
+wheels that pip installs. Both are isolated from the machine's site-packages, never change,
+are kept in ``cache/sandboxes`` under a digest of their contents, and look alike to other parts.
 
 The options that zc.recipe.egg has too mean what they mean there.
 
@@ -78,7 +79,7 @@ from packaging.utils import canonicalize_name
 
 from pylonyard.config import converters
 from pylonyard.config.converters import requirement
-from pylonyard.environments import eggs_venv, locked_venv, pip_venv, scripts
+from pylonyard.environments import eggs_venv, locked_venv, pip_venv, pip_versions, scripts
 from pylonyard.environments.pip_venv import Contents
 from pylonyard.packages import builds, metadata, zc_installer
 from pylonyard.packages.index import Places
@@ -86,6 +87,7 @@ from pylonyard.packages.interpreters import Interpreter, find
 from pylonyard.packages.lock import pylock
 from pylonyard.packages.lock.files import Files, LockedEggs
 from pylonyard.packages.wheels import WheelError
+from pylonyard.packages.zc_installer import Asked
 from pylonyard.recipes.base import Recipe, option
 from pylonyard.recipes.mod_wsgi_build import module_source
 from pylonyard.releases.validators import TESTS_VERSION
@@ -101,10 +103,6 @@ def test_runner(text: str) -> tuple[str, ...]:
     return words
 
 
-def code(text: str) -> str:
-    return text.strip("\n")
-
-
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """The options of a section."""
@@ -118,13 +116,14 @@ class Options:
         converters.optional(converters.listed(converters.text)), default=""
     )
     index: str | None = option(converters.optional(converters.text), default="")
+    from_index: tuple[str, ...] = option(converters.listed(converters.text), default="")
     scripts: tuple[tuple[str, str], ...] | None = option(converters.script_names, default="*")
     entry_points: tuple[tuple[str, str], ...] = option(
         converters.listed(converters.entry_point), default=""
     )
     dependent_scripts: bool = option(converters.boolean, default="false")
-    initialization: str = option(code, default="")
-    arguments: str = option(code, default="")
+    initialization: str = option(converters.code, default="")
+    arguments: str = option(converters.code, default="")
     interpreter: str = option(converters.script_name, default="python")
     relative_paths: str = option(
         converters.matching("false", "false, since an environment has absolute paths"),
@@ -132,6 +131,7 @@ class Options:
     )
     python: str | None = option(converters.optional(converters.text), default="")
     versions: str | None = option(converters.optional(converters.section_name), default="")
+    constraints: Path | None = option(converters.optional(converters.path), default="")
     provided: tuple[tuple[str, str], ...] = option(converters.pairs(converters.version), default="")
     without_setup_requires: tuple[str, ...] = option(
         converters.listed(converters.script_name), default=""
@@ -223,6 +223,7 @@ class PylonsApp(Recipe):
                 options.index,
                 self._pins() if options.versions else None,
                 self._module(),
+                Asked(options.constraints, options.from_index, options.versions),
             )
         try:
             places = [*found, *options.extra_paths]
@@ -276,7 +277,10 @@ class PylonsApp(Recipe):
         )
         if lock:
             return locked_venv.make(self.buildout, lock, contents)
-        return pip_venv.make(self.buildout, self.name, contents)
+        asked = Asked(options.constraints, options.from_index, options.versions)
+        pins = self._pins() if asked.section else None
+        chosen = pip_versions.chosen(self.buildout, self.name, contents, pins, asked)
+        return pip_venv.make(self.buildout, self.name, chosen)
 
     def _pins(self) -> dict[str, str]:
         section = self.settings.versions or self.buildout["buildout"]["versions"]
@@ -302,14 +306,14 @@ class PylonsApp(Recipe):
 
     def _build_environment(self, requirements: Sequence[str], commands: Path) -> Path:
         """Make an environment for building, with ``requirements`` alone; see builds.Environment."""
-        options = self.settings
-        pins = zc_installer.pins_that_fit(self._pins(), requirements)
+        options, pins = self.settings, zc_installer.pins_that_fit(self._pins(), requirements)
         if lock := self._lock():
             found = LockedEggs(lock, pins).locations(requirements, ())
         else:
             links = options.find_links or ()
+            asked = Asked(record=f"{self.name}, to build: {', '.join(requirements)}")
             found = zc_installer.locations(
-                self.buildout, self.name, requirements, (), links, options.index, pins
+                self.buildout, self.name, requirements, (), links, options.index, pins, asked=asked
             )
         home = eggs_venv.make(self.layout.sandboxes, found)
         scripts.write_all(home, commands)

@@ -4,7 +4,7 @@ import tarfile
 import zipfile
 
 import pytest
-from pylonyard.packages.builds import unpack
+from pylonyard.packages.archives import unpack
 from pylonyard.system.errors import CommandError
 
 

@@ -1,0 +1,141 @@
+"""Choose the versions for an environment of an interpreter other than buildout's own.
+
+They are chosen as for buildout's own, by the same code.  The metadata of source trees and
+archives comes from builds with that interpreter; what a tree gave is kept with the choice.
+"""
+
+import dataclasses
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from packaging.utils import canonicalize_name
+
+from pylonyard.config.layout import Layout
+from pylonyard.environments.pip_venv import Build, Contents, pip_reason
+from pylonyard.packages import archives, metadata, source_trees, zc_installer
+from pylonyard.packages.index import Places
+from pylonyard.packages.metadata import Metadata
+from pylonyard.packages.missing import is_pinned
+from pylonyard.packages.resolver import pins, resolution
+from pylonyard.packages.zc_installer import Asked
+from pylonyard.system.errors import OptionError, PylonyardError
+from pylonyard.system.subprocesses import run
+
+
+def chosen(
+    buildout: Any,
+    section: str,
+    contents: Contents,
+    versions: Mapping[str, str] | None,
+    asked: Asked,
+) -> Contents:
+    """Return contents with a pin for each distribution that is needed.
+
+    :param versions: the pins that the section names; None for those of the buildout
+    :raises OptionError: if no versions fit together, or one cannot be had
+    """
+    layout = Layout.of(buildout)
+    build = _Describing(buildout, section, contents, layout.sandboxes)
+    places = Places.of(buildout, contents.links, contents.index)
+    try:
+        trees = build.trees(resolution.trees(layout.directory, section))
+        wanted = contents.requirements
+        request = zc_installer.request(
+            buildout, wanted, [], places, versions, asked, contents.interpreter
+        )
+        request = dataclasses.replace(
+            request,
+            given=build.given(trees),
+            trees=trees,
+            build=build.of_archive,
+            limits=build.limits(request.limits),
+        )
+        found = resolution.choose(buildout, section, request)
+        own = {canonicalize_name(name) for name in contents.pins}
+        picked = resolution.picked(request, found)
+        zc_installer.tell_picked(buildout, {n: v for n, v in picked.items() if n not in own})
+    except PylonyardError as error:
+        if layout.offline:
+            build.tell_missing(error)
+        if isinstance(error, OptionError):
+            raise
+        reason = zc_installer.reason(error, buildout, places)
+        raise OptionError(section, [f"eggs: {reason}"]) from error
+    return dataclasses.replace(contents, pins=_with(contents.pins, found))
+
+
+def _with(named: Mapping[str, str], found: list[resolution.Chosen]) -> dict[str, str]:
+    """Return pins with what was chosen, each in the words that the user has for it."""
+    spelled = {str(canonicalize_name(name)): name for name in named}
+    result = {name: pin for name, pin in named.items() if pin and not pins.is_range(pin)}
+    for each in found:
+        name = spelled.get(each.name, each.name)
+        if not (name in result and is_pinned(each.version, result[name])):
+            result[name] = each.version
+    return result
+
+
+class _Describing(Build):
+    """What an environment takes, before there is one: its interpreter describes trees."""
+
+    def limits(self, limits: pins.Limits) -> pins.Limits:
+        """Return limits with those of pip and the like, which the environment has anyway."""
+        for name in ("pip", "setuptools", "wheel"):
+            if not limits.of(name):
+                pin = self.pins[name]
+                limits.add(name, pins.Limit(pins.specifier(pin), f"{name} = {pin}"))
+        return limits
+
+    def given(self, trees: Mapping[str, str]) -> dict[str, Metadata]:
+        """Return what the standard library replaces, and what source trees give."""
+        texts = [f"Name: {name}\nVersion: {v}\n" for name, v in self.contents.provided]
+        return {each.name: each for each in map(Metadata.parse, [*texts, *trees.values()])}
+
+    def trees(self, kept: Mapping[str, str]) -> dict[str, str]:
+        """Return the metadata of the source trees, by the digests of these.
+
+        :param kept: what is known from an earlier run
+        """
+        contents = self.contents
+        digests = dict(zip(contents.source_digests, contents.sources, strict=True))
+        digests |= {source_trees.digest(tree, editable=True): tree for tree in contents.develop}
+        return {each: kept.get(each) or self._of_tree(tree) for each, tree in digests.items()}
+
+    def _of_tree(self, tree: Path) -> str:
+        with tempfile.TemporaryDirectory() as scratch:
+            text = self._built(self._copied_tree(tree, Path(scratch)), Path(scratch))
+        return text.partition("\n\n")[0]
+
+    def of_archive(self, archive: Path) -> str:
+        """Return the metadata of a source archive.
+
+        What setuptools stated on its maker's machine will do: builds for old Pythons are slow, and
+        few of their archives ask for something else on each machine.
+        """
+        return archives.metadata_of(archive, self._built, leniently=True)
+
+    def _built(self, tree: Path, scratch: Path) -> str:
+        tools, folder = scratch / "tools", scratch / "built"
+        dist = self._fetched_tools()
+        for name in ("setuptools", "wheel"):
+            (wheel,) = dist.glob(f"{name}-{self.pins[name]}-*.whl")
+            with zipfile.ZipFile(wheel) as packed:
+                packed.extractall(tools)
+        (pip,) = dist.glob(f"pip-{self.pins['pip']}-*.whl")
+        command: list[str | Path] = [self.contents.interpreter.executable, f"{pip}/pip"]
+        command += ["--disable-pip-version-check", "--no-input", "wheel"]
+        command += ["--wheel-dir", folder, *self._build_options(tree, scratch)]
+        doing = f"Building {tree.name} for Python {self.contents.interpreter.version}"
+        run(
+            [*command, tree],
+            f"cannot build {tree.name}",
+            environment={**self._environment(), "PYTHONPATH": str(tools)},
+            reason=pip_reason,
+            timeout=3600,
+            doing=doing,
+        )
+        (wheel,) = folder.glob("*.whl")
+        return metadata.described(wheel).read_text("METADATA") or ""
