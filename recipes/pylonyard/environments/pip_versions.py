@@ -54,9 +54,7 @@ def chosen(
             limits=build.limits(request.limits),
         )
         found = resolution.choose(buildout, section, request)
-        own = {canonicalize_name(name) for name in contents.pins}
-        picked = resolution.picked(request, found)
-        zc_installer.tell_picked(buildout, {n: v for n, v in picked.items() if n not in own})
+        zc_installer.tell_picked(buildout, resolution.picked(request, found))
     except PylonyardError as error:
         if layout.offline:
             build.tell_missing(error)

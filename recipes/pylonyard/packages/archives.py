@@ -60,7 +60,7 @@ def stated(tree: Path, *, leniently: bool = False) -> str | None:
     if version >= [2, 2] and not dynamic & {"requires-dist", "requires-python", "provides-extra"}:
         return text
     found = next(iter([*tree.glob("*.egg-info"), *tree.glob("src/*.egg-info")]), None)
-    if not leniently or found is None:
+    if not leniently or found is None or "Name" not in stated:
         return None
     needed = "".join(f"Requires-Dist: {each}\n" for each in PathDistribution(found).requires or ())
     return f"Name: {stated['Name']}\nVersion: {stated['Version']}\n{needed}"

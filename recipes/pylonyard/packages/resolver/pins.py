@@ -168,7 +168,7 @@ def _add(words: list[str], where: str, environment: Mapping[str, str], limits: L
         raise InvalidRequirement(text)
     if wanted.marker is None or wanted.marker.evaluate({**environment, "extra": ""}):
         digests = frozenset(h.partition(":")[2] for h in hashes if h.startswith("sha256:"))
-        limits.add(wanted.name, Limit(wanted.specifier, f"{text} ({where})", digests))
+        limits.add(wanted.name, Limit(wanted.specifier, f"{text} in {where}", digests))
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
