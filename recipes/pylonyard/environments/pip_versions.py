@@ -11,17 +11,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from pylonyard.config.layout import Layout
 from pylonyard.environments.pip_venv import Build, Contents, pip_reason
-from pylonyard.packages import archives, metadata, source_trees, zc_installer
+from pylonyard.packages import archives, metadata, missing, source_trees, zc_installer
 from pylonyard.packages.index import Places
 from pylonyard.packages.metadata import Metadata
 from pylonyard.packages.missing import is_pinned
 from pylonyard.packages.resolver import pins, resolution
 from pylonyard.packages.zc_installer import Asked
-from pylonyard.system.errors import OptionError, PylonyardError
+from pylonyard.system.atomic import write
+from pylonyard.system.errors import CommandError, OptionError, PylonyardError
 from pylonyard.system.subprocesses import run
 
 
@@ -108,12 +110,32 @@ class _Describing(Build):
         return text.partition("\n\n")[0]
 
     def of_archive(self, archive: Path) -> str:
-        """Return the metadata of a source archive.
+        """Return the metadata of a source archive: of its wheel, which is kept in the cache.
 
-        What setuptools stated on its maker's machine will do: builds for old Pythons are slow, and
-        few of their archives ask for something else on each machine.
+        What does not build as it is has what setuptools stated on its maker's machine.
         """
-        return archives.metadata_of(archive, self._built, leniently=True)
+        found = metadata.identified(archive.name)
+        shelf = missing.Shelf(self.layout.dist, metadata.supported(self.contents.interpreter))
+        wheel = shelf.find(Requirement(found.name), found.version) if found else None
+        if wheel and wheel.suffix == ".whl":
+            return _text(wheel)
+        without = {canonicalize_name(name) for name in self.contents.without_setup_requires}
+        if found and found.name in without:
+            return archives.metadata_of(archive, self._kept, leniently=True)
+        try:
+            return archives.metadata_of(archive, self._kept)
+        except CommandError as error:
+            if text := archives.stated_leniently(archive):
+                return text
+            raise error
+
+    def _kept(self, tree: Path, scratch: Path) -> str:
+        """Build, and keep the wheel; return its metadata."""
+        text = self._built(tree, scratch)
+        for wheel in (scratch / "built").glob("*.whl"):
+            if not (self.layout.dist / wheel.name).exists():
+                write(self.layout.dist / wheel.name, wheel.read_bytes())
+        return text
 
     def _built(self, tree: Path, scratch: Path) -> str:
         tools, folder = scratch / "tools", scratch / "built"
@@ -136,4 +158,8 @@ class _Describing(Build):
             doing=doing,
         )
         (wheel,) = folder.glob("*.whl")
-        return metadata.described(wheel).read_text("METADATA") or ""
+        return _text(wheel)
+
+
+def _text(wheel: Path) -> str:
+    return metadata.described(wheel).read_text("METADATA") or ""

@@ -82,6 +82,12 @@ def metadata_of(
         return text
 
 
+def stated_leniently(archive: Path) -> str | None:
+    """Return what setuptools stated of an archive on its maker's machine, if it did."""
+    with tempfile.TemporaryDirectory() as scratch:
+        return stated(unpack(archive, Path(scratch, "source")), leniently=True)
+
+
 def pip_wheel(
     tree: Path, folder: Path, options: Sequence[str | Path], variables: Mapping[str, str]
 ) -> Path:

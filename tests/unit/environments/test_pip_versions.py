@@ -7,6 +7,7 @@ from pylonyard.environments.pip_venv import Contents
 from pylonyard.packages.interpreters import Interpreter
 from pylonyard.packages.zc_installer import Asked
 from pylonyard.system.errors import OptionError
+from support import make_wheel
 
 OLD = Interpreter(Path("/usr/bin/python2.7"), (2, 7, 18), "cp27mu")
 TABLE = {
@@ -74,3 +75,15 @@ def test_constraints_hold_for_another_python(choose, tmp_path):
 def test_offline_what_the_cache_lacks_is_named(choose, tmp_path):
     with pytest.raises(OptionError, match=r"not in the cache .*: .*App"):
         choose({}, offline="true", download_cache=str(tmp_path / "cache"))
+
+
+def test_a_source_archive_needs_what_its_wheel_in_the_cache_says(choose, index, tmp_path):
+    for file in index.folder.glob("lib-*"):
+        file.unlink()
+    (index.folder / "lib-3.0.tar.gz").write_bytes(b"nobody builds this")
+    dist = tmp_path / "cache" / "dist"
+    dist.mkdir(parents=True)
+    wheel = make_wheel(dist, "lib", "3.0", requires="backport; python_version < '3'")
+    wheel.rename(dist / "lib-3.0-py2-none-any.whl")
+
+    assert choose({}, download_cache=str(tmp_path / "cache"))["lib"] == "3.0"
