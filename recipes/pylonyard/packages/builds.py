@@ -104,16 +104,17 @@ def _kept(job: "_Job", held: str) -> Path:
     return place
 
 
-def build_archive(archive: Path, scratch: Path) -> Path:
-    """Build a source archive by the tools of buildout; return the wheel, below ``scratch``.
+def build_archive(archive: Path, scratch: Path, workshop: Workshop | None = None) -> Path:
+    """Build a source archive; return the wheel, below ``scratch``.
 
+    :param workshop: without one, the tools of this interpreter have to be enough
     :raises CommandError: if it is none, or does not build
     """
     folder = scratch / "archive"
     folder.mkdir()
     tree = unpack(archive, folder)
     try:
-        return _Job(tree, tree, folder / tree.name, editable=False, workshop=None).wheel(scratch)
+        return _Job(tree, tree, folder / tree.name, False, workshop).wheel(scratch)
     except CommandError as error:
         raise CommandError(f"cannot build {archive.name}", error.reason, error.advice) from error
 
@@ -222,7 +223,7 @@ class _Backend:
         from pyproject_hooks import BuildBackendHookCaller
 
         # Our own setuptools saves seconds, where it is all that the build takes.
-        if self.workshop and not are_met(self.required, _tools()):
+        if self.workshop and not are_met(self.required, own_tools()):
             self.home = self.workshop.environment(self.required, self.commands)
         stated = pyproject(self.tree).get("build-system", {})
         return BuildBackendHookCaller(
@@ -251,7 +252,21 @@ class _Backend:
         )
 
 
-def _tools() -> dict[str, str]:
+def required_beyond_ours(archive: Path) -> list[str]:
+    """Return what building a source archive requires, if that is more than our own tools.
+
+    Nothing is known of one that is not there.
+
+    :raises CommandError: if it is none, or its pyproject.toml cannot be read
+    """
+    if not archive.exists():
+        return []
+    with tempfile.TemporaryDirectory() as scratch:
+        required = build_requirements(unpack(archive, Path(scratch, "source")))
+        return [] if are_met(required, own_tools()) else required
+
+
+def own_tools() -> dict[str, str]:
     """Return the versions of the setuptools and the wheel of this interpreter."""
     found = distributions(sys.path)
     return {name: found[name].version for name in ("setuptools", "wheel") if name in found}

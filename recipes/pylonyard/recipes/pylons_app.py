@@ -80,6 +80,7 @@ from packaging.utils import canonicalize_name
 from pylonyard.config import converters
 from pylonyard.config.converters import requirement
 from pylonyard.environments import eggs_venv, locked_venv, pip_venv, pip_versions, scripts
+from pylonyard.environments.build_environments import BuildEnvironments
 from pylonyard.environments.pip_venv import Contents
 from pylonyard.packages import builds, metadata, zc_installer
 from pylonyard.packages.index import Places
@@ -207,12 +208,10 @@ class PylonsApp(Recipe):
         return None if found.runs_us else found
 
     def _own_environment(self, built: Sequence[Path]) -> Path:
-        options, base = self.settings, self.buildout["buildout"]
+        options = self.settings
         if lock := self._lock():
-            section = options.versions or base["versions"]
-            pins = {} if self.buildout.get(section) is None else self._pins()
             developed = zc_installer.developed(self.buildout)
-            found = LockedEggs(lock, pins, developed).locations(options.eggs, built)
+            found = LockedEggs(lock, self._pins(), developed).locations(options.eggs, built)
         else:
             found = zc_installer.locations(
                 self.buildout,
@@ -255,6 +254,7 @@ class PylonsApp(Recipe):
             interpreter,
             options.without_setup_requires,
             self._module(interpreter),
+            self.workshop,
         )
 
     def _other_environment(self, interpreter: Interpreter) -> Path:
@@ -285,6 +285,8 @@ class PylonsApp(Recipe):
     def _pins(self) -> dict[str, str]:
         section = self.settings.versions or self.buildout["buildout"]["versions"]
         if self.buildout.get(section) is None:
+            if not self.settings.versions:
+                return {}  # a buildout of somebody's own need not pin anything
             raise OptionError(self.name, [f"versions: expected a section, got {section!r}"])
         return dict(self.buildout[section])
 
@@ -294,30 +296,22 @@ class PylonsApp(Recipe):
         return {**develop, **{self._built(t, "sources"): (t, False) for t in self.settings.sources}}
 
     def _built(self, tree: Path, named: str) -> Path:
-        workshop = builds.Workshop(
-            self._build_environment, self.layout.directory / ".pylonyard" / "builds"
-        )
         try:
             return builds.build(
-                tree, self.layout.projects, editable=named == "develop", workshop=workshop
+                tree, self.layout.projects, editable=named == "develop", workshop=self.workshop
             )
         except (CommandError, WheelError) as error:
             raise OptionError(self.name, [f"{named}: {error}"]) from error
 
-    def _build_environment(self, requirements: Sequence[str], commands: Path) -> Path:
-        """Make an environment for building, with ``requirements`` alone; see builds.Environment."""
-        options, pins = self.settings, zc_installer.pins_that_fit(self._pins(), requirements)
-        if lock := self._lock():
-            found = LockedEggs(lock, pins).locations(requirements, ())
-        else:
-            links = options.find_links or ()
-            asked = Asked(record=f"{self.name}, to build: {', '.join(requirements)}")
-            found = zc_installer.locations(
-                self.buildout, self.name, requirements, (), links, options.index, pins, asked=asked
-            )
-        home = eggs_venv.make(self.layout.sandboxes, found)
-        scripts.write_all(home, commands)
-        return home
+    @functools.cached_property
+    def workshop(self) -> builds.Workshop:
+        """Where buildout's own Python builds."""
+        options, logs = self.settings, self.layout.directory / ".pylonyard" / "builds"
+        links, index = options.find_links or (), options.index
+        environments = BuildEnvironments(
+            self.buildout, self.name, links, index, self._pins(), self._lock
+        )
+        return builds.Workshop(environments.make, logs)
 
     def install(self) -> Iterable[str]:
         """Write the files, and links by which other recipes find the source trees."""

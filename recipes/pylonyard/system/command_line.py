@@ -292,7 +292,7 @@ def lock(parser: Parser) -> None:
         action="append",
         default=[],
         metavar="NAME==VERSION",
-        help="a distribution that only other interpreters need",
+        help="a distribution that only other interpreters, or builds, need",
     )
 
 
