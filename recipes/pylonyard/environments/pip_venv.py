@@ -7,7 +7,6 @@ in it; one that a killed run left without is removed.
 """
 
 import hashlib
-import itertools
 import json
 import logging
 import os
@@ -25,11 +24,11 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from pylonyard.config.layout import Layout
+from pylonyard.environments import pip_errors
 from pylonyard.environments.eggs_venv import PTH, lay_out, search_path, site_packages
 from pylonyard.environments.tools import VIRTUALENV, VIRTUALENV_WHEELS
 from pylonyard.packages import builds, metadata, missing, source_trees, zc_installer
 from pylonyard.packages.builds import project_name, unpacked, wheel_without_setup_requires
-from pylonyard.packages.credentials import KNOWN
 from pylonyard.packages.index import Places
 from pylonyard.packages.interpreters import Interpreter
 from pylonyard.packages.resolver.pins import is_range
@@ -37,7 +36,7 @@ from pylonyard.packages.wheels import egg_name
 from pylonyard.system import atomic, locks
 from pylonyard.system.atomic import write
 from pylonyard.system.errors import CommandError, OptionError
-from pylonyard.system.subprocesses import first_error, run
+from pylonyard.system.subprocesses import run
 
 log = logging.getLogger("pylonyard")
 
@@ -320,8 +319,14 @@ class Build:
         command = [self.home / "bin" / "python", f"{wheel}/pip", *options, *words]
         what = {"wheel": "Building and downloading", "install": "Installing"}[str(words[0])]
         doing = f"{what} for Python {self.contents.interpreter.version}"
-        environment = self._environment()
-        run(command, "pip", environment=environment, reason=pip_reason, timeout=3600, doing=doing)
+        run(
+            command,
+            "pip",
+            environment=self._environment(),
+            reason=pip_errors.reason,
+            timeout=3600,
+            doing=doing,
+        )
 
     def _environment(self) -> dict[str, str]:
         logins = {} if self.layout.offline else self._searched.pip_variables()
@@ -371,30 +376,6 @@ def _pip_environment(python_path: str = "") -> dict[str, str]:
     """Return our variables, so that pip finds proxies and indexes, without Python's."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
     return {**kept, "PYTHONWARNINGS": "ignore", "PYTHONPATH": python_path}
-
-
-def pip_reason(output: str) -> str:
-    """Return why pip failed, in one line of its output."""
-    output = KNOWN.take(output)
-    lines = [re.sub(r"^(ERROR|error): ", "", line.strip()) for line in output.splitlines()]
-    for line in lines:
-        if "No matching distribution found" in line:
-            return re.sub(r" \(from .*", "", line)
-    return _conflict(lines) or first_error(output)
-
-
-def _conflict(lines: list[str]) -> str:
-    """Return pip's message on pins that contradict each other, or that no file meets."""
-    if "The conflict is caused by:" not in lines:
-        return ""
-    start = lines.index("The conflict is caused by:") + 1
-    causes = list(itertools.takewhile(bool, lines[start:]))
-    pins = [re.sub(".* ", "", cause) for cause in causes if "(constraint)" in cause]
-    if missing := [pin for pin in pins if pin.partition("==")[0] in lines[start:]]:
-        return f"No matching distribution found for {', '.join(missing)}"
-    return f"the pins exclude each other: {', '.join(pins)}, but " + ", ".join(
-        cause for cause in causes if "requested" not in cause
-    )
 
 
 def _project(wheel: Path) -> str:

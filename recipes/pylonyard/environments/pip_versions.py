@@ -15,7 +15,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from pylonyard.config.layout import Layout
-from pylonyard.environments.pip_venv import Build, Contents, pip_reason
+from pylonyard.environments import pip_errors
+from pylonyard.environments.pip_venv import Build, Contents
 from pylonyard.packages import archives, metadata, missing, source_trees, zc_installer
 from pylonyard.packages.index import Places
 from pylonyard.packages.metadata import Metadata
@@ -153,7 +154,7 @@ class _Describing(Build):
             [*command, tree],
             f"cannot build {tree.name}",
             environment={**self._environment(), "PYTHONPATH": str(tools)},
-            reason=pip_reason,
+            reason=pip_errors.reason,
             timeout=3600,
             doing=doing,
         )
