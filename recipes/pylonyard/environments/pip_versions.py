@@ -21,7 +21,7 @@ from pylonyard.packages import archives, metadata, missing, source_trees, zc_ins
 from pylonyard.packages.index import Places
 from pylonyard.packages.metadata import Metadata
 from pylonyard.packages.missing import is_pinned
-from pylonyard.packages.resolver import pins, resolution
+from pylonyard.packages.resolver import pins, record, resolution
 from pylonyard.packages.zc_installer import Asked
 from pylonyard.system.atomic import write
 from pylonyard.system.errors import CommandError, OptionError, PylonyardError
@@ -44,7 +44,7 @@ def chosen(
     build = _Describing(buildout, section, contents, layout.sandboxes)
     places = Places.of(buildout, contents.links, contents.index)
     try:
-        trees = build.trees(resolution.trees(layout.directory, section))
+        trees = build.trees(record.trees(layout.directory, section))
         wanted = contents.requirements
         request = zc_installer.request(
             buildout, wanted, [], places, versions, asked, contents.interpreter
@@ -68,7 +68,7 @@ def chosen(
     return dataclasses.replace(contents, pins=_with(contents.pins, found))
 
 
-def _with(named: Mapping[str, str], found: list[resolution.Chosen]) -> dict[str, str]:
+def _with(named: Mapping[str, str], found: list[record.Chosen]) -> dict[str, str]:
     """Return pins with what was chosen, each in the words that the user has for it."""
     spelled = {str(canonicalize_name(name)): name for name in named}
     result = {name: pin for name, pin in named.items() if pin and not pins.is_range(pin)}

@@ -10,7 +10,7 @@ import pytest
 import zc.buildout.easy_install
 from indexes import guarded_index
 from pylonyard.buildout import driver, installed_cfg, patches
-from pylonyard.commands import lock as lock_command
+from pylonyard.commands.lock import write as lock_command
 from pylonyard.packages import credentials
 from pylonyard.packages.index import Places
 from pylonyard.packages.lock import pylock

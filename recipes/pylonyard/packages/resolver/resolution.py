@@ -10,7 +10,7 @@ import itertools
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import Distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,42 +25,21 @@ from pylonyard.packages import downloads
 from pylonyard.packages.index import Offer, Places
 from pylonyard.packages.integrity import RefusedError, check_file
 from pylonyard.packages.metadata import Found, Metadata, described
+from pylonyard.packages.resolver import record
 from pylonyard.packages.resolver.finder import Finder
 from pylonyard.packages.resolver.pins import Limits, is_exact
+from pylonyard.packages.resolver.record import Chosen
 from pylonyard.packages.wheels import sha256
 from pylonyard.system import progress
-from pylonyard.system.atomic import write
 from pylonyard.system.errors import PylonyardError
-from pylonyard.system.safe_files import DamagedError, json_object
 
 if TYPE_CHECKING:
     from pylonyard.packages.resolver.provider import Conflict, Provider, Wanted
 
 log = logging.getLogger("pylonyard")
 
-RECORD = Path(".pylonyard", "resolved.json")
-VERSION = 1
-"""The newest version of the record that we read."""
-
 WITH_PKG_RESOURCES = "setuptools<82"
 """What packages with an old kind of namespaces need when they run."""
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """One distribution of a resolution."""
-
-    name: str
-    version: str
-    url: str
-    """The address or the path of its file, without a password."""
-    sha256: str = ""
-    is_exact: bool = False
-    """Whether some requirement names the version."""
-
-    @property
-    def offer(self) -> Offer:
-        return Offer(self.url, self.sha256 or None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,16 +99,22 @@ def choose(run: Any, section: str, request: Request) -> list[Chosen]:
     layout = Layout.of(run)
     digest = request.digest()
     wants_newest = run["buildout"].get("newest") == "true" and not layout.offline
-    chosen = None if wants_newest else recorded(layout.directory, section, digest)
+    chosen = None if wants_newest else record.chosen(layout.directory, section, digest)
     if chosen is None:
+        asked = request if wants_newest else _keeping(layout.directory, section, request)
         with progress.of(f"Choosing the versions of {section}", alone=False):
-            chosen = _Choice(run, layout, request).made()
-    elif trees(layout.directory, section) == request.trees:
+            chosen = _Choice(run, layout, asked).made()
+    elif record.trees(layout.directory, section) == request.trees:
         return chosen
-    distributions = [asdict(each) for each in chosen]
-    kept = {"digest": digest, "distributions": distributions, "trees": dict(request.trees)}
-    _write(layout.directory, {**_read(layout.directory), section: kept})
+    record.keep(layout.directory, section, digest, chosen, request.trees)
     return chosen
+
+
+def _keeping(directory: Path, section: str, request: Request) -> Request:
+    """Return a request that prefers the versions of before, if only some shall move."""
+    held, moving = record.preferred(directory, section)
+    ours = {n: v for n, v in request.limits.preferred.items() if n not in moving}
+    return replace(request, limits=Limits(request.limits.all, {**ours, **held}))
 
 
 class _Choice:
@@ -186,7 +171,7 @@ class _Choice:
     def _need_setuptools(self, chosen: Iterable[Chosen]) -> bool:
         """Return whether one has namespaces of an old kind, which its own file tells."""
         for each in chosen:
-            found = self.layout.dist / each.offer.name
+            found = self.layout.dist / _offer(each).name
             file = found if found.exists() else Path(each.url)
             if file.suffix == ".whl" and file.exists() and has_old_namespaces(described(file)):
                 return True
@@ -280,12 +265,12 @@ def fetch(layout: Layout, places: Places, chosen: Iterable[Chosen]) -> None:
         return
 
     def get(each: Chosen) -> None:
-        bring(places, layout.cache, each.offer)
+        bring(places, layout.cache, _offer(each))
 
     doing = progress.of("Downloading", len(lacking), unit="files")
     with doing as step:
         for each, _ in downloads.at_once(get, lacking):
-            step.at(step.done + 1, each.offer.name)
+            step.at(step.done + 1, _offer(each).name)
 
 
 def bring(places: Places, cache: Path, offer: Offer) -> Path:
@@ -314,55 +299,13 @@ def bring(places: Places, cache: Path, offer: Offer) -> Path:
     return places.bring(offer, place.parent, check)
 
 
+def _offer(chosen: Chosen) -> Offer:
+    return Offer(chosen.url, chosen.sha256 or None)
+
+
 def _is_there(layout: Layout, chosen: Chosen) -> bool:
-    place = layout.dist / chosen.offer.name
+    place = layout.dist / _offer(chosen).name
     return place.exists() and (not chosen.sha256 or sha256(place) == chosen.sha256)
-
-
-# The record, which each run reads, and the one that resolves writes.
-
-
-def recorded(directory: Path, section: str, digest: str) -> list[Chosen] | None:
-    """Return what was chosen for a section; None if something else decides now."""
-    kept = _read(directory).get(section, {})
-    if kept.get("digest") != digest:
-        return None
-    try:
-        return [Chosen(**each) for each in kept["distributions"]]
-    except (KeyError, TypeError):
-        return None
-
-
-def _read(directory: Path) -> dict[str, Any]:
-    try:
-        held = json_object((directory / RECORD).read_bytes(), VERSION)
-        sections = held.get("sections", {})
-    except (OSError, DamagedError):
-        return {}
-    return sections if isinstance(sections, dict) else {}
-
-
-def trees(directory: Path, section: str) -> dict[str, str]:
-    """Return the metadata of source trees that is kept for a section, by their digests."""
-    found = _read(directory).get(section, {}).get("trees", {})
-    return found if isinstance(found, dict) else {}
-
-
-def _write(directory: Path, sections: Mapping[str, Any]) -> None:
-    held = {"version": VERSION, "sections": sections}
-    write(directory / RECORD, (json.dumps(held, indent=1) + "\n").encode())
-
-
-def forget(directory: Path, names: Iterable[str] | None = None) -> None:
-    """Have the next run choose anew: all, or the applications that have one of ``names``."""
-    wanted = None if names is None else {str(canonicalize_name(name)) for name in names}
-    sections = {
-        section: kept
-        for section, kept in _read(directory).items()
-        if wanted is not None
-        and wanted.isdisjoint(each.get("name") for each in kept.get("distributions", ()))
-    }
-    _write(directory, sections)
 
 
 def installed(eggs: Path) -> Iterator[tuple[str, str]]:

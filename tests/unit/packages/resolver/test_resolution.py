@@ -6,7 +6,7 @@ import package_index
 import pytest
 from packaging.utils import canonicalize_name
 from pylonyard.packages import credentials, downloads, zc_installer
-from pylonyard.packages.resolver import resolution
+from pylonyard.packages.resolver import record
 from pylonyard.packages.zc_installer import Asked
 from pylonyard.system.errors import OptionError
 from support import make_wheel
@@ -73,16 +73,34 @@ def test_what_was_chosen_stays_until_the_newest_is_asked_for(install, serve, san
     assert (chosen["name"], chosen["version"], len(chosen["sha256"])) == ("shop", "3.0", 64)
 
 
-def test_forgotten_choices_are_made_anew(install, serve, sandbox):
-    index = serve({"shop 1.0": [], "blog 1.0": []})
+def test_one_distribution_moves_and_the_others_stay_if_they_can(install, serve, sandbox):
+    index = serve({"shop 1.0": ["lib"], "lib 1.0": ["base"], "base 1.0": [], "blog 1.0": []})
+    before = install(index, "shop", "blog")
+    held = {"app": dict(each.split() for each in before)}
+    newer = {"shop 2.0": ["lib"], "lib 2.0": ["base>=2"], "base 2.0": [], "base 3.0": []}
+    index.add({**newer, "blog 2.0": []})
+
+    record.update(sandbox.directory, ["lib"], held)
+
+    after = ["base 3.0", "blog 1.0", "lib 2.0", "shop 1.0"]
+    assert install(index, "shop", "blog") == after
+    index.asked.clear()
+    assert install(index, "shop", "blog") == after
+    assert index.asked == []
+
+
+def test_what_a_build_has_moves_too_and_a_choice_can_be_put_back(install, serve, sandbox):
+    index = serve({"shop 1.0": [], "hatch 1.0": []})
     install(index, "shop")
-    install(index, "blog", section="other")
-    index.add({"shop 2.0": [], "blog 2.0": []})
+    install(index, "hatch", section="app, to build: hatch")
+    index.add({"shop 2.0": [], "hatch 2.0": []})
 
-    resolution.forget(sandbox.directory, ["Shop"])
+    kept = record.update(sandbox.directory, ["hatch"], {"app": {"shop": "1.0"}})
 
-    assert install(index, "shop") == ["shop 2.0"]
-    assert install(index, "blog", section="other") == ["blog 1.0"]
+    assert install(index, "shop") == ["shop 1.0"]
+    assert install(index, "hatch", section="app, to build: hatch") == ["hatch 2.0"]
+    record.restore(sandbox.directory, kept)
+    assert install(index, "hatch", section="app, to build: hatch") == ["hatch 1.0"]
 
 
 def test_what_is_needed_later_is_downloaded_with_the_recorded_digest(install, serve, tmp_path):
@@ -251,7 +269,7 @@ def test_an_index_with_a_password_is_read(install, serve, logins, sandbox, given
         index.url = index.url.replace("//", "//ci:S3cr3t%2Fx@")
 
     assert install(index, "shop") == ["shop 1.0"]
-    assert "S3cr3t" not in (sandbox.directory / resolution.RECORD).read_text()
+    assert "S3cr3t" not in (sandbox.directory / record.RECORD).read_text()
 
 
 def test_a_wrong_password_is_told_without_it(install, serve, logins):
@@ -281,7 +299,7 @@ def test_offline_the_download_cache_is_the_index(install, serve, tmp_path, sandb
     assert index.asked == []
     assert {canonicalize_name(each.split()[0]) for each in found} == {
         each["name"]
-        for each in json.loads((sandbox.directory / resolution.RECORD).read_text())["sections"][
-            "app"
-        ]["distributions"]
+        for each in json.loads((sandbox.directory / record.RECORD).read_text())["sections"]["app"][
+            "distributions"
+        ]
     }
