@@ -6,13 +6,19 @@ import random
 import shutil
 import subprocess
 import sys
+import tarfile
 
 import package_index
 import pytest
+from checkouts import CACHE
+from interpreters_for_all import other_python
+from pylonyard.environments import pip_versions
+from pylonyard.environments.pip_venv import Contents
 from pylonyard.packages import zc_installer
 from pylonyard.packages.index import Places
+from pylonyard.packages.interpreters import find
 from pylonyard.packages.resolver import resolution
-from pylonyard.system.errors import PylonyardError
+from pylonyard.system.errors import OptionError, PylonyardError
 
 pytestmark = pytest.mark.system
 
@@ -207,3 +213,29 @@ def test_what_the_cache_holds_decides_nothing(sandbox, tmp_path):
             assert found, number
 
     assert len(results) == 1
+
+
+def test_what_another_python_cannot_build_is_told_with_its_reason(sandbox, tmp_path):
+    command = other_python(("python3.12", "python3.11", "python3.10", "python3"))
+    dist = tmp_path / "cache" / "dist"
+    dist.mkdir(parents=True)
+    for name in ("pip-", "setuptools-", "wheel-", "packaging-"):
+        for wheel in (CACHE / "dist").glob(f"{name}*.whl"):
+            shutil.copy(wheel, dist)
+    source = tmp_path / "brokenlib-1.0"
+    source.mkdir()
+    (source / "setup.py").write_text("raise SystemExit('brokenlib: use_2to3 is invalid')\n")
+    with tarfile.open(dist / "brokenlib-1.0.tar.gz", "w:gz") as archive:
+        archive.add(source, source.name)
+    options = {"buildout:download-cache": str(dist.parent), "buildout:offline": "true"}
+    contents = Contents(interpreter=find(command), requirements=("brokenlib",), pins={})
+
+    with pytest.raises(OptionError) as caught:
+        pip_versions.chosen(sandbox.buildout(options), "app", contents, {}, zc_installer.Asked())
+
+    log = sandbox.directory / ".pylonyard" / "builds" / "brokenlib-1.0.log"
+    assert str(caught.value) == (
+        "[app] eggs: cannot build brokenlib-1.0: brokenlib: use_2to3 is invalid (all that pip "
+        f"printed is in {log}); only setuptools before 58 can build that"
+    )
+    assert "[end of output]" in log.read_text()

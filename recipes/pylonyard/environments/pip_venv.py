@@ -24,10 +24,16 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from pylonyard.config.layout import Layout
-from pylonyard.environments import pip_errors
 from pylonyard.environments.eggs_venv import PTH, lay_out, search_path, site_packages
 from pylonyard.environments.tools import VIRTUALENV, VIRTUALENV_WHEELS
-from pylonyard.packages import builds, metadata, missing, source_trees, zc_installer
+from pylonyard.packages import (
+    builds,
+    metadata,
+    missing,
+    pip_errors,
+    source_trees,
+    zc_installer,
+)
 from pylonyard.packages.builds import project_name, unpacked, wheel_without_setup_requires
 from pylonyard.packages.index import Places
 from pylonyard.packages.interpreters import Interpreter
@@ -201,7 +207,7 @@ class Build:
             command,
             "cannot make a virtual environment",
             environment=_pip_environment(path),
-            doing=f"Making an environment of Python {base.version}",
+            doing=f"Making an environment of {base}",
         )
 
     def _virtualenv(self) -> list[Path]:
@@ -318,12 +324,12 @@ class Build:
         options = ["--disable-pip-version-check", "--no-input"]
         command = [self.home / "bin" / "python", f"{wheel}/pip", *options, *words]
         what = {"wheel": "Building and downloading", "install": "Installing"}[str(words[0])]
-        doing = f"{what} for Python {self.contents.interpreter.version}"
+        doing = f"{what} for {self.contents.interpreter}"
         run(
             command,
             "pip",
             environment=self._environment(),
-            reason=pip_errors.reason,
+            reason=lambda output: pip_errors.reason(output, self.layout.build_logs),
             timeout=3600,
             doing=doing,
         )

@@ -15,9 +15,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from pylonyard.config.layout import Layout
-from pylonyard.environments import pip_errors
 from pylonyard.environments.pip_venv import Build, Contents
-from pylonyard.packages import archives, metadata, missing, source_trees, zc_installer
+from pylonyard.packages import archives, metadata, missing, pip_errors, source_trees, zc_installer
 from pylonyard.packages.index import Places
 from pylonyard.packages.metadata import Metadata
 from pylonyard.packages.missing import is_pinned
@@ -149,12 +148,12 @@ class _Describing(Build):
         command: list[str | Path] = [self.contents.interpreter.executable, f"{pip}/pip"]
         command += ["--disable-pip-version-check", "--no-input", "wheel"]
         command += ["--wheel-dir", folder, *self._build_options(tree, scratch)]
-        doing = f"Building {tree.name} for Python {self.contents.interpreter.version}"
+        doing = f"Building {tree.name} for {self.contents.interpreter}"
         run(
             [*command, tree],
             f"cannot build {tree.name}",
             environment={**self._environment(), "PYTHONPATH": str(tools)},
-            reason=pip_errors.reason,
+            reason=lambda output: pip_errors.reason(output, self.layout.build_logs, tree.name),
             timeout=3600,
             doing=doing,
         )

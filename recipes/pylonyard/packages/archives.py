@@ -11,6 +11,7 @@ from email.parser import HeaderParser
 from importlib.metadata import PathDistribution
 from pathlib import Path
 
+from pylonyard.packages import pip_errors
 from pylonyard.system.errors import CommandError
 from pylonyard.system.subprocesses import run
 
@@ -89,18 +90,24 @@ def stated_leniently(archive: Path) -> str | None:
 
 
 def pip_wheel(
-    tree: Path, folder: Path, options: Sequence[str | Path], variables: Mapping[str, str]
+    tree: Path,
+    folder: Path,
+    options: Sequence[str | Path],
+    variables: Mapping[str, str],
+    logs: Path,
 ) -> Path:
     """Build a source tree with our own Python and pip; return the wheel, in ``folder``.
 
     :param variables: for pip's environment
+    :param logs: the folder for what pip prints, if it fails
     :raises CommandError: if it does not build
     """
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "wheel"]
     run(
-        [*command, "--quiet", "--no-deps", "--wheel-dir", folder, *options, tree],
+        [*command, "--no-deps", "--wheel-dir", folder, *options, tree],
         f"cannot build {tree.name}",
         environment={**os.environ, **variables},
+        reason=lambda output: pip_errors.reason(output, logs, tree.name),
         doing=f"Building {tree.name}",
     )
     (wheel,) = folder.glob("*.whl")

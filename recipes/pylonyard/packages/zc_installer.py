@@ -239,7 +239,7 @@ def _archive_metadata(layout: Layout, places: Places, archive: Path) -> str:
     variables = {} if layout.offline else places.pip_variables()
 
     def build(tree: Path, folder: Path) -> str:
-        wheel = archives.pip_wheel(tree, folder, options, variables)
+        wheel = archives.pip_wheel(tree, folder, options, variables, layout.build_logs)
         return metadata.described(wheel).read_text("METADATA") or ""
 
     return archives.metadata_of(archive, build)

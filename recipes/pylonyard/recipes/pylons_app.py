@@ -306,7 +306,7 @@ class PylonsApp(Recipe):
     @functools.cached_property
     def workshop(self) -> builds.Workshop:
         """Where buildout's own Python builds."""
-        options, logs = self.settings, self.layout.directory / ".pylonyard" / "builds"
+        options, logs = self.settings, self.layout.build_logs
         links, index = options.find_links or (), options.index
         environments = BuildEnvironments(
             self.buildout, self.name, links, index, self._pins(), self._lock
