@@ -95,9 +95,11 @@ def _installer(
     base = buildout["buildout"]
     layout = Layout.of(buildout)
     from_cache = layout.offline or path is not None
+    # A buildout that runs without our defaults does not look into the folder by itself.
+    cached = [] if easy_install.Installer._download_cache else [str(layout.dist)]
     installer = easy_install.Installer(
         destination,
-        links=[] if from_cache else base["find-links"].split(),
+        links=cached if from_cache else base["find-links"].split(),
         index=layout.dist.as_uri() if from_cache else base.get("index"),
         path=list(path or ()),
         newest=base.get("newest") == "true" and not from_cache,
