@@ -49,8 +49,7 @@ if sys.version_info < OLDEST_PYTHON:
 sys.path.insert(0, str(RECIPES))
 from pylonyard.commands import debian_packages
 from pylonyard.config import configuration, layout
-from pylonyard.environments import cache_usage, eggs_venv
-from pylonyard.environments import tools as toolbox
+from pylonyard.environments import cache_usage, eggs_venv, tools
 from pylonyard.packages import interpreters, wheels
 from pylonyard.packages.integrity import Verified
 from pylonyard.releases import store
@@ -82,7 +81,7 @@ class Cache:
         self.dist = self.root / "dist"
         eggs = shared.get("eggs-directory", directory / "cache" / "eggs")
         self.eggs = eggs / "v5" / wheels.abi_tag()
-        self.sandboxes = self.root / "sandboxes"
+        self.environments = self.root / "sandboxes"
 
     @staticmethod
     def _configured_folder():
@@ -116,7 +115,7 @@ def split_by_cache(cache, pins, usable):
 def cached_pip(cache):
     """Return the wheel of pip that is in the cache, if it is the recorded one."""
     for wheel in sorted(cache.dist.glob("pip-*-py3-none-any.whl")):
-        for _, _, digests in toolbox.requirements(CHECKOUT / "profiles" / "tools.txt"):
+        for _, _, digests in tools.requirements(CHECKOUT / "profiles" / "tools.txt"):
             if wheels.sha256(wheel) in digests:
                 return wheel
     return None
@@ -179,7 +178,7 @@ def download(cache, lists, pins):
     cache.dist.mkdir(parents=True, exist_ok=True)
     print_line(f"Downloading the tools into {cache.dist}")
     with progress.of("bootstrap: Downloading", len(pins), unit="wheels") as step:
-        downloads.bring(pins, cache.dist, lambda name: step.at(step.done + 1, name))
+        downloads.download_wheels(pins, cache.dist, lambda name: step.at(step.done + 1, name))
     if split_by_cache(cache, pins, usable_wheels(cached_pip(cache)))[1]:
         download_by_pip(cache, lists)
 
@@ -190,7 +189,7 @@ def download_by_pip(cache, lists):
     command += ["--require-hashes", "--dest", str(cache.dist)]
     for path in lists:
         command += ["--requirement", str(path)]
-    wanted = sum(1 for path in lists for _ in toolbox.requirements(path))
+    wanted = sum(1 for path in lists for _ in tools.requirements(path))
     with pip_command(cache) as pip:
         status, errors = run_pip_with_progress([*pip, *command], wanted)
     if status:
@@ -218,7 +217,7 @@ def run_pip_with_progress(command, wanted):
 
 def make_tools(cache, lists, offline):
     """Return an environment with every wheel of ``lists``."""
-    pins = [pin for path in lists for pin in toolbox.requirements(path)]
+    pins = [pin for path in lists for pin in tools.requirements(path)]
     found, missing = split_by_cache(cache, pins, usable_wheels(cached_pip(cache)))
     if missing and not offline:
         lacking = [(n, v, digests) for n, v, digests in pins if f"{n}=={v}" in missing]
@@ -232,7 +231,7 @@ def make_tools(cache, lists, offline):
     try:
         verified = Verified(cache.root)
         eggs = verified.install_all(dict(found), cache.eggs)
-        return eggs_venv.make(cache.sandboxes, eggs)
+        return eggs_venv.make(cache.environments, eggs)
     except wheels.WheelError as error:
         fail(f"{error}; run this again")
 
@@ -258,7 +257,7 @@ def write_script(directory, name, home, lists, statements):
 
     It starts without site: code of the tools' environment and eggs runs once it is verified.
     """
-    lines = toolbox.header_of_ours(interpreters.interpreter(), toolbox.ISOLATED, directory)
+    lines = tools.header_of_ours(interpreters.interpreter(), tools.ISOLATED, directory)
     found = import_statements(directory, home, lists)
     text = "\n".join([*lines, *found, *statements, ""])
     path = directory / "bin" / name
@@ -278,22 +277,22 @@ def write_admin_script(directory, home, lists):
 def import_statements(directory, home, lists):
     """Return the statements that put the recipes and the tools on ``sys.path``."""
     return [
-        *toolbox.finding(RECIPES, directory, layout.IN_BIN),
-        *toolbox.placing(home, *lists),
+        *tools.package_statements(RECIPES, directory, layout.IN_BIN),
+        *tools.environment_statements(home, *lists),
     ]
 
 
 def fetch(home, lists, words):
     """Run the process that downloads what ``words`` name to the cache, in place of this one."""
     statements = [
-        *toolbox.ending_early("bootstrap"),
+        *tools.ending_early("bootstrap"),
         *import_statements(CHECKOUT, home, lists),
-        "tools.bring()",
+        "tools.load()",
         "from pylonyard.commands.fetch import main",
         f"sys.exit(main({str(home.parent.parent)!r}, sys.argv[1:]))",
     ]
     python = str(interpreters.interpreter())
-    os.execv(python, [python, *toolbox.ISOLATED.split(), "-c", "\n".join(statements), *words])
+    os.execv(python, [python, *tools.ISOLATED.split(), "-c", "\n".join(statements), *words])
 
 
 def remember_configuration(directory, words):
@@ -314,9 +313,9 @@ def build_documentation(cache, lists, offline):
     built = CHECKOUT / "docs-html"
     words = ["-W", "--keep-going", "-q", "-b", "html", "-d", built / ".doctrees", pages, built]
     statements = [
-        *toolbox.ending_early("bootstrap"),
+        *tools.ending_early("bootstrap"),
         *import_statements(CHECKOUT, home, lists),
-        "tools.bring()",
+        "tools.load()",
         "from sphinx.cmd.build import main",
         "from pylonyard.system import progress",
         "with progress.of('bootstrap: Building the documentation'):",
@@ -326,7 +325,7 @@ def build_documentation(cache, lists, offline):
         "sys.exit(status)",
     ]
     python = str(interpreters.interpreter())
-    os.execv(python, [python, *toolbox.ISOLATED.split(), "-c", "\n".join(statements)])
+    os.execv(python, [python, *tools.ISOLATED.split(), "-c", "\n".join(statements)])
 
 
 def build_distributions(cache, lists, offline):
@@ -406,9 +405,9 @@ def bootstrap(arguments):
     home = make_tools(cache, lists, offline)
     # Tests have something to clean up.
     heeding = "_signal.signal(2, _signal.default_int_handler)"
-    statements = ["tools.bring()", "import pytest", heeding, "sys.exit(pytest.main())"]
+    statements = ["tools.load()", "import pytest", heeding, "sys.exit(pytest.main())"]
     test = write_script(directory, "test", home, lists, statements)
-    cache_usage.introduce(CHECKOUT, cache_usage.Stores(cache.root, cache.eggs))
+    cache_usage.register(CHECKOUT, cache_usage.Stores(cache.root, cache.eggs))
     os.chdir(CHECKOUT)
     return os.execv(test, [str(test), *arguments[1:]])
 
@@ -446,7 +445,7 @@ if __name__ == "__main__":
     except Exception as error:
         line = errors.limit_reached(error)
         if isinstance(error, OSError) and error.errno in atomic.UNWRITABLE:
-            way = accounts.way_back(error)
+            way = accounts.recovery_advice(error)
             line = f"cannot write {reason(error, CHECKOUT)}{'; ' if way else ''}{way}"
         if not line:
             raise

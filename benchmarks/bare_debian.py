@@ -10,9 +10,9 @@ It has process, mount, network, host name and IPC namespaces of its own, an own 
         debian.type("apt-get install --yes apache2")     # as root, in /root
 
 ``type`` takes lines as somebody types them, in one bash that stops at the first that
-fails; what they print is returned.  ``clone`` brings this checkout in by git, as it
-stands, uncommitted changes among it.  ``path`` says where a file of the machine is
-seen from outside.  Services are not started by apt-get, as in a container: there is
+fails; what they print is returned.  ``clone`` brings this checkout in by git, with
+its uncommitted changes.  ``path`` returns the path outside of a file of the machine.
+Services are not started by apt-get, as in a container: there is
 no init.  ``debian.let_services_start()`` has it start them.
 
 The base that debootstrap makes is kept and never changed: a machine is a layer over
@@ -225,7 +225,7 @@ class Debian:
         return int(status), text
 
     def clone(self, target: str, user: str = "root") -> str:
-        """Clone this checkout, as it stands, to a path of the machine; return the path."""
+        """Clone this checkout, uncommitted changes included; return the path."""
         bundle = self.path("/usr/src/pylonyard.bundle")
         if not bundle.exists():
             _bundle(bundle)
@@ -365,13 +365,13 @@ def _end(keeper: "subprocess.Popen[str]") -> None:
 @contextlib.contextmanager
 def _network(inside: str) -> Iterator[None]:
     """Give the machine a network of its own, which reaches others but not this loopback."""
-    ready, told = os.pipe()
+    ready, output = os.pipe()
     stop, held = os.pipe()
     command = ["slirp4netns", "--configure", "--mtu=65520", "--disable-host-loopback"]
-    command += [f"--ready-fd={told}", f"--exit-fd={stop}", inside, "tap0"]
+    command += [f"--ready-fd={output}", f"--exit-fd={stop}", inside, "tap0"]
     with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(command, pass_fds=(told, stop), stdout=said, stderr=said)
-        os.close(told)
+        process = subprocess.Popen(command, pass_fds=(output, stop), stdout=said, stderr=said)
+        os.close(output)
         os.close(stop)
         try:
             if not os.read(ready, 1):

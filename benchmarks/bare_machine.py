@@ -8,9 +8,9 @@
     python3 benchmarks/bare_machine.py --shell              look around in one
 
 The machine is debootstrap's minbase with python3, python3-venv, git and curl, and an
-ordinary user, in a folder; see bare_debian.py.  This checkout comes in by git, as it
-stands.  What is typed is taken from the code blocks of README.md; what a section asks to
-install ("Debian: ...") is installed first.  Parts:
+ordinary user, in a folder; see bare_debian.py.  This checkout comes in by git, with its
+uncommitted changes.  The commands are taken from the code blocks of README.md; what a
+section asks to install ("Debian: ...") is installed first.  Parts:
 
     first       the first command; the site answers 200
     own         "Your own application": each that README shows
@@ -251,10 +251,10 @@ def run_parts(debian: Debian, release: int, options: argparse.Namespace) -> bool
         done["wheel"] = lambda reader: wheel(reader, options.wheel)
     if options.suite:
         done = {"suite": lambda reader: suite(reader, options.words)}
-    told, well = [], True
+    output, well = [], True
     for name, part in done.items():
         if options.root and name in FOR_USERS:
-            told.append(f"{name}: skipped: README has an ordinary user do that")
+            output.append(f"{name}: skipped: README has an ordinary user do that")
             continue
         began = time.monotonic()
         try:
@@ -263,8 +263,8 @@ def run_parts(debian: Debian, release: int, options: argparse.Namespace) -> bool
         except CommandFailed as error:
             print(error, file=sys.stderr)
             outcome, well = "FAILED", False
-        told.append(f"{name}: {outcome}, {time.monotonic() - began:.0f} s")
-    for line in told:
+        output.append(f"{name}: {outcome}, {time.monotonic() - began:.0f} s")
+    for line in output:
         print(f"Debian {release}, as {reader.user}: {line}", flush=True)
     return well
 

@@ -79,9 +79,9 @@ class Machine:
 
     def expect_python(self, version: str) -> None:
         for folder in (self.home, SITE):
-            told = self.debian.type("current/simplesite/bin/python -V", folder=folder).stdout
-            if version not in told:
-                sys.exit(f"debian_upgrade: {folder}: expected Python {version}, got {told}")
+            output = self.debian.type("current/simplesite/bin/python -V", folder=folder).stdout
+            if version not in output:
+                sys.exit(f"debian_upgrade: {folder}: expected Python {version}, got {output}")
 
 
 def upgrade_in_order(machine: Machine) -> None:

@@ -125,8 +125,8 @@ class Bench:
     def _pins(self, checkout: Path) -> list[str]:
         """Return name==version of each distribution that bootstrap.py has installed."""
         eggs = sorted((checkout / "cache" / "eggs").glob("*/*/*.egg"))
-        told = self._run([self.python, "-c", PINS, *eggs], checkout, checkout)
-        return told.split()
+        output = self._run([self.python, "-c", PINS, *eggs], checkout, checkout)
+        return output.split()
 
 
 def main() -> None:

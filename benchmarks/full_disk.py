@@ -132,12 +132,12 @@ class Series:
             reset(self.folder, sandbox)
         before = _live(sandbox)
         run = disturb(port)
-        told = run.communicate()[0]
+        output = run.communicate()[0]
         self.disk.empty()
         self.has_failed = run.returncode != 0
         if self.has_failed:
             self.failed += 1
-            yield from self._failure(told, before)
+            yield from self._failure(output, before)
         following = sandbox.start(port)
         mended = following.communicate()[0]
         if following.returncode:
@@ -149,10 +149,10 @@ class Series:
                 yield f"the next run made something else: {differing}"
         yield from self._left_over()
 
-    def _failure(self, told: str, before: object) -> Iterator[str]:
-        errors = [x for x in told.splitlines() if x.startswith(("Error: ", "buildout: cannot"))]
-        if len(errors) != 1 or "Traceback" in told:
-            yield f"expected one line, got {told}"
+    def _failure(self, message: str, before: object) -> Iterator[str]:
+        errors = [x for x in message.splitlines() if x.startswith(("Error: ", "buildout: cannot"))]
+        if len(errors) != 1 or "Traceback" in message:
+            yield f"expected one line, got {message}"
         elif place := re.search(r"cannot \w+(?: it in)? (/\S+)", errors[0]):
             name = place[1].rstrip(":;,").replace(str(self.folder), "")
             self.places.add(re.sub(r"[0-9a-f]{20}|(?<=releases/)[^/]+|tmp\w+", "*", name))

@@ -289,9 +289,9 @@ class Series:
         wrong = list(problems(tried, current(tried)))
         self.lasting[kind] = (self.lasting[kind] + time.monotonic() - started) / 2
         shutil.rmtree(tried.folder)
-        told = ", ".join(f"{moment:.2f}" for moment in moments)
+        output = ", ".join(f"{moment:.2f}" for moment in moments)
         for line in wrong:
-            print(f"{kind}, killed after {told} s: {line}", flush=True)
+            print(f"{kind}, killed after {output} s: {line}", flush=True)
         return 0 if wrong else len(moments), len(moments)
 
     def run(self, kills: int, row: int) -> dict[str, int]:

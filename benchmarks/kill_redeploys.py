@@ -66,7 +66,7 @@ class Site:
         self.port = free_port()
         self.words = [f"site:port={free_port()}", f"vhost:httpd-port={self.port}"]
         self.title = ""
-        self.told = ""
+        self.output = ""
         """What the last redeployment printed that was made to fail."""
         self.lasting = 3.0
         """How long an undisturbed redeployment takes, in seconds: a guess that is mended."""
@@ -85,10 +85,10 @@ class Site:
 
     def run(self, *words: str | Path) -> str:
         run = self.begin(*words)
-        told, _ = run.communicate()
+        output, _ = run.communicate()
         if run.returncode:
-            raise RuntimeError(f"{words} exited {run.returncode}: {told[-1500:]}")
-        return told
+            raise RuntimeError(f"{words} exited {run.returncode}: {output[-1500:]}")
+        return output
 
     def set_up(self) -> None:
         self.run(sys.executable, "bootstrap.py", "--offline", *self.words)
@@ -123,7 +123,7 @@ class Site:
         run = self.begin(
             *("sh", "-c", REDEPLOY, "sh", *self.options(title)), **{program: f"{strace} {inject}"}
         )
-        self.told, _ = run.communicate()
+        self.output, _ = run.communicate()
         return trace.read_text(errors="replace")
 
     def steps(self, program: str, calls: str) -> list[tuple[str, int]]:
@@ -141,8 +141,8 @@ class Site:
         """Have the ``number``-th call of a kind fail in each process; tell whether one did."""
         inject = f"--inject={call}:error={error}:when={number}"
         failed = re.findall(r".*\(INJECTED\)", self.traced(title, program, call, inject))
-        if "Traceback" in self.told and not any(re.search(r"\([12], ", line) for line in failed):
-            print(f"{program}, {call} {number}: expected one line, got {self.told}", flush=True)
+        if "Traceback" in self.output and not any(re.search(r"\([12], ", line) for line in failed):
+            print(f"{program}, {call} {number}: expected one line, got {self.output}", flush=True)
         return bool(failed)
 
     def problems(self, title: str, load: Load, failed: int) -> Iterator[str]:

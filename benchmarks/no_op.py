@@ -192,8 +192,8 @@ def compare(commit: str, pairs: int, cache: Path) -> None:
                 here, before = (
                     statistics.median(pair[side][index] for pair in figures) for side in (0, 1)
                 )
-                told = f"{here:8.4f}  {before:8.4f}  {here / before:5.2f}"
-                print(f"{command:>24}  {kind:>9}  {told}")
+                output = f"{here:8.4f}  {before:8.4f}  {here / before:5.2f}"
+                print(f"{command:>24}  {kind:>9}  {output}")
 
 
 def main() -> None:

@@ -104,24 +104,24 @@ def run_pair(sandbox: Sandbox, ports: tuple[int, ...], delay: float) -> Iterator
         runs.append((port, sandbox.start(port)))
         time.sleep(delay)
         delay = 0
-    told = {port: run.communicate()[0] for port, run in runs}
+    output = {port: run.communicate()[0] for port, run in runs}
     won = [port for port, run in runs if run.returncode == 0]
     for port, _ in runs:
         (other,) = (run for one, run in runs if one != port)
         if port not in won:
             sandbox.lost += 1
-            yield from _check_refusal(told[port], other.pid)
+            yield from _check_refusal(output[port], other.pid)
     tree = sandbox.tree()
     if not won or not any(tree == sandbox.alone[port] for port in won):
         first = sandbox.alone[(won or [ports[0]])[0]]
         yield f"mixed: {sorted(name for name in tree if tree[name] != first.get(name))}"
 
 
-def _check_refusal(told: str, holder: int) -> Iterator[str]:
-    lines = [line for line in told.splitlines() if line.startswith("Error: ")]
+def _check_refusal(message: str, holder: int) -> Iterator[str]:
+    lines = [line for line in message.splitlines() if line.startswith("Error: ")]
     who = rf"\(process {holder}, since \d\d:\d\d:\d\d: buildout -o\)"
     if len(lines) != 1 or not re.search(rf"another run is at work in .* {who}", lines[0]):
-        yield f"the loser did not say that {holder} holds the lock: {told}"
+        yield f"the loser did not say that {holder} holds the lock: {message}"
 
 
 def kill_holder(sandbox: Sandbox, ports: tuple[int, ...], moment: float) -> Iterator[str]:
@@ -135,9 +135,9 @@ def kill_holder(sandbox: Sandbox, ports: tuple[int, ...], moment: float) -> Iter
     if run.poll() is None:
         kill(run)
     following = sandbox.start(ports[1])
-    told = following.communicate()[0]
+    output = following.communicate()[0]
     if following.returncode:
-        yield f"blocked: {told}"
+        yield f"blocked: {output}"
     elif sandbox.tree() != sandbox.alone[ports[1]]:
         yield "mixed by a killed run"
 
@@ -153,9 +153,9 @@ def run_with_shared_cache(
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
     runs = [(sandbox, sandbox.start(port)) for sandbox in pair]
     for sandbox, run in runs:
-        told = run.communicate()[0]
+        output = run.communicate()[0]
         if run.returncode:
-            yield f"with a shared cache: {told}"
+            yield f"with a shared cache: {output}"
         elif sandbox.tree() != sandbox.alone[port]:
             yield "mixed by way of the cache"
 

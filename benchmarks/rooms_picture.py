@@ -3,8 +3,8 @@
 
     python3 benchmarks/rooms_picture.py      writes docs/pictures/rooms.svg
 
-A room stands above all that it imports, and names it.  What is in brackets leads back up,
-and is to be untied.
+A room is above all rooms that it imports, and names them.  A name in brackets is an import
+back up, which should go.
 """
 
 import argparse
@@ -142,8 +142,8 @@ def draw(modules: Mapping[str, list[str]]) -> str:
 def describe_imports(counts: Mapping[str, Counter[str]], room: str, order: list[str]) -> str:
     """Return what a room imports, as its box says it."""
     found = sorted(counts[room], key=order.index)
-    told = [f"({one})" if is_weaker_direction(counts, room, one) else one for one in found]
-    return f"imports {', '.join(told)}" if told else "imports none of the others"
+    lines = [f"({one})" if is_weaker_direction(counts, room, one) else one for one in found]
+    return f"imports {', '.join(lines)}" if lines else "imports none of the others"
 
 
 def box(room: str, modules: int, imports: str, x: float, y: float) -> list[str]:

@@ -67,14 +67,14 @@ def run_at_terminal(command: str, folder: Path, environ: dict[str, str]) -> str:
         ["sh", "-c", command], cwd=folder, env=environ, stdin=theirs, stdout=theirs, stderr=theirs
     )
     os.close(theirs)
-    told = b""
+    output = b""
     try:
         while some := os.read(ours, 65536):
-            told += some
+            output += some
     except OSError:  # Linux's way to say that nobody has the other end any more
         pass
     os.close(ours)
-    text = told.decode()
+    text = output.decode()
     if process.wait():
         sys.exit(f"terminal_picture: {command} exited {process.returncode}:\n{text}")
     return text

@@ -444,10 +444,10 @@ def refused(sandbox, options):
 
 @pytest.mark.parametrize(("options", "message"), ROWS)
 def test_bad_value_is_one_line_and_changes_nothing(live, undone, options, message):
-    told = refused(live, options)
+    output = refused(live, options)
 
-    assert told == spelled(message, live)
-    assert "\n" not in told
+    assert output == spelled(message, live)
+    assert "\n" not in output
     assert live.snapshot(".installed.cfg") == live.before
 
 

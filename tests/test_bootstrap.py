@@ -70,7 +70,7 @@ def test_requirements_are_read_with_their_digests(bootstrap, tmp_path):
         "b-c==2 --hash=sha256:cc # d\n"
     )
 
-    assert list(bootstrap.toolbox.requirements(path)) == [
+    assert list(bootstrap.tools.requirements(path)) == [
         ("a", "1.0", {"aa", "bb"}),
         ("b-c", "2", {"cc"}),
     ]
@@ -78,7 +78,7 @@ def test_requirements_are_read_with_their_digests(bootstrap, tmp_path):
 
 @pytest.mark.parametrize("name", ["tools.txt", "tests.txt", "docs.txt", "dist.txt"])
 def test_every_tool_is_pinned_with_a_digest(bootstrap, name):
-    for _, version, digests in bootstrap.toolbox.requirements(CHECKOUT / "profiles" / name):
+    for _, version, digests in bootstrap.tools.requirements(CHECKOUT / "profiles" / name):
         assert version
         assert digests
         assert all(len(digest) == 64 for digest in digests)
@@ -89,7 +89,7 @@ def test_tools_are_those_of_the_versions_profile(bootstrap):
     profile.read(CHECKOUT / "profiles" / "versions-tools.cfg")
     pinned = {name.replace(".", "-").lower(): v for name, v in profile["versions"].items()}
 
-    for name, version, _ in bootstrap.toolbox.requirements(CHECKOUT / "profiles" / "tools.txt"):
+    for name, version, _ in bootstrap.tools.requirements(CHECKOUT / "profiles" / "tools.txt"):
         assert pinned.get(name, version) == version, name
     assert {name: pinned[name] for name in pip_venv.CURRENT} == pip_venv.CURRENT
 
@@ -114,7 +114,7 @@ def test_cache_is_that_of_the_checkout(bootstrap, checkout):
 
     assert (cache.root, cache.dist) == (checkout / "cache", checkout / "cache" / "dist")
     assert cache.eggs.parent == checkout / "cache" / "eggs" / "v5"
-    assert cache.sandboxes == checkout / "cache" / "sandboxes"
+    assert cache.environments == checkout / "cache" / "sandboxes"
 
 
 def test_cache_may_be_shared_as_buildout_shares_it(bootstrap, tmp_path):
@@ -227,7 +227,7 @@ def test_tampered_tool_is_refused(bootstrap, checkout):
         f"bootstrap: {wheel}: expected SHA-256 {'0' * 64}, got {digest}; moved to {refused}."
     )
     assert ended.value.code.endswith("; run this again")
-    assert not cache.sandboxes.exists()
+    assert not cache.environments.exists()
 
 
 @pytest.mark.system

@@ -86,7 +86,7 @@ def test_manifest(release, tmp_path):
 def test_cut_records_of_a_caches_users(tmp_path):
     sandbox, stores = tmp_path / "sandbox", Stores(tmp_path / "cache", tmp_path / "eggs")
     (sandbox / ".pylonyard").mkdir(parents=True)
-    assert cache_usage.keep(sandbox, stores, {"shop": "1.0"})
+    assert cache_usage.record_needs(sandbox, stores, {"shop": "1.0"})
     (record,) = (tmp_path / "cache" / cache_usage.USERS).iterdir()
     whole = cache_usage.users(stores.cache)
     default = Stores(sandbox / "cache", sandbox / "cache/eggs")
@@ -97,7 +97,7 @@ def test_cut_records_of_a_caches_users(tmp_path):
     for _ in cuts(sandbox / ".pylonyard" / cache_usage.CACHE):
         assert cache_usage.stores_of(sandbox) in (stores, default)
     record.write_bytes(record.read_bytes()[:-9])
-    assert cache_usage.keep(sandbox, stores, {"shop": "1.0"})
+    assert cache_usage.record_needs(sandbox, stores, {"shop": "1.0"})
     assert cache_usage.users(stores.cache) == whole
 
 
@@ -154,8 +154,8 @@ def test_server_json(tmp_path):
 def test_memory_of_the_last_run(tmp_path):
     path = tmp_path / inputs.MEMORY
     path.parent.mkdir()
-    content = {"called": inputs.called([], []), "variables": [], "paths": [], "trees": []}
-    path.write_text(json.dumps({**content, "state": inputs.state([], []), "told": ["x"]}))
+    content = {"called": inputs.run_digest([], []), "variables": [], "paths": [], "trees": []}
+    path.write_text(json.dumps({**content, "state": inputs.state_digest([], []), "told": ["x"]}))
 
     for _ in cuts(path):
         assert not last_run.answer([], tmp_path)
@@ -173,10 +173,10 @@ def test_lock(tmp_path):
 @pytest.fixture(scope="module")
 def deployed(tmp_path_factory):
     """Return a sandbox with a release, and strangers' files beside it and around it."""
-    ground = tmp_path_factory.mktemp("cut")
-    made = Sandbox(ground / "sandbox", make_store(ground / "store"))
+    folder = tmp_path_factory.mktemp("cut")
+    made = Sandbox(folder / "sandbox", make_store(folder / "store"))
     made.config = made.config.replace("[buildout]\n", "[buildout]\nversions =\n", 1)
-    for place in (ground, made.directory, made.directory / "var", ground / "store"):
+    for place in (folder, made.directory, made.directory / "var", folder / "store"):
         place.mkdir(exist_ok=True)
         (place / "precious").write_text("somebody's")
     run(made)
@@ -231,15 +231,15 @@ def test_next_run_repairs_a_cut_file_or_reports_it_in_one_line(deployed, name):
     whole, before = path.read_bytes(), contents(deployed)
     precious = sorted(deployed.directory.parent.rglob("precious"))
     assert len(precious) == 4
-    told = []
+    lines = []
     for length in sorted({0, 1, len(whole) // 3, len(whole) // 2, len(whole) - 2}):
         path = next(deployed.directory.glob(name))
         path.write_bytes(whole[:length])
-        told.append(run(deployed))
-        if told[-1]:
-            assert is_one_line(told[-1])
+        lines.append(run(deployed))
+        if lines[-1]:
+            assert is_one_line(lines[-1])
             path.write_bytes(whole)
             assert run(deployed) == ""
         assert contents(deployed) == before, length
         assert [path.read_text() for path in precious] == ["somebody's"] * 4
-    assert any(told) == ("secrets" in name)
+    assert any(lines) == ("secrets" in name)

@@ -122,10 +122,10 @@ def test_a_recipe_s_table_states_each_default_as_declared(recipe):
 
 @pytest.mark.parametrize("recipe", recipes())
 def test_a_recipe_s_page_names_exactly_the_options_that_are_required(recipe):
-    told = re.search(r"(?ms)^Required, here or by ``profiles/base.cfg``: (.*?)\.$", page(recipe))
+    output = re.search(r"(?ms)^Required, here or by ``profiles/base.cfg``: (.*?)\.$", page(recipe))
 
     required = [name for name, default in declared(recipe).items() if default is None]
-    assert told and re.findall(r"``(.*?)``", told.group(1)) == required
+    assert output and re.findall(r"``(.*?)``", output.group(1)) == required
 
 
 @pytest.mark.parametrize("recipe", recipes())

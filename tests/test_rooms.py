@@ -233,5 +233,5 @@ def test_another_watcher_would_find_no_more_places_that_know_the_present_ones():
 
 
 def test_the_picture_shows_the_rooms_as_they_are():
-    told = "run: python3 benchmarks/rooms_picture.py"
-    assert rooms_picture.PICTURE.read_text() == rooms_picture.draw(rooms_picture.rooms()), told
+    output = "run: python3 benchmarks/rooms_picture.py"
+    assert rooms_picture.PICTURE.read_text() == rooms_picture.draw(rooms_picture.rooms()), output

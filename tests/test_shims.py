@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import test_rooms
+from pylonyard.environments import tools
 
 RECIPES = str(test_rooms.PACKAGE.parent)
 
@@ -60,6 +61,13 @@ def test_script_of_old_runs_without_any_library(shim):
 
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     assert done.stdout
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("place", "set_environment"), ("find", "set_folders"), ("bring", "load")]
+)
+def test_functions_in_scripts_of_old_have_both_names(old, new):
+    assert getattr(tools, old) is getattr(tools, new)
 
 
 def test_server_of_old_is_started_by_the_file_that_its_supervisor_names(tmp_path):

@@ -6,7 +6,7 @@ The path of the data, one module a step::
     Options          --recipes.<recipe>------> Artifact, Link  (pure)
     Artifact, Link   --system.atomic.stage---> parts/<part>/   (what this run rendered)
     parts/*          --recipes.release-------> releases/<n>/   (whole, checked by real programs)
-    releases/<n>     --releases.store.flip---> current         (one rename: this is live)
+    releases/<n>     --releases.store.make_current--> current (one rename: this is live)
 
 A recipe's module is named like its entry point: start reading there.  What one
 may build on without reading further: ``recipes.base`` (buildout's protocol),

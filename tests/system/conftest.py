@@ -75,9 +75,9 @@ def distributions(tmp_path_factory: pytest.TempPathFactory, clean_environ: dict[
         if not folder.exists():
             site = Checkout(tmp_path_factory.mktemp("distributed"), clean_environ)
             copy_checkout(site.path)
-            told = site.bootstrap("dist").stdout
-            assert "Final rating: 10/10" in told
-            assert told.count("PASSED") == 2
+            output = site.bootstrap("dist").stdout
+            assert "Final rating: 10/10" in output
+            assert output.count("PASSED") == 2
             (site.path / "dist").rename(folder)
     return folder
 

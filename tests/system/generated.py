@@ -75,7 +75,7 @@ def below(folder: Path, value: str) -> str:
     return f"{folder}/{value if value.strip('/.') else 'x' + value}"
 
 
-STATE = RunState(taken={"part": True, "vhost": True})
+STATE = RunState(released_sections={"part": True, "vhost": True})
 """The state of a run with a release that takes both sections, and the environment of each."""
 
 

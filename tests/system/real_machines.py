@@ -43,7 +43,7 @@ echo ServerName localhost > /etc/apache2/conf-enabled/name.conf
 exec /usr/bin/python3 -Sc '{reaper}'
 """
 
-# Process 1: who ends shall be gone, as on a machine.
+# Process 1: it collects processes that have ended, as on a machine.
 REAPER = """
 import os, time
 while True:

@@ -65,8 +65,8 @@ def test_site_is_served_then_all_is_as_before(serving):
 
     assert visit(serving) == 200
     assert said.splitlines()[-3] == "# release 1 is active now"
-    told = f"# simplesite: answers 200 as {address}, but the name "
-    assert said.splitlines()[-2].startswith(told)
+    output = f"# simplesite: answers 200 as {address}, but the name "
+    assert said.splitlines()[-2].startswith(output)
     assert said.splitlines()[-1].endswith(f"127.0.0.1 {address}")
     assert serving.path("/etc/apache2/sites-enabled/simplesite.conf").is_symlink()
     assert serving.path("/etc/rc2.d/S01simplesite").is_symlink()
@@ -94,10 +94,10 @@ def test_second_activation_changes_nothing(serving):
 def test_dry_run_states_the_same_steps_and_takes_none(serving):
     before = serving.snapshot()
 
-    told = serving.pylonyard("activate", "--dry-run").stdout
+    output = serving.pylonyard("activate", "--dry-run").stdout
 
     assert serving.snapshot() == before
-    steps = commands(told)
+    steps = commands(output)
     assert steps == commands(serving.activate())
     assert "a2ensite simplesite" in steps
     assert "update-rc.d simplesite defaults" in steps

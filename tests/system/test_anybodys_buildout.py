@@ -193,8 +193,8 @@ def test_locks_that_uv_and_pip_wrote_are_installed_offline(project):
     for number, maker in enumerate(("uv", "pip"), 1):
         file = f"pylock.{maker}.toml"
         shutil.copy(ROOT / "tests" / "unit" / "packages" / "lock" / file, project.folder)
-        told = project.buildout("-o", f"app:lock={file}", before=ALONE)
-        assert f"Release {number} is current" in told
+        output = project.buildout("-o", f"app:lock={file}", before=ALONE)
+        assert f"Release {number} is current" in output
     project.write(
         "pylock.uv.toml", (project.folder / "pylock.uv.toml").read_text().replace("c56d", "d56d")
     )
@@ -233,9 +233,9 @@ def test_what_the_project_says_wins_over_the_profile(project):
         + "settings += [app:main]\n\n[common]\nsources = nowhere\n\n[versions]\nwaitress = 3.0.1\n",
     )
 
-    told = project.buildout("install", "app", check=False)
+    output = project.buildout("install", "app", check=False)
 
-    assert "waitress==3.0.1" in told
+    assert "waitress==3.0.1" in output
     installed = (project.folder / ".installed.cfg").read_text()
     (eggs,) = (part for part in installed.split("\n\n") if part.startswith("[app]"))
     assert [name in eggs for name in ("quill", "PasteScript", "six")] == [True] * 3
@@ -257,21 +257,21 @@ def test_runs_at_once_share_eggs_and_a_project_has_one_at_a_time(project, tmp_pa
         time.sleep(0.05)
     refused = project.buildout(check=False)
 
-    told = [run.communicate()[0] for run in runs]
-    assert [run.returncode for run in runs] == [0, 0], told
+    output = [run.communicate()[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], output
     assert f"another run is at work in {project.folder}" in refused
     assert "Traceback" not in refused
 
 
 def test_an_error_is_one_line(project):
-    told = project.buildout("site:port=none", check=False)
+    output = project.buildout("site:port=none", check=False)
 
-    assert told.splitlines()[-1].startswith("Error: [site] port: expected")
-    assert "Traceback" not in told
+    assert output.splitlines()[-1].startswith("Error: [site] port: expected")
+    assert "Traceback" not in output
     staging = ("site:environment=staging", "site:user=quill")
-    told = project.buildout("ini:settings=[app:main]\npassword=x", *staging, check=False)
+    output = project.buildout("ini:settings=[app:main]\npassword=x", *staging, check=False)
     page = '"Secrets" in Pylonyard\'s documentation, https://'
-    assert re.search(rf"\({re.escape(page)}\S+/docs/secrets.rst\)$", told.rstrip())
+    assert re.search(rf"\({re.escape(page)}\S+/docs/secrets.rst\)$", output.rstrip())
     assert not Path(project.folder, "releases").exists()
 
 
@@ -280,9 +280,9 @@ def test_path_that_no_sandbox_can_have_is_refused_at_once(empty, name):
     empty.folder = empty.folder.parent / name
     empty.fill()
 
-    told = empty.buildout(check=False).splitlines()
+    output = empty.buildout(check=False).splitlines()
 
-    assert told[-1] == f"buildout: {path_problem(empty.folder)}"
+    assert output[-1] == f"buildout: {path_problem(empty.folder)}"
     # zc.buildout makes its folder of eggs to look for extensions in.
     there = {"eggs", "buildout.cfg", "quill.ini", "setup.py", "src"}
     assert set(os.listdir(empty.folder)) == there
@@ -294,10 +294,10 @@ def test_a_checkout_may_name_the_extension_as_well(checkout):
     config += "name = hello\neggs = Paste\nenvironment = development\nroles = app\n"
     (site.path / "buildout.cfg").write_text(config)
 
-    told = site.bootstrap()
+    output = site.bootstrap()
 
-    assert "Release 1 is current." in told.stdout
-    assert "recorded digests" not in told.stdout
+    assert "Release 1 is current." in output.stdout
+    assert "recorded digests" not in output.stdout
 
 
 def shown(page):
@@ -317,13 +317,13 @@ def test_a_release_that_requires_its_tests_goes_live_only_if_they_pass(project):
     assert "Release 1 is current." in project.buildout()
     passed = project.run("bin/quill-test", "-f")
     project.write("quill.py", before["quill.py"].replace("Good", "Bad"))
-    told = project.buildout(check=False)
+    output = project.buildout(check=False)
     failed = project.run("bin/quill-test", "test_nowhere", check=False)
 
     assert "test_it_serves (test_quill.Serves" in passed
     assert passed.endswith("\nOK\n")
-    assert "AssertionError: Lists differ: [b'Bad morning." in told
-    assert told.splitlines()[-1] == (
+    assert "AssertionError: Lists differ: [b'Bad morning." in output
+    assert output.splitlines()[-1] == (
         "Error: [app] quill/tests-required: refused by its tests: exit status 1; "
         "what is live stays: FAILED (failures=1)"
     )
@@ -536,11 +536,11 @@ def test_a_project_that_init_or_paster_made_deploys_at_once(empty, tmp_path):
     paster = [empty.environment / "bin" / "python", "-W", "ignore", "-c"]
     paster += ["from paste.script.command import run; run()", "create", "-t", "pylonyard"]
     answers = ["--no-interactive", "-o", tmp_path / "by-paster", "quill", f"port={port}"]
-    told = empty.run(*paster, *answers)
+    output = empty.run(*paster, *answers)
     refused = empty.run(*paster, *answers[:-2], "class", check=False)
     del empty.environ["PYTHONPATH"]
 
-    assert "  made  buildout.cfg\n" in told
+    assert "  made  buildout.cfg\n" in output
     assert content_of(tmp_path / "by-paster" / "quill") == made
     assert refused.splitlines()[-1] == (
         "name: expected a name that its module can have, got 'class', which is a keyword of "
@@ -810,10 +810,10 @@ def test_a_project_moves_from_another_recipe_as_its_page_says(
     project.run("bin/quill", "start")
     assert project.answer() == "quill"
     project.run("bin/quill", "stop")
-    told = live.buildout()
+    output = live.buildout()
 
-    assert "Release 1 is current." in told
-    assert "bin/pylonyard activate   has this machine serve it" in told
+    assert "Release 1 is current." in output
+    assert "bin/pylonyard activate   has this machine serve it" in output
     assert content_of(old.folder) == was
     etc = live.folder / "current" / "etc"
     host = (etc / "apache2" / "sites-available" / "quill.conf").read_text()
@@ -835,9 +835,9 @@ def test_another_python_serves_a_project_with_the_pins_that_buildout_brings(proj
     # zc.buildout pins itself, by ">=".
     python = other_python(("python3.13", "python3.12", "python3.10"))
 
-    told = project.buildout(f"app:python={python}", "versions:quill=1.0")
+    output = project.buildout(f"app:python={python}", "versions:quill=1.0")
 
-    assert "Release 1 is current." in told
+    assert "Release 1 is current." in output
     project.run("bin/quill", "start")
     assert project.answer() == "quill"
 
@@ -872,9 +872,9 @@ def test_a_bundle_deploys_where_there_is_no_network(project, distributions, tmp_
     (fetch,) = re.findall("with: (bin/pylonyard fetch .*)", project.run(*bundle, check=False))
     project.run(*shlex.split(fetch), "--find-links", distributions)
 
-    told = project.run(*bundle)
+    output = project.run(*bundle)
 
-    commands = told.partition("Elsewhere: ")[2].splitlines()[0]
+    commands = output.partition("Elsewhere: ")[2].splitlines()[0]
     assert commands.startswith("tar -xf quill.tar.gz && cd quill && python3 -m venv env && ")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -904,9 +904,9 @@ def test_a_checkout_in_a_folder_of_the_project_makes_all_in_the_project(vendored
     before = set(ours.iterdir())
     command = ("/usr/bin/python3", "vendor/pylonyard/bootstrap.py", "--offline")
 
-    told = vendored.run(*command, "-c", "buildout.cfg", "app:lock=profiles/pylock.toml")
+    output = vendored.run(*command, "-c", "buildout.cfg", "app:lock=profiles/pylock.toml")
 
-    assert "Release 1 of buildout.cfg is current." in told
+    assert "Release 1 of buildout.cfg is current." in output
     assert set(ours.iterdir()) == before
     vendored.run("bin/buildout", "app:lock=profiles/pylock.toml")
     refused = vendored.run("bin/buildout", "bootstrap", check=False)

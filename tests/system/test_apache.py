@@ -666,9 +666,9 @@ from paste.deploy import loadserver
 
 
 def application(environ, start_response):
-    told = {k: v for k, v in environ.items() if isinstance(v, str)}
+    strings = {k: v for k, v in environ.items() if isinstance(v, str)}
     start_response("200 OK", [("Content-Type", "application/json")])
-    return [json.dumps(told).encode()]
+    return [json.dumps(strings).encode()]
 
 
 loadserver("config:" + sys.argv[1])(application)
@@ -713,8 +713,10 @@ def test_an_application_by_proxy_knows_scheme_client_and_host(
     for seen, scheme in ((plain, "http"), (secure, "https")):
         assert (seen["wsgi.url_scheme"], seen["REMOTE_ADDR"]) == (scheme, "127.0.0.1")
         assert seen["HTTP_HOST"] == "demo.example"
-        told = {key: value for key, value in seen.items() if "6.6.6.6" in value or "evil" in value}
-        assert told == {}
+        output = {
+            key: value for key, value in seen.items() if "6.6.6.6" in value or "evil" in value
+        }
+        assert output == {}
 
 
 # Mozilla's "intermediate", guidelines 6.0, for a certificate of RSA and for one of ECDSA.
@@ -952,11 +954,11 @@ def test_trace_is_refused_and_no_version_shown(hosted, mode):
     )
     for name, (status, headers, body) in found.items():
         assert headers["Server"] == "Apache", name
-        told = "".join(f"{key}: {value}\n" for key, value in headers.items())
+        output = "".join(f"{key}: {value}\n" for key, value in headers.items())
         if status != 200:
-            told += body.decode()
-        assert not re.search(r"(Apache|mod_wsgi|Python|OpenSSL|waitress|Paste)[ /][0-9]", told), (
-            told
+            output += body.decode()
+        assert not re.search(r"(Apache|mod_wsgi|Python|OpenSSL|waitress|Paste)[ /][0-9]", output), (
+            output
         )
         assert "X-Powered-By" not in headers
 

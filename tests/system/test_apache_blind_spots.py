@@ -80,8 +80,8 @@ def test_every_blind_spot_is_ours_to_see(public_checkout, tmp_path):
         passed += [spot] if judged.returncode == 0 else [f"{spot}: {judged.stderr}"]
         found = problems(text)
         named += [spot] if len(found) == 1 and problem in found[0] else [f"{spot}: {found}"]
-    told = len(set(named) & SPOTS.keys())
-    print(f"\napache2 -t: {len(SPOTS)} blind spots, {told} named by our checks")
+    output = len(set(named) & SPOTS.keys())
+    print(f"\napache2 -t: {len(SPOTS)} blind spots, {output} named by our checks")
 
     assert passed == list(SPOTS), "no blind spots of Apache any more"
     assert named == list(SPOTS)

@@ -23,10 +23,10 @@ def options(path):
 
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.name)
 def test_a_program_says_what_it_does_and_what_each_option_is(path):
-    told = subprocess.run([sys.executable, path, "--help"], capture_output=True, text=True)
+    output = subprocess.run([sys.executable, path, "--help"], capture_output=True, text=True)
 
-    assert (told.returncode, told.stderr) == (0, "")
-    assert f"python3 benchmarks/{path.name}" in told.stdout
+    assert (output.returncode, output.stderr) == (0, "")
+    assert f"python3 benchmarks/{path.name}" in output.stdout
     assert [name for name, given in options(path) if "help" not in given] == []
 
 
@@ -39,8 +39,8 @@ def test_a_fresh_clone_s_cache_is_filled_and_nothing_else_is_made(tmp_path, clea
     environ = {name: text for name, text in clean_environ.items() if name != "BUILDOUT_HOME"}
     site = Checkout(clone, {**environ, "HOME": str(home), "PYTHONPATH": "benchmarks"})
 
-    told = site.run(sys.executable, "-c", "import fresh_checkout as c; print(c.filled_cache())")
+    output = site.run(sys.executable, "-c", "import fresh_checkout as c; print(c.filled_cache())")
 
-    assert told.stdout == f"{clone / 'cache'}\n"
+    assert output.stdout == f"{clone / 'cache'}\n"
     assert list((clone / "cache" / "dist").glob("zc?buildout-*.whl"))
     assert {path.name for path in clone.iterdir()} == before | {"cache"}

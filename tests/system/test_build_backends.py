@@ -112,9 +112,9 @@ def test_each_tree_is_built_by_its_own_backend(checkout):
     sources = " ".join(f"\n    trees/apps/{kind}" for kind in BACKENDS)
     write(site.path / "many.cfg", CONFIG.format(eggs=eggs, sources=sources))
 
-    told = site.bootstrap("-c", "many.cfg").stdout
+    output = site.bootstrap("-c", "many.cfg").stdout
 
-    assert "hatchling = " in told  # its version, to be pinned
+    assert "hatchling = " in output  # its version, to be pinned
     versions = {kind: "2.3.1" if kind in FROM_GIT else "1.5" for kind in BACKENDS}
     assert seen(site, versions) == "8 True"
 

@@ -19,19 +19,19 @@ pytestmark = pytest.mark.system
 ALONE = ["unshare", "--net", "sh", "-eu", "-c"]
 
 
-def command_of(told):
+def command_of(message):
     """Return the command that a line about missing files ends in."""
-    (command,) = re.findall(r"there is a network with: (.*)", told)
+    (command,) = re.findall(r"there is a network with: (.*)", message)
     return shlex.split(command)
 
 
 def bundled(site, file):
     """Make a bundle; fetch what it lacks first, as its message says."""
-    told = site.run("bin/pylonyard", "bundle", file, check=False)
-    if told.returncode:
-        assert told.stdout.startswith(f"pylonyard: not in the cache {site.cache}/dist: mod_wsgi-")
+    output = site.run("bin/pylonyard", "bundle", file, check=False)
+    if output.returncode:
+        assert output.stdout.startswith(f"pylonyard: not in the cache {site.cache}/dist: mod_wsgi-")
         assert not file.exists()
-        site.run(*command_of(told.stdout))
+        site.run(*command_of(output.stdout))
         site.run("bin/pylonyard", "bundle", file)
     return file
 

@@ -66,7 +66,7 @@ sources = src/guestbook
 
 
 @dataclass
-class Ground:
+class Deployment:
     """A sandbox, its account's home, and what was said, shown and run meanwhile."""
 
     checkout: Checkout
@@ -108,7 +108,7 @@ class Ground:
 
 
 @contextmanager
-def watched(ground: Ground) -> Iterator[None]:
+def watched(deployment: Deployment) -> Iterator[None]:
     """Note the command line and the environment of every process that there is meanwhile."""
     ended = threading.Event()
 
@@ -117,9 +117,9 @@ def watched(ground: Ground) -> Iterator[None]:
             for process in Path("/proc").glob("[0-9]*"):
                 try:
                     command = process.joinpath("cmdline").read_bytes()
-                    ground.commands.add(command)
-                    if str(ground.checkout.path).encode() in command:
-                        ground.environments[command] = process.joinpath("environ").read_bytes()
+                    deployment.commands.add(command)
+                    if str(deployment.checkout.path).encode() in command:
+                        deployment.environments[command] = process.joinpath("environ").read_bytes()
                 except OSError:
                     continue
             time.sleep(0.02)
@@ -133,7 +133,7 @@ def watched(ground: Ground) -> Iterator[None]:
         thread.join()
 
 
-def prepared(folder: Path, environ: dict[str, str], site: str, umask: int, port: int) -> Ground:
+def prepared(folder: Path, environ: dict[str, str], site: str, umask: int, port: int) -> Deployment:
     path, home, temporary = folder / "box", folder / "home", folder / "tmp"
     for each in (path, home, temporary):
         each.mkdir(parents=True)
@@ -149,74 +149,74 @@ def prepared(folder: Path, environ: dict[str, str], site: str, umask: int, port:
     (home / "database-password").write_text(FROM_FILE)
     (home / "database-password").chmod(0o600)
     variables = {**environ, "HOME": str(home), "TMPDIR": str(temporary)}
-    return Ground(Checkout(path, variables), site, home, umask, port)
+    return Deployment(Checkout(path, variables), site, home, umask, port)
 
 
-def deployed(ground: Ground) -> None:
+def deployed(deployment: Deployment) -> None:
     """Run all commands: build, show, fail, serve, break, build again, pack, stop."""
-    config = ["-c", "canary.cfg", f"site:port={ground.port}", "release:unchecked=allow"]
+    config = ["-c", "canary.cfg", f"site:port={deployment.port}", "release:unchecked=allow"]
     config += [] if os.geteuid() else ["site:environment=development"]
     smtp = {"CANARY_SMTP_PASSWORD": FROM_VARIABLE}
     buildout = ["bin/buildout", *config]
-    ground.run("bootstrap", ground.checkout.python, "bootstrap.py", *config, **smtp)
-    ground.run("nothing to do", *buildout)
-    ground.run("-vv", *buildout, "-vv", **smtp)
-    ground.run("annotate", *buildout, "annotate")
-    ground.run("annotate -vv", *buildout, "-vv", "annotate")
+    deployment.run("bootstrap", deployment.checkout.python, "bootstrap.py", *config, **smtp)
+    deployment.run("nothing to do", *buildout)
+    deployment.run("-vv", *buildout, "-vv", **smtp)
+    deployment.run("annotate", *buildout, "annotate")
+    deployment.run("annotate -vv", *buildout, "-vv", "annotate")
     for option in ("settings", "secrets", "recipe"):
-        ground.run(f"query {option}", *buildout, "query", f"ini:{option}")
-    source = ground.home / "database-password"
+        deployment.run(f"query {option}", *buildout, "query", f"ini:{option}")
+    source = deployment.home / "database-password"
     source.write_bytes(canary("file").encode() + b" \xff")
-    ground.run("no UTF-8", *buildout, "-vv", "-D", fails=True)
+    deployment.run("no UTF-8", *buildout, "-vv", "-D", fails=True)
     source.write_text(FROM_FILE)
     lines = {"CANARY_SMTP_PASSWORD": f"{FROM_VARIABLE}\nof two lines"}
-    ground.run("two lines", *buildout, "-vv", "-D", fails=True, **lines)
-    ground.run("one line", *buildout, **smtp)
-    ground.run("refused ini", *buildout, "-vv", "-D", "ini:server=egg:Nothing#here", fails=True)
+    deployment.run("two lines", *buildout, "-vv", "-D", fails=True, **lines)
+    deployment.run("one line", *buildout, **smtp)
+    deployment.run("refused ini", *buildout, "-vv", "-D", "ini:server=egg:Nothing#here", fails=True)
     database = "ini:database-url=nonsense:<secret:database-password>"
-    ground.run("setup-app fails", *buildout, "-D", database, fails=True)
-    ground.run("as it was", *buildout)
-    ground.run("start", f"bin/{ground.site}", "start")
-    _requests(ground)
+    deployment.run("setup-app fails", *buildout, "-D", database, fails=True)
+    deployment.run("as it was", *buildout)
+    deployment.run("start", f"bin/{deployment.site}", "start")
+    _requests(deployment)
     source.write_text(NEW)
-    ground.run("another release", *buildout, **smtp)
-    numbers = sorted(int(p.name) for p in (ground.checkout.path / "releases").glob("[0-9]*"))
-    ground.run("restart", f"bin/{ground.site}", "restart")
-    ground.run("status", f"bin/{ground.site}", "status")
-    ground.run("releases", "bin/pylonyard", "releases")
+    deployment.run("another release", *buildout, **smtp)
+    numbers = sorted(int(p.name) for p in (deployment.checkout.path / "releases").glob("[0-9]*"))
+    deployment.run("restart", f"bin/{deployment.site}", "restart")
+    deployment.run("status", f"bin/{deployment.site}", "status")
+    deployment.run("releases", "bin/pylonyard", "releases")
     pair = [str(number) for number in (numbers[0], numbers[-1])]
-    difference = ground.run("releases diff", "bin/pylonyard", "releases", "diff", *pair)
+    difference = deployment.run("releases diff", "bin/pylonyard", "releases", "diff", *pair)
     assert "canary.database" in difference
-    _without_status(ground, "doctor", "bin/pylonyard", "doctor")
-    _without_status(ground, "doctor --json", "bin/pylonyard", "doctor", "--json")
-    _without_status(ground, "log", "timeout", "2", f"bin/{ground.site}", "log")
-    ground.run("rollback", "bin/pylonyard", "rollback")
+    _without_status(deployment, "doctor", "bin/pylonyard", "doctor")
+    _without_status(deployment, "doctor --json", "bin/pylonyard", "doctor", "--json")
+    _without_status(deployment, "log", "timeout", "2", f"bin/{deployment.site}", "log")
+    deployment.run("rollback", "bin/pylonyard", "rollback")
     # Only what is locked can be packed.
-    pack = ["bin/pylonyard", "bundle", str(ground.home / "packed.tar.gz")]
-    ground.run("bundle", *pack, fails=ground.site == "guestbook")
-    ground.run("stop", f"bin/{ground.site}", "stop")
+    pack = ["bin/pylonyard", "bundle", str(deployment.home / "packed.tar.gz")]
+    deployment.run("bundle", *pack, fails=deployment.site == "guestbook")
+    deployment.run("stop", f"bin/{deployment.site}", "stop")
 
 
-def _without_status(ground: Ground, what: str, *words: str) -> None:
-    ground.run(what, "sh", "-c", '"$@" || true', "sh", *words)
+def _without_status(deployment: Deployment, what: str, *words: str) -> None:
+    deployment.run(what, "sh", "-c", '"$@" || true', "sh", *words)
 
 
-def _requests(ground: Ground) -> None:
-    url = f"http://127.0.0.1:{ground.port}"
+def _requests(deployment: Deployment) -> None:
+    url = f"http://127.0.0.1:{deployment.port}"
     for path in ("/", "/nowhere", "/?%ff=%00"):
         status, text = fetch(url + path)
-        ground.said[f"GET {path} {status}"] = text
+        deployment.said[f"GET {path} {status}"] = text
     # An application that goes wrong tells of it in its log, and shows an error page.
-    for database in (ground.checkout.path / "var/data").rglob("*.db"):
+    for database in (deployment.checkout.path / "var/data").rglob("*.db"):
         kept = database.read_bytes()
         database.write_bytes(b"this is no database" * 1000)
         status, text = fetch(f"{url}/")
-        ground.said[f"error page {status}"] = text
+        deployment.said[f"error page {status}"] = text
         assert status == 500
         database.write_bytes(kept)
 
 
-def told(content: bytes, secrets: dict[str, bytes]) -> list[str]:
+def secrets_in(content: bytes, secrets: dict[str, bytes]) -> list[str]:
     return [name for name, secret in secrets.items() if secret in content]
 
 
@@ -235,14 +235,14 @@ def members(path: Path) -> Iterator[tuple[str, bytes]]:
                 yield f"{path}!{name}", pack.read(name)
 
 
-def is_needed(place: str, ground: Ground) -> bool:
+def is_needed(place: str, deployment: Deployment) -> bool:
     """Return whether a file is one of those that are there to hold secrets."""
-    relative = place.removeprefix(f"{ground.checkout.path}/")
-    ini = f"{ground.site}/production.ini"
+    relative = place.removeprefix(f"{deployment.checkout.path}/")
+    ini = f"{deployment.site}/production.ini"
     return (
-        relative.startswith(f"var/secrets/{ground.site}/")
+        relative.startswith(f"var/secrets/{deployment.site}/")
         or (relative.startswith(("releases/", "parts/")) and relative.endswith(ini))
-        or place == f"{ground.home}/database-password"
+        or place == f"{deployment.home}/database-password"
     )
 
 
@@ -256,15 +256,15 @@ def is_needed(place: str, ground: Ground) -> bool:
 def test_secrets_are_in_the_files_that_need_them_alone(
     tmp_path, clean_environ, free_port, site, umask
 ):
-    ground = prepared(tmp_path, clean_environ, site, umask, free_port())
+    deployment = prepared(tmp_path, clean_environ, site, umask, free_port())
     began = time.time() - 2
     try:
-        with watched(ground):
-            deployed(ground)
+        with watched(deployment):
+            deployed(deployment)
     finally:
-        if (ground.checkout.path / "bin" / site).exists():
-            ground.checkout.run(f"bin/{site}", "stop", check=False)
-    secrets = ground.secrets()
+        if (deployment.checkout.path / "bin" / site).exists():
+            deployment.checkout.run(f"bin/{site}", "stop", check=False)
+    secrets = deployment.secrets()
 
     found, seen = {}, 0
     shared = [p for p in CACHE.rglob("*") if p.lstat().st_ctime > began]
@@ -272,29 +272,29 @@ def test_secrets_are_in_the_files_that_need_them_alone(
         if not path.is_symlink() and path.is_file():
             for name, content in members(path):
                 seen += 1
-                if names := told(content, secrets):
+                if names := secrets_in(content, secrets):
                     found[name] = names
 
-    needed = {place: names for place, names in found.items() if is_needed(place, ground)}
+    needed = {place: names for place, names in found.items() if is_needed(place, deployment)}
     modes = {oct(stat.S_IMODE(os.stat(place).st_mode)) for place in needed}
     figures = (
         f"{site}, umask {umask:03o}: {len(secrets)} canaries in {len(needed)} files of modes "
         f"{', '.join(sorted(modes))}; {len(found) - len(needed)} of {seen} others; "
-        f"{len(ground.said)} outputs, {len(ground.commands)} command lines, "
-        f"{len(ground.environments)} environments have none"
+        f"{len(deployment.said)} outputs, {len(deployment.commands)} command lines, "
+        f"{len(deployment.environments)} environments have none"
     )
     assert {place: names for place, names in found.items() if place not in needed} == {}
-    assert {what: told(said.encode(), secrets) for what, said in ground.said.items()} == {
-        what: [] for what in ground.said
+    assert {what: secrets_in(said.encode(), secrets) for what, said in deployment.said.items()} == {
+        what: [] for what in deployment.said
     }
-    assert [command for command in ground.commands if told(command, secrets)] == []
+    assert [command for command in deployment.commands if secrets_in(command, secrets)] == []
     assert modes <= {"0o600", "0o640"}
     # Every canary has flown: the test would find it.
     assert {name for names in needed.values() for name in names} == set(secrets)
     del secrets["smtp-password"]  # a variable of the run's own, given to that run
-    assert [c for c, text in ground.environments.items() if told(text, secrets)] == []
-    served = [c for c in ground.environments if b"serve" in c]
+    assert [c for c, text in deployment.environments.items() if secrets_in(text, secrets)] == []
+    served = [c for c in deployment.environments if b"serve" in c]
     assert served
     variable = canary("variable").encode()
-    assert not any(variable in ground.environments[c] for c in served)
+    assert not any(variable in deployment.environments[c] for c in served)
     print(figures)

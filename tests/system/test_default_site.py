@@ -34,9 +34,9 @@ def test_its_own_tests_pass(checkout):
     (site.path / "tested.cfg").write_text(CONFIG)
     site.bootstrap("-c", "tested.cfg")
 
-    told = site.run(
+    output = site.run(
         "sh", "-c", "cd src/simplesite && ../../current/simplesite/bin/python -m pytest -q"
     ).stdout
 
-    assert " passed" in told.splitlines()[-1]
-    assert "skipped" not in told
+    assert " passed" in output.splitlines()[-1]
+    assert "skipped" not in output

@@ -45,8 +45,8 @@ def test_the_wheel_has_profiles_documentation_and_changes(distributions):
     (wheel,) = distributions.glob("*.whl")
     with zipfile.ZipFile(wheel) as packed:
         names = set(packed.namelist())
-        (told,) = (name for name in names if name.endswith(".dist-info/METADATA"))
-        metadata = packed.read(told).decode()
+        (output,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+        metadata = packed.read(output).decode()
 
     for folder, pattern in ("profiles", "*.cfg"), ("profiles", "*.toml"), ("docs", "**/*.rst"):
         files = {Path(path).relative_to(ROOT) for path in (ROOT / folder).glob(pattern)}

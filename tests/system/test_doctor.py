@@ -69,9 +69,9 @@ def machine(served):
 def _served(machine):
     """Return what the site's server is, and goes by: if it is the same, so is the site."""
     path = machine.checkout.path
-    told = machine.run("bin/simplesite", "status", "--json").stdout
+    output = machine.run("bin/simplesite", "status", "--json").stdout
     link = (os.readlink(path / "current"), (path / "current").lstat().st_mtime_ns)
-    return told, link, _states(path / "releases"), _states(path / "var")
+    return output, link, _states(path / "releases"), _states(path / "var")
 
 
 def _states(tree):

@@ -73,11 +73,11 @@ def test_a_second_site_is_a_few_more_lines(checkout, free_port):
     site, first, second = checkout(), free_port(), free_port()
     (site.path / "two.cfg").write_text(TWO_SITES.format(first=first, second=second))
 
-    told = site.bootstrap("-c", "two.cfg").stdout
+    output = site.bootstrap("-c", "two.cfg").stdout
     for name in ("simplesite", "blog"):
         site.control(name, "start")
 
-    assert told.splitlines()[-2:] == [
+    assert output.splitlines()[-2:] == [
         f"pylonyard:   bin/simplesite start   serves it at http://127.0.0.1:{first}/",
         f"pylonyard:   bin/blog start   serves it at http://127.0.0.1:{second}/",
     ]
@@ -121,14 +121,14 @@ def test_many_sites_are_one_release(checkout):
         lines += [f"[s{number}]", "<= site", f"name = s{number}", f"port = {20000 + number}"]
     (site.path / "many.cfg").write_text("\n".join(lines) + "\n")
 
-    told = site.bootstrap("-c", "many.cfg").stdout
+    output = site.bootstrap("-c", "many.cfg").stdout
 
-    assert "Release 1 of many.cfg is current." in told
+    assert "Release 1 of many.cfg is current." in output
     manifest = json.loads((site.path / "current/manifest.json").read_text())
     inis = [name for name in manifest["files"] if name.endswith("/production.ini")]
     assert len(inis) == 12
     assert all(manifest["files"][name]["passed"] == ["PasteDeploy"] for name in inis)
     # A plain run goes on with it, from another folder as well.
     assert "Release 1 of many.cfg is current; nothing has changed." in site.buildout().stdout
-    told = site.run("sh", "-c", 'cd / && exec "$OLDPWD/bin/buildout"').stdout
-    assert "Release 1 of many.cfg is current; nothing has changed." in told
+    output = site.run("sh", "-c", 'cd / && exec "$OLDPWD/bin/buildout"').stdout
+    assert "Release 1 of many.cfg is current; nothing has changed." in output

@@ -66,8 +66,8 @@ class Deployed:
 
     def asked(self, statement: str) -> object:
         """Return what the application's own Python makes of a statement, as JSON."""
-        told = self.checkout.run(self._live("bin/python"), "-c", f"import json, sys; {statement}")
-        return json.loads(told.stdout)
+        output = self.checkout.run(self._live("bin/python"), "-c", f"import json, sys; {statement}")
+        return json.loads(output.stdout)
 
 
 def copied(profile: str) -> str:
@@ -167,9 +167,9 @@ def test_pyramid_serves_a_cookiecutter_s_project(deployed):
     assert fetch(deployed.url + "static/theme.css")[0] == 200
     status, page = fetch(deployed.url + "nowhere")
     assert (status, "404 Page Not Found" in page) == (404, True)
-    told = json.loads(fetch(deployed.url + "settings")[1])
-    assert told["pyramid.default_locale_name"] == "en"
-    assert "pyramid.includes" not in told
+    output = json.loads(fetch(deployed.url + "settings")[1])
+    assert output["pyramid.default_locale_name"] == "en"
+    assert "pyramid.includes" not in output
 
 
 @on("Pyramid")
@@ -209,10 +209,10 @@ def test_an_application_without_an_installer_has_no_setup_app_to_run(deployed):
 
 @on(*CASES)
 def test_a_second_run_changes_nothing(deployed):
-    told = deployed.checkout.buildout(*deployed.options).stdout
+    output = deployed.checkout.buildout(*deployed.options).stdout
 
     number = deployed.checkout.path.joinpath("current").resolve().name
-    assert f"pylonyard: Release {number} is current; nothing has changed." in told
+    assert f"pylonyard: Release {number} is current; nothing has changed." in output
 
 
 @on(*CASES)
@@ -231,9 +231,9 @@ def test_a_second_checkout_builds_no_environment(deployed, tmp_path, free_port):
     second = fresh(tmp_path / "second", case, deployed.checkout.environ)
     shutil.copytree(deployed.checkout.path / "src" / site, second.path / "src" / site)
 
-    told = second.bootstrap(*deployed.options, f"site:port={free_port()}").stdout
+    output = second.bootstrap(*deployed.options, f"site:port={free_port()}").stdout
 
-    assert "Making a sandbox" not in told
+    assert "Making a sandbox" not in output
     assert (second.path / "current" / site / "env").resolve() == deployed.sandbox
     after = deployed.sandbox.stat()
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
@@ -244,9 +244,9 @@ def test_a_newer_project_of_the_same_name_is_not_taken(deployed, tmp_path):
     make_wheel(tmp_path, "starter", "9.0")
 
     offered = [f"buildout:find-links={tmp_path}", "buildout:newest=true"]
-    told = deployed.checkout.buildout(*deployed.options, *offered).stdout
+    output = deployed.checkout.buildout(*deployed.options, *offered).stdout
 
-    assert "nothing has changed." in told
+    assert "nothing has changed." in output
 
 
 @pytest.fixture(scope="module")
@@ -278,11 +278,11 @@ def test_missing_interpreter_is_named(starter):
 
 
 def test_pin_that_cannot_be_had_is_named(starter):
-    told = refusal(starter, "pyramid-2:venusian=99.9")
-    assert told.startswith(
+    output = refusal(starter, "pyramid-2:venusian=99.9")
+    assert output.startswith(
         "Error: [app] eggs: cannot get venusian==99.9 ([pyramid-2] venusian = 99.9), which "
     )
-    assert " -> pyramid 2.1 needs: there is only venusian " in told
+    assert " -> pyramid 2.1 needs: there is only venusian " in output
 
 
 def test_pin_that_cannot_be_had_on_another_python_is_named(starter):

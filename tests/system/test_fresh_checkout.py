@@ -43,11 +43,11 @@ def test_the_first_command_ends_in_a_site_that_serves(checkout, free_port):
     assert "there is none: bin/buildout failed: [init] start-timeout: expected" in said
     assert said.splitlines()[-2].endswith("-> correct that, then: bin/buildout")
 
-    told = site.bootstrap(f"site:port={port}").stdout
+    output = site.bootstrap(f"site:port={port}").stdout
 
     assert (site.path / "bin/pylonyard").read_text() == early
     assert "last-run" not in site.run("bin/pylonyard", "doctor", check=False).stdout
-    assert told.splitlines()[-2:] == [
+    assert output.splitlines()[-2:] == [
         "pylonyard: Release 1 is current.",
         f"pylonyard:   bin/simplesite start   serves it at http://127.0.0.1:{port}/",
     ]
@@ -76,12 +76,12 @@ def test_a_run_with_nothing_to_do_changes_no_file_and_makes_no_release(checkout,
     site.bootstrap(f"site:port={port}")
     before = state(site.path)
 
-    told = site.buildout(f"site:port={port}").stdout
+    output = site.buildout(f"site:port={port}").stdout
 
     after = state(site.path)
     changed = {name for name in before | after if before.get(name) != after.get(name)}
     assert changed - {".installed.cfg", ".pylonyard.lock"} == set()
-    assert "pylonyard: Release 1 is current; nothing has changed." in told
+    assert "pylonyard: Release 1 is current; nothing has changed." in output
     assert [p.name for p in (site.path / "releases").iterdir()] == ["1"]
 
 
@@ -185,5 +185,5 @@ def test_a_second_run_at_the_same_time_names_the_first(checkout, free_port):
         holder.communicate(b"")
 
     assert refused.returncode == 1
-    told = f"Error: another run is at work in {site.path} (process {holder.pid}, since "
-    assert told in refused.stdout
+    output = f"Error: another run is at work in {site.path} (process {holder.pid}, since "
+    assert output in refused.stdout

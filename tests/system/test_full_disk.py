@@ -43,12 +43,12 @@ for number, size in enumerate(sizes):
         subprocess.run(["sh", "-c", "rm -rf cache/eggs cache/sandboxes"], cwd=folder, check=True)
     limit(used() + size)
     failed = run(9000 + number)
-    told = [line for line in failed.stdout.splitlines() if line.strip()]
+    lines = [line for line in failed.stdout.splitlines() if line.strip()]
     after = current()
     limit("1g")
     mended = run(9000 + number)
     print("RESULT", json.dumps({
-        "size": size, "status": failed.returncode, "told": told, "before": before,
+        "size": size, "status": failed.returncode, "lines": lines, "before": before,
         "after": after, "mended": mended.returncode, "output": mended.stdout[-1500:],
         "ini": open(folder + "/current/simplesite/production.ini").read().count(
             f"port = {9000 + number}")}))
@@ -75,12 +75,12 @@ cd {site.path}
 
 def check(results):
     assert results
-    print(*[(r["size"], r["status"], r["told"][-1:]) for r in results], sep="\n")
+    print(*[(r["size"], r["status"], r["lines"][-1:]) for r in results], sep="\n")
     for result in results:
         if result["status"]:
             assert result["after"] == result["before"], result
-            assert "Traceback (most recent call last):" not in result["told"], result
-            errors = [x for x in result["told"] if x.startswith(("Error: ", "bootstrap: cannot"))]
+            assert "Traceback (most recent call last):" not in result["lines"], result
+            errors = [x for x in result["lines"] if x.startswith(("Error: ", "bootstrap: cannot"))]
             assert len(errors) == 1, result
         assert result["mended"] == 0, result
         assert result["ini"] == 1, result

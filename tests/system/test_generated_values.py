@@ -191,10 +191,10 @@ def test_sh(ground):
     for shell in ("dash", "bash"):
         tally = Tally(f"sh, {shell}")
         scripts = "".join(f"{ground}/{number}.sh\n" for number in found.values())
-        told = subprocess.run(
+        output = subprocess.run(
             [shell, "-c", ASK, "ask", shell], input=scripts, stdout=subprocess.PIPE, text=True
         )
-        answers = dict(zip(found, told.stdout.splitlines(), strict=True))
+        answers = dict(zip(found, output.stdout.splitlines(), strict=True))
         for value in generate_values():
             meant = f"{found.get(value)} status"
             got = answers.get(value, "refused")
@@ -221,13 +221,13 @@ def test_logrotate(ground):
         logs[value] = {f"{Path(folder)}/{name}{kind}.log" for kind in ("", "-server")}
         for log in logs[value]:
             Path(log).write_text("a line\n")
-    told = run(["logrotate", "-f", "-s", ground / "state", ground / "conf"], "logrotate")
+    output = run(["logrotate", "-f", "-s", ground / "state", ground / "conf"], "logrotate")
     for number, value in enumerate(generate_values()):
         if value in logs:
             rotated = {str(path)[:-2] for path in (ground / str(number)).rglob("*.log.1")}
             got = f"rotated {sorted(rotated)}"
             tally.count(value, "same" if rotated == logs[value] else got)
-    assert told == ""
+    assert output == ""
     tally.check()
 
 
@@ -258,7 +258,7 @@ def test_cron(ground):
     """The folder of a site's command, and who is told; a real cron runs the crontab."""
     if not shutil.which("cron", path=PROGRAM_PATH):
         pytest.skip("lacks cron")
-    tally, told, blocks = Tally("crontab"), Tally("crontab, mailto"), []
+    tally, output, blocks = Tally("crontab"), Tally("crontab, mailto"), []
     meant = {}
     for number, value in enumerate(generate_values()):
         folder, name = below(ground / str(number), value), f"s{number}"
@@ -286,9 +286,9 @@ def test_cron(ground):
         came = "refused" if not is_accepted else "same" if action == "ensure" else f"ran {action}"
         tally.count(value, came)
         came = "refused" if not mail else "same" if recipient == f"{mail}\n" else recipient
-        told.count(value, came)
+        output.count(value, came)
     tally.check()
-    told.check()
+    output.check()
 
 
 VHOST = {

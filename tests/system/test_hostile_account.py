@@ -44,7 +44,7 @@ SERVE = (ACTIVATE, RESTART, STOP, DEACTIVATE)
 
 @dataclass(frozen=True)
 class Attack:
-    plant: Callable[["Ground"], object]
+    plant: Callable[["Scene"], object]
     actions: tuple[str, ...] = ALL
     release: int = PROXY
     refused: str = ""
@@ -52,7 +52,7 @@ class Attack:
 
 
 @dataclass
-class Ground:
+class Scene:
     """A machine with a sandbox whose ``var`` the account owns, and root's precious things."""
 
     machine: object
@@ -90,9 +90,9 @@ class Ground:
         )
 
 
-def sign(ground, number, path):
+def sign(scene, number, path):
     """Make the manifest say what a file of a release now is, as only root could."""
-    folder = ground.path / f"releases/{number}"
+    folder = scene.path / f"releases/{number}"
     manifest = folder / "manifest.json"
     content = json.loads(manifest.read_text())
     digest = hashlib.sha256((folder / path).read_bytes()).hexdigest()
@@ -100,18 +100,18 @@ def sign(ground, number, path):
     manifest.write_text(json.dumps(content))
 
 
-def planted_key(ground):
+def planted_key(scene):
     """A certificate whose key is a link of the account's."""
-    described = ground.path / f"releases/{PROXY}/simplesite/site.json"
-    key = ground.place("var/key.pem")
-    ground.link("var/key.pem", "/etc/victim")
+    described = scene.path / f"releases/{PROXY}/simplesite/site.json"
+    key = scene.place("var/key.pem")
+    scene.link("var/key.pem", "/etc/victim")
     content = {**json.loads(described.read_text()), "ssl-key": str(key)}
     described.write_text(json.dumps(content))
-    sign(ground, PROXY, "simplesite/site.json")
+    sign(scene, PROXY, "simplesite/site.json")
 
 
-def replaced_by_pipe(ground):
-    place = ground.path / f"releases/{PROXY}/simplesite/site.json"
+def replaced_by_pipe(scene):
+    place = scene.path / f"releases/{PROXY}/simplesite/site.json"
     place.unlink()
     os.mkfifo(place)
     os.chown(place.parent, UID, UID)
@@ -119,22 +119,22 @@ def replaced_by_pipe(ground):
 
 def given(name):
     """Return what gives a file, or a folder, of the sandbox to the account."""
-    return lambda ground: os.chown(ground.place(name), UID, UID)
+    return lambda scene: os.chown(scene.place(name), UID, UID)
 
 
 def opened(name):
-    return lambda ground: ground.place(name).chmod(0o777)
+    return lambda scene: scene.place(name).chmod(0o777)
 
 
 def linked(name, target):
-    return lambda ground: ground.link(name, target)
+    return lambda scene: scene.link(name, target)
 
 
 def piped(name):
-    def plant(ground):
-        ground.place(name).unlink(missing_ok=True)
-        os.mkfifo(ground.place(name))
-        os.chown(ground.place(name), UID, UID)
+    def plant(scene):
+        scene.place(name).unlink(missing_ok=True)
+        os.mkfifo(scene.place(name))
+        os.chown(scene.place(name), UID, UID)
 
     return plant
 
@@ -142,14 +142,14 @@ def piped(name):
 def on_all(kind, *more):
     """Return what does the same to every log."""
     plants = [kind(name, *more) for name in LOGS]
-    return lambda ground: [plant(ground) for plant in plants]
+    return lambda scene: [plant(scene) for plant in plants]
 
 
 def made_folder(name):
-    def plant(ground):
-        ground.place(name).unlink(missing_ok=True)
-        ground.place(name).mkdir()
-        os.chown(ground.place(name), UID, UID)
+    def plant(scene):
+        scene.place(name).unlink(missing_ok=True)
+        scene.place(name).mkdir()
+        os.chown(scene.place(name), UID, UID)
 
     return plant
 
@@ -157,12 +157,12 @@ def made_folder(name):
 def hard_linked(name):
     """As on a machine with fs.protected_hardlinks off."""
 
-    def plant(ground):
-        ground.place(name).unlink(missing_ok=True)
-        ground.place("var/victim").write_text(PRECIOUS)
-        ground.place("var/victim").chmod(0o600)
-        os.chown(ground.place("var/victim"), 0, 0)
-        os.link(ground.place("var/victim"), ground.place(name))
+    def plant(scene):
+        scene.place(name).unlink(missing_ok=True)
+        scene.place("var/victim").write_text(PRECIOUS)
+        scene.place("var/victim").chmod(0o600)
+        os.chown(scene.place("var/victim"), 0, 0)
+        os.link(scene.place("var/victim"), scene.place(name))
 
     return plant
 
@@ -170,48 +170,48 @@ def hard_linked(name):
 def pids(text):
     """Put the number of a process of root's, or what means many, wherever one may be read."""
 
-    def plant(ground):
-        found = text or ground.machine.precious
-        names = [path.name for path in ground.place("var/run").iterdir() if path.is_file()]
+    def plant(scene):
+        found = text or scene.machine.precious
+        names = [path.name for path in scene.place("var/run").iterdir() if path.is_file()]
         for name in {*names, "simplesite-httpd.pid", "simplesite.pid", "simplesite.lock"}:
-            ground.place(f"var/run/{name}").write_text(f"{found}\n")
+            scene.place(f"var/run/{name}").write_text(f"{found}\n")
 
     return plant
 
 
-def marked(ground):
+def marked(scene):
     """A process of root's that has the environment of the site's server."""
-    run = ground.machine.run
+    run = scene.machine.run
     run("bin/simplesite", "start")
     server = run("pgrep", "-u", "simplesite", "-f", "production.ini").stdout.split()[0]
     script = f"xargs -0 -a /proc/{server}/environ sh -c 'exec env \"$@\" sleep 999' sh"
     run("sh", "-c", f"setsid {script} >/dev/null 2>&1 &")
     time.sleep(0.2)
-    ground.machine.precious_marked = True
+    scene.machine.precious_marked = True
 
 
-def secret_link(ground):
-    (name,) = [p.name for p in ground.place("var/secrets/simplesite").glob("editor-password")]
-    ground.link(f"var/secrets/simplesite/{name}", "/etc/victim")
+def secret_link(scene):
+    (name,) = [p.name for p in scene.place("var/secrets/simplesite").glob("editor-password")]
+    scene.link(f"var/secrets/simplesite/{name}", "/etc/victim")
 
 
-def no_marker_of_setup(ground):
+def no_marker_of_setup(scene):
     """Have setup-app be run again, and its marker be written elsewhere."""
-    shutil.move(ground.place("var/setup"), ground.place("var/setup.old"))
-    ground.link("var/setup", "/etc/victim.d")
+    shutil.move(scene.place("var/setup"), scene.place("var/setup.old"))
+    scene.link("var/setup", "/etc/victim.d")
 
 
-def no_secrets(ground):
-    shutil.move(ground.place("var/secrets"), ground.place("var/secrets.old"))
-    ground.place("var/secrets").mkdir()
-    os.chown(ground.place("var/secrets"), UID, UID)
-    ground.link("var/secrets/simplesite", "/etc/victim.d")
+def no_secrets(scene):
+    shutil.move(scene.place("var/secrets"), scene.place("var/secrets.old"))
+    scene.place("var/secrets").mkdir()
+    os.chown(scene.place("var/secrets"), UID, UID)
+    scene.link("var/secrets/simplesite", "/etc/victim.d")
 
 
-def hello_watcher(ground):
+def hello_watcher(scene):
     """Plant links in whatever folder the doctor makes for its Hello World."""
     names = "hello.py hello.wsgi hello.ini httpd.conf output.log run/error.log run/hello.py"
-    ground.loop(
+    scene.loop(
         f"for d in /tmp/hello-*; do for n in {names}; do "
         "ln -sf /etc/victim $d/$n; ln -s /etc/cron.d/evil $d/$n; done; done"
     )
@@ -220,9 +220,9 @@ def hello_watcher(ground):
 def lost_folder(name):
     """Have root make a folder anew, and swap it for a link at that moment."""
 
-    def plant(ground):
-        shutil.rmtree(ground.place(name))
-        ground.loop(f"mv {name} {name}.$$ && ln -s /etc/victim.d {name}; sleep 0.001; rm -f {name}")
+    def plant(scene):
+        shutil.rmtree(scene.place(name))
+        scene.loop(f"mv {name} {name}.$$ && ln -s /etc/victim.d {name}; sleep 0.001; rm -f {name}")
 
     return plant
 
@@ -249,13 +249,13 @@ ATTACKS = {
     "pid files say what is no number": Attack(pids("$(touch /etc/cron.d/evil)"), SERVE),
     "a process of root's has the server's environment": Attack(marked, SERVE),
     "the log folder is swapped all the time": Attack(
-        lambda ground: ground.swap("var/log", "/etc/victim.d")
+        lambda scene: scene.swap("var/log", "/etc/victim.d")
     ),
     "the run folder is swapped all the time": Attack(
-        lambda ground: ground.swap("var/run", "/etc/victim.d")
+        lambda scene: scene.swap("var/run", "/etc/victim.d")
     ),
     "the data folder is swapped while Apache is let in": Attack(
-        lambda ground: ground.swap("var/data/simplesite", "/etc/victim.d"),
+        lambda scene: scene.swap("var/data/simplesite", "/etc/victim.d"),
         (ACTIVATE, DOCTOR, DEACTIVATE) * 3,
         EMBEDDED,
     ),
@@ -310,7 +310,7 @@ ATTACKS = {
         replaced_by_pipe, (ACTIVATE,), refused="pylonyard: "
     ),
     "the account owns mod_wsgi": Attack(
-        lambda ground: os.chown(module(ground), UID, UID),
+        lambda scene: os.chown(module(scene), UID, UID),
         (ACTIVATE,),
         MOD_WSGI,
         refused="its owner simplesite could change",
@@ -318,13 +318,13 @@ ATTACKS = {
 }
 
 
-def module(ground):
-    described = ground.path / f"releases/{MOD_WSGI}/simplesite/site.json"
+def module(scene):
+    described = scene.path / f"releases/{MOD_WSGI}/simplesite/site.json"
     return json.loads(described.read_text())["module"]
 
 
 @pytest.fixture(scope="module")
-def ground(public_folder, clean_environ):
+def scene(public_folder, clean_environ):
     environ = {**clean_environ, "BUILDOUT_HOME": str(public_folder / "home")}
     with real_machine(public_folder, environ, "site:mode=mod_wsgi") as machine:
         for mode in ("embedded", "proxy"):
@@ -341,16 +341,16 @@ def ground(public_folder, clean_environ):
         kept = machine.checkout.path / "kept"
         kept.mkdir()
         machine.run("cp", "-a", "--", "var", "releases", kept)
-        yield Ground(machine, [])
+        yield Scene(machine, [])
 
 
-def put_back(ground, held):
+def put_back(scene, held):
     """Make the sandbox what it was; end what the attack has started."""
-    for loop in ground.loops:
+    for loop in scene.loops:
         loop.kill()
         loop.wait()
-    ground.loops.clear()
-    machine = ground.machine
+    scene.loops.clear()
+    machine = scene.machine
     machine.run("pkill", "-9", "-u", "simplesite", check=False)
     machine.run("pkill", "-9", "-f", "^sleep 999$", check=False)
     script = "chown root . bin releases; chmod 755 . releases; rm -rf var releases; "
@@ -358,28 +358,28 @@ def put_back(ground, held):
     os.chown(held, 0, 0)
 
 
-def said_of(ground, action):
+def said_of(scene, action):
     words = ["timeout", "--verbose", "120", "sh", "-c", action]
-    return ground.machine.run(*words, check=False, net=BUILD not in action).stdout
+    return scene.machine.run(*words, check=False, net=BUILD not in action).stdout
 
 
 @pytest.fixture(scope="module")
-def peaceful(ground):
+def peaceful(scene):
     """What is there before anything is done, and while a release is active."""
-    current = ground.path / "current"
-    found = {0: ground.machine.snapshot()}
+    current = scene.path / "current"
+    found = {0: scene.machine.snapshot()}
     for number in (MOD_WSGI, EMBEDDED, PROXY):
         current.unlink()
         current.symlink_to(f"releases/{number}")
-        ground.machine.pylonyard("activate")
-        found[number] = ground.machine.snapshot()
-        ground.machine.pylonyard("deactivate")
+        scene.machine.pylonyard("activate")
+        found[number] = scene.machine.snapshot()
+        scene.machine.pylonyard("deactivate")
     return found
 
 
-def harm(ground, peaceful, said):
+def harm(scene, peaceful, said):
     """Return what an action has done to what is root's; empty if nothing."""
-    machine = ground.machine
+    machine = scene.machine
     after = without_journal(machine.snapshot())
     # Of an activation that a person's own fault ends, nothing is left; either is right.
     differences = [difference(without_journal(s), after) for s in peaceful.values()]
@@ -393,7 +393,7 @@ def harm(ground, peaceful, said):
                 "" if machine.owners("apache2 -k start") >= {"root"} else "Apache ended",
                 f"it told: {said}" if PRECIOUS in said else "",
                 "it hangs" if "timeout: sending signal" in said else "",
-                *(f"{place} has it" for place in stolen(ground)),
+                *(f"{place} has it" for place in stolen(scene)),
             ],
         )
     )
@@ -404,9 +404,9 @@ def without_journal(state):
     return {name: value for name, value in state.items() if not name.startswith(JOURNAL)}
 
 
-def stolen(ground):
+def stolen(scene):
     """Return the files of the sandbox, readable by the account, that have what is root's."""
-    for place in ground.path.glob("releases/*/simplesite/production.ini"):
+    for place in scene.path.glob("releases/*/simplesite/production.ini"):
         if PRECIOUS in place.read_text():
             yield place
 
@@ -421,26 +421,26 @@ def count():
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_nothing_of_roots_is_harmed(ground, peaceful, count, name):
+def test_nothing_of_roots_is_harmed(scene, peaceful, count, name):
     attack = ATTACKS[name]
-    current = ground.path / "current"
+    current = scene.path / "current"
     current.unlink()
     current.symlink_to(f"releases/{attack.release}")
-    held = module(ground)
+    held = module(scene)
     count[name] = False
     try:
-        attack.plant(ground)
+        attack.plant(scene)
         for number, action in enumerate(attack.actions):
-            said = said_of(ground, action)
-            assert harm(ground, peaceful, said) == "", f"{action}: {said}"
+            said = said_of(scene, action)
+            assert harm(scene, peaceful, said) == "", f"{action}: {said}"
             if attack.refused and number == 0:
                 assert attack.refused in said
         count[name] = True
     finally:
-        put_back(ground, held)
+        put_back(scene, held)
         with contextlib.suppress(AssertionError):
-            ground.machine.pylonyard("deactivate")
-        repair(ground, peaceful)
+            scene.machine.pylonyard("deactivate")
+        repair(scene, peaceful)
 
 
 # A shell at a terminal, as root's; it is told what to run, and what is typed there then.
@@ -451,17 +451,17 @@ child, terminal = pty.fork()
 if child == 0:
     os.execv("/bin/sh", ["sh"])
 
-def told(until, seconds=60):
+def read_until(until, seconds=60):
     said, end = b"", time.monotonic() + seconds
     while until not in said and time.monotonic() < end:
         if select.select([terminal], [], [], 1)[0]:
             said += os.read(terminal, 1000)
     return said.decode(errors="replace")
 
-told(b"# ", 5)
+read_until(b"# ", 5)
 for until, words in zip(sys.argv[1::2], sys.argv[2::2]):
     os.write(terminal, (words + "\\n").encode())
-    print(told(until.encode()))
+    print(read_until(until.encode()))
 """
 # Types into every terminal it can have, and ends before it could read that itself.
 TYPES = (
@@ -470,34 +470,34 @@ TYPES = (
 )
 
 
-def test_program_that_root_runs_cannot_type_into_roots_terminal(ground):
-    current = ground.path / "current"
+def test_program_that_root_runs_cannot_type_into_roots_terminal(scene):
+    current = scene.path / "current"
     current.unlink()
     current.symlink_to(f"releases/{PROXY}")
     steps = [">>> ", "bin/simplesite shell", "# ", TYPES, "over", "sleep 1; echo o''ver"]
 
-    said = ground.machine.run("python3", "-c", AT_A_TERMINAL, *steps).stdout
+    said = scene.machine.run("python3", "-c", AT_A_TERMINAL, *steps).stdout
 
     assert "pshell" in said or ">>>" in said, said
     assert "over" in said, said
-    assert not ground.machine.path("/etc/victim.d/typed").exists(), said
+    assert not scene.machine.path("/etc/victim.d/typed").exists(), said
 
 
-def test_program_that_root_follows_has_a_terminal_of_its_own(ground):
+def test_program_that_root_follows_has_a_terminal_of_its_own(scene):
     begun = "until pgrep -x tail >/dev/null; do sleep 0.1; done"
     watched = "ps -o tty= -C tail; tty; pkill tail"
     steps = ["over", f"({begun}; {watched}; echo o''ver) & bin/simplesite log"]
 
-    said = ground.machine.run("python3", "-c", AT_A_TERMINAL, *steps).stdout
+    said = scene.machine.run("python3", "-c", AT_A_TERMINAL, *steps).stdout
 
     terminals = [line.strip() for line in said.splitlines() if "pts/" in line]
     assert len(terminals) == 2, said
     assert not terminals[1].endswith(terminals[0]), said
 
 
-def repair(ground, peaceful):
+def repair(scene, peaceful):
     """Undo what an attack that succeeded has done, so that the next is judged by itself."""
-    machine = ground.machine
+    machine = scene.machine
     machine.path("/etc/victim").unlink(missing_ok=True)
     machine.path("/etc/victim").write_text(PRECIOUS)
     machine.path("/etc/victim").chmod(0o600)

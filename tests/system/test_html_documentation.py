@@ -11,10 +11,10 @@ pytestmark = pytest.mark.system
 def test_each_page_is_built_without_a_warning_and_is_found_from_the_first(checkout):
     site = checkout()
 
-    told = site.run(sys.executable, "bootstrap.py", "docs").stdout
+    output = site.run(sys.executable, "bootstrap.py", "docs").stdout
 
     built = site.path / "docs-html"
-    assert told.endswith(f"{built}/index.html\n")
+    assert output.endswith(f"{built}/index.html\n")
     files = site.path.glob("docs/**/*.rst")
     pages = {path.relative_to(site.path / "docs") for path in files} - {Path("index.rst")}
     assert all((built / page.with_suffix(".html")).exists() for page in pages)

@@ -88,7 +88,7 @@ def script_of(program, arguments):
     if not arguments:
         return (ROOT / "bin" / program).read_text()
     lines = tools.header_of_ours(Path(sys.executable), tools.ISOLATED, ROOT)
-    lines += tools.finding(ROOT / "recipes", ROOT, IN_BIN)
+    lines += tools.package_statements(ROOT / "recipes", ROOT, IN_BIN)
     return "\n".join([*lines, *arguments, ""])
 
 
@@ -119,8 +119,8 @@ def test_early_interrupt_is_one_line(tmp_path, program, arguments, module):
         ["/bin/sh", script], tmp_path, lambda process: process.stdout.readline() == "here\n"
     )
 
-    told = [line for line in errors.splitlines() if not line.startswith("Compiling: ")]
-    assert (status, output, told) == (130, "", [f"{program}: interrupted"])
+    lines = [line for line in errors.splitlines() if not line.startswith("Compiling: ")]
+    assert (status, output, lines) == (130, "", [f"{program}: interrupted"])
 
 
 def test_setup_is_interrupted_in_one_line(tmp_path):

@@ -25,8 +25,8 @@ def test_killed_installs_are_repaired_by_the_next_run(tmp_path):
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600
     )
 
-    told = "".join(f"{kind}: 1 of 1 kills were repaired by the next run\n" for kind in kinds)
-    assert (finished.stdout, finished.returncode) == (told, 0)
+    output = "".join(f"{kind}: 1 of 1 kills were repaired by the next run\n" for kind in kinds)
+    assert (finished.stdout, finished.returncode) == (output, 0)
 
 
 def test_killed_redeployments_are_not_noticed(tmp_path):
@@ -39,8 +39,8 @@ def test_killed_redeployments_are_not_noticed(tmp_path):
     )
 
     print(finished.stdout)
-    told = "2 of 2 redeployments cut short were repaired by the next run\n0 of "
-    assert finished.stdout.startswith(told), finished.stdout
+    output = "2 of 2 redeployments cut short were repaired by the next run\n0 of "
+    assert finished.stdout.startswith(output), finished.stdout
     assert finished.returncode == 0
 
 
@@ -57,8 +57,8 @@ def test_two_checkouts_install_into_one_cache_at_the_same_time(checkout, free_po
 
     runs = [start(site, free_port()) for site in pair]
 
-    told = [run.communicate(timeout=300)[0] for run in runs]
-    assert [run.returncode for run in runs] == [0, 0], told
+    lines = [run.communicate(timeout=300)[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], lines
     assert damaged(cache) == []
     for site in pair:
         assert (site.path / "current" / "manifest.json").is_file()

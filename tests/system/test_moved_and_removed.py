@@ -51,8 +51,8 @@ def at(site: Checkout, folder: str) -> Checkout:
 
 def ended(site: Checkout, script: str, *words: str) -> tuple[int, str]:
     finished = site.run(f"bin/{script}", *words, check=False)
-    told = finished.stdout.splitlines(keepends=True)
-    return finished.returncode, "".join(line for line in told if "runs as root" not in line)
+    output = finished.stdout.splitlines(keepends=True)
+    return finished.returncode, "".join(line for line in output if "runs as root" not in line)
 
 
 def test_doctor_works_where_current_leads_nowhere(serving):
@@ -75,8 +75,8 @@ def test_site_whose_interpreter_was_removed_is_asked_and_stopped(serving):
     python.unlink()
 
     assert "running, process" in ended(site, "simplesite", "status")[1]
-    code, told = ended(site, "simplesite", "restart")
-    assert (code, told) == (
+    code, output = ended(site, "simplesite", "restart")
+    assert (code, output) == (
         5,
         f"simplesite: {python}, which runs the site, was removed: "
         "run there: python3 bootstrap.py\n",
@@ -85,8 +85,8 @@ def test_site_whose_interpreter_was_removed_is_asked_and_stopped(serving):
     code, doctor = ended(site, "pylonyard", "doctor")
     assert f"FAIL  tools               {python}, which it was made for, was removed\n" in doctor
     assert code == 1
-    told = f"buildout: {python}, which it was made for, was removed"
-    assert ended(site, "buildout") == (1, f"{told}; run: python3 bootstrap.py\n")
+    output = f"buildout: {python}, which it was made for, was removed"
+    assert ended(site, "buildout") == (1, f"{output}; run: python3 bootstrap.py\n")
     assert ended(site, "simplesite", "stop") == (0, "simplesite: stopped\n")
 
     site.python = str(DEBIANS)
@@ -112,10 +112,10 @@ def test_moved_sandbox_is_stopped_and_a_copy_stops_no_other(serving):
 
     # That of which it is a copy is gone, but its server is still another's.
     assert ended(copy, "simplesite", "stop") == (0, "simplesite: not running\n")
-    told = f"{moved.path} was moved here from {site.path}: run there: python3 bootstrap.py\n"
-    assert ended(moved, "simplesite", "restart") == (6, f"simplesite: {told}")
-    assert ended(moved, "pylonyard", "rollback") == (1, f"pylonyard: {told}")
-    assert ended(moved, "buildout") == (1, f"buildout: {told}")
+    output = f"{moved.path} was moved here from {site.path}: run there: python3 bootstrap.py\n"
+    assert ended(moved, "simplesite", "restart") == (6, f"simplesite: {output}")
+    assert ended(moved, "pylonyard", "rollback") == (1, f"pylonyard: {output}")
+    assert ended(moved, "buildout") == (1, f"buildout: {output}")
     code, doctor = ended(moved, "pylonyard", "doctor")
     assert code == 1
     assert f"FAIL  sandbox             {moved.path} was moved here from {site.path}\n" in doctor

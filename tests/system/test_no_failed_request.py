@@ -102,8 +102,8 @@ def test_nobody_notices_restarts_and_new_releases(way, public_checkout, free_por
             site.control("simplesite", "restart")
             assert title(port) == f"Title {number}"
         site.buildout(*words, BROKEN)
-        told = site.control("simplesite", "restart", check=False)
-        assert "was not restarted, the old server goes on: ValueError: " in told
+        output = site.control("simplesite", "restart", check=False)
+        assert "was not restarted, the old server goes on: ValueError: " in output
         assert title(port) == f"Title {REDEPLOYS - 1}"
         site.run("bin/pylonyard", "rollback")
         assert title(port) == f"Title {REDEPLOYS - 1}"
@@ -123,8 +123,8 @@ def test_nobody_notices_new_releases_of_mod_wsgi(processes, public_checkout, fre
 
     with expect_no_failures(f"http://127.0.0.1:{port}", clients(site), during):
         for _ in range(RESTARTS):
-            told = site.control("simplesite", "restart")
-            assert told == "simplesite: mod_wsgi loads it again at the next request\n"
+            output = site.control("simplesite", "restart")
+            assert output == "simplesite: mod_wsgi loads it again at the next request\n"
             time.sleep(1)
             # mod_wsgi hands a request on twice for each process, and then gives it up.
             assert title(port)

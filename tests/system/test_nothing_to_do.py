@@ -85,11 +85,13 @@ def test_a_run_is_spared_only_if_nothing_at_all_has_changed(checkout, free_port)
             wrong.append(f"before {what}: {before}")
         if what == "configuration":
             serve(site)
-            assert SPARED in (told := site.buildout(*words).stdout) and WHOLE not in told, told
+            assert SPARED in (output := site.buildout(*words).stdout) and WHOLE not in output, (
+                output
+            )
         undo = change(site.path)()
-        told = site.buildout(*words, check=False).stdout
-        if SPARED in told and WHOLE not in told:
-            wrong.append(f"{what}: {told}")
+        output = site.buildout(*words, check=False).stdout
+        if SPARED in output and WHOLE not in output:
+            wrong.append(f"{what}: {output}")
         if undo:
             undo()
             site.buildout(*words)

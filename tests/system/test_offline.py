@@ -52,9 +52,9 @@ def test_a_fresh_checkout_serves_from_a_warm_cache(checkout, config, title):
     before = stores(first)
 
     script = SERVED.format(python=second.python, words=" ".join(words))
-    told = second.run(*ALONE, script).stdout
+    output = second.run(*ALONE, script).stdout
 
-    assert title in told
+    assert title in output
     assert stores(first) == before, "a second checkout with the same pins has built something"
 
 
@@ -64,9 +64,9 @@ def test_a_second_checkout_builds_no_module(public_checkout, free_port):
     first.bootstrap(*words, "-c", "staging.cfg")
     before = stores(first)
 
-    told = second.bootstrap(*words, "-c", "staging.cfg").stdout
+    output = second.bootstrap(*words, "-c", "staging.cfg").stdout
 
-    assert "Building mod_wsgi" not in told
+    assert "Building mod_wsgi" not in output
     assert stores(second) == before
 
 
@@ -81,9 +81,9 @@ def test_a_second_checkout_of_the_book_s_site_builds_neither_environment_nor_mod
     before = stores(first)
 
     script = f"ip link set lo up; {second.python} bootstrap.py --offline {' '.join(words)}"
-    told = second.run(*ALONE, script).stdout
+    output = second.run(*ALONE, script).stdout
 
-    assert f"pylonyard: Release 1 of {words[1]} is current." in told
+    assert f"pylonyard: Release 1 of {words[1]} is current." in output
     assert "mod_wsgi/" in "".join(before)
     assert stores(first) == before
 
@@ -121,9 +121,9 @@ def without(folder, *patterns):
 def refused(site, *words):
     """Return what the one line names of a run without network, and its command."""
     script = f"ip link set lo up; {site.python} bootstrap.py --offline {' '.join(words)}"
-    told = site.run(*ALONE, script, check=False)
-    assert told.returncode == 1, told.stdout
-    line = told.stdout.splitlines()[-1]
+    output = site.run(*ALONE, script, check=False)
+    assert output.returncode == 1, output.stdout
+    line = output.stdout.splitlines()[-1]
     found = re.fullmatch(
         r"Error: .* not in the cache \S+: (.*); fetch what is missing where there is a network "
         "with: (.*)",
@@ -187,11 +187,11 @@ def test_all_that_is_missing_is_named_and_the_command_fetches_just_that(
     site.run(*command)
     fetched = {path.name for path in dist.iterdir()} - before
     script = f"ip link set lo up; {site.python} bootstrap.py --offline {' '.join(words)}"
-    told = site.run(*ALONE, script).stdout
+    output = site.run(*ALONE, script).stdout
 
     assert sorted(names) == sorted(named)
     assert len(fetched) == len(named)
-    assert f"pylonyard: Release 1 of {words[1]} is current." in told
+    assert f"pylonyard: Release 1 of {words[1]} is current." in output
 
 
 def test_source_of_mod_wsgi_is_named_together_with_what_else_is_missing(public_checkout, tmp_path):
@@ -218,7 +218,7 @@ def test_a_part_of_zc_recipe_egg_is_installed_from_the_cache_as_well(checkout):
     )
 
     script = "ip link set lo up; bin/buildout -o -c egg.cfg; bin/waitress-serve --help"
-    told = site.run(*ALONE, script).stdout
+    output = site.run(*ALONE, script).stdout
 
-    assert f"Generated script '{site.path}/bin/waitress-serve'." in told
-    assert "waitress-serve [OPTS]" in told
+    assert f"Generated script '{site.path}/bin/waitress-serve'." in output
+    assert "waitress-serve [OPTS]" in output

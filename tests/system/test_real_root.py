@@ -111,11 +111,11 @@ def test_apache_that_does_not_run_is_started_and_stopped(proxied):
 def test_dry_run_states_the_same_steps_and_takes_none(proxy):
     before = proxy.snapshot()
 
-    told = proxy.pylonyard("activate", "--dry-run")
+    output = proxy.pylonyard("activate", "--dry-run")
 
     assert difference(before, proxy.snapshot()) == ""
     taken = proxy.pylonyard("activate")
-    assert _steps(told) == _steps(taken)
+    assert _steps(output) == _steps(taken)
 
 
 def _steps(said):

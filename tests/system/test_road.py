@@ -51,7 +51,7 @@ def test_last_line_brings_a_site_that_runs_to_its_new_port(bare):
 
 
 @pytest.fixture
-def his(bare, public_folder):
+def users_machine(bare, public_folder):
     """The machine with the checkout of an ordinary user who has tried development."""
     home = bare.checkout.path.parent / "jim"
     site = home / "site"
@@ -76,27 +76,29 @@ def without_sudo(advised):
     return advised.removeprefix("as root: ").replace("sudo ", "")
 
 
-def test_user_gets_to_production_by_the_printed_advice(his):
+def test_user_gets_to_production_by_the_printed_advice(users_machine):
     words = ["bin/buildout", *PRODUCTION, "site:mode=proxy", "site:port=8086"]
-    releases = his.checkout.path / "releases"
+    releases = users_machine.checkout.path / "releases"
 
-    said = his.run(*words, user="jim", check=False).stdout.splitlines()[-1]
+    said = users_machine.run(*words, user="jim", check=False).stdout.splitlines()[-1]
     assert "sites: simplesite cannot write " in said
     assert "; use a checkout of its own below /srv: docs/on-a-real-server.rst, or, " in said
     assert os.listdir(releases) == ["1"]
-    his.run("sh", "-c", without_sudo(said.partition(" to keep these files: ")[2]))
-    said = his.run(*words, user="jim").stdout.splitlines()[-1].removeprefix("pylonyard:   ")
+    users_machine.run("sh", "-c", without_sudo(said.partition(" to keep these files: ")[2]))
+    said = (
+        users_machine.run(*words, user="jim").stdout.splitlines()[-1].removeprefix("pylonyard:   ")
+    )
     assert without_sudo(said).startswith("bin/pylonyard activate ")
 
-    refused = his.run("bin/pylonyard", "activate", check=False)
+    refused = users_machine.run("bin/pylonyard", "activate", check=False)
     by_sudo = "let jim run this by sudo, or " if accounts.has_sudo() else ""
     assert f"; {by_sudo}serve from a checkout of root's" in refused.stdout
-    his.run("service", "apache2", "start")
-    his.run("bin/pylonyard", "activate", **BY_SUDO)
+    users_machine.run("service", "apache2", "start")
+    users_machine.run("bin/pylonyard", "activate", **BY_SUDO)
 
-    assert his.visit() == "200"
-    assert "nothing has changed" in his.run(*words, user="jim").stdout
-    assert his.run("find", ".", "-type", "d", "-user", "root").stdout == ""
+    assert users_machine.visit() == "200"
+    assert "nothing has changed" in users_machine.run(*words, user="jim").stdout
+    assert users_machine.run("find", ".", "-type", "d", "-user", "root").stdout == ""
 
 
 def test_development_does_not_take_the_place_of_what_is_active(machine):

@@ -392,8 +392,8 @@ def crash_loop_slows_down_until_cron_or_a_person_ends_it(paster):
         socket.create_connection(("127.0.0.1", site.port)).close()
         raise AssertionError("clients wait for a server that may never come")
 
-    told = f"shop: did not start: RuntimeError: the database is gone, see {site.log}"
-    assert site.do("ensure") == (1, told)
+    output = f"shop: did not start: RuntimeError: the database is gone, see {site.log}"
+    assert site.do("ensure") == (1, output)
     assert site.nothing_runs()
     site.crash.unlink()
     back = f"was started again: {site.address} answers"
@@ -588,8 +588,8 @@ def read_only_disk_does_not_keep_a_site_from_being_stopped(paster):
 
     for done in ("stopped", "not running"):
         code, line = site.do("stop")
-        told = f"shop: {done}, but cron may start it again: {var}/run/shop.wanted: "
-        assert (code, line) == (1, f"{told}Read-only file system")
+        output = f"shop: {done}, but cron may start it again: {var}/run/shop.wanted: "
+        assert (code, line) == (1, f"{output}Read-only file system")
         assert site.nothing_runs()
 
 
@@ -732,8 +732,8 @@ def nobody_notices(paster, server):
             "delay = 30": f"{site.address} did not answer in 5 s",
         }.items():
             site.write_ini(options)
-            told = f"{went_on}{why}, see {site.log}"
-            assert site.do("restart") == (1, told)
+            output = f"{went_on}{why}, see {site.log}"
+            assert site.do("restart") == (1, output)
             seen = site.servers, site.supervisors
             assert (seen[0], len(seen[1])) == ([after], 1), (seen, after, options)
             site.write_ini()
@@ -786,8 +786,8 @@ def server_that_waits_in_accept_is_started_and_restarted(paster):
     assert (after != before, len(site.supervisors)) == (True, 1)
 
     served_by(site, "accepting", "certificate = none\n")
-    told = "shop: did not start, and the old server has ended: RuntimeError: no certificate"
-    assert site.do("restart") == (1, f"{told}, see {site.log}")
+    output = "shop: did not start, and the old server has ended: RuntimeError: no certificate"
+    assert site.do("restart") == (1, f"{output}, see {site.log}")
     assert site.nothing_runs()
 
 
@@ -928,8 +928,8 @@ def ensure_brings_back_what_died_or_hangs(paster):
     (hung,) = site.servers
     site.hang.touch()
     silent = f", {site.address} does not answer"
-    code, told = site.do("status")
-    assert (code, told.endswith(silent)) == (4, True)
+    code, output = site.do("status")
+    assert (code, output.endswith(silent)) == (4, True)
     ensure = site.begin("ensure")
     eventually(lambda: hung not in site.servers)
     site.hang.unlink()
@@ -1003,9 +1003,9 @@ def caller_hands_nothing_on(paster):
 def log_has_its_lines_when_they_happen_and_can_be_truncated(paster):
     site = Site(paster)
     site.start()
-    told = site.log.read_text()
-    assert told.index("started the server") < told.index("Starting server in PID")
-    assert "pkg_resources" not in told
+    output = site.log.read_text()
+    assert output.index("started the server") < output.index("Starting server in PID")
+    assert "pkg_resources" not in output
 
     os.truncate(site.log, 0)
     site.do("stop")

@@ -53,11 +53,11 @@ def test_run_that_needs_nothing_new_works_with_a_cache_that_it_cannot_write(
 
     assert first.returncode == 0, first.stdout
     assert "pylonyard: Release 1 of staging.cfg is current." in first.stdout
-    told = (
+    output = (
         f"{public_folder}/cache/users cannot be written, so the cache does not know that "
         "this sandbox uses it."
     )
-    assert [line for line in first.stdout.splitlines() if told in line] != []
+    assert [line for line in first.stdout.splitlines() if output in line] != []
     again = run_as_reader(reader, "bin/buildout", "-o", "-c", "staging.cfg", port)
     assert again.returncode == 0, again.stdout
 
@@ -96,5 +96,5 @@ def test_cache_of_two_sandboxes_is_cleaned_of_what_neither_needs(public_checkout
     assert cleaned.splitlines()[-1].startswith("removed: ")
     for site in (first, second):
         site.run("current/simplesite/bin/python", "-c", "import waitress, simplesite")
-        told = site.buildout("-o", *words).stdout
-        assert "nothing has changed" in told
+        output = site.buildout("-o", *words).stdout
+        assert "nothing has changed" in output

@@ -26,9 +26,9 @@ def test_pyramid_opens_pshell(checkout, free_port):
     site = checkout()
     site.bootstrap(f"site:port={free_port()}")
 
-    told = told_by_shell(site, "print('title:', registry.settings['simplesite.title'])")
+    output = told_by_shell(site, "print('title:', registry.settings['simplesite.title'])")
 
-    assert "title: SimpleSite" in told
+    assert "title: SimpleSite" in output
 
 
 def test_pylons_opens_the_shell_of_paster(checkout, free_port):
@@ -36,7 +36,7 @@ def test_pylons_opens_the_shell_of_paster(checkout, free_port):
     site = checkout()
     site.bootstrap("-c", "legacy.cfg", f"site:port={free_port()}")
 
-    told = told_by_shell(site, "print('status: %s' % app.get('/').status)")
+    output = told_by_shell(site, "print('status: %s' % app.get('/').status)")
 
-    assert "Pylons Interactive Shell" in told
-    assert "status: 200" in told
+    assert "Pylons Interactive Shell" in output
+    assert "status: 200" in output

@@ -211,12 +211,12 @@ def target(tools, script):
     )
 
 
-def refusal(script, told):
+def refusal(script, message):
     """Return why a script refuses its tools; the doctor finds that, and goes on without."""
     if script == "pylonyard doctor":
-        (line,) = [each for each in told.splitlines() if each.startswith("FAIL  tools ")]
+        (line,) = [each for each in message.splitlines() if each.startswith("FAIL  tools ")]
         return line.removeprefix("FAIL  tools").strip()
-    (line,) = told.splitlines()
+    (line,) = message.splitlines()
     return line.removeprefix(f"{Path(BRINGING[script][0]).name}: ")
 
 
@@ -263,11 +263,11 @@ def test_site_is_served_without_the_tools(tools):
     tamper_with_all(tools)
 
     try:
-        told = tools.checkout.control("simplesite", "start")
+        output = tools.checkout.control("simplesite", "start")
     finally:
         tools.checkout.stop_all()
 
-    assert "simplesite" in told
+    assert "simplesite" in output
     assert not tools.mark.exists(), "it ran"
 
 
@@ -325,13 +325,13 @@ def test_account_that_may_only_read_the_cache_is_reported_as_well(public_checkou
     path = egg / CODE_OF_DOCTOR
     path.write_text(f"{path.read_text()}\nprint('it ran')\n")
 
-    told = site.run(*doctor, check=False).stdout
+    output = site.run(*doctor, check=False).stdout
 
     assert "account" in examined
-    assert refusal("pylonyard doctor", told).startswith(
+    assert refusal("pylonyard doctor", output).startswith(
         f"{path}: expected what ConfigUpdater-3.2-py2.py3-none-any.whl holds, got "
         "other content; it stays, since we may not move it"
     )
-    assert "it ran" not in told
+    assert "it ran" not in output
     assert site.bootstrap("--offline", check=False).returncode == 1
     assert "it ran" not in site.bootstrap("--offline").stdout, "root has put a good one there"

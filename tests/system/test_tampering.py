@@ -88,8 +88,8 @@ class Site:
         path, text = self.lock()
         path.write_text(text)
         if self.place == "installed egg":
-            status, told = self.run()
-            assert status == 0, told
+            status, output = self.run()
+            assert status == 0, output
         self.mark.unlink(missing_ok=True)
 
     def run(self):
@@ -167,8 +167,8 @@ def whole(request, tmp_path_factory, served):
     )
     script.chmod(0o755)
     site.reset()
-    status, told = site.run()
-    assert status == 0, told
+    status, output = site.run()
+    assert status == 0, output
     return site
 
 
@@ -328,13 +328,13 @@ def test_tampered_distribution_is_refused_before_it_runs(site, tamper):
     before = site.released()
     named = tamper(site)
 
-    status, told = site.run()
+    status, output = site.run()
 
-    assert status == 1, told
-    (line,) = [line for line in told.splitlines() if line.startswith("Error: ")]
+    assert status == 1, output
+    (line,) = [line for line in output.splitlines() if line.startswith("Error: ")]
     assert line.startswith("Error: [app] lock: ")
     assert str(named.relative_to(site.wheels) if named.suffix == ".whl" else named) in line
-    assert "Traceback" not in told
+    assert "Traceback" not in output
     assert list((site.cache / "refused").iterdir()), "it was not moved to quarantine"
     assert not site.mark.exists(), "it ran"
     assert site.released() == before
@@ -359,9 +359,9 @@ def test_run_after_a_refusal_is_whole(site):
     for wheel in site.pristine.iterdir():
         shutil.copy(wheel, site.wheels)
 
-    status, told = site.run()
+    status, output = site.run()
 
-    assert status == 0, told
+    assert status == 0, output
     assert not site.mark.exists()
 
 
@@ -373,9 +373,9 @@ def test_bytecode_of_somebody_else_never_runs(site):
     code = compile(source.read_text() + evil(site), str(source), "exec")
     bytecode.write_bytes(header + marshal.dumps(code))
 
-    status, told = site.run()
+    status, output = site.run()
 
-    assert status == 0, told
+    assert status == 0, output
     python = next(site.sandbox.directory.glob("current/*/env/bin/python"))
     subprocess.run([python, "-c", "import paste.deploy.loadwsgi"], check=True)
     assert not site.mark.exists()
@@ -465,16 +465,16 @@ def test_cached_file_is_refused_once_it_was_tampered_with(with_project, refusals
     before = site.released()
     named = KEPT[name](site)
 
-    status, told = site.run()
+    status, output = site.run()
 
-    assert status == 1, told
-    (line,) = [line for line in told.splitlines() if line.startswith("Error: ")]
+    assert status == 1, output
+    (line,) = [line for line in output.splitlines() if line.startswith("Error: ")]
     assert f"{named}: expected " in line
     assert "moved to" in line
     assert list((site.cache / "refused").iterdir()), "it was not moved to quarantine"
     assert not site.mark.exists(), "it ran"
     assert site.released() == before
-    status, told = site.run()
-    assert status == 0, told
+    status, output = site.run()
+    assert status == 0, output
     assert not site.mark.exists()
     refusals.append(name)

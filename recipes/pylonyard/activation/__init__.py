@@ -3,8 +3,8 @@
 The path of the data, one module a step::
 
     release folder --releases.contents--> Release   (verified files, facts of the sites)
-    target tree    --host.facts.look----> World     (what is there now)
+    target tree    --host.facts---------> World     (what is there now)
     both           --plan.plan----------> Plan      (steps and notes; pure)
     Plan           --apply--------------> machine   (each step journalled before it is taken)
-    its journal    --journal.of_ours----> Changes   (what a killed run can have done; pure)
+    its journal    --journal------------> Changes   (what a killed run can have done; pure)
 """

@@ -29,9 +29,9 @@ from pylonyard.activation.steps import (
 from pylonyard.config.layout import REAL_SERVER, page
 from pylonyard.releases.contents import Release, Site
 from pylonyard.system import nofollow, safe_files
-from pylonyard.system.accounts import MAKING, by_root
+from pylonyard.system.accounts import MAKING, as_root
 from pylonyard.system.errors import ActivationError, CommandError
-from pylonyard.system.rootfs import SEARCH, WRITE, Account, Folder, Tree, bits_of
+from pylonyard.system.rootfs import SEARCH, WRITE, Account, Permissions, Tree, bits_of
 from pylonyard.system.subprocesses import run
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 def account_steps(release: Release, world: "World") -> Iterator[Step]:
     """Yield the steps that give each site's account its folders and files.
 
-    :raises ActivationError: if that would need what nobody but a person may decide
+    :raises ActivationError: if only a person may decide that
     """
     missing = dict.fromkeys(
         site.user for site in release.sites if world.accounts[site.user].uid == PRESUMED
@@ -50,18 +50,20 @@ def account_steps(release: Release, world: "World") -> Iterator[Step]:
         yield MakeAccount(user, has_group=user in world.groups)
     users: dict[Path, tuple[Site, int]] = {}
     for site in release.sites:
-        _expect_open(site, world)
-        for path, mode in site.grounds:
-            if path in world.grounds:
+        _expect_reachable(site, world)
+        for path, mode in site.writable_folders:
+            if path in world.writable_folders:
                 users.setdefault(path, (site, mode))  # of several sites, the first one decides
     to_give = {p for p, (site, _) in users.items() if _is_to_be_given(site, p, release, world)}
     _expect_usable({p: site for p, (site, _) in users.items() if p not in to_give}, release, world)
     for path, (site, mode) in users.items():
         if path in to_give:
             owner = world.accounts[site.user]
-            yield Own(path, owner.name, owner.group, mode, make=world.grounds[path] is None)
+            yield Own(
+                path, owner.name, owner.group, mode, make=world.writable_folders[path] is None
+            )
     for path, (user, mode) in release.permitted.items():
-        yield from _permitted(path, user, mode, world)
+        yield from _permit_steps(path, user, mode, world)
     for site in release.sites:
         if site.name in world.to_set_up:
             yield SetUp(site.name, site.user, release.folder)
@@ -71,7 +73,7 @@ PRESUMED = 0xFFFFFFFE
 """The number of a missing account until it is made; no account has it."""
 
 
-def presumed(world: "World", release: Release) -> "World":
+def with_missing_accounts(world: "World", release: Release) -> "World":
     """Return the state of the machine as if the missing accounts and folders were made."""
     accounts = dict(world.accounts)
     for site in release.sites:
@@ -81,14 +83,14 @@ def presumed(world: "World", release: Release) -> "World":
     folders = dict(world.folders)
     seen = replace(world, accounts=accounts)
     for site in release.sites:
-        for path, mode in site.grounds:
-            if path in world.grounds and _is_to_be_given(site, path, release, seen):
+        for path, mode in site.writable_folders:
+            if path in world.writable_folders and _is_to_be_given(site, path, release, seen):
                 owner = accounts[site.user]
-                folders[path] = Folder(mode, owner.uid, owner.gid)
+                folders[path] = Permissions(mode, owner.uid, owner.gid)
     return replace(seen, folders=folders)
 
 
-def _expect_open(site: Site, world: "World") -> None:
+def _expect_reachable(site: Site, world: "World") -> None:
     """Check that the account may enter the folders above its site."""
     account = world.accounts[site.user]
     for path in [*reversed(site.live.parents), site.live]:
@@ -113,7 +115,7 @@ def _expect_usable(used: Mapping[Path, Site], release: Release, world: "World") 
     if not closed:
         return
     path, site = next(iter(closed.items()))
-    there = world.grounds[path]
+    there = world.writable_folders[path]
     owner = there.owner if there else "nobody"
     users = dict.fromkeys(each.user for each in closed.values())
     given = {user: [str(p) for p, each in closed.items() if each.user == user] for user in users}
@@ -123,14 +125,14 @@ def _expect_usable(used: Mapping[Path, Site], release: Release, world: "World") 
     raise ActivationError(
         f"{path}{more}: expected a folder that {site.user}, who runs {site.name}, may write into, "
         f"got one of {owner} with something in it; if it is this site's: "
-        f"{by_root(*making, *giving)}; if it is of another use of this checkout, make one for "
+        f"{as_root(*making, *giving)}; if it is of another use of this checkout, make one for "
         f"production below /srv: {page(REAL_SERVER)}"
     )
 
 
 def _is_to_be_given(site: Site, path: Path, release: Release, world: "World") -> bool:
     """Return whether a folder is missing, or is empty and belongs to the release's owner."""
-    there = world.grounds[path]
+    there = world.writable_folders[path]
     if there is None:
         return True
     maker = world.folders.get(site.live)
@@ -139,7 +141,7 @@ def _is_to_be_given(site: Site, path: Path, release: Release, world: "World") ->
 
 
 def _is_usable(site: Site, path: Path, release: Release, world: "World") -> bool:
-    account, there = world.accounts[site.user], world.grounds[path]
+    account, there = world.accounts[site.user], world.writable_folders[path]
     if there is None:
         return False
     if account.uid == PRESUMED:
@@ -151,7 +153,7 @@ def _is_usable(site: Site, path: Path, release: Release, world: "World") -> bool
     return (site.user, path) not in world.closed or is_shared
 
 
-def _permitted(path: Path, user: str, mode: int, world: "World") -> Iterator[Step]:
+def _permit_steps(path: Path, user: str, mode: int, world: "World") -> Iterator[Step]:
     """Yield the steps that let the account read a file with secrets."""
     account, now = world.accounts[user], world.folders.get(path)
     if now is None or account.uid in (0, now.uid):
@@ -180,7 +182,7 @@ def settle_ownership(step: Own | Permit) -> None:
 def _own(step: Own) -> None:
     account = pwd.getpwnam(step.user)
     owner = (account.pw_uid, account.pw_gid)
-    if step.make and safe_files.make(step.path, step.mode, owner):
+    if step.make and safe_files.make_folder(step.path, step.mode, owner):
         return
     with safe_files.folder(step.path) as folder:
         if os.listdir(folder):
@@ -232,13 +234,13 @@ def needs(site: Site) -> Iterator[Need]:
 
 def is_met(need: Need, site: Site, world: "World") -> bool:
     folder = world.folders.get(need.path)
-    return folder is not None and need.bits & ~bits_of(_runner(site, world), folder) == 0
+    return folder is not None and need.bits & ~bits_of(_server_account(site, world), folder) == 0
 
 
-def wants_group(need: Need, site: Site, world: "World") -> bool:
+def lacks_group(need: Need, site: Site, world: "World") -> bool:
     """Return whether the membership in the site's group is what ``need`` lacks."""
     folder, owner = world.folders.get(need.path), world.accounts[site.user]
-    if is_met(need, site, world) or owner.gid in _runner(site, world).groups:
+    if is_met(need, site, world) or owner.gid in _server_account(site, world).groups:
         return False
     return folder is None or folder.gid == owner.gid
 
@@ -257,7 +259,7 @@ def mode_for(need: Need, site: Site, world: "World") -> int | None:
     return wanted if wanted != folder.mode else None
 
 
-def to_share(site: Site, world: "World") -> dict[Path, tuple[int | None, int]]:
+def shared_modes(site: Site, world: "World") -> dict[Path, tuple[int | None, int]]:
     """Return the present and the required modes of files that the web server has to write.
 
     Only what belongs to the site's account is shared.
@@ -277,14 +279,14 @@ def to_share(site: Site, world: "World") -> dict[Path, tuple[int | None, int]]:
     return found
 
 
-def _runner(site: Site, world: "World") -> Account:
+def _server_account(site: Site, world: "World") -> Account:
     return world.accounts[world.webservers[site.server].user]
 
 
 # What an earlier release needed open, and the one that is active now does not.
 
 
-def left_over(ours: Effects, sites: Collection[Site], members: Collection[object]) -> Effects:
+def leftover_access(ours: Effects, sites: Collection[Site], members: Collection[object]) -> Effects:
     """Return the memberships and modes of ``ours`` that ``sites`` do not need.
 
     :param members: accounts with the groups that they are needed in
@@ -309,8 +311,8 @@ def _writes(site: Site, path: Path) -> bool:
     return path == site.application_log or path.is_relative_to(site.data)
 
 
-def left_over_told(left: Effects) -> Iterator[str]:
-    """Yield the lines about it."""
+def leftover_lines(left: Effects) -> Iterator[str]:
+    """Yield the lines about leftover access."""
     for user, group in left.members:
         yield f"# {user}: no release needs it in the group {group} any more"
     # Of a folder and all that is in it, the folder says enough.

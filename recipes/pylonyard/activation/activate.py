@@ -12,14 +12,14 @@ from pylonyard.activation import access
 from pylonyard.activation import journal as journals
 from pylonyard.activation.access import undo_modes
 from pylonyard.activation.apply import (
-    Carrier,
     Say,
+    StepRunner,
+    ignoring_closed_output,
     now,
     starting_files,
     undo_files,
     undo_servers,
     undo_stops,
-    unfailing,
 )
 from pylonyard.activation.host import facts, trust, visits
 from pylonyard.activation.journal import Journal
@@ -48,23 +48,23 @@ class Activation:
     def is_allowed(self) -> bool:
         return os.geteuid() == 0 or not self.tree.is_machine
 
-    def recorded(self) -> int | None:
+    def active_number(self) -> int | None:
         """Return the number of the active release.
 
         :raises ActivationError: if the journal is damaged
-        :raises PermissionError: if there is one, which is root's alone to read, without a note
+        :raises PermissionError: if only root can read it, and there is no note
         """
         try:
             return journals.load(self.tree, self.sandbox).release
         except PermissionError:
-            if (note := self.noted()) is None or note.is_unfinished:
+            if (note := self.note()) is None or note.is_unfinished:
                 raise
             return note.release
 
-    def noted(self) -> Note | None:
+    def note(self) -> Note | None:
         """Return the note of the active release; None if nothing was ever active.
 
-        :raises ActivationError: if the note of it is not to be believed
+        :raises ActivationError: if the note cannot be trusted
         """
         return notes.read(self.tree, self.sandbox)
 
@@ -74,25 +74,25 @@ class Activation:
         if number is None:
             raise ActivationError(f"{self.releases.current}: expected a release; run bin/buildout")
         folder = self.releases.path(number)
-        believed = trust.trusted()
-        trust.check([folder, folder / "manifest.json", *_used(folder)], believed)
+        believed = trust.trusted_accounts()
+        trust.check([folder, folder / "manifest.json", *_program_files(folder)], believed)
         release = contents.read(folder, number)
         trust.check([source.path for source in release.files], believed)
-        trust.check(_opened(release.sites), believed)
+        trust.check(_files_opened_as_root(release.sites), believed)
         return release
 
     def plan(self, release: contents.Release, *, force_new: bool = False) -> Plan:
         journal = journals.load(self.tree, self.sandbox)
         originals = {name: change.before for name, change in journal.ours.files.items()}
         is_roots = self.tree.is_machine and os.geteuid() == 0
-        seen = facts.look(
+        seen = facts.read_machine(
             self.tree,
             release,
             journal.laid,
             originals,
             webservers={one.name: machine.seen() for one, machine in self._webservers()},
             # Only root may see all that runs.
-            servers=servers.look(release) if is_roots else None,
+            servers=servers.server_states(release) if is_roots else None,
         )
         others = journals.others(self.tree, self.sandbox)
         claimed = claimed_files(others.values())
@@ -106,16 +106,16 @@ class Activation:
         release = self.release()
         try:
             journal = journals.load(self.tree, self.sandbox)
-            left = self._left_over(journal.ours, release)
+            left = self._leftover_access(journal.ours, release)
             made = self.plan(release, force_new=force_new)
         except PermissionError as error:
-            again = accounts.by_root(f"{sys.argv[0]} activate --dry-run")
+            again = accounts.as_root(f"{sys.argv[0]} activate --dry-run")
             raise ActivationError(f"only root may read what is active here: {again}") from error
-        if journal.is_cut_short:
+        if journal.is_interrupted:
             say("# an activation was interrupted: its steps are undone first")
-        for line in told(self.tree, made):
+        for line in report_lines(self.tree, made):
             say(line)
-        for line in access.left_over_told(left):
+        for line in access.leftover_lines(left):
             say(line)
         if not made.steps:
             say(f"# release {release.number} is active; there is nothing to do")
@@ -128,28 +128,30 @@ class Activation:
         self.expect_allowed("activate")
         release = self.release()
         with journals.exclusive(self.tree):
-            carrier = self.carrier(say)
-            self.recover(carrier)
+            runner = self.runner(say)
+            self.recover(runner)
             made = self.plan(release, force_new=force_new)
-            is_another = carrier.journal.release != release.number
+            is_another = runner.journal.release != release.number
             for note in made.notes:
-                carrier.say(f"# {note}")
-            carrier.take(made.steps, self._logs(release))
+                runner.say(f"# {note}")
+            runner.apply_all(made.steps, self._logs(release))
             laid = {s.name: s.entry.digest for s in release.files}
             if made.steps or is_another:
-                noted = self._noted(carrier.journal, release)
-                carrier.finish(release.number, laid, note=noted, **self._needs(release))
-            self._close(carrier, release)
+                noted = self._note_of(runner.journal, release)
+                runner.finish(release.number, laid, note=noted, **self._needed_effects(release))
+            self._withdraw_access(runner, release)
         what = "is active now" if made.steps or is_another else "is active; there is nothing to do"
-        carrier.say(f"# release {release.number} {what}")
+        runner.say(f"# release {release.number} {what}")
         if self.tree.is_machine or any(machine.pid for _, machine in self._webservers()):
-            for line in chain.from_iterable(map(visits.address_told, self._visible(release))):
-                carrier.say(f"# {line}")
+            for line in chain.from_iterable(
+                map(visits.address_lines, self._visible_sites(release))
+            ):
+                runner.say(f"# {line}")
 
     def _webservers(self) -> list[tuple[WebServer, Machine]]:
         return [(one, one.machine(self.tree)) for one in registry.servers()]
 
-    def _visible(self, release: contents.Release) -> Iterator[contents.Site]:
+    def _visible_sites(self, release: contents.Release) -> Iterator[contents.Site]:
         """Yield the sites; their ``mode`` is empty where the web server is not installed."""
         seen = {one.name: machine.seen() for one, machine in self._webservers()}
         for site in release.sites:
@@ -159,39 +161,39 @@ class Activation:
         """Restore the machine as it was before the first activation."""
         self.expect_allowed("deactivate")
         with journals.exclusive(self.tree):
-            carrier = self.carrier(say)
-            self.recover(carrier)
-            journal = carrier.journal
+            runner = self.runner(say)
+            self.recover(runner)
+            journal = runner.journal
             if journal.release is None:
                 say("# no release of this sandbox is active; there is nothing to do")
                 return
-            self._take_away(carrier, journal.ours)
+            self._remove_effects(runner, journal.ours)
         for account in sorted({s.account for s in (journal.note or Note()).sites.values()}):
-            carrier.say(f"# the account {account} stays, with all that is its own in var")
-        carrier.say(f"# release {journal.release} is not active any more")
+            runner.say(f"# the account {account} stays, with all that is its own in var")
+        runner.say(f"# release {journal.release} is not active any more")
 
-    def _left_over(self, ours: Effects, release: contents.Release) -> Effects:
-        return access.left_over(ours, release.sites, self._needs(release)["members"])
+    def _leftover_access(self, ours: Effects, release: contents.Release) -> Effects:
+        return access.leftover_access(ours, release.sites, self._needed_effects(release)["members"])
 
-    def _close(self, carrier: Carrier, release: contents.Release) -> None:
+    def _withdraw_access(self, runner: StepRunner, release: contents.Release) -> None:
         """Take back access that only an earlier release needed; the new one is active already."""
-        left = self._left_over(carrier.journal.ours, release)
+        left = self._leftover_access(runner.journal.ours, release)
         if not left:
             return
         others = journals.others(self.tree, self.sandbox)
-        ours, parts = divided(left, others)
-        for line in access.left_over_told(ours):
-            carrier.say(line)
+        ours, parts = split_effects(left, others)
+        for line in access.leftover_lines(ours):
+            runner.say(line)
         try:
-            undo_files(carrier, replace(ours, modes={}))
-            undo_modes(self.tree, ours, carrier.leave)
+            undo_files(runner, replace(ours, modes={}))
+            undo_modes(self.tree, ours, runner.leave)
         except (ActivationError, CommandError, OSError) as error:
-            carrier.say(f"# {error}")
+            runner.say(f"# {error}")
         else:
             hand_over(self.tree, others, parts)
-            carrier.note(ours=without(carrier.journal.ours, left))
+            runner.note(ours=subtract(runner.journal.ours, left))
 
-    def _needs(self, release: contents.Release) -> dict[str, tuple[Any, ...]]:
+    def _needed_effects(self, release: contents.Release) -> dict[str, tuple[Any, ...]]:
         """Return the modules and access that the active release needs, whoever made them."""
         sites = [site for site in release.sites if not site.has_server]
         users = {one.name: machine.account for one, machine in self._webservers()}
@@ -205,57 +207,57 @@ class Activation:
             "modules": tuple(dict.fromkeys(modules)),
         }
 
-    def _take_away(self, carrier: Carrier, everything: Effects) -> None:
+    def _remove_effects(self, runner: StepRunner, everything: Effects) -> None:
         others = journals.others(self.tree, self.sandbox)
-        ours, parts = divided(everything, others)
+        ours, parts = split_effects(everything, others)
         for name in parts:
-            carrier.say(f"# {others[name].sandbox} needs some of it, which stays until that goes")
-        carrier.note(pending=self.tree.snapshot(ours.files))
+            runner.say(f"# {others[name].sandbox} needs some of it, which stays until that goes")
+        runner.note(pending=self.tree.snapshot(ours.files))
         try:
-            undo_files(carrier, ours, starting_files(ours))
-            self._reload(carrier)
+            undo_files(runner, ours, starting_files(ours))
+            self._reload(runner)
         except (ActivationError, CommandError, OSError) as error:
-            carrier.give_up(str(error), "it stays active")
+            runner.roll_back_and_raise(str(error), "it stays active")
         except KeyboardInterrupt:
-            carrier.interrupted()
+            runner.interrupted()
             raise
-        undo_servers(carrier, ours)
-        undo_files(carrier, ours)
-        undo_modes(self.tree, ours, carrier.leave)
-        undo_stops(carrier, ours)
+        undo_servers(runner, ours)
+        undo_files(runner, ours)
+        undo_modes(self.tree, ours, runner.leave)
+        undo_stops(runner, ours)
         hand_over(self.tree, others, parts)
-        carrier.note(**vars(Journal(carrier.journal.sandbox)))
+        runner.note(**vars(Journal(runner.journal.sandbox)))
 
-    def _reload(self, carrier: Carrier) -> None:
+    def _reload(self, runner: StepRunner) -> None:
         """Reload each web server after files were removed.
 
         :raises ActivationError: if one does not
         """
-        for one, machine in carrier.concerned():
-            carrier.say(one.graceful)
+        for one, machine in runner.affected_webservers():
+            runner.say(one.graceful)
             try:
                 machine.test()
-                carrier.note(reloaded={**carrier.journal.reloaded, one.name: "reload"})
+                runner.note(reloaded={**runner.journal.reloaded, one.name: "reload"})
                 machine.reload()
             except (ActivationError, CommandError, OSError) as error:
-                is_refused = one.name not in carrier.journal.reloaded
+                is_refused = one.name not in runner.journal.reloaded
                 what = "refuses its configuration" if is_refused else "does not reload"
                 raise ActivationError(f"without it, {one.title} {what}: {error}") from error
 
-    def carrier(self, say: Say) -> Carrier:
+    def runner(self, say: Say) -> StepRunner:
         journal = journals.load(self.tree, self.sandbox)
-        return Carrier(self.tree, self.sandbox, journal, unfailing(say))
+        return StepRunner(self.tree, self.sandbox, journal, ignoring_closed_output(say))
 
-    def recover(self, carrier: Carrier) -> None:
+    def recover(self, runner: StepRunner) -> None:
         """Undo the steps of an activation that was killed."""
-        if carrier.journal.is_cut_short:
-            carrier.say("# an activation was interrupted: its steps are undone")
-            carrier.put_back(was_killed=True)
-        if carrier.journal.note is None and carrier.journal.release is not None:
-            carrier.note(note=self._noted_late(carrier.journal))
-        journals.settle_note(self.tree, self.sandbox, carrier.journal)
+        if runner.journal.is_interrupted:
+            runner.say("# an activation was interrupted: its steps are undone")
+            runner.roll_back(was_killed=True)
+        if runner.journal.note is None and runner.journal.release is not None:
+            runner.note(note=self._note_of_older(runner.journal))
+        journals.repair_note(self.tree, self.sandbox, runner.journal)
 
-    def _noted(self, journal: Journal, release: contents.Release) -> Note:
+    def _note_of(self, journal: Journal, release: contents.Release) -> Note:
         """Return the note for everybody, once ``release`` is active."""
         before = journal.note or Note(sandbox=journal.sandbox)
         return before.then(
@@ -268,7 +270,7 @@ class Activation:
             )
         )
 
-    def _noted_late(self, journal: Journal) -> Note | None:
+    def _note_of_older(self, journal: Journal) -> Note | None:
         """Return the note for a release that an older Pylonyard activated, if it still exists."""
         assert journal.release is not None
         folder = self.releases.path(journal.release)
@@ -276,13 +278,13 @@ class Activation:
             release = contents.described(folder, journal.release)
         except ActivationError:
             return None
-        noted = self._noted(journal, release)
+        noted = self._note_of(journal, release)
         history = tuple(replace(each, since=journal.since) for each in noted.history)
         return replace(noted, since=journal.since, history=history, is_whole=False)
 
     def expect_allowed(self, action: str) -> None:
         if not self.is_allowed:
-            again = accounts.by_root(f"{sys.argv[0]} {action}")
+            again = accounts.as_root(f"{sys.argv[0]} {action}")
             raise ActivationError(f"only root may do this: {again}")
 
     def _logs(self, release: contents.Release) -> dict[str, Log]:
@@ -293,14 +295,14 @@ class Activation:
         }
 
 
-def _used(folder: Path) -> Iterator[Path]:
+def _program_files(folder: Path) -> Iterator[Path]:
     """Yield the files of this program, which root runs."""
     yield folder / "bin" / "pylonyard"
     yield from trust.imported(Path(__file__).parent.parent)
     yield Path(sys.executable)
 
 
-def _opened(sites: Iterable[contents.Site]) -> Iterator[Path]:
+def _files_opened_as_root(sites: Iterable[contents.Site]) -> Iterator[Path]:
     """Yield the files that a web server opens while it has root's rights."""
     for site in sites:
         for path in (site.module, site.ssl_certificate, site.ssl_key):
@@ -311,7 +313,7 @@ def _opened(sites: Iterable[contents.Site]) -> Iterator[Path]:
             yield from trust.libraries(site.module)
 
 
-def told(tree: Tree, made: Plan) -> Iterator[str]:
+def report_lines(tree: Tree, made: Plan) -> Iterator[str]:
     """Yield the lines of ``--dry-run``."""
     if not tree.is_machine and made.steps:
         pairs = registry.tools(tree).items()
@@ -333,17 +335,19 @@ def _exists(other: Journal) -> bool:
     return Path(other.sandbox).is_dir()
 
 
-def divided(ours: Effects, others: Mapping[str, Journal]) -> tuple[Effects, dict[str, Effects]]:
+def split_effects(
+    ours: Effects, others: Mapping[str, Journal]
+) -> tuple[Effects, dict[str, Effects]]:
     """Divide ``ours`` into effects that only we need, and those that each of ``others`` needs."""
     parts = {}
     for name, other in others.items():
-        if part := _needed(ours, other):
+        if part := _effects_needed_by(ours, other):
             parts[name] = part
-            ours = without(ours, part)
+            ours = subtract(ours, part)
     return ours, parts
 
 
-def _needed(ours: Effects, other: Journal) -> Effects:
+def _effects_needed_by(ours: Effects, other: Journal) -> Effects:
     links = (path for one in registry.servers() for path in one.links(other.modules))
     named = {*other.laid, *links} & set(ours.files)
     folders = {str(parent) for name in named for parent in Path(name).parents}
@@ -354,7 +358,7 @@ def _needed(ours: Effects, other: Journal) -> Effects:
     )
 
 
-def without(ours: Effects, part: Effects) -> Effects:
+def subtract(ours: Effects, part: Effects) -> Effects:
     """Return ``ours`` without the files, memberships and modes of a part of it."""
     files = {name: change for name, change in ours.files.items() if name not in part.files}
     rest = replace(
@@ -363,10 +367,10 @@ def without(ours: Effects, part: Effects) -> Effects:
         members=tuple(pair for pair in ours.members if pair not in part.members),
         modes={path: modes for path, modes in ours.modes.items() if path not in part.modes},
     )
-    return _by_name(rest) if part.members else rest
+    return _one_by_one(rest) if part.members else rest
 
 
-def _by_name(effects: Effects) -> Effects:
+def _one_by_one(effects: Effects) -> Effects:
     """Undo each membership by itself: account files show the memberships of several sandboxes."""
     kept = {name: c for name, c in effects.files.items() if name not in ACCOUNT_FILES}
     return replace(effects, files=kept)
@@ -376,7 +380,7 @@ def hand_over(tree: Tree, others: Mapping[str, Journal], parts: Mapping[str, Eff
     """Hand effects over to ``others``, which undo them when they are deactivated."""
     for name, part in parts.items():
         theirs = part.then(others[name].ours)
-        ours = _by_name(theirs) if part.members else theirs
+        ours = _one_by_one(theirs) if part.members else theirs
         # What is there may differ from what they would have laid; nobody has edited it.
         there = {n: part.files[n].after.digest for n in others[name].laid if n in part.files}
         changed = replace(others[name], ours=ours, laid={**others[name].laid, **there})

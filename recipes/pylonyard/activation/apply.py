@@ -14,7 +14,7 @@ from pylonyard.activation import journal as journals
 from pylonyard.activation.access import share, undo_modes
 from pylonyard.activation.host import visits
 from pylonyard.activation.host.conffiles import kept_as
-from pylonyard.activation.journal import Journal, of_ours, of_tool
+from pylonyard.activation.journal import Journal, possible_changes, possible_changes_of_tool
 from pylonyard.activation.steps import (
     ACCOUNTS,
     Ask,
@@ -49,7 +49,7 @@ MOVED = "listens at its new address; bin/pylonyard rollback takes it back"
 """The message about a server that cannot be moved back: it follows the current release."""
 
 
-def unfailing(say: Say) -> Say:
+def ignoring_closed_output(say: Say) -> Say:
     """Return a function like ``say`` that ignores a closed output."""
 
     def said(line: str) -> None:
@@ -68,7 +68,7 @@ def now() -> str:
 
 
 @dataclass
-class Carrier:
+class StepRunner:
     """Apply steps to ``tree``; ``journal`` is always the same as on the disk."""
 
     tree: Tree
@@ -81,7 +81,7 @@ class Carrier:
     def webserver(self, name: str) -> Machine:
         return server(name).machine(self.tree)
 
-    def concerned(self) -> list[tuple[WebServer, Machine]]:
+    def affected_webservers(self) -> list[tuple[WebServer, Machine]]:
         """Return the running web servers that may use our files."""
         ours = {*self.journal.laid, *self.journal.ours.files}
         known = ((one, self.webserver(one.name)) for one in servers() if any(map(one.owns, ours)))
@@ -93,7 +93,7 @@ class Carrier:
         journals.save(self.tree, self.sandbox, changed)
         self.journal = changed
 
-    def take(self, steps: tuple[Step, ...], logs: Mapping[str, Log]) -> None:
+    def apply_all(self, steps: tuple[Step, ...], logs: Mapping[str, Log]) -> None:
         """Take all ``steps``, or none.
 
         :param logs: what each web server logs meanwhile
@@ -101,26 +101,26 @@ class Carrier:
         """
         for step in steps:
             try:
-                self._one(step)
+                self._apply_recorded(step)
             except (ActivationError, CommandError, OSError) as error:
                 told = self._logged(step, logs)
                 why = f"{step.command}: {error}" + (f" ({told})" if told else "")
-                self.give_up(why)
+                self.roll_back_and_raise(why)
             except KeyboardInterrupt:
                 self.interrupted()
                 raise
 
     def _logged(self, step: Step, logs: Mapping[str, Log]) -> str:
         if isinstance(step, Reload):
-            return logs[step.server].told()
-        return logs[step.site.server].told() if isinstance(step, Ask) else ""
+            return logs[step.server].message()
+        return logs[step.site.server].message() if isinstance(step, Ask) else ""
 
-    def give_up(self, why: str, state: str = "all is as it was before") -> NoReturn:
+    def roll_back_and_raise(self, why: str, state: str = "all is as it was before") -> NoReturn:
         """Undo the steps of a run, and report why, and the ``state`` of the machine.
 
         :raises ActivationError: always
         """
-        self._put_back_after(why)
+        self._roll_back_after(why)
         rest = f", but for this: {'; '.join(self.left)}" if self.left else ""
         raise ActivationError(f"{why}; {state}{rest}")
 
@@ -130,11 +130,11 @@ class Carrier:
         :raises ActivationError: if they cannot be
         """
         self.say("# interrupted: its steps are undone")
-        self._put_back_after("interrupted")
+        self._roll_back_after("interrupted")
 
-    def _put_back_after(self, why: str) -> None:
+    def _roll_back_after(self, why: str) -> None:
         try:
-            self.put_back()
+            self.roll_back()
         except (ActivationError, CommandError, OSError) as error:
             raise ActivationError(f"{why}; and it cannot be undone: {error}") from error
         except KeyboardInterrupt:
@@ -146,7 +146,7 @@ class Carrier:
         self.left.append(problem)
         self.say(f"# {problem}")
 
-    def _one(self, step: Step) -> None:
+    def _apply_recorded(self, step: Step) -> None:
         watched = [*step.watched, *map(draft_of, step.watched)]
         before = self.tree.snapshot(watched)
         if isinstance(step, Reload):
@@ -154,12 +154,14 @@ class Carrier:
             self.note(reloaded={**self.journal.reloaded, step.server: word})
         else:
             state = self._state(step)
-            run = self.journal.run.with_step(step, state).with_intended(_intended(step, before))
+            run = self.journal.run.with_step(step, state).with_intended(
+                _intended_changes(step, before)
+            )
             self.note(pending=before, run=replace(run, at_work=self._at_work(step)))
         self._apply(step)
         after = self.tree.snapshot([*watched, *before])
         run = self.journal.run
-        run = run.with_files(of_tool(run, difference(before, after)))
+        run = run.with_files(possible_changes_of_tool(run, difference(before, after)))
         self.note(pending=None, run=replace(run, at_work=()))
 
     def _at_work(self, step: Step) -> tuple[str, ...]:
@@ -182,7 +184,7 @@ class Carrier:
         if not self.tree.is_machine:
             return None
         try:
-            run(starter().asking(site), _typed(site, "status"))
+            run(starter().running_command(site), _command_text(site, "status"))
         except CommandError:
             return None
         return 1
@@ -223,7 +225,7 @@ class Carrier:
             case Reload():
                 self.webserver(step.server).reload()
             case Ask():
-                visits.ask(step)
+                visits.request_site(step)
 
     def _set_up(self, step: SetUp) -> None:
         layout = Layout.below(self.sandbox)
@@ -247,17 +249,17 @@ class Carrier:
 
     def _serve(self, site: str, action: str) -> None:
         if self.tree.is_machine:
-            run(starter().control(site, action), _typed(site, action))
+            run(starter().control(site, action), _command_text(site, action))
 
     def _expect_reload(self) -> None:
         """Note a reload if a web server may have been reloaded without a site that stays active."""
         run = self.journal.run
-        if not run and not run.at_work and (found := self.concerned()):
+        if not run and not run.at_work and (found := self.affected_webservers()):
             self.note(reloaded={one.name: "reload" for one, _ in found})
 
     def finish(self, release: int, laid: Mapping[str, str], **needs: object) -> None:
         """Record the steps of this run as active."""
-        if not self.journal.is_cut_short:
+        if not self.journal.is_interrupted:
             # The note of what is active must not be believed while it is out of date.
             self.note(pending={})
         self.note(
@@ -271,7 +273,7 @@ class Carrier:
             reloaded={},
         )
 
-    def put_back(self, *, was_killed: bool = False) -> None:
+    def roll_back(self, *, was_killed: bool = False) -> None:
         """Undo the steps of a run that failed or was killed.
 
         :param was_killed: some time ago, in which others may have changed something
@@ -279,10 +281,12 @@ class Carrier:
         if self.journal.pending is not None:
             after = self.tree.snapshot([*self.journal.pending])
             if was_killed:
-                changes: Changes = of_ours(self.journal, after)
+                changes: Changes = possible_changes(self.journal, after)
                 self._expect_reload()
             else:
-                changes = of_tool(self.journal.run, difference(self.journal.pending, after))
+                changes = possible_changes_of_tool(
+                    self.journal.run, difference(self.journal.pending, after)
+                )
             self.note(run=self.journal.run.with_files(changes), pending=None)
         undo(self, self.journal.run)
         for name, word in self.journal.reloaded.items():
@@ -294,11 +298,11 @@ class Carrier:
         self.note(run=Effects(), reloaded={})
 
 
-def _typed(site: str, action: str) -> str:
+def _command_text(site: str, action: str) -> str:
     return shlex.join(starter().control(site, action))
 
 
-def _intended(step: Step, before: Mapping[str, Entry]) -> Changes:
+def _intended_changes(step: Step, before: Mapping[str, Entry]) -> Changes:
     """Return the changes of a step, as far as they are known before it."""
     after: dict[str, Entry] = {}
     if isinstance(step, Lay | Restore):
@@ -308,47 +312,47 @@ def _intended(step: Step, before: Mapping[str, Entry]) -> Changes:
     return {name: Change(before.get(name, ABSENT), entry) for name, entry in after.items()}
 
 
-def undo(carrier: Carrier, effects: Effects) -> None:
+def undo(runner: StepRunner, effects: Effects) -> None:
     """Restore the machine as before ``effects``; later changes of others stay."""
-    undo_servers(carrier, effects)
-    undo_files(carrier, effects)
-    undo_modes(carrier.tree, effects, carrier.leave)
-    undo_stops(carrier, effects)
+    undo_servers(runner, effects)
+    undo_files(runner, effects)
+    undo_modes(runner.tree, effects, runner.leave)
+    undo_stops(runner, effects)
 
 
-def undo_servers(carrier: Carrier, effects: Effects) -> None:
+def undo_servers(runner: StepRunner, effects: Effects) -> None:
     for site in effects.started:
         try:
-            carrier._serve(site, "stop")
+            runner._serve(site, "stop")
         except CommandError as error:
             # Its account can prevent that; the rest is done all the same.
-            carrier.leave(str(error))
+            runner.leave(str(error))
 
 
-def undo_stops(carrier: Carrier, effects: Effects) -> None:
+def undo_stops(runner: StepRunner, effects: Effects) -> None:
     """Start the servers again that ran, if their init scripts exist."""
     for site in effects.stopped:
-        if carrier.tree.read(starter().file(site)).kind == "file":
-            carrier.say(_typed(site, "start"))
+        if runner.tree.read(starter().file(site)).kind == "file":
+            runner.say(_command_text(site, "start"))
             try:
-                carrier._serve(site, "start")
+                runner._serve(site, "start")
             except CommandError as error:
                 # A web server is still to be reloaded, and the next activation can mend it.
-                carrier.leave(str(error))
+                runner.leave(str(error))
 
 
-def undo_files(carrier: Carrier, effects: Effects, spared: frozenset[str] = frozenset()) -> None:
+def undo_files(runner: StepRunner, effects: Effects, spared: frozenset[str] = frozenset()) -> None:
     """Undo the changes in ``/etc``.
 
     :param spared: paths that others need, and that are left as they are
     """
     files = dict(effects.files)
     if effects.members:
-        _forget_members(carrier, effects)
+        _forget_members(runner, effects)
         files = {name: c for name, c in files.items() if name not in ACCOUNTS}
     for name in _removed_first(files):
         if name not in spared:
-            _undo_file(carrier, name, files[name])
+            _undo_file(runner, name, files[name])
 
 
 def starting_files(effects: Effects) -> frozenset[str]:
@@ -362,33 +366,33 @@ def _removed_first(files: Mapping[str, Change]) -> list[str]:
     return [*sorted(gone, reverse=True), *sorted(set(files) - set(gone))]
 
 
-def _undo_file(carrier: Carrier, name: str, change: Change) -> None:
-    tree, now = carrier.tree, carrier.tree.read(name)
+def _undo_file(runner: StepRunner, name: str, change: Change) -> None:
+    tree, now = runner.tree, runner.tree.read(name)
     if now == change.before:
         return
     if now == change.after or now.kind == change.after.kind == "folder":
         tree.put(name, change.before)
     elif now.kind == "file":
         place = kept_as(name, now, tree.read)
-        carrier.say(f"# {name}: edited here; yours is kept as {place}")
+        runner.say(f"# {name}: edited here; yours is kept as {place}")
         tree.put(place, now)
         tree.put(name, change.before)
     elif now == ABSENT and change.before.kind == "file":
         tree.put(name, change.before)
     else:
-        carrier.say(f"# {name}: changed here since, and left so")
+        runner.say(f"# {name}: changed here since, and left so")
 
 
-def _forget_members(carrier: Carrier, effects: Effects) -> None:
-    tree = carrier.tree
+def _forget_members(runner: StepRunner, effects: Effects) -> None:
+    tree = runner.tree
     changes = {name: c for name, c in effects.files.items() if name in ACCOUNTS}
     if "/etc/group" in changes and all(tree.read(n) == c.after for n, c in changes.items()):
         for name, change in changes.items():
             tree.put(name, change.before)
     for user, group in effects.members:
         if _is_member(tree.read("/etc/group"), user, group):
-            carrier.say(f"gpasswd --delete {user} {group}")
-            carrier._run(["gpasswd", *carrier._root("--root"), "--delete", user, group])
+            runner.say(f"gpasswd --delete {user} {group}")
+            runner._run(["gpasswd", *runner._root("--root"), "--delete", user, group])
 
 
 def _is_member(groups: Entry, user: str, group: str) -> bool:

@@ -62,12 +62,12 @@ class Journal:
     """The note for everybody; None if an older Pylonyard activated the release."""
 
     @property
-    def is_cut_short(self) -> bool:
+    def is_interrupted(self) -> bool:
         return bool(self.run) or self.pending is not None or bool(self.reloaded)
 
     @property
     def is_empty(self) -> bool:
-        return self.release is None and not self.is_cut_short and not self.ours
+        return self.release is None and not self.is_interrupted and not self.ours
 
     def to_json(self) -> dict[str, Any]:
         pending = self.pending
@@ -144,18 +144,18 @@ def save(tree: Tree, sandbox: Path, journal: Journal) -> None:
     save_as(tree, name_of(sandbox), journal)
 
 
-def settle_note(tree: Tree, sandbox: Path, journal: Journal) -> None:
+def repair_note(tree: Tree, sandbox: Path, journal: Journal) -> None:
     """Write the note again from the journal, in case a run was killed between the two."""
     if journal.is_empty:
         save(tree, sandbox, journal)
     else:
-        follow(tree, folder_of(sandbox), _published(journal))
+        follow(tree, folder_of(sandbox), _public_note(journal))
 
 
 def save_as(tree: Tree, name: str, journal: Journal) -> None:
     """Write a journal, then the note beside it.
 
-    Whatever a note says while it may be behind its journal, it says that it is unfinished.
+    While it may be older than the journal, the note says that it is unfinished.
     """
     folder = os.path.dirname(name)
     if journal.is_empty:
@@ -166,15 +166,15 @@ def save_as(tree: Tree, name: str, journal: Journal) -> None:
         return
     text = json.dumps(journal.to_json(), indent=1) + "\n"
     tree.put(name, Entry("file", 0o600, 0, 0, text.encode()))
-    follow(tree, folder, _published(journal))
+    follow(tree, folder, _public_note(journal))
 
 
-def _published(journal: Journal) -> Note | None:
+def _public_note(journal: Journal) -> Note | None:
     """Return the note for everybody; None if the journal has none."""
     if journal.note is None and journal.release is not None:
         return None
     note = journal.note or Note(sandbox=journal.sandbox)
-    return replace(note, is_unfinished=journal.is_cut_short)
+    return replace(note, is_unfinished=journal.is_interrupted)
 
 
 def others(tree: Tree, sandbox: Path) -> dict[str, Journal]:
@@ -221,7 +221,7 @@ def _lock(folder: int) -> None:
 # Which changes are ours: others make theirs while a tool runs, and after a kill.
 
 
-def of_ours(journal: Journal, now: Mapping[str, Entry]) -> dict[str, Change]:
+def possible_changes(journal: Journal, now: Mapping[str, Entry]) -> dict[str, Change]:
     """Return the possible changes of the current step, or of the deactivation.
 
     :param now: what is at the paths of ``journal.pending``
@@ -239,7 +239,7 @@ def of_ours(journal: Journal, now: Mapping[str, Entry]) -> dict[str, Change]:
     return found
 
 
-def of_tool(run: Effects, changes: Changes) -> Changes:
+def possible_changes_of_tool(run: Effects, changes: Changes) -> Changes:
     """Return the possible changes of the last step of ``run``."""
     if run.at_work:
         return {n: c for n, c in changes.items() if is_named(n, run.at_work) or c.makes_folder}
@@ -260,7 +260,7 @@ def _groups(changes: Changes) -> Iterator[Change]:
 
 
 def _is_of_group(change: Change, group: str) -> bool:
-    """Return whether no line changed but that of a group."""
+    """Return whether only the line of a group changed."""
     start = f"{group}:".encode()
     before, after = (
         [line for line in entry.content.splitlines() if not line.startswith(start)]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pylonyard.activation.host.conffiles import is_kept
 from pylonyard.system.rootfs import Change, Changes, Entry, merged
 from pylonyard.watchers.registry import starter
-from pylonyard.webservers.registry import Name, server
+from pylonyard.webservers.registry import PublicName, server
 
 if TYPE_CHECKING:
     from pylonyard.releases.contents import Site
@@ -158,7 +158,7 @@ class Share(_Unwatched):
 class MakeAccount(_Unwatched):
     """Make a site's account: a system account that nobody logs in as.
 
-    It stays, whatever is undone: files may be its own, and numbers are given again.
+    It is never removed: files may belong to it, and another account could get its number.
     """
 
     user: str
@@ -228,7 +228,7 @@ class Test(_Unwatched):
     """Have a web server check its configuration; no other site may have ``names``."""
 
     server: str
-    names: tuple[Name, ...] = ()
+    names: tuple[PublicName, ...] = ()
 
     @property
     def command(self) -> str:
@@ -283,8 +283,9 @@ class SetUp(_Unwatched):
         return shlex.join(["runuser", "-u", self.user, "--", *map(str, words)])
 
 
-Ground = MakeAccount | Own | Permit | SetUp
-Step = Ground | Lay | Keep | Restore | Tool | Join | Grant | Share | Serve | Test | Reload | Ask
+Preparation = MakeAccount | Own | Permit | SetUp
+_Other = Lay | Keep | Restore | Tool | Join | Grant | Share | Serve | Test | Reload | Ask
+Step = Preparation | _Other
 
 
 @dataclass(frozen=True)

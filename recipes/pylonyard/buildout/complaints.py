@@ -18,7 +18,7 @@ from pylonyard.system import atomic
 from pylonyard.system.errors import PylonyardError
 
 
-def told(error: Exception, run: Any) -> str | None:
+def explain(error: Exception, run: Any) -> str | None:
     """Return the line for an error that a user can correct; None if it is a bug.
 
     :param run: zc.buildout, as far as it has come
@@ -36,7 +36,7 @@ def told(error: Exception, run: Any) -> str | None:
     if isinstance(error, pkg_resources.UnknownExtra | pkg_resources.VersionConflict):
         return _located(error, files, " ".join(str(error).split()))
     if isinstance(error, OSError) and error.errno in atomic.UNWRITABLE:
-        return None  # told as what it is
+        return None  # reported as it is
     return _of_code(error, files)
 
 

@@ -39,9 +39,9 @@ def in_one_line(run: Any = None) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        line = complaints.told(error, run) or errors.limit_reached(error) or None
+        line = complaints.explain(error, run) or errors.limit_reached(error) or None
         if isinstance(error, OSError) and error.errno in atomic.UNWRITABLE:
-            way = accounts.way_back(error) or "correct that, and run again"
+            way = accounts.recovery_advice(error) or "correct that, and run again"
             line = f"cannot write {reason(error, os.getcwd())}; {way}"
         if line is None or (isinstance(error, UserError) and str(error) == line):
             raise
@@ -110,18 +110,18 @@ class Buildout(patches.Buildout):
         super().__init__(*words, **named)
 
     def __getitem__(self, section: str) -> Any:
-        """Return a section; a further site makes its copies before the first is asked for."""
-        if section not in self._data and (found := run_state.copied(self, section)):
+        """Return a section; make the copies for a further site before the first of them is read."""
+        if section not in self._data and (found := run_state.site_and_role(self, section)):
             super().__getitem__(found[0])
         return super().__getitem__(section)
 
     def _expect_sections(self, names: Sequence[str]) -> None:
-        """Refuse to install what is no section.
+        """Refuse to install a part that is no section.
 
-        :raises zc.buildout.UserError: naming what may be meant
+        :raises zc.buildout.UserError: naming the likely section
         """
         for name in names:
-            if name in self._raw or run_state.copied(self, name):
+            if name in self._raw or run_state.site_and_role(self, name):
                 continue
             meant = next(self._by_name_of_site(name), "")
             other = f"; its section is [{meant}]" if meant else buildout_files.near(name, self._raw)
@@ -135,7 +135,7 @@ class Buildout(patches.Buildout):
             if run_state.recipe_name(options) == "site" and name:
                 sections = {f"{name}-{role}": role for role in run_state.roles(self, site)}
                 if part in (name, *sections):
-                    yield run_state.deploying(site, sections[part]) if part != name else site
+                    yield run_state.role_section(site, sections[part]) if part != name else site
 
     def _extensions(self) -> list[str]:
         named: str = self["buildout"].get("extensions", "")
@@ -182,7 +182,7 @@ class Buildout(patches.Buildout):
     def _record_use(self, layout: Layout) -> None:
         pins = self.get(self["buildout"]["versions"]) or {}
         stores = cache_usage.Stores(layout.cache, layout.eggs)
-        if not cache_usage.keep(layout.directory, stores, pins):
+        if not cache_usage.record_needs(layout.directory, stores, pins):
             log.warning(
                 "%s cannot be written, so the cache does not know that this sandbox uses it.",
                 layout.cache / cache_usage.USERS,
@@ -191,7 +191,7 @@ class Buildout(patches.Buildout):
 
 def sweep(layout: Layout) -> None:
     """Remove temporary folders of killed runs, in the cache and among the releases."""
-    cached = (layout.eggs, layout.sandboxes, layout.projects, layout.dist)
+    cached = (layout.eggs, layout.environments, layout.projects, layout.dist)
     for store in (*cached, layout.cache / "mod_wsgi", layout.releases):
         atomic.sweep(store)
 
@@ -236,11 +236,11 @@ def _is_verbose(words: Sequence[str]) -> bool:
 def main(directory: Path, watch: Watch | None = None, profile: Path | None = None) -> None:
     """Run zc.buildout on the command line's arguments.
 
-    :param directory: the checkout, or the project, in which why a run failed is noted
-    :param watch: notes the inputs of the run
-    :param profile: what is to be beneath the configuration, as if that extended it
+    :param directory: the checkout, or the project, where the reason of a failed run is recorded
+    :param watch: records the inputs of the run
+    :param profile: a profile below the configuration, as if that extended it
     """
-    # Where there is no room for what is told, a trace of the logging would not help.
+    # On a full disk, where no message can be written, a traceback of logging does not help.
     logging.raiseExceptions = False
     use_utf8()
     words = sys.argv[1:]

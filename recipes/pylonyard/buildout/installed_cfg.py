@@ -25,7 +25,7 @@ SIGNATURE = "__buildout_signature__"
 Sections = Mapping[str, Mapping[str, str]]
 
 
-class Damaged(PylonyardError, ValueError):
+class RecordDamagedError(PylonyardError, ValueError):
     """A record is damaged; the message says why."""
 
 
@@ -70,39 +70,39 @@ class Bounds:
 def parsed(text: str) -> Sections:
     """Return the sections of a record.
 
-    :raises Damaged: if it is none, or ends within a line
+    :raises RecordDamagedError: if it is none, or ends within a line
     """
     # Imported here: nothing but bin/buildout has it.
     from zc.buildout import configparser
 
     if not text.endswith("\n"):
-        raise Damaged("it ends within a line")
+        raise RecordDamagedError("it ends within a line")
     if unprintable := [c for c in text if ord(c) < 32 and c not in "\n\t"]:
-        raise Damaged(f"it has the character {unprintable[0]!r}")
+        raise RecordDamagedError(f"it has the character {unprintable[0]!r}")
     try:
         sections: Sections = configparser.parse(io.StringIO(text), "the record")
     except configparser.Error as error:
-        raise Damaged(str(error).splitlines()[0]) from error
+        raise RecordDamagedError(str(error).splitlines()[0]) from error
     except Exception as error:  # A section's condition is Python code to buildout.
-        raise Damaged(f"{type(error).__name__}: {error}") from error
+        raise RecordDamagedError(f"{type(error).__name__}: {error}") from error
     return sections
 
 
 def check(text: str, bounds: Bounds) -> None:
     """Check that buildout can act on a record without harm.
 
-    :raises Damaged: if not
+    :raises RecordDamagedError: if not
     """
     sections = parsed(text)
     if "parts" not in sections.get("buildout", {}):
-        raise Damaged("expected a list of parts, got none")
+        raise RecordDamagedError("expected a list of parts, got none")
     for part in sections["buildout"]["parts"].split():
         for option in (FILES, SIGNATURE, "recipe"):
             if option not in sections.get(part, {}):
-                raise Damaged(f"expected {option} in [{part}], got none")
+                raise RecordDamagedError(f"expected {option} in [{part}], got none")
     for name in names(sections):
         if bounds.harms(name):
-            raise Damaged(f"expected what a part made, got {name!r}")
+            raise RecordDamagedError(f"expected what a part made, got {name!r}")
 
 
 def names(sections: Sections) -> Iterable[str]:
@@ -116,7 +116,7 @@ def repair(record: Path, copy: Path, bounds: Bounds, tell: Callable[[str], objec
     """Repair ``record``, or remove it, before buildout reads it.
 
     :param copy: the good copy, if there is one
-    :param tell: is given one line, if something had to be done
+    :param tell: is called with one line, if something was repaired
     :raises OSError: if the record can neither be read nor replaced
     """
     if not os.path.lexists(record):
@@ -124,7 +124,7 @@ def repair(record: Path, copy: Path, bounds: Bounds, tell: Callable[[str], objec
     try:
         check(record.read_text(encoding="utf-8"), bounds)
         return
-    except ValueError as error:  # Damaged, or not UTF-8
+    except ValueError as error:  # RecordDamagedError, or not UTF-8
         problem = str(error)
     try:
         text = copy.read_text(encoding="utf-8")
@@ -211,7 +211,7 @@ class Record:
         return self.bounds.allow_file(name) and name in recorded
 
     def keep_copy(self) -> None:
-        """Copy it; what an older version wrote may have passwords in it, which go now."""
+        """Copy it, without passwords that an older version may have written."""
         if self.is_kept and self.path.is_file():
             written = self.path.read_text(encoding="utf-8")
             text = credentials.KNOWN.take(written)

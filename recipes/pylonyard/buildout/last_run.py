@@ -4,7 +4,7 @@ A run that succeeds stores the state of everything that it read.  The next run c
 zc.buildout is imported; if nothing has changed, it says so and ends.  In any other case buildout
 runs as usual.  Why a run failed is kept for the doctor.
 
-Standard library only, but for what keeps the state.
+Standard library only, except for storing the state.
 """
 
 import json
@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pylonyard.config.inputs import MEMORY, Watch, called, state
+from pylonyard.config.inputs import MEMORY, Watch, run_digest, state_digest
 from pylonyard.system import safe_files
 
 if TYPE_CHECKING:
@@ -27,15 +27,15 @@ OUR_RECIPES = "pylonyard:"
 
 
 def answer(words: Sequence[str], directory: Path) -> bool:
-    """Report that nothing has changed, if that is so; return whether it is.
+    """Report that nothing has changed; return False if something has.
 
     :param words: the arguments of ``bin/buildout``
     """
     try:
         memory = safe_files.json_object((directory / MEMORY).read_bytes())
-        if memory["called"] != called(words, memory["variables"]):
+        if memory["called"] != run_digest(words, memory["variables"]):
             return False
-        if memory["state"] != state(memory["paths"], memory["trees"], memory["places"]):
+        if memory["state"] != state_digest(memory["paths"], memory["trees"], memory["places"]):
             return False
         told = [f"pylonyard: {line}" for line in [*memory["told"], *_next_steps(memory["next"])]]
     except (OSError, ValueError, KeyError, TypeError):
@@ -52,7 +52,7 @@ def _next_steps(kept: Mapping[str, Any]) -> Iterable[str]:
     # Imported here: what keeps the state has no use for it.
     from pylonyard.releases import next_steps
 
-    served = [next_steps.Served(**each) for each in kept["sites"]]
+    served = [next_steps.SiteStart(**each) for each in kept["sites"]]
     return next_steps.found(Path(kept["directory"]), int(kept["release"]), served)
 
 
@@ -110,7 +110,9 @@ def unseen(variables: Collection[str]) -> Iterator[str]:
 def needed(needs: "Needs", layout: "Layout") -> Iterator[Path]:
     """Yield the trees of the cache that ``needs`` names."""
     for name in needs.names:
-        yield from (path for path in (layout.eggs / name, layout.sandboxes / name) if path.is_dir())
+        yield from (
+            path for path in (layout.eggs / name, layout.environments / name) if path.is_dir()
+        )
         yield from (layout.cache / "mod_wsgi").glob(name)
         yield from layout.projects.glob(f"*-{name}")
 

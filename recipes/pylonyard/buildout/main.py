@@ -25,8 +25,8 @@ def main(made: str = "") -> None:
     """
     # Other accounts serve what is made here; what is secret has a mode of its own.
     os.umask(0o022)
-    if made and (astray := relocation.found(Path(made), "buildout", sys.argv[0])):
-        sys.exit(f"buildout: {astray.told}")
+    if made and (moved := relocation.detect_move(Path(made), "buildout", sys.argv[0])):
+        sys.exit(f"buildout: {moved.message}")
     # What a run with nothing to do has no use for is imported where it is needed.
     try:
         with raising_interrupts():
@@ -47,14 +47,14 @@ def run() -> None:
     sys.argv[1:] = ["-o" if word == "--offline" else word for word in sys.argv[1:]]
     try:
         sys.argv[1:] = configuration.completed(sys.argv[1:], checkout())
-    except configuration.MemoryDamaged as error:
+    except configuration.MemoryDamagedError as error:
         sys.exit(f"buildout: {error}")
     if last_run.answer(sys.argv[1:], checkout()):
         return
     watch = inputs.begin()
     check(sys.argv[1:])
     expect_usable(checkout())
-    tools.bring()
+    tools.load()
     from pylonyard.buildout import driver
 
     driver.main(checkout(), watch)
@@ -81,7 +81,7 @@ def check(words: Sequence[str]) -> None:
 
 
 def expect_usable(directory: Path) -> None:
-    """Refuse a folder in which no sandbox can be, before anything is made."""
+    """Refuse a folder that cannot hold a sandbox, before anything is made."""
     from pylonyard.config import layout
 
     if why := layout.path_problem(directory):
@@ -136,7 +136,7 @@ MADE = "# Made by Pylonyard, whose messages name bin/buildout: it runs the one t
 
 
 def make_command(folder: Path, program: str) -> None:
-    """Write ``bin/buildout`` where a project has none: it runs ``program``, that of pip, say."""
+    """Write ``bin/buildout`` for a project without one; it runs ``program``, such as pip's."""
     place = folder / "buildout"
     if not (os.access(program, os.X_OK) and os.path.basename(program) == place.name):
         return

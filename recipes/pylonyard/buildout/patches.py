@@ -34,7 +34,7 @@ log = logging.getLogger("pylonyard")
 
 # ``zc.buildout.patches`` imports pip's finder, with its HTTP client and its progress bars: half of
 # the time that ``buildout`` takes to start, for three functions that ``PackageIndex.process_url``
-# alone calls.  Other modules stand in their place, and import pip when one of them is called.
+# alone calls.  These placeholders import pip when one of them is called.
 
 _CALLED = {
     "pip._internal.index.collector": ("IndexContent", "parse_links"),
@@ -129,8 +129,8 @@ def fetch(installer: Any, dist: Any, folder: str, cache: str | None) -> Any:
 def install(specs: Any, dest: Any, **options: Any) -> Any:
     """Install or find the distributions for ``specs``.
 
-    Without a destination the last of the places to look, the egg directory, is it, and the
-    download cache is the only index: what is installed is found, what is cached is installed.
+    Without a destination, use the last folder of the search path, which is the egg directory,
+    and the download cache as the only index.
     """
     if dest is None and options.get("path") and (cache := _Installer._download_cache):
         dest = options["path"][-1]

@@ -23,7 +23,7 @@ from pylonyard.system.safe_files import json_object
 
 ECOSYSTEM = "PyPI"
 EXPORT = "https://osv-vulnerabilities.storage.googleapis.com/PyPI/all.zip"
-"""Where a database with all advisories of this ecosystem is to be had, PyPA's among them."""
+"""The address of a database with all advisories of this ecosystem, PyPA's included."""
 
 FORMAT = 1
 """The version of the JSON object."""
@@ -95,8 +95,8 @@ class Finding:
     """The lowest higher version that none of the advisories affects; empty if there is none."""
 
     @property
-    def told(self) -> str:
-        what = "; ".join(_told(each) for each in self.advisories)
+    def message(self) -> str:
+        what = "; ".join(_message(each) for each in self.advisories)
         way = f"fixed in {self.fixed}" if self.fixed else "no version is known that fixes it"
         return f"{self.name} {self.version}: {what}; {way}"
 
@@ -111,7 +111,7 @@ class Finding:
         }
 
 
-def _told(advisory: Advisory) -> str:
+def _message(advisory: Advisory) -> str:
     def rank(name: str) -> tuple[bool, bool, str]:
         return not name.startswith("PYSEC"), not name.startswith("GHSA"), name
 
@@ -139,7 +139,10 @@ def findings(
             good = (fix for fix in fixes if not any(each.affects(fix) for each in all_of_it))
             fixed = next(map(str, good), "")
             yield Finding(
-                package.name, package.version, tuple(sorted(_united(affecting), key=_told)), fixed
+                package.name,
+                package.version,
+                tuple(sorted(_united(affecting), key=_message)),
+                fixed,
             )
 
 
@@ -206,7 +209,7 @@ def _files(database: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _advisories(record: Mapping[str, Any]) -> Iterator[tuple[str, Advisory]]:
-    """Yield the canonical name of each project of this ecosystem, and what is said of it."""
+    """Yield the canonical name of each project of this ecosystem, and its record."""
     if record.get("withdrawn"):
         return
     ids = frozenset([record["id"], *record.get("aliases", ())])
@@ -243,6 +246,6 @@ def command(file: Path, database: Path, *, as_json: bool) -> int:
         print(json.dumps({"version": FORMAT, "lock": str(file), "affected": objects}, indent=1))
         return bool(found)
     for each in found:
-        print(each.told)
+        print(each.message)
     print(f"{len(found) or 'None'} of the {len(packages)} distributions in {file} affected.")
     return bool(found)

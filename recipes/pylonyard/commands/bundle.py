@@ -69,7 +69,7 @@ def command(directory: Path, file: Path, tell: Callable[[str], object]) -> None:
     cached = cached_files(directory, applications, with_module=_has_module(sections))
     locks = sorted({each.lock.path for each in applications})
     stores = cache_usage.stores_of(directory)
-    tracked = checkout_files.listed(directory, locks, {stores.cache, stores.eggs})
+    tracked = checkout_files.list_files(directory, locks, {stores.cache, stores.eggs})
     checkout_files.expect_read(directory, tracked, sections, {stores.cache, stores.eggs})
     made_from, top = _configuration(directory), applications[0].site
     steps = _steps(directory, tracked, made_from)
@@ -258,7 +258,7 @@ def _tools(directory: Path) -> Iterator[tuple[str, str, set[str]]]:
     if bootstrap := relocation.bootstrap_of(directory):
         yield from tools.requirements(bootstrap.parent / "profiles" / "tools.txt")
         return
-    for each in scripts.needed():
+    for each in scripts.own_distributions():
         yield each.project_name, each.version, set()
 
 

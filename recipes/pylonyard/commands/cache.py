@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from pylonyard.environments import cache_usage
-from pylonyard.environments.cache_usage import KINDS, Entry, Needs, Stores, User, named, unused
+from pylonyard.environments.cache_usage import (
+    KINDS,
+    Entry,
+    Needs,
+    Stores,
+    User,
+    possible_names,
+    unused,
+)
 from pylonyard.system import atomic, locks
 from pylonyard.system.atomic import files_below
 from pylonyard.system.errors import UserError
@@ -118,7 +126,7 @@ def survey(stores: Stores, now: float | None = None) -> Survey:
     known, unknown = cache_usage.users(stores.cache)
     gone = tuple(user for user in known if cache_usage.is_gone(user))
     users = tuple(user for user in known if user not in gone)
-    needs = Needs(names=named(_module_load_files()))
+    needs = Needs(names=possible_names(_module_load_files()))
     for user in users:
         needs |= cache_usage.needed_by(user, stores)
     free = [] if unknown else unused(entries, needs, time.time() if now is None else now)

@@ -21,7 +21,7 @@ from pylonyard.system.subprocesses import clean_environment, run
 _MADE_ANYWHERE = frozenset({"__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache"})
 
 
-def listed(directory: Path, locks: Iterable[Path], but: Iterable[Path]) -> list[str]:
+def list_files(directory: Path, locks: Iterable[Path], but: Iterable[Path]) -> list[str]:
     """Return the files of the checkout, relative to it, in order.
 
     :param locks: the lock files of the bundle, tracked or not
@@ -33,7 +33,7 @@ def listed(directory: Path, locks: Iterable[Path], but: Iterable[Path]) -> list[
         *directory.parents,
     }
     named = (
-        _asked_of_git(directory, "--recurse-submodules")
+        _git_files(directory, "--recurse-submodules")
         if (directory / ".git").exists()
         else _source_files(directory, left_out)
     )
@@ -66,11 +66,11 @@ def expect_read(
     """
     if not (directory / ".git").exists():
         return
-    folders = set(_named(directory, sections, FOLDERS))
+    folders = set(_files_in_options(directory, sections, FOLDERS))
     left_out = {directory / name for name in {*source_trees.MADE_BY_RUNS, ".git", "bin"}} | {*but}
-    read = {*_named(directory, sections), *_remembered(directory)} - {*tracked}
+    read = {*_files_in_options(directory, sections), *_inputs_of_last_run(directory)} - {*tracked}
     files = {name for name in read if _is_of_project(directory / name, left_out)}
-    new = set(_asked_of_git(directory, "--others", "--exclude-standard"))
+    new = set(_git_files(directory, "--others", "--exclude-standard"))
     inside = {name: folder for name in new for folder in folders if _is_below(name, folder)}
     if lacking := sorted(files | inside.keys()):
         named = ", ".join(lacking[:_MOST]) + f" and {len(lacking) - _MOST} more" * (
@@ -91,7 +91,7 @@ def _is_below(name: str, folder: str) -> bool:
     return folder == "." or name == folder or name.startswith(f"{folder}/")
 
 
-def _named(
+def _files_in_options(
     directory: Path, sections: Mapping[str, Mapping[str, str]], options: Collection[str] = ()
 ) -> Iterator[str]:
     """Yield the paths in the checkout that options name, relative to it; by default all options."""
@@ -103,7 +103,7 @@ def _named(
                     yield path.relative_to(directory).as_posix()
 
 
-def _remembered(directory: Path) -> Iterator[str]:
+def _inputs_of_last_run(directory: Path) -> Iterator[str]:
     """Yield the files in the checkout that the last run has read, as far as that is known."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         memory = json_object((directory / MEMORY).read_bytes())
@@ -119,7 +119,7 @@ def _is_of_project(path: Path, left_out: Collection[Path]) -> bool:
     return all(_is_source(folder, left_out) for folder in path.parents)
 
 
-def _asked_of_git(directory: Path, *options: str) -> Iterable[str]:
+def _git_files(directory: Path, *options: str) -> Iterable[str]:
     # Start no program that a configuration of git names.
     words = ["git", "-c", f"safe.directory={directory}", "-c", "core.fsmonitor=false"]
     words += ["ls-files", "-z", *options]

@@ -46,11 +46,11 @@ NO_FILES = {
 Print = Callable[[str], object]
 
 
-class _AllRead(PylonyardError):
+class _StopReading(PylonyardError):
     """Everything is read and merged."""
 
 
-class Reading(patches.Buildout):
+class ConfigReader(patches.Buildout):
     """A zc.buildout that reads and merges the configuration, and does nothing else."""
 
     def __init__(self, file: str, given: Sequence[tuple[str, str, str]], below: Path | None):
@@ -59,20 +59,20 @@ class Reading(patches.Buildout):
         patches.read_through(self.files)
         try:
             # What zc.buildout prints meanwhile is no part of the answer.
-            with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(_AllRead):
+            with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(_StopReading):
                 super().__init__(file, given)
         except Exception as error:
-            line = complaints.told(error, self)
+            line = complaints.explain(error, self)
             if line is None:
                 raise
             raise UserError(Mask(frozenset()).addresses(line)) from error
 
     def __getitem__(self, section: str) -> Any:
         """Stop: zc.buildout gets its first section when all is merged."""
-        raise _AllRead
+        raise _StopReading
 
 
-def read(file: str, given: Sequence[tuple[str, str, str]] = ()) -> Reading:
+def read(file: str, given: Sequence[tuple[str, str, str]] = ()) -> ConfigReader:
     """Return the configuration, with our profile beneath if it names our extension.
 
     :param given: section, option and value of each assignment of a command line
@@ -80,9 +80,9 @@ def read(file: str, given: Sequence[tuple[str, str, str]] = ()) -> Reading:
     """
     downloads.install()
     patches.apply(DEFAULTS)
-    found = Reading(file, given, None)
+    found = ConfigReader(file, given, None)
     if OUR_EXTENSION in found._raw["buildout"].get("extensions", "").split():
-        found = Reading(file, given, profile())
+        found = ConfigReader(file, given, profile())
     return found
 
 
@@ -137,7 +137,7 @@ class Value:
 class Merged:
     """The sections of a configuration, merged; passwords in addresses are masked."""
 
-    def __init__(self, run: Reading) -> None:
+    def __init__(self, run: ConfigReader) -> None:
         self._run = run
         self._mask = Mask(frozenset())
 
@@ -150,7 +150,7 @@ class Merged:
 
         :raises UserError: if there is no such section, or one that it extends
         """
-        if found := run_state.copied(self._run, name):
+        if found := run_state.site_and_role(self._run, name):
             return self._copy(name, *found)
         if name not in self._run._annotated:
             raise UserError(f"there is no section [{name}]{near(name, self.names)}")
@@ -170,14 +170,14 @@ class Merged:
         sites = [name for name in self._run._raw if self._is_further_site(name)]
         for site in sites:
             for role in run_state.roles(self._run, site):
-                name = run_state.deploying(site, role)
+                name = run_state.role_section(site, role)
                 if role in self._run._raw and name not in self._run._raw:
                     yield name
 
     def _is_further_site(self, name: str) -> bool:
         if name in (run_state.FIRST_SITE, "buildout"):
             return False
-        with contextlib.suppress(BuildoutError):  # told where the section itself is shown
+        with contextlib.suppress(BuildoutError):  # reported where the section itself is shown
             return run_state.recipe_name(run_state.resolved(self._run, name)) == "site"
         return False
 

@@ -84,7 +84,7 @@ DEFAULTS = {"port": "8080", "server-name": "www.example.org", "mode": "proxy"}
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundApp:
     """The application that a folder has."""
 
     folder: Path
@@ -114,7 +114,7 @@ class Found:
         return [each for each in QUESTIONS if each.name != "object" or self.needs_object]
 
 
-def examine(folder: Path) -> Found:
+def examine(folder: Path) -> FoundApp:
     """Return what a folder has: its distribution, or nothing.
 
     :raises UserError: if it has an application that cannot be installed, or is no folder
@@ -132,20 +132,20 @@ def examine(folder: Path) -> Found:
             relative = os.path.relpath(source, folder)
             kind, target = metadata.application(source)
             ini = metadata.ini_file(folder, source)
-            return Found(folder, relative, name, points, ini, kind, target)
+            return FoundApp(folder, relative, name, points, ini, kind, target)
     if stray := sorted(folder.glob("*.py")):
         raise UserError(
             f"{folder}: expected setup.py or pyproject.toml that installs {stray[0].name}, got "
             "neither; write one, or name another folder"
         )
-    return Found(folder)
+    return FoundApp(folder)
 
 
 Answers = dict[str, str]
 """The text of each answer, by the name of its question."""
 
 
-def default(question: Question, found: Found) -> str:
+def default(question: Question, found: FoundApp) -> str:
     """Return the default of an answer; it may be none that can be."""
     if question.name == "name":
         named = found.distribution or found.folder.absolute().name
@@ -154,7 +154,7 @@ def default(question: Question, found: Found) -> str:
     return {**DEFAULTS, "application": kind, "object": found.object}[question.name]
 
 
-def _problem(question: Question, text: str, found: Found) -> str:
+def _problem(question: Question, text: str, found: FoundApp) -> str:
     """Return why an answer cannot be, or ""."""
     try:
         question.convert(text)
@@ -173,8 +173,8 @@ def _problem(question: Question, text: str, found: Found) -> str:
     return ""
 
 
-def checked(
-    found: Found,
+def check_answers(
+    found: FoundApp,
     given: Mapping[str, str | None],
     ask: Callable[[str, str], str] | None,
     option: str = "--{0.name} {0.metavar}",
@@ -202,7 +202,7 @@ def checked(
     return answers
 
 
-def files(found: Found, answers: Answers) -> Iterator[tuple[str, str]]:
+def files(found: FoundApp, answers: Answers) -> Iterator[tuple[str, str]]:
     """Yield the path and the text of each file of a project."""
     name, kind = answers["name"], answers["application"]
     server_name = answers["server-name"]
@@ -232,7 +232,7 @@ def files(found: Found, answers: Answers) -> Iterator[tuple[str, str]]:
         yield path, _templates().get_template(f"{template}.j2").render(values)
 
 
-def _application(found: Found, answers: Answers) -> dict[str, Any]:
+def _application(found: FoundApp, answers: Answers) -> dict[str, Any]:
     """Return what the templates say about the application."""
     name, kind = answers["name"], answers["application"]
     distribution, package = found.distribution or name, name.replace("-", "_")
@@ -262,7 +262,7 @@ def _application(found: Found, answers: Answers) -> dict[str, Any]:
     }
 
 
-def _sources(found: Found, kind: str, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _sources(found: FoundApp, kind: str, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield path and template of each source file: of an example, or of an entry point."""
     if found.factory:
         return
@@ -293,7 +293,7 @@ def _templates() -> "Environment":
 
 
 def write(
-    found: Found, answers: Answers, say: Callable[[str], object], *, only_show: bool = False
+    found: FoundApp, answers: Answers, say: Callable[[str], object], *, only_show: bool = False
 ) -> None:
     """Write the files of a project that are not there; say of each what was done.
 
@@ -314,7 +314,7 @@ def write(
 
 
 def _advice(path: Path, text: str) -> str:
-    """Return what a file that is kept would need, if that can be told."""
+    """Return what is missing in a file that is kept, if that is known."""
     try:
         there = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -328,7 +328,7 @@ def _advice(path: Path, text: str) -> str:
     return ""
 
 
-def next_steps(found: Found, answers: Answers) -> Iterable[str]:
+def next_steps(found: FoundApp, answers: Answers) -> Iterable[str]:
     """Return what to type next."""
     folder, name = found.folder, answers["name"]
     yield "Next:" if folder.resolve() == Path.cwd() else f"Next, in {folder}:"
@@ -345,7 +345,7 @@ def command(
     :param asks: whether somebody is there to answer
     """
     found = examine(folder)
-    answers = checked(found, given, _asked if asks else None)
+    answers = check_answers(found, given, _ask if asks else None)
     say(f"The project {answers['name']}, in {folder.absolute()}:")
     write(found, answers, say)
     for line in next_steps(found, answers):
@@ -355,7 +355,7 @@ def command(
 ENDED = "expected an answer, got the end of the input; use {} to accept the defaults"
 
 
-def _asked(text: str, usual: str) -> str:
+def _ask(text: str, usual: str) -> str:
     shown = f" [{usual}]" if usual else ""
     try:
         return input(f"{text[0].upper()}{text[1:]}{shown}: ").strip() or usual
@@ -385,7 +385,7 @@ def paster_template(name: str) -> Any:
                 ]
                 found = super().check_vars(given, paster)
                 texts = {each.name: found.get(each.variable) for each in QUESTIONS}
-                self.answers = checked(self.found, texts, None, "{0.variable}={0.metavar}")
+                self.answers = check_answers(self.found, texts, None, "{0.variable}={0.metavar}")
             except UserError as error:
                 raise BadCommand(str(error)) from error
             except EOFError as error:

@@ -24,7 +24,7 @@ from pylonyard.system.errors import (
     raising_interrupts,
     reason,
 )
-from pylonyard.system.relocation import Astray
+from pylonyard.system.relocation import MovedSandbox
 from pylonyard.system.rootfs import Tree
 from pylonyard.system.safe_files import finish, settle_standard_files
 from pylonyard.system.subprocesses import use_utf8
@@ -78,7 +78,7 @@ class Sandbox:
 def show_difference(sandbox: Sandbox, older: int, newer: int) -> None:
     """Print what differs between two releases.
 
-    :raises NoRelease: if there is no release of that number
+    :raises NoReleaseError: if there is no release of that number
     """
     releases = sandbox.releases
     for number in (older, newer):
@@ -107,85 +107,85 @@ def parser() -> Parser:
     described = Parser(prog="pylonyard", description=__doc__, epilog=EXAMPLES)
     described.add_version()
     actions = required(described)
-    listed = actions.add_parser("releases", help="list the releases; * marks the current one")
-    inner = listed.add_subparsers(
+    releases = actions.add_parser("releases", help="list the releases; * marks the current one")
+    inner = releases.add_subparsers(
         dest="what", metavar="[diff A B]", title="actions", parser_class=Parser
     )
-    compared = inner.add_parser("diff", help="show what differs between two, secrets masked")
-    compared.add_argument("older", type=int, metavar="A", help="the number of a release")
-    compared.add_argument("newer", type=int, metavar="B", help="the number of another")
-    listed.add_argument("--json", action="store_true", help="for machines")
-    back = actions.add_parser(
+    diff = inner.add_parser("diff", help="show what differs between two, secrets masked")
+    diff.add_argument("older", type=int, metavar="A", help="the number of a release")
+    diff.add_argument("newer", type=int, metavar="B", help="the number of another")
+    releases.add_argument("--json", action="store_true", help="for machines")
+    rollback = actions.add_parser(
         "rollback", help="return to the release that was active before, or to NUMBER"
     )
     number = "of the release; default: the one that was active before"
-    back.add_argument("number", nargs="?", type=int, metavar="NUMBER", help=number)
-    back.add_argument(
+    rollback.add_argument("number", nargs="?", type=int, metavar="NUMBER", help=number)
+    rollback.add_argument(
         rollback_target.CHANGE_OPTION,
         action="store_true",
         help="even if environment, mode or account of a site change",
     )
-    laid = actions.add_parser("activate", help="install the current release in /etc (as root)")
-    laid.add_argument("--dry-run", action="store_true", help="only show each step")
-    laid.add_argument("--force-new", action="store_true", help="replace edited files; keep them")
-    gone = actions.add_parser(
+    activate = actions.add_parser("activate", help="install the current release in /etc (as root)")
+    activate.add_argument("--dry-run", action="store_true", help="only show each step")
+    activate.add_argument(
+        "--force-new", action="store_true", help="replace edited files; keep them"
+    )
+    deactivate = actions.add_parser(
         "deactivate", help="undo what activate did, except accounts (as root)"
     )
-    examined = actions.add_parser(
+    doctor = actions.add_parser(
         "doctor",
         help="find out what is wrong, and what to do",
         epilog="Exit status: 0 if nothing is red, 1 if something is red or the doctor failed, "
         "2 for a wrong command line, 130 after Ctrl-C.",
     )
-    examined.add_argument("--json", action="store_true", help="for machines")
-    examined.add_argument(
+    doctor.add_argument("--json", action="store_true", help="for machines")
+    doctor.add_argument(
         "-v", "--all", action="store_true", help="show also what is well, and what was not checked"
     )
-    stored = actions.add_parser("cache", help="show what the cache holds, and who uses it")
-    stored.add_argument("--json", action="store_true", help="for machines")
-    stored.add_argument("--clean", action="store_true", help="remove what no kept release needs")
-    stored.add_argument(
-        "--dry-run", action="store_true", help="only show what --clean would remove"
-    )
-    locked = actions.add_parser(
+    cache = actions.add_parser("cache", help="show what the cache holds, and who uses it")
+    cache.add_argument("--json", action="store_true", help="for machines")
+    cache.add_argument("--clean", action="store_true", help="remove what no kept release needs")
+    cache.add_argument("--dry-run", action="store_true", help="only show what --clean would remove")
+    lock = actions.add_parser(
         "lock", help="record every file that the current release is installed from"
     )
-    command_line.lock(locked)
+    command_line.lock(lock)
     command_line.audit(
         actions.add_parser("audit", help="tell which locked distributions have known defects")
     )
-    packed = actions.add_parser("bundle", help="pack what a machine without network needs")
-    packed.add_argument("file", type=Path, metavar="FILE", help="such as shop.tar.gz; a new one")
-    merged = actions.add_parser(
+    bundle = actions.add_parser("bundle", help="pack what a machine without network needs")
+    bundle.add_argument("file", type=Path, metavar="FILE", help="such as shop.tar.gz; a new one")
+    config = actions.add_parser(
         "config", help="show the merged configuration, and where each value is from"
     )
-    merged.add_argument(
+    config.add_argument(
         "words",
         nargs="*",
         action=command_line.ConfigWords,
         metavar="SECTION[:OPTION]",
         help="a section, or the value of an option; SECTION:OPTION=VALUE sets one for this once",
     )
-    merged.add_argument(
+    config.add_argument(
         "-c", dest="file", metavar="FILE", help="the configuration; default: that of bin/buildout"
     )
-    merged.add_argument("--json", action="store_true", help="for machines")
-    begun = actions.add_parser("init", help="write a small project that deploys at once")
-    begun.add_argument(
+    config.add_argument("--json", action="store_true", help="for machines")
+    project = actions.add_parser("init", help="write a small project that deploys at once")
+    project.add_argument(
         "folder", nargs="?", default=".", metavar="DIR", help="its folder; default: this one"
     )
     for each in init.QUESTIONS:
-        begun.add_argument(
+        project.add_argument(
             f"--{each.name}",
             type=answer(each),
             metavar=each.metavar,
             help=f"{each.text}; default: {init.DEFAULTS.get(each.name, 'what is found')}",
         )
-    begun.add_argument("--yes", action="store_true", help="ask nothing; the defaults will do")
+    project.add_argument("--yes", action="store_true", help="ask nothing; the defaults will do")
     command_line.fetch(actions.add_parser("fetch", help="download files to the cache"))
-    completed = actions.add_parser("completion", help="print a completion script for a shell")
-    completed.add_argument("shell", choices=completion.SHELLS, metavar="SHELL", help=SHELLS)
-    for each in (listed, back, laid, gone, examined):
+    shells = actions.add_parser("completion", help="print a completion script for a shell")
+    shells.add_argument("shell", choices=completion.SHELLS, metavar="SHELL", help=SHELLS)
+    for each in (releases, rollback, activate, deactivate, doctor):
         each.add_argument(
             "--root", default="/", metavar="DIR", help="use a scratch tree instead of /"
         )
@@ -194,14 +194,14 @@ def parser() -> Parser:
 
 
 def examine(
-    sandbox: Sandbox, activation: Activation, astray: Astray | None, words: argparse.Namespace
+    sandbox: Sandbox, activation: Activation, moved: MovedSandbox | None, words: argparse.Namespace
 ) -> int:
     # In a moved sandbox, the tools' paths lead to its old place.
-    lacking = "" if astray else tools.lacking("configupdater")
+    problem = "" if moved else tools.try_to_load("configupdater")
     # Imported here, to keep the other actions fast.
     from pylonyard.commands.doctor import command
 
-    state = command.SandboxState(astray, lacking)
+    state = command.SandboxState(moved, problem)
     return command.report(
         sandbox.releases, activation, sys.stdout, state, as_json=words.json, whole=words.all
     )
@@ -209,7 +209,7 @@ def examine(
 
 def lock(sandbox: Sandbox, words: argparse.Namespace) -> None:
     # Imported here, to keep the other actions fast.
-    tools.bring()
+    tools.load()
     from pylonyard.commands.lock import check, update, write
     from pylonyard.packages.index import Places
 
@@ -231,7 +231,7 @@ def lock(sandbox: Sandbox, words: argparse.Namespace) -> None:
 
 
 def audit(sandbox: Sandbox, words: argparse.Namespace) -> int:
-    tools.bring()
+    tools.load()
     from pylonyard.commands import audit as auditing  # here, as above
 
     file = sandbox.directory / (words.file or LOCK)
@@ -240,7 +240,7 @@ def audit(sandbox: Sandbox, words: argparse.Namespace) -> int:
 
 def cache(sandbox: Sandbox, words: argparse.Namespace) -> None:
     # Imported here, to keep the other actions fast.
-    tools.bring()
+    tools.load()
     from pylonyard.commands import cache as cache_command
 
     if words.clean or words.dry_run:
@@ -253,7 +253,7 @@ def cache(sandbox: Sandbox, words: argparse.Namespace) -> None:
 
 def fetch(sandbox: Sandbox, words: argparse.Namespace) -> int:
     # Imported here, to keep the other actions fast.
-    tools.bring()
+    tools.load()
     from pylonyard.commands import fetch as fetching
     from pylonyard.environments import cache_usage
 
@@ -262,7 +262,7 @@ def fetch(sandbox: Sandbox, words: argparse.Namespace) -> int:
 
 def bundle(sandbox: Sandbox, file: Path) -> None:
     # Imported here, to keep the other actions fast.
-    tools.bring()
+    tools.load()
     from pylonyard.commands import bundle as bundling
 
     bundling.command(sandbox.directory, file.absolute(), print_line)
@@ -272,20 +272,20 @@ def show_configuration(
     sandbox: Sandbox, words: Sequence[str], file: str | None, *, as_json: bool
 ) -> None:
     # Imported here, to keep the other actions fast.
-    tools.bring()
+    tools.load()
     from pylonyard.commands import config
 
     config.command(sandbox.directory, words, file, print_line, as_json=as_json)
 
 
 def begin_project(words: argparse.Namespace) -> None:
-    tools.bring()
+    tools.load()
     given = {each.name: getattr(words, each.variable) for each in init.QUESTIONS}
     asks = sys.stdin.isatty() and not words.yes
     init.command(Path(words.folder), given, print_line, asks=asks)
 
 
-def run_action(sandbox: Sandbox, words: argparse.Namespace, astray: Astray | None) -> int:
+def run_action(sandbox: Sandbox, words: argparse.Namespace, moved: MovedSandbox | None) -> int:
     use_utf8()
     activation = sandbox.activation(getattr(words, "root", "/"))
     actions: dict[str, Callable[[], int | None]] = {
@@ -316,7 +316,7 @@ def run_action(sandbox: Sandbox, words: argparse.Namespace, astray: Astray | Non
             ),
             end="",
         ),
-        "doctor": lambda: examine(sandbox, activation, astray, words),
+        "doctor": lambda: examine(sandbox, activation, moved, words),
     }
     if words.action not in PROGRESS_TEXTS:
         return actions[words.action]() or 0
@@ -377,14 +377,14 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def run_command(directory: str, bin_folder: str, words: argparse.Namespace) -> int:
     """Carry out the action, and report its errors; return the exit status."""
-    astray = relocation.found(Path(directory), "pylonyard", sys.argv[0])
+    moved = relocation.detect_move(Path(directory), "pylonyard", sys.argv[0])
     try:
-        if astray and words.action not in ALLOWED_AFTER_MOVE:
-            raise ActivationError(astray.told)
+        if moved and words.action not in ALLOWED_AFTER_MOVE:
+            raise ActivationError(moved.message)
         folders = [Path(each) for each in (directory, bin_folder)]
-        sandbox = Sandbox(*map(astray.path, folders) if astray else folders)
+        sandbox = Sandbox(*map(moved.path, folders) if moved else folders)
         with raising_interrupts():
-            return run_action(sandbox, words, astray)
+            return run_action(sandbox, words, moved)
     except PylonyardError as error:
         print(f"pylonyard: {error}", file=sys.stderr)
     except BrokenPipeError:

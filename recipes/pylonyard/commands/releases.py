@@ -45,7 +45,7 @@ def _some(paths: tuple[str, ...]) -> str:
 
 def changes(older: Mapping[str, Any], newer: Mapping[str, Any]) -> Changes:
     """Return the changes from one manifest to another."""
-    before, after = _held(older), _held(newer)
+    before, after = _files(older), _files(newer)
     return Changes(
         tuple(sorted(set(after) - set(before))),
         tuple(sorted(set(before) - set(after))),
@@ -53,7 +53,7 @@ def changes(older: Mapping[str, Any], newer: Mapping[str, Any]) -> Changes:
     )
 
 
-def _held(manifest: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+def _files(manifest: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """Return for each file its digest or target, and its mode."""
     files = manifest.get("files")
     return {
@@ -146,7 +146,7 @@ def _listed_releases(activation: "Activation", active: int | None) -> Iterator[L
 def _active_release(activation: "Activation") -> tuple[int | None, str]:
     """Return the active release, and a note if it is not known or was removed."""
     try:
-        number = activation.recorded()
+        number = activation.active_number()
     except PermissionError:
         return None, "active: not known without root"
     except (ActivationError, OSError) as error:
@@ -169,7 +169,7 @@ _DIRECTIVE = re.compile(
 )
 _NAME = re.compile(r"(?<![\w.-])(?P<key>[\w.-]+)(?:[\"']?\s*=\s*|[\"']\s*:\s*)")
 _VALUE = re.compile(r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\\.|<masked \d+>|[^\s&])+""")
-# In what stands before the "@" of a URL: all that is before its secret.
+# Before the "@" of a URL: everything up to its secret.
 _ACCOUNT = re.compile(r"://[^/:]*:(?=.)|(?:(?<=http)|(?<=https))://(?=[^/:]+$)")
 NOT_TEXT = "(not a text)"
 UNREAD = "(cannot be read: "
@@ -281,7 +281,7 @@ def _secret_setting(line: str, secret_keys: frozenset[str]) -> re.Match[str] | N
 
 def _continues(above: str, line: str) -> bool:
     """Return whether a line goes on with the value of the setting above it."""
-    # "#old = 1" and "# why" are not of the setting below which they stand.
+    # "#old = 1" and "# why" do not belong to the setting above them.
     usual = 2 if _only_here_a_comment(above, line) else 0
     return _margin(line) > _margin(above) + usual
 
@@ -321,7 +321,7 @@ def diff(releases: Releases, older: int, newer: int, secrets: Path) -> Iterator[
     :param secrets: ``var/secrets``
     """
     manifests = {number: releases.manifest(number) for number in (older, newer)}
-    held = {number: _held(manifest) for number, manifest in manifests.items()}
+    held = {number: _files(manifest) for number, manifest in manifests.items()}
     found = changes(manifests[older], manifests[newer])
     mask = Mask(known_secrets(secrets.glob("*/*")))
     for path in sorted([*found.added, *found.removed, *found.changed]):

@@ -10,7 +10,7 @@ from pylonyard.activation.apply import Say
 from pylonyard.activation.host import trust
 from pylonyard.releases import contents, servers
 from pylonyard.releases.contents import Site
-from pylonyard.releases.store import NoRelease, Releases, link_commands
+from pylonyard.releases.store import NoReleaseError, Releases, link_commands
 from pylonyard.server.status import STOPPED
 from pylonyard.system import accounts, locks
 from pylonyard.system.active_note import Note, NotedSite, is_same_environment, noted_sites
@@ -35,7 +35,7 @@ def rollback(
     if a server could not be restarted, and goes on with the release before.
 
     :param may_change: allow another environment, mode or account of a site
-    :raises NoRelease: if there is no such release
+    :raises NoReleaseError: if there is no such release
     :raises ActivationError: if it is damaged, or cannot be laid over ``/etc``; everything
         is as it was before
     """
@@ -80,7 +80,7 @@ def rollback(
 
 
 def _make_current(releases: Releases, bin_folder: Path, number: int) -> None:
-    releases.flip(number)
+    releases.make_current(number)
     link_commands(bin_folder, releases.current)
 
 
@@ -88,7 +88,7 @@ def _check_trust(places: list[Path], releases: list[Path]) -> None:
     """Check that nobody else can choose where root writes, and what is run as which account."""
     for folder in releases:
         places += [folder, folder / "bin", *folder.glob("*/server.json")]
-    trust.check(filter(os.path.exists, places), trust.trusted())
+    trust.check(filter(os.path.exists, places), trust.trusted_accounts())
 
 
 def _checked_release(folder: Path, number: int) -> contents.Release:
@@ -112,9 +112,9 @@ def _stop(bin_folder: Path, going: Mapping[str, Site], stopped: list[Path], say:
     """
     for name, site in going.items():
         control = bin_folder / name
-        if not control.exists() or servers.asked(control, "status", site.user)[0] == STOPPED:
+        if not control.exists() or servers.run_command(control, "status", site.user)[0] == STOPPED:
             continue
-        status, said = servers.asked(control, "stop", site.user)
+        status, said = servers.run_command(control, "stop", site.user)
         if status != 0:
             raise ActivationError(
                 f"{last_line(said)}; stop it first, since the release to return to has no {name}"
@@ -140,9 +140,9 @@ def _sites_with_new_address(folders: list[Path], sites: Iterable[Site]) -> list[
 
 def _is_to_be_activated(activation: Activation, say: Say) -> bool:
     """Return whether a release is active and we may activate the new one; else say what to do."""
-    again = accounts.by_root("bin/pylonyard activate")
+    again = accounts.as_root("bin/pylonyard activate")
     try:
-        active = activation.recorded()
+        active = activation.active_number()
     except PermissionError:
         say(f"If a release was active, make this one active: {again}")
         return False
@@ -157,7 +157,7 @@ def _restart(control: Path, site: Site, say: Say) -> None:
 
     :raises ActivationError: if that fails
     """
-    status, said = servers.asked(control, "try-restart", site.user)
+    status, said = servers.run_command(control, "try-restart", site.user)
     if status != 0:
         raise ActivationError(last_line(said))
     say(said)
@@ -188,7 +188,7 @@ def _restart_others(
 
 
 def _call_control(control: Path, action: str, site: Site, say: Say) -> int:
-    status, said = servers.asked(control, action, site.user)
+    status, said = servers.run_command(control, action, site.user)
     if status == 0 or action != "graceful":
         say(said)
     return status
@@ -231,7 +231,7 @@ class SandboxIdentity:
 
         :raises ActivationError: if the note of the active release cannot be trusted
         """
-        note = activation.noted()
+        note = activation.note()
         if note is not None and note.release is not None:
             return cls(note.release, note.sites, note)
         current = activation.releases.current_number()
@@ -245,24 +245,24 @@ def default_target(activation: Activation, identity: SandboxIdentity) -> int:
 
     If nothing was ever active, or it was not recorded, return the last one made for it.
 
-    :raises NoRelease: if there is none
+    :raises NoReleaseError: if there is none
     """
     releases, note = activation.releases, identity.note
     current = releases.linked_number()
     before = [n for n in releases.numbers() if current is None or n < current]
     if not before:
-        raise NoRelease("there is no earlier release to return to")
+        raise NoReleaseError("there is no earlier release to return to")
     here = _environments(identity.sites)
     way = note.way_back(here) if note else []
     if was_active := [number for number in way if number in before]:
         return was_active[-1]
     made = [n for n in before if is_same_environment(_environments(_sites(activation, n)), here)]
     if not made:
-        raise NoRelease(
+        raise NoReleaseError(
             f"there is no earlier release for {_environment_names(identity.sites)} to return to"
         )
     if note is not None and note.is_whole:
-        raise NoRelease(
+        raise NoReleaseError(
             f"no earlier release was active for {_environment_names(identity.sites)} since the "
             f"first activation; to go to one that was not: bin/pylonyard rollback {made[-1]}"
         )
@@ -282,7 +282,7 @@ def check_same_identity(
         here, there = identity.sites[name], target[name]
         command = f"bin/pylonyard rollback {number} {CHANGE_OPTION}"
         is_kept = identity.note is not None and here.is_of_another(there)
-        first = accounts.by_root("bin/pylonyard deactivate")
+        first = accounts.as_root("bin/pylonyard deactivate")
         way = f", first: {first}" if is_kept else f": {command}"
         if is_kept or (here.differs_from(there) and not may_change):
             raise ActivationError(

@@ -1,8 +1,7 @@
 """Read the configuration files of a run: find the place of an option, and typing errors.
 
-zc.buildout takes what it does not know for somebody's own, so a section that nobody uses
-and whose name is nearly another's goes unnoticed; and the last of two options of one name
-wins, without a word.
+zc.buildout accepts unknown names, so a section with a typing error in its name is ignored
+without a message. If an option is written twice, the last one wins, also without a message.
 """
 
 import bisect
@@ -26,7 +25,7 @@ _open = buildout._open
 HEADER = re.compile(r"\[\s*([^\s\[\]:{}]+)\s*(:[^\]]*)?\]")
 OPTION = re.compile(r"([^\s{}\[\]=:#;][^{}\[\]=:]*?)\s*=(?!>)")
 NEAR = 0.75
-"""The similarity of two names, from 0 to 1, from which on one may be a typing error."""
+"""Names that are at least so similar, from 0 to 1, may be typing errors."""
 
 
 def near(name: str, known: Iterable[str], cutoff: float = NEAR) -> str:
@@ -146,7 +145,7 @@ class Files:
     def __init__(self, profile: Path | None = None) -> None:
         """Read files.
 
-        :param profile: what is beneath them, as if the lowest one extended it
+        :param profile: a profile below them, as if the lowest one extended it
         """
         self._profile = profile
         self._lines: dict[Path, list[str]] = {}
@@ -260,7 +259,7 @@ class Files:
         """Refuse sections and options of ``[buildout]`` that look like typing errors.
 
         :param given: section, option and value of each of the command line's
-        :raises UserError: naming where it stands, and what is meant
+        :raises UserError: naming the place, and the likely name
         """
         for line in self._overruled:
             log.warning("%s.", line)

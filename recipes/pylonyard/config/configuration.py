@@ -24,7 +24,7 @@ _SWITCHES = "vqhWUoOnNDA"
 """Options of zc.buildout that can be combined, before ``c`` or ``t`` and its value."""
 
 
-class MemoryDamaged(PylonyardError, ValueError):
+class MemoryDamagedError(PylonyardError, ValueError):
     """The configuration of the sandbox cannot be read."""
 
 
@@ -44,7 +44,7 @@ def named(words: Sequence[str]) -> str | None:
 def remembered(directory: Path) -> str:
     """Return the configuration of a sandbox, relative to its folder.
 
-    :raises MemoryDamaged: if it cannot be told
+    :raises MemoryDamagedError: if it cannot be read
     """
     place = directory / MEMORY
     try:
@@ -52,12 +52,12 @@ def remembered(directory: Path) -> str:
     except FileNotFoundError:
         return USUAL
     except safe_files.NewerError as error:
-        raise MemoryDamaged(_unreadable(directory, str(error))) from error
+        raise MemoryDamagedError(_unreadable(directory, str(error))) from error
     except (OSError, KeyError, safe_files.DamagedError) as error:
         why = getattr(error, "strerror", None) or "damaged text"
-        raise MemoryDamaged(_unreadable(directory, why)) from error
+        raise MemoryDamagedError(_unreadable(directory, why)) from error
     if not told:
-        raise MemoryDamaged(_unreadable(directory, "none"))
+        raise MemoryDamagedError(_unreadable(directory, "none"))
     return told
 
 
@@ -106,7 +106,7 @@ def completed(words: Sequence[str], directory: Path) -> list[str]:
     """Return a command line of ``bin/buildout``, with ``-c`` if that is needed.
 
     :param directory: the sandbox whose command it is
-    :raises MemoryDamaged: if nobody knows which configuration it is
+    :raises MemoryDamagedError: if it is not known
     """
     if named(words) is not None:
         return list(words)

@@ -189,7 +189,7 @@ def entry_point(text: str) -> tuple[str, str]:
     return script_name(name), target
 
 
-# bin/<site> and <site>/ of a release stand beside these.
+# bin/<site> and <site>/ of a release are beside these.
 _TAKEN = frozenset({"bin", "buildout", "etc", "pylonyard", "test"})
 
 
@@ -286,7 +286,7 @@ def ini_python2(value: Any, around: str = "") -> str:
 
 
 def _ini_text(value: Any) -> str:
-    """Return what both can hold.
+    """Return a value that both can hold.
 
     Python 2 takes `` ;`` for the start of a comment, and edge white space is stripped.
     """

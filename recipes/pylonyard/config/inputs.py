@@ -21,13 +21,13 @@ PLAIN = {"-c", "-N", "-o"}
 VARIABLES = frozenset({"BUILDOUT_HOME", "HOME", "PYTHONHOME", "PYTHONPATH", "TMPDIR"})
 """Environment variables that are inputs of every run; a run notes more of them."""
 
-LATELY = 5_000_000
+CLOCK_LAG = 5_000_000
 """How far, in ns, the clock of a file system may be behind ours: a tick of the kernel."""
 
 _MISSING = "none"
 
 
-def called(words: Sequence[str], names: Iterable[str]) -> str:
+def run_digest(words: Sequence[str], names: Iterable[str]) -> str:
     """Return a digest of everything but files in which two runs may differ.
 
     :param names: the variables of the environment that matter
@@ -40,7 +40,7 @@ def called(words: Sequence[str], names: Iterable[str]) -> str:
 
 
 def is_plain(words: Sequence[str]) -> bool:
-    """Return whether a command line says no more than which configuration to install."""
+    """Return whether a command line only names a configuration, and sets options."""
     left = list(words)
     while left:
         word = left.pop(0)
@@ -51,19 +51,19 @@ def is_plain(words: Sequence[str]) -> bool:
     return True
 
 
-def state(paths: Iterable[str], trees: Iterable[str], places: Iterable[str] = ()) -> str:
+def state_digest(paths: Iterable[str], trees: Iterable[str], places: Iterable[str] = ()) -> str:
     """Return a digest of the states of ``paths``, and of all files below ``trees``.
 
-    :param places: paths of which only counts what kind of file is there, and whose
+    :param places: paths of which only kind, mode and owner count
     """
-    held = hashlib.sha256()
+    digest = hashlib.sha256()
     for path in paths:
-        held.update(repr((path, _state(path))).encode(errors="surrogateescape"))
+        digest.update(repr((path, _state(path))).encode(errors="surrogateescape"))
     for tree in trees:
-        held.update(repr((tree, _tree(tree))).encode(errors="surrogateescape"))
+        digest.update(repr((tree, _tree(tree))).encode(errors="surrogateescape"))
     for place in places:
-        held.update(repr((place, _kind(place))).encode(errors="surrogateescape"))
-    return held.hexdigest()
+        digest.update(repr((place, _kind(place))).encode(errors="surrogateescape"))
+    return digest.hexdigest()
 
 
 def _state(path: str) -> object:
@@ -71,10 +71,10 @@ def _state(path: str) -> object:
     try:
         own = os.lstat(path)
         if stat.S_ISDIR(own.st_mode):
-            return own.st_mode, sorted(n for n in os.listdir(path) if not _is_fleeting(n))
+            return own.st_mode, sorted(n for n in os.listdir(path) if not _is_temporary(n))
         led = os.stat(path) if stat.S_ISLNK(own.st_mode) else own
         if stat.S_ISDIR(led.st_mode):
-            return os.readlink(path), sorted(n for n in os.listdir(path) if not _is_fleeting(n))
+            return os.readlink(path), sorted(n for n in os.listdir(path) if not _is_temporary(n))
         return [(s.st_mode, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for s in (own, led)]
     except OSError:
         return _MISSING
@@ -88,24 +88,24 @@ def _kind(path: str) -> object:
     return own.st_mode, own.st_uid, own.st_gid
 
 
-def _is_fleeting(name: str) -> bool:
+def _is_temporary(name: str) -> bool:
     """Return whether a file of this name is temporary and can be ignored."""
     return name in ("__pycache__", MEMORY.name) or name.startswith(".")
 
 
 def _tree(tree: str) -> str:
     try:
-        return signature(Path(tree))
+        return tree_digest(Path(tree))
     except OSError:
         return _MISSING
 
 
-def signature(tree: Path) -> str:
+def tree_digest(tree: Path) -> str:
     """Return a digest of the names and states of all files in ``tree``.
 
     Nobody but root can change a file and have its ``ctime`` look unchanged.
     """
-    held = hashlib.sha256()
+    digest = hashlib.sha256()
     folders = [os.fspath(tree)]
     while folders:
         with os.scandir(folders.pop()) as listed:
@@ -115,25 +115,25 @@ def signature(tree: Path) -> str:
             if stat.S_ISDIR(s.st_mode):
                 folders.append(entry.path)
             state = (entry.path, s.st_mode, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino)
-            held.update(repr(state).encode(errors="surrogateescape"))
-    return held.hexdigest()
+            digest.update(repr(state).encode(errors="surrogateescape"))
+    return digest.hexdigest()
 
 
 class Watch:
     """The inputs of a run: all that it opens, lists and starts, since its start."""
 
     def __init__(self) -> None:
-        self.began = time.time_ns() - LATELY
+        self.began = time.time_ns() - CLOCK_LAG
         self.seen: set[str] = set()
         self.variables = set(VARIABLES)
-        self.told: list[str] = []
+        self.messages: list[str] = []
         self.next: dict[str, object] = {}
         """Data for ``next_steps``."""
         self.warned = False
         self.used: dict[str, object] = {}
         """The states of files as they were when their contents were read, such as secrets."""
 
-    def use(self, path: str | Path, *, written: bool = False) -> None:
+    def note_file(self, path: str | Path, *, written: bool = False) -> None:
         """Record the state of a file whose content is about to be read.
 
         It counts wherever it is. A file that has changed only just now, by its own clock, may
@@ -143,7 +143,7 @@ class Watch:
         """
         name = os.path.abspath(path)
         self.used[name] = _state(name)
-        if not written and self._changed_since(name, time.time_ns() - LATELY):
+        if not written and self._changed_since(name, time.time_ns() - CLOCK_LAG):
             self.used[name] = "unknown"
 
     def hook(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -163,13 +163,13 @@ class Watch:
                 return  # What runs is looked at anew by each run.
             self.seen.add(os.path.abspath(name))
 
-    def named(self, values: Iterable[object]) -> None:
+    def note_paths(self, values: Iterable[object]) -> None:
         """Record the paths in values of options: the run may only have checked that they exist."""
         for value in values:
             if isinstance(value, Path):
                 self.seen.add(os.fspath(value))
             elif isinstance(value, tuple):
-                self.named(value)
+                self.note_paths(value)
 
     def memory(
         self,
@@ -187,7 +187,7 @@ class Watch:
         :param served: folders in which a site writes while it serves: what it has written
             there is no reason for a run
         """
-        if self.warned or not self.told or not is_plain(words):
+        if self.warned or not self.messages or not is_plain(words):
             return None
         if any(_state(path) != held for path, held in self.used.items()):
             return None
@@ -205,13 +205,13 @@ class Watch:
             return None
         watched, whole, kinds = sorted(paths), sorted(map(os.fspath, trees)), sorted(places)
         return {
-            "called": called(words, self.variables),
+            "called": run_digest(words, self.variables),
             "variables": sorted(self.variables),
             "paths": watched,
             "trees": whole,
             "places": kinds,
-            "state": state(watched, whole, kinds),
-            "told": self.told,
+            "state": state_digest(watched, whole, kinds),
+            "told": self.messages,
             "next": self.next,
         }
 

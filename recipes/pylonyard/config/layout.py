@@ -43,7 +43,7 @@ class Layout:
         return self.cache / "dist"
 
     @property
-    def sandboxes(self) -> Path:
+    def environments(self) -> Path:
         """Isolated environments, each named by a digest of its contents."""
         return self.cache / "sandboxes"
 

@@ -26,7 +26,7 @@ class RunState:
     """The source trees built for it: folder -> tree, and whether that is used as it stands."""
     linked: dict[str, Path] = field(default_factory=dict)
     """The built trees that other recipes find, by canonical name."""
-    taken: dict[str, bool] | None = None
+    released_sections: dict[str, bool] | None = None
     """The sections that a release takes; see :func:`released_sections`."""
     recipes: dict[tuple[str, str, str], Any] = field(default_factory=dict)
     """The loaded recipes, by requirement, group and entry point."""
@@ -40,23 +40,23 @@ class RunState:
         state: RunState = held.setdefault("_pylonyard_state", cls())
         return state
 
-    def asked(self, *names: str) -> None:
+    def note_variables(self, *names: str) -> None:
         """Record environment variables as inputs of the run."""
         if self.watch:
             self.watch.variables.update(names)
 
-    def used(self, path: Path, *, written: bool = False) -> None:
+    def note_file(self, path: Path, *, written: bool = False) -> None:
         """Record a file whose content is about to be read, or was just written."""
         if self.watch:
-            self.watch.use(path, written=written)
+            self.watch.note_file(path, written=written)
 
-    def named(self, *values: object) -> None:
+    def note_paths(self, *values: object) -> None:
         """Record the paths in ``values``: the run may only have checked that they exist."""
         if self.watch:
-            self.watch.named(values)
+            self.watch.note_paths(values)
 
 
-# The sections that a release takes: those that deploy its sites. Each other part stands alone:
+# The sections that a release takes: those that deploy its sites. Other parts are not released:
 # programs use its files where buildout has them, in ``parts/``.
 
 
@@ -65,7 +65,7 @@ DEFAULT_ROLES = "app ini wsgi vhost init cron"
 """The sections that deploy the section ``[site]``."""
 
 
-def deploying(site: str, role: str) -> str:
+def role_section(site: str, role: str) -> str:
     """Return the section that has a role in deploying a site: a copy, for all but the first."""
     return role if site == FIRST_SITE else f"{site}-{role}"
 
@@ -78,20 +78,20 @@ def released_sections(buildout: Any, first: str) -> dict[str, bool]:
 
     :param first: the section that is initialised first, which the command line may name
     """
-    taken: dict[str, bool] = {}
+    found: dict[str, bool] = {}
     for name in _reached(buildout, first):
         release = _section(buildout, name)
         if recipe_name(release) != "release":
             continue
-        taken[name] = False
+        found[name] = False
         for site in release.get("sites", "").split():
             roles = _section(buildout, site).get("roles", DEFAULT_ROLES).split()
             has_app = any(recipe_name(_section(buildout, r)) == "pylons_app" for r in roles)
-            taken |= dict.fromkeys((site, *(deploying(site, r) for r in roles)), has_app)
-    return taken
+            found |= dict.fromkeys((site, *(role_section(site, r) for r in roles)), has_app)
+    return found
 
 
-def copied(buildout: Any, section: str) -> tuple[str, str] | None:
+def site_and_role(buildout: Any, section: str) -> tuple[str, str] | None:
     """Return site and role of a section that a further site makes by copying; else None."""
     raw = getattr(buildout, "_raw", {})
     for site in raw:
@@ -126,11 +126,11 @@ def copy_of(buildout: Any, site: str, sections: Iterable[str], role: str) -> dic
 
     def renamed(match: re.Match[str]) -> str:
         section = match.group(1)
-        return "${" + (site if section == FIRST_SITE else deploying(site, section)) + ":"
+        return "${" + (site if section == FIRST_SITE else role_section(site, section)) + ":"
 
     options = resolved(buildout, role)
     copy = {key: re.sub(rf"\$\{{({names}):", renamed, value) for key, value in options.items()}
-    section = deploying(site, role)
+    section = role_section(site, role)
     written, own = buildout._annotated.get(section, {}), buildout._raw.get(section, {})
     return copy | {
         name: replayed(section, key, copy, own[key], written.get(key))

@@ -62,7 +62,7 @@ class SecretStore:
         environ: Mapping[str, str] = os.environ,
         run: RunState | None = None,
     ) -> None:
-        """:param run: is told what the secrets go by"""
+        """:param run: records the inputs of the secrets"""
         if bad := [name for name in origins if not _NAME.fullmatch(name)]:
             raise SecretError(f"expected names of letters, digits, _, . and -, got {bad[0]!r}")
         self._folder = folder
@@ -73,7 +73,7 @@ class SecretStore:
     def fill(self, text: str, spell: Callable[[str, str], str] = converters.ini) -> str:
         """Return ``text`` with each reference replaced by its secret.
 
-        :param spell: gets a secret and the line that it is to stand in
+        :param spell: is called with a secret and the line that gets it
 
         :raises SecretError: naming every secret that is not declared
         """
@@ -108,7 +108,7 @@ class SecretStore:
 
     def _kept(self, name: str, given: str | None) -> str:
         place = self._folder / name
-        self._run.used(place)
+        self._run.note_file(place)
         kept = safe_files.read(place)
         if given is None and kept is not None:
             return self._whole(name, kept.decode("utf-8").rstrip("\n"))
@@ -116,7 +116,7 @@ class SecretStore:
             given = self._generated(name, self._origins[name])
         if kept != given.encode():
             safe_files.write(place, given.encode(), 0o600, folder_mode=0o700)
-            self._run.used(place, written=True)
+            self._run.note_file(place, written=True)
         return given
 
     def _whole(self, name: str, kept: str) -> str:
@@ -131,12 +131,12 @@ class SecretStore:
 
     def _given(self, name: str, source: Origin) -> str | None:
         if source.kind == "env":
-            self._run.asked(source.place)
+            self._run.note_variables(source.place)
             return self._environ.get(source.place) or None
         if source.kind == "file":
             try:
                 path = converters.path(source.place)
-                self._run.used(path)
+                self._run.note_file(path)
                 text = path.read_text(encoding="utf-8-sig").strip()
             except (OSError, UnicodeError) as error:
                 raise SecretError(f"{name}: cannot read {source.place}: {_why(error)}") from error
@@ -157,7 +157,7 @@ def _why(error: OSError | UnicodeError) -> str:
     return (error.strerror or str(error)) if isinstance(error, OSError) else "it is not UTF-8"
 
 
-# Secrets that stand where anybody may read them: told by their places, never by value.
+# Secrets that anybody may read: reported by their places, never by value.
 #
 # buildout writes options into ``.installed.cfg``, which every account may read.
 

@@ -42,7 +42,7 @@ class BuildEnvironments:
             found = self._locations(wanted)
         finally:
             self.under_way.pop()
-        home = eggs_venv.make(Layout.of(self.buildout).sandboxes, found)
+        home = eggs_venv.make(Layout.of(self.buildout).environments, found)
         scripts.write_all(home, commands)
         return home
 

@@ -91,7 +91,7 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def named(texts: Iterable[str]) -> frozenset[str]:
+def possible_names(texts: Iterable[str]) -> frozenset[str]:
     """Return every name in ``texts`` that may be the name of an entry."""
     return frozenset(
         match for text in texts for pattern in (_DIGEST, _EGG) for match in pattern.findall(text)
@@ -118,7 +118,7 @@ def is_used(entry: Entry, needs: Needs) -> bool:
 
 
 def _is_wanted(archive: str, pins: frozenset[Pin]) -> bool:
-    """Return whether ``pins`` has an archive's distribution; yes if that does not show."""
+    """Return whether ``pins`` has an archive's distribution; True if its name does not say."""
     stem = _ARCHIVE.fullmatch(archive)
     if not stem:
         return True
@@ -160,7 +160,7 @@ class User:
     recorded: Needs
 
 
-def keep(directory: Path, stores: Stores, pins: Mapping[str, str]) -> bool:
+def record_needs(directory: Path, stores: Stores, pins: Mapping[str, str]) -> bool:
     """Record in the cache what a sandbox needs; return whether the record could be written.
 
     :param pins: the versions that the sandbox pins
@@ -180,10 +180,10 @@ def keep(directory: Path, stores: Stores, pins: Mapping[str, str]) -> bool:
     return True
 
 
-def introduce(directory: Path, stores: Stores) -> None:
+def register(directory: Path, stores: Stores) -> None:
     """Record a sandbox that has not run buildout yet, such as a checkout that runs tests."""
     if not _place(stores.cache, directory).exists():
-        keep(directory, stores, {})
+        record_needs(directory, stores, {})
 
 
 def _state(directory: Path, pins: Mapping[str, str]) -> str:
@@ -258,7 +258,7 @@ def recorded_pins(directory: Path, cache: Path) -> list[Pin]:
 
 
 def is_gone(user: User) -> bool:
-    """Return whether a user's directory is there no more; no if that cannot be seen."""
+    """Return whether a user's directory no longer exists; False if that is unknown."""
     try:
         user.directory.lstat()
     except FileNotFoundError:
@@ -292,9 +292,9 @@ def needs(directory: Path, stores: Stores, folders: Iterable[str] = FOLDERS) -> 
     :param folders: those of them that matter
     :raises OSError: if something of it cannot be read
     """
-    names = named(_texts(directory, folders))
+    names = possible_names(_texts(directory, folders))
     # What a source tree was built with is needed when it changes.
-    names |= named(
+    names |= possible_names(
         _text(path)
         for path in (stores.cache / "builds").glob("*.json")
         if path.stem.rpartition("-")[2] in names
@@ -303,10 +303,10 @@ def needs(directory: Path, stores: Stores, folders: Iterable[str] = FOLDERS) -> 
     for home in sorted(names):
         packages = list((stores.cache / "sandboxes" / home).glob("lib/python*/site-packages"))
         for folder in packages:
-            names |= named(_text(path) for path in folder.glob("*.pth"))
+            names |= possible_names(_text(path) for path in folder.glob("*.pth"))
             pins |= _installed(folder)
         if packages and (stores.cache / "sandboxes" / home / "complete").exists():
-            pins |= _makers()
+            pins |= _virtualenv_pins()
     return Needs(names, pins | pins_of(names))
 
 
@@ -337,7 +337,7 @@ def _installed(packages: Path) -> frozenset[Pin]:
     )
 
 
-def _makers() -> frozenset[Pin]:
+def _virtualenv_pins() -> frozenset[Pin]:
     """Return the tools that make an environment of another interpreter."""
     from pylonyard.environments.tools import VIRTUALENV
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
-from pylonyard.packages.integrity import RefusedError, can_set_aside, set_aside
+from pylonyard.packages.integrity import RefusedError, can_quarantine, quarantine
 from pylonyard.packages.interpreters import interpreter
 from pylonyard.packages.wheels import WheelError
 from pylonyard.system import atomic
@@ -57,7 +57,7 @@ def make(store: Path, locations: Sequence[Path], *, with_data: bool = False) -> 
     found = _difference(home, lines, data) if home.is_dir() else None
     if home.is_dir() and not found:
         return home
-    if found and not can_set_aside(home, store.parent):
+    if found and not can_quarantine(home, store.parent):
         raise RefusedError(*found, None)
     with atomic.draft(store) as folder:
         draft = folder / home.name
@@ -67,7 +67,7 @@ def make(store: Path, locations: Sequence[Path], *, with_data: bool = False) -> 
             (draft / name).parent.mkdir(parents=True, exist_ok=True)
             (draft / name).symlink_to(place)
         draft.chmod(0o755)
-        aside = set_aside(home, store.parent) if found else None
+        aside = quarantine(home, store.parent) if found else None
         atomic.publish(draft, home)
     if found:
         raise RefusedError(*found, aside)
@@ -87,7 +87,7 @@ def eggs_of(home: Path) -> list[Path]:
     eggs = [Path(line) for line in pth.read_text(encoding="utf-8").splitlines()]
     if home.name != _name([str(egg) for egg in eggs]):
         expected = f"the lines that {home.name} stands for"
-        raise RefusedError(pth, expected, "others", set_aside(home, home.parent.parent))
+        raise RefusedError(pth, expected, "others", quarantine(home, home.parent.parent))
     make(home.parent, eggs)
     return eggs
 
@@ -113,12 +113,12 @@ def _difference(
             wanted = expected.pop(path.relative_to(home).as_posix(), None)
             if wanted is None and (path.is_symlink() or not path.is_dir()):
                 return path, "no such file", "one"
-            if wanted is not None and _held(path) != wanted:
+            if wanted is not None and _content(path) != wanted:
                 return path, "what it was made with", "other content"
     return (home / min(expected), "a file", "none") if expected else None
 
 
-def _held(path: Path) -> str | Path | None:
+def _content(path: Path) -> str | Path | None:
     """Return the content of a file, or the target of a link."""
     if path.is_symlink():
         return Path(os.readlink(path))
@@ -161,7 +161,7 @@ def lay_out(home: Path, base: Path, version: Sequence[int]) -> None:
     """Make an empty virtual environment (PEP 405).
 
     :param base: the interpreter, outside any virtual environment
-    :param version: of that interpreter; what is given of it is written down
+    :param version: of that interpreter, to be written down as it is
     """
     for name, held in _entries(base, version).items():
         path = home / name

@@ -2,7 +2,7 @@
 
 pip sees one private folder, which holds verified copies alone, and no index.
 What is locked as a source is built of the verified source; the wheel is kept, and
-known again by its SHA-256.
+recognised by its SHA-256.
 """
 
 import contextlib
@@ -37,8 +37,8 @@ def make(buildout: Any, files: Files, contents: Contents) -> Path:
     """Return the environment with ``contents``, unchanged since it was made.
 
     A tampered one is moved to quarantine, and made again for the releases that use it.  One
-    of which this account has noted nothing may serve somebody else: it is left as it is, and
-    another one made beside it.
+    without a record by this account may serve somebody else: it is left alone, and another
+    one is made beside it.
 
     :raises OptionError: naming a file that is not as it should be
     """
@@ -49,7 +49,7 @@ def make(buildout: Any, files: Files, contents: Contents) -> Path:
         return LockedBuild(files, *words)
 
     refusal = None
-    for home in _homes(layout.sandboxes, contents.digest()):
+    for home in _homes(layout.environments, contents.digest()):
         if not (home / COMPLETE).exists():
             break
         try:
@@ -98,7 +98,7 @@ class LockedBuild(Build):
         self.environment, self.tags = self.target.environment, self.target.tags
 
     def build(self) -> None:
-        with atomic.draft(self.layout.sandboxes) as folder:
+        with atomic.draft(self.layout.environments) as folder:
             self.wheels = folder
             super().build()
 

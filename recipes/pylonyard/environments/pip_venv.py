@@ -120,11 +120,11 @@ def make(
     :raises OptionError: if something cannot be had or built
     """
     layout = Layout.of(buildout)
-    home = home or layout.sandboxes / contents.digest()
+    home = home or layout.environments / contents.digest()
     if (home / COMPLETE).exists():
         return home
-    layout.sandboxes.mkdir(parents=True, exist_ok=True)
-    with locks.turn(layout.sandboxes / f".{home.name}.lock"):
+    layout.environments.mkdir(parents=True, exist_ok=True)
+    with locks.turn(layout.environments / f".{home.name}.lock"):
         if not (home / COMPLETE).exists():
             if home.exists():
                 shutil.rmtree(home)
@@ -151,7 +151,7 @@ class Build:
         """Wheels that were built only for this environment, by project."""
 
     def build(self) -> None:
-        with atomic.draft(self.layout.sandboxes) as scratch:
+        with atomic.draft(self.layout.environments) as scratch:
             try:
                 self._lay_out()
                 self._install(["pip", "setuptools", "wheel"], [self._fetched_tools()])

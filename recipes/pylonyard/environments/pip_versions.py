@@ -40,7 +40,7 @@ def chosen(
     :raises OptionError: if no versions fit together, or one cannot be had
     """
     layout = Layout.of(buildout)
-    build = _Describing(buildout, section, contents, layout.sandboxes)
+    build = _Describing(buildout, section, contents, layout.environments)
     places = Places.of(buildout, contents.links, contents.index)
     try:
         trees = build.trees(record.trees(layout.directory, section))

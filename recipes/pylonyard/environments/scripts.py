@@ -18,10 +18,9 @@ from zc.buildout import easy_install
 import pylonyard
 from pylonyard.config.converters import sh
 from pylonyard.config.layout import IN_RELEASE
-from pylonyard.environments import eggs_venv
-from pylonyard.environments import tools as toolbox
+from pylonyard.environments import eggs_venv, tools
 from pylonyard.environments.eggs_venv import search_path
-from pylonyard.environments.tools import ISOLATED, finding, header, header_of_ours
+from pylonyard.environments.tools import ISOLATED, header, header_of_ours, package_statements
 from pylonyard.packages import interpreters, metadata
 from pylonyard.packages.wheels import place
 from pylonyard.system.safe_files import json_object
@@ -102,39 +101,43 @@ def check(python: Path, code: str) -> None:
 
 
 def tool_script(
-    directory: Path, module: str, *arguments: str, names: str = "main", tools: bool = False
+    directory: Path, module: str, *arguments: str, names: str = "main", with_tools: bool = False
 ) -> str:
     """Return a script of this package's own: ``module.main(arguments)``.
 
     It runs on buildout's interpreter, and finds this package where it is now, or else in
-    the environment's own folder.  Nothing else is on its path but the standard library: what
-    may have been tampered with is not, unless the program brings it, verified.
+    the environment's own folder.  Nothing else is on its path but the standard library: other
+    code may have been tampered with, so the program verifies it before it loads it.
 
     :param directory: the sandbox that it is for
     :param names: what it imports of the module: ``main``, and what ``arguments`` use
-    :param tools: whether it may :func:`tools.bring` what buildout itself runs on
+    :param with_tools: whether it may :func:`tools.load` what buildout itself runs on
     """
     home = Path(sys.executable).parent.parent
     # A checkout of ours may also be what an ordinary zc.buildout runs on, by "develop".
-    placed = toolbox.placing(home, toolbox.TOOLS) if eggs_venv.is_one(home) else found()
+    statements = (
+        tools.environment_statements(home, tools.TOOLS)
+        if eggs_venv.is_one(home)
+        else folder_statements()
+    )
     lines = [
         *header_of_ours(interpreters.interpreter(), ISOLATED, directory),
-        *finding(Path(pylonyard.__file__).parent.parent, directory, IN_RELEASE),
-        *(placed if tools else ()),
+        *package_statements(Path(pylonyard.__file__).parent.parent, directory, IN_RELEASE),
+        *(statements if with_tools else ()),
         f"from {module} import {names}",
         f"sys.exit(main({', '.join(arguments)}))",
     ]
     return "\n".join([*lines, ""])
 
 
-def found() -> list[str]:
+def folder_statements() -> list[str]:
     """Return the statements with which a script finds the tools of this process."""
-    places = dict.fromkeys(str(each.location) for each in needed())
+    places = dict.fromkeys(str(each.location) for each in own_distributions())
     words = ", ".join(map(repr, places))
-    return ["from pylonyard.environments import tools", f"tools.find({words})"]
+    return ["from pylonyard.environments import tools", f"tools.set_folders({words})"]
 
 
-def needed() -> list[Any]:
+def own_distributions() -> list[Any]:
     """Return the distributions that this package needs, itself among them, in this process."""
     wanted = easy_install.pkg_resources.parse_requirements("pylonyard")
     found: list[Any] = easy_install.pkg_resources.WorkingSet(sys.path).resolve(wanted)
@@ -197,7 +200,7 @@ def ambiguous(
 ) -> dict[str, list[str]]:
     """Return the names of scripts that several of ``requirements`` have, each with these.
 
-    :param settled: names of which it is said what they are
+    :param settled: names for which the script is decided
     """
     there, owners = installed(home), dict[str, dict[str, Source]]()
     for text in requirements:
@@ -214,7 +217,7 @@ def ambiguous(
 def write_all(home: Path, folder: Path) -> None:
     """Write the commands of all distributions of an environment into ``folder``.
 
-    They are what a build calls by name, such as meson and ninja; nobody else does.
+    A build calls them by name, such as meson and ninja; nothing else uses them.
     """
     folder.mkdir(exist_ok=True)
     for found in installed(home).values():
@@ -253,7 +256,7 @@ def chosen(
     wanted: Iterable[tuple[str, str]] | None,
     unclear: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> list[tuple[str, Source]]:
-    """Return scripts under the names that they are to have.
+    """Return scripts under their new names.
 
     :param wanted: the name of a script, and the one to give it; None for all as they are
     :param unclear: the distributions of each script that several have

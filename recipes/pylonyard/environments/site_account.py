@@ -1,6 +1,6 @@
 """Check whether a run can use the account of a site, and who owns the files in ``var``.
 
-It is looked at before anything is made.
+This is checked before anything is made.
 """
 
 import os
@@ -17,14 +17,14 @@ from pylonyard.packages.interpreters import interpreter
 from pylonyard.system import accounts, relocation
 from pylonyard.system.errors import CommandError, UserError
 from pylonyard.system.nofollow import open_folder
-from pylonyard.system.rootfs import SEARCH, WRITE, Account, Folder, Tree, account, bits_of
+from pylonyard.system.rootfs import SEARCH, WRITE, Account, Permissions, Tree, account, bits_of
 from pylonyard.system.subprocesses import PROGRAM_PATH, run
 
 READ = 0o4
 WHAT_RUNS_US = "import sys; sys.exit(sys.version_info < (3, 10))"
 
 
-class Described(Protocol):
+class SiteIdentity(Protocol):
     """The name, account and environment of a site."""
 
     @property
@@ -35,7 +35,7 @@ class Described(Protocol):
     def environment(self) -> str: ...
 
 
-def account_problem(site: Described) -> str:
+def account_problem(site: SiteIdentity) -> str:
     """Return why a site cannot run as its account; '' if it can, or can once that exists."""
     user, environment = site.user, site.environment
     if environment != "development" and accounts.is_root(user):
@@ -51,18 +51,18 @@ def on_machine(user: str) -> Account:
 
 
 def may(who: Account, path: Path, bits: int) -> bool:
-    """Return whether an account may use a path; where that cannot be told, it may."""
+    """Return whether an account may use a path; if unknown, it may."""
     try:
         status = path.stat()
         if "system.posix_acl_access" in os.listxattr(path):
             return True
     except OSError:
         return True
-    folder = Folder(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+    folder = Permissions(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
     return bits & ~bits_of(who, folder) == 0
 
 
-def closed(who: Account, path: Path) -> Path | None:
+def closed_folders(who: Account, path: Path) -> Path | None:
     """Return the first folder above ``path`` that an account cannot enter, if any."""
     with suppress(OSError):
         path = path.resolve(strict=True)
@@ -72,7 +72,7 @@ def closed(who: Account, path: Path) -> Path | None:
     return None if may(who, path, READ | SEARCH if path.is_dir() else READ) else path
 
 
-def reach_problem(site: Described, needed: list[Path], python: Path | None) -> str:
+def reach_problem(site: SiteIdentity, needed: list[Path], python: Path | None) -> str:
     """Return the message about a file that the site's account cannot read; '' if none.
 
     :param needed: the sandbox, and the stores that it uses
@@ -82,7 +82,7 @@ def reach_problem(site: Described, needed: list[Path], python: Path | None) -> s
         return ""
     who = on_machine(site.user)
     for place in needed:
-        if (place.exists() or place == needed[0]) and (folder := closed(who, place)):
+        if (place.exists() or place == needed[0]) and (folder := closed_folders(who, place)):
             return (
                 f"{site.user} cannot read {folder}, and so nothing of {place}; keep it where "
                 f"every account may read, such as /srv/{site.name}, and make it there again"
@@ -94,7 +94,7 @@ def _interpreter_problem(who: Account, python: Path | None, sandbox: Path) -> st
     used = python or interpreter()
     library = Path(os.__file__).parent
     for place in [used] if python else [used, library]:
-        if folder := closed(who, place):
+        if folder := closed_folders(who, place):
             return (
                 f"{who.name} cannot read {folder}, where {used} is; use another Python: "
                 f"{_other_interpreter(who, python, sandbox)}"
@@ -109,7 +109,7 @@ def _other_interpreter(who: Account, python: Path | None, sandbox: Path) -> str:
         command = relocation.bootstrap_command(sandbox, other)
         return command or f"make the environment of this buildout again with {other}"
     same = shutil.which(python.name, path=PROGRAM_PATH)
-    if same and not closed(who, Path(same)):
+    if same and not closed_folders(who, Path(same)):
         return f"python = {same} in the application's section"
     return (
         f"install {python.name} where every account may read, below /usr/local say, and name it "
@@ -121,25 +121,25 @@ def usable(who: Account) -> Iterator[Path]:
     """Yield the interpreters of the machine that an account can use, if new enough."""
     for name in ("python3", *(f"python3.{minor}" for minor in range(20, 9, -1))):
         found = shutil.which(name, path=PROGRAM_PATH)
-        if found is None or closed(who, Path(found)):
+        if found is None or closed_folders(who, Path(found)):
             continue
         with suppress(CommandError):
             run([found, "-I", "-S", "-c", WHAT_RUNS_US], found)
             yield Path(found)
 
 
-# Who owns what a run, or a site, has to write: told before anything is made.
+# Who owns the files that a run or a site has to write; checked before anything is made.
 #
 # A run is its checkout's owner's.  ``var/log``, ``var/run`` and ``var/data/<site>`` are
 # the site's account's; all else is whose the checkout is.
 
 
-def written(var: Path, site: str) -> Mapping[Path, int]:
+def written_paths(var: Path, site: str) -> Mapping[Path, int]:
     """Return the folders that a site writes to, with their modes."""
     return {var / "log": 0o755, var / "run": 0o755, var / "data" / site: 0o750}
 
 
-def data_problem(site: Described, var: Path) -> str:
+def data_problem(site: SiteIdentity, var: Path) -> str:
     """Return the message about files in ``var`` that the site's account cannot write; or ''."""
     places = list(_unwritten(on_machine(site.user), site.name, var))
     if not places:
@@ -157,7 +157,7 @@ def data_problem(site: Described, var: Path) -> str:
 
 
 def _unwritten(who: Account, name: str, var: Path) -> Iterator[Path]:
-    folders = written(var, name)
+    folders = written_paths(var, name)
     for folder in folders:
         if not folder.is_dir() or is_empty(folder):
             continue  # what is empty is given to it
@@ -221,13 +221,13 @@ def expect_writable(layout: Layout) -> None:
     places = [place for place in _changed(layout) if _is_others(place)]
     if not places:
         return
-    owner, us = layout.directory.stat().st_uid, accounts.called(os.geteuid())
+    owner, us = layout.directory.stat().st_uid, accounts.account_name(os.geteuid())
     found = f"{us} cannot write {_counted(places)}"
     if owner == os.geteuid():
         # Groups stay: files with secrets have that of a site's account.
         giving = _giving(us, places, shared=(layout.var,))
         raise UserError(f"{found}; to take over what another account's run left: {giving}")
-    raise UserError(f"{found}; run this as the checkout's owner, {accounts.called(owner)}")
+    raise UserError(f"{found}; run this as the checkout's owner, {accounts.account_name(owner)}")
 
 
 def _changed(layout: Layout) -> Iterator[Path]:
@@ -263,7 +263,7 @@ def _is_others(place: Path) -> bool:
 def _other_owner(directory: Path) -> str:
     """Return the owner of a checkout if we are root and the owner is not; else ''."""
     owner = directory.stat().st_uid
-    return accounts.called(owner) if owner and not os.geteuid() else ""
+    return accounts.account_name(owner) if owner and not os.geteuid() else ""
 
 
 def root_warning(directory: Path) -> str:
@@ -286,7 +286,7 @@ def root_problem(directory: Path) -> str:
 
 def _counted(places: list[Path]) -> str:
     """Return a short text on files of other accounts: the command beside it names all."""
-    owners = " and ".join(sorted({accounts.called(place.lstat().st_uid) for place in places}))
+    owners = " and ".join(sorted({accounts.account_name(place.lstat().st_uid) for place in places}))
     more = f" and {len(places) - 1} more" if len(places) > 1 else ""
     return f"{places[0]}{more}, of {owners}"
 
@@ -296,11 +296,11 @@ def _giving(
 ) -> str:
     """Return the line that gives paths to another account.
 
-    :param shared: folders that have what is others' in them, which stays theirs
+    :param shared: folders that also hold files of other accounts, which keep their owners
     :param first: commands that have to come before
     """
     alone = [place for place in places if place in shared]
     whole = [place for place in places if place not in shared]
     commands = [(f"chown -h {owner}", alone), (f"chown -Rh {owner}", whole)]
     given = [f"{command} {shlex.join(map(str, paths))}" for command, paths in commands if paths]
-    return accounts.by_root(*first, *given)
+    return accounts.as_root(*first, *given)

@@ -1,8 +1,8 @@
 """Start programs of ours: the first lines of their scripts, and their tools, verified.
 
 The programs start without ``site``, so that no ``.pth`` file and no ``sitecustomize``
-runs; what they need of the tools (eggs of the wheels in ``profiles/tools.txt``) is put on
-``sys.path`` here, once it has been seen to be what is recorded.  Standard library only.
+runs. The tools that they need (eggs of the wheels in ``profiles/tools.txt``) are put on
+``sys.path`` here, after they were compared with what is recorded.  Standard library only.
 """
 
 import os
@@ -25,10 +25,10 @@ TOOLS = Path(__file__).parents[3] / "profiles" / "tools.txt"
 Pins = Mapping[tuple[str, str], set[str]]
 """For each canonical name and version the allowed SHA-256 digests of the wheel."""
 
-_found: list[str] = []
+_folders: list[str] = []
 """Folders of tools that were installed in the ordinary way, without recorded digests."""
 
-_placed: list[tuple[Path, tuple[Path, ...]]] = []
+_environments: list[tuple[Path, tuple[Path, ...]]] = []
 
 
 def requirements(path: Path) -> Iterator[tuple[str, str, set[str]]]:
@@ -41,70 +41,70 @@ def requirements(path: Path) -> Iterator[tuple[str, str, set[str]]]:
             yield name, version, {w.rpartition(":")[2] for w in words[1:]}
 
 
-def place(home: str, *lists: str) -> None:
+def set_environment(home: str, *lists: str) -> None:
     """Record where this program finds its tools; read none of them yet.
 
     :param home: the environment that contains them, in ``sandboxes`` of a cache
     :param lists: the requirements files that name their wheels
     """
-    _placed[:] = [(Path(home), tuple(map(Path, lists)))]
+    _environments[:] = [(Path(home), tuple(map(Path, lists)))]
     # What zc.buildout starts, and writes into scripts.
     sys.executable = os.path.join(home, "bin", "python")
 
 
-def find(*places: str) -> None:
+def set_folders(*places: str) -> None:
     """Record the folders of tools that were installed together with Pylonyard."""
-    _found[:] = places
+    _folders[:] = places
 
 
-def placing(home: str | Path, *lists: str | Path) -> list[str]:
-    """Return the statements with which a script calls :func:`place`."""
+def environment_statements(home: str | Path, *lists: str | Path) -> list[str]:
+    """Return the statements with which a script calls :func:`set_environment`."""
     words = ", ".join(repr(str(path)) for path in (home, *lists))
-    return ["from pylonyard.environments import tools", f"tools.place({words})"]
+    return ["from pylonyard.environments import tools", f"tools.set_environment({words})"]
 
 
-def bring(*names: str) -> None:
+def load(*names: str) -> None:
     """Put tools on ``sys.path``, or end this process with one line.
 
-    A program that was started with its tools, as a test is, has them already.
+    A program that was started with its tools, such as a test, has them already.
 
     :param names: canonical names of those needed; all if not given
     """
-    if why := lacking(*names):
+    if why := try_to_load(*names):
         called = Path(os.path.abspath(sys.argv[0]))
         sys.exit(f"{called.name}: {why}; run: {bootstrap_command(called.parents[1])}")
 
 
-def lacking(*names: str) -> str:
+def try_to_load(*names: str) -> str:
     """Put tools on ``sys.path``; return why that failed, or ''.
 
     :param names: canonical names of those needed; all if not given
     """
     from pylonyard.packages.wheels import WheelError
 
-    if python := removed():
+    if python := removed_interpreter():
         return f"{python}, which it was made for, was removed"
-    sys.path.extend(_found)
-    _found.clear()
-    for home, lists in _placed:
+    sys.path.extend(_folders)
+    _folders.clear()
+    for home, lists in _environments:
         try:
-            _bring(home, lists, names)
+            _load(home, lists, names)
         except (WheelError, OSError, ValueError) as error:
             return str(error)
-    _placed.clear()
+    _environments.clear()
     return ""
 
 
-def removed() -> str:
+def removed_interpreter() -> str:
     """Return the interpreter of this program, if it was removed."""
-    for home, _ in _placed:
+    for home, _ in _environments:
         python = home / "bin" / "python"
         if python.is_symlink() and not python.exists():
             return os.path.realpath(python)
     return ""
 
 
-def _bring(home: Path, lists: Iterable[Path], names: Iterable[str]) -> None:
+def _load(home: Path, lists: Iterable[Path], names: Iterable[str]) -> None:
     from pylonyard.environments import eggs_venv
     from pylonyard.packages.integrity import Verified
 
@@ -139,15 +139,15 @@ def _check(egg: Path, pins: Pins, verified: "Verified") -> None:
 
 def _wheel_of(egg: Path, digests: Collection[str], verified: "Verified") -> Path | None:
     """Return the wheel of an egg from the cache, or else one that fits."""
-    from pylonyard.packages.wheels import fits, sha256
+    from pylonyard.packages.wheels import is_supported, sha256
 
     found = verified.cache.glob(f"dist/{'-'.join(egg.name.split('-')[:2])}-*.whl")
     recorded = {wheel: digest for wheel in sorted(found) if (digest := sha256(wheel)) in digests}
     noted = [wheel for wheel, digest in recorded.items() if verified.has(egg, digest)]
-    return next(iter([*noted, *filter(fits, recorded)]), None)
+    return next(iter([*noted, *filter(is_supported, recorded)]), None)
 
 
-# The last that makes environments of Python 2.7, and what it needs to run.
+# The last version that makes environments of Python 2.7, with its requirements.
 VIRTUALENV_WHEELS = (
     "virtualenv-20.21.1-py3-none-any.whl",
     "distlib-0.3.9-py2.py3-none-any.whl",
@@ -159,11 +159,11 @@ VIRTUALENV = tuple("==".join(name.split("-")[:2]) for name in VIRTUALENV_WHEELS)
 
 # The first lines of scripts, where a shell finds the Python for the rest.  To the kernel they are
 # shell scripts, since its "#!" line takes neither spaces nor long paths; to Python the shell's
-# lines are a text that nobody reads.
+# lines are a string that is not used.
 
 
 ISOLATED = "-I -S"
-"""Python's options in our programs: no other code is run than they name."""
+"""Python's options in our programs: without ``site``, user folders and variables."""
 
 SPARE = "/usr/bin/python3 /usr/local/bin/python3 /usr/bin/python3.1? /usr/local/bin/python3.1?"
 """Folders in which the shell looks for a Python: fixed ones, since root runs these scripts."""
@@ -184,8 +184,8 @@ def header(python: Path, options: str = "") -> list[str]:
 def header_of_ours(python: Path, options: str, directory: Path) -> list[str]:
     """Return the lines for a program of ours, which runs on the standard library.
 
-    Where ``python`` was removed, another runs it, so that a site can still be stopped,
-    and asked what it lacks.  Exit statuses are those that LSB gives to init scripts.
+    If ``python`` was removed, another one runs it, so that you can still stop a site,
+    and see what is missing.  Exit statuses are those that LSB gives to init scripts.
 
     :param directory: the sandbox of the program
     :raises ValueError: if its path has a backslash, which Python would read
@@ -231,11 +231,11 @@ def ending_early(name: str = "") -> list[str]:
     ]
 
 
-def finding(recipes: Path, directory: Path, sandbox: str) -> list[str]:
+def package_statements(recipes: Path, directory: Path, sandbox: str) -> list[str]:
     """Return the statements by which a program of ours finds its package.
 
     :param recipes: the folder of the package
-    :param directory: the sandbox; where it has the package in it, they move together
+    :param directory: the sandbox; a package in it moves with it
     :param sandbox: ``IN_BIN`` or ``IN_RELEASE`` of ``config.layout``
     """
     within = recipes.is_relative_to(directory)
@@ -256,3 +256,7 @@ def _as_text(python: Path, lines: Sequence[str]) -> list[str]:
         raise ValueError(f"expected a path without backslashes, got {str(python)!r}")
     # The coding is that of the path in the lines after it.
     return ["#!/bin/sh", "# -*- coding: utf-8 -*-", *lines, "' '''"]
+
+
+# The names of these functions in scripts of older versions.
+place, find, bring = set_environment, set_folders, load

@@ -2,8 +2,8 @@
 
 An address loses its user and password where it is read, so that no record, message or command
 can show them.  They go out in a header, to the host that they were given for: never on a
-command line, and never to another host to which that one redirects.  What an address does not
-say is looked up in ``~/.netrc``, or by the command ``keyring``, as pip does.
+command line, and never to another host to which that one redirects.  A login that an
+address lacks is looked up in ``~/.netrc``, or by the command ``keyring``, as pip does.
 
 Standard library only: ``bootstrap.py`` downloads with this while there is nothing else.
 """
@@ -84,8 +84,8 @@ class Credentials:
         near.sort(key=lambda place: (url.startswith(place), len(place)))
         return self.given[near[-1]] if near else None
 
-    def asked(self, url: str) -> Login | None:
-        """Return the login for an address that has asked for one, from wherever there is one."""
+    def login_for_challenge(self, url: str) -> Login | None:
+        """Return the login for an address that has asked for one, from any source."""
         login = self.find(url) or self._of_netrc(url, may_be_default=True) or self._of_keyring(url)
         if login:
             self.answered[_origin(url)] = login
@@ -103,7 +103,7 @@ class Credentials:
         return Login(found[0], found[2] or "", "~/.netrc")
 
     def _of_keyring(self, url: str) -> Login | None:
-        """Ask ``keyring`` for the password of the user whom an address names, as pip does."""
+        """Ask ``keyring`` for the password of the user in an address, as pip does."""
         program, login = shutil.which("keyring"), self._given(url)
         if program is None or login is None:
             return None
@@ -124,7 +124,7 @@ class Credentials:
 
     def with_login(self, url: str) -> str:
         """Return an address with its login, for a program that gets it in its environment alone."""
-        login = self.asked(url) if url in self.given else None
+        login = self.login_for_challenge(url) if url in self.given else None
         if login is None:
             return url
         words = ":".join(quote(word, safe="") for word in (login.user, login.password or ""))
@@ -146,7 +146,7 @@ _PORTS = {"http": "80", "https": "443"}
 
 
 class Handler(urllib.request.BaseHandler):
-    """Send the login that is known for an address, and tell if it is refused."""
+    """Send the login that is known for an address, and report if it is refused."""
 
     def __init__(self, known: Credentials = KNOWN) -> None:
         self.known = known
@@ -174,7 +174,7 @@ class Handler(urllib.request.BaseHandler):
         """
         fp.close()
         sent = req.get_header(_HEADER)
-        login = self.known.asked(req.full_url)
+        login = self.known.login_for_challenge(req.full_url)
         if login and login.header != sent:
             again = urllib.request.Request(req.full_url, headers=req.headers)
             again.add_unredirected_header(_HEADER, login.header)

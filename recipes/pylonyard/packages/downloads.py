@@ -57,11 +57,11 @@ class Https(urllib.request.HTTPSHandler):
     def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
         with self._reading:
             if self._trusting is None:
-                self._trusting = trusting(self._certificates)
+                self._trusting = ssl_context(self._certificates)
         return self.do_open(http.client.HTTPSConnection, req, context=self._trusting)
 
 
-def trusting(certificates: str | None) -> ssl.SSLContext:
+def ssl_context(certificates: str | None) -> ssl.SSLContext:
     """Return an SSL context that checks a host's certificate against ``certificates``."""
     if certificates and os.path.isdir(certificates):
         return ssl.create_default_context(capath=certificates)
@@ -74,14 +74,16 @@ def opener(certificates: str | None = None) -> urllib.request.OpenerDirector:
 
 
 def install() -> None:
-    """Have all of this process, zc.buildout too, download by our opener."""
+    """Make this process, and zc.buildout in it, download by our opener."""
     urllib.request.install_opener(opener())
 
 
-def at_once(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
+def in_parallel(
+    work: Callable[[Item], Result], items: Iterable[Item]
+) -> Iterator[tuple[Item, Result]]:
     """Call ``work`` with each item, several at once; yield the results as they come.
 
-    :raises Exception: the first that ``work`` raises; what has not begun then never does
+    :raises Exception: the first that ``work`` raises; items that have not begun are dropped
     """
     # Imported here: it takes time, and most runs download nothing.
     from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -162,7 +164,7 @@ PIP_ALONE = ("client-cert", "no-index", "proxy", "pypi-url", "trusted-host")
 LINK = re.compile(r"""<a\s[^>]*?href\s*=\s*["']([^"']+#sha256=[0-9a-f]{64})["']""", re.I)
 
 
-class IndexFailure(PylonyardError):
+class IndexAccessError(PylonyardError):
     """An index does not answer, or not properly."""
 
 
@@ -190,7 +192,7 @@ class Index:
 
         None if the index has no such file.
 
-        :raises IndexFailure: if it does not answer
+        :raises IndexAccessError: if it does not answer
         """
         name, _, digests = pin
         page, text = self._read(f"{self.url.rstrip('/')}/{name}/")
@@ -222,37 +224,37 @@ class Index:
         ) as error:
             if isinstance(error, HTTPError):
                 error.close()
-            raise IndexFailure(f"{url}: {error}") from error
+            raise IndexAccessError(f"{url}: {error}") from error
 
 
 def is_for_us(file: str) -> bool:
     """Return whether this interpreter may use a file, which is a wheel then."""
-    return file.endswith(".whl") and file.count("-") >= 4 and wheels.fits(Path(file))
+    return file.endswith(".whl") and file.count("-") >= 4 and wheels.is_supported(Path(file))
 
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def bring(pins: Sequence[Pin], dist: Path, told: Callable[[str], object]) -> None:
+def download_wheels(pins: Sequence[Pin], dist: Path, done: Callable[[str], object]) -> None:
     """Download the wheels of ``pins`` to ``dist``, as far as that works without pip.
 
-    :param told: is called with the name of each pin that is done
+    :param done: is called with the name of each pin that is done
     :raises OSError: if ``dist`` cannot be written
     """
     try:
         index = Index.configured(read(), os.environ)
         if index:
-            _bring(index, pins, dist, told)
-    except (IndexFailure, ValueError):
+            _bring(index, pins, dist, done)
+    except (IndexAccessError, ValueError):
         return  # pip will say what is wrong, if it fails too.
 
 
-def _bring(index: Index, pins: Sequence[Pin], dist: Path, told: Callable[[str], object]) -> None:
+def _bring(index: Index, pins: Sequence[Pin], dist: Path, done: Callable[[str], object]) -> None:
     with atomic.draft(dist) as folder:
-        for pin, found in at_once(index.wheel, pins):
+        for pin, found in in_parallel(index.wheel, pins):
             if found:
                 name, content = found
                 (folder / name).write_bytes(content)
                 (folder / name).replace(dist / name)
-            told(pin[0])
+            done(pin[0])

@@ -2,7 +2,7 @@
 
 An egg is compared with its wheel once, file by file, and its bytecode compiled
 anew, since that is what Python runs.  A signature of the whole tree is kept then,
-so that looking again takes a ``stat`` a file.  The signatures stand in the cache,
+so that looking again takes a ``stat`` a file.  The signatures are in the cache,
 in a file that only the account can have written for which they count.
 
 Standard library only: ``bin/buildout`` asks this before it imports anything else.
@@ -19,7 +19,7 @@ import zipfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from pylonyard.config.inputs import signature
+from pylonyard.config.inputs import tree_digest
 from pylonyard.packages import wheels
 from pylonyard.packages.wheels import WheelError, egg_name, sha256
 from pylonyard.system import atomic, safe_files
@@ -37,13 +37,13 @@ class RefusedError(WheelError):
         self.aside = aside
 
 
-def set_aside(path: Path, cache: Path) -> Path | None:
+def quarantine(path: Path, cache: Path) -> Path | None:
     """Move ``path`` to quarantine, where no program uses it; return its new path.
 
     None if it has to stay, as in a cache that we may only read.
     """
     refused = cache / "refused"
-    if not can_set_aside(path, cache):
+    if not can_quarantine(path, cache):
         return None
     refused.mkdir(parents=True, exist_ok=True)
     place = refused / f"{path.name}.{time.strftime('%Y%m%dT%H%M%S')}.{os.getpid()}"
@@ -55,7 +55,7 @@ def set_aside(path: Path, cache: Path) -> Path | None:
     return place
 
 
-def can_set_aside(path: Path, cache: Path) -> bool:
+def can_quarantine(path: Path, cache: Path) -> bool:
     return os.access(path.parent, os.W_OK) and os.access(cache, os.W_OK)
 
 
@@ -67,7 +67,7 @@ def check_file(path: Path, digests: Collection[str], cache: Path) -> str:
     digest = sha256(path)
     if digest not in digests:
         wanted = " or ".join(sorted(digests)) if len(digests) < 3 else "one of those recorded"
-        raise RefusedError(path, f"SHA-256 {wanted}", digest, set_aside(path, cache))
+        raise RefusedError(path, f"SHA-256 {wanted}", digest, quarantine(path, cache))
     return digest
 
 
@@ -160,7 +160,7 @@ class Verified:
         if entry is None or entry["wheel"] not in digests:
             return False
         try:
-            return entry["signature"] == signature(egg)
+            return entry["signature"] == tree_digest(egg)
         except OSError:
             return False
 
@@ -193,7 +193,7 @@ class Verified:
         digests = {wheel: check_file(wheel, wanted[wheel], self.cache) for wheel in wanted}
         ours = wheels.install_all({wheel: {digest} for wheel, digest in digests.items()}, eggs)
         made = {eggs / egg_name(wheel): digests[wheel] for wheel in ours}
-        self._note({egg: (digest, signature(egg)) for egg, digest in made.items()})
+        self._note({egg: (digest, tree_digest(egg)) for egg, digest in made.items()})
         return ours
 
     def verify(self, wheel: Path, egg: Path, digests: Collection[str]) -> None:
@@ -204,7 +204,7 @@ class Verified:
         digest = check_file(wheel, digests, self.cache)
         self._compare(wheel, egg)
         if os.access(egg, os.W_OK) and not _info_of_stock(egg):
-            wheels.make_anew(egg)
+            wheels.recompile(egg)
         else:
             check_bytecode(egg)
         self.note(egg, digest)
@@ -216,19 +216,19 @@ class Verified:
             raise WheelError(f"{wheel}: cannot compare it with {egg}: {error}") from error
         if found is None:
             return
-        if _info_of_stock(egg) or not can_set_aside(egg, self.cache):
+        if _info_of_stock(egg) or not can_quarantine(egg, self.cache):
             # Other buildouts may use what a stock one has unpacked.
             raise RefusedError(*found, None)
         with atomic.draft(egg.parent) as folder:
             draft = folder / egg.name
             wheels.unpack(wheel, draft)
-            aside = set_aside(egg, self.cache)
+            aside = quarantine(egg, self.cache)
             atomic.publish(draft, egg)
         self.note(egg, sha256(wheel))
         raise RefusedError(*found, aside)
 
     def has(self, tree: Path, digest: str) -> bool:
-        """Return whether ``tree`` was noted as that which ``digest`` stands for."""
+        """Return whether ``tree`` was recorded under ``digest``."""
         return self._known.get(os.fspath(tree), {}).get("wheel") == digest
 
     def is_built(self, path: Path, source: str) -> bool:
@@ -247,11 +247,11 @@ class Verified:
 
     def note(self, tree: Path, digest: str) -> None:
         """Record that ``tree``, as it is now, has the contents with ``digest``."""
-        self._note({tree: (digest, signature(tree))})
+        self._note({tree: (digest, tree_digest(tree))})
 
     def note_tree(self, tree: Path) -> None:
         """Record the digests of all files in ``tree``, which has no wheel to compare with."""
-        content = json.dumps(_held(tree)).encode()
+        content = json.dumps(_digests(tree)).encode()
         atomic.write(self._list_of(tree), content, 0o600)
         self.note(tree, hashlib.sha256(content).hexdigest())
 
@@ -268,14 +268,14 @@ class Verified:
         digest = hashlib.sha256(content).hexdigest()
         if self.unchanged(tree, {digest}):
             return True
-        # The digest of the list stands where nobody else can have written.
+        # The digest of the list is in a file that nobody else can write.
         if not self.has(tree, digest):
             return False
-        expected, got = safe_files.json_object(content), _held(tree)
+        expected, got = safe_files.json_object(content), _digests(tree)
         for name in sorted({*expected, *got}):
             if expected.get(name) != got.get(name):
                 wanted, found = expected.get(name, "no such file"), got.get(name, "none")
-                raise RefusedError(tree / name, wanted, found, set_aside(tree, self.cache))
+                raise RefusedError(tree / name, wanted, found, quarantine(tree, self.cache))
         compile_anew(tree)
         self.note_tree(tree)
         return True
@@ -304,7 +304,7 @@ class Verified:
         return known
 
 
-def _held(tree: Path) -> dict[str, str]:
+def _digests(tree: Path) -> dict[str, str]:
     """Return all files without bytecode: path -> SHA-256, or the target of a link."""
     compiled, held = set(bytecode_of(tree)), {}
     for path in atomic.files_below(tree):

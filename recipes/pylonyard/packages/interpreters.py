@@ -56,16 +56,16 @@ class Interpreter:
         return "Python {}.{}.{}".format(*self.version)
 
 
-def find(command: str, asked: Callable[..., object] = lambda *names: None) -> Interpreter:
+def find(command: str, note_variables: Callable[..., object] = lambda *names: None) -> Interpreter:
     """Return the interpreter that ``command`` names: a path, or a program.
 
     A program is looked for on the PATH, then among the interpreters of pyenv,
     whose own commands refuse to run a version that is not switched on.
 
-    :param asked: is told the variables of the environment that decide
+    :param note_variables: is called with the variables of the environment that decide
     :raises ValueError: if there is none, or it does not run
     """
-    for candidate in _candidates(command, asked):
+    for candidate in _candidates(command, note_variables):
         try:
             return describe(candidate)
         except CommandError:
@@ -97,11 +97,11 @@ def probe(executable: Path, what: str) -> dict[str, Any]:
     return answer
 
 
-def _candidates(command: str, asked: Callable[..., object]) -> list[Path]:
+def _candidates(command: str, note_variables: Callable[..., object]) -> list[Path]:
     if "/" in command:
         path = Path(command).expanduser()
         return [path] if path.is_file() else []
-    asked("PATH", "PYENV_ROOT")
+    note_variables("PATH", "PYENV_ROOT")
     on_path = shutil.which(command, path=os.environ.get("PATH", PROGRAM_PATH))
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     own = sorted(pyenv.glob(f"versions/*/bin/{command}"), reverse=True)

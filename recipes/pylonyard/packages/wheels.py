@@ -44,7 +44,7 @@ _MOST = 4096
 """Number of item numbers that fit into a pipe."""
 
 
-Told = Callable[[int], object]
+Progress = Callable[[int], object]
 """Called by the main process with the number of items that were begun."""
 
 
@@ -53,7 +53,7 @@ def share_work(
     items: Sequence[Item],
     *,
     few: int = 1,
-    told: Told = lambda begun: None,
+    done: Progress = lambda begun: None,
 ) -> None:
     """Call ``work`` with each item; the first are begun first.
 
@@ -63,13 +63,15 @@ def share_work(
     :param few: up to so many items are not worth another process
     """
     hands = min(len(os.sched_getaffinity(0)), len(items))
-    if hands < 2 or len(items) <= few or not _shared(work, items, hands, told):
+    if hands < 2 or len(items) <= few or not _shared(work, items, hands, done):
         for number, item in enumerate(items):
-            told(number)
+            done(number)
             work(item)
 
 
-def _shared(work: Callable[[Item], object], items: Sequence[Item], hands: int, told: Told) -> bool:
+def _shared(
+    work: Callable[[Item], object], items: Sequence[Item], hands: int, done: Progress
+) -> bool:
     """Do the work in ``hands`` processes, including this one; return whether it is done."""
     count = min(len(items), _MOST)
     numbers, filled = os.pipe()
@@ -88,7 +90,7 @@ def _shared(work: Callable[[Item], object], items: Sequence[Item], hands: int, t
             for _ in range(hands - 1):
                 children.append(_fork(work, taken()))
         for item in taken():
-            told(len(items) - _waiting(numbers))
+            done(len(items) - _waiting(numbers))
             work(item)
     finally:
         # After an error nobody is to begin anything.
@@ -148,7 +150,7 @@ def make_bytecode(trees: Iterable[Path]) -> None:
         from pylonyard.system import progress  # a run with nothing to do compiles nothing
 
         with progress.of("Compiling", len(sources), unit="files", alone=False) as step:
-            share_work(_compile, sources, few=FEW, told=step.at)
+            share_work(_compile, sources, few=FEW, done=step.at)
 
 
 def _compile(source: Path) -> None:
@@ -157,7 +159,7 @@ def _compile(source: Path) -> None:
         py_compile.compile(os.fspath(source), doraise=True, invalidation_mode=kind)
 
 
-def make_anew(tree: Path) -> None:
+def recompile(tree: Path) -> None:
     """Compile all sources of a tree again, and replace its bytecode."""
     for path in list(tree.rglob("__pycache__/*.pyc")):
         path.unlink(missing_ok=True)
@@ -184,7 +186,7 @@ def egg_name(wheel: Path) -> str:
     return f"{name}-{version}-{python}-{sysconfig.get_platform()}.egg"
 
 
-def fits(wheel: Path) -> bool:
+def is_supported(wheel: Path) -> bool:
     """Return whether this interpreter may use a wheel, of several of one distribution."""
     pythons, abi, platforms = wheel.name.removesuffix(".whl").split("-")[-3:]
     own = "cp{}{}".format(*sys.version_info)
@@ -226,7 +228,7 @@ def install_all(wanted: Mapping[Path, Collection[str]], eggs: Path) -> list[Path
         from pylonyard.system import progress  # a run with nothing to do unpacks nothing
 
         with progress.of("Unpacking", len(wanted), unit="wheels", alone=False) as step:
-            share_work(extract_one, largest_first, told=step.at)
+            share_work(extract_one, largest_first, done=step.at)
         names = {wheel: egg_name(wheel) for wheel in wanted}
         make_bytecode(folder / name for name in names.values())
         return [

@@ -107,7 +107,7 @@ LOG_DIRECTIVES = ("customlog", "errorlog", "forensiclog", "globallog", "transfer
 
 
 def uninstall(section: str, options: Any) -> None:
-    """Refuse it while the private Apache of a part that no release takes runs."""
+    """Refuse to uninstall a part outside any release while its private Apache runs."""
     expect_stopped(section, options, SERVER.private_command(options["name"]))
 
 
@@ -185,11 +185,11 @@ class ApacheVhost(Recipe):
 
     @property
     def _loads_alone(self) -> bool:
-        """Return whether Apache loads the application, and no release is judged before."""
+        """Return whether Apache loads the application of a part outside any release."""
         return not self.is_released and self.settings.mode != "proxy"
 
     def install(self) -> Iterable[str]:
-        """Write the files, once those that they name are there."""
+        """Write the files; refuse it if files that they name are missing."""
         if self._loads_alone:
             named = {"ini": self.settings.ini, "module": self.settings.module}
             absent = [

@@ -141,7 +141,7 @@ def errors_for_buildout() -> Iterator[None]:
 class Recipe:
     """Write the artifacts that a section describes to ``parts/<section>``.
 
-    Whatever bad options can make fail happens in ``__init__``, which buildout calls for
+    Everything that bad options can make fail happens in ``__init__``, which buildout calls for
     every part before it uninstalls or installs any.
     """
 
@@ -162,11 +162,11 @@ class Recipe:
         self.state = RunState.of(buildout)
         self.state.locks.hold(self.layout.directory)
         self.settings = parse(self.declaration, name, options, self.layout.directory)
-        self.state.named(*vars(self.settings).values())
+        self.state.note_paths(*vars(self.settings).values())
         self.location = self.layout.parts / name
-        if self.state.taken is None:
-            self.state.taken = released_sections(buildout, name)
-        self.is_released = name in self.state.taken
+        if self.state.released_sections is None:
+            self.state.released_sections = released_sections(buildout, name)
+        self.is_released = name in self.state.released_sections
         self.live = self.layout.current if self.is_released else self.location
         """The folder in which other programs find the files of this part."""
         self.prepare()
@@ -219,7 +219,7 @@ class Recipe:
     update = install
 
     def _link_into_bin(self) -> list[Path]:
-        """Link the commands of a part that no release takes into ``bin/``."""
+        """Link the commands of a part outside any release into ``bin/``."""
         links = []
         for artifact in self.files:
             folder, _, name = artifact.path.partition("/")
@@ -240,7 +240,9 @@ class Recipe:
             return False
         leads_to = os.path.normpath(place.parent / os.readlink(place))
         former = self.layout.current / "bin" / place.name
-        return leads_to == str(target) or (leads_to == str(former) and not self.state.taken)
+        return leads_to == str(target) or (
+            leads_to == str(former) and not self.state.released_sections
+        )
 
     def _serve_account(self) -> None:
         """Make the folders that the part's account writes to, and let it read its files."""
@@ -251,8 +253,8 @@ class Recipe:
                 who = site_account.on_machine(user) if accounts.entry(user) else None
                 if who and not site_account.may(who, folder, WRITE | SEARCH):
                     told = "[%s] %s belongs to another account: let %s write there"
-            elif accounts.can_be_taken(user):
-                safe_files.make(folder, mode, accounts.new_owner(user))
+            elif accounts.can_act_as(user):
+                safe_files.make_folder(folder, mode, accounts.new_owner(user))
             else:
                 told = "[%s] %s is missing: make it, for %s"
             if told:
@@ -260,7 +262,7 @@ class Recipe:
         for file in self.files:
             if isinstance(file, Artifact) and file.mode == FOR_GROUP:
                 path = self.location / file.path
-                if not store.shared(path, file.mode, accounts.gid(user)):
+                if not store.give_to_group(path, file.mode, accounts.gid(user)):
                     told = "[%s] %s: run buildout as root, to let %s read it"
                     log.warning(told, self.name, path, user)
 
@@ -273,7 +275,7 @@ class Recipe:
             return home
         if eggs not in self.state.homes:
             found = zc_installer.locations(self.buildout, self.name, eggs, [], (), None)
-            store = self.layout.sandboxes
+            store = self.layout.environments
             try:
                 self.state.homes[eggs] = eggs_venv.make(store, found, with_data=True)
             except WheelError as error:
@@ -282,7 +284,7 @@ class Recipe:
 
     def environment_link(self, home: Path | None) -> Iterator[Link]:
         """Yield the link ``env`` of a site, unless a part ``pylons_app`` of its release does."""
-        if home and not (self.state.taken or {}).get(self.name):
+        if home and not (self.state.released_sections or {}).get(self.name):
             yield Link(f"{self.settings.name}/env", str(home))
 
 
@@ -311,14 +313,17 @@ def expect_stopped(section: str, options: Any, command: str) -> None:
     linked = (Layout.of(options.buildout).bin / command).resolve()
     if makes(options.buildout, command) or script != linked or not script.is_file():
         return
-    if servers.asked(script, "status", converters.account(options.get("user", "")))[0] == RUNNING:
+    if (
+        servers.run_command(script, "status", converters.account(options.get("user", "")))[0]
+        == RUNNING
+    ):
         raise UserError(
             f"[{section}] its server runs, and nothing could stop it without this part: "
             f"bin/{command} stop; then run buildout again"
         )
 
 
-# The templates, which stand in this folder.
+# The templates are in this folder.
 
 
 Escaper = Callable[[Any], str]

@@ -101,9 +101,9 @@ def mail_recipient(text: str) -> str:
 
 @errors_for_buildout()
 def uninstall(section: str, options: Any) -> None:
-    """Remove the block of a part that no release takes from the crontab; tell of another.
+    """Remove the crontab block of a part outside any release; report that of a release.
 
-    A release stays live until the next one is, which may never be.
+    A release stays live until the next one, which may never come.
     """
     name, path = options["name"], Path(options["path"])
     if options.get("target") != "crontab" or makes(options.buildout, f"{name}-cron"):
@@ -137,7 +137,7 @@ class CronRestart(Recipe):
     settings: Options
 
     def prepare(self) -> None:
-        """Refuse to name a program that nothing in this buildout may ever make."""
+        """Refuse a program that no part of this buildout makes."""
         if not self.is_released and self.settings.control is None:
             raise OptionError(
                 self.name,

@@ -61,7 +61,7 @@ from pylonyard.watchers.logrotate import logrotate_path
 
 
 def uninstall(section: str, options: Any) -> None:
-    """Refuse it while the server of a part that no release takes runs."""
+    """Refuse to uninstall a part outside any release while its server runs."""
     expect_stopped(section, options, options["name"])
 
 

@@ -143,7 +143,7 @@ class ModWsgiBuild(Recipe):
 def module_source(buildout: Any, section: str, interpreter: Interpreter | None) -> str | None:
     """Return the source of mod_wsgi that another part wants for this section's application.
 
-    That part comes later, and cannot be asked before this one is done.
+    That part is initialised after this one, so it cannot be read yet.
     """
     series = interpreter.series if interpreter else sys.version_info[:2]
     for name in buildout:

@@ -159,7 +159,7 @@ class ProductionIni(Recipe):
                 problem = f"template: cannot read {options.template}: {reason}"
                 raise OptionError(self.name, [problem]) from error
         # Any other environment may change, and then what its installer makes does too.
-        is_ours = self.home.parent == self.layout.sandboxes
+        is_ours = self.home.parent == self.layout.environments
         store = self.layout.cache / "configs" if is_ours else None
         try:
             return installer_config(self.home, options.egg, options.application, store)
@@ -288,7 +288,7 @@ def has_installer(home: Path, requirement: str, name: str) -> bool:
 def installer_config(home: Path, requirement: str, name: str, store: Path | None) -> str:
     """Return the ini that the installer of ``requirement`` makes, without its secrets.
 
-    Secrets stand as ``<secret:...>``, so the text may be kept in the cache. It is kept as
+    It has ``<secret:...>`` in place of secrets, so the text may be kept in the cache. It is kept as
     long as the environment is, and verified when used.
 
     :param home: the application's environment

@@ -202,7 +202,7 @@ class PylonsApp(Recipe):
         if not self.settings.python:
             return None
         try:
-            found = find(self.settings.python, self.state.asked)
+            found = find(self.settings.python, self.state.note_variables)
         except ValueError as error:
             raise OptionError(self.name, [f"python: {error}"]) from error
         return None if found.runs_us else found
@@ -226,7 +226,7 @@ class PylonsApp(Recipe):
             )
         try:
             places = [*found, *options.extra_paths]
-            return eggs_venv.make(self.layout.sandboxes, places, with_data=True)
+            return eggs_venv.make(self.layout.environments, places, with_data=True)
         except WheelError as error:
             raise OptionError(self.name, [f"{'lock' if lock else 'eggs'}: {error}"]) from error
 

@@ -29,11 +29,11 @@ from typing import Any
 from pylonyard.config import configuration, converters
 from pylonyard.environments import scripts, site_account
 from pylonyard.packages import interpreters
-from pylonyard.recipes import changeover
+from pylonyard.recipes import site_changes
 from pylonyard.recipes.base import Recipe, option
 from pylonyard.releases import contents, next_steps, servers, store
-from pylonyard.releases.store import ALWAYS, Releases, Staged, link_commands, occupied
-from pylonyard.releases.validators import Draft, judge
+from pylonyard.releases.store import ALWAYS, Releases, Staged, link_commands, occupied_commands
+from pylonyard.releases.validators import Draft, validate
 from pylonyard.system import accounts, active_note
 from pylonyard.system.active_note import NotedSite
 from pylonyard.system.atomic import Artifact, Link
@@ -111,7 +111,7 @@ class Release(Recipe):
         self._check_run(sites)
         self.sites = [self._site(site) for site in sites]
         parts = [section for site in self.sites for section in site.sections]
-        if set(parts) - set(self.state.taken or ()):
+        if set(parts) - set(self.state.released_sections or ()):
             problem = f"parts of [buildout]: expected {self.name} among them, got none"
             raise OptionError(self.name, [problem])
         self.stagings = {p: Path(self.buildout[p]["location"]) for p in parts}
@@ -147,10 +147,10 @@ class Release(Recipe):
         words = sys.argv[1:]
         try:
             if is_meant:
-                changeover.expect_account_kept(self.releases, wanted)
+                site_changes.expect_account_kept(self.releases, wanted)
                 return []
             places = (self.releases, self.layout.bin)
-            return changeover.expect_none(*places, wanted, words, self.name)
+            return site_changes.expect_none(*places, wanted, words, self.name)
         except ActivationError as error:
             raise UserError(f"[{self.name}] {error}") from error
 
@@ -210,7 +210,7 @@ class Release(Recipe):
         yield Artifact(
             f"bin/{ALWAYS}",
             scripts.tool_script(
-                self.layout.directory, "pylonyard.commands.main", *words, tools=True
+                self.layout.directory, "pylonyard.commands.main", *words, with_tools=True
             ),
             0o755,
         )
@@ -240,7 +240,7 @@ class Release(Recipe):
             # With our buildout, this comes after buildout's own last lines.
             getattr(self.buildout, "say_last", log.info)(line)
         if watch := self.state.watch:
-            watch.told = [UNCHANGED_MESSAGE % self._release_name(number), *left.values()]
+            watch.messages = [UNCHANGED_MESSAGE % self._release_name(number), *left.values()]
             directory = str(self.layout.directory)
             sites = [each._asdict() for each in served]
             watch.next = {"directory": directory, "release": number, "sites": sites}
@@ -253,15 +253,15 @@ class Release(Recipe):
         folder = self.releases.path(number)
         unread = staged.share(folder, {site.name: accounts.gid(site.user) for site in self.sites})
         unset = {setup.site for setup in contents.due_setups(folder, self.layout)}
-        activation = accounts.by_root("bin/pylonyard activate")
+        activation = accounts.as_root("bin/pylonyard activate")
         return {
             site.name: f"{site.name}: left for {activation}: {', '.join(what)}"
             for site in self.sites
             if (what := list(self._missing_for(site, site.name in unread, site.name in unset)))
         }
 
-    def _served_site(self, site: Site, left: Collection[str]) -> next_steps.Served:
-        return next_steps.Served(
+    def _served_site(self, site: Site, left: Collection[str]) -> next_steps.SiteStart:
+        return next_steps.SiteStart(
             name=site.name,
             user=site.user,
             environment=site.environment,
@@ -277,14 +277,14 @@ class Release(Recipe):
             yield f"to make the account {site.user}, which is not on this machine"
         elif is_unread:
             yield f"to let {site.user} read production.ini"
-        if not all(map(Path.is_dir, site_account.written(self.layout.var, site.name))):
+        if not all(map(Path.is_dir, site_account.written_paths(self.layout.var, site.name))):
             yield "to make its folders in var"
         if is_unset:
             yield "paster setup-app"
 
     def _is_unchanged(self, staged: Staged, number: int) -> bool:
         """Return whether a release has the staged files, and an intact manifest."""
-        there = staged.is_in(self.releases.path(number))
+        there = staged.equals_release(self.releases.path(number))
         said = self.releases.manifest(number)
         # A manifest of an older Pylonyard has no environments.
         same = said.get("environments", self._environments()) == self._environments()
@@ -308,7 +308,7 @@ class Release(Recipe):
             self._link_commands()
         except UserError:
             if before is not None:
-                self.releases.flip(before)
+                self.releases.make_current(before)
             raise
 
     def _link_commands(self) -> None:
@@ -320,7 +320,7 @@ class Release(Recipe):
 
     def _collect_staged(self) -> Staged:
         staged = Staged.collected({**self.stagings, self.name: self.location})
-        if taken := occupied(self.layout.bin, self.layout.current, staged.commands):
+        if taken := occupied_commands(self.layout.bin, self.layout.current, staged.commands):
             raise UserError(
                 f"[{self.name}] {self.layout.bin / taken[0]}: expected none, or our link, "
                 f"got another file; {LOOK_FIRST}"
@@ -343,9 +343,9 @@ class Release(Recipe):
                 staged.copy_to(folder)
                 staged.share(folder, {site.name: accounts.gid(site.user) for site in self.sites})
                 draft = Draft(folder, self.layout.current)
-                passed = judge(draft, staged.parts, unchecked_allowed=self._may_be_unchecked())
+                passed = validate(draft, staged.parts, unchecked_allowed=self._may_be_unchecked())
                 for site in self.sites:
-                    if site.setup and accounts.can_be_taken(site.user):
+                    if site.setup and accounts.can_act_as(site.user):
                         contents.set_up(site.setup, folder, self.layout)
                 store.write_manifest(
                     folder,

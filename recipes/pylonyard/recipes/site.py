@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pylonyard.config import converters
-from pylonyard.config.run_state import DEFAULT_ROLES, FIRST_SITE, copy_of, deploying
+from pylonyard.config.run_state import DEFAULT_ROLES, FIRST_SITE, copy_of, role_section
 from pylonyard.environments import site_account
 from pylonyard.recipes.base import Recipe, option
 from pylonyard.system import accounts, safe_files
@@ -102,7 +102,7 @@ class Site(Recipe):
             )
 
     def _section_name(self, role: str) -> str:
-        return deploying(self.name, role)
+        return role_section(self.name, role)
 
     def published(self) -> Mapping[str, Any]:
         options, var = self.settings, self.layout.var
@@ -125,11 +125,11 @@ class Site(Recipe):
         The activation makes those of an account that we cannot give folders to.
         """
         user = self.settings.user
-        folders = site_account.written(self.layout.var, self.settings.name)
-        for folder, mode in folders.items() if accounts.can_be_taken(user) else ():
+        folders = site_account.written_paths(self.layout.var, self.settings.name)
+        for folder, mode in folders.items() if accounts.can_act_as(user) else ():
             try:
                 if not folder.is_dir():
-                    safe_files.make(folder, mode, accounts.new_owner(user))
+                    safe_files.make_folder(folder, mode, accounts.new_owner(user))
                 elif owner := accounts.new_owner(user):
                     site_account.take_over(folder, owner)
             except OSError as error:

@@ -75,7 +75,7 @@ class Site:
         return [(self.listen_port, False), *secure]
 
     @property
-    def grounds(self) -> list[tuple[Path, int]]:
+    def writable_folders(self) -> list[tuple[Path, int]]:
         """Return the folders that the account writes to, with their modes."""
         run = [(self.run, 0o755)] if self.run else []
         return [(self.log, 0o755), *run, (self.data, 0o750)]
@@ -134,8 +134,10 @@ def read(folder: Path, number: int) -> Release:
         ) from error
     sites = _all_sites(texts, folder, _environments(manifest))
     made_from = str(manifest.get("configuration", ""))
-    permitted = dict(_permitted(described, sites, folder))
-    return Release(number, folder, sites, tuple(_served(files, sites)), made_from, permitted)
+    permitted = dict(_secret_files(described, sites, folder))
+    return Release(
+        number, folder, sites, tuple(_files_for_servers(files, sites)), made_from, permitted
+    )
 
 
 def _is_allowed(name: str) -> bool:
@@ -144,7 +146,7 @@ def _is_allowed(name: str) -> bool:
     return is_served or any(each.may_have(name) for each in watchers())
 
 
-def _permitted(
+def _secret_files(
     described: Mapping[str, Any], sites: Iterable[Site], folder: Path
 ) -> Iterator[tuple[Path, tuple[str, int]]]:
     accounts = {site.name: site.user for site in sites}
@@ -254,7 +256,7 @@ def _site(name: str, server: Mapping[str, Any], vhost: Mapping[str, Any], folder
     )
 
 
-def _served(files: tuple[Source, ...], sites: tuple[Site, ...]) -> Iterator[Source]:
+def _files_for_servers(files: tuple[Source, ...], sites: tuple[Site, ...]) -> Iterator[Source]:
     """Leave out the files that start and watch servers, for sites that a web server runs."""
     names = {site.name for site in sites if not site.has_server}
     of_servers = [each for each in watchers() if each.is_of_server]

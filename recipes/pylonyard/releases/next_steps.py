@@ -22,7 +22,7 @@ LONGEST_COMMAND = 200
 DOWN, THIS, EARLIER, FOREGROUND, TAKEN, UNSEEN = range(6)
 
 
-class Served(NamedTuple):
+class SiteStart(NamedTuple):
     """How a site will be served, as a run has found out."""
 
     name: str
@@ -38,7 +38,7 @@ class Served(NamedTuple):
 
 
 def lines(
-    site: Served, seen: int, active: int | None, current: int, *, is_ours: bool, who: str = ""
+    site: SiteStart, seen: int, active: int | None, current: int, *, is_ours: bool, who: str = ""
 ) -> Iterator[str]:
     """Yield the next steps for a site.
 
@@ -50,35 +50,35 @@ def lines(
     is_for_visitors = site.environment != "development"
     is_outdated = active not in (None, current)
     if is_outdated or (active is None and (is_for_visitors or site.waits)):
-        yield told(accounts.by_root("bin/pylonyard activate"), "has this machine serve it")
+        yield step_line(accounts.as_root("bin/pylonyard activate"), "has this machine serve it")
     # An activation starts the site's own server, or restarts it, by itself.
     if site.waits or is_outdated or (site.webserver and active is not None):
         return
     command = f"bin/{_private(site).private_command(site.name) if site.webserver else site.name}"
-    command = command if is_ours else accounts.by_root(command)
+    command = command if is_ours else accounts.as_root(command)
     if seen == THIS:
-        yield told(f"{command} status", f"it is served already at {site.address}")
+        yield step_line(f"{command} status", f"it is served already at {site.address}")
     elif seen == FOREGROUND:
-        yield told(f"bin/{site.name} fg", f"stop it and start it again, at {site.address}")
+        yield step_line(f"bin/{site.name} fg", f"stop it and start it again, at {site.address}")
     elif seen == TAKEN:
         how = "set another port in [site], or end that if it is yours"
         yield f"  {site.name}: port {site.port} is taken by {who}: {how}"
     else:
         action = {DOWN: "start", EARLIER: "graceful" if site.webserver else "restart"}
-        yield told(f"{command} {action.get(seen, 'restart')}", f"serves it at {site.address}")
+        yield step_line(f"{command} {action.get(seen, 'restart')}", f"serves it at {site.address}")
 
 
-def _private(site: Served) -> "WebServer":
+def _private(site: SiteStart) -> "WebServer":
     from pylonyard.webservers import registry
 
     return registry.server(site.webserver)
 
 
-def told(command: str, what: str) -> str:
+def step_line(command: str, what: str) -> str:
     return f"  {command}   {what}"
 
 
-def look(directory: Path, site: Served) -> tuple[int, str]:
+def port_state(directory: Path, site: SiteStart) -> tuple[int, str]:
     """Return the state of a site's port, and the process that has it if it is not ours."""
     listed = list(_listed(site.port))
     if not listed and not _has_any(directory, site):
@@ -93,7 +93,7 @@ def look(directory: Path, site: Served) -> tuple[int, str]:
         settings = load(source)
         if site.webserver and _has_private(directory, site):
             return EARLIER, ""
-        if not site.webserver and not accounts.can_be_taken(site.user):
+        if not site.webserver and not accounts.can_act_as(site.user):
             return UNSEEN, ""
         sockets = listeners.at(listeners.parsed(listed), site.host, site.port)
         if site.webserver:
@@ -126,7 +126,7 @@ def _listed(port: int) -> Iterator[str]:
                     yield line
 
 
-def _has_any(directory: Path, site: Served) -> bool:
+def _has_any(directory: Path, site: SiteStart) -> bool:
     """Return whether a server of the site may run, be it at a port that it had before.
 
     Read without what it takes to tell for sure: a run with nothing to do is short.
@@ -145,7 +145,7 @@ def _each(name: str) -> Iterator[bytes]:
                 yield Path("/proc", entry, name).read_bytes()
 
 
-def _has_private(directory: Path, site: Served) -> bool:
+def _has_private(directory: Path, site: SiteStart) -> bool:
     """Return whether the site's private web server runs."""
     config = os.fsencode(directory / "current" / site.name / f"{_private(site).private}.conf")
     return any(config in words.split(b"\0") for words in _each("cmdline"))
@@ -160,7 +160,7 @@ def _stranger(sockets: set[int]) -> tuple[int, str]:
     return TAKEN, "a process of another account"
 
 
-def found(directory: Path, current: int, sites: Iterable[Served]) -> Sequence[str]:
+def found(directory: Path, current: int, sites: Iterable[SiteStart]) -> Sequence[str]:
     """Return the next steps for the ``sites`` of the current release.
 
     :param current: the number of that release
@@ -168,8 +168,8 @@ def found(directory: Path, current: int, sites: Iterable[Served]) -> Sequence[st
     active = active_release(directory)
     made: dict[str, None] = {}
     for site in sites:
-        seen, who = look(directory, site)
-        is_ours = accounts.can_be_taken(site.user)
+        seen, who = port_state(directory, site)
+        is_ours = accounts.can_act_as(site.user)
         made |= dict.fromkeys(lines(site, seen, active, current, is_ours=is_ours, who=who))
     return list(made)
 

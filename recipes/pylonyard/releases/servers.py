@@ -18,7 +18,7 @@ from pylonyard.system.subprocesses import as_account
 from pylonyard.webservers.registry import servers
 
 
-def look(release: Release) -> Servers:
+def server_states(release: Release) -> Servers:
     """Return the states of the servers of the release's sites."""
     found = Servers()
     flipped = _flipped(release.folder.parent.parent / "current")
@@ -27,7 +27,7 @@ def look(release: Release) -> Servers:
             continue
         sockets, seen = listeners.inodes(site.host, site.port), _seen(site)
         if sockets and not (seen and status.holds_any(seen, sockets)):
-            found.taken[site.name] = _told(listeners.holders(sockets))
+            found.taken[site.name] = _holder_text(listeners.holders(sockets))
         elif sockets and _started(listeners.holders(sockets)) < flipped:
             found.outdated.add(site.name)
         elif not sockets and seen and seen.all:
@@ -44,11 +44,11 @@ def _seen(site: Site) -> SiteProcesses | None:
         return None
 
 
-def _told(holders: list[int]) -> str:
+def _holder_text(holders: list[int]) -> str:
     """Describe the process that has a port."""
     for pid in holders:
         owner, command = processes.owner(pid), processes.command(pid)
-        whose = "" if owner is None else f" of {accounts.called(owner)}"
+        whose = "" if owner is None else f" of {accounts.account_name(owner)}"
         return f"process {pid}{whose} ({processes.shown(command, LONGEST_COMMAND)})"
     return "a process that is not to be seen"
 
@@ -100,7 +100,7 @@ def runs(control: Path, site: Site) -> bool:
     """
     if control.name == site.name and not _may_look(site):
         return bool(listeners.inodes(site.host, site.port))
-    return asked(control, "status", site.user)[0] in (RUNNING, UNKNOWN)
+    return run_command(control, "status", site.user)[0] in (RUNNING, UNKNOWN)
 
 
 def _may_look(site: Site) -> bool:
@@ -110,7 +110,7 @@ def _may_look(site: Site) -> bool:
     return own == 0
 
 
-def asked(control: Path, action: str, user: str) -> tuple[int, str]:
+def run_command(control: Path, action: str, user: str) -> tuple[int, str]:
     """Run a command as its site's account: root runs no file that the account can write.
 
     Return its exit status, and what it said.

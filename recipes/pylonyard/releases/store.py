@@ -40,7 +40,7 @@ def statements(directory: Path, bin_folder: Path) -> list[str]:
     return [IMPORTED.strip(), f"sys.exit(main({str(directory)!r}, {str(bin_folder)!r}))"]
 
 
-class NoRelease(PylonyardError):
+class NoReleaseError(PylonyardError):
     """There is no such release."""
 
 
@@ -76,10 +76,10 @@ class Releases:
     def existing(self, number: int) -> Path:
         """Return the folder of a release.
 
-        :raises NoRelease: if there is none of that number
+        :raises NoReleaseError: if there is none of that number
         """
         if not self.path(number).is_dir():
-            raise NoRelease(f"there is no release {number} in {self.folder}")
+            raise NoReleaseError(f"there is no release {number} in {self.folder}")
         return self.path(number)
 
     def manifest(self, number: int) -> Mapping[str, Any]:
@@ -113,13 +113,13 @@ class Releases:
         os.sync()
         number = max([*self.numbers(), *used, self.linked_number() or 0]) + 1
         draft.rename(self.path(number))
-        self.flip(number)
+        self.make_current(number)
         return number
 
-    def flip(self, number: int) -> None:
+    def make_current(self, number: int) -> None:
         """Make ``current`` point to a release, with one rename.
 
-        :raises NoRelease: if there is none of that number
+        :raises NoReleaseError: if there is none of that number
         """
         target = os.path.relpath(self.existing(number), self.current.parent)
         drafts = tempfile.mkdtemp(prefix=DRAFT, dir=self.folder)
@@ -158,7 +158,7 @@ def linked_commands(current: Path) -> Mapping[str, str]:
     return {name: str(folder / name) for name in names}
 
 
-def occupied(bin_folder: Path, current: Path, names: Iterable[str]) -> list[str]:
+def occupied_commands(bin_folder: Path, current: Path, names: Iterable[str]) -> list[str]:
     """Return the ``names`` of files in ``bin/`` that are not ours."""
     prefix = os.path.relpath(current / "bin", bin_folder)
     places = {name: bin_folder / name for name in names}
@@ -242,7 +242,7 @@ class Staged:
         """The names of the commands in ``bin/``."""
         return [path.removeprefix("bin/") for path in self.files if path.startswith("bin/")]
 
-    def is_in(self, release: Path) -> bool:
+    def equals_release(self, release: Path) -> bool:
         """Return whether ``release`` holds exactly these files."""
         there = {path.relative_to(release).as_posix() for path in files_below(release)}
         return there == {*self.files, MANIFEST} and all(
@@ -260,7 +260,7 @@ class Staged:
             target = folder / path
             directory(target.parent)
             if not source.is_symlink():
-                # Others shall not read a secret, not even before its mode is set.
+                # Nobody else may read a secret, not even before its mode is set.
                 target.touch(mode=0o600)
             shutil.copyfile(source, target, follow_symlinks=False)
             if target.is_symlink():
@@ -278,7 +278,7 @@ class Staged:
         left = set()
         for path, mode in self.modes.items():
             site = path.partition("/")[0]
-            if _unshared(mode) != mode and not shared(folder / path, mode, groups[site]):
+            if _unshared(mode) != mode and not give_to_group(folder / path, mode, groups[site]):
                 left.add(site)
         return left
 
@@ -288,7 +288,7 @@ def _unshared(mode: int) -> int:
     return mode & ~0o070 if mode & 0o040 and not mode & 0o004 else mode
 
 
-def shared(path: Path, mode: int, group: int | None) -> bool:
+def give_to_group(path: Path, mode: int, group: int | None) -> bool:
     """Give a file to a group, if it exists and we may; return whether the group has it."""
     if group is None:
         return False

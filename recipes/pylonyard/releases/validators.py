@@ -118,7 +118,7 @@ def load_server_settings(draft: Draft, path: str) -> None:
             raise CommandError(path, f"expected a script {script}, got none; {advice}")
 
 
-def site_file(one: WebServer) -> Validator:
+def webserver_validator(one: WebServer) -> Validator:
     """Return the validators of the files that web servers read."""
 
     def check(draft: Draft, path: str) -> None:
@@ -128,7 +128,7 @@ def site_file(one: WebServer) -> Validator:
     return Validator(one.program, pattern, check, one.program, one.package)
 
 
-def watched(watcher: Watcher) -> Iterator[Validator]:
+def watcher_validators(watcher: Watcher) -> Iterator[Validator]:
     """Yield the validators of the files of watchers."""
     for one in watcher.checks:
         program, pattern = one.words[0], f"{watcher.folder[1:]}/*"
@@ -219,7 +219,7 @@ def tests_main(source: str) -> int:
 
 
 def run_tests(draft: Draft, path: str) -> None:
-    """Run the tests that a site requires; what the runner printed is told if they fail."""
+    """Run the tests that a site requires; the error has the output of the runner."""
     site = path.partition("/")[0]
     with progress.of(f"Running the tests of {site}"):
         try:
@@ -248,12 +248,12 @@ VALIDATORS: Sequence[Validator] = (
     Validator("Python", "*/dispatch.wsgi", compile_script),
     Validator("pylonyard.server", "*/server.json", load_server_settings),
     Validator("its tests", "*/tests-required", run_tests),
-    *(each for watcher in watchers() for each in watched(watcher)),
-    *map(site_file, servers()),
+    *(each for watcher in watchers() for each in watcher_validators(watcher)),
+    *map(webserver_validator, servers()),
 )
 
 
-def judging(path: str) -> Iterator[Validator]:
+def validators_of(path: str) -> Iterator[Validator]:
     """Yield the validators that a path of a release has to pass."""
     return (validator for validator in VALIDATORS if fnmatch(path, validator.pattern))
 
@@ -261,7 +261,7 @@ def judging(path: str) -> Iterator[Validator]:
 # Every file of a draft, before the programs that will read it.
 
 
-def judge(
+def validate(
     draft: Draft, parts: Mapping[str, str], *, unchecked_allowed: bool
 ) -> dict[str, list[str]]:
     """Return the names of the validators that each file passed.
@@ -274,7 +274,7 @@ def judge(
     due = list(_due(parts, unchecked_allowed))
     # Each starts a program and waits for it.
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        list(pool.map(lambda pair: _one(draft, pair[0], pair[1], parts), due))
+        list(pool.map(lambda pair: _run_validator(draft, pair[0], pair[1], parts), due))
     passed: dict[str, list[str]] = {}
     for validator, path in due:
         passed.setdefault(path, []).append(validator.name)
@@ -283,7 +283,7 @@ def judge(
 
 def _due(parts: Mapping[str, str], unchecked_allowed: bool) -> Iterator[tuple[Validator, str]]:
     for path, part in parts.items():
-        for validator in judging(path):
+        for validator in validators_of(path):
             if validator.found():
                 yield validator, path
             elif validator.needed and not unchecked_allowed:
@@ -292,7 +292,7 @@ def _due(parts: Mapping[str, str], unchecked_allowed: bool) -> Iterator[tuple[Va
                 raise ArtifactError(part, path, validator.name, reason)
 
 
-def _one(draft: Draft, validator: Validator, path: str, parts: Mapping[str, str]) -> None:
+def _run_validator(draft: Draft, validator: Validator, path: str, parts: Mapping[str, str]) -> None:
     try:
         validator.check(draft, path)
     except CommandError as error:

@@ -20,7 +20,7 @@ from pylonyard.system.errors import (
     reason,
 )
 from pylonyard.system.processes import foreground_marker, server_marker
-from pylonyard.system.relocation import Astray
+from pylonyard.system.relocation import MovedSandbox
 from pylonyard.system.safe_files import (
     finish,
     make_directory,
@@ -179,9 +179,9 @@ def main(
     name = source.parent.name
     if words == ["reload"]:
         return fail(name, "cannot reload, use restart", UNIMPLEMENTED)
-    astray = relocation.found(Path(sandbox or source.parents[2]), name, sys.argv[0])
+    moved = relocation.detect_move(Path(sandbox or source.parents[2]), name, sys.argv[0])
     if len(words) == 1 and words[0] in ACTIONS:
-        return finish(name, act(source, ACTIONS[words[0]], astray))
+        return finish(name, act(source, ACTIONS[words[0]], moved))
     # Imported here, since init and cron give one word and do not need it.
     from pylonyard.system import command_line
 
@@ -191,13 +191,13 @@ def main(
         return finish(name, int(ended.code or 0))
     as_json = given.action == "status" and given.json
     action = status.as_json if as_json else ACTIONS[given.action]
-    return finish(name, act(source, action, astray))
+    return finish(name, act(source, action, moved))
 
 
-def act(source: Path, action: Action, astray: Astray | None = None) -> int:
+def act(source: Path, action: Action, moved: MovedSandbox | None = None) -> int:
     name = source.parent.name
     try:
-        settings = load_settings(source, action, astray)
+        settings = load_settings(source, action, moved)
         name = settings.name
         if settings.mode != PROXY and action in RESTARTS:
             tell_done(name, f"{name}: {restart_in_webserver(settings)}")
@@ -233,17 +233,17 @@ def act(source: Path, action: Action, astray: Astray | None = None) -> int:
         raise
 
 
-def load_settings(source: Path, action: Action, astray: Astray | None) -> Settings:
+def load_settings(source: Path, action: Action, moved: MovedSandbox | None) -> Settings:
     """Return the settings, with today's paths if the sandbox was moved.
 
     :raises ServerError: if the action does not work in a moved sandbox, or this is a copy:
         its processes would be taken for those of the original
     """
-    if astray is None:
+    if moved is None:
         return load(source)
-    if astray.is_copy or action not in ALLOWED_AFTER_MOVE:
-        raise ServerError(astray.told, NOT_CONFIGURED)
-    return relocate(load(astray.path(source)), astray.path)
+    if moved.is_copy or action not in ALLOWED_AFTER_MOVE:
+        raise ServerError(moved.message, NOT_CONFIGURED)
+    return relocate(load(moved.path(source)), moved.path)
 
 
 def fail(name: str, message: str, code: int) -> int:

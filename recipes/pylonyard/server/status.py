@@ -101,7 +101,7 @@ LONGEST_COMMAND = 200
 """Characters of another program's command line that are shown."""
 
 PAUSE = 0.1
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from pylonyard.server.launch import say
 from pylonyard.server.settings import Settings, load
 from pylonyard.server.sockets import REQUEST_SIGNAL, SocketHandover, close, refuse_connections
 from pylonyard.server.status import PAUSE, is_listening
-from pylonyard.server.takeover import Child, Takeover, TakeoverRefused
+from pylonyard.server.takeover import Child, Takeover, TakeoverRefusedError
 from pylonyard.system import listeners
 from pylonyard.system.errors import ServerError, reason
 from pylonyard.system.processes import (
@@ -260,7 +260,7 @@ def main(words: Sequence[str] | None = None) -> int:
             return supervisor.run()
         finally:
             supervisor.handover.close()
-    except (TakeoverRefused, ServerError, OSError) as error:
+    except (TakeoverRefusedError, ServerError, OSError) as error:
         why = reason(error) if isinstance(error, OSError) else str(error)
         say(f"cannot go on: {why}")
         if report:

@@ -122,7 +122,7 @@ def spawn(settings: Settings, held: list[socket.socket], control: socket.socket)
     return process.pid
 
 
-class TakeoverRefused(PylonyardError):
+class TakeoverRefusedError(PylonyardError):
     """The new server may not replace the old one; the text says why."""
 
 
@@ -164,7 +164,7 @@ class Takeover:
     def is_acceptable(self, host: str, port: int) -> bool:
         """Return whether the new server answers at that address, no worse than the old one.
 
-        :raises TakeoverRefused: if it answers with errors several times, the old one without
+        :raises TakeoverRefusedError: if it answers with errors several times, the old one without
         """
         status = self._ask(host, port)
         if status is None:
@@ -179,27 +179,27 @@ class Takeover:
         self.errors += 1
         if self.errors < MOST_ERRORS:
             return False
-        raise TakeoverRefused(
+        raise TakeoverRefusedError(
             f"{self.settings.check_path} answers {status}, before {self.status_before}"
         )
 
     def check_deadline(self) -> None:
         """Give up if the old server serves and ours does not in time.
 
-        :raises TakeoverRefused: saying how long we have waited
+        :raises TakeoverRefusedError: saying how long we have waited
         """
         if self.others and not self.stop_requested and time.monotonic() > self.deadline:
             waited = f"did not answer in {self.settings.start_timeout} s"
-            raise TakeoverRefused(f"{self.settings.address} {waited}")
+            raise TakeoverRefusedError(f"{self.settings.address} {waited}")
 
     def check_others_ended(self, how: str) -> None:
         """Give up if our server has ended while the others run and were not asked to stop.
 
         :param how: how it ended
-        :raises TakeoverRefused: saying so
+        :raises TakeoverRefusedError: saying so
         """
         if not self.stop_requested and marked(self._marker, candidates=self.others):
-            raise TakeoverRefused(f"the server ended as soon as it served: {how}")
+            raise TakeoverRefusedError(f"the server ended as soon as it served: {how}")
 
     def stop_others(self) -> bool:
         """Tell the others to stop; return whether they have ended."""

@@ -40,7 +40,7 @@ def is_ours(name: str) -> bool:
     return found is not None and found.pw_uid == os.geteuid()
 
 
-def can_be_taken(name: str) -> bool:
+def can_act_as(name: str) -> bool:
     """Return whether we can act as an account, and give it what it is to own."""
     return is_ours(name) or (os.geteuid() == 0 and entry(name) is not None)
 
@@ -68,7 +68,7 @@ def group(name: str) -> str:
         return str(number)
 
 
-def by_root(*commands: str) -> str:
+def as_root(*commands: str) -> str:
     """Return one line with commands for root: by ``sudo`` if there is one, unless we are root."""
     if os.geteuid() == 0:
         return " && ".join(commands)
@@ -83,7 +83,7 @@ def has_sudo() -> bool:
     return any(os.access(place, os.X_OK) for place in places)
 
 
-def called(uid: int) -> str:
+def account_name(uid: int) -> str:
     """Return the name of an account, or its number if it has none."""
     try:
         return pwd.getpwuid(uid).pw_name
@@ -91,7 +91,7 @@ def called(uid: int) -> str:
         return str(uid)
 
 
-def way_back(error: OSError) -> str:
+def recovery_advice(error: OSError) -> str:
     """Return the command that gives us back files of another account; '' if these are no cause.
 
     What is in ``var`` may be a site's, and is to stay so.
@@ -106,8 +106,8 @@ def way_back(error: OSError) -> str:
             if theirs is None:
                 break
             # Groups stay: files with secrets have that of a site's account.
-            giving = by_root(shlex.join(["chown", "-Rh", called(us), str(theirs)]))
-            return f"to take over what {called(_owner(theirs) or 0)} left there: {giving}"
+            giving = as_root(shlex.join(["chown", "-Rh", account_name(us), str(theirs)]))
+            return f"to take over what {account_name(_owner(theirs) or 0)} left there: {giving}"
         theirs = place if owner not in (None, us) and place.name != "var" else None
     return ""
 

@@ -1,7 +1,7 @@
 """The note of the active release: root writes it, everybody may read it, no secret is in it.
 
 Journals are root's alone.  Who makes releases without being root has to know all the
-same what is active: this stands beside the journal, and follows it.
+same what is active: this note is beside the journal, and follows it.
 """
 
 import json

@@ -44,7 +44,7 @@ def draft(store: Path) -> Iterator[Path]:
     """
     store.mkdir(parents=True, exist_ok=True)
     sweep(store)
-    folder, descriptor = _held(store)
+    folder, descriptor = _locked_folder(store)
     try:
         yield folder
     finally:
@@ -74,7 +74,7 @@ def sweep(store: Path) -> list[Path]:
     return removed
 
 
-def _held(store: Path) -> tuple[Path, int]:
+def _locked_folder(store: Path) -> tuple[Path, int]:
     """Return a new temporary folder, and the descriptor of its lock."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=store))

@@ -14,7 +14,7 @@ USAGE = 2
 """The exit status of a wrong command line."""
 
 
-def meant(word: str, known: Iterable[str]) -> str:
+def closest_match(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean ...?", or nothing."""
     found = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)
     return f"; did you mean {found[0]}?" if found else ""
@@ -27,7 +27,7 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=30)
 
     def format_help(self) -> str:
-        # argparse does not count that actions stand further in.
+        # argparse does not count the indentation of actions.
         self._action_max_length += self._indent_increment
         return super().format_help()
 
@@ -61,7 +61,7 @@ class Parser(argparse.ArgumentParser):
             word = left[0]
             kind = "option" if word.startswith("-") else "argument"
             known = set(self._option_string_actions) if kind == "option" else set()
-            self.error(f"unknown {kind} {word}{meant(word.partition('=')[0], known)}")
+            self.error(f"unknown {kind} {word}{closest_match(word.partition('=')[0], known)}")
         if self.needed and not getattr(found, self.needed.lower()):
             self.error(f"expected {self.needed}")
         return found, left
@@ -71,7 +71,7 @@ class Parser(argparse.ArgumentParser):
             known = [str(choice) for choice in action.choices]
             inner = isinstance(action, argparse._SubParsersAction)
             what = "action" if inner else str(action.metavar or action.dest).lower()
-            self.error(f"unknown {what} {value}{meant(str(value), known)}")
+            self.error(f"unknown {what} {value}{closest_match(str(value), known)}")
 
     def error(self, message: str) -> NoReturn:
         """End the process with one line."""
@@ -354,7 +354,7 @@ def buildout_error(
 ) -> str | None:
     """Return the error in a command line of ``bin/buildout``; None if it is right.
 
-    :param more: other words that may stand in the place of a command
+    :param more: other words that may replace a command
     :param again: the command that makes ``bin/buildout``
     """
     left = list(words)
@@ -364,7 +364,7 @@ def buildout_error(
             continue
         if word.startswith("-"):
             if word == "-" or not _LETTERS.fullmatch(word):
-                return f"unknown option {word}{meant(word, _LONG)}"
+                return f"unknown option {word}{closest_match(word, _LONG)}"
             if word[-1] in "ct" and len(word.lstrip("-vqhUoOnND")) == 1:
                 if not left:
                     what = "a file" if word[-1] == "c" else "seconds"
@@ -380,5 +380,5 @@ def buildout_error(
             return f"{word}: bin/buildout exists; to make it again: {again}"
         else:
             known = [*more, *_COMMANDS]
-            return f"unknown command {word}{meant(word, known)}"
+            return f"unknown command {word}{closest_match(word, known)}"
     return None

@@ -31,7 +31,7 @@ class Listener:
 def addresses(host: str) -> set[Address]:
     """Return the addresses of ``host``.
 
-    :raises ServerError: if it stands for nothing
+    :raises ServerError: if it has no address
     """
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
@@ -147,14 +147,14 @@ def status(host: str, port: int, path: str, timeout: float, name: str = "") -> i
     connection = http.client.HTTPConnection(reachable(host), port, timeout=timeout)
     headers = {"Connection": "close", **({"Host": name} if name else {})}
     try:
-        return asked(connection, path, headers, timeout)
+        return request_status(connection, path, headers, timeout)
     except (OSError, http.client.HTTPException):
         return None
     finally:
         connection.close()
 
 
-def asked(
+def request_status(
     connection: http.client.HTTPConnection, path: str, headers: Mapping[str, str], timeout: float
 ) -> int:
     """Return the status that answers ``GET path`` within ``timeout`` seconds in all.
@@ -166,13 +166,13 @@ def asked(
     connection.request("GET", path, headers=headers)
     answer = http.client.HTTPResponse(connection.sock, method="GET")
     answer.fp.close()
-    answer.fp = io.BufferedReader(_Said(connection.sock, deadline))
+    answer.fp = io.BufferedReader(_TimedReader(connection.sock, deadline))
     with answer:
         answer.begin()
         return answer.status
 
 
-class _Said(io.RawIOBase):
+class _TimedReader(io.RawIOBase):
     """Read from a socket until ``deadline``.
 
     Its own timeout begins anew with each byte: who sends one now and then would be

@@ -91,7 +91,7 @@ def environment(pid: int, proc: Path = PROC) -> list[bytes]:
 def pids(proc: Path = PROC) -> list[int]:
     """Return every process there is to see.
 
-    :raises ServerError: without /proc nothing can be told from anything
+    :raises ServerError: without /proc no process can be recognised
     """
     found = [int(entry) for entry in os.listdir(proc) if entry.isdigit()]
     if not found:

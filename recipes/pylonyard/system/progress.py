@@ -82,10 +82,10 @@ def of(
 ) -> "Step":
     """Return the progress of a piece of work, to be used in a ``with`` statement.
 
-    :param what: it is, as a line of text that stands before the figures
+    :param what: the text before the figures, in one line
     :param total: how many there are to do; None if nobody knows
     :param unit: of these, such as ``files``; ``bytes`` are shown as MB, ``%`` without the total
-    :param alone: whether it shows that time passes without being told; it takes a thread,
+    :param alone: whether it shows by itself that time passes; it takes a thread,
         which a process that forks should not have
     :param first_line: seconds before a log gets a line, if more than :data:`PATIENCE`
     """

@@ -1,6 +1,6 @@
 """Find out whether a sandbox was moved or copied since it was made.
 
-Every path in a release is that of the folder in which it was made.  Standard library only.
+Paths in a release name the folder in which it was made.  Standard library only.
 """
 
 import os
@@ -11,27 +11,27 @@ OURS = Path(__file__).parents[3] / "bootstrap.py"
 """The script of the checkout that this package is in, if it is in one."""
 
 
-class Astray(NamedTuple):
+class MovedSandbox(NamedTuple):
     """A sandbox that was moved or copied."""
 
     made: Path
-    stands: Path
+    place: Path
     is_copy: bool
-    """True if the one of which it is a copy is still there."""
+    """True if the original is still there."""
 
     @property
-    def told(self) -> str:
+    def message(self) -> str:
         """Return what happened to it, and what to do."""
         what = "is a copy of" if self.is_copy else "was moved here from"
-        return f"{self.stands} {what} {self.made}: {how_to_make_anew(self.stands)}"
+        return f"{self.place} {what} {self.made}: {how_to_make_anew(self.place)}"
 
     def path(self, made: Path) -> Path:
         """Return the present path for a former path in the sandbox."""
         inner = made.is_relative_to(self.made)
-        return self.stands / made.relative_to(self.made) if inner else made
+        return self.place / made.relative_to(self.made) if inner else made
 
 
-def found(made: Path, command: str, script: str) -> Astray | None:
+def detect_move(made: Path, command: str, script: str) -> MovedSandbox | None:
     """Return how the sandbox of ``script`` was moved or copied; None if it was not.
 
     :param made: where it was made
@@ -40,10 +40,10 @@ def found(made: Path, command: str, script: str) -> Astray | None:
     """
     if os.path.basename(os.path.realpath(script)) != command:
         return None  # a test, say, or another program that calls ours
-    stands = _sandbox_of(script)
-    if stands is None or _is_same(stands, made):
+    place = _sandbox_of(script)
+    if place is None or _is_same(place, made):
         return None
-    return Astray(made, stands, is_copy=_is_sandbox(made))
+    return MovedSandbox(made, place, is_copy=_is_sandbox(made))
 
 
 def how_to_make_anew(sandbox: Path) -> str:
@@ -87,7 +87,7 @@ def _configuration(sandbox: Path) -> str:
 
 
 def _sandbox_of(script: str) -> Path | None:
-    """Return the sandbox in which a script stands; None if it stands elsewhere."""
+    """Return the sandbox that a script belongs to; None if it is in none."""
     called, real = os.path.abspath(script), os.path.realpath(script)
     for folder in (Path(called).parent, Path(real).parent):
         for place in (folder.parent, *folder.parents[2:3]):  # of bin, of releases/1/bin
@@ -101,9 +101,9 @@ def _is_sandbox(folder: Path) -> bool:
     return has_releases or (folder / ".installed.cfg").is_file()
 
 
-def _is_same(stands: Path, made: Path) -> bool:
+def _is_same(place: Path, made: Path) -> bool:
     """Return whether two paths lead to one folder; links and mounts make many."""
     try:
-        return os.path.samefile(stands, made)
+        return os.path.samefile(place, made)
     except OSError:
         return False

@@ -305,7 +305,7 @@ class Account:
 
 
 @dataclass(frozen=True)
-class Folder:
+class Permissions:
     """Owner, group and mode of a folder or file."""
 
     mode: int
@@ -353,7 +353,7 @@ SEARCH, WRITE = 0o1, 0o3
 """Bits of one class: to pass through a folder; to make files in it."""
 
 
-def bits_of(who: Account, folder: Folder) -> int:
+def bits_of(who: Account, folder: Permissions) -> int:
     """Return what ``who`` may do: bits 4 (read), 2 (write), 1 (search)."""
     if who.uid == 0:
         return 0o7

@@ -198,7 +198,7 @@ def _made(at: int, name: str, mode: int, owner: tuple[int, int] | None = None) -
     return True
 
 
-def make(path: Path, mode: int, owner: tuple[int, int] | None = None) -> bool:
+def make_folder(path: Path, mode: int, owner: tuple[int, int] | None = None) -> bool:
     """Make the folder ``path`` for ``owner`` (user and group); return whether it was missing.
 
     :raises OSError: if it cannot be made
@@ -234,7 +234,7 @@ def write(path: Path, content: bytes, mode: int, *, folder_mode: int = 0o755) ->
 # Files that another account may have made anything of: a pipe, a link, a huge one.
 
 
-def end(path: Path, longest: int) -> tuple[str, os.stat_result]:
+def read_tail(path: Path, longest: int) -> tuple[str, os.stat_result]:
     """Return at most ``longest`` bytes at the end of a regular file, and its status.
 
     :raises ServerError: if it is another kind of thing, a link say

@@ -18,7 +18,7 @@ class Init(Starter):
     def control(self, site: str, action: str) -> tuple[str, ...]:
         return (self.file(site), action)
 
-    def asking(self, site: str) -> tuple[str, ...]:
+    def running_command(self, site: str) -> tuple[str, ...]:
         # 4: it runs, but does not answer, or where the release before this had it do so.
         return ("sh", "-c", '"$0" status || [ $? -eq 4 ]', self.file(site))
 

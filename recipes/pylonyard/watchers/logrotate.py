@@ -51,7 +51,7 @@ def _readable(text: str) -> str:
     """
     found = re.search(r"(?m)^ *su (\S+) .*\n", text)
     can_switch = os.geteuid() == 0 or os.getegid() == (found and accounts.gid(found[1]))
-    if found and not (can_switch and accounts.can_be_taken(found[1])):
+    if found and not (can_switch and accounts.can_act_as(found[1])):
         return text.replace(found[0], "")
     return text
 

@@ -56,7 +56,7 @@ class Watcher:
     """True if a site without a server of its own has no such file."""
 
     @property
-    def judge(self) -> Check | None:
+    def installed_check(self) -> Check | None:
         """Return the check of an installed file, whose command takes it as its last word."""
         return next((one for one in self.checks if not one.reads_input), None)
 
@@ -79,7 +79,7 @@ class Starter(Watcher):
         """Return the command that starts, stops or restarts a site's own server."""
         raise NotImplementedError
 
-    def asking(self, site: str) -> tuple[str, ...]:
+    def running_command(self, site: str) -> tuple[str, ...]:
         """Return the command that succeeds if the server of a site runs, even without answering."""
         raise NotImplementedError
 

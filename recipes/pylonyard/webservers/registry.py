@@ -36,7 +36,7 @@ class Command(NamedTuple):
     folders: tuple[str, ...]
 
 
-class Name(NamedTuple):
+class PublicName(NamedTuple):
     """The host name and address in the URL of a site."""
 
     site: str
@@ -53,7 +53,7 @@ class Answering(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class ServerState:
     """The state of a web server on a machine before an activation."""
 
     user: str
@@ -80,7 +80,7 @@ class Site(Protocol):
 class Log(Protocol):
     """The lines in a web server's logs since some moment."""
 
-    def told(self) -> str:
+    def message(self) -> str:
         """Return the most telling complaint, in one line; "" if there is none."""
 
 
@@ -109,7 +109,7 @@ class Machine(Protocol):
     def site_log(self, name: str) -> Path:
         """Return the error log of a site."""
 
-    def seen(self) -> Seen: ...
+    def seen(self) -> ServerState: ...
 
     def also_named(self, words: tuple[str, ...]) -> tuple[str, ...]:
         """Return what else a command makes links of, beside the names in it."""
@@ -120,7 +120,7 @@ class Machine(Protocol):
         :raises ActivationError: if it refuses that
         """
 
-    def expect_names(self, names: Iterable[Name]) -> None:
+    def expect_names(self, names: Iterable[PublicName]) -> None:
         """Check that no other site takes the requests for a site.
 
         :raises ActivationError: naming the file of who has, and the ways out
@@ -241,8 +241,12 @@ class WebServer:
         """Return whether a site's file says that visitors type ``name`` for it."""
         raise NotImplementedError
 
-    def enabling(
-        self, sites: Iterable[Site], seen: Seen, laid: Collection[str], again: Collection[str]
+    def enable_commands(
+        self,
+        sites: Iterable[Site],
+        seen: ServerState,
+        laid: Collection[str],
+        again: Collection[str],
     ) -> Iterator[Command]:
         """Yield the commands that enable sites, and disable those in ``disable-sites``.
 
@@ -256,7 +260,7 @@ class WebServer:
         yield from (self.enable(name) for name in sorted(again) if name not in others)
         yield from (self.enable(s.name) for s in theirs if s.name not in seen.enabled_sites)
 
-    def dropping(self, name: str, seen: Seen, *, is_ours: bool) -> Iterator[Command]:
+    def drop_commands(self, name: str, seen: ServerState, *, is_ours: bool) -> Iterator[Command]:
         """Yield the commands to run before an installed file is removed.
 
         :param is_ours: whether nothing was there before it
@@ -295,7 +299,7 @@ class WebServer:
     def private_command(self, site: str) -> str:
         return f"{site}-{self.private}"
 
-    def typed(self, command: Command) -> str:
+    def command_text(self, command: Command) -> str:
         return shlex.join(command.words)
 
 

@@ -52,7 +52,9 @@ def make_application(conf: Mapping[str, str], own_values: Mapping[str, Any]) -> 
 
 def _include_security(config: Configurator, site: SiteSettings) -> None:
     """Give the site its sign-in, its sessions and the check of every POST."""
-    config.set_security_policy(SitePolicy(_derived(site.secret, "sign-in"), site.secure_cookies))
+    # Without a setting, each response decides (simplesite.responses).
+    secure = bool(site.secure_cookies)
+    config.set_security_policy(SitePolicy(_derived(site.secret, "sign-in"), secure))
     # A form left open overnight can still be sent: the session itself never ends by time.
     config.set_session_factory(
         SignedCookieSessionFactory(
@@ -60,7 +62,7 @@ def _include_security(config: Configurator, site: SiteSettings) -> None:
             cookie_name="simplesite_session",
             httponly=True,
             samesite="Lax",
-            secure=site.secure_cookies,
+            secure=secure,
             timeout=None,
             reissue_time=None,
         )

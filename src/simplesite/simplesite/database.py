@@ -6,6 +6,7 @@ import zope.sqlalchemy
 from pyramid.config import Configurator
 from pyramid.request import Request
 from sqlalchemy import Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 from simplesite.models import Base
@@ -29,6 +30,16 @@ def create_tables(engine: Engine) -> None:
         with engine.connect() as connection:
             connection.execute(text("PRAGMA journal_mode=WAL"))
     Base.metadata.create_all(engine)
+
+
+def add_missing_tables(session: Session) -> None:
+    """Create the tables that are not there yet, and commit."""
+    try:
+        Base.metadata.create_all(session.connection())
+        session.commit()
+    except DBAPIError:
+        # Somebody else has just made them.
+        session.rollback()
 
 
 def include(config: Configurator, url: str) -> None:

@@ -7,9 +7,16 @@ from pyramid.config import Configurator
 from pyramid.request import Request
 from pyramid.tweens import EXCVIEW
 
+# The longest page has 100,000 characters, which a browser may send as 12 bytes each.
+LONGEST_REQUEST = 2_000_000
+
 
 class UnreadableFormError(ValueError):
     """The request has no valid form: an error of the client, not of the site."""
+
+
+class TooLongError(ValueError):
+    """The request is longer than anything that can be entered here."""
 
 
 class Form:
@@ -72,6 +79,8 @@ def reading_tween(handler: Callable[[Request], Any], registry: Any) -> Callable[
     """Return a handler that refuses what is no form; ``registry`` is not needed."""
 
     def handle(request: Request) -> Any:
+        if (request.content_length or 0) > LONGEST_REQUEST:
+            raise TooLongError
         try:
             request.POST  # noqa: B018  read here, so that its errors are known for what they are
         except (ValueError, LookupError, DeprecationWarning) as error:

@@ -1,5 +1,7 @@
 """The layout: what every page shows around its own content."""
 
+from collections.abc import Mapping
+
 from pyramid.config import Configurator
 from pyramid.request import Request
 
@@ -13,10 +15,15 @@ def includeme(config: Configurator) -> None:
     config.add_request_method(messages)
 
 
-def page_path(request: Request, page_id: int, anchor: str | None = None) -> str:
+def page_path(
+    request: Request,
+    page_id: int,
+    anchor: str | None = None,
+    query: Mapping[str, str] | None = None,
+) -> str:
     """Return the address of a page."""
     slugs = request.tree.slugs(page_id)
-    path: str = request.route_path("page", slugs=slugs, _anchor=anchor)
+    path: str = request.route_path("page", slugs=slugs, _anchor=anchor, _query=query)
     return path
 
 

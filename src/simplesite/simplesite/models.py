@@ -1,4 +1,4 @@
-"""The database tables: pages, their comments, and editors."""
+"""The database tables: pages, their comments, editors and their sign-ins."""
 
 from datetime import datetime, timezone
 
@@ -65,3 +65,24 @@ class Editor(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(EDITOR_NAME_LENGTH), unique=True)
     password_hash: Mapped[str] = mapped_column(String(255))
+
+
+class SignIn(Base):
+    """A browser in which an editor is signed in."""
+
+    __tablename__ = "sign_in"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    editor_id: Mapped[int] = mapped_column(ForeignKey("editor.id", ondelete="CASCADE"), index=True)
+    begun: Mapped[datetime] = mapped_column(default=utc_now, index=True)
+
+
+class FailedSignIn(Base):
+    """A try to sign in with a wrong name or password."""
+
+    __tablename__ = "failed_sign_in"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(EDITOR_NAME_LENGTH))
+    address: Mapped[str] = mapped_column(String(64))
+    moment: Mapped[datetime] = mapped_column(default=utc_now, index=True)

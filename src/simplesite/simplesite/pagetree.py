@@ -2,11 +2,15 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from simplesite.models import Page
+
+MOST_TABS = 15
+MOST_IN_NAVIGATION = 100
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,21 @@ class PageTree:
         yield depth, self._headings[page_id]
         for child in self.children(page_id):
             yield from self.walk(child.id, depth + 1)
+
+    def navigation(self, section_id: int) -> list[tuple[int, Heading]]:
+        """Return the first pages of a section, each with its depth."""
+        return list(islice(self.walk(section_id), MOST_IN_NAVIGATION))
+
+    def tabs(self, section: Heading | None) -> list[Heading]:
+        """Return the first pages right under the home page, and the one visitors are in."""
+        found = list(self.children(self.home.id)) if self.home else []
+        shown = found[:MOST_TABS]
+        return [*shown, section] if section and section not in shown else shown
+
+    @property
+    def has_more_than_tabs(self) -> bool:
+        """Whether there are pages right under the home page without a tab."""
+        return self.home is not None and len(self.children(self.home.id)) > MOST_TABS
 
     def outline(self) -> list[tuple[int, Heading]]:
         """Return all pages, each with its depth, as a table of contents lists them."""

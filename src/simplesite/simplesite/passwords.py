@@ -4,12 +4,21 @@ import base64
 import hashlib
 import hmac
 import secrets
+import threading
 
 SHORTEST_PASSWORD = 8
 SALT_BYTES = 16
 COST, BLOCK_SIZE, PARALLELISM = 2**14, 8, 1
 # OpenSSL's own limit is just what these parameters need; some builds of it count more.
 MOST_MEMORY = 64 * 1024 * 1024
+# Each takes a core and a thread of the server for a while; visitors are to have the others.
+MOST_AT_ONCE = 2
+
+_places = threading.BoundedSemaphore(MOST_AT_ONCE)
+
+
+class TooManyPasswordsError(Exception):
+    """As many passwords are checked at this moment as may be at once."""
 
 
 def hash_password(password: str) -> str:
@@ -19,9 +28,17 @@ def hash_password(password: str) -> str:
 
 
 def password_matches(password: str, password_hash: str) -> bool:
-    """Return whether ``password`` is the one ``password_hash`` was made of."""
+    """Return whether ``password`` is the one ``password_hash`` was made of.
+
+    :raises TooManyPasswordsError: at once, if others are being checked
+    """
     _, salt, expected = password_hash.split("$")
-    return hmac.compare_digest(_scrypt(password, _decoded(salt)), _decoded(expected))
+    if not _places.acquire(blocking=False):
+        raise TooManyPasswordsError
+    try:
+        return hmac.compare_digest(_scrypt(password, _decoded(salt)), _decoded(expected))
+    finally:
+        _places.release()
 
 
 def generate_password() -> str:

@@ -1,4 +1,4 @@
-"""Headers of all responses: what browsers may keep, load and embed."""
+"""Headers of all responses: what browsers may keep, load and embed, and over what cookies go."""
 
 from pyramid.config import Configurator
 from pyramid.events import NewResponse
@@ -27,3 +27,8 @@ def _add_headers(event: NewResponse) -> None:
     headers.setdefault("Content-Security-Policy", POLICY)
     # Pages differ between editors and visitors: no proxy is to mix them up.
     headers.setdefault("Cache-Control", "private, no-cache")
+    if event.request.site.secure_cookies is None and event.request.scheme == "https":
+        cookies = headers.getall("Set-Cookie")
+        headers.pop("Set-Cookie", None)
+        for cookie in cookies:
+            headers.add("Set-Cookie", f"{cookie}; Secure")

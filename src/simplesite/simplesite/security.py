@@ -7,6 +7,7 @@ from pyramid.authentication import AuthTktCookieHelper
 from pyramid.request import Request, RequestLocalCache
 from pyramid.security import Allowed, Denied
 
+from simplesite import signins
 from simplesite.editors import password_stamp
 from simplesite.models import Editor
 
@@ -22,6 +23,8 @@ class Identity:
 
     id: int
     name: str
+    token: str
+    """The one of this sign-in."""
 
 
 class SitePolicy:
@@ -58,13 +61,16 @@ class SitePolicy:
         return Denied("only editors may do this")
 
     def remember(self, request: Request, userid: Editor, **_options: object) -> Headers:
-        """Return the headers that sign the editor ``userid`` in."""
-        tokens = (password_stamp(userid),)
+        """Sign the editor ``userid`` in, and return the headers with the cookie."""
+        token = signins.begin(request.database, userid)
+        tokens = (f"{password_stamp(userid)}-{token}",)
         headers: Headers = self._tickets.remember(request, userid.id, tokens=tokens)
         return headers
 
     def forget(self, request: Request, **_options: object) -> Headers:
-        """Return the headers that sign out."""
+        """End the sign-in, and return the headers that take its cookie back."""
+        if identity := self.identity(request):
+            signins.end(request.database, identity.token)
         headers: Headers = self._tickets.forget(request)
         return headers
 
@@ -73,6 +79,10 @@ class SitePolicy:
         if ticket is None:
             return None
         editor = request.database.get(Editor, ticket["userid"])
-        if editor is None or password_stamp(editor) not in ticket["tokens"]:
+        stamp, _, token = "".join(ticket["tokens"]).partition("-")
+        if editor is None or password_stamp(editor) != stamp:
             return None
-        return Identity(editor.id, editor.name)
+        found = signins.find(request.database, token)
+        if found is None or found.editor_id != editor.id:
+            return None
+        return Identity(editor.id, editor.name, token)

@@ -7,6 +7,7 @@ from paste.deploy.converters import asbool
 
 SHORTEST_SECRET = 16
 SMTP_PORT = 25
+MAILS_PER_HOUR = "simplesite.error_mails_per_hour"
 
 
 class SettingsError(ValueError):
@@ -21,6 +22,7 @@ class MailSettings:
     port: int
     sender: str
     recipients: tuple[str, ...]
+    most_per_hour: int
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class SiteSettings:
     title: str
     secret: str
     debug: bool
-    secure_cookies: bool
+    secure_cookies: bool | None
+    """Whether cookies go by https only; None where they come by https."""
     mail: MailSettings | None
 
 
@@ -42,7 +45,11 @@ def read_settings(conf: Mapping[str, str]) -> SiteSettings:
         title=conf.get("simplesite.title", "").strip() or "SimpleSite",
         secret=_secret(conf),
         debug=_switch(conf, "debug"),
-        secure_cookies=_switch(conf, "simplesite.secure_cookies"),
+        secure_cookies=(
+            _switch(conf, "simplesite.secure_cookies")
+            if conf.get("simplesite.secure_cookies", "").strip()
+            else None
+        ),
         mail=_mail_settings(conf),
     )
 
@@ -80,9 +87,13 @@ def _mail_settings(conf: Mapping[str, str]) -> MailSettings | None:
     host, _, port = conf.get("smtp_server", "localhost").strip().partition(":")
     if port and not port.isdecimal():
         raise SettingsError(f"the port of smtp_server must be a number, not {port!r}")
+    most = conf.get(MAILS_PER_HOUR, "").strip() or "10"
+    if not most.isdecimal() or not int(most):
+        raise SettingsError(f"{MAILS_PER_HOUR} must be a number above 0, not {most!r}")
     return MailSettings(
         host=host or "localhost",
         port=int(port or SMTP_PORT),
         sender=conf.get("error_email_from", "").strip() or "simplesite@localhost",
         recipients=recipients,
+        most_per_hour=int(most),
     )

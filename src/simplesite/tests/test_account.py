@@ -1,8 +1,12 @@
 """Signing in and out, and what only editors may do."""
 
+import threading
+
 import pytest
 from conftest import PASSWORD, sign_in
+from sqlalchemy import text
 
+import simplesite.passwords
 from simplesite.redirects import is_local
 
 
@@ -92,3 +96,72 @@ def test_weak_or_mistyped_new_password_is_refused(editor):
     form["current"], form["new"], form["again"] = "wrong", "short", "other"
     page = form.submit(status=422)
     assert all(page.html.select_one(f"#{name}-error") for name in ("current", "new", "again"))
+
+
+def test_sign_out_ends_the_session_for_a_copied_cookie_too(open_site):
+    here, thief = sign_in(open_site()), open_site()
+    thief.set_cookie("simplesite_editor", here.cookies["simplesite_editor"].strip('"'))
+    thief.get("/pages", status=200)
+
+    here.get("/about").forms[0].submit(status=303)
+
+    thief.get("/pages", status=303)
+
+
+def test_cookies_are_secure_by_themselves_where_they_come_by_https(visitor):
+    page = visitor.get("/sign-in", extra_environ={"wsgi.url_scheme": "https"})
+    assert page.headers["Set-Cookie"].endswith("; Secure")
+
+
+def tries(browser, password, count=1, name="editor", address="203.0.113.7"):
+    """Return the answers to so many tries to sign in."""
+    page = browser.get("/sign-in")
+    environ = {"REMOTE_ADDR": address}
+    return [
+        filled(page, name, password).submit(extra_environ=environ, expect_errors=True)
+        for _ in range(count)
+    ]
+
+
+def test_wrong_passwords_in_a_row_are_limited_for_an_account_and_an_address(visitor):
+    answers = tries(visitor, "wrong", 12)
+    assert [answer.status_int for answer in answers] == [422] * 10 + [429] * 2
+    assert "Try again in 15 minutes." in answers[-1]
+    assert answers[-1].headers["Retry-After"] == "900"
+    # Not even the right one, now; but for others it is as before.
+    assert tries(visitor, PASSWORD)[0].status_int == 429
+    assert tries(visitor, PASSWORD, address="203.0.113.8")[0].status_int == 303
+
+
+def test_many_names_from_one_address_are_limited(visitor, monkeypatch):
+    monkeypatch.setattr("simplesite.signins.MOST_FAILURES_BY_ADDRESS", 4)
+    address = "2001:db8::{}".format
+    answers = [tries(visitor, "no", name=f"n{n}", address=address(n))[0] for n in range(5)]
+    assert [answer.status_int for answer in answers] == [422] * 4 + [429]
+    assert tries(visitor, PASSWORD, address="2001:db8:0:1::1")[0].status_int == 303
+
+
+def test_sign_in_forgets_earlier_slips(visitor):
+    for _ in range(2):
+        tries(visitor, "wrong", 9)
+        assert tries(visitor, PASSWORD)[0].status_int == 303
+        visitor.reset()
+
+
+def test_many_sign_ins_at_once_leave_threads_to_visitors(visitor, monkeypatch):
+    monkeypatch.setattr("simplesite.passwords._places", threading.BoundedSemaphore(1))
+    with simplesite.passwords._places:
+        (answer,) = tries(visitor, PASSWORD)
+    assert answer.status_int == 429 and answer.headers["Retry-After"] == "1"
+    assert tries(visitor, PASSWORD)[0].status_int == 303
+
+
+def test_site_that_an_older_release_set_up_gets_its_tables(open_site):
+    browser = open_site()
+    engine = browser.app._application.registry["sessions"].kw["bind"]
+    with engine.begin() as connection:
+        for table in ("sign_in", "failed_sign_in"):
+            connection.execute(text(f"DROP TABLE {table}"))
+    browser.get("/")
+
+    assert sign_in(browser).get("/pages").status_int == 200

@@ -71,3 +71,22 @@ def test_comment_without_token_is_refused(visitor):
 
 def test_address_of_the_form_leads_to_the_page(visitor):
     assert visitor.get("/pages/9/comment", status=303).follow().request.path == "/contact"
+
+
+def test_text_that_nobody_types_is_refused_and_not_shown(visitor, monkeypatch):
+    # WebOb keeps longer requests in a file that it never closes.
+    monkeypatch.setattr("webob.request.BaseRequest.request_body_tempfile_limit", 100_000)
+    page = written(visitor, text="x" * 50_001)
+    assert page.status_int == 413 and len(page.body) < 10_000
+
+
+def test_many_comments_come_in_parts(visitor):
+    for number in range(51):
+        answer = written(visitor, text=f"Comment {number}.")
+    assert answer.headers["Location"] == "/contact?comments=2#comments"
+    first, second = visitor.get("/contact"), visitor.get("/contact?comments=2")
+    shown = [len(page.html.select(".comment-text")) for page in (first, second)]
+    assert shown == [50, 1]
+    assert "51 comments" in first and "Comment 50." in second
+    assert first.html.select_one(".pager a[rel=next]")["href"] == "?comments=2#comments"
+    assert visitor.get("/contact?comments=99x").html.select_one(".pager span").text == "Part 1 of 2"

@@ -21,27 +21,33 @@ def broken(monkeypatch):
 
 
 class MailServer(threading.Thread):
-    """A mail server for one mail."""
+    """A mail server for one mail, or for so many."""
 
-    def __init__(self):
+    def __init__(self, mails=1):
         super().__init__(daemon=True)
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.port = self.socket.getsockname()[1]
-        self.text = ""
+        self.mails = mails
+        self.texts = []
 
     def run(self):
-        """Take one mail and keep its text."""
-        connection, _ = self.socket.accept()
-        with self.socket, connection, connection.makefile("rw") as lines:
-            self._answer(lines, "220 ready")
-            for line in lines:
-                word = line.strip().upper()
-                if word == "DATA":
-                    self._answer(lines, "354 go on")
-                    self.text = "".join(iter(lines.readline, ".\n"))
-                self._answer(lines, "221 bye" if word == "QUIT" else "250 ok")
-                if word == "QUIT":
-                    return
+        """Take the mails and keep their texts."""
+        with self.socket:
+            while len(self.texts) < self.mails:
+                connection, _ = self.socket.accept()
+                with connection, connection.makefile("rw") as lines:
+                    self._take(lines)
+
+    def _take(self, lines):
+        self._answer(lines, "220 ready")
+        for line in lines:
+            word = line.strip().upper()
+            if word == "DATA":
+                self._answer(lines, "354 go on")
+                self.texts.append("".join(iter(lines.readline, ".\n")))
+            self._answer(lines, "221 bye" if word == "QUIT" else "250 ok")
+            if word == "QUIT":
+                return
 
     @staticmethod
     def _answer(lines, text):
@@ -65,8 +71,9 @@ def test_error_is_mailed_without_cookies(open_site, broken):
     browser = open_site(email_to="a@example.org", smtp_server=f"127.0.0.1:{server.port}")
     browser.get("/about?secret=1", status=500)
     server.join(timeout=5)
-    assert "the boiler burst" in server.text and "Subject: The Club: RuntimeError" in server.text
-    assert "secret=1" not in server.text
+    (text,) = server.texts
+    assert "the boiler burst" in text and "Subject: The Club: RuntimeError" in text
+    assert "secret=1" not in text
 
 
 def test_mail_server_that_is_away_disturbs_nobody(open_site, broken, monkeypatch):
@@ -77,13 +84,38 @@ def test_mail_server_that_is_away_disturbs_nobody(open_site, broken, monkeypatch
     assert sent.wait(5)
 
 
-def test_only_a_few_mails_are_on_their_way_at_once(monkeypatch):
+def test_site_that_fails_all_the_time_sends_a_few_mails_and_a_summary(monkeypatch):
+    monkeypatch.setattr("simplesite.errormail.HOUR", 2.0)
+    server = MailServer(mails=3)
+    server.start()
+    settings = MailSettings("127.0.0.1", server.port, "a@example.org", ("b@example.org",), 2)
+    mail = ErrorMail(settings)
+
+    for _ in range(1000):
+        mail.send("The Club: RuntimeError", "text")
+    mail.send("The Club: OSError", "text")
+
+    server.join(timeout=30)
+    first, second, summary = server.texts
+    assert "Subject: The Club: RuntimeError" in first and "Subject: The Club: Runtime" in second
+    assert "Subject: The Club: 999 more errors" in summary
+    assert "998  The Club: RuntimeError" in summary and "1  The Club: OSError" in summary
+
+
+def test_mail_server_that_hangs_has_three_threads_waiting(monkeypatch):
     started = []
     monkeypatch.setattr("threading.Thread.start", lambda thread: started.append(thread))
-    mail = ErrorMail(MailSettings("127.0.0.1", 1, "a@example.org", ("b@example.org",)))
+    mail = ErrorMail(MailSettings("127.0.0.1", 1, "a@example.org", ("b@example.org",), 9))
     for _ in range(10):
         mail.send("subject", "text")
-    assert len(started) == 3
+    # The fourth is the one that will send the summary.
+    assert [type(thread).__name__ for thread in started] == ["Thread"] * 3 + ["Timer"]
+
+
+def test_request_longer_than_any_form_is_refused_unread(visitor, caplog):
+    page = visitor.post("/sign-in", b"name=" + b"x" * 2_000_000, status=413)
+    assert "This is too long" in page and len(page.body) < 10_000
+    assert not caplog.records
 
 
 def test_site_without_database_says_so(open_site, tmp_path: Path):

@@ -1,6 +1,9 @@
 """Pages as visitors see them."""
 
 import pytest
+from conftest import sign_in
+
+from simplesite.models import Page
 
 
 def test_home_shows_tabs_and_no_foreign_address(visitor):
@@ -78,3 +81,21 @@ def test_visitor_who_reads_gets_no_cookie(visitor):
 def test_responses_forbid_scripts_and_frames(visitor):
     policy = visitor.get("/").headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy
+
+
+def test_site_of_very_many_pages_shows_them_in_parts(open_site):
+    browser = sign_in(open_site())
+    with browser.app._application.registry["sessions"]() as session:
+        session.add_all(
+            Page(parent_id=1, slug=f"p{number}", title=f"Page {number}", position=number + 9)
+            for number in range(2000)
+        )
+        session.commit()
+
+    home, last = browser.get("/"), browser.get("/p1999")
+    assert max(len(page.body) for page in (home, last, browser.get("/pages"))) < 200_000
+    assert len(home.html.select(".cards li")) == 60
+    assert home.html.select(".tabs a")[-1]["href"] == "/#below"
+    assert last.html.select_one(".tabs a[aria-current]").text == "Page 1999"
+    moved = browser.get("/pages?part=21").forms[1].submit(status=303)
+    assert moved.headers["Location"].startswith("/pages?part=2")

@@ -3,7 +3,7 @@ from pathlib import Path
 
 from pylonyard.activation import access
 from pylonyard.activation.activate import Activation
-from pylonyard.activation.apply import Carrier
+from pylonyard.activation.apply import StepRunner
 from pylonyard.activation.journal import Journal
 from pylonyard.activation.steps import Effects
 from pylonyard.releases.contents import Release, Site
@@ -37,7 +37,7 @@ MODES = {
 
 
 def left(mode, members):
-    return access.left_over(Effects(members=(JOINED,), modes=MODES), [site(mode)], members)
+    return access.leftover_access(Effects(members=(JOINED,), modes=MODES), [site(mode)], members)
 
 
 def test_embedded_application_needs_all_of_it():
@@ -59,22 +59,22 @@ def test_files_of_accounts_go_with_the_last_membership():
     files = {"/etc/group": CHANGED, "/etc/x": CHANGED}
     ours = Effects(files, (JOINED, ("www-data", "blog")))
 
-    assert access.left_over(ours, [], [JOINED]).files == {}
-    assert list(access.left_over(ours, [], []).files) == ["/etc/group"]
-    assert access.left_over(Effects(files), [], []) == Effects()
+    assert access.leftover_access(ours, [], [JOINED]).files == {}
+    assert list(access.leftover_access(ours, [], []).files) == ["/etc/group"]
+    assert access.leftover_access(Effects(files), [], []) == Effects()
 
 
 def test_state_of_a_folder_covers_its_contents():
     modes = {name: MODES[name] for name in list(MODES)[1:]}
 
-    assert list(access.left_over_told(Effects(members=(JOINED,), modes=modes))) == [
+    assert list(access.leftover_lines(Effects(members=(JOINED,), modes=modes))) == [
         "# www-data: no release needs it in the group shop any more",
         f"# {DATA}: no release needs it open any more",
         "# /srv/shop/var/log/shop.log: no release needs it open any more",
     ]
 
 
-class Recording(Carrier):
+class Recording(StepRunner):
     def _run(self, words):
         if words[-1] == "stuck":
             raise CommandError("gpasswd", "it is stuck")
@@ -97,12 +97,14 @@ def closed(tmp_path, name, now):
     tree.put("/etc/group", now)
     changes = {"/etc/group": Change(group(name), group(name, "www-data"))}
     ours = Effects(changes, (("www-data", name),), {str(DATA): ("root", 0o750, 0o2770)})
-    carrier = Recording(tree, tmp_path, Journal(str(tmp_path), 2, "now", ours), said.append)
+    runner = Recording(tree, tmp_path, Journal(str(tmp_path), 2, "now", ours), said.append)
     releases = Releases(tmp_path / "releases", tmp_path / "current")
 
-    Activation(tmp_path, releases, tree)._close(carrier, Release(3, tmp_path, (site("proxy"),), ()))
+    Activation(tmp_path, releases, tree)._withdraw_access(
+        runner, Release(3, tmp_path, (site("proxy"),), ())
+    )
 
-    return tree, carrier.journal.ours, said
+    return tree, runner.journal.ours, said
 
 
 def mode(tree):

@@ -17,18 +17,18 @@ def test_made_folders_are_removed_inner_first_and_modes_restored(tmp_path):
     (tmp_path / "data/cache").mkdir(parents=True, mode=0o770)
     (tmp_path / "log").touch(mode=0o660)
     (tmp_path / "log").chmod(0o660)
-    told = []
+    lines = []
     modes = {
         "/data": (OWN, None, 0o2770),
         "/data/cache": (OWN, None, 0o2770),
         "/log": (OWN, 0o640, 0o660),
     }
 
-    undo_modes(Tree(tmp_path), Effects(modes=modes), told.append)
+    undo_modes(Tree(tmp_path), Effects(modes=modes), lines.append)
 
     assert not (tmp_path / "data").exists()
     assert (tmp_path / "log").stat().st_mode & 0o7777 == 0o640
-    assert told == []
+    assert lines == []
 
 
 def test_file_that_goes_meanwhile_is_no_failure(tmp_path):
@@ -58,15 +58,15 @@ def test_path_that_the_account_closed_does_not_hinder_the_rest(tmp_path):
         (tmp_path / name).chmod(0o770)
     # Such as a folder that the account may not enter any more.
     (tmp_path / "closed").symlink_to("nowhere")
-    told = []
+    lines = []
     modes = {
         "/first": (OWN, 0o755, 0o770),
         "/closed": (OWN, 0o700, 0o777),
         "/last": (OWN, 0o750, 0o770),
     }
 
-    undo_modes(Tree(tmp_path), Effects(modes=modes), told.append)
+    undo_modes(Tree(tmp_path), Effects(modes=modes), lines.append)
 
     assert (tmp_path / "first").stat().st_mode & 0o7777 == 0o755
     assert (tmp_path / "last").stat().st_mode & 0o7777 == 0o750
-    assert told == [f"chmod: chmod: cannot operate on dangling symlink '{tmp_path}/closed'"]
+    assert lines == [f"chmod: chmod: cannot operate on dangling symlink '{tmp_path}/closed'"]

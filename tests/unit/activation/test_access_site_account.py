@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from pylonyard.activation import access
 from pylonyard.activation.access import PRESUMED, settle_ownership
-from pylonyard.activation.host.facts import Ground, World
+from pylonyard.activation.host.facts import World, WritableFolder
 from pylonyard.activation.steps import Own, Permit
 from pylonyard.releases.contents import Release, Site
-from pylonyard.system.accounts import MAKING, by_root
+from pylonyard.system.accounts import MAKING, as_root
 from pylonyard.system.errors import ActivationError
-from pylonyard.system.rootfs import Account, Folder
+from pylonyard.system.rootfs import Account, Permissions
 
 SANDBOX = Path("/srv/shop")
 LIVE = SANDBOX / "releases/3/shop"
@@ -35,24 +35,29 @@ def release(*sites):
 
 
 def folder(uid, mode=0o755, *, is_empty=False):
-    return Ground(Folder(mode, uid, uid), {0: "root", 990: "shop"}.get(uid, "jo"), is_empty)
+    return WritableFolder(
+        Permissions(mode, uid, uid), {0: "root", 990: "shop"}.get(uid, "jo"), is_empty
+    )
 
 
 def world(account=SHOP, maker=0, **more):
     places = [*reversed(LIVE.parents), LIVE]
-    folders = {path: Folder(0o755, maker, maker) for path in places}
-    folders[INI] = Folder(0o640, maker, 990, is_folder=False)
+    folders = {path: Permissions(0o755, maker, maker) for path in places}
+    folders[INI] = Permissions(0o640, maker, 990, is_folder=False)
     values = {
         "accounts": {"shop": account},
         "folders": folders,
-        "grounds": {LOG: folder(990), RUN: folder(990), DATA: folder(990, 0o750)},
+        "writable_folders": {LOG: folder(990), RUN: folder(990), DATA: folder(990, 0o750)},
     }
     return World(**{**values, **more})
 
 
 def planned(seen, made=None):
     made = made or release()
-    return [step.command for step in access.account_steps(made, access.presumed(seen, made))]
+    return [
+        step.command
+        for step in access.account_steps(made, access.with_missing_accounts(seen, made))
+    ]
 
 
 def refused(seen):
@@ -67,8 +72,8 @@ def test_folder_that_is_right_is_left_alone():
 
 def test_account_is_made_before_what_is_its_own():
     missing = dict.fromkeys((LOG, RUN, DATA))
-    seen = world(NOBODY, grounds=missing)
-    seen.folders[INI] = Folder(0o600, 0, 0, is_folder=False)
+    seen = world(NOBODY, writable_folders=missing)
+    seen.folders[INI] = Permissions(0o600, 0, 0, is_folder=False)
 
     assert planned(seen) == [
         MAKE,
@@ -80,23 +85,23 @@ def test_account_is_made_before_what_is_its_own():
 
 
 def test_account_takes_the_group_of_its_name_that_is_there():
-    seen = world(NOBODY, groups=frozenset({"shop"}), grounds={})
+    seen = world(NOBODY, groups=frozenset({"shop"}), writable_folders={})
 
     assert planned(seen)[0] == MAKE.replace("--user-group", "--gid shop")
 
 
 def test_folders_that_are_to_be_given_are_presumed_to_be_the_accounts():
     made = release()
-    seen = access.presumed(world(NOBODY, grounds={DATA: None}), made)
+    seen = access.with_missing_accounts(world(NOBODY, writable_folders={DATA: None}), made)
 
     assert seen.accounts["shop"].uid == PRESUMED
-    assert seen.folders[DATA] == Folder(0o750, PRESUMED, PRESUMED)
+    assert seen.folders[DATA] == Permissions(0o750, PRESUMED, PRESUMED)
 
 
 @pytest.mark.parametrize("maker", [0, 1000])
 def test_empty_folder_of_who_made_the_release_is_given(maker):
     grounds = {DATA: folder(maker, is_empty=True)}
-    seen = world(maker=maker, grounds=grounds, closed=frozenset({("shop", DATA)}))
+    seen = world(maker=maker, writable_folders=grounds, closed=frozenset({("shop", DATA)}))
 
     assert planned(seen) == [f"chown shop: {DATA}"]
 
@@ -105,35 +110,37 @@ def test_empty_folder_of_who_made_the_release_is_given(maker):
 def test_data_of_another_are_not_taken_away(of):
     """As after a try in development, in the same checkout."""
     grounds = {DATA: folder(of, is_empty=of == 4321)}
-    seen = world(grounds=grounds, closed=frozenset({("shop", DATA)}))
+    seen = world(writable_folders=grounds, closed=frozenset({("shop", DATA)}))
 
     assert refused(seen) == (
         f"{DATA}: expected a folder that shop, who runs shop, may write into, got one of "
         f"{'root' if of == 0 else 'jo'} with something in it; if it is this site's: "
-        f"{by_root(f'chown -Rh shop: {DATA}')}; if it is of another use of this checkout, make one "
+        f"{as_root(f'chown -Rh shop: {DATA}')}; if it is of another use of this checkout, make one "
         "for production below /srv: docs/on-a-real-server.rst"
     )
 
 
 def test_one_line_gives_all_folders_to_an_account_and_makes_that_first():
-    seen = world(NOBODY, grounds=dict.fromkeys((LOG, DATA), folder(1000)))
+    seen = world(NOBODY, writable_folders=dict.fromkeys((LOG, DATA), folder(1000)))
 
-    giving = by_root(f"{MAKING} shop", f"chown -Rh shop: {LOG} {DATA}")
+    giving = as_root(f"{MAKING} shop", f"chown -Rh shop: {LOG} {DATA}")
     assert f"; if it is this site's: {giving}; " in refused(seen)
 
 
 def test_data_of_another_are_not_taken_for_an_account_to_be():
-    assert f"{DATA}: expected a folder" in refused(world(NOBODY, grounds={DATA: folder(1000)}))
+    assert f"{DATA}: expected a folder" in refused(
+        world(NOBODY, writable_folders={DATA: folder(1000)})
+    )
 
 
 def test_folder_that_an_access_control_list_opens_is_enough():
-    assert planned(world(grounds={DATA: folder(1000)})) == []
+    assert planned(world(writable_folders={DATA: folder(1000)})) == []
 
 
 def test_logs_may_be_in_a_folder_of_another_site_of_the_release():
     blog = site(name="blog", user="blog", data=SANDBOX / "var/data/blog")
     seen = world(
-        grounds={LOG: folder(990)},
+        writable_folders={LOG: folder(990)},
         accounts={"shop": SHOP, "blog": Account("blog", 991, 991, "blog", frozenset({991}))},
         closed=frozenset({("blog", LOG)}),
     )
@@ -152,13 +159,13 @@ def test_home_on_the_way_is_not_to_be_opened():
 
 def test_home_on_the_way_is_seen_before_the_account_is_made():
     seen = world(NOBODY)
-    seen.folders[SANDBOX] = Folder(0o700, 1000, 1000)
+    seen.folders[SANDBOX] = Permissions(0o700, 1000, 1000)
 
     assert refused(seen).startswith(f"{SANDBOX}: shop, who runs shop, may not enter it")
 
 
 @pytest.mark.parametrize(
-    "now", [Folder(0o640, 0, 0), Folder(0o600, 0, 990), Folder(0o640, 1000, 1000)]
+    "now", [Permissions(0o640, 0, 0), Permissions(0o600, 0, 990), Permissions(0o640, 1000, 1000)]
 )
 def test_file_with_secrets_becomes_the_accounts_to_read(now):
     seen = world()
@@ -169,14 +176,14 @@ def test_file_with_secrets_becomes_the_accounts_to_read(now):
 
 def test_file_with_secrets_that_is_the_accounts_own_is_left():
     seen = world()
-    seen.folders[INI] = Folder(0o600, 990, 990, is_folder=False)
+    seen.folders[INI] = Permissions(0o600, 990, 990, is_folder=False)
 
     assert planned(seen) == []
 
 
 def test_application_is_set_up_when_its_account_and_folders_are_there():
     missing = dict.fromkeys((LOG, RUN, DATA))
-    seen = world(NOBODY, grounds=missing, to_set_up=frozenset({"shop"}))
+    seen = world(NOBODY, writable_folders=missing, to_set_up=frozenset({"shop"}))
 
     last = planned(seen)[-1]
 

@@ -4,7 +4,7 @@ import pytest
 from pylonyard.activation import activate
 from pylonyard.activation import journal as journals
 from pylonyard.activation.activate import Activation
-from pylonyard.activation.apply import Carrier, undo_files
+from pylonyard.activation.apply import StepRunner, undo_files
 from pylonyard.activation.host.conffiles import Decision, decide
 from pylonyard.activation.journal import Journal
 from pylonyard.activation.steps import Effects
@@ -27,8 +27,8 @@ class Machine:
 
     def __init__(self, root):
         self.tree = Tree(root)
-        self.sandboxes = {name: root / name for name in "ab"}
-        for sandbox in self.sandboxes.values():
+        self.environments = {name: root / name for name in "ab"}
+        for sandbox in self.environments.values():
             sandbox.mkdir()
 
     def lay(self, name, files, **more):
@@ -44,7 +44,7 @@ class Machine:
             if before.get(path, ABSENT) != entry
         }
         effects = Effects(changes, more.pop("joined", ()), more.pop("modes", {}))
-        sandbox = self.sandboxes[name]
+        sandbox = self.environments[name]
         paths = [*files, *more.pop("laid", ())]
         laid = {path: "" for path in paths if path.startswith("/etc/")}
         journal = Journal(str(sandbox), 1, "now", effects, laid, **more)
@@ -52,7 +52,7 @@ class Machine:
 
     def deactivate(self, name):
         """Return what is said, but for the last line."""
-        sandbox = self.sandboxes[name]
+        sandbox = self.environments[name]
         releases = Releases(sandbox / "releases", sandbox / "current")
         said = []
         Activation(sandbox, releases, self.tree).deactivate(said.append)
@@ -62,7 +62,7 @@ class Machine:
         return [self.tree.read(name) != ABSENT for name in names]
 
     def ours(self, name):
-        return journals.load(self.tree, self.sandboxes[name]).ours
+        return journals.load(self.tree, self.environments[name]).ours
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def machine(tmp_path):
 
 
 def needs_it(machine, name):
-    return [f"# {machine.sandboxes[name]} needs some of it, which stays until that goes"]
+    return [f"# {machine.environments[name]} needs some of it, which stays until that goes"]
 
 
 MODULE = {WSGI: file("LoadModule"), ENABLED: file("link"), RECORD: file("")}
@@ -98,7 +98,7 @@ def test_module_of_another_that_was_handed_over_counts_as_laid(machine):
 
     machine.deactivate("a")
 
-    laid = journals.load(machine.tree, machine.sandboxes["b"]).laid
+    laid = journals.load(machine.tree, machine.environments["b"]).laid
     now, wanted = machine.tree.read(WSGI), file("LoadModule b")
     assert decide(now, laid[WSGI], wanted, may_be_gone=False) is Decision.INSTALL
     assert laid["/etc/cron.d/b"] == ""
@@ -127,16 +127,16 @@ def test_membership_is_handed_over(machine):
 
 
 def test_membership_that_was_handed_over_is_undone_by_name(machine):
-    class Telling(Carrier):
+    class Telling(StepRunner):
         def _run(self, words):
             ran.append(words)
 
     ran = []
-    tree, sandbox = machine.tree, machine.sandboxes["b"]
+    tree, sandbox = machine.tree, machine.environments["b"]
     tree.put("/etc/group", file("shop:x:7:www-data\n"))
-    carrier = Telling(tree, sandbox, Journal(str(sandbox)), lambda line: None)
+    runner = Telling(tree, sandbox, Journal(str(sandbox)), lambda line: None)
 
-    undo_files(carrier, Effects({"/etc/.pwd.lock": Change(ABSENT, file(""))}, (JOINED,)))
+    undo_files(runner, Effects({"/etc/.pwd.lock": Change(ABSENT, file(""))}, (JOINED,)))
 
     assert ran == [["gpasswd", "--root", str(tree.root), "--delete", *JOINED]]
 
@@ -147,7 +147,7 @@ def test_membership_that_nobody_else_needs_is_left_to_its_name():
     changes = {"/etc/group": Change(file(""), file("both"))}
     ours = Effects(changes, (JOINED, other))
 
-    rest, parts = activate.divided(ours, {"b": Journal("/b", 1, members=(JOINED,))})
+    rest, parts = activate.split_effects(ours, {"b": Journal("/b", 1, members=(JOINED,))})
 
     assert rest == Effects(members=(other,))
     assert parts == {"b": Effects(members=(JOINED,))}
@@ -156,7 +156,7 @@ def test_membership_that_nobody_else_needs_is_left_to_its_name():
 def test_mode_of_a_folder_on_the_way_is_handed_over():
     modes = {"/srv": ("shop", 0o750, 0o751), "/srv/a": ("shop", 0o750, 0o751)}
 
-    rest, parts = activate.divided(
+    rest, parts = activate.split_effects(
         Effects(modes=modes), {"b": Journal("/b", 1, folders=("/srv", "/srv/b"))}
     )
 
@@ -168,7 +168,7 @@ def test_each_thing_is_handed_to_one_sandbox():
     ours = Effects({ENABLED: Change(ABSENT, file("link"))})
     others = {name: Journal(f"/{name}", 1, modules=("wsgi",)) for name in "bc"}
 
-    rest, parts = activate.divided(ours, others)
+    rest, parts = activate.split_effects(ours, others)
 
     assert (rest, parts) == (Effects(), {"b": ours})
 

@@ -1,5 +1,5 @@
 import pytest
-from pylonyard.activation.journal import Journal, of_ours, of_tool
+from pylonyard.activation.journal import Journal, possible_changes, possible_changes_of_tool
 from pylonyard.activation.steps import Effects, Join, Tool
 from pylonyard.system.rootfs import ABSENT, Change, Entry
 
@@ -21,7 +21,7 @@ ACTIVE = Effects(
 
 def withdrawn(pending, now):
     """Return what the repair takes for ours after a deactivation that was killed."""
-    return of_ours(Journal("/srv/shop", 1, ours=ACTIVE, pending=pending), now)
+    return possible_changes(Journal("/srv/shop", 1, ours=ACTIVE, pending=pending), now)
 
 
 def test_files_that_a_killed_deactivation_removed_come_back():
@@ -46,7 +46,7 @@ def test_file_that_others_wrote_since_is_not_taken_for_ours():
 def at_work(step, pending, now):
     """Return what the repair takes for ours after a kill in a step."""
     run = Effects().with_step(step)
-    return of_ours(Journal("/srv/shop", 1, ours=ACTIVE, run=run, pending=pending), now)
+    return possible_changes(Journal("/srv/shop", 1, ours=ACTIVE, run=run, pending=pending), now)
 
 
 @pytest.mark.parametrize(
@@ -97,4 +97,4 @@ def test_groups_that_others_made_while_ours_was_joined_are_theirs(after, ours):
     run = Effects().with_step(Join("www-data", "shop"))
     changes = {"/etc/group": Change(before, file(after) if after else joined)}
 
-    assert list(of_tool(run, changes)) == ours
+    assert list(possible_changes_of_tool(run, changes)) == ours

@@ -10,8 +10,8 @@ from pylonyard.activation.steps import Effects, Serve, Share
 from pylonyard.releases.contents import Release, Servers, Site, Source
 from pylonyard.system import accounts
 from pylonyard.system.errors import ActivationError
-from pylonyard.system.rootfs import ABSENT, Account, Entry, Folder, Tree
-from pylonyard.webservers.registry import Name, Seen
+from pylonyard.system.rootfs import ABSENT, Account, Entry, Permissions, Tree
+from pylonyard.webservers.registry import PublicName, ServerState
 
 RELEASE = Path("/srv/shop/releases/3")
 
@@ -53,10 +53,10 @@ def world(files=FILES, **more):
         "available_modules": frozenset({"alias", "proxy"}),
         "enabled_modules": frozenset({"alias"}),
     }
-    seen |= {name: more.pop(name) for name in Seen.__dataclass_fields__ if name in more}
+    seen |= {name: more.pop(name) for name in ServerState.__dataclass_fields__ if name in more}
     values = {
         "entries": {n: ABSENT for s in files for n in (s.name, s.name + NEW)},
-        "webservers": {"apache": Seen(**seen)},
+        "webservers": {"apache": ServerState(**seen)},
         "accounts": {"shop": shop, "www-data": apache},
         **more,
     }
@@ -120,7 +120,7 @@ def test_log_rotation_is_checked_where_its_program_is_and_reads_it():
     release = Release(3, RELEASE, (), (rotation,))
     laying, checking = [step.command for step in plan(release, world((rotation,))).steps]
 
-    without = plan(release, world((rotation,), judges=frozenset({"sh"})))
+    without = plan(release, world((rotation,), checkers=frozenset({"sh"})))
 
     assert checking == "logrotate --debug --state /dev/null /etc/logrotate.d/shop"
     assert commands(without) == [laying]
@@ -203,7 +203,7 @@ def test_name_is_new_where_apache_has_not_served_by_it(enabled, served_as, is_ne
     steps = plan(Release(3, RELEASE, (site(),), FILES), seen, force_new=True).steps
 
     (test,) = [step for step in steps if isinstance(step, kinds.Test)]
-    assert test.names == (Name("shop", "shop.example.org", is_new),)
+    assert test.names == (PublicName("shop", "shop.example.org", is_new),)
 
 
 @pytest.mark.parametrize(
@@ -281,7 +281,7 @@ def test_file_of_another_sandbox_is_not_taken():
     assert str(caught.value) == (
         "/etc/init.d/shop: the sandbox /srv/other has installed it; "
         "rename this site, or, to deactivate the other: "
-        + accounts.by_root("/srv/other/bin/pylonyard deactivate")
+        + accounts.as_root("/srv/other/bin/pylonyard deactivate")
     )
 
 
@@ -338,9 +338,9 @@ def test_machine_without_apache_gets_the_rest():
 def embedded_world(**folders):
     found = {Path(name): folder for name, folder in folders.items()}
     for path in [*(RELEASE / "shop").parents, RELEASE / "shop"]:
-        found.setdefault(path, Folder(0o755, 0, 0))
+        found.setdefault(path, Permissions(0o755, 0, 0))
     for path in (Path("/srv/shop/var"), Path("/srv/shop/var/data")):
-        found.setdefault(path, Folder(0o755, 0, 0))
+        found.setdefault(path, Permissions(0o755, 0, 0))
     return world(
         (VHOST, WSGI),
         folders=found,
@@ -353,8 +353,8 @@ def embedded_world(**folders):
 def test_embedded_mode_opens_data_egg_cache_and_log_to_apache():
     seen = embedded_world(
         **{
-            "/srv/shop/var/data/shop": Folder(0o750, 1000, 1000),
-            "/srv/shop/var/log": Folder(0o755, 1000, 1000),
+            "/srv/shop/var/data/shop": Permissions(0o750, 1000, 1000),
+            "/srv/shop/var/log": Permissions(0o755, 1000, 1000),
         }
     )
     release = Release(3, RELEASE, (site(mode="embedded"),), (VHOST, WSGI))
@@ -376,11 +376,11 @@ def test_embedded_mode_shares_what_the_account_has_in_its_data():
     seen = dataclasses.replace(
         embedded_world(),
         written={
-            Path("/srv/shop/var/log/shop.log"): Folder(0o660, 1000, 1000, False),
-            data / "shop.db": Folder(0o644, 1000, 1000, False),
-            data / "sessions": Folder(0o700, 1000, 1000),
-            data / "shared": Folder(0o660, 1000, 1000, False),
-            data / "of-another": Folder(0o600, 0, 0, False),
+            Path("/srv/shop/var/log/shop.log"): Permissions(0o660, 1000, 1000, False),
+            data / "shop.db": Permissions(0o644, 1000, 1000, False),
+            data / "sessions": Permissions(0o700, 1000, 1000),
+            data / "shared": Permissions(0o660, 1000, 1000, False),
+            data / "of-another": Permissions(0o600, 0, 0, False),
         },
     )
     release = Release(3, RELEASE, (site(mode="embedded"),), (VHOST, WSGI))
@@ -406,7 +406,7 @@ def test_server_that_was_stopped_is_among_the_effects_until_it_is_started():
 
 
 def test_daemon_mode_needs_but_the_way_to_the_script():
-    seen = embedded_world(**{"/srv/shop": Folder(0o700, 1000, 1000)})
+    seen = embedded_world(**{"/srv/shop": Permissions(0o700, 1000, 1000)})
     release = Release(3, RELEASE, (site(mode="mod_wsgi"),), (VHOST, WSGI))
 
     assert commands(plan(release, seen))[:2] == [
@@ -416,7 +416,7 @@ def test_daemon_mode_needs_but_the_way_to_the_script():
 
 
 def test_folder_of_another_account_is_reported_not_changed():
-    seen = embedded_world(**{"/srv": Folder(0o700, 0, 0)})
+    seen = embedded_world(**{"/srv": Permissions(0o700, 0, 0)})
     release = Release(3, RELEASE, (site(mode="mod_wsgi"),), (VHOST, WSGI))
 
     made = plan(release, seen)

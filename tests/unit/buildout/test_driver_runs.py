@@ -403,7 +403,7 @@ schedule = @daily
 
 
 @pytest.mark.parametrize(
-    ("part", "told"),
+    ("part", "message"),
     [
         ("cron", ""),
         ("blog-cron", ""),
@@ -414,13 +414,13 @@ schedule = @daily
         ("nothing", "there is no section [nothing]"),
     ],
 )
-def test_part_of_a_site_is_installed_by_its_section(prepared, tmp_path, part, told):
+def test_part_of_a_site_is_installed_by_its_section(prepared, tmp_path, part, message):
     (tmp_path / "buildout.cfg").write_text(SITES)
     run = driver.Buildout(str(tmp_path / "buildout.cfg"), [], False)
-    if told:
+    if message:
         with pytest.raises(UserError) as caught:
             run.install([part])
-        assert str(caught.value) == f"install {part}: {told}"
+        assert str(caught.value) == f"install {part}: {message}"
         return
 
     run.install([part])
@@ -474,8 +474,8 @@ def test_password_of_an_index_is_in_the_configuration_alone(
     assert holders(tmp_path, b"S3cr3t") == ["buildout.cfg"]
     assert "S3cr3t" not in caplog.text
     # What is no address stays what it is.
-    told = capfd.readouterr()
-    assert "S3cr3t" not in told.err + told.out.replace("login= ci:S3cr3t", "")
+    output = capfd.readouterr()
+    assert "S3cr3t" not in output.err + output.out.replace("login= ci:S3cr3t", "")
     assert record(sandbox).read_text() == before
 
 

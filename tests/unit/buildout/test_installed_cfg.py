@@ -2,7 +2,7 @@ import os
 
 import pytest
 from pylonyard.buildout import installed_cfg
-from pylonyard.buildout.installed_cfg import Bounds, Damaged
+from pylonyard.buildout.installed_cfg import Bounds, RecordDamagedError
 
 RECORD = """\
 [buildout]
@@ -45,9 +45,9 @@ def whole(tmp_path):
 
 
 def repaired(record, copy, bounds):
-    told: list[str] = []
-    installed_cfg.repair(record, copy, bounds, told.append)
-    return told
+    output: list[str] = []
+    installed_cfg.repair(record, copy, bounds, output.append)
+    return output
 
 
 def test_complete_record_is_left_alone(whole, bounds, tmp_path):
@@ -72,12 +72,12 @@ def test_record_cut_at_any_byte_lets_nothing_else_be_deleted(whole, bounds, tmp_
 
     for length in range(len(whole)):
         record.write_bytes(whole.encode()[:length])
-        told = repaired(record, copy, bounds)
+        output = repaired(record, copy, bounds)
         kept = record.read_text() if record.exists() else "[buildout]\nparts =\n"
 
         assert set(installed_cfg.names(installed_cfg.parsed(kept))) <= meant, length
         installed_cfg.check(kept, bounds)
-        assert len(told) == 0 or kept in (whole, "[buildout]\nparts =\n")
+        assert len(output) == 0 or kept in (whole, "[buildout]\nparts =\n")
 
 
 def test_repair_is_reported_in_one_line(whole, bounds, tmp_path):
@@ -123,7 +123,7 @@ def test_damaged_copy_is_not_used(whole, bounds, tmp_path):
     ],
 )
 def test_damage_is_named(bounds, text, problem):
-    with pytest.raises(Damaged) as caught:
+    with pytest.raises(RecordDamagedError) as caught:
         installed_cfg.check(text, bounds)
 
     assert str(caught.value) == problem

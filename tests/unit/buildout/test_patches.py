@@ -99,15 +99,15 @@ def test_eggs_that_buildout_installed_are_not_found_offline(folder):
 
 @shows("scan_all", "not_found_in_index")
 def test_index_is_asked_for_the_page_of_all_projects_after_a_warning(folder, monkeypatch):
-    told = []
-    monkeypatch.setattr(INDEX, "warn", lambda index, *words: told.append(words))
+    lines = []
+    monkeypatch.setattr(INDEX, "warn", lambda index, *words: lines.append(words))
     with serve_folder(folder) as address:
         index = INDEX(address)
 
         index.find_packages(Requirement.parse("nowhere"))
 
     assert index.fetched_urls[index.index_url]
-    assert told == [("Couldn't find index page for %r (maybe misspelled?)", "nowhere")]
+    assert lines == [("Couldn't find index page for %r (maybe misspelled?)", "nowhere")]
 
 
 @shows("info")
@@ -252,14 +252,16 @@ def test_path_in_a_record_is_deleted_wherever_it_is(folder):
 
 @shows("_uninstall_part")
 def test_part_that_is_made_anew_is_told_to_be_uninstalled(folder):
-    made, told = stock(folder), []
+    made, output = stock(folder), []
     made._parts = ["a"]
-    made._logger = SimpleNamespace(info=lambda *words: told.append(words), log=lambda *words: None)
+    made._logger = SimpleNamespace(
+        info=lambda *words: output.append(words), log=lambda *words: None
+    )
 
     installed = {"recipe": "pylonyard:site", "__buildout_installed__": ""}
     made._uninstall_part("a", {"a": installed})
 
-    assert told == [("Uninstalling %s.", "a")]
+    assert output == [("Uninstalling %s.", "a")]
 
 
 @shows("_compute_part_signatures")

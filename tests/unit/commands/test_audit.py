@@ -128,9 +128,9 @@ def database(tmp_path):
     return folder
 
 
-def told(database, *packages):
+def report_lines(database, *packages):
     known = audit.read(database, {package.name for package in packages})
-    return [each.told for each in audit.findings(packages, known)]
+    return [each.message for each in audit.findings(packages, known)]
 
 
 WAITRESS = (
@@ -142,14 +142,14 @@ WAITRESS = (
 
 
 def test_each_defect_is_told_once_with_the_version_that_has_none_of_them(database):
-    assert told(database, locked("waitress", "2.1.1"), locked("shop", "1.0")) == [WAITRESS]
+    assert report_lines(database, locked("waitress", "2.1.1"), locked("shop", "1.0")) == [WAITRESS]
 
 
 def test_version_is_looked_for_that_no_advisory_affects(database):
     again = advisory("GHSA-0", "waitress", {"introduced": "3.0.1"}, {"fixed": "3.0.2"})
     (database / "again.json").write_text(json.dumps(again))
 
-    (line,) = told(database, locked("waitress", "2.1.1"))
+    (line,) = report_lines(database, locked("waitress", "2.1.1"))
 
     assert line.endswith("; no version is known that fixes it")
 
@@ -174,7 +174,7 @@ def test_version_is_looked_for_that_no_advisory_affects(database):
     ],
 )
 def test_defect_without_a_fix_is_told_as_such(database, package, line):
-    assert told(database, package) == [line]
+    assert report_lines(database, package) == [line]
 
 
 def test_zip_file_and_single_file_are_read_alike(database, tmp_path):
@@ -183,8 +183,8 @@ def test_zip_file_and_single_file_are_read_alike(database, tmp_path):
         for path in database.iterdir():
             packed.write(path, path.name)
 
-    assert told(archive, locked("waitress", "2.1.1")) == [WAITRESS]
-    assert len(told(database / "PYSEC-2022-42969.json", locked("py", "1.0"))) == 1
+    assert report_lines(archive, locked("waitress", "2.1.1")) == [WAITRESS]
+    assert len(report_lines(database / "PYSEC-2022-42969.json", locked("py", "1.0"))) == 1
 
 
 @pytest.mark.parametrize(

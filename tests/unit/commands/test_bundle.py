@@ -50,17 +50,17 @@ def lock(directory, *wheels):
 
 
 def bundled(directory, file):
-    told = []
-    bundle.command(directory, file, told.append)
+    lines = []
+    bundle.command(directory, file, lines.append)
     with tarfile.open(file) as archive:
-        return told, {member.name: member for member in archive}
+        return lines, {member.name: member for member in archive}
 
 
 @pytest.mark.system
 def test_bundle_holds_the_checkout_and_what_the_lock_names(sandbox, tmp_path):
     (sandbox / "cache" / "dist" / "Other-1.0-py3-none-any.whl").touch()
 
-    told, members = bundled(sandbox, tmp_path / "shop.tar.gz")
+    output, members = bundled(sandbox, tmp_path / "shop.tar.gz")
 
     assert list(members) == [
         "shop/bootstrap.py",
@@ -72,11 +72,13 @@ def test_bundle_holds_the_checkout_and_what_the_lock_names(sandbox, tmp_path):
         "shop/src/shop.py",
     ]
     assert members["shop/src/run"].linkname == "shop.py"
-    assert told[0].startswith(
+    assert output[0].startswith(
         f"{tmp_path}/shop.tar.gz holds 6 files of the checkout, and 1 of the cache that {LOCK} "
         "names, "
     )
-    assert told[1] == "Elsewhere: tar -xf shop.tar.gz && cd shop && python3 bootstrap.py --offline"
+    assert (
+        output[1] == "Elsewhere: tar -xf shop.tar.gz && cd shop && python3 bootstrap.py --offline"
+    )
 
 
 def test_unpacked_bundle_uses_the_configuration_of_the_last_run(sandbox, tmp_path):
@@ -99,7 +101,7 @@ def test_of_a_git_checkout_it_holds_what_is_tracked(sandbox, tmp_path):
     subprocess.run([*git, "add", "bootstrap.py", "src", "var", "buildout.cfg"], check=True)
     (sandbox / "buildout.cfg").unlink()
 
-    names = checkout_files.listed(sandbox, [sandbox / LOCK], [])
+    names = checkout_files.list_files(sandbox, [sandbox / LOCK], [])
 
     assert names == ["bootstrap.py", LOCK, "src/run", "src/shop.py"]
 
@@ -189,9 +191,11 @@ def test_without_a_lock_the_command_is_reported(sandbox, tmp_path, line, message
 def test_without_a_run_there_is_nothing_to_bundle(sandbox, tmp_path):
     (sandbox / ".installed.cfg").unlink()
 
-    told = refused(sandbox, tmp_path / "shop.tar.gz")
+    output = refused(sandbox, tmp_path / "shop.tar.gz")
 
-    assert told.startswith(f"{sandbox}: expected a sandbox in which bin/buildout has run, got none")
+    assert output.startswith(
+        f"{sandbox}: expected a sandbox in which bin/buildout has run, got none"
+    )
 
 
 @pytest.mark.system
@@ -222,9 +226,9 @@ def test_file_for_its_owner_alone_is_refused(sandbox, tmp_path):
     (sandbox / "password").write_text("secret")
     (sandbox / "password").chmod(0o600)
 
-    told = refused(sandbox, tmp_path / "shop.tar.gz")
+    output = refused(sandbox, tmp_path / "shop.tar.gz")
 
-    assert told.startswith("password: expected files that others may read, since nothing secret")
+    assert output.startswith("password: expected files that others may read, since nothing secret")
 
 
 @pytest.mark.system

@@ -42,7 +42,7 @@ def make_sandbox(directory, stores, home):
     site.mkdir(parents=True)
     (site / "env").symlink_to(stores.cache / "sandboxes" / home)
     (directory / "bin").mkdir()
-    cache_usage.keep(directory, stores, {"Shop": "0.1"})
+    cache_usage.record_needs(directory, stores, {"Shop": "0.1"})
     return directory
 
 
@@ -54,9 +54,9 @@ def later(monkeypatch):
 
 
 def cleaned(directory, **options):
-    told: list[str] = []
-    cache_command.clean(directory, told.append, **{"dry_run": False, **options})
-    return told
+    output: list[str] = []
+    cache_command.clean(directory, output.append, **{"dry_run": False, **options})
+    return output
 
 
 def left(stores):
@@ -65,23 +65,23 @@ def left(stores):
 
 
 def test_entry_that_no_release_needs_is_removed(sandbox, stores, later):
-    told = cleaned(sandbox)
+    output = cleaned(sandbox)
 
     assert left(stores) == sorted(
         [HOME, f"cp311/{EGG}", "Shop-1.0-py3-none-any.whl", "Shop-0.1-py3-none-any.whl"]
     )
-    assert told[0] == f"removing {stores.cache}/dist/Shop-0.9-py3-none-any.whl"
-    assert told[-1].startswith("removed:     4 ")
+    assert output[0] == f"removing {stores.cache}/dist/Shop-0.9-py3-none-any.whl"
+    assert output[-1].startswith("removed:     4 ")
     assert list(stores.cache.rglob(".draft-*")) == []
 
 
 def test_dry_run_removes_nothing(sandbox, stores, later):
     before = left(stores)
 
-    told = cleaned(sandbox, dry_run=True)
+    output = cleaned(sandbox, dry_run=True)
 
     assert left(stores) == before
-    assert told[-1].startswith("to be removed:     4 ")
+    assert output[-1].startswith("to be removed:     4 ")
 
 
 def test_young_entry_stays(sandbox, stores):
@@ -180,11 +180,11 @@ def test_cache_in_use_is_not_cleaned(sandbox, stores, later):
 
 def test_cache_is_shown(tmp_path, sandbox, stores, later):
     make_sandbox(tmp_path / "other", stores, OLD).rename(tmp_path / "moved")
-    told: list[str] = []
+    output: list[str] = []
 
-    cache_command.show(sandbox, told.append)
+    cache_command.show(sandbox, output.append)
 
-    assert told == [
+    assert output == [
         f"{stores.cache}",
         "  wheels and sources       3       0.0 MB",
         "  eggs                     2       0.0 MB",
@@ -206,7 +206,7 @@ def test_record_is_made_anew_only_if_something_has_changed(sandbox, stores, monk
     before = state(record.stat())
     monkeypatch.setattr(cache_usage, "needs", lambda *_: pytest.fail("nothing has changed"))
 
-    assert cache_usage.keep(sandbox, stores, {"Shop": "0.1"})
+    assert cache_usage.record_needs(sandbox, stores, {"Shop": "0.1"})
     assert state(record.stat()) == before
 
 
@@ -216,7 +216,7 @@ def test_record_lists_tools_and_their_pins(sandbox, stores, monkeypatch):
     monkeypatch.setattr(tools, "TOOLS", sandbox / "profiles" / "tools.txt")
     (sandbox / "bin" / "buildout").write_text(f"{stores.cache}/sandboxes/{OLD}/bin/python\n")
 
-    cache_usage.keep(sandbox, stores, {})
+    cache_usage.record_needs(sandbox, stores, {})
 
     (record,) = (stores.cache / "users").iterdir()
     content = json.loads(record.read_text())
@@ -229,13 +229,13 @@ def test_cache_that_cannot_be_written_is_reported(sandbox, stores):
     (stores.cache / "users").rename(stores.cache / "moved")
     (stores.cache / "users").write_text("a file")
 
-    assert not cache_usage.keep(sandbox, stores, {"Shop": "2.0"})
+    assert not cache_usage.record_needs(sandbox, stores, {"Shop": "2.0"})
 
 
 def test_sandbox_is_introduced_once(sandbox, stores):
     (record,) = (stores.cache / "users").iterdir()
     before = record.read_text()
 
-    cache_usage.introduce(sandbox, stores)
+    cache_usage.register(sandbox, stores)
 
     assert record.read_text() == before

@@ -65,7 +65,7 @@ def run(place, *words):
     return main.main(str(place), str(place / "bin"), ["config", *words])
 
 
-def told(place, capsys, *words):
+def config_output(place, capsys, *words):
     assert run(place, *words) == 0
     return capsys.readouterr().out
 
@@ -73,7 +73,7 @@ def told(place, capsys, *words):
 def listed(place, capsys, *words):
     """Return each option of a listing with its origin."""
     found, section = {}, ""
-    lines = told(place, capsys, *words).splitlines()
+    lines = config_output(place, capsys, *words).splitlines()
     for before, line in zip(["", *lines], lines, strict=False):
         section = line[1:-1] if line.startswith("[") else section
         if before.startswith("# "):
@@ -82,7 +82,7 @@ def listed(place, capsys, *words):
 
 
 def test_a_section_is_shown_with_the_place_of_each_value(place, capsys):
-    assert told(place, capsys, "app") == (
+    assert config_output(place, capsys, "app") == (
         "[app]\n"
         "# base.cfg, line 12 [common]\n"
         "sources =\n    src\n    src/more\n"
@@ -96,7 +96,7 @@ def test_a_section_is_shown_with_the_place_of_each_value(place, capsys):
 
 
 def test_all_sections_are_shown_as_a_file_that_says_the_same(place, capsys):
-    text = told(place, capsys)
+    text = config_output(place, capsys)
 
     read = configparser.parse(io.StringIO(text), "shown")
     merged = config.Merged(config.read("buildout.cfg"))
@@ -149,7 +149,7 @@ def test_an_option_is_its_value_alone_and_where_it_stands_beside_it(place, capsy
 
 
 def test_programs_get_value_and_origins(place, capsys):
-    found = json.loads(told(place, capsys, "app:sources", "--json"))
+    found = json.loads(config_output(place, capsys, "app:sources", "--json"))
 
     assert found == {
         "version": 1,
@@ -175,15 +175,15 @@ def test_programs_get_value_and_origins(place, capsys):
 def test_passwords_in_addresses_are_masked_everywhere(place, capsys):
     masked = "https://me:<masked 1>@index.example/simple/?token=<masked 2>"
 
-    assert told(place, capsys, "buildout:find-links") == f"{masked}\n"
+    assert config_output(place, capsys, "buildout:find-links") == f"{masked}\n"
     for words in ([], ["--json"], ["buildout"]):
-        text = told(place, capsys, *words)
+        text = config_output(place, capsys, *words)
         assert masked in text
         assert "hunter22" not in text and "abcdef1" not in text
 
 
 def test_another_file_is_named_as_for_buildout(place, capsys):
-    assert told(place, capsys, "-c", "base.cfg", "common:eggs") == "none\n"
+    assert config_output(place, capsys, "-c", "base.cfg", "common:eggs") == "none\n"
     (place / ".pylonyard").mkdir()
     (place / ".pylonyard" / "sandbox.json").write_text(
         '{"version": 1, "configuration": "base.cfg"}'
@@ -195,7 +195,7 @@ def test_another_file_is_named_as_for_buildout(place, capsys):
 def test_nothing_is_made(place, capsys):
     before = sorted(place.rglob("*"))
 
-    told(place, capsys)
+    config_output(place, capsys)
 
     assert sorted(place.rglob("*")) == before
 
@@ -227,7 +227,7 @@ def test_the_sections_of_a_further_site_are_shown_with_their_origins(place, caps
     lines = config_file.read_text().splitlines()
     at = {line: number for number, line in enumerate(lines, 1)}
 
-    assert told(place, capsys, "blog-ini").splitlines() == [
+    assert config_output(place, capsys, "blog-ini").splitlines() == [
         "[blog-ini]",
         f"# buildout.cfg, line {at['settings =']} [ini]; += buildout.cfg, line {at['settings +=']}",
         "settings =",
@@ -246,7 +246,7 @@ def test_the_sections_of_a_further_site_are_shown_with_their_origins(place, caps
     app = listed(place, capsys, "blog-app")
     assert app["blog-app", "sources"] == "base.cfg, line 12 [common]"
     assert app["blog-app", "recipe"] == "base.cfg, line 6 [app]"
-    every = told(place, capsys)
+    every = config_output(place, capsys)
     assert [every.count(f"\n[{name}]\n") for name in ("blog-app", "blog-ini")] == [1, 1]
 
 

@@ -143,6 +143,8 @@ def test_all_that_cannot_be_had_is_reported_at_once(tmp_path, index):
     with pytest.raises(SystemExit) as caught:
         fetch.main(str(tmp_path / "cache"), words)
 
-    told = "neither find-links nor the index has it"
-    assert str(caught.value) == f"bootstrap: cannot get one==1: {told}; cannot get two==2: {told}"
+    output = "neither find-links nor the index has it"
+    assert (
+        str(caught.value) == f"bootstrap: cannot get one==1: {output}; cannot get two==2: {output}"
+    )
     assert len(list((tmp_path / "cache" / "dist").iterdir())) == 1

@@ -389,7 +389,7 @@ def test_a_person_is_asked_what_was_not_given_until_the_answer_can_be(place, cap
         return next(answers) or usual
 
     found = init.examine(place / "größe")
-    given = init.checked(found, {"mode": "proxy"}, ask)
+    given = init.check_answers(found, {"mode": "proxy"}, ask)
 
     assert given == {
         "name": "pen",
@@ -414,7 +414,7 @@ def test_the_end_of_the_input_is_one_line(monkeypatch):
     monkeypatch.setattr("builtins.input", ended)
 
     with pytest.raises(UserError, match="got the end of the input; use --yes to accept"):
-        init._asked("name", "")
+        init._ask("name", "")
 
 
 def test_the_command_of_pip_passes_on_what_is_of_a_sandbox(place, monkeypatch, capsys):

@@ -28,8 +28,8 @@ def place(tmp_path, monkeypatch):
             (folder / "bin").mkdir()
             (folder / "bin" / f"shop{day}").touch()
             made = f"2026-01-0{day}T00:00:00Z"
-            told = {"configuration": "staging.cfg", "environments": {"shop": "staging"}}
-            text = json.dumps({"made": made, "files": {}, **(told if day > 1 else {})})
+            output = {"configuration": "staging.cfg", "environments": {"shop": "staging"}}
+            text = json.dumps({"made": made, "files": {}, **(output if day > 1 else {})})
             (folder / "manifest.json").write_text(text)
             releases.publish(folder)
     monkeypatch.setattr(locks, "Locks", lambda: LOCKS)  # several programs, in one process
@@ -60,11 +60,11 @@ def test_releases_are_listed_with_the_current_one_marked(place, capsys):
 def test_releases_are_listed_for_machines(place, capsys):
     assert run(place, "releases", "--json") == 0
 
-    told = json.loads(capsys.readouterr().out)
-    assert (told["active"], told["note"]) == (None, "")
-    assert [each["release"] for each in told["releases"]] == [1, 2, 3]
-    assert told["releases"][0]["environments"] == {}
-    assert told["releases"][2] == {
+    output = json.loads(capsys.readouterr().out)
+    assert (output["active"], output["note"]) == (None, "")
+    assert [each["release"] for each in output["releases"]] == [1, 2, 3]
+    assert output["releases"][0]["environments"] == {}
+    assert output["releases"][2] == {
         "release": 3,
         "made": "2026-01-03T00:00:00Z",
         "configuration": "staging.cfg",
@@ -131,7 +131,7 @@ def test_dry_run_says_that_only_root_can_tell(place):
 
     assert str(caught.value) == (
         "only root may read what is active here: "
-        + accounts.by_root(f"{sys.argv[0]} activate --dry-run")
+        + accounts.as_root(f"{sys.argv[0]} activate --dry-run")
     )
 
 

@@ -59,7 +59,7 @@ def publish(releases, sites, port=8080):
 class NothingActive(Activation):
     """The activation of a machine on which no release is active."""
 
-    def recorded(self):
+    def active_number(self):
         return None
 
 
@@ -68,14 +68,14 @@ class Laid(Activation):
 
     is_allowed = False
 
-    def recorded(self):
+    def active_number(self):
         return 2
 
 
 class Unknown(Laid):
     """The activation of a machine with a journal that only root can read."""
 
-    def recorded(self):
+    def active_number(self):
         raise PermissionError
 
 
@@ -92,7 +92,7 @@ def state(place):
     return current, sorted(path.name for path in (place / "bin").iterdir())
 
 
-def told(place, site):
+def actions_of(place, site):
     """Return the actions that the command of a site was given."""
     log = place / f"{site}.log"
     return log.read_text().split() if log.exists() else []
@@ -180,7 +180,7 @@ def test_damaged_release_is_not_returned_to(place, damage, why):
         f"release 1 is damaged: {why.format(folder)}: run bin/buildout, or roll back to another"
     )
     assert state(place) == (2, ["blog", "shop"])
-    assert told(place, "shop") == told(place, "blog") == []
+    assert actions_of(place, "shop") == actions_of(place, "blog") == []
 
 
 @pytest.mark.parametrize("error", [KeyError, OSError, KeyboardInterrupt])
@@ -188,14 +188,14 @@ def test_machine_and_current_stay_together_after_any_failure(place, error):
     class Failing(NothingActive):
         is_allowed = True
 
-        def recorded(self):
+        def active_number(self):
             raise error
 
     with pytest.raises(error):
         back(place, kind=Failing)
 
     assert state(place) == (2, ["blog", "shop"])
-    assert told(place, "blog") == ["status", "stop", "start"]
+    assert actions_of(place, "blog") == ["status", "stop", "start"]
 
 
 class Active(NothingActive):
@@ -204,11 +204,11 @@ class Active(NothingActive):
     is_allowed = True
     laid: ClassVar = []
 
-    def recorded(self):
+    def active_number(self):
         return 2
 
     def activate(self, say):
-        self.laid.append(told(self.sandbox, "shop"))
+        self.laid.append(actions_of(self.sandbox, "shop"))
         if Path(self.sandbox, "refused").exists():
             raise ActivationError("Apache refuses it")
 
@@ -230,7 +230,7 @@ def test_server_is_at_its_port_before_apache_asks_there(moving):
 
     assert Active.laid == [["try-restart"]]
     assert (status, said[1]) == (0, "shop: try-restart")
-    assert told(moving, "shop") == ["try-restart"]
+    assert actions_of(moving, "shop") == ["try-restart"]
     assert state(moving) == (1, ["shop"])
 
 
@@ -240,7 +240,7 @@ def test_server_returns_to_its_port_when_apache_refuses_the_release(moving):
     with pytest.raises(ActivationError):
         back(moving, kind=Active)
 
-    assert told(moving, "shop") == ["try-restart", "try-restart"]
+    assert actions_of(moving, "shop") == ["try-restart", "try-restart"]
     assert state(moving) == (2, ["blog", "shop"])
 
 
@@ -257,9 +257,9 @@ def test_server_that_cannot_move_keeps_its_release(moving):
 def test_server_that_was_stopped_is_started_if_another_cannot_be(place):
     releases = Releases(place / "releases", place / "current")
     publish(releases, ["blog", "shop", "wiki"])
-    releases.flip(2)
+    releases.make_current(2)
     publish(releases, ["shop"])
-    releases.flip(3)
+    releases.make_current(3)
     link_commands(place / "bin", releases.current)
     (place / "wiki.log.stays").touch()
 
@@ -268,7 +268,7 @@ def test_server_that_was_stopped_is_started_if_another_cannot_be(place):
             NothingActive(place, releases, Tree(Path("/"))), place / "bin", 1, lambda line: None
         )
 
-    assert told(place, "blog") == ["status", "stop", "start"]
+    assert actions_of(place, "blog") == ["status", "stop", "start"]
 
 
 def test_commands_are_those_of_the_release_when_it_is_laid(place):
@@ -278,7 +278,7 @@ def test_commands_are_those_of_the_release_when_it_is_laid(place):
     class Looking(NothingActive):
         is_allowed = True
 
-        def recorded(self):
+        def active_number(self):
             seen.append(state(place))
 
     back(place, kind=Looking)
@@ -290,7 +290,7 @@ def test_server_of_a_site_that_the_release_lacks_is_stopped(place):
     status, said = back(place)
 
     assert (status, said) == (0, ["blog: stop", "Release 1 is current.", "shop: try-restart"])
-    assert told(place, "blog") == ["status", "stop"]
+    assert actions_of(place, "blog") == ["status", "stop"]
     assert state(place) == (1, ["shop"])
 
 
@@ -299,7 +299,7 @@ def test_server_that_does_not_run_is_not_spoken_of(place):
 
     assert back(place) == (0, ["Release 1 is current.", "shop: try-restart"])
 
-    assert told(place, "blog") == ["status"]
+    assert actions_of(place, "blog") == ["status"]
 
 
 def test_server_that_nothing_could_stop_afterwards_keeps_its_release(place):
@@ -323,7 +323,7 @@ def test_damaged_release_can_be_left(place):
 def test_scratch_tree_is_no_reason_to_touch_servers(place, tmp_path):
     assert back(place, root=tmp_path) == (0, ["Release 1 is current."])
 
-    assert told(place, "shop") == told(place, "blog") == []
+    assert actions_of(place, "shop") == actions_of(place, "blog") == []
 
 
 def test_command_that_cannot_start_is_reported(place):
@@ -338,16 +338,16 @@ def test_command_that_cannot_start_is_reported(place):
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"),
+    ("kind", "message"),
     [
         (Laid, "Release 2 is active still; to have this one be: {}"),
         (Unknown, "If a release was active, make this one active: {}"),
     ],
 )
-def test_account_that_may_not_activate_learns_what_is_left_to_do(place, monkeypatch, kind, told):
+def test_account_that_may_not_activate_learns_what_is_left_to_do(place, monkeypatch, kind, message):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
 
     status, said = back(place, kind=kind)
 
     assert status == 0
-    assert told.format(accounts.by_root("bin/pylonyard activate")) in said
+    assert message.format(accounts.as_root("bin/pylonyard activate")) in said

@@ -7,7 +7,7 @@ from pylonyard.activation.activate import Activation
 from pylonyard.activation.journal import Journal
 from pylonyard.commands import rollback
 from pylonyard.commands.rollback import SandboxIdentity
-from pylonyard.releases.store import NoRelease, Releases
+from pylonyard.releases.store import NoReleaseError, Releases
 from pylonyard.system import accounts
 from pylonyard.system.active_note import Note, NotedSite
 from pylonyard.system.errors import ActivationError
@@ -47,8 +47,8 @@ def publish(releases, site):
         server = {"data": "/d", "log": "/l/shop.log", "port": 8080, "user": site.account}
         (folder / "shop" / "server.json").write_text(json.dumps(server))
         (folder / "shop" / "site.json").write_text(json.dumps({"mode": site.mode}))
-        told = {"environments": {"shop": site.environment}} if site.environment else {}
-        (folder / "manifest.json").write_text(json.dumps({"files": {}, **told}))
+        output = {"environments": {"shop": site.environment}} if site.environment else {}
+        (folder / "manifest.json").write_text(json.dumps({"files": {}, **output}))
         releases.publish(folder)
 
 
@@ -57,7 +57,7 @@ def earlier(activation):
 
 
 def none_earlier(activation):
-    with pytest.raises(NoRelease) as caught:
+    with pytest.raises(NoReleaseError) as caught:
         earlier(activation)
     return str(caught.value)
 
@@ -94,7 +94,7 @@ def test_mode_in_which_it_was_active_is_returned_to(sandbox):
 
 def test_twice_goes_back_by_two(sandbox):
     place = sandbox(*[PRODUCTION] * 3, active=[1, 2, 3, 2])
-    place.releases.flip(2)
+    place.releases.make_current(2)
 
     assert earlier(place) == 1
 
@@ -155,7 +155,7 @@ def test_number_over_a_change_is_refused_and_names_both(sandbox):
     assert refused(place, 1) == (
         "shop is production, mod_wsgi, account shop (release 2), and release 1 has it as "
         "development, proxy, account me; to change that on purpose, first: "
-        + accounts.by_root("bin/pylonyard deactivate")
+        + accounts.as_root("bin/pylonyard deactivate")
     )
 
 

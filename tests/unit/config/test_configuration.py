@@ -92,7 +92,7 @@ def test_sandbox_that_forgot_what_it_is_does_not_guess(sandbox, text, got, monke
     (sandbox / ".pylonyard").mkdir()
     (sandbox / ".pylonyard/sandbox.json").write_text(text)
 
-    with pytest.raises(configuration.MemoryDamaged) as caught:
+    with pytest.raises(configuration.MemoryDamagedError) as caught:
         configuration.completed([], sandbox)
 
     assert str(caught.value) == (
@@ -103,7 +103,9 @@ def test_sandbox_that_forgot_what_it_is_does_not_guess(sandbox, text, got, monke
         monkeypatch.setattr(relocation, "OURS", sandbox / name)
         relocation.OURS.parent.mkdir(parents=True, exist_ok=True)
         relocation.OURS.touch()
-        with pytest.raises(configuration.MemoryDamaged, match=f"once: python3 {name} -c FILE$"):
+        with pytest.raises(
+            configuration.MemoryDamagedError, match=f"once: python3 {name} -c FILE$"
+        ):
             configuration.completed([], sandbox)
     assert configuration.completed(["-c", "x.cfg"], sandbox) == ["-c", "x.cfg"]
 

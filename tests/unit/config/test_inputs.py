@@ -14,9 +14,9 @@ def watch(tmp_path):
     (tmp_path / "read.cfg").write_text("a")
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "made").write_text("b")
-    time.sleep(inputs.LATELY * 3 / 1e9)
+    time.sleep(inputs.CLOCK_LAG * 3 / 1e9)
     watch = inputs.Watch()
-    watch.told = ["Release 1 is current; nothing has changed."]
+    watch.messages = ["Release 1 is current; nothing has changed."]
     watch.hook("open", (str(tmp_path / "read.cfg"), "r", 0))
     return watch
 
@@ -52,7 +52,7 @@ def test_processes_come_and_go(watch, tmp_path):
 def test_note_of_a_run_is_no_change_of_its_folder(watch, tmp_path):
     # Who looks for files of other accounts lists it before it is written.
     (tmp_path / ".pylonyard").mkdir()
-    time.sleep(inputs.LATELY * 3 / 1e9)
+    time.sleep(inputs.CLOCK_LAG * 3 / 1e9)
     watch.hook("os.scandir", (str(tmp_path / ".pylonyard"),))
     remember(watch, tmp_path)
 
@@ -88,7 +88,7 @@ def test_files_that_a_running_site_writes_cause_no_run(watch, tmp_path):
     log = tmp_path / "var" / "log" / "shop.log"
     log.parent.mkdir(parents=True)
     log.write_text("started")
-    watch.named([log])
+    watch.note_paths([log])
     watch.hook("os.listdir", (str(log.parent),))
     watch.hook("open", (f"/proc/{os.getpid()}/stat", "r", 0))
     memory = watch.memory([], [tmp_path / "parts"], [tmp_path / "parts"], [log.parent])
@@ -168,7 +168,7 @@ def test_link_counts_by_where_it_leads(watch, tmp_path):
 
 def test_source_counts_where_its_bytecode_was_opened(watch, tmp_path):
     (tmp_path / "code.py").write_text("")
-    time.sleep(inputs.LATELY * 3 / 1e9)
+    time.sleep(inputs.CLOCK_LAG * 3 / 1e9)
     watch.began = time.time_ns()
     watch.hook("open", (str(tmp_path / "__pycache__" / "code.cpython-311.pyc"), "r", 0))
     watch.hook("open", (str(tmp_path / "__pycache__" / "template-1.cache"), "r", 0))
@@ -208,7 +208,7 @@ def secret(tmp_path):
     file = tmp_path / "parts" / "data" / "password"
     file.parent.mkdir(parents=True)
     file.write_text("old")
-    time.sleep(inputs.LATELY * 3 / 1e9)
+    time.sleep(inputs.CLOCK_LAG * 3 / 1e9)
     return file
 
 
@@ -219,7 +219,7 @@ def kept(watch, tmp_path):
 
 
 def test_secret_that_changes_after_it_was_read_proves_nothing(watch, tmp_path, secret):
-    watch.use(secret)
+    watch.note_file(secret)
     assert kept(watch, tmp_path) is not None
 
     secret.write_text("new")
@@ -229,7 +229,7 @@ def test_secret_that_changes_after_it_was_read_proves_nothing(watch, tmp_path, s
 
 def test_secret_counts_where_a_site_may_write_what_it_likes(watch, tmp_path, secret):
     watch.hook("open", (str(secret), "r", 0))
-    watch.use(secret)
+    watch.note_file(secret)
     (tmp_path / ".pylonyard").mkdir()
     (tmp_path / inputs.MEMORY).write_text(json.dumps(kept(watch, tmp_path)))
     assert last_run.answer([], tmp_path)
@@ -242,14 +242,14 @@ def test_secret_counts_where_a_site_may_write_what_it_likes(watch, tmp_path, sec
 def test_secret_that_changed_only_just_now_proves_nothing(watch, tmp_path, secret, monkeypatch):
     # As on a file system whose clock is ahead of ours.
     monkeypatch.setattr(time, "time_ns", lambda: secret.stat().st_ctime_ns - 10**9)
-    watch.use(secret)
+    watch.note_file(secret)
 
     assert kept(watch, tmp_path) is None
 
 
 def test_secret_that_the_run_has_made_is_known(watch, tmp_path, secret):
     secret.write_text("made")
-    watch.use(secret, written=True)
+    watch.note_file(secret, written=True)
 
     assert kept(watch, tmp_path) is not None
 
@@ -258,12 +258,12 @@ def test_run_that_warned_or_made_no_release_keeps_nothing(watch):
     watch.warned = True
     assert watch.memory([], [], []) is None
 
-    watch.warned, watch.told = False, []
+    watch.warned, watch.messages = False, []
     assert watch.memory([], [], []) is None
 
 
 def test_paths_among_the_values_of_options_count(watch, tmp_path):
-    watch.named([8080, Path("/srv/one"), ("text", Path("/srv/two")), None])
+    watch.note_paths([8080, Path("/srv/one"), ("text", Path("/srv/two")), None])
 
     assert {"/srv/one", "/srv/two"} < watch.seen
 

@@ -37,7 +37,7 @@ def test_cache_may_be_shared(download_cache, cache):
     layout = Layout.of({"buildout": {**BASE, "download-cache": download_cache, "offline": "true"}})
 
     assert layout.cache == Path(cache)
-    assert (layout.dist, layout.sandboxes, layout.projects) == (
+    assert (layout.dist, layout.environments, layout.projects) == (
         Path(cache, "dist"),
         Path(cache, "sandboxes"),
         Path(cache, "projects"),
@@ -65,7 +65,7 @@ def test_a_page_is_named_by_title_and_address_where_there_is_no_checkout(monkeyp
     urls = "Changes, https://a.org/x", "Documentation, https://a.org/docs/index.rst"
     (info / "METADATA").write_text("".join(f"Project-URL: {url}\n" for url in urls))
 
-    told = '"On a real server" in Pylonyard\'s documentation'
-    assert page(REAL_SERVER) == f"{told}, https://a.org/docs/on-a-real-server.rst"
+    output = '"On a real server" in Pylonyard\'s documentation'
+    assert page(REAL_SERVER) == f"{output}, https://a.org/docs/on-a-real-server.rst"
     (info / "METADATA").write_text("Name: pylonyard\n")
-    assert page(REAL_SERVER) == told
+    assert page(REAL_SERVER) == output

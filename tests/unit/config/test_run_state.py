@@ -16,8 +16,8 @@ def test_inputs_of_a_run_are_noted_if_watched():
     watched, unwatched = RunState(watch=Watch()), RunState()
 
     for state in (watched, unwatched):
-        state.asked("SECRET")
-        state.named((Path("/a"), "text"), Path("/b"))
+        state.note_variables("SECRET")
+        state.note_paths((Path("/a"), "text"), Path("/b"))
 
     assert watched.watch is not None
     assert "SECRET" in watched.watch.variables

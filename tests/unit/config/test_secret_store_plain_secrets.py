@@ -52,9 +52,9 @@ def test_setting_that_is_no_secret_is_left_alone(key, value):
 
 
 def test_setting_is_named_without_its_value():
-    told = list(secret_store.in_settings([Setting("app:main", "shop.PassWord", "x1")], "settings"))
+    lines = list(secret_store.in_settings([Setting("app:main", "shop.PassWord", "x1")], "settings"))
 
-    assert told == [
+    assert lines == [
         "settings: [app:main] shop.PassWord: expected no secret as it is, which others may read; "
         "put it into a file of your own and declare that: secrets = shop-password = file:PATH, "
         "with <secret:shop-password> in its place (docs/secrets.rst)"
@@ -67,10 +67,10 @@ def test_file_that_others_can_read_is_reported(tmp_path):
     origins = [("db", Origin("file", str(file))), ("uuid", Origin("uuid"))]
 
     file.chmod(0o644)
-    (told,) = secret_store.in_open_files(origins)
+    (output,) = secret_store.in_open_files(origins)
     file.chmod(0o640)
 
-    assert told == (
+    assert output == (
         f"secrets: db: expected a file that others cannot read, got mode 0644: chmod o-rwx '{file}'"
     )
     assert list(secret_store.in_open_files(origins)) == []

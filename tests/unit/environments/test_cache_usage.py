@@ -1,5 +1,13 @@
 import pytest
-from pylonyard.environments.cache_usage import GRACE, Entry, Needs, is_used, named, pins_of, unused
+from pylonyard.environments.cache_usage import (
+    GRACE,
+    Entry,
+    Needs,
+    is_used,
+    pins_of,
+    possible_names,
+    unused,
+)
 
 HOME = "0123456789abcdef0123"
 OTHER = "ffffffffffffffffffff"
@@ -18,7 +26,7 @@ EGG = "Paste_Deploy-3.1.0-py3.11-linux-x86_64.egg"
     ],
 )
 def test_names_of_entries_are_found_in_texts(text, names):
-    assert named([text]) == names
+    assert possible_names([text]) == names
 
 
 def test_eggs_tell_of_what_they_were_made():

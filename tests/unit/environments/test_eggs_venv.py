@@ -153,7 +153,7 @@ def test_environment_that_was_tampered_with_is_put_into_quarantine(tmp_path, loc
         eggs_venv.make(store, locations)
 
     (aside,) = (tmp_path / "cache" / "refused").iterdir()
-    told = f"{path}: expected {expected}, got {got}; moved to {aside}"
-    assert str(caught.value) == told
+    output = f"{path}: expected {expected}, got {got}; moved to {aside}"
+    assert str(caught.value) == output
     assert eggs_venv.make(store, locations) == home
     python(home, "import module0, module1")

@@ -20,7 +20,7 @@ def store(tmp_path, monkeypatch):
     home = cache / "sandboxes" / "abc"
     (cache / "verified").mkdir(parents=True)
     fill(home)
-    layout = SimpleNamespace(cache=cache, sandboxes=cache / "sandboxes")
+    layout = SimpleNamespace(cache=cache, environments=cache / "sandboxes")
     monkeypatch.setattr(locked_venv.Layout, "of", lambda buildout: layout)
     Verified(cache).note_tree(home)
     return SimpleNamespace(cache=cache, home=home)
@@ -59,8 +59,8 @@ def made_anew(store):
     fill(store.home)
 
 
-def test_sandbox_that_cannot_be_moved_is_refused_every_time(store, monkeypatch):
-    monkeypatch.setattr(integrity, "can_set_aside", lambda path, cache: False)
+def test_environment_that_cannot_be_moved_is_refused_every_time(store, monkeypatch):
+    monkeypatch.setattr(integrity, "can_quarantine", lambda path, cache: False)
     (store.home / "shop.py").write_text("price = 0\n")
     got = hashlib.sha256(b"price = 0\n").hexdigest()
 
@@ -69,7 +69,7 @@ def test_sandbox_that_cannot_be_moved_is_refused_every_time(store, monkeypatch):
             make(store)
 
 
-def test_sandbox_of_which_nothing_is_noted_is_left_to_those_whom_it_serves(store, monkeypatch):
+def test_environment_of_which_nothing_is_noted_is_left_to_its_users(store, monkeypatch):
     (noted,) = (store.cache / "verified").glob("*-abc.json")
     noted.unlink()
     before = {path: path.lstat() for path in store.home.rglob("*")}
@@ -87,7 +87,7 @@ def test_sandbox_of_which_nothing_is_noted_is_left_to_those_whom_it_serves(store
     assert make(store) == own
 
 
-def test_another_account_makes_a_sandbox_of_its_own(store, monkeypatch):
+def test_another_account_makes_an_environment_of_its_own(store, monkeypatch):
     homes = []
     for account in (1001, 1002):
         monkeypatch.setattr(os, "geteuid", lambda account=account: account)

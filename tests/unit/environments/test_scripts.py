@@ -92,7 +92,7 @@ def test_script_is_valid_python_of_any_version():
 
 
 def test_script_of_ours_runs_no_code_of_an_environment_unasked():
-    text = scripts.tool_script(Path("/srv"), "pylonyard.commands.main", "'/srv'", tools=True)
+    text = scripts.tool_script(Path("/srv"), "pylonyard.commands.main", "'/srv'", with_tools=True)
 
     recipes, home = Path(scripts.__file__).parents[2], Path(sys.executable).parents[1]
     first, rest = text.split("\n' '''\n")
@@ -107,7 +107,7 @@ def test_script_of_ours_runs_no_code_of_an_environment_unasked():
         "    recipes = os.path.join(here, '../../../recipes')\n"
         "sys.path.insert(0, recipes)\n"
         "from pylonyard.environments import tools\n"
-        f"tools.place('{home}', '{recipes.parent}/profiles/tools.txt')\n"
+        f"tools.set_environment('{home}', '{recipes.parent}/profiles/tools.txt')\n"
         "from pylonyard.commands.main import main\n"
         "sys.exit(main('/srv'))\n"
     )
@@ -216,7 +216,7 @@ def test_scripts_may_be_chosen_and_named(home):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "told"),
+    ("wanted", "message"),
     [
         (
             ["shop", "y", "blog"],
@@ -225,11 +225,11 @@ def test_scripts_may_be_chosen_and_named(home):
         (["shop", "shop"], "scripts: expected a name for each, got shop twice"),
     ],
 )
-def test_scripts_that_cannot_be_made_are_refused(home, wanted, told):
+def test_scripts_that_cannot_be_made_are_refused(home, wanted, message):
     with pytest.raises(ValueError) as caught:
         scripts.chosen(scripts.available(home, ["Shop"]), [(name, name) for name in wanted])
 
-    assert str(caught.value) == told
+    assert str(caught.value) == message
 
 
 def test_code_runs_before_the_function_is_called_with_arguments(tmp_path, home):

@@ -42,14 +42,14 @@ def test_interpreter_in_a_closed_home_is_reported_with_one_that_can_be_used(home
     there = {"python3": "/usr/bin/python3"}
     monkeypatch.setattr(site_account.shutil, "which", lambda name, path: there.get(name))
     monkeypatch.setattr(
-        site_account, "closed", lambda who, path: home if home in path.parents else None
+        site_account, "closed_folders", lambda who, path: home if home in path.parents else None
     )
-    told = "shop cannot read {}, where {} is; use another Python: {}"
+    output = "shop cannot read {}, where {} is; use another Python: {}"
 
-    assert site_account.reach_problem(site, [home.parent], python) == told.format(
+    assert site_account.reach_problem(site, [home.parent], python) == output.format(
         home, python, "python = /usr/bin/python3 in the application's section"
     )
-    assert site_account.reach_problem(site, [home.parent], other) == told.format(
+    assert site_account.reach_problem(site, [home.parent], other) == output.format(
         home,
         other,
         "install python2.7 where every account may read, below /usr/local say, and name it as "
@@ -60,11 +60,11 @@ def test_interpreter_in_a_closed_home_is_reported_with_one_that_can_be_used(home
         monkeypatch.setattr(relocation, "OURS", home.parent / name)
         relocation.OURS.parent.mkdir(parents=True, exist_ok=True)
         relocation.OURS.touch()
-        assert site_account.reach_problem(site, [home.parent], None) == told.format(
+        assert site_account.reach_problem(site, [home.parent], None) == output.format(
             home, python, f"/usr/bin/python3 {name}"
         )
     monkeypatch.setattr(relocation, "OURS", home / "nowhere")
-    assert site_account.reach_problem(site, [home.parent / "other"], None) == told.format(
+    assert site_account.reach_problem(site, [home.parent / "other"], None) == output.format(
         home, python, "make the environment of this buildout again with /usr/bin/python3"
     )
 
@@ -84,9 +84,10 @@ def test_first_closed_folder_is_found(tmp_path):
     closed = [path for path, mode in modes.items() if not mode & 0o001]
     first = min(closed, key=lambda path: len(path.parts), default=tmp_path / "a/b/file")
 
-    assert site_account.closed(SHOP, tmp_path / "link") == first
+    assert site_account.closed_folders(SHOP, tmp_path / "link") == first
     assert (
-        site_account.closed(Account("root", 0, 0, "root", frozenset()), tmp_path / "link") is None
+        site_account.closed_folders(Account("root", 0, 0, "root", frozenset()), tmp_path / "link")
+        is None
     )
 
 

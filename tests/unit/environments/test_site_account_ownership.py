@@ -7,7 +7,7 @@ from pylonyard.config.layout import Layout
 from pylonyard.environments import site_account
 from pylonyard.recipes.release import SiteAccount
 from pylonyard.system import accounts
-from pylonyard.system.accounts import MAKING, by_root
+from pylonyard.system.accounts import MAKING, as_root
 from pylonyard.system.errors import UserError
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
@@ -62,7 +62,7 @@ def test_account_that_is_not_there_owns_nothing(var):
     assert site_account.data_problem(site("nosuchaccount"), var) == (
         f"nosuchaccount cannot write {var}/data/shop, of {US}, and is no account of this machine "
         "yet; use a checkout of its own below /srv: docs/on-a-real-server.rst, or, to keep these "
-        "files: " + by_root(f"{MAKING} nosuchaccount", f"chown -Rh nosuchaccount: {var}/data/shop")
+        "files: " + as_root(f"{MAKING} nosuchaccount", f"chown -Rh nosuchaccount: {var}/data/shop")
     )
 
 
@@ -104,7 +104,7 @@ def test_files_that_root_left_in_a_checkout_are_reported_with_the_way_back(tmp_p
         site_account.expect_writable(layout)
 
     places = [tmp_path / name for name in ("cache", "cache/dist", "cache/eggs")]
-    giving = by_root(f"chown -Rh nobody {' '.join(map(str, places))}")
+    giving = as_root(f"chown -Rh nobody {' '.join(map(str, places))}")
     assert str(caught.value).startswith(
         f"nobody cannot write {places[0]} and 3 more, of root; to take over what another account's "
         f"run left: {giving}"
@@ -134,7 +134,7 @@ def test_way_back_leaves_what_is_the_sites(var, monkeypatch):
             site_account.expect_writable(layout)
 
         commands = (f"chown -h nobody {var}", f"chown -Rh nobody {var}/secrets")
-        advised = by_root(*commands)
+        advised = as_root(*commands)
 
     assert str(caught.value).endswith(f"run left: {advised}")
     subprocess.run(" && ".join(commands), shell=True, check=True)

@@ -148,7 +148,7 @@ def test_password_of_keyring_is_used_for_a_user_in_the_address(index, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("login", "netrc", "told"),
+    ("login", "netrc", "message"),
     [
         (
             "ci:wr0ng@",
@@ -168,14 +168,14 @@ def test_password_of_keyring_is_used_for_a_user_in_the_address(index, tmp_path):
         ),
     ],
 )
-def test_refusal_is_told_without_the_password(index, tmp_path, login, netrc, told):
+def test_refusal_is_told_without_the_password(index, tmp_path, login, netrc, message):
     if netrc:
         write_netrc(tmp_path, "127.0.0.1", word=netrc.split()[0])
     with pytest.raises(CommandError) as caught:
         names(Places(index=f"http://{login}{index.host}/simple/"))
 
     assert str(caught.value) == (
-        f"cannot read {index.address}/simple/shop/: 401 Unauthorized, {told}"
+        f"cannot read {index.address}/simple/shop/: 401 Unauthorized, {message}"
     )
 
 

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 from pylonyard.packages import downloads
-from pylonyard.packages.downloads import Index, IndexFailure
+from pylonyard.packages.downloads import Index, IndexAccessError
 from pylonyard.packages.wheels import sha256
 from support import make_wheel, serve_folder
 
@@ -46,7 +46,7 @@ def configured(monkeypatch):
 def test_wheels_are_brought(index, pins, configured, tmp_path):
     with serve_folder(index) as address:
         configured(index_url=address)
-        downloads.bring(pins, tmp_path / "dist", print)
+        downloads.download_wheels(pins, tmp_path / "dist", print)
 
     brought = sorted((tmp_path / "dist").iterdir())
     assert [path.name for path in brought] == [
@@ -60,7 +60,7 @@ def test_file_that_is_not_what_the_index_says_is_not_kept(index, pins, configure
     (index / "tool" / "tool-1.0-py3-none-any.whl").write_bytes(b"other")
     with serve_folder(index) as address:
         configured(index_url=address)
-        downloads.bring(pins, tmp_path / "dist", print)
+        downloads.download_wheels(pins, tmp_path / "dist", print)
 
     assert [path.name for path in (tmp_path / "dist").iterdir()] == ["other-1.0-py3-none-any.whl"]
 
@@ -68,7 +68,7 @@ def test_file_that_is_not_what_the_index_says_is_not_kept(index, pins, configure
 def test_file_whose_digest_is_not_recorded_is_not_asked_for(index, pins, configured, tmp_path):
     with serve_folder(index) as address:
         configured(index_url=address)
-        downloads.bring([("tool", "1.0", {"0" * 64})], tmp_path / "dist", print)
+        downloads.download_wheels([("tool", "1.0", {"0" * 64})], tmp_path / "dist", print)
 
     assert list((tmp_path / "dist").iterdir()) == []
 
@@ -76,7 +76,7 @@ def test_file_whose_digest_is_not_recorded_is_not_asked_for(index, pins, configu
 def test_project_that_is_not_there_is_left_to_pip(index, configured, tmp_path):
     with serve_folder(index) as address:
         configured(index_url=address)
-        downloads.bring([("missing", "1.0", {"0" * 64})], tmp_path / "dist", print)
+        downloads.download_wheels([("missing", "1.0", {"0" * 64})], tmp_path / "dist", print)
 
     assert list((tmp_path / "dist").iterdir()) == []
 
@@ -155,13 +155,13 @@ def test_compressed_page_is_read(server):
 
 @pytest.mark.parametrize("page", ["closed", "open-cut"])
 def test_index_that_wants_a_password_or_breaks_off_has_failed(server, page):
-    with pytest.raises(IndexFailure, match=page):
+    with pytest.raises(IndexAccessError, match=page):
         Index(server, downloads.opener())._read(f"{server}/{page}")
 
 
 def test_index_that_does_not_answer_is_left_to_pip(configured, tmp_path):
     configured(index_url="http://127.0.0.1:9/simple")
 
-    downloads.bring([("tool", "1.0", {"0" * 64})], tmp_path / "dist", print)
+    downloads.download_wheels([("tool", "1.0", {"0" * 64})], tmp_path / "dist", print)
 
     assert list((tmp_path / "dist").iterdir()) == []

@@ -298,4 +298,4 @@ def test_wheel_that_fits_is_distinguished_from_others(tags, wanted):
     machine = sysconfig.get_platform().rpartition("-")[2]
     name = f"shop-1.0-{tags.format(own=wheels.abi_tag(), machine=machine)}.whl"
 
-    assert wheels.fits(pathlib.Path(name)) == wanted
+    assert wheels.is_supported(pathlib.Path(name)) == wanted

@@ -59,7 +59,7 @@ def test_bytecode_of_whatever_origin_is_replaced(tmp_path):
     py_compile.compile(os.fspath(other), cfile=place)
     (tmp_path / "__pycache__" / "gone.cpython-311.pyc").write_bytes(b"evil")
 
-    wheels.make_anew(tmp_path)
+    wheels.recompile(tmp_path)
 
     names = sorted(path.name.partition(".")[0] for path in tmp_path.rglob("*.pyc"))
     assert names == ["m0", "other"]

@@ -701,6 +701,6 @@ def test_a_wrong_command_is_named(httpd, capsys, arguments, line):
 def test_help_has_each_command(httpd, capsys):
     assert control.main(httpd, ["--help"]) == 0
 
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     for command in control.COMMANDS:
-        assert f"    {command:<10} " in told
+        assert f"    {command:<10} " in output

@@ -369,8 +369,8 @@ def test_lines_of_a_part_that_a_release_took_are_told(sandbox, crontab, caplog):
     cron_restart.uninstall("cron", released)
 
     command = sandbox.directory / "releases" / "1" / "bin" / "shop-cron"
-    told = f"[cron] your crontab still has the lines of shop: {command} remove"
-    assert told in [record.message for record in caplog.records]
+    output = f"[cron] your crontab still has the lines of shop: {command} remove"
+    assert output in [record.message for record in caplog.records]
     assert command.is_file()
 
 
@@ -382,6 +382,6 @@ def test_a_folder_that_the_account_cannot_write_to_is_told(sandbox, caplog):
 
     sandbox.run(options)
 
-    told = f"[init] {log} belongs to another account: let nobody write there"
-    assert told in [record.message for record in caplog.records]
+    output = f"[init] {log} belongs to another account: let nobody write there"
+    assert output in [record.message for record in caplog.records]
     assert log.stat().st_uid == 0

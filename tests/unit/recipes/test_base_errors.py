@@ -33,21 +33,21 @@ def stock(folder, text, before=""):
 def test_stock_buildout_says_a_bad_option_in_one_line_whatever_was_imported_first(tmp_path, first):
     text = "parts = cron\n[cron]\nrecipe = pylonyard:cron_restart\nuser = a b\n"
 
-    status, told = stock(tmp_path, text, first)
+    status, output = stock(tmp_path, text, first)
 
     assert status == 1
-    assert "Traceback" not in told
-    assert told.splitlines()[-1].startswith("Error: [cron] ")
-    assert "name: required, but missing; " in told.splitlines()[-1]
+    assert "Traceback" not in output
+    assert output.splitlines()[-1].startswith("Error: [cron] ")
+    assert "name: required, but missing; " in output.splitlines()[-1]
 
 
 def test_stock_buildout_says_that_no_part_can_be_at_a_path(tmp_path):
     folder = tmp_path / "50%"
     folder.mkdir()
 
-    status, told = stock(folder, "parts = cron\n[cron]\nrecipe = pylonyard:cron_restart\n")
+    status, output = stock(folder, "parts = cron\n[cron]\nrecipe = pylonyard:cron_restart\n")
 
-    assert (status, told.splitlines()[-1]) == (1, f"Error: [cron] {path_problem(folder)}")
+    assert (status, output.splitlines()[-1]) == (1, f"Error: [cron] {path_problem(folder)}")
 
 
 def test_stock_buildout_says_what_fails_while_it_installs_in_one_line(tmp_path):
@@ -64,14 +64,14 @@ def test_stock_buildout_says_what_fails_while_it_installs_in_one_line(tmp_path):
     (info / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: greetings\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[zc.buildout]\ndefault = greeting:Greeting\n")
 
-    status, told = stock(
+    status, output = stock(
         tmp_path,
         "parts = hello\n[hello]\nrecipe = greetings\n",
         f"sys.path.append({str(tmp_path)!r})",
     )
 
-    assert (status, told.splitlines()[-1]) == (1, "Error: greet: nobody there; wait")
-    assert "Traceback" not in told
+    assert (status, output.splitlines()[-1]) == (1, "Error: greet: nobody there; wait")
+    assert "Traceback" not in output
 
 
 def test_error_stays_what_it_is_with_all_that_it_says():

@@ -128,7 +128,7 @@ def test_installed_tests_are_found_by_the_modules_of_the_application(app):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (
             {"tests": "nose -v"},
@@ -169,8 +169,8 @@ def test_installed_tests_are_found_by_the_modules_of_the_application(app):
         ),
     ],
 )
-def test_bad_options_of_scripts_are_named(app, options, told):
-    with pytest.raises(Exception, match=f"^{re.escape(f'[app] {told}')}"):
+def test_bad_options_of_scripts_are_named(app, options, message):
+    with pytest.raises(Exception, match=f"^{re.escape(f'[app] {message}')}"):
         app(**options)
 
 
@@ -241,7 +241,7 @@ def test_an_entry_of_a_lock_that_cannot_be_verified_is_one_line(app, sandbox):
         "version = '1.0'\nvcs = {type = 'git', url = 'https://x/shop', commit-id = 'a'}\n"
     )
 
-    for eggs, told in (
+    for eggs, output in (
         (
             "Shop",
             f"[app] lock: {path}, line 4: shop: a checkout of https://x/shop has no SHA-256; name "
@@ -258,7 +258,7 @@ def test_an_entry_of_a_lock_that_cannot_be_verified_is_one_line(app, sandbox):
             "have uv lock that, and write the file again",
         ),
     ):
-        with pytest.raises(Exception, match=f"^{re.escape(told)}$"):
+        with pytest.raises(Exception, match=f"^{re.escape(output)}$"):
             app(eggs=eggs, lock="pylock.toml")
 
 

@@ -236,7 +236,7 @@ def test_release_is_made_where_the_account_is_not_there_yet(sandbox, capsys):
     manifest = json.loads((sandbox.directory / "current" / "manifest.json").read_text())
     assert stat.S_IMODE(ini.stat().st_mode) == 0o600
     assert manifest["files"]["shop/production.ini"]["mode"] == "0640"
-    activate = accounts.by_root("bin/pylonyard activate")
+    activate = accounts.as_root("bin/pylonyard activate")
     left = (
         f"pylonyard: shop: left for {activate}: to make the account "
         "nosuchaccount, which is not on this machine, to make its folders in var\n"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from pylonyard.releases import next_steps
-from pylonyard.releases.next_steps import DOWN, EARLIER, FOREGROUND, TAKEN, THIS, UNSEEN, Served
+from pylonyard.releases.next_steps import DOWN, EARLIER, FOREGROUND, TAKEN, THIS, UNSEEN, SiteStart
 from pylonyard.system import accounts
 
-TRIED = Served(
+TRIED = SiteStart(
     name="shop",
     user="jim",
     environment="development",
@@ -24,11 +24,11 @@ TRIED = Served(
 )
 LIVE = TRIED._replace(environment="production", user="shop")
 BY_APACHE = LIVE._replace(webserver="apache")
-ACTIVATE = f"  {accounts.by_root('bin/pylonyard activate')}   has this machine serve it"
+ACTIVATE = f"  {accounts.as_root('bin/pylonyard activate')}   has this machine serve it"
 
 
 @pytest.mark.parametrize(
-    ("site", "seen", "active", "is_ours", "told"),
+    ("site", "seen", "active", "is_ours", "message"),
     [
         (TRIED, DOWN, None, True, ["  bin/shop start   serves it at http://127.0.0.1:8080/"]),
         (TRIED, EARLIER, None, True, ["  bin/shop restart   serves it at http://127.0.0.1:8080/"]),
@@ -63,7 +63,7 @@ ACTIVATE = f"  {accounts.by_root('bin/pylonyard activate')}   has this machine s
             False,
             [
                 ACTIVATE,
-                f"  {accounts.by_root('bin/shop start')}   serves it at http://127.0.0.1:8080/",
+                f"  {accounts.as_root('bin/shop start')}   serves it at http://127.0.0.1:8080/",
             ],
         ),
         (LIVE, UNSEEN, 1, False, [ACTIVATE]),
@@ -88,14 +88,14 @@ ACTIVATE = f"  {accounts.by_root('bin/pylonyard activate')}   has this machine s
         (BY_APACHE, DOWN, 2, True, []),
     ],
 )
-def test_line_is_the_one_that_works_as_things_are(site, seen, active, is_ours, told):
+def test_line_is_the_one_that_works_as_things_are(site, seen, active, is_ours, message):
     who = "process 7 (x)"
 
-    assert list(next_steps.lines(site, seen, active, 2, is_ours=is_ours, who=who)) == told
+    assert list(next_steps.lines(site, seen, active, 2, is_ours=is_ours, who=who)) == message
 
 
 def test_several_sites_are_activated_by_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(next_steps, "look", lambda *_: (DOWN, ""))
+    monkeypatch.setattr(next_steps, "port_state", lambda *_: (DOWN, ""))
     sites = [LIVE._replace(waits=True), LIVE._replace(name="blog", waits=True)]
 
     assert next_steps.found(tmp_path, 1, sites) == [ACTIVATE]
@@ -112,11 +112,11 @@ def described(sandbox):
 def test_other_program_at_the_port_is_named(tmp_path):
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as other:
         site = BY_APACHE._replace(port=other.getsockname()[1])
-        seen, who = next_steps.look(Path("/nowhere"), site)
+        seen, who = next_steps.port_state(Path("/nowhere"), site)
         assert (seen, who) == (UNSEEN, "")
 
         described(tmp_path)
-        seen, who = next_steps.look(tmp_path, site)
+        seen, who = next_steps.port_state(tmp_path, site)
 
     assert (seen, who.partition(" (")[0]) == (TAKEN, f"process {os.getpid()}")
 
@@ -130,7 +130,7 @@ def test_site_that_runs_at_its_port_of_before_is_restarted(tmp_path):
     os.utime(tmp_path / "current", (2**33, 2**33))
     for mark, seen in zip(marks, (EARLIER, FOREGROUND), strict=True):
         with subprocess.Popen(["sleep", "60"], env={mark: known}) as server:
-            assert next_steps.look(tmp_path, site) == (seen, "")
+            assert next_steps.port_state(tmp_path, site) == (seen, "")
             server.kill()
 
 
@@ -140,11 +140,11 @@ def test_private_apache_at_its_port_of_before_reads_its_files_again(tmp_path):
     config = tmp_path / "current/shop/httpd.conf"
     words = [sys.executable, "-c", "input()", config]
     with subprocess.Popen(words, stdin=subprocess.PIPE):
-        assert next_steps.look(tmp_path, site) == (EARLIER, "")
+        assert next_steps.port_state(tmp_path, site) == (EARLIER, "")
 
 
 def test_free_port_is_free():
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
 
-    assert next_steps.look(Path("/nowhere"), TRIED._replace(port=port)) == (DOWN, "")
+    assert next_steps.port_state(Path("/nowhere"), TRIED._replace(port=port)) == (DOWN, "")

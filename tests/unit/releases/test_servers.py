@@ -53,26 +53,26 @@ def serving(tmp_path):
 
 
 def test_server_at_its_address_is_left_alone(release, serving):
-    assert servers.look(release(serving)) == Servers()
+    assert servers.server_states(release(serving)) == Servers()
 
 
 def test_server_of_an_earlier_release_is_outdated(release, serving, tmp_path):
     made = release(serving)
     os.utime(tmp_path / "current", (2**33, 2**33), follow_symlinks=False)
 
-    assert servers.look(made) == Servers(outdated={"shop"})
+    assert servers.server_states(made) == Servers(outdated={"shop"})
 
 
 def test_server_at_another_address_has_moved(release, serving):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
 
-    assert servers.look(release(port)) == Servers(moved={"shop"})
+    assert servers.server_states(release(port)) == Servers(moved={"shop"})
 
 
 def test_process_that_has_the_address_is_named(release):
     with listening({}) as port:
-        found = servers.look(release(port))
+        found = servers.server_states(release(port))
 
     assert found.taken["shop"].startswith("process ")
     assert not found.moved
@@ -82,4 +82,4 @@ def test_site_that_nobody_serves_is_in_no_state(release):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
 
-    assert servers.look(release(port)) == Servers()
+    assert servers.server_states(release(port)) == Servers()

@@ -45,14 +45,14 @@ def test_output_of_a_command_need_not_be_text(tmp_path):
     control.write_text("#!/bin/sh\nprintf 'caf\\351 stops\\n'\n")
     control.chmod(0o755)
 
-    assert servers.asked(control, "stop", site().user) == (0, "caf\ufffd stops")
+    assert servers.run_command(control, "stop", site().user) == (0, "caf\ufffd stops")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_without_the_account_nothing_is_run():
     gone = site("nobody of that name")
 
-    assert servers.asked(Path("/bin/true"), "stop", gone.user) == (
+    assert servers.run_command(Path("/bin/true"), "stop", gone.user) == (
         1,
         "/bin/true stop: account nobody of that name: it is missing",
     )

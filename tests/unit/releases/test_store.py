@@ -2,7 +2,7 @@ import os
 import shutil
 
 import pytest
-from pylonyard.releases.store import NoRelease, Releases, link_commands, occupied
+from pylonyard.releases.store import NoReleaseError, Releases, link_commands, occupied_commands
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_flip_returns_to_an_earlier_release(releases):
     for _ in range(3):
         made(releases)
 
-    releases.flip(1)
+    releases.make_current(1)
 
     assert releases.current_number() == 1
     assert made(releases) == 4, "a number is never used again"
@@ -66,8 +66,8 @@ def test_flip_returns_to_an_earlier_release(releases):
 def test_release_that_is_not_there_cannot_be_current(releases):
     made(releases)
 
-    with pytest.raises(NoRelease) as caught:
-        releases.flip(7)
+    with pytest.raises(NoReleaseError) as caught:
+        releases.make_current(7)
 
     assert str(caught.value) == f"there is no release 7 in {releases.folder}"
     assert releases.current_number() == 1
@@ -97,7 +97,7 @@ def test_dangling_or_foreign_link_is_no_release(releases, target):
 def test_newest_and_the_current_release_are_kept(releases, keep, kept):
     for _ in range(5):
         made(releases)
-    releases.flip(2)
+    releases.make_current(2)
 
     removed = releases.prune(keep)
 
@@ -180,7 +180,7 @@ def test_names_that_others_have_taken_are_reported(releases, commands):
     (commands / "wiki").write_text("mine")
     (commands / "env").symlink_to("/usr/bin/env")
 
-    taken = occupied(commands, releases.current, ["shop", "new", "wiki", "env"])
+    taken = occupied_commands(commands, releases.current, ["shop", "new", "wiki", "env"])
 
     assert taken == ["wiki", "env"]
 
@@ -206,11 +206,11 @@ def test_command_of_the_sandbox_is_a_file_that_needs_no_current_release(releases
     place = commands / "pylonyard"
     assert place.read_text() == "recipes = '../recipes'\nfrom pylonyard.commands.main import main\n"
     assert (place.is_symlink(), place.stat().st_mode & 0o777) == (False, 0o755)
-    assert occupied(commands, releases.current, ["pylonyard"]) == []
+    assert occupied_commands(commands, releases.current, ["pylonyard"]) == []
     place.write_text("from pylonyard.admin import main\n")  # an earlier version's
-    assert occupied(commands, releases.current, ["pylonyard"]) == []
+    assert occupied_commands(commands, releases.current, ["pylonyard"]) == []
     place.write_text("mine")
-    assert occupied(commands, releases.current, ["pylonyard"]) == ["pylonyard"]
+    assert occupied_commands(commands, releases.current, ["pylonyard"]) == ["pylonyard"]
 
 
 def test_number_of_a_release_that_was_removed_by_hand_is_given_to_no_other(releases):

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 from pylonyard.releases import validators
-from pylonyard.releases.validators import Draft, Validator, judging
+from pylonyard.releases.validators import Draft, Validator, validators_of
 from pylonyard.system.errors import CommandError
 from pylonyard.system.subprocesses import PROGRAM_PATH, first_error
 
@@ -24,7 +24,7 @@ NAMES = {
 
 @pytest.mark.parametrize(("path", "names"), NAMES.items())
 def test_path_states_the_validators(path, names):
-    assert [validator.name for validator in judging(path)] == names
+    assert [validator.name for validator in validators_of(path)] == names
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def judged(draft, path, text):
     place = draft.folder / path
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text(text)
-    for validator in judging(path):
+    for validator in validators_of(path):
         if validator.found():
             validator.check(draft, path)
 

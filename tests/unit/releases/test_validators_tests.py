@@ -77,9 +77,9 @@ def test_a_damaged_description_is_one_line(tmp_path, monkeypatch, capsys, text):
     monkeypatch.setattr(sys, "argv", ["bin/shop-test"])
 
     assert runner.tests_main(str(tmp_path / "tests.json")) != 0
-    told = capsys.readouterr().err
-    assert told.startswith("shop-test: ")
-    assert told.count("\n") == 1
+    output = capsys.readouterr().err
+    assert output.startswith("shop-test: ")
+    assert output.count("\n") == 1
 
 
 NONE = ["/bin/sh", "-c", "echo; echo 'Ran 0 tests in 0.1s'; echo OK"]
@@ -87,7 +87,7 @@ FAILS = ["/bin/sh", "-c", "echo first; echo last; exit 4"]
 
 
 @pytest.mark.parametrize(
-    ("command", "told", "printed"),
+    ("command", "output", "printed"),
     [
         (["/bin/true"], "", []),
         (NONE, "no test was found; what is live stays: OK", ["\nRan 0 tests in 0.1s\nOK"]),
@@ -95,16 +95,16 @@ FAILS = ["/bin/sh", "-c", "echo first; echo last; exit 4"]
         (["/nowhere"], "[Errno 2] No such file or directory: '/nowhere'", []),
     ],
 )
-def test_a_draft_passes_only_if_its_tests_do(tmp_path, caplog, command, told, printed):
+def test_a_draft_passes_only_if_its_tests_do(tmp_path, caplog, command, output, printed):
     (tmp_path / "shop").mkdir()
     written(tmp_path / "shop", command=command, found=[], words=[])
     draft = runner.Draft(tmp_path, tmp_path)
 
     try:
         runner.run_tests(draft, "shop/tests-required")
-        assert told == ""
+        assert output == ""
     except PylonyardError as error:
-        assert str(error) == f"shop/tests-required: {told}"
+        assert str(error) == f"shop/tests-required: {output}"
     assert [message.partition("\n")[2] for message in caplog.messages] == printed
 
 

@@ -73,10 +73,10 @@ def test_unknown_words_are_named(source, capsys, words, line):
 def test_help_is_no_error_and_has_all_actions(source, capsys, word):
     assert cli.main(source, [word]) == 0
 
-    told, errors = capsys.readouterr()
+    output, errors = capsys.readouterr()
     assert errors == ""
     for action in cli.ACTIONS:
-        assert f"    {action:<11} " in told
+        assert f"    {action:<11} " in output
 
 
 def test_version_is_reported(source, capsys):
@@ -85,11 +85,11 @@ def test_version_is_reported(source, capsys):
 
 
 def test_status_is_printed_as_json(source, capsys):
-    told = {"version": 1, "site": "shop", "state": "stopped", "status": 3}
+    output = {"version": 1, "site": "shop", "state": "stopped", "status": 3}
 
     assert cli.main(source, ["status", "--json"]) == 3
     assert json.loads(capsys.readouterr().out) == {
-        **told,
+        **output,
         "address": "http://127.0.0.1:8080/",
         "process": None,
         "text": "stopped",
@@ -98,7 +98,7 @@ def test_status_is_printed_as_json(source, capsys):
     source.unlink()
     assert cli.main(source, ["status", "--json"]) == 4
     assert json.loads(capsys.readouterr().out) == {
-        **told,
+        **output,
         "state": "unknown",
         "status": 4,
         "address": None,
@@ -114,9 +114,9 @@ def test_one_word_needs_no_argparse():
         "print(cli.main('/none/shop/server.json', ['status'])); print('argparse' in sys.modules)"
     )
     words = [sys.executable, "-I", "-S", "-c", script]
-    told = subprocess.run(words, capture_output=True, text=True)
+    output = subprocess.run(words, capture_output=True, text=True)
 
-    assert told.stdout == "4\nFalse\n"
+    assert output.stdout == "4\nFalse\n"
 
 
 def test_success_that_cannot_be_printed_is_no_failure(source):

@@ -2,7 +2,7 @@
 
 import pytest
 from pylonyard.server.supervisor import Supervisor
-from pylonyard.server.takeover import TakeoverRefused
+from pylonyard.server.takeover import TakeoverRefusedError
 
 from tests.unit.server.test_control import site, supervising
 
@@ -27,7 +27,7 @@ def test_server_that_ends_before_those_before_it_are_told_leaves_them(site):
     with supervising(site) as before:
         supervisor = Ending(site, [], [before.pid])
 
-        with pytest.raises(TakeoverRefused) as caught:
+        with pytest.raises(TakeoverRefusedError) as caught:
             supervisor.run()
 
         assert str(caught.value) == "the server ended as soon as it served: exit status 1"

@@ -2,7 +2,7 @@ import socket
 
 import pytest
 from pylonyard.server.settings import parse
-from pylonyard.server.takeover import Takeover, TakeoverRefused
+from pylonyard.server.takeover import Takeover, TakeoverRefusedError
 from pylonyard.system import listeners
 
 from tests.unit.server.test_settings import SOURCE, VALUES
@@ -42,46 +42,46 @@ def test_server_that_is_no_worse_is_approved(answers, before, status):
 
 def test_server_that_is_worse_three_times_is_refused(answers):
     answers.extend([200, 500, 502, None, 500])
-    succession = Takeover(SITE, [NOBODY], None)
+    takeover = Takeover(SITE, [NOBODY], None)
 
-    assert [succession.is_acceptable("127.0.0.1", 1) for _ in range(3)] == [False] * 3
-    with pytest.raises(TakeoverRefused) as caught:
-        succession.is_acceptable("127.0.0.1", 1)
+    assert [takeover.is_acceptable("127.0.0.1", 1) for _ in range(3)] == [False] * 3
+    with pytest.raises(TakeoverRefusedError) as caught:
+        takeover.is_acceptable("127.0.0.1", 1)
 
     assert str(caught.value) == "/ answers 500, before 200"
 
 
 def test_server_that_takes_too_long_is_refused(answers):
-    succession = Takeover(SITE, [NOBODY], None)
-    succession.check_deadline()
+    takeover = Takeover(SITE, [NOBODY], None)
+    takeover.check_deadline()
 
-    succession.deadline = 0
-    with pytest.raises(TakeoverRefused) as caught:
-        succession.check_deadline()
+    takeover.deadline = 0
+    with pytest.raises(TakeoverRefusedError) as caught:
+        takeover.check_deadline()
 
     assert str(caught.value) == f"{SITE.address} did not answer in 1 s"
 
 
 def test_others_end_when_whoever_asked_lets_go(answers):
     ours, theirs = socket.socketpair()
-    succession = Takeover(SITE, [NOBODY], theirs)
+    takeover = Takeover(SITE, [NOBODY], theirs)
 
     with ours:
-        succession.report_line("there")
+        takeover.report_line("there")
         assert ours.recv(9) == b"there\n"
-        succession.stop_others_when_acknowledged()
-        assert not succession.stop_requested
+        takeover.stop_others_when_acknowledged()
+        assert not takeover.stop_requested
 
-    succession.stop_others_when_acknowledged()
-    assert succession.stop_requested
-    assert succession.stop_others()
+    takeover.stop_others_when_acknowledged()
+    assert takeover.stop_requested
+    assert takeover.stop_others()
     theirs.close()
 
 
 def test_nobody_has_to_ask(answers):
-    succession = Takeover(SITE, [NOBODY], None)
+    takeover = Takeover(SITE, [NOBODY], None)
 
-    succession.report_line("there")
-    succession.stop_others_when_acknowledged()
+    takeover.report_line("there")
+    takeover.stop_others_when_acknowledged()
 
-    assert succession.stop_requested
+    assert takeover.stop_requested

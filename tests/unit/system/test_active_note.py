@@ -98,7 +98,7 @@ def test_release_of_an_older_pylonyard_reports_nothing(tree, sandbox):
     del old["note"]
     tree.path(journals.name_of(sandbox)).write_text(json.dumps(old))
 
-    journals.settle_note(tree, sandbox, journals.load(tree, sandbox))
+    journals.repair_note(tree, sandbox, journals.load(tree, sandbox))
 
     assert notes.read(tree, sandbox) is None
 
@@ -107,7 +107,7 @@ def test_note_that_is_behind_follows(tree, sandbox):
     journals.save(tree, sandbox, active())
     place(tree, sandbox).write_text("{}")
 
-    journals.settle_note(tree, sandbox, active())
+    journals.repair_note(tree, sandbox, active())
 
     assert notes.read(tree, sandbox) == noted()
 
@@ -116,7 +116,7 @@ def test_note_without_a_journal_goes(tree, sandbox):
     journals.save(tree, sandbox, active())
     tree.path(journals.name_of(sandbox)).unlink()
 
-    journals.settle_note(tree, sandbox, journals.load(tree, sandbox))
+    journals.repair_note(tree, sandbox, journals.load(tree, sandbox))
 
     assert not place(tree, sandbox).parent.exists()
 
@@ -180,9 +180,9 @@ def test_odd_value_is_one_error_or_a_note(tree, sandbox, key, value):
 
 
 def test_note_of_a_newer_version_is_reported(tree, sandbox):
-    told = damaged(tree, sandbox, json.dumps({**noted().to_json(), "version": 2}))
+    output = damaged(tree, sandbox, json.dumps({**noted().to_json(), "version": 2}))
 
-    assert told == (
+    assert output == (
         f"{place(tree, sandbox)}: expected a note of what is active, version 1, "
         f"got version 2, of a newer Pylonyard; {WRITES}"
     )

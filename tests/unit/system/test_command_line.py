@@ -82,21 +82,21 @@ def test_bootstrap_refuses_before_it_downloads(words, line):
 
 
 def test_bootstrap_states_its_version_and_help():
-    told = bootstrap("--version")
-    assert (told.returncode, told.stdout) == (0, f"Pylonyard {pylonyard.__version__}\n")
+    output = bootstrap("--version")
+    assert (output.returncode, output.stdout) == (0, f"Pylonyard {pylonyard.__version__}\n")
 
-    told = bootstrap("--help")
-    assert told.returncode == 0
-    assert told.stdout.startswith("usage: bootstrap.py [--offline] [-c FILE]")
-    assert "    fetch " in told.stdout
-    assert told.stderr == ""
+    output = bootstrap("--help")
+    assert output.returncode == 0
+    assert output.stdout.startswith("usage: bootstrap.py [--offline] [-c FILE]")
+    assert "    fetch " in output.stdout
+    assert output.stderr == ""
 
-    told = bootstrap("test", "--help")
-    assert told.stdout.startswith("usage: bootstrap.py test [-h] [--offline] [WORD ...]")
+    output = bootstrap("test", "--help")
+    assert output.stdout.startswith("usage: bootstrap.py test [-h] [--offline] [WORD ...]")
 
 
 def test_version_is_that_of_the_distribution():
     words = [sys.executable, "setup.py", "--version"]
-    told = subprocess.run(words, cwd=CHECKOUT, capture_output=True, text=True)
+    output = subprocess.run(words, cwd=CHECKOUT, capture_output=True, text=True)
 
-    assert told.stdout.splitlines()[-1] == pylonyard.__version__
+    assert output.stdout.splitlines()[-1] == pylonyard.__version__

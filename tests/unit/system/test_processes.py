@@ -71,8 +71,8 @@ def test_without_proc_nothing_is_guessed(tmp_path):
     with pytest.raises(ServerError) as caught:
         marked(MARKER, tmp_path)
 
-    told = f"{tmp_path} is not mounted: processes cannot be identified"
-    assert str(caught.value) == told
+    output = f"{tmp_path} is not mounted: processes cannot be identified"
+    assert str(caught.value) == output
 
 
 def test_descendants_are_found_at_any_depth(proc):
@@ -118,9 +118,9 @@ def test_command_that_has_the_port_is_shown_without_control_characters():
     finally:
         holder.communicate(b"\n")
 
-    told = found.partition(f"process {holder.pid} (")[2]
-    assert told.startswith(f"{sys.executable} -c input() ?[2J?all is well xxx"), found
-    assert (len(told), told.endswith("xxx...)")) == (201, True)
+    output = found.partition(f"process {holder.pid} (")[2]
+    assert output.startswith(f"{sys.executable} -c input() ?[2J?all is well xxx"), found
+    assert (len(output), output.endswith("xxx...)")) == (201, True)
 
 
 def test_text_of_others_is_shown_without_what_a_terminal_would_obey():

@@ -128,11 +128,11 @@ def test_log_gets_a_line_now_and_then():
 
 
 @pytest.mark.parametrize(
-    ("captured", "session", "told"),
+    ("captured", "session", "message"),
     [(False, False, b"Waiting: 0 s\n"), (True, False, b""), (False, True, b"")],
     ids=["person", "command", "init"],
 )
-def test_log_gets_a_line_soon_unless_the_command_is_captured(captured, session, told):
+def test_log_gets_a_line_soon_unless_the_command_is_captured(captured, session, message):
     wait = 'with progress.of("Waiting", first_line=progress.captured_patience()): time.sleep(0.4)'
     environ = {k: v for k, v in os.environ.items() if k != progress.CAPTURED}
 
@@ -143,7 +143,7 @@ def test_log_gets_a_line_soon_unless_the_command_is_captured(captured, session, 
         start_new_session=session,
     )
 
-    assert ended.stderr == told
+    assert ended.stderr == message
 
 
 @pytest.mark.parametrize(

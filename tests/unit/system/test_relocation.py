@@ -1,6 +1,6 @@
 import pytest
 from pylonyard.system import relocation
-from pylonyard.system.relocation import Astray
+from pylonyard.system.relocation import MovedSandbox
 
 
 @pytest.fixture
@@ -21,9 +21,9 @@ def made(folder):
 def test_sandbox_that_was_moved_is_reported_by_each_of_its_scripts(tmp_path, sandbox, script):
     before = tmp_path / "before"
 
-    assert relocation.found(sandbox, "shop", str(sandbox / script)) is None
-    found = relocation.found(before, "shop", str(sandbox / script))
-    assert found == Astray(before, sandbox, is_copy=False)
+    assert relocation.detect_move(sandbox, "shop", str(sandbox / script)) is None
+    found = relocation.detect_move(before, "shop", str(sandbox / script))
+    assert found == MovedSandbox(before, sandbox, is_copy=False)
     assert found.path(before / "var/run") == sandbox / "var/run"
     assert found.path(tmp_path / "elsewhere") == tmp_path / "elsewhere"
 
@@ -31,7 +31,7 @@ def test_sandbox_that_was_moved_is_reported_by_each_of_its_scripts(tmp_path, san
 def test_sandbox_of_which_there_are_two_is_a_copy(tmp_path, sandbox):
     other = made(tmp_path / "other")
 
-    assert relocation.found(other, "shop", str(sandbox / "bin/shop")).is_copy
+    assert relocation.detect_move(other, "shop", str(sandbox / "bin/shop")).is_copy
 
 
 def test_link_to_a_sandbox_or_to_its_script_is_no_move(tmp_path, sandbox):
@@ -39,15 +39,15 @@ def test_link_to_a_sandbox_or_to_its_script_is_no_move(tmp_path, sandbox):
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/shop").symlink_to(sandbox / "bin/shop")
 
-    assert relocation.found(sandbox, "shop", str(tmp_path / "link/bin/shop")) is None
-    assert relocation.found(tmp_path / "link", "shop", str(sandbox / "bin/shop")) is None
-    assert relocation.found(sandbox, "shop", str(tmp_path / "bin/shop")) is None
+    assert relocation.detect_move(sandbox, "shop", str(tmp_path / "link/bin/shop")) is None
+    assert relocation.detect_move(tmp_path / "link", "shop", str(sandbox / "bin/shop")) is None
+    assert relocation.detect_move(sandbox, "shop", str(tmp_path / "bin/shop")) is None
 
 
 def test_script_outside_a_sandbox_says_nothing_of_one(tmp_path, sandbox):
     other = tmp_path / "before"
-    assert relocation.found(other, "blog", str(sandbox / "bin/shop")) is None
-    assert relocation.found(tmp_path / "before", "env", "/usr/bin/env") is None
+    assert relocation.detect_move(other, "blog", str(sandbox / "bin/shop")) is None
+    assert relocation.detect_move(tmp_path / "before", "env", "/usr/bin/env") is None
 
 
 def test_advice_names_the_configuration_of_the_release(sandbox, monkeypatch):
@@ -61,5 +61,5 @@ def test_advice_names_the_configuration_of_the_release(sandbox, monkeypatch):
     (sandbox / "bootstrap.py").touch()
     assert relocation.how_to_make_anew(sandbox) == "run there: python3 bootstrap.py"
     (sandbox / "current/manifest.json").write_text('{"configuration": "production.cfg"}')
-    told = "run there: python3 bootstrap.py -c production.cfg"
-    assert relocation.how_to_make_anew(sandbox) == told
+    output = "run there: python3 bootstrap.py -c production.cfg"
+    assert relocation.how_to_make_anew(sandbox) == output

@@ -146,7 +146,7 @@ def test_effects_add_up_to_the_first_state(tmp_path):
 def test_files_that_others_can_change_are_not_believed(tmp_path):
     file = tmp_path / "file"
     file.touch()
-    believed = trust.trusted({})
+    believed = trust.trusted_accounts({})
     trust.check([file], believed)
     file.chmod(0o666)
 
@@ -177,13 +177,13 @@ def test_home_of_another_is_not_taken_from_its_owner(
     monkeypatch.setattr(pwd, "getpwuid", lambda uid: account)
 
     with pytest.raises(ActivationError) as caught:
-        trust.check([tmp_path], trust.trusted({}))
+        trust.check([tmp_path], trust.trusted_accounts({}))
 
     assert str(caught.value) == (
         f"{tmp_path}: its owner jo could change what root is to use; {by_sudo}"
         "serve from a checkout of root's, below /srv: docs/on-a-real-server.rst"
     )
-    trust.check([tmp_path], trust.trusted({"SUDO_UID": "4321"}))
+    trust.check([tmp_path], trust.trusted_accounts({"SUDO_UID": "4321"}))
 
 
 def test_libraries_of_a_module_are_looked_up_by_whatever_name():
@@ -193,7 +193,7 @@ def test_libraries_of_a_module_are_looked_up_by_whatever_name():
 
 def test_file_that_is_missing_is_one_line(tmp_path):
     with pytest.raises(ActivationError) as caught:
-        trust.check([tmp_path / "none"], trust.trusted({}))
+        trust.check([tmp_path / "none"], trust.trusted_accounts({}))
 
     assert str(caught.value) == f"{tmp_path}/none: No such file or directory"
 
@@ -205,7 +205,7 @@ def test_folder_on_the_way_counts_too(tmp_path):
     inner.chmod(0o777)
 
     with pytest.raises(ActivationError, match="inner: everybody could change"):
-        trust.check([inner / "file"], trust.trusted({}))
+        trust.check([inner / "file"], trust.trusted_accounts({}))
 
 
 @pytest.mark.parametrize(
@@ -220,15 +220,15 @@ def test_bytecode_that_others_can_change_is_refused_and_made_anew(tmp_path, name
     (tmp_path / "shop/__pycache__").mkdir(parents=True)
     for each in ("shop/cart.py", "shop/__pycache__/cart.cpython-311.pyc", "old.pyc"):
         (tmp_path / each).touch()
-    believed = trust.trusted({})
+    believed = trust.trusted_accounts({})
     trust.check(trust.imported(tmp_path), believed)
     (tmp_path / name).chmod(0o777)
 
     with pytest.raises(ActivationError) as caught:
         trust.check(trust.imported(tmp_path), believed)
 
-    told, _, remedy = str(caught.value).partition("; ")
-    assert told == f"{tmp_path}/{name}: everybody could change what root is to use"
+    output, _, remedy = str(caught.value).partition("; ")
+    assert output == f"{tmp_path}/{name}: everybody could change what root is to use"
     assert remedy in (f"rm -r {tmp_path}/{removed}", f"rm {tmp_path}/{removed}")
     subprocess.run(remedy.split(), check=True)
     trust.check(trust.imported(tmp_path), believed)
@@ -239,7 +239,7 @@ def test_source_that_others_can_change_is_refused(tmp_path):
     (tmp_path / "cart.py").chmod(0o666)
 
     with pytest.raises(ActivationError, match=r"cart\.py: everybody .*; chmod o-w .*cart\.py"):
-        trust.check(trust.imported(tmp_path), trust.trusted({}))
+        trust.check(trust.imported(tmp_path), trust.trusted_accounts({}))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -264,14 +264,14 @@ def test_activation_runs_no_bytecode_of_another_account(tmp_path):
     bytecode = program / "pylonyard/__pycache__"
     os.chown(bytecode, 65534, -1)
 
-    told = subprocess.run(words, stderr=subprocess.PIPE, text=True).stderr
+    output = subprocess.run(words, stderr=subprocess.PIPE, text=True).stderr
 
     assert "could change" not in first
-    (line,) = told.splitlines()
+    (line,) = output.splitlines()
     assert line.startswith(f"pylonyard: {bytecode}: its owner ")
     assert line.endswith(f" could change what root is to use; rm -r {bytecode}")
 
 
 def test_caller_through_sudo_is_believed():
-    assert 1234 in trust.trusted({"SUDO_UID": "1234"})
-    assert 1234 not in trust.trusted({"SUDO_UID": "x"})
+    assert 1234 in trust.trusted_accounts({"SUDO_UID": "1234"})
+    assert 1234 not in trust.trusted_accounts({"SUDO_UID": "x"})

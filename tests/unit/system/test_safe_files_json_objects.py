@@ -39,9 +39,9 @@ def test_damaged_text_is_one_line(content):
     with pytest.raises(safe_files.DamagedError) as caught:
         safe_files.json_object(content, 1)
 
-    told = str(caught.value)
-    assert told.startswith("expected a JSON object, got ")
-    assert "\n" not in told and len(told) < 200
+    output = str(caught.value)
+    assert output.startswith("expected a JSON object, got ")
+    assert "\n" not in output and len(output) < 200
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def test_folders_and_files_have_their_modes_whatever_the_umask(tmp_path, umask):
     before = os.umask(umask)
     try:
         safe_files.write(tmp_path / "a/b/key", b"one", 0o600, folder_mode=0o700)
-        safe_files.make(tmp_path / "c/d", 0o750)
+        safe_files.make_folder(tmp_path / "c/d", 0o750)
     finally:
         os.umask(before)
 
@@ -47,8 +47,8 @@ def test_file_is_replaced_whole(tmp_path):
 def test_missing_file_is_none(tmp_path):
     assert safe_files.read(tmp_path / "key") is None
     assert safe_files.read(tmp_path / "a/b/key") is None
-    assert safe_files.make(tmp_path / "new", 0o755) is True
-    assert safe_files.make(tmp_path / "new", 0o755) is False
+    assert safe_files.make_folder(tmp_path / "new", 0o755) is True
+    assert safe_files.make_folder(tmp_path / "new", 0o755) is False
 
 
 def test_link_of_our_own_is_followed(tmp_path):
@@ -79,7 +79,7 @@ def test_link_of_another_account_is_not_followed(theirs, tmp_path, act):
     actions = {
         "read": lambda: safe_files.read(theirs / "link/key"),
         "write": lambda: safe_files.write(theirs / "link/key", b"x", 0o600),
-        "make": lambda: safe_files.make(theirs / "link/new", 0o755, (NOBODY, NOBODY)),
+        "make": lambda: safe_files.make_folder(theirs / "link/new", 0o755, (NOBODY, NOBODY)),
     }
 
     with pytest.raises(OSError, match="expected a folder, got a link"):

@@ -11,7 +11,7 @@ import pytest
 from pylonyard.activation import journal as journals
 from pylonyard.activation import steps
 from pylonyard.activation.activate import Activation
-from pylonyard.activation.apply import Carrier
+from pylonyard.activation.apply import StepRunner
 from pylonyard.activation.host.facts import World
 from pylonyard.activation.journal import Journal
 from pylonyard.activation.plan import plan
@@ -23,7 +23,7 @@ from pylonyard.releases.store import Releases
 from pylonyard.system.errors import ActivationError
 from pylonyard.system.rootfs import ABSENT, Account, Entry, Tree
 from pylonyard.webservers import registry
-from pylonyard.webservers.registry import Command, Seen, WebServer
+from pylonyard.webservers.registry import Command, ServerState, WebServer
 
 from tests.unit.commands.doctor.test_command_checks import place, subject
 
@@ -70,7 +70,7 @@ class Machine:
         self.tree = tree
 
     def seen(self):
-        return Seen(user="strange", is_running=True)
+        return ServerState(user="strange", is_running=True)
 
     def also_named(self, words):
         return ()
@@ -114,9 +114,12 @@ def world(sources, **more):
     users = ("shop", "www-data", "strange")
     accounts = {n: Account(n, 70, 70, n, frozenset({70})) for n in users}
     entries = {end: ABSENT for s in sources for end in (s.name, f"{s.name}.pylonyard-new.disabled")}
-    apache = Seen(user="www-data", is_running=True)
+    apache = ServerState(user="www-data", is_running=True)
     values = {"entries": entries, "accounts": accounts, "running": frozenset({"shop", "blog"})}
-    values["webservers"] = {"apache": apache, "strange": Seen(user="strange", is_running=True)}
+    values["webservers"] = {
+        "apache": apache,
+        "strange": ServerState(user="strange", is_running=True),
+    }
     return World(**{**values, **more})
 
 
@@ -152,7 +155,7 @@ def test_site_that_changes_its_web_server_leaves_the_one_before():
     sources = (file("/etc/strange/sites-available/shop.conf"),)
     old = file("/etc/apache2/sites-available/shop.conf")
     seen = world((*sources, old))
-    apache = Seen(user="www-data", is_running=True, enabled_sites=frozenset({"shop"}))
+    apache = ServerState(user="www-data", is_running=True, enabled_sites=frozenset({"shop"}))
     seen = world(
         (*sources, old),
         laid={old.name: old.entry.digest},
@@ -173,7 +176,7 @@ def test_site_that_changes_its_web_server_leaves_the_one_before():
 
 def test_web_server_that_is_not_installed_is_named_with_its_package():
     sources = (file("/etc/strange/sites-available/shop.conf"),)
-    missing = {"strange": Seen(user="strange", is_installed=False)}
+    missing = {"strange": ServerState(user="strange", is_installed=False)}
 
     made = plan(Release(3, RELEASE, (site(),), sources), world(sources, webservers=missing))
 
@@ -223,75 +226,75 @@ def test_release_lays_only_what_one_of_them_may_have(name, is_allowed):
 
 
 @pytest.fixture
-def carrier(tmp_path):
-    return Carrier(Tree(tmp_path), tmp_path, Journal(str(tmp_path)), lambda line: None)
+def runner(tmp_path):
+    return StepRunner(Tree(tmp_path), tmp_path, Journal(str(tmp_path)), lambda line: None)
 
 
-def laying(carrier):
+def laying(runner):
     name = "/etc/strange/sites-available/shop.conf"
     text = Entry("file", 0o644, os.geteuid(), os.getegid(), b"ours")
-    return Lay(name, text, carrier.sandbox / "shop.conf")
+    return Lay(name, text, runner.sandbox / "shop.conf")
 
 
-def test_web_server_that_refuses_has_its_steps_undone(carrier, strange):
+def test_web_server_that_refuses_has_its_steps_undone(runner, strange):
     strange.refuses = "line 7 is wrong"
 
     with pytest.raises(ActivationError) as caught:
-        carrier.take((laying(carrier), steps.Test("strange"), Reload("strange", True)), {})
+        runner.apply_all((laying(runner), steps.Test("strange"), Reload("strange", True)), {})
 
     assert str(caught.value) == "stranged -t: line 7 is wrong; all is as it was before"
     assert strange.asked == ["test"]
-    assert carrier.tree.names("/etc/strange/sites-available") == []
+    assert runner.tree.names("/etc/strange/sites-available") == []
 
 
-def test_journal_tells_which_web_server_was_told(carrier, strange):
-    carrier.take((laying(carrier), Reload("strange", True)), {})
+def test_journal_tells_which_web_server_was_told(runner, strange):
+    runner.apply_all((laying(runner), Reload("strange", True)), {})
 
-    assert carrier.journal.reloaded == {"strange": "reload"}
-    assert journals.load(carrier.tree, carrier.sandbox).reloaded == {"strange": "reload"}
-    said = json.loads(carrier.tree.read(journals.name_of(carrier.sandbox)).content)
+    assert runner.journal.reloaded == {"strange": "reload"}
+    assert journals.load(runner.tree, runner.sandbox).reloaded == {"strange": "reload"}
+    said = json.loads(runner.tree.read(journals.name_of(runner.sandbox)).content)
     assert (said["reloaded"], said["reloaded-others"]) == ("", {"strange": "reload"})
 
-    carrier.put_back()
+    runner.roll_back()
 
     assert strange.asked == ["reload", "reload"]
-    assert journals.load(carrier.tree, carrier.sandbox).reloaded == {}
+    assert journals.load(runner.tree, runner.sandbox).reloaded == {}
 
 
 @pytest.mark.parametrize(("written", "read"), [("", {}), ("start", {"apache": "start"})])
-def test_journal_of_before_there_was_a_choice_means_apache(carrier, written, read):
-    journals.save(carrier.tree, carrier.sandbox, Journal("x", 3))
-    name = journals.name_of(carrier.sandbox)
-    values = json.loads(carrier.tree.read(name).content)
+def test_journal_of_before_there_was_a_choice_means_apache(runner, written, read):
+    journals.save(runner.tree, runner.sandbox, Journal("x", 3))
+    name = journals.name_of(runner.sandbox)
+    values = json.loads(runner.tree.read(name).content)
     del values["reloaded-others"]
     text = json.dumps({**values, "reloaded": written}).encode()
-    carrier.tree.put(name, Entry("file", 0o600, 0, 0, text))
+    runner.tree.put(name, Entry("file", 0o600, 0, 0, text))
 
-    assert journals.load(carrier.tree, carrier.sandbox).reloaded == read
+    assert journals.load(runner.tree, runner.sandbox).reloaded == read
 
 
-def test_deactivation_reloads_the_web_server_whose_site_goes(carrier, strange):
+def test_deactivation_reloads_the_web_server_whose_site_goes(runner, strange):
     lines = []
-    carrier.take((laying(carrier),), {})
-    carrier.finish(1, {"/etc/strange/sites-available/shop.conf": ""})
-    releases = Releases(carrier.sandbox / "releases", carrier.sandbox / "current")
+    runner.apply_all((laying(runner),), {})
+    runner.finish(1, {"/etc/strange/sites-available/shop.conf": ""})
+    releases = Releases(runner.sandbox / "releases", runner.sandbox / "current")
 
-    Activation(carrier.sandbox, releases, carrier.tree).deactivate(lines.append)
+    Activation(runner.sandbox, releases, runner.tree).deactivate(lines.append)
 
     assert strange.asked == ["test", "reload"]
     assert lines[0] == "service strange reload"
 
 
-def test_link_that_a_command_names_whole_is_ours(carrier):
+def test_link_that_a_command_names_whole_is_ours(runner):
     enabled = "/etc/strange/sites-enabled"
-    carrier.tree.put(f"{enabled}/other.conf", Entry("link", content=b"x"))
-    folder = carrier.tree.path(enabled)
+    runner.tree.put(f"{enabled}/other.conf", Entry("link", content=b"x"))
+    folder = runner.tree.path(enabled)
     made = f"ln -s x {folder}/shop.conf; ln -s x {folder}/mine.conf; true"
 
-    carrier.take((Tool(("sh", "-c", made, f"{enabled}/shop.conf"), (enabled,)),), {})
-    carrier.put_back()
+    runner.apply_all((Tool(("sh", "-c", made, f"{enabled}/shop.conf"), (enabled,)),), {})
+    runner.roll_back()
 
-    assert carrier.tree.names(enabled) == ["mine.conf", "other.conf"]
+    assert runner.tree.names(enabled) == ["mine.conf", "other.conf"]
 
 
 def test_doctor_speaks_of_the_web_server_of_the_site(place, strange):

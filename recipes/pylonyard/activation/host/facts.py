@@ -12,23 +12,23 @@ from pathlib import Path
 from pylonyard.activation.host.conffiles import NEW, OLD, kept_as
 from pylonyard.releases.contents import Release, Servers, Site, databases, setup_record
 from pylonyard.system import accounts, listeners
-from pylonyard.system.rootfs import Account, Entry, Folder, Tree, _machine_account, account
+from pylonyard.system.rootfs import Account, Entry, Permissions, Tree, _machine_account, account
 from pylonyard.system.subprocesses import PROGRAM_PATH, run
 from pylonyard.watchers.registry import starter, watchers
-from pylonyard.webservers.registry import Seen
+from pylonyard.webservers.registry import ServerState
 
 
 @dataclass(frozen=True)
-class Ground:
+class WritableFolder:
     """A folder that a site's account has to write to."""
 
-    folder: Folder
+    folder: Permissions
     owner: str
     is_empty: bool
 
 
-def _all_judges() -> frozenset[str]:
-    return frozenset(each.judge.words[0] for each in watchers() if each.judge)
+def _all_checkers() -> frozenset[str]:
+    return frozenset(each.installed_check.words[0] for each in watchers() if each.installed_check)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,22 +43,22 @@ class World:
     """The path to keep an edited file at if ours replaces it."""
     originals: Mapping[str, Entry] = field(default_factory=dict)
     """The state before the first activation of the paths that we changed."""
-    judges: frozenset[str] = field(default_factory=_all_judges)
+    checkers: frozenset[str] = field(default_factory=_all_checkers)
     """Installed programs that check files."""
-    webservers: Mapping[str, Seen] = field(default_factory=dict)
+    webservers: Mapping[str, ServerState] = field(default_factory=dict)
     """The state of each web server."""
     registered: frozenset[str] = frozenset()
     """Sites whose server the machine starts, or would start if nobody had disabled that."""
     running: frozenset[str] = frozenset()
     """Sites with a process that listens at their own server's address."""
     accounts: Mapping[str, Account] = field(default_factory=dict)
-    folders: Mapping[Path, Folder] = field(default_factory=dict)
-    written: Mapping[Path, Folder] = field(default_factory=dict)
+    folders: Mapping[Path, Permissions] = field(default_factory=dict)
+    written: Mapping[Path, Permissions] = field(default_factory=dict)
     """Files that the applications of embedded sites write, by path on the machine."""
 
     groups: frozenset[str] = frozenset()
     """Existing groups with the names of the sites' accounts."""
-    grounds: Mapping[Path, Ground | None] = field(default_factory=dict)
+    writable_folders: Mapping[Path, WritableFolder | None] = field(default_factory=dict)
     """Folders that the sites' accounts write to; None if missing. On the machine itself only."""
     closed: frozenset[tuple[str, Path]] = frozenset()
     """Accounts with the folders that they cannot enter, or cannot write to."""
@@ -71,19 +71,19 @@ class World:
         return self.kept.get(name, name + OLD)
 
 
-def look(
+def read_machine(
     tree: Tree,
     release: Release,
     laid: Mapping[str, str],
     originals: Mapping[str, Entry],
     *,
-    webservers: Mapping[str, Seen],
+    webservers: Mapping[str, ServerState],
     servers: Servers | None = None,
 ) -> World:
     """Return the state of ``tree``, as far as activating ``release`` depends on it.
 
     :param webservers: what there is of each web server
-    :param servers: what the sites' own servers do, as far as that can be told
+    :param servers: what the sites' own servers do, as far as that is known
     """
     names = {source.name for source in release.files} | set(laid)
     users = {*(seen.user for seen in webservers.values()), *(s.user for s in release.sites)}
@@ -94,33 +94,33 @@ def look(
         kept={name: kept_as(name, tree.read(name), tree.read) for name in names},
         originals=originals,
         webservers=webservers,
-        judges=frozenset(_judges(tree)),
+        checkers=frozenset(_checkers(tree)),
         registered=frozenset(starter().known(tree)),
         running=frozenset(s.name for s in release.sites if listeners.inodes(s.host, s.port)),
         accounts={name: account(tree, name) for name in users},
         folders=dict(_folders(tree, release)),
         groups=frozenset(site.user for site in release.sites if _has_group(site.user)),
-        grounds=dict(_grounds(release)) if tree.is_machine else {},
-        closed=frozenset(_closed(release)) if tree.is_machine else frozenset(),
+        writable_folders=dict(_writable_folders(release)) if tree.is_machine else {},
+        closed=frozenset(_inaccessible_folders(release)) if tree.is_machine else frozenset(),
         to_set_up=frozenset(_to_set_up(release)) if tree.is_machine else frozenset(),
         servers=servers or Servers(),
-        written=dict(_written(tree, release)),
+        written=dict(_written_files(tree, release)),
     )
 
 
-def _judges(tree: Tree) -> Iterable[str]:
+def _checkers(tree: Tree) -> Iterable[str]:
     is_roots = tree.is_machine or os.geteuid() == 0
-    for judge in (each.judge for each in watchers()):
+    for judge in (each.installed_check for each in watchers()):
         # It may refuse files that are not root's.
-        if judge and (judge.is_needed or (is_roots and _is_there(judge.words[0]))):
+        if judge and (judge.is_needed or (is_roots and _is_installed(judge.words[0]))):
             yield judge.words[0]
 
 
-def _is_there(program: str) -> bool:
+def _is_installed(program: str) -> bool:
     return shutil.which(program, path=PROGRAM_PATH) is not None
 
 
-def _folders(tree: Tree, release: Release) -> Iterable[tuple[Path, Folder]]:
+def _folders(tree: Tree, release: Release) -> Iterable[tuple[Path, Permissions]]:
     for site in release.sites:
         for path in needed_folders(site):
             place = tree.path(str(path))
@@ -128,14 +128,17 @@ def _folders(tree: Tree, release: Release) -> Iterable[tuple[Path, Folder]]:
                 status = place.stat()
             except OSError:
                 continue
-            yield path, Folder(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+            yield path, Permissions(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
     for path in release.permitted if tree.is_machine else ():
         with suppress(OSError):
             status = path.lstat()
-            yield path, Folder(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, False)
+            yield (
+                path,
+                Permissions(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, False),
+            )
 
 
-def _written(tree: Tree, release: Release) -> Iterable[tuple[Path, Folder]]:
+def _written_files(tree: Tree, release: Release) -> Iterable[tuple[Path, Permissions]]:
     """Yield the log and the data of each embedded site, without links."""
     for site in release.sites:
         if site.mode != "embedded":
@@ -150,7 +153,7 @@ def _written(tree: Tree, release: Release) -> Iterable[tuple[Path, Folder]]:
             if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode):
                 mode, is_folder = stat.S_IMODE(status.st_mode), stat.S_ISDIR(status.st_mode)
                 path = Path("/", place.relative_to(tree.root))
-                yield path, Folder(mode, status.st_uid, status.st_gid, is_folder)
+                yield path, Permissions(mode, status.st_uid, status.st_gid, is_folder)
 
 
 def needed_folders(site: Site) -> list[Path]:
@@ -159,16 +162,19 @@ def needed_folders(site: Site) -> list[Path]:
     return list(dict.fromkeys(p for path in inner for p in [*reversed(path.parents), path]))
 
 
-def _grounds(release: Release) -> Iterable[tuple[Path, Ground | None]]:
+def _writable_folders(release: Release) -> Iterable[tuple[Path, WritableFolder | None]]:
     for site in release.sites:
-        for path, _ in site.grounds:
+        for path, _ in site.writable_folders:
             try:
                 status = path.stat()
             except FileNotFoundError:
                 yield path, None
                 continue
-            folder = Folder(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
-            yield path, Ground(folder, accounts.called(status.st_uid), _is_empty(path))
+            folder = Permissions(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+            yield (
+                path,
+                WritableFolder(folder, accounts.account_name(status.st_uid), _is_empty(path)),
+            )
 
 
 def _is_empty(path: Path) -> bool:
@@ -194,7 +200,7 @@ done
 """
 
 
-def _closed(release: Release) -> Iterable[tuple[str, Path]]:
+def _inaccessible_folders(release: Release) -> Iterable[tuple[str, Path]]:
     """Yield each account with a folder that it has to use but cannot."""
     if os.geteuid() != 0:
         return
@@ -204,7 +210,7 @@ def _closed(release: Release) -> Iterable[tuple[str, Path]]:
         words = []
         for path in [*reversed(site.live.parents), site.live]:
             words += ["x", str(path)]
-        for path, _ in site.grounds:
+        for path, _ in site.writable_folders:
             words += ["w", str(path)] if path.exists() else []
         told = run(["sh", "-c", _MAY_NOT, "sh", *words], "sh", account=site.user)
         yield from ((site.user, Path(path)) for path in told.split("\0") if path)

@@ -80,20 +80,20 @@ def _entries(content: bytes) -> Iterator[tuple[int, int, int]]:
 BYTECODE = "__pycache__"
 
 
-def trusted(environ: Mapping[str, str] = os.environ) -> frozenset[int]:
+def trusted_accounts(environ: Mapping[str, str] = os.environ) -> frozenset[int]:
     """Return root, ourselves, and the account that called us through sudo."""
     caller = environ.get("SUDO_UID", "")
     return frozenset({0, os.geteuid(), *([int(caller)] if caller.isdigit() else [])})
 
 
-def check(paths: Iterable[Path], believed: frozenset[int]) -> None:
-    """Check that only ``believed`` accounts can change ``paths``.
+def check(paths: Iterable[Path], trusted: frozenset[int]) -> None:
+    """Check that only ``trusted`` accounts can change ``paths``.
 
     :raises ActivationError: naming the first path that others can change, or that is missing
     """
     known: set[Path] = set()
     for path in paths:
-        for place in _way(path, known):
+        for place in _path_components(path, known):
             try:
                 status = place.lstat()
             except OSError as error:
@@ -102,8 +102,8 @@ def check(paths: Iterable[Path], believed: frozenset[int]) -> None:
                 # Who may change a link is who may write into its folder, which
                 # was looked at; but its owner can, in no other way, matter.
                 continue
-            if why := _alterable(place, status, believed):
-                remedy = _remedy(place, status, believed)
+            if why := _who_can_change(place, status, trusted):
+                remedy = _remedy(place, status, trusted)
                 raise ActivationError(f"{place}: {why} could change what root is to use; {remedy}")
 
 
@@ -115,18 +115,18 @@ def imported(package: Path) -> Iterator[Path]:
             yield path
 
 
-def _remedy(place: Path, status: os.stat_result, believed: frozenset[int]) -> str:
+def _remedy(place: Path, status: os.stat_result, trusted: frozenset[int]) -> str:
     """Return advice that harms nobody: the path may be somebody's home."""
     # Whose bytecode it was, has written what it does: Python makes it anew.
     if BYTECODE in (place.name, place.parent.name):
         return shlex.join(["rm", "-r", str(place if place.name == BYTECODE else place.parent)])
     if place.suffix in importlib.machinery.BYTECODE_SUFFIXES:
         return shlex.join(["rm", str(place)])
-    if status.st_uid in believed:
+    if status.st_uid in trusted:
         whose = "o" if status.st_mode & stat.S_IWOTH else "g"
         return shlex.join(["chmod", f"{whose}-w", str(place)])
     is_able = _is_person(status) and accounts.has_sudo()
-    by_sudo = f"let {accounts.called(status.st_uid)} run this by sudo, or " if is_able else ""
+    by_sudo = f"let {accounts.account_name(status.st_uid)} run this by sudo, or " if is_able else ""
     return f"{by_sudo}serve from a checkout of root's, below /srv: {page(REAL_SERVER)}"
 
 
@@ -147,7 +147,7 @@ def libraries(module: Path) -> list[Path]:
     return [Path(path) for path in re.findall(r"=> (/\S+) \(0x", listed)]
 
 
-def _way(path: Path, known: set[Path]) -> Iterator[Path]:
+def _path_components(path: Path, known: set[Path]) -> Iterator[Path]:
     """Yield each folder above ``path``, after following links, and ``path``."""
     for place in [*reversed(path.parents), path]:
         if place in known:
@@ -155,13 +155,13 @@ def _way(path: Path, known: set[Path]) -> Iterator[Path]:
         known.add(place)
         yield place
         if place.is_symlink():
-            yield from _way(place.parent / os.readlink(place), known)
+            yield from _path_components(place.parent / os.readlink(place), known)
 
 
-def _alterable(place: Path, status: os.stat_result, believed: frozenset[int]) -> str:
+def _who_can_change(place: Path, status: os.stat_result, trusted: frozenset[int]) -> str:
     """Describe who else can change ``place``; '' if nobody can."""
-    if status.st_uid not in believed:
-        return f"its owner {accounts.called(status.st_uid)}"
+    if status.st_uid not in trusted:
+        return f"its owner {accounts.account_name(status.st_uid)}"
     if stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX:
         return ""  # as /tmp: nobody can rename what is another's
     if status.st_mode & stat.S_IWOTH:
@@ -172,28 +172,28 @@ def _alterable(place: Path, status: os.stat_result, believed: frozenset[int]) ->
         listed = writers(place)
     except (OSError, ValueError) as error:
         return f"accounts of its access control list ({error})"
-    return _alterable_by_group(status, listed, believed)
+    return _who_can_change_by_group(status, listed, trusted)
 
 
-def _alterable_by_group(
-    status: os.stat_result, listed: Writers | None, believed: frozenset[int]
+def _who_can_change_by_group(
+    status: os.stat_result, listed: Writers | None, trusted: frozenset[int]
 ) -> str:
     """Describe who may write by the group bits of the mode."""
-    if listed and (users := listed.users - believed):
-        return f"{accounts.called(min(users))}, whom its access control list names,"
+    if listed and (users := listed.users - trusted):
+        return f"{accounts.account_name(min(users))}, whom its access control list names,"
     groups = set(listed.groups) if listed else set()
     if listed is None or listed.own_group:
         groups.add(status.st_gid)
-    others = sorted(gid for gid in groups if not _is_own_group(gid, believed))
+    others = sorted(gid for gid in groups if not _is_own_group(gid, trusted))
     return f"its group (number {others[0]})" if others else ""
 
 
-def _is_own_group(gid: int, believed: frozenset[int]) -> bool:
-    """Return whether a group is that of a believed account alone, as Debian makes them."""
+def _is_own_group(gid: int, trusted: frozenset[int]) -> bool:
+    """Return whether a group is that of a trusted account alone, as Debian makes them."""
     if gid == 0:
         return True
     try:
         group = grp.getgrgid(gid)
     except KeyError:
         return False
-    return gid in believed and group.gr_name == accounts.called(gid) and not group.gr_mem
+    return gid in trusted and group.gr_name == accounts.account_name(gid) and not group.gr_mem

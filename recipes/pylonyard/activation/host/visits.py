@@ -16,7 +16,7 @@ REQUEST_PATIENCE = 60.0
 """Seconds to wait for the answer to the first request."""
 
 
-def ask(step: Ask) -> None:
+def request_site(step: Ask) -> None:
     """Make the first request to a site.
 
     :raises ActivationError: if there is no answer, or one of status 5xx
@@ -48,7 +48,7 @@ def request(
         connection = http.client.HTTPSConnection(address, port, timeout=timeout, context=context)
     try:
         headers = {"Host": host, "Connection": "close"}
-        return listeners.asked(connection, path, headers, timeout)
+        return listeners.request_status(connection, path, headers, timeout)
     except (OSError, http.client.HTTPException) as error:
         why = getattr(error, "strerror", None) or str(error) or error.__class__.__name__
         raise ActivationError(f"{address}:{port} does not answer: {why}") from error
@@ -68,25 +68,27 @@ LOOK_UP_PATIENCE = 4.0
 _USUAL = {False: 80, True: 443}
 
 Visit = Callable[[Site], int]
-Look = Callable[[str], list[str]]
+Resolve = Callable[[str], list[str]]
 
 
-def address_told(site: Site, visit: Visit | None = None, look: Look | None = None) -> Iterator[str]:
+def address_lines(
+    site: Site, visit: Visit | None = None, resolve: Resolve | None = None
+) -> Iterator[str]:
     """Yield the address to open, and the reason if it does not work yet.
 
     :param visit: returns the status that the site answers with
-    :param look: returns the addresses that a name leads to
+    :param resolve: returns the addresses that a name leads to
     """
     url = url_of(site)
     try:
-        status = (visit or visited)(site)
+        status = (visit or first_status)(site)
     except ActivationError as error:
         yield f"{site.name}: {url} does not answer: {error}; bin/pylonyard doctor says why"
         return
     if status >= 500:
         yield f"{site.name}: {url} answers {status}; bin/pylonyard doctor says why"
         return
-    leads = (look or addresses)(site.server_name) if site.mode else ["127.0.0.1"]
+    leads = (resolve or addresses)(site.server_name) if site.mode else ["127.0.0.1"]
     if any(map(is_here, leads)):
         yield f"{site.name}: open {url} (visited just now: it answers {status})"
         return
@@ -107,7 +109,7 @@ def url_of(site: Site) -> str:
     return f"{'https' if is_secure else 'http'}://{site.server_name}{end}/"
 
 
-def visited(site: Site) -> int:
+def first_status(site: Site) -> int:
     """Return the status of the answer to a client's first request.
 
     :raises ActivationError: if there is none
@@ -129,14 +131,14 @@ def addresses(name: str) -> list[str]:
     """Return the addresses of ``name``; none if the name server is too slow."""
     found: list[str] = []
 
-    def look() -> None:
+    def resolve() -> None:
         try:
             answers = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
             return
         found.extend(dict.fromkeys(str(answer[4][0]) for answer in answers))
 
-    thread = threading.Thread(target=look, daemon=True)
+    thread = threading.Thread(target=resolve, daemon=True)
     thread.start()
     thread.join(LOOK_UP_PATIENCE)
     return list(found)

@@ -21,7 +21,7 @@ from pylonyard.server.settings import load
 from pylonyard.server.status import STOPPED
 from pylonyard.system import progress, relocation, safe_files
 from pylonyard.system.errors import ActivationError, ServerError
-from pylonyard.system.relocation import Astray
+from pylonyard.system.relocation import MovedSandbox
 
 MEND_AND_RUN = "correct that, then: bin/buildout"
 
@@ -30,7 +30,7 @@ MEND_AND_RUN = "correct that, then: bin/buildout"
 class SandboxState:
     """The state of the sandbox itself, found before the checks."""
 
-    moved: Astray | None = None
+    moved: MovedSandbox | None = None
     tools_problem: str = ""
     """Why the tools that buildout needs cannot be used; empty if they can."""
 
@@ -82,24 +82,26 @@ def _no_release(releases: Releases, failed: last_run.Failure | None) -> Finding:
     return bad("release", "there is none yet", "bin/buildout")
 
 
-def _moved_sandbox(astray: Astray, releases: Releases, activation: Activation) -> Iterator[Finding]:
+def _moved_sandbox(
+    moved: MovedSandbox, releases: Releases, activation: Activation
+) -> Iterator[Finding]:
     """Yield findings of a sandbox that was moved: other checks would use its old paths."""
-    what, _, advice = astray.told.partition(": ")
+    what, _, advice = moved.message.partition(": ")
     yield bad("sandbox", what, advice)
-    if astray.is_copy:
+    if moved.is_copy:
         return
     with contextlib.suppress(ActivationError):
-        noted = dataclasses.replace(activation, sandbox=astray.made).noted()
+        noted = dataclasses.replace(activation, sandbox=moved.made).note()
         if noted and noted.release is not None:
             steps = "run bin/pylonyard deactivate there as root, and move it again"
-            back = f"move it back to {astray.made}, {steps}"
-            yield bad("active-files", f"/etc has files of {astray.made}, which is gone", back)
+            back = f"move it back to {moved.made}, {steps}"
+            yield bad("active-files", f"/etc has files of {moved.made}, which is gone", back)
     with contextlib.suppress(ActivationError, ServerError):
         folder = releases.current.resolve()
         _check_regular_files(folder)
         for site in described_sites(folder):
             if site.has_server:
-                status, said = servers.asked(folder / "bin" / site.name, "status", site.user)
+                status, said = servers.run_command(folder / "bin" / site.name, "status", site.user)
                 stop = "" if status == STOPPED else f"bin/{site.name} stop, if it should not go on"
                 yield Finding("server-running", None, said, stop, site.name)
 

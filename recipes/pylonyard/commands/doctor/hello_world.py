@@ -239,7 +239,7 @@ def _last_output(folder: Path) -> str:
     for name in ("output.log", "run/error.log"):
         # The account may have made a link, a pipe or a hard link there.
         with contextlib.suppress(OSError, ServerError):
-            text, status = safe_files.end(folder / name, LOG_BYTES_READ)
+            text, status = safe_files.read_tail(folder / name, LOG_BYTES_READ)
             lines = [line.strip() for line in text.replace("\0", "").splitlines()]
             if status.st_nlink == 1 and any(lines):
                 found = [line for line in lines if line][-1]

@@ -144,10 +144,10 @@ def _end(path: Path, since: float) -> tuple[str, os.stat_result, bool]:
     :raises ServerError: if it is no regular file
     :raises OSError: if it cannot be read
     """
-    text, status = safe_files.end(path, BYTES_READ)
+    text, status = safe_files.read_tail(path, BYTES_READ)
     if _reaches_back(text, status.st_size <= BYTES_READ, since):
         return text, status, True
-    text, status = safe_files.end(path, MOST_BYTES_READ)
+    text, status = safe_files.read_tail(path, MOST_BYTES_READ)
     return text, status, _reaches_back(text, status.st_size <= MOST_BYTES_READ, since)
 
 

@@ -262,7 +262,7 @@ def active(subject: Subject) -> Iterator[Finding]:
         why = NEEDS_ROOT if journal is None else "no release was activated"
         yield _copied_by_hand(subject) or unknown(check, why)
         return
-    if journal.is_cut_short:
+    if journal.is_interrupted:
         yield bad(check, "an activation was interrupted", ACTIVATE)
         return
     current = subject.current.resolve().name

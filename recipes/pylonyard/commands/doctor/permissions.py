@@ -15,7 +15,7 @@ from pylonyard.commands.doctor.check import Finding, Subject, bad, good, unknown
 from pylonyard.config.layout import REAL_SERVER, page
 from pylonyard.server.status import intent_file, lock_file
 from pylonyard.system import accounts
-from pylonyard.system.rootfs import Account, Folder, bits_of
+from pylonyard.system.rootfs import Account, Permissions, bits_of
 from pylonyard.system.safe_files import read_plainly
 
 LOST_AND_FOUND = "lost+found"
@@ -49,7 +49,7 @@ class Access:
 
     def may(self, path: Path, bits: int, status: os.stat_result | None = None) -> bool:
         status = status or path.stat()
-        folder = Folder(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+        folder = Permissions(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
         return bits & ~bits_of(self.who, folder) == 0
 
     def closed_folders(self, path: Path) -> Iterator[Obstacle]:

@@ -72,7 +72,7 @@ def _stopped(subject: Subject, script: str, text: str) -> Finding:
     check, start = "server-running", f"bin/{script} start"
     if _waits_for_activation(subject):
         # Nobody is to see it: it was not activated yet, or deactivated.
-        return Finding(check, None, f"{text}: the site is not active", accounts.by_root(ACTIVATE))
+        return Finding(check, None, f"{text}: the site is not active", accounts.as_root(ACTIVATE))
     text += ": somebody stopped it" if _was_started(subject) else ": it was never started"
     # In development it may well be stopped.
     return bad(check, text, start) if subject.is_laid else Finding(check, None, text, start)
@@ -243,7 +243,7 @@ def account(subject: Subject) -> Iterator[Finding]:
     check, user = "account", subject.site.user
     if subject.owner.uid < 0 and _waits_for_activation(subject):
         text = f"there is no account {user} on this machine yet; the activation makes it"
-        yield Finding(check, None, text, accounts.by_root(ACTIVATE))
+        yield Finding(check, None, text, accounts.as_root(ACTIVATE))
     elif subject.owner.uid < 0:
         advice = f"{accounts.MAKING} {user} && bin/buildout"
         yield bad(check, f"there is no account {user} on this machine", advice)

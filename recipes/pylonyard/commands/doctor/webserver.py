@@ -49,7 +49,7 @@ def enabled(subject: Subject) -> Iterator[Finding]:
     if not subject.is_laid:
         yield unknown(check, NOT_LAID)
         return
-    link, enable = one.link(name), one.typed(one.enable(name))
+    link, enable = one.link(name), one.command_text(one.enable(name))
     entry = subject.tree.read(link)
     if entry.kind == "absent":
         yield bad(check, f"the site {name} is not enabled", f"{enable} && {one.safe_reload}")
@@ -72,7 +72,7 @@ def modules(subject: Subject) -> Iterator[Finding]:
     missing = [name for name in subject.site.modules if name not in there]
     if missing:
         enable = subject.webserver.enable_modules(missing)
-        advice = f"{subject.webserver.typed(enable)} && {subject.webserver.safe_restart}"
+        advice = f"{subject.webserver.command_text(enable)} && {subject.webserver.safe_restart}"
         yield bad(check, f"not enabled: {' '.join(missing)}", advice)
     else:
         yield good(check, "all modules that the site needs are enabled")
@@ -94,10 +94,10 @@ def shadowed(subject: Subject) -> Iterator[Finding]:
         yield bad(
             check,
             f"no virtual host is named {site.server_name}",
-            f"{one.typed(one.enable(site.name))}; compare: {one.hosts}",
+            f"{one.command_text(one.enable(site.name))}; compare: {one.hosts}",
         )
     elif found.file.name != ours:
-        disable = one.typed(one.disable(found.file.name.removesuffix(one.suffix)))
+        disable = one.command_text(one.disable(found.file.name.removesuffix(one.suffix)))
         yield bad(
             check,
             f"{found.file} answers for {site.server_name} before {ours} does",

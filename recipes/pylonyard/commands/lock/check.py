@@ -15,7 +15,7 @@ from pylonyard.environments import cache_usage
 from pylonyard.packages import interpreters, metadata
 from pylonyard.packages.interpreters import describe, find
 from pylonyard.packages.lock import pylock
-from pylonyard.packages.lock.fit import RECIPES, Fit, given
+from pylonyard.packages.lock.fit import RECIPES, Fit, requested
 from pylonyard.packages.missing import Unknown
 from pylonyard.system.errors import UserError
 
@@ -65,7 +65,7 @@ def _problems(directory: Path, sections: config.Sections, section: str, path: Pa
     }
     options = {n: sections.value(section, n) for n in ("develop", "sources", "provided")}
     own = {"develop": sections.value("buildout", "develop")}
-    local = [*given(directory, options), *given(directory, own)]
+    local = [*requested(directory, options), *requested(directory, own)]
     fit = Fit(
         lock,
         metadata.environment(interpreter),

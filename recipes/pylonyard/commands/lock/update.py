@@ -16,7 +16,7 @@ from pylonyard.environments import scripts
 from pylonyard.packages.lock.fit import RECIPES
 from pylonyard.packages.resolver import record
 from pylonyard.system import progress
-from pylonyard.system.command_line import meant
+from pylonyard.system.command_line import closest_match
 from pylonyard.system.errors import UserError
 
 Installed = Mapping[str, Mapping[str, str]]
@@ -37,9 +37,8 @@ def command(
     for name, spelled in wanted.items():
         if name not in there:
             where = ", ".join(f"[{section}]" for section in before) or "an application"
-            raise UserError(
-                f"lock: expected a distribution of {where}, got {spelled}{meant(name, there)}"
-            )
+            other = closest_match(name, there)
+            raise UserError(f"lock: expected a distribution of {where}, got {spelled}{other}")
     sections = Sections.of(directory)
     words = [f"{name}:lock=" for name in sections.applications() if sections.value(name, "lock")]
     kept = record.update(directory, wanted, before)

@@ -26,7 +26,7 @@ from pylonyard.packages import builds, downloads, interpreters, metadata, mod_ws
 from pylonyard.packages.index import Offer, Places
 from pylonyard.packages.interpreters import Interpreter, describe
 from pylonyard.packages.lock import pylock
-from pylonyard.packages.lock.fit import RECIPES, Fit, given
+from pylonyard.packages.lock.fit import RECIPES, Fit, requested
 from pylonyard.packages.lock.pylock import Locked
 from pylonyard.packages.wheels import sha256
 from pylonyard.system.atomic import write
@@ -207,7 +207,7 @@ def _lacking(directory: Path, lock: pylock.Lock, section: Mapping[str, str]) -> 
         if scripts.is_editable(each) or Path(str(each.locate_file(""))).is_relative_to(projects)
     ]
     # Another interpreter has what was built of a tree as an ordinary distribution.
-    built += given(directory, section)
+    built += requested(directory, section)
     local = {name: found[name] for name in built if name in found}
     fit = Fit(
         lock,

@@ -157,7 +157,7 @@ class Files:
             for package, file in self._wanted_by(target)
             if not (self.layout.dist / file).exists()
         ]
-        brought = downloads.at_once(lambda each: self.get(*each), lacking)
+        brought = downloads.in_parallel(lambda each: self.get(*each), lacking)
         doing = progress.of("Downloading", len(lacking), unit="files")
         with contextlib.suppress(OptionError), doing as step:
             for (_, file), _ in brought:

@@ -18,7 +18,7 @@ RECIPES = ("pylonyard", "pylonyard:pylons_app")
 """Those of sections that install an application."""
 
 
-def given(directory: Path, options: Mapping[str, str]) -> list[str]:
+def requested(directory: Path, options: Mapping[str, str]) -> list[str]:
     """Return the canonical names of what a section has from elsewhere: from trees, or provided."""
     trees = f"{options.get('sources', '')}\n{options.get('develop', '')}".splitlines()
     names = [metadata.stated(directory / tree.strip())[0] for tree in trees if tree.strip()]

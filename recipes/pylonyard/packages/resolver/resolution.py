@@ -269,7 +269,7 @@ def fetch(layout: Layout, places: Places, chosen: Iterable[Chosen]) -> None:
 
     doing = progress.of("Downloading", len(lacking), unit="files")
     with doing as step:
-        for each, _ in downloads.at_once(get, lacking):
+        for each, _ in downloads.in_parallel(get, lacking):
             step.at(step.done + 1, _offer(each).name)
 
 

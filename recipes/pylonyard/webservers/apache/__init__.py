@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from pylonyard.system.errors import ActivationError
-from pylonyard.webservers.registry import Command, Seen, Site, WebServer
+from pylonyard.webservers.registry import Command, ServerState, Site, WebServer
 
 FOLDER = "/etc/apache2"
 
@@ -30,8 +30,12 @@ class Apache(WebServer):
         pattern = rf"^\s*ServerName\s+{re.escape(name)}\s*$".encode()
         return re.search(pattern, content, re.M) is not None
 
-    def enabling(
-        self, sites: Iterable[Site], seen: Seen, laid: Collection[str], again: Collection[str]
+    def enable_commands(
+        self,
+        sites: Iterable[Site],
+        seen: ServerState,
+        laid: Collection[str],
+        again: Collection[str],
     ) -> Iterator[Command]:
         theirs = list(sites)
         modules = list(dict.fromkeys(name for site in theirs for name in site.modules))
@@ -43,14 +47,14 @@ class Apache(WebServer):
             )
         if missing := [name for name in modules if name not in seen.enabled_modules]:
             yield self.enable_modules(missing)
-        yield from super().enabling(theirs, seen, laid, again)
+        yield from super().enable_commands(theirs, seen, laid, again)
 
-    def dropping(self, name: str, seen: Seen, *, is_ours: bool) -> Iterator[Command]:
+    def drop_commands(self, name: str, seen: ServerState, *, is_ours: bool) -> Iterator[Command]:
         stem = Path(name).stem
         is_module = name == f"{FOLDER}/mods-available/{stem}.load"
         if is_module and is_ours and stem in seen.enabled_modules:
             yield Command(("a2dismod", stem), MODULES)
-        yield from super().dropping(name, seen, is_ours=is_ours)
+        yield from super().drop_commands(name, seen, is_ours=is_ours)
 
     def listens(self, content: str) -> list[tuple[int, bool]]:
         found = re.findall(r"(?m)^Listen 127\.0\.0\.1:(\d+) (https?)$", content)

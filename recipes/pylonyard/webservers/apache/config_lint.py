@@ -66,11 +66,11 @@ def problems(
     except ConfigError as error:
         return [str(error)]
     return [
-        *_open_doors(found),
+        *_open_access(found),
         *_unknown_groups(found),
-        *_twice(found),
+        *_duplicates(found),
         *_missing(found, exists),
-        *_left_over(found),
+        *_unreplaced(found),
     ]
 
 
@@ -129,7 +129,7 @@ def _unquoted(word: str) -> str:
     return f"{name}{equals}{value}"
 
 
-def _open_doors(found: Iterable[Directive]) -> Iterator[str]:
+def _open_access(found: Iterable[Directive]) -> Iterator[str]:
     for one in found:
         if one.name == "proxyrequests" and one.says("on"):
             yield f"line {one.line}: ProxyRequests On makes an open proxy"
@@ -154,7 +154,7 @@ def _unknown_groups(found: list[Directive]) -> Iterator[str]:
             yield f"line {one.line}: process group {name} has no WSGIDaemonProcess"
 
 
-def _twice(found: Iterable[Directive]) -> Iterator[str]:
+def _duplicates(found: Iterable[Directive]) -> Iterator[str]:
     known: dict[tuple[str, str], int] = {}
     for one in found:
         address = one.within("virtualhost")
@@ -177,7 +177,7 @@ def _missing(found: Iterable[Directive], exists: Callable[[str], bool]) -> Itera
             yield f"line {one.line}: the python-home {home} is missing"
 
 
-def _left_over(found: Iterable[Directive]) -> Iterator[str]:
+def _unreplaced(found: Iterable[Directive]) -> Iterator[str]:
     for one in found:
         for variable in _VARIABLE.findall(" ".join(one.arguments)):
             yield f"line {one.line}: ${{{variable}}} is not defined"

@@ -98,7 +98,7 @@ def main(httpd: PrivateApache, arguments: Sequence[str]) -> int:
     what = f"{httpd.name}-httpd: waiting for Apache"
     try:
         with raising_interrupts(), progress.of(what, first_line=progress.captured_patience()):
-            return COMMANDS[action](_where_it_stands(httpd, action))
+            return COMMANDS[action](_at_present_place(httpd, action))
     except ControlError as error:
         failure = error
     except CommandError as error:  # without the account
@@ -115,18 +115,18 @@ def main(httpd: PrivateApache, arguments: Sequence[str]) -> int:
     return failure.status
 
 
-def _where_it_stands(httpd: PrivateApache, word: str) -> PrivateApache:
+def _at_present_place(httpd: PrivateApache, word: str) -> PrivateApache:
     """Return the Apache with the present paths, if the sandbox was moved.
 
     :raises ControlError: if the command cannot be carried out there
     """
     made, name = Path(httpd.sandbox or Path(httpd.config).parents[2]), f"{httpd.name}-httpd"
-    astray = relocation.found(made, name, sys.argv[0])
-    if astray is None:
+    moved = relocation.detect_move(made, name, sys.argv[0])
+    if moved is None:
         return httpd
-    if astray.is_copy or word not in ("stop", "status"):
-        raise ControlError(astray.told, STATUS_UNKNOWN if word == "status" else NOT_CONFIGURED)
-    pid_file, log = (str(astray.path(Path(name))) for name in (httpd.pid_file, httpd.log))
+    if moved.is_copy or word not in ("stop", "status"):
+        raise ControlError(moved.message, STATUS_UNKNOWN if word == "status" else NOT_CONFIGURED)
+    pid_file, log = (str(moved.path(Path(name))) for name in (httpd.pid_file, httpd.log))
     return replace(httpd, pid_file=pid_file, log=log)
 
 
@@ -262,7 +262,9 @@ def answers(httpd: PrivateApache, port: int) -> bool:
     """
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=5) as plain:
-            connection = _unverified().wrap_socket(plain) if port == httpd.tls_port else plain
+            connection = (
+                _unverified_context().wrap_socket(plain) if port == httpd.tls_port else plain
+            )
             with connection:
                 connection.sendall(b"OPTIONS * HTTP/1.0\r\n\r\n")
                 return connection.recv(1) == b"H"
@@ -270,7 +272,7 @@ def answers(httpd: PrivateApache, port: int) -> bool:
         return False
 
 
-def _unverified() -> ssl.SSLContext:
+def _unverified_context() -> ssl.SSLContext:
     """Return an SSL context that accepts any certificate: we only check that it answers."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False

@@ -3,7 +3,7 @@
 At a graceful restart Apache reads its configuration, says in its log that it has
 ("resuming normal operations"), and starts children that serve by it one after another, as
 those before them end.  Until then those accept requests, too: a child that has only just
-been started does so before it looks whether it shall end.
+been started does so before it looks whether it has to end.
 """
 
 import os

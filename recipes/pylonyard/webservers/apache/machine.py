@@ -21,7 +21,7 @@ from pylonyard.system.subprocesses import PROGRAM_PATH, run
 from pylonyard.webservers import registry
 from pylonyard.webservers.apache import FOLDER
 from pylonyard.webservers.apache.graceful import Handover
-from pylonyard.webservers.registry import Answering, Name, Seen
+from pylonyard.webservers.registry import Answering, PublicName, ServerState
 
 RELOAD_PATIENCE = 15.0
 """Seconds to wait for a process with the new configuration."""
@@ -89,8 +89,8 @@ class MachineApache:
     def _text(self, name: str) -> str:
         return self.tree.read(f"{FOLDER}/{name}").content.decode(errors="replace")
 
-    def seen(self) -> Seen:
-        return Seen(
+    def seen(self) -> ServerState:
+        return ServerState(
             user=self.account,
             is_installed=self.tree.read(f"{FOLDER}/apache2.conf").kind != "absent",
             is_running=self.pid is not None,
@@ -159,14 +159,14 @@ class MachineApache:
     def test(self) -> None:
         self.apache("-t")
 
-    def expect_names(self, names: Iterable[Name]) -> None:
+    def expect_names(self, names: Iterable[PublicName]) -> None:
         """Check that no other virtual host takes the requests for a site.
 
         :raises ActivationError: naming its file, and the ways out
         """
         hosts = virtual_hosts(self.apache("-S"))
         for one in names:
-            if found := rival(hosts, one.name, f"{one.site}.conf", is_new=one.is_new):
+            if found := conflicting_host(hosts, one.name, f"{one.site}.conf", is_new=one.is_new):
                 raise ActivationError(
                     f"{found.file} has {one.name} too, and Apache serves only one of the two: "
                     f"give {one.site} another server-name in [site], or have the other disabled "
@@ -253,10 +253,10 @@ class Logs:
     def now(cls, paths: list[Path]) -> "Logs":
         return cls({path: _size(path) for path in paths})
 
-    def told(self) -> str:
+    def message(self) -> str:
         """Return the most telling complaint since then, in one line."""
         found = [line for path, end in self.ends.items() for line in complaints(path, end)]
-        # What timed out, or ended, is told after what made it so.
+        # A timeout, or the end of a process, is only reported if there is no better cause.
         causes = [line for line in found if _CAUSE.search(line)]
         return (causes or found or [""])[-1]
 
@@ -348,7 +348,7 @@ def first_elsewhere(answering: Sequence[VirtualHost], ours: str) -> VirtualHost 
     return None
 
 
-def rival(
+def conflicting_host(
     hosts: Sequence[VirtualHost], name: str, ours: str, *, is_new: bool
 ) -> VirtualHost | None:
     """Return the host of another file that takes requests for ``name`` from ``ours``.

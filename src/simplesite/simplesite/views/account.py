@@ -10,8 +10,9 @@ from pyramid.view import view_config, view_defaults
 from simplesite.editors import authenticated_editor
 from simplesite.forms import Form, refused
 from simplesite.models import EDITOR_NAME_LENGTH, Editor
-from simplesite.passwords import SHORTEST_PASSWORD, hash_password
+from simplesite.passwords import SHORTEST_PASSWORD, TooManyPasswordsError, hash_password
 from simplesite.redirects import is_local
+from simplesite.signins import Failures, end_all
 from simplesite.views.pages import Values
 
 # Each try costs much memory and time on purpose, however long the password is.
@@ -39,7 +40,7 @@ class SignIn:
         form.require("password", "Enter your password.")
         editor = self._editor(form) if form.valid else None
         if editor is None:
-            refused(self.request)
+            _refused(self.request)
             return self._values(form)
         self.request.session.invalidate()
         new_csrf_token(self.request)
@@ -48,11 +49,8 @@ class SignIn:
 
     def _editor(self, form: Form) -> Editor | None:
         name = form.get("name")[:EDITOR_NAME_LENGTH]
-        password = form.get("password")[:LONGEST_PASSWORD]
-        editor = authenticated_editor(self.request.database, name, password)
-        if editor is None:
-            form.refuse("password", "The name or the password is wrong.")
-        return editor
+        message = "The name or the password is wrong."
+        return _checked_editor(self.request, form, name, "password", message)
 
     def _came_from(self) -> str:
         """Return the address to go on with: only one of this site."""
@@ -92,25 +90,55 @@ class ChangePassword:
         form = _typed_form(self.request, "current", "new", "again")
         editor = self._check(form)
         if editor is None or not form.valid:
-            refused(self.request)
+            _refused(self.request)
             return {"form": form, "shortest": SHORTEST_PASSWORD}
         editor.password_hash = hash_password(form.get("new"))
+        end_all(self.request.database, editor)
         self.request.session.flash("Your password was changed.")
         home = self.request.route_path("page", slugs=())
         return HTTPSeeOther(home, headers=remember(self.request, editor))
 
     def _check(self, form: Form) -> Editor | None:
         """Refuse a wrong or a weak password."""
-        name, current = self.request.identity.name, form.get("current")[:LONGEST_PASSWORD]
-        editor = authenticated_editor(self.request.database, name, current)
-        if editor is None:
-            form.refuse("current", "This is not your password.")
+        name = self.request.identity.name
+        editor = _checked_editor(self.request, form, name, "current", "This is not your password.")
         if len(form.get("new")) < SHORTEST_PASSWORD:
             form.refuse("new", f"Use at least {SHORTEST_PASSWORD} characters.")
         form.limit("new", LONGEST_PASSWORD)
         if form.get("new") != form.get("again"):
             form.refuse("again", "This is not the same as above.")
         return editor
+
+
+def _checked_editor(
+    request: Request, form: Form, name: str, field: str, message: str
+) -> Editor | None:
+    """Return the editor called ``name``, if the password in ``field`` is theirs."""
+    with request.registry["sessions"]() as session:
+        failures = Failures(session, name, request.remote_addr or "")
+        if minutes := failures.minutes_to_wait():
+            request.response.retry_after = minutes * 60
+            wait = "a minute" if minutes == 1 else f"{minutes} minutes"
+            form.refuse(field, f"There were too many wrong passwords. Try again in {wait}.")
+            return None
+        try:
+            password = form.get(field)[:LONGEST_PASSWORD]
+            editor = authenticated_editor(request.database, name, password)
+        except TooManyPasswordsError:
+            request.response.retry_after = 1
+            form.refuse(field, "Too many people are signing in at this moment. Try again.")
+            return None
+        if editor is None:
+            failures.add()
+            form.refuse(field, message)
+        else:
+            failures.forget()
+        return editor
+
+
+def _refused(request: Request) -> None:
+    """Mark the response as one to a form that was not accepted, or that came too often."""
+    refused(request, 429 if request.response.retry_after else 422)
 
 
 def _typed_form(request: Request, *names: str) -> Form:

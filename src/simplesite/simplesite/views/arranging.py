@@ -8,10 +8,12 @@ from pyramid.view import view_config, view_defaults
 from simplesite import arrangement, pageform
 from simplesite.forms import Form, posted_form, refused
 from simplesite.models import Page
-from simplesite.pagetree import Heading, PageTree
+from simplesite.pagetree import Heading, PageTree, load_tree
+from simplesite.paging import part_of
 from simplesite.views.pages import Values, wanted_page
 
 STEPS = {"up": -1, "down": 1}
+MOST_PAGES = 100
 
 
 @view_config(
@@ -22,7 +24,7 @@ STEPS = {"up": -1, "down": 1}
 )
 def show_all(request: Request) -> Values:
     """Show all pages as a tree, with what can be done to each."""
-    return {"outline": request.tree.outline()}
+    return {"outline": part_of(request.tree.outline(), request, "part", MOST_PAGES)}
 
 
 @view_config(route_name="page_shift", request_method="POST", permission="edit")
@@ -32,7 +34,7 @@ def shift_page(request: Request) -> Response:
     tree = arrangement.locked_tree(request.database)
     page = _page_below_home(request)
     arrangement.shift(request.database, tree, page.id, step)
-    return HTTPSeeOther(request.route_path("pages", _anchor=f"page-{page.id}"))
+    return HTTPSeeOther(_place_in_outline(request, page))
 
 
 @view_defaults(
@@ -67,7 +69,7 @@ class MovePage:
         if parent.id != page.parent_id:
             arrangement.place_last(tree, page, parent.id)
             self.request.session.flash(f"“{page.title}” is now under “{parent.title}”.")
-        return HTTPSeeOther(self.request.route_path("pages", _anchor=f"page-{page.id}"))
+        return HTTPSeeOther(_place_in_outline(self.request, page))
 
     def _values(self, page: Page, form: Form) -> Values:
         parents = self.request.tree.possible_parents(page.id)
@@ -88,12 +90,13 @@ class DeletePage:
         """Show what would be deleted."""
         page = _page_below_home(self.request)
         lost = [heading.title for _, heading in self.request.tree.walk(page.id)]
+        more = [f"and {len(lost) - MOST_PAGES} more"] if len(lost) > MOST_PAGES else []
         return {
             "current": page.id,
             "question": f"Delete “{page.title}”?",
             "explanation": "This cannot be undone. Its comments are deleted as well"
             + (", and so are the pages below it:" if lost[1:] else "."),
-            "items": lost[1:],
+            "items": [*lost[1:MOST_PAGES], *more],
             "button": "Delete the page" if not lost[1:] else f"Delete all {len(lost)} pages",
             "way_back": self.request.page_path(page.id),
         }
@@ -110,6 +113,16 @@ class DeletePage:
         below = "" if count == 1 else " with all pages below it"
         self.request.session.flash(f"“{title}” was deleted{below}.")
         return HTTPSeeOther(above)
+
+
+def _place_in_outline(request: Request, page: Page) -> str:
+    """Return the address of a page among all, as they are arranged now."""
+    tree = load_tree(request.database)
+    order = [heading.id for _, heading in tree.outline()]
+    part = order.index(page.id) // MOST_PAGES + 1
+    query = {"part": str(part)} if part > 1 else None
+    path: str = request.route_path("pages", _query=query, _anchor=f"page-{page.id}")
+    return path
 
 
 def _page_below_home(request: Request) -> Page:

@@ -6,9 +6,18 @@ from pyramid.response import Response
 from pyramid.view import view_config, view_defaults
 
 from simplesite import commentform
-from simplesite.forms import posted_form, refused
+from simplesite.forms import TooLongError, posted_form, refused
 from simplesite.models import Comment
-from simplesite.views.pages import Values, page_values, wanted_page
+from simplesite.views.pages import (
+    MOST_COMMENTS,
+    Values,
+    count_comments,
+    page_values,
+    wanted_page,
+)
+
+# Nobody types as much: it is not shown again.
+LONGEST_FIELD = 10 * commentform.LONGEST_TEXT
 
 
 @view_config(
@@ -22,15 +31,19 @@ def add_comment(request: Request) -> Values | Response:
     if not page.comments_open:
         raise HTTPNotFound
     form = posted_form(request, *commentform.FIELDS)
+    if any(len(value) > LONGEST_FIELD for value in form.values.values()):
+        raise TooLongError
     commentform.check(form)
     if not form.valid:
         refused(request)
-        return page_values(page, form)
+        return page_values(request, page, form)
     # A program in the trap is thanked like everybody, so that it learns nothing.
     if not request.POST.get(commentform.TRAP_FIELD):
         request.database.add(commentform.comment_from(form, page.id))
     request.session.flash("Thank you for your comment.")
-    return HTTPSeeOther(request.page_path(page.id, anchor="comments"))
+    parts = -(-count_comments(request, page) // MOST_COMMENTS)
+    query = {"comments": str(parts)} if parts > 1 else None
+    return HTTPSeeOther(request.page_path(page.id, anchor="comments", query=query))
 
 
 @view_config(route_name="page_comment", request_method="GET")

@@ -13,7 +13,7 @@ from pyramid.view import (
     notfound_view_config,
 )
 
-from simplesite.forms import UnreadableFormError, tidy
+from simplesite.forms import TooLongError, UnreadableFormError, tidy
 from simplesite.views.pages import Values
 
 TEMPLATE = "simplesite:templates/problem.jinja2"
@@ -69,6 +69,14 @@ def show_unreadable(request: Request) -> Values:
     request.response.status_int = 400
     message = "The address or the form holds characters that are no text in UTF-8."
     return {"title": "This cannot be read", "message": message, "kept": {}}
+
+
+@exception_view_config(TooLongError, renderer=TEMPLATE)
+def show_too_long(request: Request) -> Values:
+    """Refuse what is longer than anything on this site; it is not shown again."""
+    request.response.status_int = 413
+    message = "What was sent is longer than anything can be on this site. Nothing was saved."
+    return {"title": "This is too long", "message": message, "kept": {}}
 
 
 @exception_view_config(Exception, renderer="simplesite:templates/failure.jinja2")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from pylonyard.activation.host import facts
-from pylonyard.activation.host.facts import look
+from pylonyard.activation.host.facts import read_machine
 from pylonyard.releases.contents import Release, Site
 from pylonyard.system.rootfs import Account, Entry, Tree, account
 from pylonyard.watchers.registry import starter
@@ -27,7 +27,9 @@ def test_server_runs_where_the_release_has_it_listen(tmp_path, host, running):
             port=server.getsockname()[1],
         )
 
-        seen = look(Tree(tmp_path), Release(1, tmp_path, (site,), ()), {}, {}, webservers={})
+        seen = read_machine(
+            Tree(tmp_path), Release(1, tmp_path, (site,), ()), {}, {}, webservers={}
+        )
 
     assert seen.running == running
 
@@ -72,7 +74,7 @@ def test_script_that_somebody_disabled_is_in_the_run_levels_but_not_started(tmp_
     for name in ("rc2.d/K01shop", "rc3.d/S01blog", "rc6.d/K01wiki"):
         tree.put(f"/etc/{name}", Entry("link", content=b"../init.d/x"))
 
-    seen = look(tree, Release(1, tmp_path, (), ()), {}, {}, webservers={})
+    seen = read_machine(tree, Release(1, tmp_path, (), ()), {}, {}, webservers={})
 
     assert seen.registered == {"shop", "blog"}
     assert starter().enabled(tree) == {"blog"}
@@ -93,4 +95,4 @@ def test_logrotate_validates_where_it_is_and_believes_the_file(
     monkeypatch.setattr(facts.shutil, "which", lambda name, path: program)
     monkeypatch.setattr(facts.os, "geteuid", lambda: account)
 
-    assert set(facts._judges(Tree(Path(root)))) == judges
+    assert set(facts._checkers(Tree(Path(root)))) == judges

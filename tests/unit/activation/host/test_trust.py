@@ -54,7 +54,7 @@ def listed(tmp_path):
 
 def refused(file):
     with pytest.raises(ActivationError) as caught:
-        trust.check([file], trust.trusted({}))
+        trust.check([file], trust.trusted_accounts({}))
     return str(caught.value)
 
 
@@ -68,7 +68,7 @@ def test_a_file_is_not_believed_that_an_account_of_its_list_can_change(listed):
         f"use; chmod g-w {file}"
     )
     file.chmod(file.stat().st_mode & ~0o020)  # the advice: the mask then lets nobody write
-    trust.check([file], trust.trusted({}))
+    trust.check([file], trust.trusted_accounts({}))
 
 
 @pytest.mark.system
@@ -80,7 +80,7 @@ def test_a_file_is_not_believed_that_a_group_of_its_list_can_change(listed):
 
 @pytest.mark.system
 def test_a_file_whose_list_lets_others_read_is_believed(listed):
-    trust.check([listed("-m", f"u:{NOBODY}:r")], trust.trusted({}))
+    trust.check([listed("-m", f"u:{NOBODY}:r")], trust.trusted_accounts({}))
 
 
 @pytest.mark.system

@@ -26,8 +26,8 @@ SECURE = dataclasses.replace(SHOP, ssl_port=443, ssl_certificate=Path("/c.pem"))
 ELSEWHERE = "192.0.2.7"
 
 
-def told(site=SHOP, status=200, leads=("127.0.0.1",)):
-    return list(visits.address_told(site, lambda _: status, lambda _: list(leads)))
+def lines_for(site=SHOP, status=200, leads=("127.0.0.1",)):
+    return list(visits.address_lines(site, lambda _: status, lambda _: list(leads)))
 
 
 @pytest.mark.parametrize(
@@ -41,11 +41,11 @@ def told(site=SHOP, status=200, leads=("127.0.0.1",)):
     ],
 )
 def test_address_is_the_url_of_the_site(site, url):
-    assert told(site) == [f"shop: open {url} (visited just now: it answers 200)"]
+    assert lines_for(site) == [f"shop: open {url} (visited just now: it answers 200)"]
 
 
 def test_name_that_leads_nowhere_is_reported_with_what_works_until_then():
-    assert told(leads=()) == [
+    assert lines_for(leads=()) == [
         "shop: answers 200 as http://shop.example.org/, but the name leads nowhere yet: "
         "see to that in DNS, or set server-name in [site]",
         "shop: until then, on this machine: curl --include "
@@ -54,15 +54,15 @@ def test_name_that_leads_nowhere_is_reported_with_what_works_until_then():
 
 
 def test_name_that_leads_to_another_machine_is_reported():
-    assert f"the name leads to {ELSEWHERE}, not to this machine" in told(leads=[ELSEWHERE])[0]
+    assert f"the name leads to {ELSEWHERE}, not to this machine" in lines_for(leads=[ELSEWHERE])[0]
 
 
 def test_name_of_several_addresses_is_enough_if_one_is_here():
-    assert told(leads=[ELSEWHERE, "127.0.0.1"])[0].startswith("shop: open ")
+    assert lines_for(leads=[ELSEWHERE, "127.0.0.1"])[0].startswith("shop: open ")
 
 
 def test_site_that_answers_with_an_error_is_not_offered():
-    assert told(status=503) == [
+    assert lines_for(status=503) == [
         "shop: http://shop.example.org/ answers 503; bin/pylonyard doctor says why"
     ]
 
@@ -71,7 +71,7 @@ def test_site_that_does_not_answer_is_not_offered():
     def visit(site):
         raise ActivationError("127.0.0.1:80 does not answer: Connection refused")
 
-    assert list(visits.address_told(SHOP, visit, lambda name: [])) == [
+    assert list(visits.address_lines(SHOP, visit, lambda name: [])) == [
         "shop: http://shop.example.org/ does not answer: 127.0.0.1:80 does not answer: "
         "Connection refused; bin/pylonyard doctor says why"
     ]
@@ -114,7 +114,7 @@ def test_visit_is_by_the_name_of_the_site():
         threading.Thread(target=server.serve_forever).start()
         try:
             site = dataclasses.replace(SHOP, listen_port=server.server_port)
-            assert visits.visited(site) == 204
+            assert visits.first_status(site) == 204
         finally:
             server.shutdown()
     assert hosts == ["shop.example.org"]
@@ -122,8 +122,8 @@ def test_visit_is_by_the_name_of_the_site():
 
 class Answering(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        told = {"/broken": 500, "/": 200}.get(self.path, 404)
-        self.send_response(503 if self.headers["Host"] == "down.example.org" else told)
+        output = {"/broken": 500, "/": 200}.get(self.path, 404)
+        self.send_response(503 if self.headers["Host"] == "down.example.org" else output)
         self.end_headers()
 
     def log_message(self, *words):
@@ -173,8 +173,8 @@ def test_no_answer_is_one_line(port):
 
 
 def test_first_request_has_to_be_answered_without_an_error(tmp_path, port):
-    visits.ask(ask(tmp_path, port, "shop.example.org"))
+    visits.request_site(ask(tmp_path, port, "shop.example.org"))
     with pytest.raises(ActivationError) as caught:
-        visits.ask(ask(tmp_path, port, "down.example.org"))
+        visits.request_site(ask(tmp_path, port, "down.example.org"))
 
     assert str(caught.value) == f"http://down.example.org:{port}/ answers 503"

@@ -182,19 +182,19 @@ def test_data_that_is_mounted_read_only_is_red(place, monkeypatch):
 
 
 def test_account_that_is_missing_is_red(place):
-    user, told = "no-such-account", "there is no account no-such-account"
+    user, output = "no-such-account", "there is no account no-such-account"
     (gone,) = server.account(subject(place, user=user, environment="development"))
     (waits,) = server.account(subject(place, user=user, environment="production"))
     (unasked,) = server.running(subject(place, user=user, environment="production"))
 
-    assert (gone.ok, gone.text) == (False, f"{told} on this machine")
+    assert (gone.ok, gone.text) == (False, f"{output} on this machine")
     assert gone.advice == f"{accounts.MAKING} {user} && bin/buildout"
     assert (waits.ok, waits.text, waits.advice) == (
         None,
-        f"{told} on this machine yet; the activation makes it",
-        accounts.by_root("bin/pylonyard activate"),
+        f"{output} on this machine yet; the activation makes it",
+        accounts.as_root("bin/pylonyard activate"),
     )
-    assert (unasked.ok, unasked.text) == (None, f"{told} to run it")
+    assert (unasked.ok, unasked.text) == (None, f"{output} to run it")
 
 
 def test_debugger_is_red(place):

@@ -13,7 +13,7 @@ from ports import free_port
 from pylonyard.commands.doctor import hello_world
 
 from tests.unit.commands.doctor.test_command_checks import laid, place, subject
-from tests.unit.commands.doctor.test_permissions import told
+from tests.unit.commands.doctor.test_permissions import result_of
 
 __all__ = ["place"]  # a fixture
 
@@ -79,7 +79,10 @@ def test_hello_world_that_works_blames_an_application_that_is_there(failing):
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         settings = dataclasses.replace(site.settings, port=server.getsockname()[1])
-        assert told(hello_world.hello(dataclasses.replace(site, settings=settings))) == APPLICATION
+        assert (
+            result_of(hello_world.hello(dataclasses.replace(site, settings=settings)))
+            == APPLICATION
+        )
 
 
 def test_hello_world_that_works_does_not_blame_an_application_that_is_stopped(failing):
@@ -87,7 +90,7 @@ def test_hello_world_that_works_does_not_blame_an_application_that_is_stopped(fa
 
     for host in ("127.0.0.1", "no.such.host.invalid"):
         settings = dataclasses.replace(site.settings, host=host, port=free_port())
-        assert told(hello_world.hello(dataclasses.replace(site, settings=settings))) == STOPPED
+        assert result_of(hello_world.hello(dataclasses.replace(site, settings=settings))) == STOPPED
 
 
 def test_hello_world_blames_no_application_of_an_apache_that_does_not_run(place, monkeypatch):
@@ -102,14 +105,14 @@ def test_hello_world_blames_no_application_of_an_apache_that_does_not_run(place,
             public = subject(place, journal, mode="mod_wsgi", listen_port=port)
             for site in (private, public):
                 site.answers["visit"] = False
-                assert told(hello_world.hello(site)) == expected
+                assert result_of(hello_world.hello(site)) == expected
 
 
 def test_hello_world_that_cannot_start_is_red(failing):
     site = failing("")
     site.settings.paster.unlink()
 
-    assert told(hello_world.hello(site)) == (
+    assert result_of(hello_world.hello(site)) == (
         False,
         f"{FAULT}setpriv: failed to execute {site.settings.paster}: No such file or directory",
     )
@@ -118,7 +121,7 @@ def test_hello_world_that_cannot_start_is_red(failing):
 def test_no_more_than_the_end_of_a_log_is_read(place, failing, where):
     site = failing(where + "truncate -s 100G error.log; echo the end >>error.log; exit 1")
 
-    assert told(hello_world.hello(site)) == (False, f"{FAULT}the end")
+    assert result_of(hello_world.hello(site)) == (False, f"{FAULT}the end")
     assert left(place) is None
 
 
@@ -127,7 +130,7 @@ def test_no_more_than_the_end_of_a_log_is_read(place, failing, where):
     ["ln -s /etc/hostname error.log", "mkfifo error.log", "echo told >a; ln a error.log"],
 )
 def test_log_that_is_none_is_not_read(failing, planted):
-    assert told(hello_world.hello(failing(f"echo ours; {planted}; exit 1"))) == (
+    assert result_of(hello_world.hello(failing(f"echo ours; {planted}; exit 1"))) == (
         False,
         f"{FAULT}ours",
     )
@@ -138,7 +141,7 @@ def test_folders_in_folders_are_removed(place, failing, where):
     site = failing(f"{where}exec {sys.executable} {place}/nested.py")
     site = dataclasses.replace(site, site=dataclasses.replace(site.site, user="root"))
 
-    assert told(hello_world.hello(site)) == (False, f"{FAULT}made them")
+    assert result_of(hello_world.hello(site)) == (False, f"{FAULT}made them")
     assert left(place) is None
 
 
@@ -186,6 +189,6 @@ def test_signal_that_is_ignored_stays_so(failing):
     site = dataclasses.replace(site, site=dataclasses.replace(site.site, user="root"))
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        assert told(hello_world.hello(site)) == (False, f"{FAULT}sent")
+        assert result_of(hello_world.hello(site)) == (False, f"{FAULT}sent")
     finally:
         signal.signal(signal.SIGHUP, before)

@@ -10,7 +10,7 @@ from pylonyard.commands.doctor import logs
 from pylonyard.commands.doctor.check import unknown
 
 from tests.unit.commands.doctor.test_command_checks import laid, only, place, subject
-from tests.unit.commands.doctor.test_permissions import told
+from tests.unit.commands.doctor.test_permissions import result_of
 
 __all__ = ["place"]  # a fixture
 
@@ -28,11 +28,11 @@ LOG = """\
 def test_errors_are_found_with_their_time_and_without_secrets():
     found = logs.errors(LOG)
 
-    assert [told.line for told in found] == [
+    assert [output.line for output in found] == [
         "KeyError: 'pw'",
         "2026-01-04 11:00:00,123 ERROR [shop] mysql://<masked>db is gone",
     ]
-    assert [time.localtime(told.when)[3:6] for told in found] == [(10, 0, 1), (11, 0, 0)]
+    assert [time.localtime(output.when)[3:6] for output in found] == [(10, 0, 1), (11, 0, 0)]
 
 
 APACHE = "[Sun Jan 04 10:00:00.000000 2026] [core:error] [pid 1:tid 2] [client ::1:4711] "
@@ -108,7 +108,7 @@ def test_link_in_the_folder_of_the_machine_s_apache_is_followed(place):
     (place / "apache/elsewhere.log").touch()
     (place / "apache/error.log").symlink_to("elsewhere.log")
 
-    assert told(logs.webserver(subject(place, journal))) == (
+    assert result_of(logs.webserver(subject(place, journal))) == (
         True,
         f"{place}/apache/elsewhere.log: no errors within the hour",
     )
@@ -135,7 +135,7 @@ def test_no_line_takes_long(line):
     found = logs.errors(line)
 
     assert time.monotonic() - began < 1
-    assert all(len(told.line) <= 200 for told in found)
+    assert all(len(output.line) <= 200 for output in found)
 
 
 def test_secret_at_the_end_of_the_searched_text_is_not_shown():
@@ -265,7 +265,7 @@ def test_error_within_the_hour_is_found_behind_much_else(place):
     when = ago(1800)
     log.write_text(f"{ago(7200)} ERROR old\n{when} ERROR gone\n" + f"{ago(60)} INFO fine\n" * 40000)
 
-    assert told(found for found in logs.server(subject(place)) if found.ok is False) == (
+    assert result_of(found for found in logs.server(subject(place)) if found.ok is False) == (
         False,
         f"{log}: {when} ERROR gone",
     )

@@ -15,7 +15,7 @@ from pylonyard.commands.doctor import machine
 from pylonyard.commands.doctor.check import unknown
 
 from tests.unit.commands.doctor.test_command_checks import laid, needs_root, place, subject
-from tests.unit.commands.doctor.test_permissions import told
+from tests.unit.commands.doctor.test_permissions import result_of
 
 __all__ = ["place"]  # a fixture
 
@@ -39,7 +39,7 @@ def secure(place, pem, key=None, journal=None, **more):
 def test_certificate_is_green_with_its_days(place):
     pem, _ = certified(place)
 
-    assert told(machine.certificate(secure(place, pem))) == (
+    assert result_of(machine.certificate(secure(place, pem))) == (
         True,
         f"{pem} is valid for 90 days more",
     )
@@ -51,7 +51,7 @@ def test_certificate_that_is_none_is_red(place, make):
     pem = place / "site.pem"
     make(pem)
 
-    assert told(machine.certificate(secure(place, pem))) == (
+    assert result_of(machine.certificate(secure(place, pem))) == (
         False,
         f"{pem}: expected a certificate",
     )
@@ -105,7 +105,7 @@ def test_each_folder_that_is_full_is_red(place, monkeypatch, name):
     site = replace(site, settings=replace(site.settings, run=place / "run"))
     filled(folder, monkeypatch)
 
-    assert told(machine.disk(site)) == (False, f"0 MB are free for {folder}")
+    assert result_of(machine.disk(site)) == (False, f"0 MB are free for {folder}")
 
 
 def test_advice_searches_the_full_folder_itself(place, monkeypatch):
@@ -138,7 +138,7 @@ def test_advice_on_inodes_can_be_typed_as_it_is(place, monkeypatch):
 def test_logs_of_an_apache_that_does_not_serve_the_site_are_not_looked_at(place, monkeypatch):
     filled(Path("/var/log/apache2"), monkeypatch)
 
-    assert told(machine.disk(subject(place))) == (True, "at least 3686 MB are free")
+    assert result_of(machine.disk(subject(place))) == (True, "at least 3686 MB are free")
 
 
 @contextlib.contextmanager
@@ -193,7 +193,7 @@ def test_apache_that_serves_the_first_certificate_of_the_file_is_green(place):
     pem.write_text(f"our own\n{pem.read_text()}{above.read_text()}")
 
     with serving(pem, key) as port:
-        assert told(
+        assert result_of(
             machine.certificate(secure(place, pem, key, laid(place, ""), ssl_port=port))
         ) == (
             True,
@@ -208,7 +208,9 @@ def test_apache_that_says_nothing_is_not_waited_for(place, monkeypatch):
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        ok, _ = told(machine.certificate(secure(place, pem, key, laid(place, ""), ssl_port=port)))
+        ok, _ = result_of(
+            machine.certificate(secure(place, pem, key, laid(place, ""), ssl_port=port))
+        )
 
     assert ok
 
@@ -218,7 +220,7 @@ def test_key_of_another_certificate_is_red(place):
     pem, _ = certified(place)
     _, key = certified(place, "other")
 
-    assert told(machine.certificate(secure(place, pem, key))) == (
+    assert result_of(machine.certificate(secure(place, pem, key))) == (
         False,
         f"{key}: the key is not that of the certificate",
     )
@@ -232,4 +234,4 @@ def test_key_that_nobody_can_unlock_is_not_red(place):
     words = ["openssl", "pkey", "-aes256", "-passout", "pass:sesame", "-in", key, "-out", locked]
     subprocess.run(words, check=True)
 
-    assert told(machine.certificate(secure(place, pem, locked)))[0]
+    assert result_of(machine.certificate(secure(place, pem, locked)))[0]

@@ -27,7 +27,7 @@ CRON = "/etc/cron.d/shop"
 INIT = "/etc/init.d/shop"
 
 
-def told(findings):
+def result_of(findings):
     (finding,) = findings
     return finding.ok, finding.text
 
@@ -60,7 +60,7 @@ def piped(path):
 
 
 def test_release_as_it_was_made_is_intact(place, released):
-    assert told(server.intact(subject(place))) == (
+    assert result_of(server.intact(subject(place))) == (
         True,
         "release 1: all files are as they were made",
     )
@@ -81,7 +81,7 @@ def test_release_as_it_was_made_is_intact(place, released):
 def test_release_that_was_changed_is_red(place, released, spoil, text):
     spoil(released)
 
-    ok, found = told(server.intact(subject(place)))
+    ok, found = result_of(server.intact(subject(place)))
 
     assert ok is False
     assert text in found
@@ -90,24 +90,24 @@ def test_release_that_was_changed_is_red(place, released, spoil, text):
 def test_active_files_are_those_of_the_current_release(place):
     put(place, VHOST)
 
-    assert told(machine.active(subject(place))) == (None, machine.NEEDS_ROOT)
-    assert told(machine.active(subject(place, active(place, release=None)))) == (
+    assert result_of(machine.active(subject(place))) == (None, machine.NEEDS_ROOT)
+    assert result_of(machine.active(subject(place, active(place, release=None)))) == (
         None,
         "no release was activated",
     )
-    assert told(machine.active(subject(place, active(place, release=2)))) == (
+    assert result_of(machine.active(subject(place, active(place, release=2)))) == (
         False,
         "release 2 is active, and 1 is current",
     )
     journal = active(place, VHOST)
-    assert told(machine.active(subject(place, journal))) == (
+    assert result_of(machine.active(subject(place, journal))) == (
         True,
         "/etc has what release 1 has for it",
     )
     put(place, VHOST, "edited")
-    assert told(machine.active(subject(place, journal))) == (False, f"{VHOST} was edited")
+    assert result_of(machine.active(subject(place, journal))) == (False, f"{VHOST} was edited")
     Path(f"{place}{VHOST}").unlink()
-    assert told(machine.active(subject(place, journal))) == (False, f"{VHOST} is missing")
+    assert result_of(machine.active(subject(place, journal))) == (False, f"{VHOST} is missing")
 
 
 @pytest.mark.parametrize("journal", [None, Journal("x", None)])
@@ -120,7 +120,7 @@ def test_files_that_were_copied_by_hand_are_compared(place, journal):
     (place / "current/etc/cron.d").mkdir()
     (place / "current/etc/cron.d/shop").write_text("not copied")
 
-    assert told(machine.active(subject(place, journal))) == (
+    assert result_of(machine.active(subject(place, journal))) == (
         True,
         "1 files were copied to /etc, all as released",
     )
@@ -163,15 +163,18 @@ def test_entry_that_cron_ignores_is_red(place):
     journal = active(place, CRON)
     site = subject(place, journal)
 
-    assert told(machine.cron(subject(place))) == (None, machine.NEEDS_ROOT)
-    assert told(machine.cron(subject(place, active(place)))) == (None, "no entry was activated")
+    assert result_of(machine.cron(subject(place))) == (None, machine.NEEDS_ROOT)
+    assert result_of(machine.cron(subject(place, active(place)))) == (
+        None,
+        "no entry was activated",
+    )
     Path(f"{place}{CRON}").chmod(0o666)
-    assert told(machine.cron(site)) == (
+    assert result_of(machine.cron(site)) == (
         False,
         f"cron ignores {CRON}: expected a file of root's that others cannot write",
     )
     Path(f"{place}{CRON}").unlink()
-    assert told(machine.cron(site)) == (False, f"{CRON} is missing")
+    assert result_of(machine.cron(site)) == (False, f"{CRON} is missing")
 
 
 @needs_root
@@ -196,38 +199,41 @@ def test_script_that_does_not_start_with_the_machine_is_red(place):
     put(place, INIT, mode=0o755)
     site = subject(place, active(place, INIT))
 
-    assert told(machine.init(subject(place))) == (None, machine.NEEDS_ROOT)
-    assert told(machine.init(subject(place, active(place)))) == (None, "no script was activated")
-    ok, text = told(machine.init(site))
+    assert result_of(machine.init(subject(place))) == (None, machine.NEEDS_ROOT)
+    assert result_of(machine.init(subject(place, active(place)))) == (
+        None,
+        "no script was activated",
+    )
+    ok, text = result_of(machine.init(site))
     assert (ok, text.startswith("no run level of ")) == (False, True)
     (place / "etc/rc2.d").mkdir()
     (place / "etc/rc2.d/S01shop").symlink_to("../init.d/shop")
-    assert told(machine.init(subject(place, active(place, INIT)))) == (
+    assert result_of(machine.init(subject(place, active(place, INIT)))) == (
         True,
         f"{INIT} is started with the machine",
     )
     Path(f"{place}{INIT}").chmod(0o644)
-    assert told(machine.init(site)) == (False, f"{INIT} is missing, or cannot be run")
+    assert result_of(machine.init(site)) == (False, f"{INIT} is missing, or cannot be run")
 
 
 def test_ini_that_everybody_may_read_is_red(place):
     ini = place / "current/shop/production.ini"
     ini.chmod(0o644)
-    assert told(permissions.ini_private(subject(place))) == (
+    assert result_of(permissions.ini_private(subject(place))) == (
         False,
         f"{ini} has secrets, and everybody may read it (mode 0644)",
     )
     ini.chmod(0o640)
-    assert told(permissions.ini_private(subject(place))) == (
+    assert result_of(permissions.ini_private(subject(place))) == (
         True,
         f"{ini} is private (mode 0640)",
     )
     ini.unlink()
-    assert told(permissions.ini_private(subject(place))) == (
+    assert result_of(permissions.ini_private(subject(place))) == (
         None,
         f"{ini}: No such file or directory",
     )
-    assert told(server.debug(subject(place))) == (
+    assert result_of(server.debug(subject(place))) == (
         None,
         f"{ini} cannot be read (FileNotFoundError)",
     )
@@ -257,18 +263,18 @@ def test_ini_that_is_a_pipe_is_not_read(place):
     ini = place / "current/shop/production.ini"
     piped(ini)
 
-    assert told(server.debug(subject(place))) == (None, f"{ini} cannot be read (ServerError)")
-    assert told(server.port(subject(place))) == (None, f"{ini} cannot be read")
+    assert result_of(server.debug(subject(place))) == (None, f"{ini} cannot be read (ServerError)")
+    assert result_of(server.port(subject(place))) == (None, f"{ini} cannot be read")
 
 
 def test_missing_file_and_account_are_reported(place):
     nobody = subject(place, user="no-such-account")
-    assert told(permissions.code(nobody)) == (None, "there is no account no-such-account")
+    assert result_of(permissions.code(nobody)) == (None, "there is no account no-such-account")
     assert only(permissions.data(nobody), "log-writable").ok is None
     env = place / "releases/1/shop/env/bin/python"
     env.unlink()
     missing = place / "current/shop/env/bin/python"
-    assert told(permissions.code(subject(place))) == (
+    assert result_of(permissions.code(subject(place))) == (
         False,
         f"root cannot read {missing}: No such file or directory",
     )
@@ -319,7 +325,7 @@ WHOLE = "-name '.?*' -prune -o ! -type l -exec chmod o+rX {} +"
 )
 def test_egg_that_the_account_cannot_read_is_red(place, egg, name, what, mends):
     site = subject(place, user="nobody")
-    assert told(permissions.code(site)) == (True, "nobody can read the code and the ini")
+    assert result_of(permissions.code(site)) == (True, "nobody can read the code and the ini")
     spoilt = (egg / name).resolve()
     spoilt.chmod(0o700 if spoilt.is_dir() else 0o600)
 
@@ -333,7 +339,7 @@ def test_egg_that_the_account_cannot_read_is_red(place, egg, name, what, mends):
     told_so = (f"nobody cannot {what} {spoilt}", mends.replace("PATH", str(spoilt)))
     assert (found.text, found.advice) == told_so
     subprocess.run(found.advice, shell=True, check=True)
-    assert told(permissions.code(site)) == (True, "nobody can read the code and the ini")
+    assert result_of(permissions.code(site)) == (True, "nobody can read the code and the ini")
     assert [path.stat().st_mode & 0o777 for path in (hidden, elsewhere)] == [0o600, 0o600]
 
 
@@ -371,7 +377,7 @@ def test_sandbox_in_a_closed_folder_is_red(place):
     env.symlink_to(store / "env")
     store.chmod(0o700)
 
-    assert told(permissions.code(subject(place, user="nobody"))) == (
+    assert result_of(permissions.code(subject(place, user="nobody"))) == (
         False,
         f"nobody cannot enter {store}",
     )
@@ -380,7 +386,7 @@ def test_sandbox_in_a_closed_folder_is_red(place):
 def test_code_that_was_not_checked_is_reported(place, egg, monkeypatch):
     monkeypatch.setattr(permissions, "MOST_FILES", 2)
 
-    assert told(permissions.code(subject(place))) == (
+    assert result_of(permissions.code(subject(place))) == (
         True,
         "root can read the code and the ini (the first 2 files of it were checked)",
     )
@@ -594,20 +600,23 @@ def test_site_that_apache_does_not_have_is_red(place):
         webserver.modules,
         webserver.visit,
     ):
-        assert told(check(site)) == (None, "the site is not activated")
+        assert result_of(check(site)) == (None, "the site is not activated")
     journal = laid(place, "")
-    assert told(webserver.enabled(subject(place, journal))) == (
+    assert result_of(webserver.enabled(subject(place, journal))) == (
         False,
         "the site shop is not enabled",
     )
     Path(f"{place}{ENABLED}").parent.mkdir(parents=True)
     Path(f"{place}{ENABLED}").symlink_to("../sites-available/shop.conf")
-    assert told(webserver.enabled(subject(place, journal))) == (
+    assert result_of(webserver.enabled(subject(place, journal))) == (
         False,
         "the link of site shop leads nowhere",
     )
     put(place, VHOST)
-    assert told(webserver.enabled(subject(place, journal))) == (True, "the site shop is enabled")
+    assert result_of(webserver.enabled(subject(place, journal))) == (
+        True,
+        "the site shop is enabled",
+    )
 
 
 def test_module_that_is_not_enabled_is_red(place):
@@ -616,22 +625,25 @@ def test_module_that_is_not_enabled_is_red(place):
     (enabled / "proxy.load").touch()
     site = subject(place, laid(place, ""), modules=("proxy", "headers"))
 
-    assert told(webserver.modules(site)) == (False, "not enabled: headers")
+    assert result_of(webserver.modules(site)) == (False, "not enabled: headers")
     (enabled / "headers.load").touch()
-    assert told(webserver.modules(site)) == (True, "all modules that the site needs are enabled")
+    assert result_of(webserver.modules(site)) == (
+        True,
+        "all modules that the site needs are enabled",
+    )
 
 
 def test_port_that_the_ini_does_not_have_is_red(place):
     ini = place / "current/shop/production.ini"
     ini.write_text("[server:main]\nport = 8081\n")
 
-    assert told(server.port(subject(place))) == (
+    assert result_of(server.port(subject(place))) == (
         False,
         "the ini says port 8081, the init script and Apache 8080",
     )
     ini.write_text("no ini")
-    assert told(server.port(subject(place))) == (None, f"{ini} cannot be read")
-    assert told(server.port(subject(place, mode="mod_wsgi"))) == (
+    assert result_of(server.port(subject(place))) == (None, f"{ini} cannot be read")
+    assert result_of(server.port(subject(place, mode="mod_wsgi"))) == (
         None,
         "no server of its own in this mode",
     )
@@ -643,13 +655,13 @@ def test_port_that_a_stranger_holds_is_red(place):
         (place / "current/shop/production.ini").write_text(f"[server:main]\nport = {port}\n")
         site = subject(place, port=port)
 
-        ok, text = told(server.port(site))
+        ok, text = result_of(server.port(site))
         assert (ok, text.startswith(f"port {port} is held by process {os.getpid()} (")) == (
             False,
             True,
         )
-        assert told(server.private(site)) == (True, f"port {port} answers this machine only")
-    assert told(server.private(site)) == (None, f"nobody listens on port {port}")
+        assert result_of(server.private(site)) == (True, f"port {port} answers this machine only")
+    assert result_of(server.private(site)) == (None, f"nobody listens on port {port}")
 
 
 @contextlib.contextmanager
@@ -673,7 +685,7 @@ def test_supervisor_of_the_site_s_account_is_no_stranger(place, account, is_ours
         (place / "current/shop/production.ini").write_text(f"[server:main]\nport = {port}\n")
         site = subject(place, user="nobody", port=port)
 
-        assert told(server.port(site)) == (
+        assert result_of(server.port(site)) == (
             (True, f"ini, init script and Apache agree on port {port}")
             if is_ours
             else (False, f"port {port} is held by process {pid} (sleep 60)")
@@ -682,7 +694,7 @@ def test_supervisor_of_the_site_s_account_is_no_stranger(place, account, is_ours
 
 def test_server_that_names_no_ini_may_serve_any(place):
     with held() as (port, pid):
-        assert told(server.ini(subject(place, port=port))) == (
+        assert result_of(server.ini(subject(place, port=port))) == (
             None,
             f"process {pid} (sleep 60) listens, and names no ini",
         )
@@ -694,7 +706,7 @@ def test_state_that_we_may_not_ask_for_is_not_red(place, monkeypatch):
     assert site.owner.uid != 12345  # read by who may
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
 
-    assert told(server.running(site)) == (
+    assert result_of(server.running(site)) == (
         None,
         "could not be checked: only root and nobody may ask for it",
     )
@@ -717,15 +729,15 @@ def test_server_s_status_is_reported_with_advice(place):
         script.write_text(f"#!/bin/sh\necho here it is\nexit {status}\n")
         script.chmod(0o755)
         site = subject(place, environment="development")
-        assert told(server.running(site)) == expected
+        assert result_of(server.running(site)) == expected
 
 
 @pytest.mark.parametrize(
     ("environment", "was_served", "text", "advice"),
     [
         ("development", False, "it was never started", "bin/shop start"),
-        ("production", False, "the site is not active", accounts.by_root("bin/pylonyard activate")),
-        ("production", True, "the site is not active", accounts.by_root("bin/pylonyard activate")),
+        ("production", False, "the site is not active", accounts.as_root("bin/pylonyard activate")),
+        ("production", True, "the site is not active", accounts.as_root("bin/pylonyard activate")),
     ],
 )
 def test_site_that_is_not_served_yet_is_not_red_and_has_a_next_step(
@@ -759,6 +771,6 @@ def test_release_that_lays_the_same_over_etc_need_not_be_activated(place):
         if path.is_file():
             target.write_bytes(path.read_bytes())
 
-    assert told(machine.active(subject(place, active(place, release=7))))[0] is True
+    assert result_of(machine.active(subject(place, active(place, release=7))))[0] is True
     (older / "etc/same").write_text("another")
-    assert told(machine.active(subject(place, active(place, release=7))))[0] is False
+    assert result_of(machine.active(subject(place, active(place, release=7))))[0] is False

@@ -12,7 +12,7 @@ from pylonyard.commands.doctor import server
 from pylonyard.system.processes import server_marker
 
 from tests.unit.commands.doctor.test_command_checks import place, subject
-from tests.unit.commands.doctor.test_permissions import told
+from tests.unit.commands.doctor.test_permissions import result_of
 
 __all__ = ["place"]  # a fixture
 
@@ -49,13 +49,13 @@ def test_live_ini_is_known_in_a_path_with_a_space(place):
         for path in (spaced / "current", ini):
             os.utime(path, (past, past), follow_symlinks=False)
 
-        assert told(server.ini(site)) == (True, f"{ini} is served")
-        assert told(server.port(site))[0] is True
+        assert result_of(server.ini(site)) == (True, f"{ini} is served")
+        assert result_of(server.port(site))[0] is True
 
 
 def test_other_ini_is_red(place):
     with listening(place, "serve", "/elsewhere/other.ini") as (site, _):
-        ok, text = told(server.ini(site))
+        ok, text = result_of(server.ini(site))
 
     assert ok is False
     assert text.endswith(f" serves /elsewhere/other.ini, not {site.settings.ini}")
@@ -68,7 +68,7 @@ def test_change_after_the_start_is_red(place, name):
         past, soon = time.time() - 60, time.time() + 120
         for path in (place / "current", ini):
             os.utime(path, (past, past), follow_symlinks=False)
-        assert told(server.ini(site))[0] is True
+        assert result_of(server.ini(site))[0] is True
         os.utime(place / name, (soon, soon), follow_symlinks=False)
 
         (found,) = server.ini(site)
@@ -82,7 +82,7 @@ def test_change_after_the_start_is_red(place, name):
 
 def test_stranger_on_the_port_is_red(place):
     with listening(place, "--password=hunter2") as (site, pid):
-        ok, text = told(server.port(site))
+        ok, text = result_of(server.port(site))
 
     assert ok is False
     assert text.startswith(f"port {site.site.port} is held by process {pid} (")
@@ -93,4 +93,4 @@ def test_server_that_wrote_a_title_is_no_stranger(place):
     site = subject(place)
     marker = server_marker(site.settings.identity)
     with listening(place, **{marker.variable: marker.identity}) as (site, _):
-        assert told(server.port(site))[0] is True
+        assert result_of(server.port(site))[0] is True

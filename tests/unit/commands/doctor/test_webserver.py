@@ -11,7 +11,7 @@ from pylonyard.webservers.apache import SERVER
 from pylonyard.webservers.apache.machine import MachineApache
 
 from tests.unit.commands.doctor.test_command_checks import laid, place, subject
-from tests.unit.commands.doctor.test_permissions import told
+from tests.unit.commands.doctor.test_permissions import result_of
 
 __all__ = ["place"]  # a fixture
 
@@ -52,7 +52,7 @@ def test_private_apache_is_visited_if_it_runs_the_site(place, mode, status, ok):
     site = subject(place, mode=mode)
 
     with private_apache(place, status) as port:
-        assert told(webserver.visit(site)) == (
+        assert result_of(webserver.visit(site)) == (
             ok,
             f"http://shop.example.org:{port}/ answers {status}",
         )
@@ -133,8 +133,11 @@ def test_why_apache_does_not_answer_is_where_it_shows(place, monkeypatch, proces
 def test_private_apache_without_a_configuration_is_not_asked(place):
     site = subject(place, mode="mod_wsgi")
 
-    assert told(webserver.visit(site)) == (None, f"{place}/current/shop/httpd.conf cannot be read")
-    assert told(hello_world.hello(site)) == (None, "not needed: nothing asked has failed")
+    assert result_of(webserver.visit(site)) == (
+        None,
+        f"{place}/current/shop/httpd.conf cannot be read",
+    )
+    assert result_of(hello_world.hello(site)) == (None, "not needed: nothing asked has failed")
 
 
 def test_hello_world_is_not_needed_where_the_site_answers(place):
@@ -142,7 +145,10 @@ def test_hello_world_is_not_needed_where_the_site_answers(place):
     with private_apache(place, 200):
         list(webserver.visit(site))
 
-    assert told(hello_world.hello(site)) == (None, "not needed: the application itself answers")
+    assert result_of(hello_world.hello(site)) == (
+        None,
+        "not needed: the application itself answers",
+    )
 
 
 def test_logs_of_the_private_apache_are_read(place):
@@ -163,7 +169,7 @@ def test_logs_of_the_private_apache_are_read(place):
 
 def test_site_with_a_server_of_its_own_has_no_private_apache_to_ask(place):
     for check in (webserver.visit, logs.webserver, logs.site):
-        assert told(check(subject(place))) == (None, "the site is not activated")
+        assert result_of(check(subject(place))) == (None, "the site is not activated")
 
 
 def listed(*places):

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from packaging.specifiers import SpecifierSet
 from packaging.tags import Tag
-from pylonyard.packages.lock.fit import Fit, given
+from pylonyard.packages.lock.fit import Fit, requested
 from pylonyard.packages.lock.pylock import Lock, Locked
 from pylonyard.packages.metadata import described
 from pylonyard.packages.missing import Unknown
@@ -60,7 +60,7 @@ def test_lock_fits_that_has_all_that_is_needed(wheels):
 
 
 @pytest.mark.parametrize(
-    ("packages", "more", "told"),
+    ("packages", "more", "message"),
     [
         (ALL[1:], {}, ["expected Shop, got none"]),
         (ALL[:2], {}, ['expected Till; extra == "gold", got none']),
@@ -82,8 +82,8 @@ def test_lock_fits_that_has_all_that_is_needed(wheels):
         ((), {"wanted": ["Shop", "Till"]}, ["expected Shop, got none", "expected Till, got none"]),
     ],
 )
-def test_all_that_a_lock_lacks_is_told(wheels, packages, more, told):
-    assert problems(wheels, *packages, **more) == told
+def test_all_that_a_lock_lacks_is_told(wheels, packages, more, message):
+    assert problems(wheels, *packages, **more) == message
 
 
 def test_extra_is_the_same_in_each_spelling(tmp_path):
@@ -113,4 +113,4 @@ def test_trees_and_what_is_provided_are_given(tmp_path):
     (tmp_path / "tree" / "pyproject.toml").write_text('[project]\nname = "My.Shop"\n')
     options = {"sources": "tree", "develop": "", "provided": "elementtree = 1.3\n"}
 
-    assert given(tmp_path, options) == ["my-shop", "elementtree"]
+    assert requested(tmp_path, options) == ["my-shop", "elementtree"]

@@ -249,7 +249,7 @@ def test_what_cannot_be_verified_is_told_and_the_rest_is_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("python", "platform", "told"),
+    ("python", "platform", "message"),
     [
         ("3.9.1", "linux", "expected Python >=3.10, as {} says, got 3.9.1"),
         (
@@ -260,7 +260,7 @@ def test_what_cannot_be_verified_is_told_and_the_rest_is_read(tmp_path):
         ),
     ],
 )
-def test_lock_for_others_is_refused(tmp_path, python, platform, told):
+def test_lock_for_others_is_refused(tmp_path, python, platform, message):
     path = tmp_path / "pylock.toml"
     path.write_text(ENTRIES)
     environment = {**metadata.environment(), "python_full_version": python}
@@ -269,7 +269,7 @@ def test_lock_for_others_is_refused(tmp_path, python, platform, told):
     with pytest.raises(pylock.LockError) as caught:
         pylock.read(path).expect_for(environment)
 
-    assert str(caught.value) == told.format(path)
+    assert str(caught.value) == message.format(path)
 
 
 @pytest.fixture

@@ -93,7 +93,7 @@ def start():
             each.close()
 
 
-def told(words):
+def words_from(words):
     return words.readline().split()
 
 
@@ -113,14 +113,14 @@ def test_server_listens_at_a_temporary_port_until_it_is_permitted_to_serve(start
     held, ours, words = start(SERVER)
     port = held.getsockname()[1]
 
-    at, number, host, apart = told(words)
+    at, number, host, apart = words_from(words)
 
     assert (at, number, host) == ("at", str(held.fileno()), "127.0.0.1")
     assert page(apart) == str(port).encode()
     held.listen()
     held.setblocking(False)
     ours.send(b"go\n")
-    assert told(words) == ["there"]
+    assert words_from(words) == ["there"]
     assert page(port) == str(port).encode()
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(f"http://127.0.0.1:{apart}/")
@@ -129,12 +129,12 @@ def test_server_listens_at_a_temporary_port_until_it_is_permitted_to_serve(start
 def test_unknown_server_waits_for_its_socket(start):
     held, ours, words = start(STRANGER, "127.0.0.1")
 
-    assert told(words) == ["waits", str(held.fileno())]
+    assert words_from(words) == ["waits", str(held.fileno())]
 
     held.listen()
     held.setblocking(False)
     ours.send(b"go\n")
-    assert told(words) == ["there"]
+    assert words_from(words) == ["there"]
     with socket.create_connection(held.getsockname(), timeout=30) as client:
         assert client.recv(9) == b"hello"
 
@@ -142,21 +142,21 @@ def test_unknown_server_waits_for_its_socket(start):
 def test_unknown_server_of_two_addresses_is_given_the_word_once(start):
     _, ours, words = start(STRANGER_OF_TWO, "127.0.0.2", more=["127.0.0.2"])
 
-    assert told(words)[0] == "waits"
+    assert words_from(words)[0] == "waits"
 
     ours.send(b"go\n")
-    assert [told(words)[0] for _ in range(3)] == ["there", "waits", "there"]
+    assert [words_from(words)[0] for _ in range(3)] == ["there", "waits", "there"]
 
 
 def test_server_of_another_address_waits_for_the_port(start):
     held, ours, words = start(STRANGER, "127.0.0.2")
     port = held.getsockname()[1]
 
-    assert told(words) == ["apart"]
+    assert words_from(words) == ["apart"]
 
     held.close()
     ours.send(b"go\n")
-    assert told(words) == ["there"]
+    assert words_from(words) == ["there"]
     for _ in range(300):
         with contextlib.suppress(ConnectionRefusedError):  # it is bound, and soon listens
             with socket.create_connection(("127.0.0.2", port), timeout=30) as client:

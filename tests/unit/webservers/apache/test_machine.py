@@ -66,12 +66,12 @@ def test_last_complaint_since_then_is_reported(tmp_path):
     log = tmp_path / "error.log"
     log.write_text("[Sun] [core:error] [pid 1] old\n")
     logs = Logs.now([log, tmp_path / "none.log"])
-    assert logs.told() == ""
+    assert logs.message() == ""
 
     with log.open("a") as stream:
         stream.write("[Sun] [core:notice] [pid 1] fine\n[Sun] [core:error] [pid 1] it is broken\n")
 
-    assert logs.told().endswith("it is broken")
+    assert logs.message().endswith("it is broken")
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_cause_of_a_failure_is_reported_instead_of_a_timeout(tmp_path, cause):
     lines = ["mod_wsgi: Exception occurred within WSGI script", cause, "Timeout (WSGI0025): shop"]
     log.write_text("".join(f"[Sun] [wsgi:error] [pid 1:tid 2] {line}\n" for line in lines))
 
-    assert logs.told() == cause
+    assert logs.message() == cause
 
 
 def test_configuration_is_sound_before_apache_ever_ran(monkeypatch, tmp_path):

@@ -1,5 +1,5 @@
 import pytest
-from pylonyard.webservers.apache.machine import rival, virtual_hosts
+from pylonyard.webservers.apache.machine import conflicting_host, virtual_hosts
 
 LISTED = """\
 VirtualHost configuration:
@@ -30,7 +30,7 @@ NAMES = {"first": "blog.example.org", "alias": "blog", "last": "wiki.example.org
 def test_name_that_another_file_has_is_found(names, is_new, found):
     hosts = virtual_hosts(LISTED.format(**{**NAMES, **names}))
 
-    other = rival(hosts, "www.example.org", "shop.conf", is_new=is_new)
+    other = conflicting_host(hosts, "www.example.org", "shop.conf", is_new=is_new)
 
     assert (other and other.file.stem) == found
 
@@ -38,4 +38,4 @@ def test_name_that_another_file_has_is_found(names, is_new, found):
 def test_site_that_is_not_there_has_no_rival():
     hosts = virtual_hosts(LISTED.format(**NAMES))
 
-    assert rival(hosts, "www.example.org", "other.conf", is_new=True) is None
+    assert conflicting_host(hosts, "www.example.org", "other.conf", is_new=True) is None

@@ -1,8 +1,8 @@
 import json
 
 import pytest
-from pylonyard.recipes import changeover
-from pylonyard.recipes.changeover import Standing, changes
+from pylonyard.recipes import site_changes
+from pylonyard.recipes.site_changes import DeployedSites, changes
 from pylonyard.releases.store import Releases
 from pylonyard.system import accounts, active_note
 from pylonyard.system.active_note import Note, NotedSite
@@ -26,13 +26,13 @@ TRIED = NotedSite("development", "proxy", "jim")
     ],
 )
 def test_environment_mode_and_account_count(wanted, found):
-    assert list(changes(Standing(1, "production.cfg", {"shop": LIVE}), wanted)) == found
+    assert list(changes(DeployedSites(1, "production.cfg", {"shop": LIVE}), wanted)) == found
 
 
 def test_site_may_go_if_others_stay():
-    standing = Standing(1, "", {"shop": LIVE, "blog": LIVE})
+    deployed = DeployedSites(1, "", {"shop": LIVE, "blog": LIVE})
 
-    assert list(changes(standing, {"shop": LIVE})) == []
+    assert list(changes(deployed, {"shop": LIVE})) == []
 
 
 @pytest.fixture
@@ -57,13 +57,13 @@ def releases(tmp_path):
 def noted(monkeypatch, **values):
     note = Note(sandbox="/s", sites={"shop": LIVE}, **values) if values else None
     monkeypatch.setattr(active_note, "read", lambda *_: note)
-    monkeypatch.setattr(changeover, "_active_unnoted", lambda *_: None)
+    monkeypatch.setattr(site_changes, "_active_unnoted", lambda *_: None)
 
 
 def refusal(releases, wanted, words=""):
     places = (releases, releases.folder.parent / "bin")
     with pytest.raises(ActivationError) as caught:
-        changeover.expect_none(*places, {"shop": wanted}, words.split(), "release")
+        site_changes.expect_none(*places, {"shop": wanted}, words.split(), "release")
     return str(caught.value)
 
 
@@ -73,7 +73,7 @@ def test_change_of_what_is_active_is_refused(releases, monkeypatch):
     assert refusal(releases, TRIED, "-c buildout.cfg") == (
         "shop is active as production, mod_wsgi, account shop (release 1 of production.cfg), and "
         "this run would make it development, proxy, account jim; go on with bin/buildout -c "
-        "production.cfg, or, if it is meant, first: " + accounts.by_root("bin/pylonyard deactivate")
+        "production.cfg, or, if it is meant, first: " + accounts.as_root("bin/pylonyard deactivate")
     )
 
 
@@ -90,7 +90,7 @@ def test_what_was_typed_is_repeated_without_secrets():
     words = ["-v", "-c", "production.cfg", "site:mode=proxy", "ini:title=Bits & Bobs"]
     words += ["release:change=refuse", "ini:api-token=s3cret", "ini:db=pg://shop:s3cret@db/shop"]
 
-    assert changeover.allowed(words, "release") == (
+    assert site_changes.allowed(words, "release") == (
         "bin/buildout -c production.cfg site:mode=proxy 'ini:title=Bits & Bobs' "
         "ini:api-token=... ini:db=pg://...@db/shop release:change=allow"
     )
@@ -98,16 +98,16 @@ def test_what_was_typed_is_repeated_without_secrets():
 
 def test_account_of_what_is_active_stays_be_another_meant(releases, monkeypatch):
     noted(monkeypatch, release=1)
-    changeover.expect_account_kept(releases, {"shop": MODE, "blog": TRIED})
+    site_changes.expect_account_kept(releases, {"shop": MODE, "blog": TRIED})
     other = NotedSite("production", "mod_wsgi", "other")
 
     with pytest.raises(ActivationError) as caught:
-        changeover.expect_account_kept(releases, {"shop": other})
+        site_changes.expect_account_kept(releases, {"shop": other})
 
     assert str(caught.value) == (
         "shop is active as production, mod_wsgi, account shop (release 1), and this run would make "
         "it production, mod_wsgi, account other; if it is meant, first: "
-        + accounts.by_root("bin/pylonyard deactivate")
+        + accounts.as_root("bin/pylonyard deactivate")
     )
 
 
@@ -124,13 +124,13 @@ def test_nothing_changes_while_an_activation_is_at_work(releases, monkeypatch):
 
     assert refusal(releases, LIVE) == (
         "an activation is running or was interrupted; first: "
-        + accounts.by_root("bin/pylonyard activate")
+        + accounts.as_root("bin/pylonyard activate")
     )
 
 
 def test_change_of_what_runs_is_refused(releases, monkeypatch):
     noted(monkeypatch)
-    monkeypatch.setattr(changeover, "running", lambda *_: {"shop", "shop-httpd"})
+    monkeypatch.setattr(site_changes, "running", lambda *_: {"shop", "shop-httpd"})
 
     assert refusal(releases, LIVE) == (
         "shop runs as development, proxy, account jim (release 2 of buildout.cfg), and this run "
@@ -141,15 +141,15 @@ def test_change_of_what_runs_is_refused(releases, monkeypatch):
 
 def test_change_of_a_site_that_neither_runs_nor_is_active_is_reported(releases, monkeypatch):
     noted(monkeypatch)
-    monkeypatch.setattr(changeover, "running", lambda *_: set())
+    monkeypatch.setattr(site_changes, "running", lambda *_: set())
     places = (releases, releases.folder.parent / "bin")
 
-    assert changeover.expect_none(*places, {"shop": LIVE}, [], "release") == [
+    assert site_changes.expect_none(*places, {"shop": LIVE}, [], "release") == [
         "shop is production, mod_wsgi, account shop in this release; it was development, proxy, "
         "account jim"
     ]
-    assert changeover.expect_none(*places, {"blog": TRIED}, [], "release") == [
+    assert site_changes.expect_none(*places, {"blog": TRIED}, [], "release") == [
         "shop (development, proxy, account jim) is not in this release any more; its data and "
         "secrets stay in var/data/shop and var/secrets/shop"
     ]
-    assert changeover.expect_none(*places, {"shop": TRIED}, [], "release") == []
+    assert site_changes.expect_none(*places, {"shop": TRIED}, [], "release") == []

@@ -27,7 +27,7 @@ DEACTIVATE = "bin/pylonyard deactivate"
 
 
 @dataclass(frozen=True)
-class Standing:
+class DeployedSites:
     """The environment, mode and account of the sites of a release."""
 
     release: int
@@ -39,15 +39,15 @@ class Standing:
         return f"release {self.release}{made_from}"
 
 
-def changes(standing: Standing, wanted: Mapping[str, NotedSite]) -> Iterator[tuple[str, str]]:
+def changes(deployed: DeployedSites, wanted: Mapping[str, NotedSite]) -> Iterator[tuple[str, str]]:
     """Yield the sites that a run would change, and how.
 
     One that goes while others stay is meant; if none stays, it is another configuration.
     """
-    for name, was in standing.sites.items():
+    for name, was in deployed.sites.items():
         if name in wanted and was.differs_from(wanted[name]):
             yield name, f"make it {wanted[name]}"
-        elif standing.sites.keys().isdisjoint(wanted):
+        elif deployed.sites.keys().isdisjoint(wanted):
             yield name, "leave it out"
 
 
@@ -67,14 +67,14 @@ def expect_none(
     :param section: the name of the section of the release
     :raises ActivationError: in one line, naming what is, what it would become, and the way
     """
-    standing = active(releases, releases.current.parent)
-    if standing and (found := dict(changes(standing, wanted))):
+    deployed = active(releases, releases.current.parent)
+    if deployed and (found := dict(changes(deployed, wanted))):
         way = f"if it is meant: {allowed(words, section)}"
-        if new_accounts(standing, wanted):
+        if new_accounts(deployed, wanted):
             way = _way_to_another_account()
-        if standing.configuration and standing.configuration != configuration.named(words):
-            way = f"go on with bin/buildout -c {standing.configuration}, or, {way}"
-        raise ActivationError(refusal(standing, found, "is active", way))
+        if deployed.configuration and deployed.configuration != configuration.named(words):
+            way = f"go on with bin/buildout -c {deployed.configuration}, or, {way}"
+        raise ActivationError(refusal(deployed, found, "is active", way))
     number = releases.current_number()
     here = None if number is None else current(releases, number)
     if here is None or not (found := dict(changes(here, wanted))):
@@ -82,7 +82,7 @@ def expect_none(
     if up := sorted(running(releases, here.release, bin_folder, set(found))):
         stops = " && ".join(f"bin/{name} stop" for name in up)
         raise ActivationError(refusal(here, found, "runs", f"stop it first: {stops}"))
-    return [_told(name, here.sites[name], wanted.get(name)) for name in found]
+    return [_change_line(name, here.sites[name], wanted.get(name)) for name in found]
 
 
 def allowed(words: Sequence[str], section: str) -> str:
@@ -94,7 +94,7 @@ def allowed(words: Sequence[str], section: str) -> str:
     return shlex.join(["bin/buildout", *source, *kept, f"{section}:{ALLOWED}"])
 
 
-def new_accounts(standing: Standing, wanted: Mapping[str, NotedSite]) -> dict[str, str]:
+def new_accounts(deployed: DeployedSites, wanted: Mapping[str, NotedSite]) -> dict[str, str]:
     """Return the sites that would get another account, and which.
 
     This is refused even with ``change = allow``: the running server would go on writing the old
@@ -102,7 +102,7 @@ def new_accounts(standing: Standing, wanted: Mapping[str, NotedSite]) -> dict[st
     """
     return {
         name: f"make it {wanted[name]}"
-        for name, was in standing.sites.items()
+        for name, was in deployed.sites.items()
         if name in wanted and was.is_of_another(wanted[name])
     }
 
@@ -112,16 +112,16 @@ def expect_account_kept(releases: Releases, wanted: Mapping[str, NotedSite]) -> 
 
     :raises ActivationError: in one line, naming both, and the way
     """
-    standing = active(releases, releases.current.parent)
-    if standing and (found := new_accounts(standing, wanted)):
-        raise ActivationError(refusal(standing, found, "is active", _way_to_another_account()))
+    deployed = active(releases, releases.current.parent)
+    if deployed and (found := new_accounts(deployed, wanted)):
+        raise ActivationError(refusal(deployed, found, "is active", _way_to_another_account()))
 
 
 def _way_to_another_account() -> str:
-    return f"if it is meant, first: {accounts.by_root(DEACTIVATE)}"
+    return f"if it is meant, first: {accounts.as_root(DEACTIVATE)}"
 
 
-def _told(name: str, was: NotedSite, becomes: NotedSite | None) -> str:
+def _change_line(name: str, was: NotedSite, becomes: NotedSite | None) -> str:
     """Return the line about a change that is allowed, since the site is not served."""
     if becomes is None:
         kept = f"its data and secrets stay in var/data/{name} and var/secrets/{name}"
@@ -129,18 +129,18 @@ def _told(name: str, was: NotedSite, becomes: NotedSite | None) -> str:
     return f"{name} is {becomes} in this release; it was {was}"
 
 
-def refusal(standing: Standing, found: Mapping[str, str], how: str, way: str) -> str:
+def refusal(deployed: DeployedSites, found: Mapping[str, str], how: str, way: str) -> str:
     """Return the refusal of a run, about the first site that it would change."""
     name, what = next(iter(found.items()))
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    was = f"{name} {how} as {standing.sites[name]} ({standing})"
+    was = f"{name} {how} as {deployed.sites[name]} ({deployed})"
     return f"{was}, and this run would {what}{more}; {way}"
 
 
-def active(releases: Releases, sandbox: Path) -> Standing | None:
+def active(releases: Releases, sandbox: Path) -> DeployedSites | None:
     """Return the active sites of a sandbox; None if nothing is active.
 
-    :raises ActivationError: if that cannot be told, or is about to change
+    :raises ActivationError: if that is unknown, or is about to change
     """
     noted = active_note.read(MACHINE, sandbox)
     if noted is None:
@@ -148,14 +148,14 @@ def active(releases: Releases, sandbox: Path) -> Standing | None:
     if noted.is_unfinished:
         raise ActivationError(
             "an activation is running or was interrupted; first: "
-            + accounts.by_root("bin/pylonyard activate")
+            + accounts.as_root("bin/pylonyard activate")
         )
     if noted.release is None:
         return None
-    return Standing(noted.release, noted.configuration, noted.sites)
+    return DeployedSites(noted.release, noted.configuration, noted.sites)
 
 
-def _active_unnoted(releases: Releases, sandbox: Path) -> Standing | None:
+def _active_unnoted(releases: Releases, sandbox: Path) -> DeployedSites | None:
     """Return the sites that an older Pylonyard activated, whose journal only root may read."""
     try:
         number = active_note.journalled(MACHINE, sandbox)
@@ -164,13 +164,13 @@ def _active_unnoted(releases: Releases, sandbox: Path) -> Standing | None:
     return None if number is None else current(releases, number)
 
 
-def current(releases: Releases, number: int) -> Standing | None:
+def current(releases: Releases, number: int) -> DeployedSites | None:
     """Return the sites of a release; None if they cannot be read."""
     try:
         made = contents.described(releases.path(number), number)
     except ActivationError:
         return None
-    return Standing(number, made.configuration, active_note.noted_sites(made.sites))
+    return DeployedSites(number, made.configuration, active_note.noted_sites(made.sites))
 
 
 def running(releases: Releases, number: int, bin_folder: Path, names: set[str]) -> set[str]:
