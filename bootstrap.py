@@ -379,7 +379,7 @@ def bootstrap(arguments):
     subprocesses.use_utf8()
     testing = arguments[:1] == ["test"]
     cache = Cache(directory)
-    locks.Locks().use(cache.root)
+    locks.Locks().share_cache(cache.root)
     lists = [CHECKOUT / "profiles" / "tools.txt"]
     home = make_tools(cache, lists, offline)
     if arguments[:1] == ["fetch"]:

@@ -1,23 +1,21 @@
 #!/usr/bin/env python3
-"""Draw the rooms of the package, and which of them import which, from the code.
+"""Draw the rooms of the package, which of them import which, and the way of the data.
 
-    python3 benchmarks/rooms_picture.py      writes docs/pictures/rooms.svg
+    python3 benchmarks/rooms_picture.py      writes rooms.svg and data.svg in docs/pictures
 
-A room is above all rooms that it imports, and names them.  A name in brackets is an import
-back up, which should go.
+Both are read from the code.  A room is above all rooms that it imports, and names them.  A name
+in brackets is an import back up, which should go.
 """
 
 import argparse
-import ast
 import textwrap
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from functools import cache
-from pathlib import Path
+from collections.abc import Mapping
 
+import data_picture
 from fresh_checkout import ROOT
+from package_code import imports, room_of, rooms
 
-PACKAGE = ROOT / "recipes" / "pylonyard"
 PICTURE = ROOT / "docs" / "pictures" / "rooms.svg"
 BOX, GAP = (226, 92), (18, 20)
 MARGIN, LETTERS, LINE = 16, 36, 14
@@ -27,59 +25,6 @@ text { font: 11px sans-serif; fill: #57606a; text-anchor: middle }
 rect { fill: #eef3f9; stroke: #34608f; stroke-width: 1.2 }
 .ground { fill: #ffffff; stroke: none }
 """
-
-
-def name_of(path: Path) -> str:
-    """Return the dotted name of a module, below the package."""
-    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
-
-
-FILES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
-
-
-def rooms() -> dict[str, list[str]]:
-    """Return the modules of each room."""
-    folders = sorted(path for path in PACKAGE.iterdir() if (path / "__init__.py").exists())
-    return {
-        folder.name: [
-            name
-            for name, path in FILES.items()
-            if folder in path.parents and path.name != "__init__.py"
-        ]
-        for folder in folders
-    }
-
-
-def is_for_types(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-
-
-def statements(name: str) -> Iterator[ast.stmt]:
-    """Yield the statements of a module, in functions too, except those for type checkers."""
-    left: list[ast.AST] = [ast.parse(FILES[name].read_text(encoding="utf-8"))]
-    while left:
-        for each in ast.iter_child_nodes(left.pop()):
-            if not isinstance(each, ast.expr) and not is_for_types(each):
-                left.append(each)
-                if isinstance(each, ast.stmt):
-                    yield each
-
-
-@cache
-def imports(name: str) -> frozenset[str]:
-    """Return the modules of the package that a module imports, also in functions."""
-    found = set()
-    for node in statements(name):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pylonyard"):
-            base = (node.module or "").removeprefix("pylonyard").removeprefix(".")
-            for alias in node.names:
-                below = f"{base}.{alias.name}".removeprefix(".")
-                found.add(below if below in FILES else base)
-    return frozenset(found - {""})
-
-
-def room_of(name: str) -> str:
-    return name.partition(".")[0]
 
 
 def count_imports(modules: Mapping[str, list[str]]) -> dict[str, Counter[str]]:
@@ -165,8 +110,12 @@ def main() -> None:
     argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
-    PICTURE.write_text(draw(rooms()), encoding="utf-8")
-    print(PICTURE)
+    for picture, text in (
+        (PICTURE, draw(rooms())),
+        (data_picture.PICTURE, data_picture.draw()),
+    ):
+        picture.write_text(text, encoding="utf-8")
+        print(picture)
 
 
 if __name__ == "__main__":

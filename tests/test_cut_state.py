@@ -167,7 +167,7 @@ def test_lock(tmp_path):
 
     for _ in cuts(path):
         with reset_buildout():
-            LOCKS.hold(tmp_path)
+            LOCKS.hold_sandbox(tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -312,8 +312,8 @@ def test_altered_release_is_refused(machine, release):
 
     assert (finished.returncode, finished.stdout) == (
         1,
-        f"pylonyard: {release}/etc/cron.d/simplesite: expected what the release was made with, "
-        "got another content; run bin/buildout for a new release\n",
+        f"pylonyard: {release}/etc/cron.d/simplesite: expected the content in its manifest, "
+        "got another; run bin/buildout for a new release\n",
     )
     assert machine.snapshot() == before
 
@@ -327,7 +327,7 @@ def test_release_that_others_can_alter_is_refused(machine, release, name):
 
     assert (finished.returncode, finished.stdout) == (
         1,
-        f"pylonyard: {place}: its owner nobody could change what root is to use; "
+        f"pylonyard: {place}: its owner nobody could change what root uses; "
         "serve from a checkout of root's, below /srv: docs/on-a-real-server.rst\n",
     )
 

@@ -226,6 +226,49 @@ def test_one_distribution_of_a_lock_moves_with_what_it_needs(project, tmp_path):
     assert "expected a distribution of [app], got inc; did you mean ink?" in refused
 
 
+def test_a_lock_that_uv_writes_now_is_installed_offline(project, tmp_path):
+    # What such a lock names may change with each release of uv.
+    pip = [project.environment / "bin" / "pip", "install", "--quiet", "--target"]
+    project.run(*pip, tmp_path / "tool", "--find-links", CACHE / "dist", "uv==0.13.9")
+    project.write("wanted", "PasteScript\nwaitress\nsetuptools < 82\n")
+    uv = [tmp_path / "tool" / "bin" / "uv", "--quiet", "--no-cache", "pip", "compile", "--no-index"]
+    found = ["--find-links", project.folder / "cache" / "dist", "--python", "/usr/bin/python3"]
+    project.run(*uv, *found, "--format", "pylock.toml", "wanted", "-o", "pylock.toml")
+
+    output = project.buildout("-o", "app:lock=pylock.toml", before=ALONE)
+
+    assert "Release 1 is current" in output
+    lock = project.folder / "pylock.toml"
+    lock.write_text(re.sub(r'(/waitress-3.+sha256 = ")....', r"\1d56d", lock.read_text()))
+    refused = project.buildout("-o", "app:lock=pylock.toml", before=ALONE, check=False)
+    assert "waitress-3.0.2-py3-none-any.whl: expected SHA-256 d56d" in refused
+
+
+def test_an_extension_that_buildout_installs_itself_works_offline(project, distributions, tmp_path):
+    # The oldest zc.buildout that is supported, which has nothing of ours in its environment.
+    project.environment = tmp_path / "env"
+    project.run("/usr/bin/python3", "-m", "venv", project.environment)
+    pip = [project.environment / "bin" / "pip", "install", "--quiet", "--find-links"]
+    project.run(*pip, CACHE / "dist", "zc.buildout==6.0.0", "setuptools < 82", "packaging >= 26.1")
+    index = project.folder / "cache" / "dist"
+    shutil.copy(next(distributions.glob("*.whl")), index)
+    config = CONFIG.format(port=project.port)
+    links = f"find-links = {index}\nindex = file://{index}"
+    project.write("buildout.cfg", config.replace("[buildout]", f"[buildout]\n{links}"))
+
+    first = project.buildout()
+    assert "Release 1 is current." in first
+    assert "was already imported" not in first
+    offline = project.buildout("-o", before=ALONE)
+
+    assert "Release 1 is current; nothing has changed." in offline
+    assert "Updating app." in offline
+    assert "nothing has changed." in project.buildout("-o", before=ALONE).splitlines()[0]
+    wheels = list((project.folder / "eggs" / "v5").glob("pylonyard-*.egg"))
+    assert [str(wheels[0]) in (project.folder / "bin" / "pylonyard").read_text()] == [True]
+    assert "locks" in project.run("bin/pylonyard", "lock")
+
+
 def test_what_the_project_says_wins_over_the_profile(project):
     project.write(
         "buildout.cfg",
@@ -283,8 +326,7 @@ def test_path_that_no_sandbox_can_have_is_refused_at_once(empty, name):
     output = empty.buildout(check=False).splitlines()
 
     assert output[-1] == f"buildout: {path_problem(empty.folder)}"
-    # zc.buildout makes its folder of eggs to look for extensions in.
-    there = {"eggs", "buildout.cfg", "quill.ini", "setup.py", "src"}
+    there = {"buildout.cfg", "quill.ini", "setup.py", "src"}
     assert set(os.listdir(empty.folder)) == there
 
 
@@ -544,7 +586,7 @@ def test_a_project_that_init_or_paster_made_deploys_at_once(empty, tmp_path):
     assert content_of(tmp_path / "by-paster" / "quill") == made
     assert refused.splitlines()[-1] == (
         "name: expected a name that its module can have, got 'class', which is a keyword of "
-        "Python; say it: name=NAME"
+        "Python; answer with: name=NAME"
     )
     assert not (tmp_path / "by-paster" / "class").exists()
 
@@ -665,7 +707,9 @@ def test_popular_recipes_and_extensions_work_beside_ours(project, clean_environ)
     logs = folder / "parts" / "machine" / "var" / "log" / "quill"
     project.write("note.txt", f"quill logs to {logs}\n")  # no run changes the source of the site
 
-    assert "Release 1 is current." in project.buildout()
+    output = project.buildout()
+    assert "Release 1 is current." in output
+    assert "already imported" not in output
 
     assert logs.is_dir()
     assert (folder / "note.txt").read_text() == f"quill logs to {logs}\n"

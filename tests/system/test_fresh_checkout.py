@@ -168,7 +168,7 @@ def test_a_second_run_at_the_same_time_names_the_first(checkout, free_port):
     site.bootstrap(f"site:port={free_port()}")
     script = (
         "import sys; sys.path.insert(0, 'recipes'); from pathlib import Path;"
-        "from pylonyard.system.locks import Locks; Locks().hold(Path.cwd());"
+        "from pylonyard.system.locks import Locks; Locks().hold_sandbox(Path.cwd());"
         "print('held', flush=True); sys.stdin.read()"
     )
     holder = subprocess.Popen(

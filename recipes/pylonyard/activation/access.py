@@ -28,7 +28,7 @@ from pylonyard.activation.steps import (
 )
 from pylonyard.config.layout import REAL_SERVER, page
 from pylonyard.releases.contents import Release, Site
-from pylonyard.system import nofollow, safe_files
+from pylonyard.system import atomic, safe_files
 from pylonyard.system.accounts import MAKING, as_root
 from pylonyard.system.errors import ActivationError, CommandError
 from pylonyard.system.rootfs import SEARCH, WRITE, Account, Permissions, Tree, bits_of
@@ -146,7 +146,7 @@ def _is_usable(site: Site, path: Path, release: Release, world: "World") -> bool
         return False
     if account.uid == PRESUMED:
         return bits_of(account, there.folder) & WRITE == WRITE
-    # Of what several sites use, each may have its own files there, made beforehand.
+    # In a folder of several sites, each site may have files that were made before.
     is_shared = path != site.data and there.folder.uid in {
         world.accounts[other.user].uid for other in release.sites
     }
@@ -193,7 +193,7 @@ def _own(step: Own) -> None:
 def _permit(step: Permit) -> None:
     gid = grp.getgrnam(step.group).gr_gid
     with safe_files.folder(step.path.parent) as folder:
-        descriptor = nofollow.open_file(step.path.name, os.O_RDONLY, at=folder)
+        descriptor = atomic.open_file(step.path.name, os.O_RDONLY, at=folder)
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
@@ -204,7 +204,7 @@ def _permit(step: Permit) -> None:
             os.close(descriptor)
 
 
-# What the account of a web server must be allowed, and what it no longer needs.
+# The access that the account of a web server needs, and the access that it no longer needs.
 
 
 @dataclass(frozen=True)
@@ -283,7 +283,7 @@ def _server_account(site: Site, world: "World") -> Account:
     return world.accounts[world.webservers[site.server].user]
 
 
-# What an earlier release needed open, and the one that is active now does not.
+# Access for an earlier release that the active one does not need.
 
 
 def leftover_access(ours: Effects, sites: Collection[Site], members: Collection[object]) -> Effects:
@@ -321,7 +321,7 @@ def leftover_lines(left: Effects) -> Iterator[str]:
             yield f"# {name}: no release needs it open any more"
 
 
-# Modes of what a site's account has, set and set back as that account.
+# The modes of files of a site's account are set, and restored, as that account.
 #
 # Root's own rights are not used: the account could have put a link there.
 

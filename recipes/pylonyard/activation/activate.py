@@ -90,7 +90,7 @@ class Activation:
             release,
             journal.laid,
             originals,
-            webservers={one.name: machine.seen() for one, machine in self._webservers()},
+            webservers={one.name: machine.state() for one, machine in self._webservers()},
             # Only root may see all that runs.
             servers=servers.server_states(release) if is_roots else None,
         )
@@ -153,7 +153,7 @@ class Activation:
 
     def _visible_sites(self, release: contents.Release) -> Iterator[contents.Site]:
         """Yield the sites; their ``mode`` is empty where the web server is not installed."""
-        seen = {one.name: machine.seen() for one, machine in self._webservers()}
+        seen = {one.name: machine.state() for one, machine in self._webservers()}
         for site in release.sites:
             yield site if seen[site.server].is_installed else replace(site, mode="")
 
@@ -211,7 +211,7 @@ class Activation:
         others = journals.others(self.tree, self.sandbox)
         ours, parts = split_effects(everything, others)
         for name in parts:
-            runner.say(f"# {others[name].sandbox} needs some of it, which stays until that goes")
+            runner.say(f"# {others[name].sandbox} needs some of it, so that part stays")
         runner.note(pending=self.tree.snapshot(ours.files))
         try:
             undo_files(runner, ours, starting_files(ours))
@@ -322,7 +322,7 @@ def report_lines(tree: Tree, made: Plan) -> Iterator[str]:
     yield from (step.command for step in made.steps)
 
 
-# Sandboxes beside one another on a machine: what one takes away, another may need.
+# Several sandboxes on a machine: one may need what another would undo.
 
 
 def claimed_files(others: Iterable[Journal]) -> dict[str, str]:
@@ -381,7 +381,7 @@ def hand_over(tree: Tree, others: Mapping[str, Journal], parts: Mapping[str, Eff
     for name, part in parts.items():
         theirs = part.then(others[name].ours)
         ours = _one_by_one(theirs) if part.members else theirs
-        # What is there may differ from what they would have laid; nobody has edited it.
+        # The file may differ from theirs, but nobody has edited it.
         there = {n: part.files[n].after.digest for n in others[name].laid if n in part.files}
         changed = replace(others[name], ours=ours, laid={**others[name].laid, **there})
         journals.save_as(tree, name, changed)

@@ -103,8 +103,8 @@ class StepRunner:
             try:
                 self._apply_recorded(step)
             except (ActivationError, CommandError, OSError) as error:
-                told = self._logged(step, logs)
-                why = f"{step.command}: {error}" + (f" ({told})" if told else "")
+                logged = self._logged(step, logs)
+                why = f"{step.command}: {error}" + (f" ({logged})" if logged else "")
                 self.roll_back_and_raise(why)
             except KeyboardInterrupt:
                 self.interrupted()
@@ -260,7 +260,7 @@ class StepRunner:
     def finish(self, release: int, laid: Mapping[str, str], **needs: object) -> None:
         """Record the steps of this run as active."""
         if not self.journal.is_interrupted:
-            # The note of what is active must not be believed while it is out of date.
+            # While the note is out of date, it must say so.
             self.note(pending={})
         self.note(
             release=release,

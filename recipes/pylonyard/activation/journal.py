@@ -22,7 +22,7 @@ from pylonyard.system.active_note import (
     follow,
 )
 from pylonyard.system.errors import ActivationError
-from pylonyard.system.locks import is_still
+from pylonyard.system.locks import is_same_file
 from pylonyard.system.rootfs import (
     ABSENT,
     Change,
@@ -200,7 +200,7 @@ def exclusive(tree: Tree) -> Iterator[None]:
         with tree.folder(ROOTS_FOLDER, make=True) as folder:
             _lock(folder)
             # Whoever held it before may have removed it since we opened it.
-            is_ours = is_still(tree.path(ROOTS_FOLDER), folder)
+            is_ours = is_same_file(tree.path(ROOTS_FOLDER), folder)
             if is_ours:
                 try:
                     yield
@@ -233,7 +233,7 @@ def possible_changes(journal: Journal, now: Mapping[str, Entry]) -> dict[str, Ch
         for name, change in changes.items()
         if name not in accounts and (after := _left_by_us(journal, name, change)) is not None
     }
-    # Others' accounts and groups are in there, too: only what none of them has touched.
+    # These files have accounts and groups of others, too: take only those lines that are ours.
     if all(_is_undone(journal, name, change) for name, change in accounts.items()):
         found.update(accounts)
     return found

@@ -11,11 +11,12 @@ from zc.buildout import buildout, configparser
 from zc.buildout.easy_install import MissingDistribution, pkg_resources
 
 from pylonyard.config import buildout_files
-from pylonyard.config.buildout_files import Files, near
+from pylonyard.config.buildout_files import Files
 from pylonyard.packages import missing
 from pylonyard.packages.index import Places
 from pylonyard.system import atomic
 from pylonyard.system.errors import PylonyardError
+from pylonyard.system.options import near
 
 
 def explain(error: Exception, run: Any) -> str | None:

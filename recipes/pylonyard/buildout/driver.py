@@ -27,6 +27,7 @@ from pylonyard.environments import cache_usage, site_account
 from pylonyard.packages import credentials, downloads, integrity, wheels
 from pylonyard.system import accounts, atomic, errors
 from pylonyard.system.errors import LOOK_FIRST, reason
+from pylonyard.system.options import near
 from pylonyard.system.safe_files import finish
 from pylonyard.system.subprocesses import use_utf8
 
@@ -100,7 +101,7 @@ class Buildout(patches.Buildout):
                 self.profile = profile()
                 self._read(*words, **named)
             self.files.check(self, words[1] if len(words) > 1 else ())
-        if self.profile:  # There is nothing to load: this is what the extension does.
+        if self.profile:  # Do not load it: this process does already what the extension does.
             others = [name for name in self._extensions() if name != OUR_EXTENSION]
             self["buildout"]["extensions"] = "\n".join(others)
 
@@ -124,7 +125,7 @@ class Buildout(patches.Buildout):
             if name in self._raw or run_state.site_and_role(self, name):
                 continue
             meant = next(self._by_name_of_site(name), "")
-            other = f"; its section is [{meant}]" if meant else buildout_files.near(name, self._raw)
+            other = f"; its section is [{meant}]" if meant else near(name, self._raw)
             raise UserError(f"install {name}: there is no section [{name}]{other}")
 
     def _by_name_of_site(self, part: str) -> Iterator[str]:
@@ -158,8 +159,8 @@ class Buildout(patches.Buildout):
         layout = Layout.of(self)
         with in_one_line(self):
             site_account.expect_writable(layout)
-            self.state.locks.hold(layout.directory)
-            self.state.locks.use(layout.cache)
+            self.state.locks.hold_sandbox(layout.directory)
+            self.state.locks.share_cache(layout.cache)
             self.record.note_release()
             self._expect_sections(args)
             super().install(args)

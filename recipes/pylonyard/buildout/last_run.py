@@ -37,10 +37,10 @@ def answer(words: Sequence[str], directory: Path) -> bool:
             return False
         if memory["state"] != state_digest(memory["paths"], memory["trees"], memory["places"]):
             return False
-        told = [f"pylonyard: {line}" for line in [*memory["told"], *_next_steps(memory["next"])]]
+        lines = [f"pylonyard: {line}" for line in [*memory["told"], *_next_steps(memory["next"])]]
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    print("\n".join(told))
+    print("\n".join(lines))
     forget(directory)
     return True
 
@@ -49,7 +49,7 @@ def _next_steps(kept: Mapping[str, Any]) -> Iterable[str]:
     """Return the next steps in the present state."""
     if not kept:
         return ()
-    # Imported here: what keeps the state has no use for it.
+    # Imported here: it is not needed to store the state.
     from pylonyard.releases import next_steps
 
     served = [next_steps.SiteStart(**each) for each in kept["sites"]]
@@ -72,8 +72,8 @@ def keep(run: Any, watch: Watch | None, layout: "Layout", needs: Callable[[], "N
     base = layout.directory
     trees = [layout.parts, layout.bin, layout.current.resolve(), *needed(needs(), layout)]
     # What runs tell each other is no input.
-    told = (layout.cache / "verified", layout.cache / "users", Path.home() / ".cache")
-    watch.seen = {path for path in watch.seen if not path.startswith(tuple(map(str, told)))}
+    ignored = (layout.cache / "verified", layout.cache / "users", Path.home() / ".cache")
+    watch.seen = {path for path in watch.seen if not path.startswith(tuple(map(str, ignored)))}
     watch.seen |= {str(layout.current), str(layout.releases), str(base / ".installed.cfg")}
     watch.seen |= set(unseen(watch.variables))
     served = [layout.var / name for name in ("log", "data", "run")]

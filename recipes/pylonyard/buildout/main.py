@@ -23,7 +23,7 @@ def main(made: str = "") -> None:
 
     :param made: the checkout for which this command was made
     """
-    # Other accounts serve what is made here; what is secret has a mode of its own.
+    # Other accounts serve these files; secrets have modes of their own.
     os.umask(0o022)
     if made and (moved := relocation.detect_move(Path(made), "buildout", sys.argv[0])):
         sys.exit(f"buildout: {moved.message}")
@@ -109,20 +109,29 @@ def load(run: Any) -> None:
     if getattr(run, "profile", None):
         return  # It is the run that was begun anew.
     directory = Path(run["buildout"]["directory"])
+    eggs = Path(run["buildout"]["eggs-directory"])
     os.umask(0o022)
+    link_eggs(eggs)
     if last_run.answer(sys.argv[1:], directory):
         sys.exit()
-    expect_usable(directory)
+    try:
+        expect_usable(directory)
+    except SystemExit:
+        _remove_empty(directory, eggs)
+        raise
     make_command(Path(run["buildout"]["bin-directory"]), os.path.abspath(sys.argv[0]))
     watch = inputs.begin()
     # The files of these were opened before anybody took notes.
     modules = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
     watch.seen.update(os.path.abspath(file) for file in modules if file)
     import logging
+    import warnings
 
+    # The eggs of other extensions, which are loaded, and of parts of namespaces such as zc.
+    warnings.filterwarnings("ignore", r"Module \S+ was already imported from", UserWarning)
     for log in (logging.getLogger(), run._logger):
         log.handlers.clear()  # the run that begins anew has its own
-    _forget_eggs(run["buildout"]["eggs-directory"])
+    _forget_others(eggs)
     from pylonyard.buildout import driver
     from pylonyard.config import layout
 
@@ -147,20 +156,54 @@ def make_command(folder: Path, program: str) -> None:
 
     from pylonyard.system.atomic import write
 
-    with contextlib.suppress(OSError):  # what is to be made there will say why
+    with contextlib.suppress(OSError):  # the error comes when the folder is made
         write(place, f'#!/bin/sh\n{MADE}\nexec {shlex.quote(program)} "$@"\n'.encode(), 0o755)
 
 
-def _forget_eggs(folder: str) -> None:
+def link_eggs(folder: Path) -> None:
+    """Have ``buildout -o`` find what this process runs from ``folder``, where buildout put it.
+
+    Offline, zc.buildout takes no egg that it made of a wheel for one, but follows a link beside
+    it. A run that may install something passes over links.
+    """
+    from zc.buildout.easy_install import pkg_resources
+
+    for dist in pkg_resources.working_set:
+        egg = Path(dist.location or "")
+        if egg.suffix != ".egg" or egg.parent != folder:
+            continue
+        dist.precedence = pkg_resources.EGG_DIST  # found by a link, it would be another recipe
+        link = egg.with_suffix(".egg-link")
+        if not os.path.lexists(link):
+            from pylonyard.system.atomic import write
+
+            with contextlib.suppress(OSError):  # somebody else's, who can run this online
+                write(link, f"{egg.name}\n".encode(), 0o644)
+
+
+def _remove_empty(directory: Path, folder: Path) -> None:
+    """Remove the folder of eggs that zc.buildout has made, if it is empty and in the project."""
+    with contextlib.suppress(OSError):
+        while folder != directory and folder.is_relative_to(directory):
+            folder.rmdir()
+            folder = folder.parent
+
+
+def _forget_others(folder: Path) -> None:
     """Have this process forget the eggs in a folder of zc.buildout: those of other extensions.
 
     The run that begins anew installs them again, as the profile may name another folder, and
-    would load each extension twice.
+    would load each extension twice.  Ours are imported already.
     """
     from zc.buildout.easy_install import pkg_resources
 
     working_set = pkg_resources.working_set
-    for location in [one for one in working_set.entries if Path(one).is_relative_to(folder)]:
+    ours: set[str] = set()
+    with contextlib.suppress(pkg_resources.ResolutionError):
+        found = working_set.resolve(pkg_resources.parse_requirements("pylonyard"))
+        ours = {dist.location for dist in found}
+    there = [one for one in working_set.entries if Path(one).is_relative_to(folder)]
+    for location in [one for one in there if one not in ours]:
         working_set.entries.remove(location)
         for key in working_set.entry_keys.pop(location):
             working_set.by_key.pop(key, None)

@@ -120,7 +120,7 @@ def fetch(installer: Any, dist: Any, folder: str, cache: str | None) -> Any:
     with atomic.draft(Path(folder)) as scratch, progress.of(what):
         found = Path(_fetch(installer, dist, str(scratch), None).location)
         if found.parent != scratch:
-            # A file of find-links is not ours to move.
+            # A file of find-links is not ours, so it is not moved.
             found = Path(shutil.copy2(found, scratch))
         place = found.replace(Path(folder, found.name))
     return dist.clone(location=str(place))
@@ -236,7 +236,7 @@ PATCHES = (
     ),
     Patch(_Index, "not_found_in_index", not_found_in_index, "a warning comes before the error"),
     Patch(
-        _Index, "info", easy_install.logger.debug, "each page that is read, and each file, is told"
+        _Index, "info", easy_install.logger.debug, "each page, and each file, is shown when read"
     ),
     Patch(buildout, "_install_and_load", load_recipe, "a recipe is looked up for each part anew"),
     Patch(

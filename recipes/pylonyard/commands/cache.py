@@ -95,7 +95,7 @@ def clean(directory: Path, tell: Print, *, dry_run: bool) -> None:
         cannot be written
     """
     stores = cache_usage.stores_of(directory)
-    with locks.alone(stores.cache) as is_alone:
+    with locks.lock_cache_alone(stores.cache) as is_alone:
         if not is_alone and not dry_run:
             raise UserError(
                 f"{stores.cache}: expected a cache that no run uses and that you may write to, "

@@ -1,7 +1,7 @@
 """List the files of a checkout, or a project, that a bundle packs.
 
-Those are the files that git tracks; without git, all that no run has made. What the last run
-read has to be among them, and nothing secret may be.
+Those are the files that git tracks; without git, all that no run has made. The files that the
+last run read have to be among them, and no secret may be.
 """
 
 import os
@@ -134,7 +134,7 @@ def _git_files(directory: Path, *options: str) -> Iterable[str]:
 
 
 def _source_files(directory: Path, left_out: set[Path]) -> Iterator[str]:
-    # bootstrap.py and each run make what is in these.
+    # bootstrap.py and runs make the files in these.
     left_out = {*left_out, directory / "bin"}
     for folder, folders, names in os.walk(directory):
         here = Path(folder)

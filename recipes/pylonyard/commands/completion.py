@@ -1,6 +1,6 @@
 """Generate completion scripts for bash, zsh and fish from our argparse parsers.
 
-The scripts name no path: one that is installed works in any sandbox with the same sites.
+The scripts name no path, so an installed one works in any sandbox with the same sites.
 """
 
 import argparse

@@ -24,11 +24,12 @@ from zc.buildout import buildout
 from pylonyard.buildout import complaints
 from pylonyard.commands.releases import Mask
 from pylonyard.config import buildout_files, configuration, run_state
-from pylonyard.config.buildout_files import Files, near, shown
+from pylonyard.config.buildout_files import Files, shown
 from pylonyard.config.layout import DEFAULTS, OUR_EXTENSION, profile
 from pylonyard.packages import downloads
 from pylonyard.packages.lock.fit import RECIPES
 from pylonyard.system.errors import PylonyardError, UserError
+from pylonyard.system.options import near
 
 FORMAT = 1
 """The version of the JSON object."""
@@ -47,7 +48,7 @@ Print = Callable[[str], object]
 
 
 class _StopReading(PylonyardError):
-    """Everything is read and merged."""
+    """Raised when everything is read and merged."""
 
 
 class ConfigReader(patches.Buildout):
@@ -58,7 +59,7 @@ class ConfigReader(patches.Buildout):
         self.files = Files(below)
         patches.read_through(self.files)
         try:
-            # What zc.buildout prints meanwhile is no part of the answer.
+            # The output of zc.buildout is no part of the answer.
             with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(_StopReading):
                 super().__init__(file, given)
         except Exception as error:

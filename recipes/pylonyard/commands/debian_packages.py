@@ -33,7 +33,7 @@ def missing(text: str) -> list[str]:
 
 def install(names: Iterable[str]) -> str:
     """Install packages, as root; return why that failed, or ''."""
-    # If the update fails the old lists may do; else the installation says what is missing.
+    # If the update fails, the old lists may suffice; if not, the installation fails with a message.
     _apt_get("Reading the lists of packages", ["update"])
     return _apt_get("Installing packages", ["install", "-y", "--no-install-recommends", *names])
 

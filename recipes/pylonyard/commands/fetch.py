@@ -83,7 +83,7 @@ class Fetcher:
         return usable[-1]
 
     def _unusable(self, offer: Offer) -> str | None:
-        """Return why a file is not to be chosen; None if it may be."""
+        """Return why a file cannot be used; None if it can."""
         if offer.withdrawn is not None:
             return f"was withdrawn (yanked){offer.withdrawn and f': {offer.withdrawn}'}"
         if self.python and not offer.is_for(self.python):

@@ -146,7 +146,7 @@ Answers = dict[str, str]
 
 
 def default(question: Question, found: FoundApp) -> str:
-    """Return the default of an answer; it may be none that can be."""
+    """Return the default of an answer; it may be one that is refused."""
     if question.name == "name":
         named = found.distribution or found.folder.absolute().name
         return re.sub(r"[\s._]+", "-", named.lower())
@@ -155,7 +155,7 @@ def default(question: Question, found: FoundApp) -> str:
 
 
 def _problem(question: Question, text: str, found: FoundApp) -> str:
-    """Return why an answer cannot be, or ""."""
+    """Return why an answer is refused, or ""."""
     try:
         question.convert(text)
     except ValueError as error:
@@ -196,7 +196,7 @@ def check_answers(
                 text = ""
         text = text or usual
         if problem := _problem(question, text, found):
-            more = f"; say it: {option.format(question)}" if text == usual else ""
+            more = f"; answer with: {option.format(question)}" if text == usual else ""
             raise UserError(f"{question.name}: {problem}{more}")
         answers[question.name] = text
     return answers
@@ -295,7 +295,7 @@ def _templates() -> "Environment":
 def write(
     found: FoundApp, answers: Answers, say: Callable[[str], object], *, only_show: bool = False
 ) -> None:
-    """Write the files of a project that are not there; say of each what was done.
+    """Write the missing files of a project; report each one.
 
     :raises OSError: if one cannot be written
     """
@@ -306,7 +306,7 @@ def write(
             continue
         if not only_show:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # "x": what somebody else has made meanwhile stays, too.
+            # "x": a file that somebody has made in the meantime stays, too.
             with path.open("x", encoding="utf-8") as stream:
                 stream.write(text)
                 os.fchmod(stream.fileno(), 0o755 if text.startswith("#!") else 0o644)

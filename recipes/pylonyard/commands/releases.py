@@ -1,6 +1,6 @@
 """Run ``bin/pylonyard releases``: list the releases, or show what differs between two of them.
 
-``Mask`` keeps the secrets in what is shown, also by other commands, from being read.
+``Mask`` hides the secrets in the output, also that of other commands.
 """
 
 import difflib
@@ -232,16 +232,16 @@ class Mask:
 
     def _assigned(self, text: str) -> str:
         """Mask the values of secret names within a line, as in the query of a URL."""
-        told, end = "", 0
+        shown, end = "", 0
         for name in _NAME.finditer(text):
             start = name.end()
             if name.start() < end or not is_secret(name["key"], text[start : start + 50]):
                 continue
             value = _VALUE.match(text, start)
             if value:
-                told += text[end:start] + self.hide(value[0])
+                shown += text[end:start] + self.hide(value[0])
                 end = value.end()
-        return told + text[end:]
+        return shown + text[end:]
 
     def keys(self, lines: list[str]) -> frozenset[str]:
         """Return the keys whose values are secret only because they contain a known secret.
@@ -260,8 +260,8 @@ class Mask:
 
     def _is_needed(self, line: str) -> bool:
         """Return whether a line without a mask of what we know would show a secret."""
-        told = Mask(frozenset()).line(line) if self._shows(line) else ""
-        return self._shows(told)
+        text = Mask(frozenset()).line(line) if self._shows(line) else ""
+        return self._shows(text)
 
     def _shows(self, text: str) -> bool:
         return any(secret in text for secret in self.known)

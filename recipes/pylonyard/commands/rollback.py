@@ -40,7 +40,7 @@ def rollback(
         is as it was before
     """
     releases = activation.releases
-    locks.Locks().hold(activation.sandbox)
+    locks.Locks().hold_sandbox(activation.sandbox)
     before = releases.current_number()
     identity = SandboxIdentity.of(activation)
     number = default_target(activation, identity) if wanted is None else wanted
@@ -148,7 +148,7 @@ def _is_to_be_activated(activation: Activation, say: Say) -> bool:
         return False
     if active is None or activation.is_allowed:
         return active is not None
-    say(f"Release {active} is active still; to have this one be: {again}")
+    say(f"Release {active} is still active; to activate this one: {again}")
     return False
 
 
@@ -209,7 +209,7 @@ def _read_by(one: WebServer, folder: Path, site: Site) -> Iterator[tuple[Path, b
             yield Path(name), read_plainly(path)
 
 
-# The target: its environments, modes and accounts have to be those of the sandbox.
+# The target has to have the environments, modes and accounts of the sandbox.
 
 
 Sites = Mapping[str, NotedSite]

@@ -5,7 +5,6 @@ without a message. If an option is written twice, the last one wins, also withou
 """
 
 import bisect
-import difflib
 import logging
 import os
 import re
@@ -17,6 +16,7 @@ from zc.buildout import buildout
 
 from pylonyard.config.layout import OUR_EXTENSION
 from pylonyard.system.errors import UserError
+from pylonyard.system.options import near
 
 log = logging.getLogger("pylonyard")
 
@@ -24,14 +24,6 @@ _open = buildout._open
 
 HEADER = re.compile(r"\[\s*([^\s\[\]:{}]+)\s*(:[^\]]*)?\]")
 OPTION = re.compile(r"([^\s{}\[\]=:#;][^{}\[\]=:]*?)\s*=(?!>)")
-NEAR = 0.75
-"""Names that are at least so similar, from 0 to 1, may be typing errors."""
-
-
-def near(name: str, known: Iterable[str], cutoff: float = NEAR) -> str:
-    """Return "; did you mean ...?", or nothing."""
-    found = difflib.get_close_matches(name, sorted(known), n=1, cutoff=cutoff)
-    return f"; did you mean {found[0]}?" if found else ""
 
 
 def no_such(path: Path) -> str:
@@ -186,7 +178,7 @@ class Files:
         self._lines[path] = text.splitlines()
         self._check_lines(path, self._lines[path])
         opened = _open(base, name, seen, *words)
-        # What it extends has been read meanwhile.
+        # By now the files that it extends have been read.
         self._lines[path] = self._lines.pop(path)
         return opened
 
@@ -217,7 +209,7 @@ class Files:
             twice = f"{shown(path, number)}: [{header}] {name}: set in line {before} already"
             if bisect.bisect(begun, number) == bisect.bisect(begun, before):
                 raise UserError(f"{twice}; keep one of them")
-            # Somebody may overrule on purpose, by a section that begins anew.
+            # A repeated section may overrule options on purpose.
             self._overruled.append(f"{twice}, and the last one counts; better keep one of them")
 
     def place(self, section: str, option: str = "") -> str:

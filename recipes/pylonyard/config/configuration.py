@@ -48,7 +48,7 @@ def remembered(directory: Path) -> str:
     """
     place = directory / MEMORY
     try:
-        told = str(safe_files.json_object(place.read_bytes(), VERSION)["configuration"])
+        recorded = str(safe_files.json_object(place.read_bytes(), VERSION)["configuration"])
     except FileNotFoundError:
         return USUAL
     except safe_files.NewerError as error:
@@ -56,9 +56,9 @@ def remembered(directory: Path) -> str:
     except (OSError, KeyError, safe_files.DamagedError) as error:
         why = getattr(error, "strerror", None) or "damaged text"
         raise MemoryDamagedError(_unreadable(directory, why)) from error
-    if not told:
+    if not recorded:
         raise MemoryDamagedError(_unreadable(directory, "none"))
-    return told
+    return recorded
 
 
 def _unreadable(directory: Path, got: str) -> str:
@@ -68,7 +68,7 @@ def _unreadable(directory: Path, got: str) -> str:
     command = bootstrap_command(directory)
     return (
         f"{directory / MEMORY}: expected the name of this sandbox's configuration, got {got}; "
-        + (f"say it once: {command} -c FILE" if command else "say it each time: -c FILE")
+        + (f"name it once: {command} -c FILE" if command else "name it each time: -c FILE")
     )
 
 
@@ -78,19 +78,19 @@ def remember(directory: Path, name: str) -> None:
     :param name: as from the current folder; an address is kept as it is
     :raises OSError: if it cannot be written
     """
-    place, told = directory / MEMORY, seen_from(directory, name)
-    if told == USUAL:
+    place, recorded = directory / MEMORY, seen_from(directory, name)
+    if recorded == USUAL:
         place.unlink(missing_ok=True)
         return
     # Imported here: a run with nothing to do writes nothing.
     from pylonyard.system import atomic
 
-    atomic.write(place, text(told).encode())
+    atomic.write(place, text(recorded).encode())
 
 
-def text(told: str) -> str:
+def text(recorded: str) -> str:
     """Return the content of the file that records a configuration."""
-    return json.dumps({"version": VERSION, "configuration": told}) + "\n"
+    return json.dumps({"version": VERSION, "configuration": recorded}) + "\n"
 
 
 def seen_from(directory: Path, name: str) -> str:
@@ -110,11 +110,11 @@ def completed(words: Sequence[str], directory: Path) -> list[str]:
     """
     if named(words) is not None:
         return list(words)
-    told = remembered(directory)
+    recorded = remembered(directory)
     is_there = os.path.realpath(os.curdir) == os.path.realpath(directory)
-    if told == USUAL and (is_there or os.path.exists(USUAL)):
+    if recorded == USUAL and (is_there or os.path.exists(USUAL)):
         return list(words)
-    return ["-c", told if is_there or "://" in told else str(directory / told), *words]
+    return ["-c", recorded if is_there or "://" in recorded else str(directory / recorded), *words]
 
 
 def of_run(words: Sequence[str], directory: Path) -> str:

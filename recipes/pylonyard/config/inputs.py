@@ -160,7 +160,7 @@ class Watch:
             if event == "subprocess.Popen" and "/" not in name:
                 return  # Looked for in folders that are watched.
             if f"{name}/".startswith("/proc/"):
-                return  # What runs is looked at anew by each run.
+                return  # Each run checks by itself what runs.
             self.seen.add(os.path.abspath(name))
 
     def note_paths(self, values: Iterable[object]) -> None:

@@ -139,13 +139,13 @@ def page(title: str) -> str:
     # Imported here: most runs print no such message.
     from importlib import metadata
 
-    told = f'"{title}" in Pylonyard\'s documentation'
+    place = f'"{title}" in Pylonyard\'s documentation'
     with suppress(metadata.PackageNotFoundError):
         for url in metadata.metadata("pylonyard").get_all("Project-URL", ()):
             kind, _, index = url.partition(", ")
             if kind == "Documentation":
-                return f"{told}, {index.rpartition('/')[0]}/{name}"
-    return told
+                return f"{place}, {index.rpartition('/')[0]}/{name}"
+    return place
 
 
 IN_BIN = "'../"

@@ -173,7 +173,7 @@ _REFERENCES = re.compile(r"<secret:[^<>]*>|(?<!%)%\([^()]*\)s")
 _NO_SECRET = re.compile(
     r"true|false|yes|no|on|off|none|null"  # whether there is to be one
     r"|[A-Za-z_]\w*(\.[A-Za-z_]\w*)+:[A-Za-z_]\w*"  # what makes one
-    r"|[A-Za-z][A-Za-z0-9+.-]*://\S*"  # where one is had
+    r"|[A-Za-z][A-Za-z0-9+.-]*://\S*"  # which says where to get one
     r"|\.{0,2}/[\w./+@-]+\.\w+",  # a file
     re.IGNORECASE,
 )
@@ -186,7 +186,7 @@ def has_password(value: str) -> bool:
 
 
 def is_plain(key: str, value: str) -> bool:
-    """Return whether a setting has a secret as it is."""
+    """Return whether a setting has a secret in plain text."""
     if has_password(value):
         return True
     if not _NAMES.fullmatch(key):
@@ -198,7 +198,7 @@ def is_plain(key: str, value: str) -> bool:
 def in_url(option: str) -> str:
     """Return the problem of an option whose URL has a password."""
     return (
-        f"{option}: expected no password as it is, which .installed.cfg would show to anybody; "
+        f"{option}: expected no password in plain text, as anybody may read .installed.cfg; "
         "put it into a file of your own and declare that: secrets = database-password = "
         f"file:PATH, with <secret:database-password:url> in its place ({page('Secrets')})"
     )
@@ -211,7 +211,7 @@ def in_settings(settings: Iterable[Setting], option: str) -> Iterator[str]:
             name = re.sub(r"[^a-z0-9]+", "-", each.key.lower()).strip("-")
             reference = f"<secret:{name}{':url' if has_password(each.value) else ''}>"
             yield (
-                f"{option}: [{each.section}] {each.key}: expected no secret as it is, which "
+                f"{option}: [{each.section}] {each.key}: expected no plain secret, which "
                 "others may read; put it into a file of your own and declare that: secrets = "
                 f"{name} = file:PATH, with {reference} in its place ({page('Secrets')})"
             )

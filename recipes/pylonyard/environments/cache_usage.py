@@ -14,7 +14,7 @@ from pylonyard.system.atomic import files_below, write
 from pylonyard.system.errors import PylonyardError
 from pylonyard.system.safe_files import open_plainly
 
-# The entries in use are those that files of sandboxes name.
+# Entries are in use if files of sandboxes name them.
 #
 # An entry counts as used as soon as anything in a sandbox that may need it mentions
 # it, so that nothing is ever removed on a guess.  Pure, but for the standard library.
@@ -125,7 +125,7 @@ def _is_wanted(archive: str, pins: frozenset[Pin]) -> bool:
     if archive.endswith(".whl"):
         name, version = stem["stem"].split("-")[:2] if "-" in archive else ("", "")
         return not version or (canonical(name), version) in pins
-    # Where the name of an sdist ends is not to be seen: shop-2-1.0.tar.gz
+    # Where the name of an sdist ends does not show: shop-2-1.0.tar.gz
     words = stem["stem"].split("-")
     splits = [("-".join(words[:n]), "-".join(words[n:])) for n in range(1, len(words))]
     return not splits or any((canonical(name), version) in pins for name, version in splits)
@@ -317,7 +317,7 @@ def _texts(directory: Path, folders: Iterable[str]) -> Iterator[str]:
         for path in files_below(directory / folder):
             yield os.readlink(path) if path.is_symlink() else _text(path)
         if (directory / folder).is_dir():
-            os.listdir(directory / folder)  # os.walk says nothing of what it cannot read.
+            os.listdir(directory / folder)  # os.walk ignores folders that it cannot read.
 
 
 def _text(path: Path) -> str:

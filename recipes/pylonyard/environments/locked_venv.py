@@ -80,7 +80,7 @@ def _compile_anew(home: Path) -> None:
     """Compile all sources again, by the environment's own Python."""
     for path in bytecode_of(home):
         path.unlink()
-    # Not all that is installed is valid in every Python; what is, gets compiled.
+    # Some installed files are not valid in this Python; the others are compiled.
     with contextlib.suppress(CommandError):
         run(
             [home / "bin" / "python", "-E", "-S", "-m", "compileall", "-q", site_packages(home)],

@@ -124,7 +124,7 @@ def make(
     if (home / COMPLETE).exists():
         return home
     layout.environments.mkdir(parents=True, exist_ok=True)
-    with locks.turn(layout.environments / f".{home.name}.lock"):
+    with locks.wait_for(layout.environments / f".{home.name}.lock"):
         if not (home / COMPLETE).exists():
             if home.exists():
                 shutil.rmtree(home)

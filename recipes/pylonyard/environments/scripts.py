@@ -114,7 +114,7 @@ def tool_script(
     :param with_tools: whether it may :func:`tools.load` what buildout itself runs on
     """
     home = Path(sys.executable).parent.parent
-    # A checkout of ours may also be what an ordinary zc.buildout runs on, by "develop".
+    # An ordinary zc.buildout may also use a checkout of ours, by "develop".
     statements = (
         tools.environment_statements(home, tools.TOOLS)
         if eggs_venv.is_one(home)
@@ -291,7 +291,7 @@ def text(python: Path, source: Source, initialization: str = "", arguments: str 
 RUNNERS = {"pytest": "pytest", "unittest": "", "zope.testrunner": "zope.testrunner"}
 """The modules that run tests, and the distribution of each; the standard library has one."""
 
-# Not -m: the working folder would come first, and its code be tested, not what is installed.
+# Not -m: the working folder would come first, so its code would be tested, not the installed one.
 _RUN = (
     "import runpy, sys; sys.path.append(sys.path.pop(0)); "
     "runpy.run_module({!r}, None, '__main__', True)"

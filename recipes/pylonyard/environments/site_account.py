@@ -15,8 +15,8 @@ from typing import Protocol
 from pylonyard.config.layout import REAL_SERVER, Layout, page
 from pylonyard.packages.interpreters import interpreter
 from pylonyard.system import accounts, relocation
+from pylonyard.system.atomic import open_folder
 from pylonyard.system.errors import CommandError, UserError
-from pylonyard.system.nofollow import open_folder
 from pylonyard.system.rootfs import SEARCH, WRITE, Account, Permissions, Tree, account, bits_of
 from pylonyard.system.subprocesses import PROGRAM_PATH, run
 
@@ -160,7 +160,7 @@ def _unwritten(who: Account, name: str, var: Path) -> Iterator[Path]:
     folders = written_paths(var, name)
     for folder in folders:
         if not folder.is_dir() or is_empty(folder):
-            continue  # what is empty is given to it
+            continue  # an empty folder is given to it
         is_closed = not may(who, folder, READ | WRITE)
         if is_closed:
             yield folder

@@ -219,12 +219,12 @@ def ending_early(name: str = "") -> list[str]:
 
     :param name: of the program, by default that of its script
     """
-    told = repr(f"{name}: interrupted\n".encode()) if name else "name + b': interrupted\\n'"
+    message = repr(f"{name}: interrupted\n".encode()) if name else "name + b': interrupted\\n'"
     return [
         "import os, sys, _signal",
         f"def {EARLY}(*_):",
         "    name = os.fsencode(os.path.basename(sys.argv[0]))",
-        f"    os.write(2, {told})",
+        f"    os.write(2, {message})",
         "    os._exit(130)",
         "if _signal.getsignal(2) is _signal.default_int_handler:  # not for nohup and the like",
         f"    _signal.signal(2, {EARLY})",

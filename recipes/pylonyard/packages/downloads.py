@@ -247,7 +247,7 @@ def download_wheels(pins: Sequence[Pin], dist: Path, done: Callable[[str], objec
         if index:
             _bring(index, pins, dist, done)
     except (IndexAccessError, ValueError):
-        return  # pip will say what is wrong, if it fails too.
+        return  # If pip fails too, it reports the reason.
 
 
 def _bring(index: Index, pins: Sequence[Pin], dist: Path, done: Callable[[str], object]) -> None:

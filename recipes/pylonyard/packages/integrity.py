@@ -1,9 +1,9 @@
 """Verify that eggs have exactly the files of a wheel with a known SHA-256.
 
-An egg is compared with its wheel once, file by file, and its bytecode compiled
-anew, since that is what Python runs.  A signature of the whole tree is kept then,
-so that looking again takes a ``stat`` a file.  The signatures are in the cache,
-in a file that only the account can have written for which they count.
+An egg is compared with its wheel once, file by file, and its bytecode is compiled
+again, since that is what Python runs.  Then a signature of the whole tree is kept,
+so that the next check takes one ``stat`` for each file.  The signatures are in the
+cache, in a file of each account that no other account can write.
 
 Standard library only: ``bin/buildout`` asks this before it imports anything else.
 """
@@ -40,7 +40,7 @@ class RefusedError(WheelError):
 def quarantine(path: Path, cache: Path) -> Path | None:
     """Move ``path`` to quarantine, where no program uses it; return its new path.
 
-    None if it has to stay, as in a cache that we may only read.
+    None if it cannot be moved, as in a read-only cache.
     """
     refused = cache / "refused"
     if not can_quarantine(path, cache):
@@ -121,7 +121,7 @@ BYTECODE = re.compile(r".+\.pyc(\.\d+)?")
 
 
 def _is_bytecode(path: Path, sources: Collection[Path]) -> bool:
-    """Return whether a file is what Python compiled of a source, beside it."""
+    """Return whether a file is the bytecode of a source beside it."""
     named = BYTECODE.fullmatch(path.name)
     if path.parent.name != "__pycache__" or not named or path.is_symlink():
         return False
@@ -131,7 +131,7 @@ def _is_bytecode(path: Path, sources: Collection[Path]) -> bool:
 def check_bytecode(egg: Path) -> None:
     """Check that the bytecode of an egg, which we cannot replace, matches its sources.
 
-    :raises WheelError: naming the first file that is not
+    :raises WheelError: naming the first file that does not
     """
     for path in sorted(egg.rglob("__pycache__/*.pyc")):
         source = path.parent.parent / (path.name.partition(".")[0] + ".py")
@@ -234,7 +234,7 @@ class Verified:
     def is_built(self, path: Path, source: str) -> bool:
         """Return whether ``path`` is the file that was built here of ``source``, a SHA-256.
 
-        :raises RefusedError: if it was, and is no more; it has been moved to quarantine
+        :raises RefusedError: if it was changed since; it has been moved to quarantine
         """
         entry = self._known.get(os.fspath(path))
         if entry is None or entry["wheel"] != source:
@@ -256,9 +256,9 @@ class Verified:
         self.note(tree, hashlib.sha256(content).hexdigest())
 
     def check_tree(self, tree: Path, compile_anew: Callable[[Path], object]) -> bool:
-        """Return whether ``tree`` holds what was noted; False if nothing was.
+        """Return whether ``tree`` is as it was recorded; False without a record.
 
-        :param compile_anew: replaces the bytecode of a tree that changed, and holds the same
+        :param compile_anew: replaces the bytecode, if the tree was touched but no file differs
         :raises RefusedError: naming a file that differs; the tree has been moved to quarantine
         """
         try:

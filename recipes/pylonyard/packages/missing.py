@@ -18,11 +18,11 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 from zc.buildout import easy_install
 
-from pylonyard.config.buildout_files import near
 from pylonyard.config.layout import Layout
 from pylonyard.packages.index import Places
 from pylonyard.packages.metadata import described, follow, identified, name_of
 from pylonyard.packages.resolver.pins import is_range
+from pylonyard.system.options import near
 from pylonyard.system.relocation import bootstrap_command
 
 

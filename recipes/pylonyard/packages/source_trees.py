@@ -1,4 +1,4 @@
-"""Copy source trees, tell one state of them from another, and bring along what git says.
+"""Copy source trees with their git history, and compute a digest of their state.
 
 Backends write into the tree that they build, so they get a copy.  Some take the version from
 git's tags, or the list of files from git: they get a repository of their own beside the copy,
@@ -70,8 +70,8 @@ def digest(source: Path, *, editable: bool, copied: Path | None = None) -> str:
     for path in files:
         if path.is_file():
             name = os.fspath(path.relative_to(copied or source))
-            told = (name, path.stat().st_mode & 0o111, wheels.sha256(path))
-            held.update(repr(told).encode(errors="surrogateescape"))
+            state = (name, path.stat().st_mode & 0o111, wheels.sha256(path))
+            held.update(repr(state).encode(errors="surrogateescape"))
     return held.hexdigest()[:20]
 
 
@@ -148,7 +148,7 @@ def is_environment(folder: Path) -> bool:
 
 
 def _is_source(source: Path, folder: Path) -> bool:
-    """Return whether a folder is part of a source: of its top, less than of what is packed."""
+    """Return whether a folder is part of a source; at the top, more names are left out."""
     if folder.name in _MADE_ANYWHERE or is_environment(folder):
         return False
     if folder.name.endswith(".egg-info"):
@@ -234,7 +234,7 @@ class Repository:
         if not self.top:
             return ()
         for path in self._paths("HEAD", "packed-refs", "refs"):
-            # Git reads them unseen; a run notes what it has to look at the next time.
+            # Git reads these files in another process, so the run has to record them as its inputs.
             if path.is_dir():
                 list(os.walk(path))
             elif path.is_file():

@@ -2,7 +2,7 @@
 
 ``bootstrap.py`` imports this before anything is installed, so nothing but the
 standard library may be imported here.  The layout is that of zc.buildout 6:
-one directory a distribution, which holds its packages and its ``.dist-info``.
+one directory for each distribution, with its packages and its ``.dist-info``.
 """
 
 import base64
@@ -57,8 +57,8 @@ def share_work(
 ) -> None:
     """Call ``work`` with each item; the first are begun first.
 
-    What fails in another process is done again here, so that its error is raised here:
-    to do an item twice must do no harm.
+    An item that fails in another process is done again in this one, so that the error is
+    raised here: it must do no harm to do an item twice.
 
     :param few: up to so many items are not worth another process
     """
@@ -93,7 +93,7 @@ def _shared(
             done(len(items) - _waiting(numbers))
             work(item)
     finally:
-        # After an error nobody is to begin anything.
+        # After an error no process begins another item.
         os.read(numbers, _MOST * _NUMBER.size)
         os.close(numbers)
         ended = [os.waitpid(child, 0)[1] for child in children]
@@ -187,7 +187,7 @@ def egg_name(wheel: Path) -> str:
 
 
 def is_supported(wheel: Path) -> bool:
-    """Return whether this interpreter may use a wheel, of several of one distribution."""
+    """Return whether this interpreter may use a wheel."""
     pythons, abi, platforms = wheel.name.removesuffix(".whl").split("-")[-3:]
     own = "cp{}{}".format(*sys.version_info)
     is_ours = {own, "py3"} & set(pythons.split(".")) or abi == "abi3"

@@ -1,70 +1,5 @@
 """Recipe ``apache_vhost``: write the virtual host and the private Apache of a site.
 
-===================  ========================  ===================================
-Option               Type, default             Meaning
-===================  ========================  ===================================
-name                 site name                 The site that this part belongs to.
-mode                 ``proxy`` (default),      By proxy to the site's own server;
-                     ``mod_wsgi``,             in a group of daemon processes; in
-                     ``embedded``              Apache's own processes.
-server-name          host name                 The host name in the site's URL.
-server-alias         host names                Other host names; ``*``, ``?`` allowed.
-listen               address, ``*``            The address where Apache listens,
-listen-port          TCP port, ``80``          and the port; any but 80 gets a ``Listen``.
-directives           lines                     More lines for the virtual host.
-extra-modules        names                     Modules that ``directives`` need.
-log-folder           path, ``var/log``         Folder of the private Apache's logs; those of
-                                               the machine's Apache are in Apache's folder.
-log-level            levels, ``warn``          Such as ``warn wsgi:info``.
-run-folder           path, ``var/run``         Folder of the private Apache's pid and sockets.
-data                 path                      The folder that the application writes to;
-                                               default: ``var/data/${:name}``.
-timeout              seconds, ``60``           How long client and backend may be silent.
-max-body             bytes, ``10485760``       The largest request; 0: no limit.
-request-timeouts     words                     ``RequestReadTimeout``: how slow a
-                                               client may send; default:
-                                               ``header=15-30,MinRate=500 body=15,MinRate=500``.
-static               url = folder, a line      Files that Apache serves by itself.
-disable-sites        names                     Other sites of the machine's Apache that
-                                               ``bin/pylonyard activate`` disables; names as
-                                               for a2dissite, with or without ``.conf``.
-**proxy**
-backends             host:port, several        The site's servers; Apache balances
-                                               requests between several.
-retry                seconds, ``5``            When a failed backend is tried again.
-lbmethod             name, ``byrequests``      How requests are balanced.
-**mod_wsgi**
-module               path                      ``${wsgi:module}``.
-home                 path                      The environment: ``${app:home}``, or any other.
-eggs                 requirements, one a line  What to make an environment of, without ``home``.
-ini                  path                      The application's configuration; default: that of
-                                               the release. Required without one:
-                                               ``${ini:path}``.
-user                 account                   The account of the daemon processes.
-group                group                     Their group; default: the account's.
-processes            number, ``2``             How many there are.
-threads              number, ``2``             How many requests each process answers at
-                                               once; few are faster than many.
-reading-threads      number, ``100``           More threads, in all processes together, which
-                                               only receive what clients are still sending.
-display-name         name, ``%{GROUP}``        What ``ps`` shows.
-daemon-options       name = value, a line      More options of ``WSGIDaemonProcess``.
-application-group    name, ``%{GLOBAL}``       The interpreter; a second embedded
-                                               site needs one of its own.
-**TLS**
-ssl-certificate      path                      The certificate with its chain; default: no TLS.
-ssl-key              path                      Its key.
-ssl-port             TCP port, ``443``         The port for TLS.
-redirect             ``true`` (default),       Whether http leads to https.
-                     ``false``
-hsts                 seconds, ``0``            How long browsers insist on https.
-**httpd**                                      A private Apache: ``bin/<name>-httpd``.
-httpd-port           TCP port, ``8880``        Its port on loopback,
-httpd-ssl-port       TCP port, ``8843``        and that for TLS.
-apache-modules       path                      The folder of Apache's modules; default:
-                                               ``/usr/lib/apache2/modules``.
-===================  ========================  ===================================
-
 Publishes ``path`` (the live site file), ``modules`` (for a2enmod), ``script``
 (the live ``dispatch.wsgi``) and ``httpd`` (the private Apache's live file).
 """
@@ -101,7 +36,7 @@ MODULES_BY_MODE = {
     "embedded": ("wsgi",),
 }
 
-NO_INI = "ini: required where no release takes this part, such as ${ini:path}, but missing"
+NO_INI = "ini: required outside a release, such as ${ini:path}, but missing"
 
 LOG_DIRECTIVES = ("customlog", "errorlog", "forensiclog", "globallog", "transferlog")
 
@@ -115,53 +50,134 @@ def uninstall(section: str, options: Any) -> None:
 class Options:
     """The options of a section."""
 
-    name: str = option(converters.site_name)
-    mode: str = option(converters.one_of("proxy", "mod_wsgi", "embedded"), default="proxy")
-    server_name: str = option(converters.host)
-    server_alias: tuple[str, ...] = option(converters.listed(converters.server_alias), default="")
-    listen: str = option(converters.listen_host, default="*")
-    listen_port: int = option(converters.port, default="80")
-    directives: tuple[str, ...] = option(settings.directives, default="")
-    extra_modules: tuple[str, ...] = option(converters.listed(settings.module_name), default="")
-    log_folder: Path = option(converters.path, default="var/log")
-    log_level: tuple[str, ...] = option(converters.listed(settings.log_level), default="warn")
-    run_folder: Path = option(converters.path, default="var/run")
-    data: Path = option(converters.path, default="var/data/${:name}")
-    timeout: int = option(converters.whole(1, 86400, "(seconds)"), default="60")
-    max_body: int = option(converters.whole(0, 999999999, "(bytes)"), default="10485760")
+    name: str = option(converters.site_name, kind="site name")
+    """The site that this part belongs to."""
+    mode: str = option(
+        converters.one_of("proxy", "mod_wsgi", "embedded"),
+        default="proxy",
+        kind="``proxy``, ``mod_wsgi``, ``embedded``",
+    )
+    """By proxy to the site's own server; in a group of daemon processes; in Apache's own
+    processes."""
+    server_name: str = option(converters.host, kind="host name")
+    """The host name in the site's URL."""
+    server_alias: tuple[str, ...] = option(
+        converters.listed(converters.server_alias), default="", kind="host names"
+    )
+    """Other host names; ``*``, ``?`` allowed."""
+    listen: str = option(converters.listen_host, default="*", kind="address")
+    """The address where Apache listens,"""
+    listen_port: int = option(converters.port, default="80", kind="TCP port")
+    """and the port; any but 80 gets a ``Listen``."""
+    directives: tuple[str, ...] = option(settings.directives, default="", kind="lines")
+    """More lines for the virtual host."""
+    extra_modules: tuple[str, ...] = option(
+        converters.listed(settings.module_name), default="", kind="names"
+    )
+    """Modules that ``directives`` need."""
+    log_folder: Path = option(converters.path, default="var/log", kind="path")
+    """Folder of the private Apache's logs; those of the machine's Apache are in Apache's folder."""
+    log_level: tuple[str, ...] = option(
+        converters.listed(settings.log_level), default="warn", kind="levels"
+    )
+    """Such as ``warn wsgi:info``."""
+    run_folder: Path = option(converters.path, default="var/run", kind="path")
+    """Folder of the private Apache's pid and sockets."""
+    data: Path = option(converters.path, default="var/data/${:name}", kind="path")
+    """The folder that the application writes to; default: ``{default}``."""
+    timeout: int = option(converters.whole(1, 86400, "(seconds)"), default="60", kind="seconds")
+    """How long client and backend may be silent."""
+    max_body: int = option(
+        converters.whole(0, 999999999, "(bytes)"), default="10485760", kind="bytes"
+    )
+    """The largest request; 0: no limit."""
     request_timeouts: tuple[str, ...] = option(
         converters.listed(settings.request_timeout),
         default="header=15-30,MinRate=500 body=15,MinRate=500",
+        kind="words",
     )
-    static: tuple[tuple[str, Path], ...] = option(settings.static, default="")
-    disable_sites: tuple[str, ...] = option(converters.listed(settings.apache_site), default="")
+    """``RequestReadTimeout``: how slow a client may send; default: ``{default}``."""
+    static: tuple[tuple[str, Path], ...] = option(
+        settings.static, default="", kind="url = folder, a line"
+    )
+    """Files that Apache serves by itself."""
+    disable_sites: tuple[str, ...] = option(
+        converters.listed(settings.apache_site), default="", kind="names"
+    )
+    """Other sites of the machine's Apache that ``bin/pylonyard activate`` disables; names as for
+    a2dissite, with or without ``.conf``."""
     backends: tuple[tuple[str, int], ...] = option(
-        converters.listed(converters.host_port), default=""
+        converters.listed(converters.host_port),
+        default="",
+        kind="host:port, several",
+        group="proxy",
     )
-    retry: int = option(converters.whole(0, 3600, "(seconds)"), default="5")
+    """The site's servers; Apache balances requests between several."""
+    retry: int = option(converters.whole(0, 3600, "(seconds)"), default="5", kind="seconds")
+    """When a failed backend is tried again."""
     lbmethod: str = option(
-        converters.one_of("byrequests", "bytraffic", "bybusyness"), default="byrequests"
+        converters.one_of("byrequests", "bytraffic", "bybusyness"),
+        default="byrequests",
+        kind="name",
     )
-    module: Path | None = option(converters.optional(converters.path), default="")
-    home: Path | None = option(converters.optional(converters.path), default="")
-    eggs: tuple[str, ...] = option(converters.lines(converters.requirement), default="")
-    ini: Path | None = option(converters.optional(converters.path), default="")
-    user: str = option(converters.account, default="")
-    group: str | None = option(settings.group, default="")
-    processes: int = option(converters.whole(1, 100, "(processes)"), default="2")
-    threads: int = option(converters.whole(1, 100, "(threads)"), default="2")
-    reading_threads: int = option(converters.whole(0, 1000, "(threads)"), default="100")
-    display_name: str = option(settings.display_name, default="%{GROUP}")
-    daemon_options: tuple[tuple[str, str], ...] = option(settings.daemon_options, default="")
-    application_group: str = option(settings.application_group, default="%{GLOBAL}")
-    ssl_certificate: Path | None = option(converters.optional(converters.path), default="")
-    ssl_key: Path | None = option(converters.optional(converters.path), default="")
-    ssl_port: int = option(converters.port, default="443")
-    redirect: bool = option(converters.boolean, default="true")
-    hsts: int = option(converters.whole(0, 63072000, "(seconds)"), default="0")
-    httpd_port: int = option(converters.port, default="8880")
-    httpd_ssl_port: int = option(converters.port, default="8843")
-    apache_modules: Path = option(converters.path, default="/usr/lib/apache2/modules")
+    """How requests are balanced."""
+    module: Path | None = option(
+        converters.optional(converters.path), default="", kind="path", group="mod_wsgi"
+    )
+    """``${wsgi:module}``."""
+    home: Path | None = option(converters.optional(converters.path), default="", kind="path")
+    """The environment: ``${app:home}``, or any other."""
+    eggs: tuple[str, ...] = option(
+        converters.lines(converters.requirement), default="", kind="requirements, one a line"
+    )
+    """What to make an environment of, without ``home``."""
+    ini: Path | None = option(converters.optional(converters.path), default="", kind="path")
+    """The application's configuration; default: that of the release. Required without one:
+    ``${ini:path}``."""
+    user: str = option(converters.account, default="", kind="account")
+    """The account of the daemon processes."""
+    group: str | None = option(settings.group, default="", kind="group")
+    """Their group; default: the account's."""
+    processes: int = option(converters.whole(1, 100, "(processes)"), default="2", kind="number")
+    """How many there are."""
+    threads: int = option(converters.whole(1, 100, "(threads)"), default="2", kind="number")
+    """How many requests each process answers at once; few are faster than many."""
+    reading_threads: int = option(
+        converters.whole(0, 1000, "(threads)"), default="100", kind="number"
+    )
+    """More threads, in all processes together, which only receive what clients are still
+    sending."""
+    display_name: str = option(settings.display_name, default="%{GROUP}", kind="name")
+    """What ``ps`` shows."""
+    daemon_options: tuple[tuple[str, str], ...] = option(
+        settings.daemon_options, default="", kind="name = value, a line"
+    )
+    """More options of ``WSGIDaemonProcess``."""
+    application_group: str = option(settings.application_group, default="%{GLOBAL}", kind="name")
+    """The interpreter; a second embedded site needs one of its own."""
+    ssl_certificate: Path | None = option(
+        converters.optional(converters.path), default="", kind="path", group="TLS"
+    )
+    """The certificate with its chain; default: no TLS."""
+    ssl_key: Path | None = option(converters.optional(converters.path), default="", kind="path")
+    """Its key."""
+    ssl_port: int = option(converters.port, default="443", kind="TCP port")
+    """The port for TLS."""
+    redirect: bool = option(converters.boolean, default="true", kind="``true``, ``false``")
+    """Whether http leads to https."""
+    hsts: int = option(converters.whole(0, 63072000, "(seconds)"), default="0", kind="seconds")
+    """How long browsers insist on https."""
+    httpd_port: int = option(
+        converters.port,
+        default="8880",
+        kind="TCP port",
+        group="httpd A private Apache: ``bin/<name>-httpd``.",
+    )
+    """Its port on loopback,"""
+    httpd_ssl_port: int = option(converters.port, default="8843", kind="TCP port")
+    """and that for TLS."""
+    apache_modules: Path = option(converters.path, default="/usr/lib/apache2/modules", kind="path")
+    """The folder of Apache's modules; default: ``{default}``."""
 
 
 class ApacheVhost(Recipe):

@@ -5,7 +5,6 @@ dataclass, each an ``option``, and returns files, whose texts it makes by ``rend
 """
 
 import dataclasses
-import difflib
 import logging
 import os
 import re
@@ -28,6 +27,7 @@ from pylonyard.server.status import RUNNING
 from pylonyard.system import accounts, atomic, safe_files
 from pylonyard.system.atomic import Artifact, Link, stage
 from pylonyard.system.errors import LOOK_FIRST, OptionError, PylonyardError, UserError, reason
+from pylonyard.system.options import converted, declare, name_of, nearest
 from pylonyard.system.rootfs import SEARCH, WRITE
 
 log = logging.getLogger("pylonyard")
@@ -50,16 +50,27 @@ _OF_SECTION = re.compile(r"\$\{:([a-z-]+)\}")
 # The options of a section.
 
 
-def option(convert: Callable[[str], Any] = str, default: str | None = None) -> Any:
-    """Declare an option, as a field of a frozen dataclass.
+def option(
+    convert: Callable[[str], Any] = str,
+    default: str | None = None,
+    kind: str = "",
+    group: str = "",
+) -> Any:
+    """Declare an option, as a field of a frozen dataclass; its docstring is its documentation.
+
+    ``benchmarks/option_tables.py`` makes the table on the recipe's page of these declarations.
+    In the docstring, ``{default}`` stands for the default; elsewhere the table has it beside the
+    kind.
 
     :param convert: gives the value for a text; raises ``ValueError`` with
         "expected ..., got ..." if it cannot
     :param default: the text when the section omits the option, written as in
         buildout.cfg, where ``${:name}`` is another option of the section; without one the
         option is required
+    :param kind: what a person writes, as the table says it
+    :param group: a heading in the table, above this option
     """
-    return dataclasses.field(metadata={"convert": convert, "default": default})
+    return declare(convert, default, kind=kind, group=group)
 
 
 def parse(
@@ -75,27 +86,19 @@ def parse(
 
     :raises OptionError: naming every missing, malformed or mistyped option
     """
-    fields = {f.name.replace("_", "-"): f for f in dataclasses.fields(declaration)}
-    values: dict[str, Any] = {}
-    problems: list[str] = []
-    followed: list[str] = []
-    for name, field in fields.items():
-        text = texts.get(name, field.metadata["default"])
-        if text is None:
-            problems.append(f"{name}: required, but missing")
-            continue
-        try:
-            if name not in texts:
-                text = _OF_SECTION.sub(lambda match: texts.get(match[1], ""), text)
-            values[field.name] = _anchored(field.metadata["convert"](text), directory)
-        except ValueError as error:
-            # What is wrong in another option of the section is said of that.
-            is_copy = name not in texts and _OF_SECTION.search(field.metadata["default"])
-            (followed if is_copy else problems).append(f"{name}: {error}")
-    problems += _typos(set(texts) - set(fields), fields)
-    if problems or followed:
-        raise OptionError(section, problems or followed)
-    return declaration(**values)
+    values, found = converted(
+        declaration,
+        texts,
+        lambda default: _OF_SECTION.sub(lambda match: texts.get(match[1], ""), default),
+    )
+    defaults = {name_of(f): f.metadata["default"] for f in dataclasses.fields(declaration)}
+    # What is wrong in another option of the section is said of that.
+    copies = {n for n in set(found) - set(texts) if _OF_SECTION.search(defaults[n] or "")}
+    problems = [f"{name}: {problem}" for name, problem in found.items() if name not in copies]
+    problems += _typos(set(texts) - set(defaults), defaults)
+    if found or problems:
+        raise OptionError(section, problems or [f"{name}: {found[name]}" for name in found])
+    return declaration(**{name: _anchored(value, directory) for name, value in values.items()})
 
 
 def _anchored(value: Any, directory: Path) -> Any:
@@ -115,7 +118,7 @@ def _typos(unknown: set[str], known: Mapping[str, Any]) -> list[str]:
     return [
         f"{name}: unknown, did you mean {near}?"
         for name in sorted(unknown)
-        for near in difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+        if (near := nearest(name, known))
     ]
 
 
@@ -157,10 +160,10 @@ class Recipe:
         self.buildout = buildout
         self.name = name
         self.layout = Layout.of(buildout)
-        if why := path_problem(self.layout.directory):  # where nothing of ours began the run
+        if why := path_problem(self.layout.directory):  # if the run was not started by our program
             raise UserError(f"[{name}] {why}")
         self.state = RunState.of(buildout)
-        self.state.locks.hold(self.layout.directory)
+        self.state.locks.hold_sandbox(self.layout.directory)
         self.settings = parse(self.declaration, name, options, self.layout.directory)
         self.state.note_paths(*vars(self.settings).values())
         self.location = self.layout.parts / name
@@ -248,23 +251,23 @@ class Recipe:
         """Make the folders that the part's account writes to, and let it read its files."""
         user = getattr(self.settings, "user", "")
         for folder, mode in self.folders().items():
-            told = ""
+            warning = ""
             if folder.is_dir():
                 who = site_account.on_machine(user) if accounts.entry(user) else None
                 if who and not site_account.may(who, folder, WRITE | SEARCH):
-                    told = "[%s] %s belongs to another account: let %s write there"
+                    warning = "[%s] %s belongs to another account: let %s write there"
             elif accounts.can_act_as(user):
                 safe_files.make_folder(folder, mode, accounts.new_owner(user))
             else:
-                told = "[%s] %s is missing: make it, for %s"
-            if told:
-                log.warning(told, self.name, folder, user)
+                warning = "[%s] %s is missing: make it, for %s"
+            if warning:
+                log.warning(warning, self.name, folder, user)
         for file in self.files:
             if isinstance(file, Artifact) and file.mode == FOR_GROUP:
                 path = self.location / file.path
                 if not store.give_to_group(path, file.mode, accounts.gid(user)):
-                    told = "[%s] %s: run buildout as root, to let %s read it"
-                    log.warning(told, self.name, path, user)
+                    warning = "[%s] %s: run buildout as root, to let %s read it"
+                    log.warning(warning, self.name, path, user)
 
     def environment(self, home: Path | None, eggs: tuple[str, ...]) -> Path | None:
         """Return the environment of the option ``home``, or one made of ``eggs``.

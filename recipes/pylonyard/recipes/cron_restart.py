@@ -2,21 +2,6 @@
 
 A site that a person stopped stays stopped.
 
-=============  ========================  =========================================
-Option         Type, default             Meaning
-=============  ========================  =========================================
-name           site name                 The site that this part belongs to.
-schedule       five fields, or ``@...``  When to check; default ``*/2 * * * *``.
-user           account                   The account that checks and runs the server.
-mailto         address or account        Who gets a mail on a restart; default: nobody.
-target         ``cron.d`` (default),     A file for ``/etc/cron.d``, or a block of
-               ``crontab``               the user's own crontab, which
-                                         ``bin/<site>-cron install`` edits.
-control        path                      The program whose action ``ensure`` is called; default:
-                                         the init script, or in a crontab ``bin/<name>``.
-                                         Required without a release: ``${init:control}``.
-=============  ========================  =========================================
-
 Publishes ``path`` (the live file or block).
 """
 
@@ -124,12 +109,24 @@ def uninstall(section: str, options: Any) -> None:
 class Options:
     """The options of a section."""
 
-    name: str = option(converters.site_name)
-    schedule: str = option(schedule, default="*/2 * * * *")
-    user: str = option(converters.account, default="")
-    mailto: str | None = option(converters.optional(mail_recipient), default="")
-    target: str = option(converters.one_of("cron.d", "crontab"), default="cron.d")
-    control: Path | None = option(converters.optional(converters.path), default="")
+    name: str = option(converters.site_name, kind="site name")
+    """The site that this part belongs to."""
+    schedule: str = option(schedule, default="*/2 * * * *", kind="five fields, or ``@...``")
+    """When to check; default ``{default}``."""
+    user: str = option(converters.account, default="", kind="account")
+    """The account that checks and runs the server."""
+    mailto: str | None = option(
+        converters.optional(mail_recipient), default="", kind="address or account"
+    )
+    """Who gets a mail on a restart; default: nobody."""
+    target: str = option(
+        converters.one_of("cron.d", "crontab"), default="cron.d", kind="``cron.d``, ``crontab``"
+    )
+    """A file for ``/etc/cron.d``, or a block of the user's own crontab, which ``bin/<site>-cron
+    install`` edits."""
+    control: Path | None = option(converters.optional(converters.path), default="", kind="path")
+    """The program whose action ``ensure`` is called; default: the init script, or in a crontab
+    ``bin/<name>``. Required without a release: ``${init:control}``."""
 
 
 class CronRestart(Recipe):
@@ -141,10 +138,7 @@ class CronRestart(Recipe):
         if not self.is_released and self.settings.control is None:
             raise OptionError(
                 self.name,
-                [
-                    "control: required where no release takes this part, such as "
-                    "${init:control}, but missing"
-                ],
+                ["control: required outside a release, such as ${init:control}, but missing"],
             )
 
     @property

@@ -184,39 +184,87 @@ def settings_fragment(text: str) -> tuple[Setting, ...]:
 class Options:
     """The options of a section."""
 
-    name: str = option(converters.site_name)
-    home: Path | None = option(converters.optional(converters.path), default="")
-    eggs: tuple[str, ...] = option(converters.lines(converters.requirement), default="${:egg}")
-    egg: str = option(requirement)
-    application: str = option(converters.matching(r"[A-Za-z0-9_.-]+", "a name"), default="main")
-    template: Path | None = option(converters.optional(converters.path), default="")
+    name: str = option(converters.site_name, kind="site name")
+    """The site that this part belongs to."""
+    home: Path | None = option(converters.optional(converters.path), default="", kind="path")
+    """The environment: ``${app:home}``, or any other."""
+    eggs: tuple[str, ...] = option(
+        converters.lines(converters.requirement), default="${:egg}", kind="requirements, one a line"
+    )
+    """What to make an environment of, without ``home``; default: ``{default}``."""
+    egg: str = option(requirement, kind="requirement")
+    """The distribution whose installer makes the file: ``${app:application}``."""
+    application: str = option(
+        converters.matching(r"[A-Za-z0-9_.-]+", "a name"), default="main", kind="name"
+    )
+    """The application in that distribution."""
+    template: Path | None = option(converters.optional(converters.path), default="", kind="path")
+    """A file to start from, instead of the installer's."""
     section: str | None = option(
         converters.optional(converters.matching(r"[^\[\]\s]+", "a section such as app:main")),
         default="",
+        kind="section of the ini",
     )
+    """The application's section; default: ``app:main``, or the only ``app:*``."""
     environment: str = option(
-        converters.one_of("development", "staging", "production"), default="production"
+        converters.one_of("development", "staging", "production"),
+        default="production",
+        kind="``development``, ``staging``, ``production``",
     )
-    host: str = option(converters.host, default="127.0.0.1")
-    port: int = option(converters.port)
+    """Debug mode works in development only."""
+    host: str = option(converters.host, default="127.0.0.1", kind="host")
+    """The address where the server listens,"""
+    port: int = option(converters.port, kind="TCP port")
+    """and the port."""
     server: str = option(
         converters.matching(r"egg:[A-Za-z0-9._-]+(#[A-Za-z0-9._-]+)?", "egg:DISTRIBUTION#SERVER"),
         default="egg:waitress#main",
+        kind="egg:name#server",
     )
-    threads: int = option(converters.whole(1, 1000, "(threads)"), default="4")
-    database_url: str | None = option(converters.optional(converters.text), default="")
-    email_to: tuple[str, ...] = option(converters.listed(converters.email), default="")
-    smtp_server: str = option(converters.host, default="localhost")
-    error_email_from: str | None = option(converters.optional(converters.email), default="")
-    debug: bool = option(converters.boolean, default="false")
-    log_file: Path = option(converters.path, default="var/log/${:name}.log")
+    """The server, any ``paste.server_runner`` or ``paste.server_factory``."""
+    threads: int = option(converters.whole(1, 1000, "(threads)"), default="4", kind="1 to 1000")
+    """Its threads; they share one interpreter, and few are faster than many."""
+    database_url: str | None = option(converters.optional(converters.text), default="", kind="URL")
+    """SQLAlchemy's; default: the template's."""
+    email_to: tuple[str, ...] = option(
+        converters.listed(converters.email), default="", kind="addresses"
+    )
+    """Who gets error reports; default: nobody."""
+    smtp_server: str = option(converters.host, default="localhost", kind="host")
+    """The mail server for them."""
+    error_email_from: str | None = option(
+        converters.optional(converters.email), default="", kind="address"
+    )
+    """Their sender."""
+    debug: bool = option(converters.boolean, default="false", kind="``true``, ``false``")
+    """The debugger; development only."""
+    log_file: Path = option(converters.path, default="var/log/${:name}.log", kind="path")
+    """The application's own log; default: ``{default}``."""
     log_level: str = option(
-        converters.one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), default="INFO"
+        converters.one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+        default="INFO",
+        kind="level",
     )
-    data: Path = option(converters.path, default="var/data/${:name}")
-    secrets_folder: Path = option(converters.path, default="var/secrets/${:name}")
-    secrets: tuple[tuple[str, Origin], ...] = option(converters.pairs(origin), default="")
-    settings: tuple[Setting, ...] = option(settings_fragment, default="")
-    user: str = option(converters.account, default="")
-    mode: str = option(converters.one_of("proxy", "mod_wsgi", "embedded"), default="proxy")
-    setup: bool = option(converters.boolean, default="true")
+    """Level of the root logger."""
+    data: Path = option(converters.path, default="var/data/${:name}", kind="path")
+    """The folder that replaces ``%(here)s`` in the template: a release holds no data; default:
+    ``{default}``."""
+    secrets_folder: Path = option(converters.path, default="var/secrets/${:name}", kind="path")
+    """The folder of the secrets; default: ``{default}``."""
+    secrets: tuple[tuple[str, Origin], ...] = option(
+        converters.pairs(origin), default="", kind="name = origin, a line"
+    )
+    """Origins: ``generate``, ``uuid``, ``file:PATH``, ``env:VARIABLE``."""
+    settings: tuple[Setting, ...] = option(settings_fragment, default="", kind="an ini fragment")
+    """Settings that override all of this."""
+    user: str = option(converters.account, default="", kind="account")
+    """The account that reads the file; in mode ``embedded`` its group does as well."""
+    mode: str = option(
+        converters.one_of("proxy", "mod_wsgi", "embedded"),
+        default="proxy",
+        kind="``proxy``, ``mod_wsgi``, ``embedded``",
+    )
+    """As in ``[site]``."""
+    setup: bool = option(converters.boolean, default="true", kind="``true``, ``false``")
+    """Whether to run ``paster setup-app`` once for each new database; a distribution without an
+    installer has nothing to run."""

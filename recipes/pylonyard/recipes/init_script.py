@@ -1,39 +1,5 @@
 """Recipe ``init_script``: write ``bin/<site>``, and the init script that calls it.
 
-===============  ======================  =========================================
-Option           Type, default           Meaning
-===============  ======================  =========================================
-name             site name               The site that this part belongs to.
-user             account                 The account that runs the server.
-host             host, ``127.0.0.1``     The address where the server listens,
-port             TCP port                and the port.
-mode             ``proxy`` (default),    As in ``[site]``. Where Apache runs the site,
-                 ``mod_wsgi``,           ``restart`` has mod_wsgi load it again.
-                 ``embedded``
-environment      ``development``,        ``bin/<site> fg`` reloads changed code in
-                 ``staging``,            development.
-                 ``production``
-                 (default)
-home             path                    The environment: ``${app:home}``, or any other.
-eggs             requirements, one a     What to make an environment of, without ``home``.
-                 line
-paster           path                    The ``paster`` script: ``${app:paster}``; default: one
-                                         made for the environment.
-ini              path                    The live configuration: ``${ini:path}``.
-check-path       URL path, ``/``         The path that a working server answers.
-start-timeout    seconds, ``60``         How long a start may take.
-stop-timeout     seconds, ``30``         How long running requests may take to end.
-umask            octal, ``022``          The server's umask.
-open-files       number, ``4096``        Its limit of open files.
-variables        name = value, a line    More environment variables of the server.
-log-folder       path, ``var/log``       Folder of ``<site>.log`` and ``<site>-server.log``.
-run-folder       path, ``var/run``       Folder of the locks.
-data             path                    Its working directory; default:
-                                         ``var/data/${:name}``.
-installer        ``true`` (default),     Whether ``bin/<site> setup`` has anything to run; the
-                 ``false``               profile takes it from ``production_ini``.
-===============  ======================  =========================================
-
 Publishes ``script`` (the live init script) and ``control`` (``bin/<site>``).
 ``bin/<site>`` runs ``pylonyard.server``, which reads ``server.json``.
 """
@@ -69,28 +35,65 @@ def uninstall(section: str, options: Any) -> None:
 class Options:
     """The options of a section."""
 
-    name: str = option(converters.site_name)
-    user: str = option(converters.account, default="")
-    host: str = option(converters.host, default="127.0.0.1")
-    port: int = option(converters.port)
-    mode: str = option(converters.one_of("proxy", "mod_wsgi", "embedded"), default="proxy")
-    environment: str = option(
-        converters.one_of("development", "staging", "production"), default="production"
+    name: str = option(converters.site_name, kind="site name")
+    """The site that this part belongs to."""
+    user: str = option(converters.account, default="", kind="account")
+    """The account that runs the server."""
+    host: str = option(converters.host, default="127.0.0.1", kind="host")
+    """The address where the server listens,"""
+    port: int = option(converters.port, kind="TCP port")
+    """and the port."""
+    mode: str = option(
+        converters.one_of("proxy", "mod_wsgi", "embedded"),
+        default="proxy",
+        kind="``proxy``, ``mod_wsgi``, ``embedded``",
     )
-    home: Path | None = option(converters.optional(converters.path), default="")
-    eggs: tuple[str, ...] = option(converters.lines(converters.requirement), default="")
-    paster: Path | None = option(converters.optional(converters.path), default="")
-    ini: Path = option(converters.path)
-    check_path: str = option(converters.url_path, default="/")
-    start_timeout: int = option(converters.whole(1, 3600, "of seconds"), default="60")
-    stop_timeout: int = option(converters.whole(1, 3600, "of seconds"), default="30")
-    umask: int = option(converters.octal_mode, default="022")
-    open_files: int = option(converters.whole(64, 1048576, "(open files)"), default="4096")
-    variables: tuple[tuple[str, str], ...] = option(converters.pairs(converters.text), default="")
-    log_folder: Path = option(converters.path, default="var/log")
-    run_folder: Path = option(converters.path, default="var/run")
-    data: Path = option(converters.path, default="var/data/${:name}")
-    installer: bool = option(converters.boolean, default="true")
+    """As in ``[site]``. Where Apache runs the site, ``restart`` has mod_wsgi load it again."""
+    environment: str = option(
+        converters.one_of("development", "staging", "production"),
+        default="production",
+        kind="``development``, ``staging``, ``production``",
+    )
+    """``bin/<site> fg`` reloads changed code in development."""
+    home: Path | None = option(converters.optional(converters.path), default="", kind="path")
+    """The environment: ``${app:home}``, or any other."""
+    eggs: tuple[str, ...] = option(
+        converters.lines(converters.requirement), default="", kind="requirements, one a line"
+    )
+    """What to make an environment of, without ``home``."""
+    paster: Path | None = option(converters.optional(converters.path), default="", kind="path")
+    """The ``paster`` script: ``${app:paster}``; default: one made for the environment."""
+    ini: Path = option(converters.path, kind="path")
+    """The live configuration: ``${ini:path}``."""
+    check_path: str = option(converters.url_path, default="/", kind="URL path")
+    """The path that a working server answers."""
+    start_timeout: int = option(
+        converters.whole(1, 3600, "of seconds"), default="60", kind="seconds"
+    )
+    """How long a start may take."""
+    stop_timeout: int = option(
+        converters.whole(1, 3600, "of seconds"), default="30", kind="seconds"
+    )
+    """How long running requests may take to end."""
+    umask: int = option(converters.octal_mode, default="022", kind="octal")
+    """The server's umask."""
+    open_files: int = option(
+        converters.whole(64, 1048576, "(open files)"), default="4096", kind="number"
+    )
+    """Its limit of open files."""
+    variables: tuple[tuple[str, str], ...] = option(
+        converters.pairs(converters.text), default="", kind="name = value, a line"
+    )
+    """More environment variables of the server."""
+    log_folder: Path = option(converters.path, default="var/log", kind="path")
+    """Folder of ``<site>.log`` and ``<site>-server.log``."""
+    run_folder: Path = option(converters.path, default="var/run", kind="path")
+    """Folder of the locks."""
+    data: Path = option(converters.path, default="var/data/${:name}", kind="path")
+    """Its working directory; default: ``{default}``."""
+    installer: bool = option(converters.boolean, default="true", kind="``true``, ``false``")
+    """Whether ``bin/<site> setup`` has anything to run; the profile takes it from
+    ``production_ini``."""
 
 
 class InitScript(Recipe):
@@ -101,7 +104,7 @@ class InitScript(Recipe):
         """Make the environment, if no other part does; find its ``paster``."""
         options = self.settings
         if options.mode != "proxy" and not self.is_released:
-            problem = f"mode: expected proxy where no release takes this part, got {options.mode}"
+            problem = f"mode: expected proxy outside a release, got {options.mode}"
             raise OptionError(self.name, [problem])
         home = self.environment(options.home, options.eggs)
         if home is None:

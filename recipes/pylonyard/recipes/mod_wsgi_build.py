@@ -1,20 +1,5 @@
 """Recipe ``mod_wsgi_build``: compile mod_wsgi for the Python that runs the application.
 
-=============  ========================  =========================================
-Option         Type, default             Meaning
-=============  ========================  =========================================
-mode           ``proxy`` (default),      How Apache serves the site; in ``proxy``
-               ``mod_wsgi``,             mode this part does nothing.
-               ``embedded``
-home           path                      The environment: ``${app:home}``, or any other.
-eggs           requirements, one a line  What to make an environment of, without ``home``.
-version        version of mod_wsgi       Default: the newest that builds for the
-                                         application's Python: 6.1.1 for 3.10 to 3.15,
-                                         5.0.2 for 3.8 and 3.9, 4.9.4 for older.
-apxs           path                      Apache's build tool; default: ``apxs`` or
-                                         ``apxs2`` on the ``PATH``.
-=============  ========================  =========================================
-
 Publishes ``module`` (the module in its store; empty in ``proxy`` mode), ``load``
 (the live ``wsgi.load``) and ``version``.
 """
@@ -61,14 +46,27 @@ LOAD_FILE = "etc/apache2/mods-available/wsgi.load"
 class Options:
     """The options of a section."""
 
-    mode: str = option(converters.one_of("proxy", "mod_wsgi", "embedded"), default="proxy")
-    home: Path | None = option(converters.optional(converters.path), default="")
-    eggs: tuple[str, ...] = option(converters.lines(converters.requirement), default="")
+    mode: str = option(
+        converters.one_of("proxy", "mod_wsgi", "embedded"),
+        default="proxy",
+        kind="``proxy``, ``mod_wsgi``, ``embedded``",
+    )
+    """How Apache serves the site; in ``proxy`` mode this part does nothing."""
+    home: Path | None = option(converters.optional(converters.path), default="", kind="path")
+    """The environment: ``${app:home}``, or any other."""
+    eggs: tuple[str, ...] = option(
+        converters.lines(converters.requirement), default="", kind="requirements, one a line"
+    )
+    """What to make an environment of, without ``home``."""
     version: str | None = option(
         converters.optional(converters.matching(r"[0-9]+(\.[0-9]+)*", "a version such as 6.1.1")),
         default="",
+        kind="version of mod_wsgi",
     )
-    apxs: Path | None = option(converters.optional(converters.path), default="")
+    """Default: the newest that builds for the application's Python: 6.1.1 for 3.10 to 3.15, 5.0.2
+    for 3.8 and 3.9, 4.9.4 for older."""
+    apxs: Path | None = option(converters.optional(converters.path), default="", kind="path")
+    """Apache's build tool; default: ``apxs`` or ``apxs2`` on the ``PATH``."""
 
 
 class ModWsgiBuild(Recipe):

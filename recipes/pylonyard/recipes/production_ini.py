@@ -1,55 +1,5 @@
 """Recipe ``production_ini``: write the configuration file of the application.
 
-================  ========================  ======================================
-Option            Type, default             Meaning
-================  ========================  ======================================
-name              site name                 The site that this part belongs to.
-home              path                      The environment: ``${app:home}``, or any other.
-eggs              requirements, one a line  What to make an environment of, without
-                                            ``home``; default: ``${:egg}``.
-egg               requirement               The distribution whose installer makes the
-                                            file: ``${app:application}``.
-application       name, ``main``            The application in that distribution.
-template          path                      A file to start from, instead of the
-                                            installer's.
-section           section of the ini        The application's section; default:
-                                            ``app:main``, or the only ``app:*``.
-environment       ``development``,          Debug mode works in development only.
-                  ``staging``,
-                  ``production`` (default)
-host              host, ``127.0.0.1``       The address where the server listens,
-port              TCP port                  and the port.
-server            egg:name#server,          The server, any ``paste.server_runner``
-                  ``egg:waitress#main``     or ``paste.server_factory``.
-threads           1 to 1000, ``4``          Its threads; they share one interpreter,
-                                            and few are faster than many.
-database-url      URL                       SQLAlchemy's; default: the template's.
-email-to          addresses                 Who gets error reports; default: nobody.
-smtp-server       host, ``localhost``       The mail server for them.
-error-email-from  address                   Their sender.
-debug             ``true``,                 The debugger; development only.
-                  ``false`` (default)
-log-file          path                      The application's own log; default:
-                                            ``var/log/${:name}.log``.
-log-level         level, ``INFO``           Level of the root logger.
-data              path                      The folder that replaces ``%(here)s`` in the
-                                            template: a release holds no data; default:
-                                            ``var/data/${:name}``.
-secrets-folder    path                      The folder of the secrets; default:
-                                            ``var/secrets/${:name}``.
-secrets           name = origin, a line     Origins: ``generate``, ``uuid``,
-                                            ``file:PATH``, ``env:VARIABLE``.
-settings          an ini fragment           Settings that override all of this.
-user              account                   The account that reads the file; in mode
-                                            ``embedded`` its group does as well.
-mode              ``proxy`` (default),      As in ``[site]``.
-                  ``mod_wsgi``,
-                  ``embedded``
-setup             ``true`` (default),       Whether to run ``paster setup-app`` once
-                  ``false``                 for each new database; a distribution
-                                            without an installer has nothing to run.
-================  ========================  ======================================
-
 Publishes ``path`` (the live file), ``setup``, ``installer`` (whether the application
 has one) and ``database`` (a digest that identifies the database).
 """
@@ -158,7 +108,7 @@ class ProductionIni(Recipe):
                 reason = getattr(error, "strerror", None) or "it is not UTF-8"
                 problem = f"template: cannot read {options.template}: {reason}"
                 raise OptionError(self.name, [problem]) from error
-        # Any other environment may change, and then what its installer makes does too.
+        # Any other environment may change, and so may the file of its installer.
         is_ours = self.home.parent == self.layout.environments
         store = self.layout.cache / "configs" if is_ours else None
         try:

@@ -1,63 +1,9 @@
 """Recipe ``pylons_app``: install the application and all that it needs, in isolation.
 
-======================  ========================  =========================================
-Option                  Type, default             Meaning
-======================  ========================  =========================================
-name                    site name                 The site that this part belongs to.
-eggs                    requirements, one a line  What to install, the application first;
-                                                  default: the section's name.
-develop                 paths, one a line         Source trees to use as they stand; an edit
-                                                  takes effect at once (development).
-sources                 paths, one a line         Source trees to build and install as they
-                                                  are now (staging, production).
-extra-paths             paths, one a line         Folders to add to ``sys.path``, last.
-find-links              URLs or paths             Where else to look for distributions;
-                                                  default: ``${buildout:find-links}``.
-index                   URL                       The package index; default:
-                                                  ``${buildout:index}``.
-from-index              names, ``*``              What the index is asked for although
-                                                  ``find-links`` has it; default: nothing.
-scripts                 names, ``*``              The scripts to make, each as ``name`` or
-                                                  ``name=other-name``; ``*`` means all those
-                                                  of ``eggs``, and an empty value none.
-entry-points            name=module:function      More scripts: what each is to call.
-dependent-scripts       ``true``,                 Whether ``*`` means those of all
-                        ``false`` (default)       distributions that ``eggs`` need, too.
-initialization          Python code               What each script, and the interpreter, runs
-                                                  first.
-arguments               Python code               The arguments with which each script calls
-                                                  its function.
-interpreter             name, ``python``          The name of the environment's interpreter.
-relative-paths          ``false`` (default)       Nothing else: an environment has absolute
-                                                  paths.
-python                  command or path           The interpreter that runs the application:
-                                                  Python 2.7, or 3.6 and newer; default:
-                                                  buildout's own.
-versions                section name              The pins; default:
-                                                  ``${buildout:versions}``.
-constraints             path                      A file with more pins, as pip has it.
-provided                name = version, a line    Distributions that the standard library has
-                                                  replaced: only their metadata is installed.
-                                                  (Another interpreter only.)
-without-setup-requires  names                     Projects to build without their
-                                                  ``setup_requires``, which no index has any
-                                                  more. (Another interpreter only.)
-lock                    path                      The lock file (PEP 751): nothing is installed
-                                                  whose SHA-256 is not in it. If the file is
-                                                  missing, nothing is locked yet.
-tests                   runner, words             What runs the application's tests:
-                                                  ``pytest``, ``unittest`` or
-                                                  ``zope.testrunner``, with words for it.
-                                                  Makes ``bin/<site>-test``.
-tests-required          ``true``,                 Whether a release goes live only if the
-                        ``false`` (default)       tests pass.
-user                    account                   The account as which root runs the tests;
-                                                  default: the current one.
-======================  ========================  =========================================
-
-For buildout's own interpreter, the environment is made of buildout's eggs, for another of
-wheels that pip installs. Both are isolated from the machine's site-packages, never change,
-are kept in ``cache/sandboxes`` under a digest of their contents, and look alike to other parts.
+For buildout's own interpreter, the environment consists of buildout's eggs. For another
+interpreter, it is a virtual environment that pip fills with wheels from the download
+cache. Both are isolated from the machine's site-packages, never change, are kept in
+``cache/sandboxes`` under a digest of their contents, and look the same to other parts.
 
 The options that zc.recipe.egg has too mean what they mean there.
 
@@ -108,39 +54,90 @@ def test_runner(text: str) -> tuple[str, ...]:
 class Options:
     """The options of a section."""
 
-    name: str = option(converters.site_name)
-    eggs: tuple[str, ...] = option(converters.lines(requirement), default="")
-    develop: tuple[Path, ...] = option(converters.lines(converters.path), default="")
-    sources: tuple[Path, ...] = option(converters.lines(converters.path), default="")
-    extra_paths: tuple[Path, ...] = option(converters.lines(converters.path), default="")
+    name: str = option(converters.site_name, kind="site name")
+    """The site that this part belongs to."""
+    eggs: tuple[str, ...] = option(
+        converters.lines(requirement), default="", kind="requirements, one a line"
+    )
+    """What to install, the application first; default: the section's name."""
+    develop: tuple[Path, ...] = option(
+        converters.lines(converters.path), default="", kind="paths, one a line"
+    )
+    """Source trees to use as they stand; an edit takes effect at once (development)."""
+    sources: tuple[Path, ...] = option(
+        converters.lines(converters.path), default="", kind="paths, one a line"
+    )
+    """Source trees to build and install as they are now (staging, production)."""
+    extra_paths: tuple[Path, ...] = option(
+        converters.lines(converters.path), default="", kind="paths, one a line"
+    )
+    """Folders to add to ``sys.path``, last."""
     find_links: tuple[str, ...] | None = option(
-        converters.optional(converters.listed(converters.text)), default=""
+        converters.optional(converters.listed(converters.text)), default="", kind="URLs or paths"
     )
-    index: str | None = option(converters.optional(converters.text), default="")
-    from_index: tuple[str, ...] = option(converters.listed(converters.text), default="")
-    scripts: tuple[tuple[str, str], ...] | None = option(converters.script_names, default="*")
+    """Where else to look for distributions; default: ``${buildout:find-links}``."""
+    index: str | None = option(converters.optional(converters.text), default="", kind="URL")
+    """The package index; default: ``${buildout:index}``."""
+    from_index: tuple[str, ...] = option(
+        converters.listed(converters.text), default="", kind="names, ``*``"
+    )
+    """What the index is asked for although ``find-links`` has it; default: nothing."""
+    scripts: tuple[tuple[str, str], ...] | None = option(
+        converters.script_names, default="*", kind="names"
+    )
+    """The scripts to make, each as ``name`` or ``name=other-name``; ``*`` means all those of
+    ``eggs``, and an empty value none."""
     entry_points: tuple[tuple[str, str], ...] = option(
-        converters.listed(converters.entry_point), default=""
+        converters.listed(converters.entry_point), default="", kind="name=module:function"
     )
-    dependent_scripts: bool = option(converters.boolean, default="false")
-    initialization: str = option(converters.code, default="")
-    arguments: str = option(converters.code, default="")
-    interpreter: str = option(converters.script_name, default="python")
+    """More scripts: what each is to call."""
+    dependent_scripts: bool = option(
+        converters.boolean, default="false", kind="``true``, ``false``"
+    )
+    """Whether ``*`` means those of all distributions that ``eggs`` need, too."""
+    initialization: str = option(converters.code, default="", kind="Python code")
+    """What each script, and the interpreter, runs first."""
+    arguments: str = option(converters.code, default="", kind="Python code")
+    """The arguments with which each script calls its function."""
+    interpreter: str = option(converters.script_name, default="python", kind="name")
+    """The name of the environment's interpreter."""
     relative_paths: str = option(
         converters.matching("false", "false, since an environment has absolute paths"),
         default="false",
+        kind="``false``",
     )
-    python: str | None = option(converters.optional(converters.text), default="")
-    versions: str | None = option(converters.optional(converters.section_name), default="")
-    constraints: Path | None = option(converters.optional(converters.path), default="")
-    provided: tuple[tuple[str, str], ...] = option(converters.pairs(converters.version), default="")
+    """Nothing else: an environment has absolute paths."""
+    python: str | None = option(
+        converters.optional(converters.text), default="", kind="command or path"
+    )
+    """The interpreter that runs the application: Python 2.7, or 3.6 and newer; default: buildout's
+    own."""
+    versions: str | None = option(
+        converters.optional(converters.section_name), default="", kind="section name"
+    )
+    """The pins; default: ``${buildout:versions}``."""
+    constraints: Path | None = option(converters.optional(converters.path), default="", kind="path")
+    """A file with more pins, as pip has it."""
+    provided: tuple[tuple[str, str], ...] = option(
+        converters.pairs(converters.version), default="", kind="name = version, a line"
+    )
+    """Distributions that the standard library has replaced: only their metadata is installed.
+    (Another interpreter only.)"""
     without_setup_requires: tuple[str, ...] = option(
-        converters.listed(converters.script_name), default=""
+        converters.listed(converters.script_name), default="", kind="names"
     )
-    lock: Path | None = option(converters.optional(converters.path), default="")
-    tests: tuple[str, ...] = option(test_runner, default="")
-    tests_required: bool = option(converters.boolean, default="false")
-    user: str = option(converters.account, default="")
+    """Projects to build without their ``setup_requires``, which no index has any more. (Another
+    interpreter only.)"""
+    lock: Path | None = option(converters.optional(converters.path), default="", kind="path")
+    """The lock file (PEP 751): nothing is installed whose SHA-256 is not in it. If the file is
+    missing, nothing is locked yet."""
+    tests: tuple[str, ...] = option(test_runner, default="", kind="runner, words")
+    """What runs the application's tests: ``pytest``, ``unittest`` or ``zope.testrunner``, with
+    words for it. Makes ``bin/<site>-test``."""
+    tests_required: bool = option(converters.boolean, default="false", kind="``true``, ``false``")
+    """Whether a release goes live only if the tests pass."""
+    user: str = option(converters.account, default="", kind="account")
+    """The account as which root runs the tests; default: the current one."""
 
 
 _OF_SCRIPTS: Mapping[str, Any] = {
@@ -344,7 +341,7 @@ class PylonsApp(Recipe):
         elif options.tests_required:
             raise ValueError("tests: expected a runner, since tests-required is true, got ''")
         if options.tests_required and not self.is_released:
-            raise ValueError("tests-required: expected false, since no release takes this part")
+            raise ValueError("tests-required: expected false outside a release")
 
     def _tests(self) -> Iterator[Artifact]:
         """Yield the script that runs the tests, and where it finds them."""

@@ -1,20 +1,5 @@
 """Recipe ``release``: check the files of all other parts, and make them live at once.
 
-=============  ========================  =========================================
-Option         Type, default             Meaning
-=============  ========================  =========================================
-sites          section names             The sites to release: sections of the
-                                         recipe ``site``.
-keep           1 to 1000, ``5``          How many releases to keep for a rollback; the
-                                         active one, and the one before it, always stay.
-unchecked      ``refuse``, ``allow``,    What to do with a file whose validator is
-               ``default`` (default)     not installed; ``default`` refuses it
-                                         unless all sites are in development.
-change         ``refuse`` (default),     Whether an active or running site may get
-               ``allow``                 another environment or mode, and an inactive
-                                         one another account; on the command line only.
-=============  ========================  =========================================
-
 Publishes ``current`` (the link to the live release).
 """
 
@@ -58,10 +43,25 @@ UNCHANGED_MESSAGE = "Release %s is current; nothing has changed."
 class Options:
     """The options of a section."""
 
-    sites: tuple[str, ...] = option(converters.listed(converters.section_name))
-    keep: int = option(converters.whole(1, 1000, "(releases)"), default="5")
-    unchecked: str = option(converters.one_of("refuse", "allow", "default"), default="default")
-    change: str = option(converters.one_of("refuse", "allow"), default="refuse")
+    sites: tuple[str, ...] = option(
+        converters.listed(converters.section_name), kind="section names"
+    )
+    """The sites to release: sections of the recipe ``site``."""
+    keep: int = option(converters.whole(1, 1000, "(releases)"), default="5", kind="1 to 1000")
+    """How many releases to keep for a rollback; the active one, and the one before it, always
+    stay."""
+    unchecked: str = option(
+        converters.one_of("refuse", "allow", "default"),
+        default="default",
+        kind="``refuse``, ``allow``, ``default``",
+    )
+    """What to do with a file whose validator is not installed; ``default`` refuses it unless all
+    sites are in development."""
+    change: str = option(
+        converters.one_of("refuse", "allow"), default="refuse", kind="``refuse``, ``allow``"
+    )
+    """Whether an active or running site may get another environment or mode, and an inactive one
+    another account; on the command line only."""
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,5 @@
 """Recipe ``site``: declare a site by the values in which it differs from others.
 
-=============  ========================  =========================================
-Option         Type, default             Meaning
-=============  ========================  =========================================
-name           site name                 The name in its files: ``bin/<name>``,
-                                         ``/etc/init.d/<name>``.
-server-name    host name                 The host name in the site's URL.
-server-alias   host names                Other host names; ``*`` and ``?`` allowed.
-port           TCP port                  The port of its own server, on loopback.
-user           account                   Its account; default: yours, who run buildout.
-eggs           requirements, one a line  What to install; the application first.
-mode           ``proxy`` (default),      How Apache serves it: by proxy to its own
-               ``mod_wsgi``,             server, in a daemon process group, or in
-               ``embedded``              Apache's own processes.
-environment    ``development``,          Debug mode is allowed in development only.
-               ``staging``,
-               ``production`` (default)
-roles          section names             The sections that deploy it; default:
-                                         ``app ini wsgi vhost init cron``.
-=============  ========================  =========================================
-
 The sections in ``roles`` deploy the section ``[site]``. Any other section of this recipe,
 say ``[blog]``, is deployed by copies of those sections, in which ``${site:...}`` becomes
 ``${blog:...}``. If you write a section ``[blog-ini]``, it overrides options of the copy of
@@ -46,19 +26,39 @@ DEFAULT_RUN_FOLDER = "${site:run}"
 class Options:
     """The options of a section."""
 
-    name: str = option(converters.site_name)
-    server_name: str = option(converters.host)
-    server_alias: tuple[str, ...] = option(converters.listed(converters.server_alias), default="")
-    port: int = option(converters.port)
-    user: str = option(converters.account, default="")
-    eggs: tuple[str, ...] = option(converters.lines(converters.text))
-    mode: str = option(converters.one_of("proxy", "mod_wsgi", "embedded"), default="proxy")
+    name: str = option(converters.site_name, kind="site name")
+    """The name in its files: ``bin/<name>``, ``/etc/init.d/<name>``."""
+    server_name: str = option(converters.host, kind="host name")
+    """The host name in the site's URL."""
+    server_alias: tuple[str, ...] = option(
+        converters.listed(converters.server_alias), default="", kind="host names"
+    )
+    """Other host names; ``*`` and ``?`` allowed."""
+    port: int = option(converters.port, kind="TCP port")
+    """The port of its own server, on loopback."""
+    user: str = option(converters.account, default="", kind="account")
+    """Its account; default: yours, who run buildout."""
+    eggs: tuple[str, ...] = option(
+        converters.lines(converters.text), kind="requirements, one a line"
+    )
+    """What to install; the application first."""
+    mode: str = option(
+        converters.one_of("proxy", "mod_wsgi", "embedded"),
+        default="proxy",
+        kind="``proxy``, ``mod_wsgi``, ``embedded``",
+    )
+    """How Apache serves it: by proxy to its own server, in a daemon process group, or in Apache's
+    own processes."""
     environment: str = option(
-        converters.one_of("development", "staging", "production"), default="production"
+        converters.one_of("development", "staging", "production"),
+        default="production",
+        kind="``development``, ``staging``, ``production``",
     )
+    """Debug mode is allowed in development only."""
     roles: tuple[str, ...] = option(
-        converters.listed(converters.section_name), default=DEFAULT_ROLES
+        converters.listed(converters.section_name), default=DEFAULT_ROLES, kind="section names"
     )
+    """The sections that deploy it; default: ``{default}``."""
 
 
 class Site(Recipe):

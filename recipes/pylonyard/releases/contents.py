@@ -157,8 +157,8 @@ def _secret_files(
 
 
 def _environments(manifest: Mapping[str, Any]) -> Mapping[str, str]:
-    told = manifest.get("environments")
-    return told if isinstance(told, dict) else {}
+    found = manifest.get("environments")
+    return found if isinstance(found, dict) else {}
 
 
 def _wanted(path: str) -> bool:
@@ -194,7 +194,7 @@ def _verified(folder: Path, path: str, said: Mapping[str, Any]) -> bytes:
         raise ActivationError(f"{place}: {error.strerror}") from error
     if hashlib.sha256(content).hexdigest() != said.get("sha256"):
         raise ActivationError(
-            f"{place}: expected what the release was made with, got another content; "
+            f"{place}: expected the content in its manifest, got another; "
             "run bin/buildout for a new release"
         )
     return content
@@ -295,8 +295,8 @@ def setup_record(sandbox: Path, site: str, database: str) -> Path:
 
 def databases(folder: Path) -> Mapping[str, str]:
     """Return a digest of the database of each site of a release that is to be set up."""
-    told = _described(folder).get("setup")
-    return {str(name): str(digest) for name, digest in told.items()} if told else {}
+    found = _described(folder).get("setup")
+    return {str(name): str(digest) for name, digest in found.items()} if found else {}
 
 
 def _described(folder: Path) -> Mapping[str, Any]:
@@ -347,9 +347,9 @@ def set_up(setup: Setup, release: Path, layout: Layout) -> None:
     if done.exists():
         return
     output = run_setup(setup, release, layout)
-    told = f"{time.strftime('%Y-%m-%d %H:%M:%S')}\n{output}"
+    record = f"{time.strftime('%Y-%m-%d %H:%M:%S')}\n{output}"
     try:
-        safe_files.write(done, told.encode(), 0o600)
+        safe_files.write(done, record.encode(), 0o600)
     except OSError as error:
         raise UserError(f"[{setup.site}] cannot write {done}: {error.strerror}") from error
 

@@ -1,6 +1,6 @@
 """Find the next command after a run, for each site in its present state.
 
-The state is looked at anew each time, also by a run that has nothing else to do.
+The state is read each time, also by a run that has nothing else to do.
 Standard library only, and imported as it is needed: a run with nothing to do is short.
 """
 
@@ -115,7 +115,7 @@ def port_state(directory: Path, site: SiteStart) -> tuple[int, str]:
 def _listed(port: int) -> Iterator[str]:
     """Yield the kernel's lines for all sockets that listen on a port.
 
-    Read without what it takes to compare addresses: a run with nothing to do is short.
+    Addresses are not compared here: that needs imports, and a run with nothing to do is short.
     """
     wanted = f":{port:04X}"
     for table in ("tcp", "tcp6"):
@@ -127,9 +127,9 @@ def _listed(port: int) -> Iterator[str]:
 
 
 def _has_any(directory: Path, site: SiteStart) -> bool:
-    """Return whether a server of the site may run, be it at a port that it had before.
+    """Return whether a server of the site may run, perhaps at an earlier port.
 
-    Read without what it takes to tell for sure: a run with nothing to do is short.
+    This is a quick guess: a run with nothing to do is short.
     """
     if site.webserver:
         return _has_private(directory, site)

@@ -50,7 +50,7 @@ def _holder_text(holders: list[int]) -> str:
         owner, command = processes.owner(pid), processes.command(pid)
         whose = "" if owner is None else f" of {accounts.account_name(owner)}"
         return f"process {pid}{whose} ({processes.shown(command, LONGEST_COMMAND)})"
-    return "a process that is not to be seen"
+    return "a process that we cannot see"
 
 
 def _started(pids: Iterable[int]) -> float:
@@ -96,7 +96,7 @@ def private_commands(site: Site) -> list[str]:
 def runs(control: Path, site: Site) -> bool:
     """Return whether the server of a command runs.
 
-    What an account may not look at counts as running if something listens on its port.
+    A server that we may not examine counts as running if something listens on its port.
     """
     if control.name == site.name and not _may_look(site):
         return bool(listeners.inodes(site.host, site.port))
@@ -113,7 +113,7 @@ def _may_look(site: Site) -> bool:
 def run_command(control: Path, action: str, user: str) -> tuple[int, str]:
     """Run a command as its site's account: root runs no file that the account can write.
 
-    Return its exit status, and what it said.
+    Return its exit status and its output.
     """
     try:
         finished = subprocess.run(

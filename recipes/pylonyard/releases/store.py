@@ -108,7 +108,7 @@ class Releases:
     def publish(self, draft: Path, used: Collection[int] = ()) -> int:
         """Make the temporary folder the newest release and ``current``; return its number.
 
-        :param used: numbers that are known of releases which may be gone
+        :param used: numbers of other known releases, which may have been removed
         """
         os.sync()
         number = max([*self.numbers(), *used, self.linked_number() or 0]) + 1
@@ -136,7 +136,7 @@ class Releases:
         current = self.current_number()
         old = [n for n in self.numbers()[:-keep] if n != current and n not in spared]
         for number in old:
-            # Renamed first: what a killed run leaves is a draft, not half a release.
+            # Renamed first: a killed run then leaves a draft, not half a release.
             doomed = self.folder / f"{DRAFT}{number}"
             self.path(number).rename(doomed)
             shutil.rmtree(doomed)
@@ -271,7 +271,7 @@ class Staged:
     def share(self, folder: Path, groups: Mapping[str, int | None]) -> set[str]:
         """Let the account of each site read its files, in a copy.
 
-        Return the sites whose account could not be let.
+        Return the sites whose account still cannot.
 
         :param groups: the number of each site's group, by its name; None if there is none yet
         """
@@ -314,7 +314,7 @@ def equal(one: Path, other: Path) -> bool:
         return False
 
 
-# ``manifest.json``: what a release holds, who made it, and which program passed it.
+# ``manifest.json``: the files of a release, their parts, and the programs that accepted them.
 
 
 def write_manifest(
@@ -330,10 +330,10 @@ def write_manifest(
     """Write the manifest, the last file of a release.
 
     :param parts: the part that made each file, by the file's path in the release
-    :param passed: the validators that passed it
-    :param modes: the mode that a file is to have, if its account cannot be let read it yet
-    :param configuration: the file that the run was of, as ``production.cfg``
-    :param environments: that of each site, by its name
+    :param passed: the validators that each file passed
+    :param modes: the final mode of a file whose account cannot read it yet
+    :param configuration: the file of the run, such as ``production.cfg``
+    :param environments: the environment of each site, by name
     :param setup: the database of each site whose application is to be set up
     """
     content = {

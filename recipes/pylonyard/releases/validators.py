@@ -181,7 +181,7 @@ def start_tests(
 ) -> "subprocess.CompletedProcess[str]":
     """Run the tests.
 
-    :param words: for the runner; if the first is no option, they say what to run
+    :param words: arguments of the runner; unless the first is an option, they select tests
     :raises CommandError: if root may not run them, as their account is missing
     :raises OSError: if the runner cannot start
     """

@@ -197,7 +197,7 @@ def _replace_server(settings: Settings, progress: Progress) -> str:
         marker = supervisor_marker(settings.identity, settings.own_places)
         if marked(marker, candidates=seen.supervisors):
             raise ServerError(f"was not restarted, the old server goes on: {error}") from error
-        # It had to end first, for a server that cannot use a temporary port.
+        # The old server had to end first, as the new one cannot use a temporary port.
         stop_all(settings, grace=0)
         raise ServerError(f"did not start, and the old server has ended: {error}") from error
     if not wait_for_supervisors(settings, seen.supervisors):

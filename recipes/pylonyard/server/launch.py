@@ -2,7 +2,6 @@
 
 import errno
 import os
-import re
 import select
 import socket
 import stat
@@ -115,14 +114,11 @@ def _spawn_supervisor(
     )
 
 
-# The log: what the supervisor writes there, and what is read of it if it fails.
+# The log: the lines of the supervisor, and the reason of a failure, which is read from it.
 
 
 PREFIX = "pylonyard:"
 """Follows the time in each of our lines, to tell them from the server's."""
-
-EXCEPTION_LINE = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt|Warning)\b")
-"""The start of a line that ends a traceback."""
 
 LOG_BYTES_READ = 65536
 """Bytes at the end of the log that are read."""
@@ -161,6 +157,6 @@ def most_telling_line(lines: Iterable[str]) -> str:
     """Return the last line with an exception, or else the last line."""
     said = [line.rstrip() for line in lines if line.strip()]
     theirs = [line for line in said if f" {PREFIX} " not in line]
-    raised = [line for line in theirs if EXCEPTION_LINE.match(line)]
+    raised = [line for line in theirs if errors.EXCEPTION_LINE.match(line)]
     best = (raised or theirs or said or [NO_OUTPUT])[-1]
     return shown(best.strip(), LONGEST_MESSAGE)

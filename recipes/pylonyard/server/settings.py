@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pylonyard.system import safe_files
+from pylonyard.system import options, safe_files
 from pylonyard.system.errors import NOT_CONFIGURED, ServerError
 
 
@@ -73,9 +73,9 @@ def variables(value: object) -> dict[str, str]:
     return {text(name): text(content) for name, content in value.items()}
 
 
-def setting(convert: Callable[[object], Any], default: Any = dataclasses.MISSING) -> Any:
+def setting(convert: Callable[[object], Any], default: Any = None) -> Any:
     """Declare a setting; it is required without a ``default`` (a value as in JSON)."""
-    return dataclasses.field(metadata={"convert": convert, "default": default})
+    return options.declare(convert, default)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,19 +178,8 @@ def parse(values: Mapping[str, object], source: Path) -> Settings:
 
     :raises ServerError: naming every missing or malformed setting
     """
-    converted, problems = {}, []
-    for field in dataclasses.fields(Settings):
-        if not field.metadata:
-            continue
-        key = field.name.replace("_", "-")
-        value = values.get(key, field.metadata["default"])
-        if value is dataclasses.MISSING:
-            problems.append(f"{key}: required, but missing")
-            continue
-        try:
-            converted[field.name] = field.metadata["convert"](value)
-        except ValueError as error:
-            problems.append(f"{key}: {error}")
+    settings, problems = options.converted(Settings, values)
     if problems:
-        raise ServerError(f"{source}: {'; '.join(problems)}", NOT_CONFIGURED)
-    return Settings(**converted, source=source)
+        told = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
+        raise ServerError(f"{source}: {told}", NOT_CONFIGURED)
+    return Settings(**settings, source=source)

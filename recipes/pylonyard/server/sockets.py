@@ -13,9 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pylonyard.server.settings import Settings
+from pylonyard.system.atomic import open_folder
 from pylonyard.system.errors import NOT_CONFIGURED, ServerError
 from pylonyard.system.listeners import open_files
-from pylonyard.system.nofollow import open_folder
 from pylonyard.system.processes import PROC
 
 BACKLOG = 1024

@@ -53,7 +53,7 @@ def write_intent(path: Path, intent: str) -> None:
 def _replace_note(path: Path, intent: str) -> None:
     if path.is_dir() and not path.is_symlink():
         raise ServerError(f"{path} is a directory, not a file: {LOOK_FIRST}")
-    # Imported here: who only asks about a site writes nothing.
+    # Imported here: a status writes nothing.
     from pylonyard.system import atomic
 
     make_directory(path.parent)
@@ -63,7 +63,7 @@ def _replace_note(path: Path, intent: str) -> None:
 def _overwrite_note(path: Path, intent: str) -> None:
     descriptor = open_plainly(path, os.O_WRONLY, 0)
     try:
-        # White space takes the place of what remains of a longer word.
+        # White space overwrites the rest of a longer word.
         os.write(descriptor, f"{intent}\n".ljust(len(DOWN) + 1).encode("ascii"))
     finally:
         os.close(descriptor)

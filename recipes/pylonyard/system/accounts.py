@@ -41,7 +41,7 @@ def is_ours(name: str) -> bool:
 
 
 def can_act_as(name: str) -> bool:
-    """Return whether we can act as an account, and give it what it is to own."""
+    """Return whether we can act as an account, and give files to it."""
     return is_ours(name) or (os.geteuid() == 0 and entry(name) is not None)
 
 
@@ -92,9 +92,9 @@ def account_name(uid: int) -> str:
 
 
 def recovery_advice(error: OSError) -> str:
-    """Return the command that gives us back files of another account; '' if these are no cause.
+    """Return the command that gives us files of another account; '' if they are not the cause.
 
-    What is in ``var`` may be a site's, and is to stay so.
+    Files in ``var`` may belong to a site, and stay as they are.
     """
     us, name = os.geteuid(), error.filename
     if us == 0 or error.errno not in (errno.EACCES, errno.EPERM) or not isinstance(name, str):

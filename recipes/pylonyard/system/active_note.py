@@ -1,7 +1,7 @@
 """The note of the active release: root writes it, everybody may read it, no secret is in it.
 
-Journals are root's alone.  Who makes releases without being root has to know all the
-same what is active: this note is beside the journal, and follows it.
+Only root can read journals.  But a run by another account has to know what is active:
+this note is beside the journal, and follows it.
 """
 
 import json
@@ -44,8 +44,8 @@ class NotedSite:
         return bool(self.account and other.account) and self.account != other.account
 
     def __str__(self) -> str:
-        told = [self.environment or "an unknown environment", self.mode or "without Apache"]
-        return ", ".join([*told, f"account {self.account}"])
+        words = [self.environment or "an unknown environment", self.mode or "without Apache"]
+        return ", ".join([*words, f"account {self.account}"])
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,11 @@ class Note:
         """Return ``later`` with the history of both."""
         assert later.release is not None
         environments = {name: site.environment for name, site in later.sites.items()}
-        told = Activated(later.release, later.since, environments)
+        activated = Activated(later.release, later.since, environments)
         before = self.history
-        if before and before[-1] == replace(told, since=before[-1].since):
-            before, told = before[:-1], before[-1]
-        return replace(later, history=(*before, told)[-LONGEST:], is_whole=self.is_whole)
+        if before and before[-1] == replace(activated, since=before[-1].since):
+            before, activated = before[:-1], before[-1]
+        return replace(later, history=(*before, activated)[-LONGEST:], is_whole=self.is_whole)
 
     @property
     def needed(self) -> frozenset[int]:
@@ -242,7 +242,7 @@ def _not_roots(entry: Entry, tree: Tree) -> str:
     """Return why a note cannot be trusted; empty if it can."""
     if entry.kind != "file":
         return f"a {entry.kind}"
-    # A scratch tree is its maker's, who may have no root at all.
+    # A scratch tree belongs to the account that made it, which need not be root.
     if entry.uid not in ({0} if tree.is_machine else {0, os.geteuid()}):
         return f"one of the account of number {entry.uid}"
     return f"mode {entry.mode:04o}" if entry.mode & 0o022 else ""

@@ -13,7 +13,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -60,7 +60,7 @@ def sweep(store: Path) -> list[Path]:
     removed = []
     for found in sorted(store.glob(f"{PREFIX}*")):
         try:
-            descriptor = os.open(found, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            descriptor = open_folder(found)
         except OSError:
             continue
         try:
@@ -85,7 +85,10 @@ def _locked_folder(store: Path) -> tuple[Path, int]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         except OSError:
-            return folder, descriptor  # No locks here: then nobody sweeps it either.
+            return (
+                folder,
+                descriptor,
+            )  # Without locks on this file system, no draft is swept either.
         # Another run may have swept it before it was held.
         if folder.exists():
             return folder, descriptor
@@ -234,3 +237,62 @@ def files_below(root: Path) -> Iterable[Path]:
         links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
         for name in sorted([*names, *links]):
             yield Path(folder, name)
+
+
+# In an open folder, without following a link; the caller opens each folder on the way.
+
+
+def open_file(name: str | Path, flags: int, mode: int = 0o600, at: int | None = None) -> int:
+    """Return a descriptor of a file, without following a link in its place.
+
+    It may be a device or a pipe, which is opened without waiting for its other end.
+
+    :param at: the open folder that ``name`` is in
+    :raises OSError: if it cannot be opened, or is a link
+    """
+    flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    return os.open(name, flags, mode, dir_fd=at)
+
+
+def open_folder(name: str | Path, at: int | None = None) -> int:
+    """Return a descriptor of a folder, without following a link in its place.
+
+    :param at: the open folder that ``name`` is in
+    :raises OSError: if it cannot be opened, or is a link, or no folder
+    """
+    return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+
+
+@contextmanager
+def replacing(at: int, name: str, draft: str) -> Iterator[None]:
+    """Rename ``draft`` to ``name`` after the block, in the open folder ``at``.
+
+    If the block fails, the draft is removed; one that a killed run left, beforehand.
+    """
+    with suppress(FileNotFoundError):
+        os.unlink(draft, dir_fd=at)
+    try:
+        yield
+        os.replace(draft, name, src_dir_fd=at, dst_dir_fd=at)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(draft, dir_fd=at)
+        raise
+
+
+def write_draft(
+    at: int, name: str, content: bytes, mode: int, owner: tuple[int, int] | None = None
+) -> None:
+    """Write a new file in the open folder ``at``, down to the disk.
+
+    :param owner: user and group, if not ours
+    :raises OSError: if it cannot be written, or something has that name
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    with open(open_file(name, flags, at=at), "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        if owner is not None:
+            os.fchown(stream.fileno(), *owner)
+        os.fchmod(stream.fileno(), mode)
+        os.fsync(stream.fileno())

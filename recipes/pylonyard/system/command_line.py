@@ -1,7 +1,6 @@
 """Parse the command lines of our programs."""
 
 import argparse
-import difflib
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pylonyard
+from pylonyard.system.options import near
 
 USAGE = 2
 """The exit status of a wrong command line."""
@@ -16,8 +16,7 @@ USAGE = 2
 
 def closest_match(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean ...?", or nothing."""
-    found = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)
-    return f"; did you mean {found[0]}?" if found else ""
+    return near(word, known, 0.6)
 
 
 class Formatter(argparse.RawDescriptionHelpFormatter):
@@ -51,8 +50,8 @@ class Parser(argparse.ArgumentParser):
 
     def add_version(self) -> None:
         """Add the option ``--version``."""
-        told = f"Pylonyard {pylonyard.__version__}"
-        self.add_argument("--version", action="version", version=told, help="show the version")
+        version = f"Pylonyard {pylonyard.__version__}"
+        self.add_argument("--version", action="version", version=version, help="show the version")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Refuse unknown arguments here, where the known options are at hand."""

@@ -1,6 +1,7 @@
 """Errors that end in one line, exit statuses, and the limit that was reached."""
 
 import errno
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,6 +16,9 @@ INTERRUPTED = 130
 
 LOOK_FIRST = "see what it is, and move it elsewhere"
 """Advice about a file in the way, which may belong to somebody."""
+
+EXCEPTION_LINE = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt|Warning)\b")
+"""The start of a line that ends a traceback."""
 
 
 class PylonyardError(Exception):

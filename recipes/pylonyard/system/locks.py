@@ -16,7 +16,7 @@ from pylonyard.system.safe_files import make_directory, open_plainly
 PATIENCE = 1.0
 """Seconds to wait until the holder has written its name."""
 
-USE = ".use.lock"
+CACHE_LOCK = ".use.lock"
 """The lock of a cache: shared by users, exclusive for cleaning."""
 
 
@@ -30,7 +30,7 @@ class Locks:
         self.held: dict[Path, int] = {}
         """The descriptor of the lock of each sandbox or cache."""
 
-    def hold(self, directory: Path) -> None:
+    def hold_sandbox(self, directory: Path) -> None:
         """Take the lock of the sandbox ``directory``.
 
         :raises UserError: naming the process that holds it, or why there can be no lock
@@ -51,17 +51,17 @@ class Locks:
             raise UserError(
                 f"another run is at work in {directory} ({who}); wait until it has finished"
             )
-        _sign(descriptor)
+        _write_holder(descriptor)
         self.held[directory] = descriptor
 
-    def use(self, cache: Path) -> None:
+    def share_cache(self, cache: Path) -> None:
         """Keep others from cleaning ``cache``; wait while somebody cleans it.
 
         A cache that we can neither lock nor write is used all the same.
         """
         if cache in self.held:
             return
-        descriptor = _of_cache(cache)
+        descriptor = _open_cache_lock(cache)
         if descriptor is not None:
             # Kept over exec: bootstrap.py becomes bin/buildout.
             os.set_inheritable(descriptor, True)
@@ -70,9 +70,9 @@ class Locks:
 
 
 @contextmanager
-def alone(cache: Path) -> Iterator[bool]:
+def lock_cache_alone(cache: Path) -> Iterator[bool]:
     """Keep others from using ``cache``; yield whether the lock was free."""
-    descriptor = _of_cache(cache)
+    descriptor = _open_cache_lock(cache)
     try:
         yield descriptor is not None and _is_locked(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     finally:
@@ -81,7 +81,7 @@ def alone(cache: Path) -> Iterator[bool]:
 
 
 @contextmanager
-def turn(path: Path) -> Iterator[None]:
+def wait_for(path: Path) -> Iterator[None]:
     """Wait for the lock ``path``, which all who share a cache may open, and hold it."""
     descriptor = open_plainly(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
@@ -91,8 +91,8 @@ def turn(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _of_cache(cache: Path) -> int | None:
-    path = cache / USE
+def _open_cache_lock(cache: Path) -> int | None:
+    path = cache / CACHE_LOCK
     for flags in (os.O_RDWR | os.O_CREAT, os.O_RDONLY):
         with suppress(OSError, ServerError):
             cache.mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ def _is_locked(descriptor: int, how: int) -> bool:
         return False
 
 
-def _sign(descriptor: int) -> None:
+def _write_holder(descriptor: int) -> None:
     """Write the holder of the lock, for messages only; ignore a full disk."""
     # name=value may contain a secret: leave it out.
     words = [os.path.basename(sys.argv[0]), *sys.argv[1:]]
@@ -123,15 +123,15 @@ def _holder(descriptor: int) -> str:
     """Return the name of the holder, once it has replaced that of the previous one."""
     deadline = time.monotonic() + PATIENCE
     while True:
-        told = os.pread(descriptor, 200, 0).decode(errors="replace").partition("\n")[0]
-        if told.startswith("process ") and _lives(told.split()[1].rstrip(",")):
-            return told
+        line = os.pread(descriptor, 200, 0).decode(errors="replace").partition("\n")[0]
+        if line.startswith("process ") and _is_running(line.split()[1].rstrip(",")):
+            return line
         if time.monotonic() > deadline:
             return "an unknown process"
         time.sleep(0.01)
 
 
-def _lives(number: str) -> bool:
+def _is_running(number: str) -> bool:
     return number.isdigit() and os.path.exists(f"/proc/{number}")
 
 
@@ -165,8 +165,8 @@ def exclusive(path: Path, wait: float) -> Iterator[None]:
 
 def acquire(path: Path, deadline: float, wait: float) -> int:
     while True:
-        descriptor = opened(path)
-        if try_lock(descriptor) and is_still(path, descriptor):
+        descriptor = open_lock(path)
+        if try_lock(descriptor) and is_same_file(path, descriptor):
             # For the message alone: nothing is ever done to the process it names.
             with suppress(OSError):  # the disk is full
                 os.ftruncate(descriptor, 0)
@@ -180,7 +180,7 @@ def acquire(path: Path, deadline: float, wait: float) -> int:
         time.sleep(PAUSE)
 
 
-def opened(path: Path) -> int:
+def open_lock(path: Path) -> int:
     try:
         return open_plainly(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
@@ -202,7 +202,7 @@ def try_lock(descriptor: int, how: int = fcntl.LOCK_EX | fcntl.LOCK_NB) -> bool:
     return True
 
 
-def is_still(path: Path, descriptor: int) -> bool:
+def is_same_file(path: Path, descriptor: int) -> bool:
     """Return whether ``path`` was not removed, or replaced, while we waited."""
     try:
         return os.path.samestat(os.lstat(path), os.fstat(descriptor))

@@ -39,7 +39,7 @@ def detect_move(made: Path, command: str, script: str) -> MovedSandbox | None:
     :param script: as it was called, from ``bin`` or from a release
     """
     if os.path.basename(os.path.realpath(script)) != command:
-        return None  # a test, say, or another program that calls ours
+        return None  # such as a test, or another program that calls ours
     place = _sandbox_of(script)
     if place is None or _is_same(place, made):
         return None

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pylonyard.system import nofollow
+from pylonyard.system import atomic
 from pylonyard.system.errors import LOOK_FIRST, ActivationError
 
 # What is at a path: nothing, a file, a link or a folder.
@@ -143,7 +143,7 @@ class Tree:
 
     def _step(self, folder: int, part: str, way: str) -> int:
         try:
-            inner = nofollow.open_folder(part, folder)
+            inner = atomic.open_folder(part, folder)
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.ENOTDIR):
                 raise ActivationError(
@@ -188,12 +188,12 @@ class Tree:
         if _read(at, last).kind == "folder":
             raise ActivationError(f"{self.path(name)}: expected a file, got a folder; {LOOK_FIRST}")
         draft = os.path.basename(draft_of(name))
-        with nofollow.replacing(at, last, draft):
+        with atomic.replacing(at, last, draft):
             if entry.kind == "link":
                 os.symlink(entry.content, draft, dir_fd=at)
             else:
                 owner = (entry.uid, entry.gid) if os.geteuid() == 0 else None
-                nofollow.write_draft(at, draft, entry.content, entry.mode, owner)
+                atomic.write_draft(at, draft, entry.content, entry.mode, owner)
 
     def snapshot(self, names: Iterable[str]) -> dict[str, Entry]:
         """Return what is at ``names``, and below those of them that are folders."""
@@ -277,7 +277,7 @@ def _read(folder: int, name: str) -> Entry:
     mode = stat.S_IMODE(status.st_mode)
     if stat.S_ISDIR(status.st_mode):
         return Entry("folder", mode, status.st_uid, status.st_gid)
-    with open(nofollow.open_file(name, os.O_RDONLY, at=folder), "rb") as stream:
+    with open(atomic.open_file(name, os.O_RDONLY, at=folder), "rb") as stream:
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
             place = os.path.join(os.readlink(f"/proc/self/fd/{folder}"), name)
             raise ActivationError(f"{place}: expected a regular file; {LOOK_FIRST}")

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pylonyard.system.atomic import open_file, open_folder, replacing, write_draft
 from pylonyard.system.errors import LOOK_FIRST, PylonyardError, ServerError
-from pylonyard.system.nofollow import open_file, open_folder, replacing, write_draft
 
 
 def settle_standard_files() -> None:
@@ -39,7 +39,7 @@ def finish(name: str, code: int) -> int:
         sys.stdout.flush()
         return code
     except OSError as error:
-        _lose_output(name, error, is_told=not code)
+        _lose_output(name, error, is_reported=not code)
         return code or 1
 
 
@@ -51,10 +51,10 @@ def tell_done(name: str, line: str) -> None:
         _lose_output(name, error)
 
 
-def _lose_output(name: str, error: OSError, *, is_told: bool = True) -> None:
+def _lose_output(name: str, error: OSError, *, is_reported: bool = True) -> None:
     # What is left would be tried again, in vain, as the process ends.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if is_told and not isinstance(error, BrokenPipeError):
+    if is_reported and not isinstance(error, BrokenPipeError):
         print(f"{name}: cannot print: {error.strerror}", file=sys.stderr)
 
 

@@ -70,8 +70,8 @@ def run(
         why = f"{error.strerror}{errors.limit_of(error.errno)}"
         raise CommandError(what, f"{where}: {why}", advice) from error
     if finished.returncode:
-        told = (reason or last_line)(finished.stdout)
-        raise CommandError(what, told or f"exit status {finished.returncode}", advice)
+        cause = (reason or last_line)(finished.stdout)
+        raise CommandError(what, cause or f"exit status {finished.returncode}", advice)
     return finished.stdout
 
 
@@ -171,5 +171,9 @@ def first_error(output: str) -> str:
 
 
 def last_line(output: str) -> str:
+    """Return the last line, or that of the last exception: hints may follow a traceback."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
+    if any(line.startswith("Traceback (most recent call last)") for line in lines):
+        raised = [line for line in lines if errors.EXCEPTION_LINE.match(line)]
+        return (raised or lines)[-1]
     return lines[-1] if lines else ""

@@ -5,15 +5,16 @@ A folder beside this module makes one known, by its name.  It has, in
 * ``__init__.py``: ``SERVER``, its ``WebServer``: names, paths, and what a person types;
 * ``machine.py``: ``Machine``, the machine's own one, as the protocol of that name says;
 * ``config_lint.py``: ``check``, which has the real program judge a file of a release;
-* ``control.py``: ``parser``, that of the command of a private one, if it has such.
+* ``control.py``: ``parser``, that of the command of a private one, if it has such;
+* what the doctor asks of it alone, if anything: ``WebServer.checks`` and ``hello``.
 
 They are imported as they are needed, by name: who only looks at a release loads none of them.
 """
 
 import re
 import shlex
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -109,7 +110,7 @@ class Machine(Protocol):
     def site_log(self, name: str) -> Path:
         """Return the error log of a site."""
 
-    def seen(self) -> ServerState: ...
+    def state(self) -> ServerState: ...
 
     def also_named(self, words: tuple[str, ...]) -> tuple[str, ...]:
         """Return what else a command makes links of, beside the names in it."""
@@ -145,6 +146,55 @@ class Machine(Protocol):
         """Return an object that reads its new log lines, and those of sites."""
 
 
+# What the doctor asks.
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of a check; ``ok`` is None if it could not be checked."""
+
+    check: str
+    ok: bool | None
+    text: str
+    advice: str = ""
+    site: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def good(check: str, text: str) -> Finding:
+    return Finding(check, True, text)
+
+
+def bad(check: str, text: str, advice: str) -> Finding:
+    return Finding(check, False, text, advice)
+
+
+def unknown(check: str, why: str) -> Finding:
+    return Finding(check, None, why)
+
+
+NOT_LAID = "the site is not activated"
+ACTIVATE = "bin/pylonyard activate"
+ACTIVATE_FORCED = f"{ACTIVATE} --force-new"
+
+
+class Checked(Protocol):
+    """The data of a site that a web server's own checks need."""
+
+    @property
+    def tree(self) -> "Tree": ...
+    @property
+    def has_server(self) -> bool: ...
+    @property
+    def is_laid(self) -> bool: ...
+    @property
+    def module(self) -> Path | None: ...
+    @property
+    def home(self) -> Path: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class WebServer:
     """The names, files and commands of a web server."""
@@ -176,6 +226,11 @@ class WebServer:
     private: str = ""
     """Ends the name of the command of a site's private one, as in ``bin/<site>-httpd``, if it
     has such; ``<private>.conf`` is the file that this reads."""
+    harmless: str = "(?!)"
+    """A pattern of what is in its logs, and no reason to worry."""
+    log_time: tuple[str, str] | None = None
+    """How a line of its logs begins, and what ``strptime`` makes of its groups, joined by blanks;
+    None for a date and time that the doctor knows."""
 
     @property
     def available(self) -> str:
@@ -281,7 +336,7 @@ class WebServer:
 
     def machine(self, tree: "Tree") -> Machine:
         """Return the web server with the configuration of a tree."""
-        made: Machine = _module(self.name, "machine").Machine(tree)
+        made: Machine = part(self.name, "machine").Machine(tree)
         return made
 
     def check(self, path: str, draft: Path, live: Path) -> None:
@@ -289,12 +344,25 @@ class WebServer:
 
         :raises CommandError: with what it says
         """
-        _module(self.name, "config_lint").check(path, draft, live)
+        part(self.name, "config_lint").check(path, draft, live)
 
     def private_parser(self, site: str) -> "argparse.ArgumentParser":
         """Return the parser of ``bin/<site>-<private>``."""
-        made: argparse.ArgumentParser = _module(self.name, "control").parser(site)
+        made: argparse.ArgumentParser = part(self.name, "control").parser(site)
         return made
+
+    def checks(self) -> Mapping[str, Callable[[Checked], Iterator[Finding]]]:
+        """Return the doctor's checks of it alone, by the names in their findings."""
+        return {}
+
+    def hello(self, site: Checked, folder: Path, port: int) -> list[str | Path]:
+        """Return the words that serve ``hello.wsgi`` of a folder as it serves the application.
+
+        Only asked if it loads applications itself.
+
+        :param folder: where its configuration is made, and its log ``run/error.log``
+        """
+        raise NotImplementedError
 
     def private_command(self, site: str) -> str:
         return f"{site}-{self.private}"
@@ -303,7 +371,7 @@ class WebServer:
         return shlex.join(command.words)
 
 
-def _module(name: str, inner: str) -> Any:
+def part(name: str, inner: str) -> Any:
     return import_module(f"{__package__}.{name}.{inner}")
 
 

@@ -3,6 +3,7 @@
 from datetime import datetime, timezone
 
 from sqlalchemy import ForeignKey, String, Text, UniqueConstraint
+from sqlalchemy.dialects.mysql import MEDIUMTEXT
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 TITLE_LENGTH = 120
@@ -11,6 +12,8 @@ SUMMARY_LENGTH = 300
 AUTHOR_LENGTH = 80
 EMAIL_LENGTH = 254
 EDITOR_NAME_LENGTH = 80
+# MySQL's plain text ends after 65,535 bytes.
+LONG_TEXT = Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb")
 
 
 def utc_now() -> datetime:
@@ -33,7 +36,7 @@ class Page(Base):
     slug: Mapped[str] = mapped_column(String(SLUG_LENGTH))
     title: Mapped[str] = mapped_column(String(TITLE_LENGTH))
     summary: Mapped[str] = mapped_column(String(SUMMARY_LENGTH), default="")
-    body: Mapped[str] = mapped_column(Text, default="")
+    body: Mapped[str] = mapped_column(LONG_TEXT, default="")
     position: Mapped[int] = mapped_column(default=0)
     comments_open: Mapped[bool] = mapped_column(default=False)
     changed: Mapped[datetime] = mapped_column(default=utc_now)

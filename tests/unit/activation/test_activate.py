@@ -27,8 +27,8 @@ class Machine:
 
     def __init__(self, root):
         self.tree = Tree(root)
-        self.environments = {name: root / name for name in "ab"}
-        for sandbox in self.environments.values():
+        self.sandboxes = {name: root / name for name in "ab"}
+        for sandbox in self.sandboxes.values():
             sandbox.mkdir()
 
     def lay(self, name, files, **more):
@@ -44,7 +44,7 @@ class Machine:
             if before.get(path, ABSENT) != entry
         }
         effects = Effects(changes, more.pop("joined", ()), more.pop("modes", {}))
-        sandbox = self.environments[name]
+        sandbox = self.sandboxes[name]
         paths = [*files, *more.pop("laid", ())]
         laid = {path: "" for path in paths if path.startswith("/etc/")}
         journal = Journal(str(sandbox), 1, "now", effects, laid, **more)
@@ -52,7 +52,7 @@ class Machine:
 
     def deactivate(self, name):
         """Return what is said, but for the last line."""
-        sandbox = self.environments[name]
+        sandbox = self.sandboxes[name]
         releases = Releases(sandbox / "releases", sandbox / "current")
         said = []
         Activation(sandbox, releases, self.tree).deactivate(said.append)
@@ -62,7 +62,7 @@ class Machine:
         return [self.tree.read(name) != ABSENT for name in names]
 
     def ours(self, name):
-        return journals.load(self.tree, self.environments[name]).ours
+        return journals.load(self.tree, self.sandboxes[name]).ours
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def machine(tmp_path):
 
 
 def needs_it(machine, name):
-    return [f"# {machine.environments[name]} needs some of it, which stays until that goes"]
+    return [f"# {machine.sandboxes[name]} needs some of it, so that part stays"]
 
 
 MODULE = {WSGI: file("LoadModule"), ENABLED: file("link"), RECORD: file("")}
@@ -98,7 +98,7 @@ def test_module_of_another_that_was_handed_over_counts_as_laid(machine):
 
     machine.deactivate("a")
 
-    laid = journals.load(machine.tree, machine.environments["b"]).laid
+    laid = journals.load(machine.tree, machine.sandboxes["b"]).laid
     now, wanted = machine.tree.read(WSGI), file("LoadModule b")
     assert decide(now, laid[WSGI], wanted, may_be_gone=False) is Decision.INSTALL
     assert laid["/etc/cron.d/b"] == ""
@@ -132,7 +132,7 @@ def test_membership_that_was_handed_over_is_undone_by_name(machine):
             ran.append(words)
 
     ran = []
-    tree, sandbox = machine.tree, machine.environments["b"]
+    tree, sandbox = machine.tree, machine.sandboxes["b"]
     tree.put("/etc/group", file("shop:x:7:www-data\n"))
     runner = Telling(tree, sandbox, Journal(str(sandbox)), lambda line: None)
 

@@ -174,7 +174,7 @@ def test_sandbox_that_cannot_be_read_counts_as_it_was_recorded(sandbox, stores, 
 
 def test_cache_in_use_is_not_cleaned(sandbox, stores, later):
     with reset_buildout(), pytest.raises(UserError, match="expected a cache that no run uses"):
-        LOCKS.use(stores.cache)
+        LOCKS.share_cache(stores.cache)
         cleaned(sandbox)
 
 

@@ -294,12 +294,12 @@ NAME = (
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["größe"], f"name: {NAME}, got 'größe'; say it: --name NAME"),
-        (["9"], f"name: {NAME}, got '9'; say it: --name NAME"),
+        (["größe"], f"name: {NAME}, got 'größe'; answer with: --name NAME"),
+        (["9"], f"name: {NAME}, got '9'; answer with: --name NAME"),
         (
             ["class"],
             "name: expected a name that its module can have, got 'class', which is a keyword of "
-            "Python; say it: --name NAME",
+            "Python; answer with: --name NAME",
         ),
         (
             ["x", "--name", "json"],
@@ -323,7 +323,7 @@ NAME = (
         ),
         (
             ["bare"],
-            "object: expected module:name, such as quill.wsgi:application, got ''; say it: "
+            "object: expected module:name, such as quill.wsgi:application, got ''; answer with: "
             "--object MODULE:NAME",
         ),
         (

@@ -165,7 +165,7 @@ def with_another_description(folder):
         ),
         (
             with_another_description,
-            "{0}/shop/server.json: expected what the release was made with, got another content",
+            "{0}/shop/server.json: expected the content in its manifest, got another",
         ),
     ],
 )
@@ -340,7 +340,7 @@ def test_command_that_cannot_start_is_reported(place):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        (Laid, "Release 2 is active still; to have this one be: {}"),
+        (Laid, "Release 2 is still active; to activate this one: {}"),
         (Unknown, "If a release was active, make this one active: {}"),
     ],
 )

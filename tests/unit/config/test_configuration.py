@@ -97,7 +97,7 @@ def test_sandbox_that_forgot_what_it_is_does_not_guess(sandbox, text, got, monke
 
     assert str(caught.value) == (
         f"{sandbox}/.pylonyard/sandbox.json: expected the name of this sandbox's configuration, "
-        f"got {got}; say it each time: -c FILE"
+        f"got {got}; name it each time: -c FILE"
     )
     for name in ("vendor/pylonyard/bootstrap.py", "bootstrap.py"):
         monkeypatch.setattr(relocation, "OURS", sandbox / name)

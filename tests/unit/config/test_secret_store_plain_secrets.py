@@ -55,7 +55,7 @@ def test_setting_is_named_without_its_value():
     lines = list(secret_store.in_settings([Setting("app:main", "shop.PassWord", "x1")], "settings"))
 
     assert lines == [
-        "settings: [app:main] shop.PassWord: expected no secret as it is, which others may read; "
+        "settings: [app:main] shop.PassWord: expected no plain secret, which others may read; "
         "put it into a file of your own and declare that: secrets = shop-password = file:PATH, "
         "with <secret:shop-password> in its place (docs/secrets.rst)"
     ]

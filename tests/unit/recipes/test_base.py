@@ -165,7 +165,7 @@ def test_a_release_that_comes_after_parts_of_its_own_is_refused(sandbox):
     )
 
 
-# Commands of a part that no release takes.
+# Commands of a part outside a release.
 
 
 @pytest.fixture
@@ -235,7 +235,7 @@ NEITHER = "home: expected an environment, or eggs to make one of, got neither"
         (
             "init",
             {"init:mode": "mod_wsgi"},
-            "mode: expected proxy where no release takes this part, got mod_wsgi",
+            "mode: expected proxy outside a release, got mod_wsgi",
         ),
         (
             "init",
@@ -246,13 +246,12 @@ NEITHER = "home: expected an environment, or eggs to make one of, got neither"
         (
             "cron",
             {},
-            "control: required where no release takes this part, such as ${init:control}, "
-            "but missing",
+            "control: required outside a release, such as ${init:control}, but missing",
         ),
         (
             "vhost",
             {"vhost:mode": "embedded", "vhost:module": "/x.so"},
-            "ini: required where no release takes this part, such as ${ini:path}, but missing",
+            "ini: required outside a release, such as ${ini:path}, but missing",
         ),
     ],
 )

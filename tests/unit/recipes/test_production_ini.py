@@ -156,7 +156,7 @@ def test_skeleton_of_the_support_is_what_tests_say():
 
 OPEN_URL = "postgresql://shop:hunter2@db/shop"
 IN_URL = (
-    "database-url: expected no password as it is, which .installed.cfg would show to anybody; put "
+    "database-url: expected no password in plain text, as anybody may read .installed.cfg; put "
     "it into a file of your own and declare that: secrets = database-password = file:PATH, with "
     "<secret:database-password:url> in its place ({})"
 )
@@ -188,7 +188,7 @@ def test_secret_of_a_template_is_warned_of(ini, caplog, tmp_path):
 
     (record,) = caplog.records
     assert record.getMessage() == (
-        f"[ini] template {template}: [{section}] api_key: expected no secret as it is, which "
+        f"[ini] template {template}: [{section}] api_key: expected no plain secret, which "
         "others may read; put it into a file of your own and declare that: secrets = api-key = "
         f"file:PATH, with <secret:api-key> in its place ({page('Secrets')})"
     )

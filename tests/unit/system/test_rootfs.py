@@ -153,9 +153,7 @@ def test_files_that_others_can_change_are_not_believed(tmp_path):
     with pytest.raises(ActivationError) as caught:
         trust.check([file], believed)
 
-    assert str(caught.value) == (
-        f"{file}: everybody could change what root is to use; chmod o-w {file}"
-    )
+    assert str(caught.value) == (f"{file}: everybody could change what root uses; chmod o-w {file}")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
@@ -180,7 +178,7 @@ def test_home_of_another_is_not_taken_from_its_owner(
         trust.check([tmp_path], trust.trusted_accounts({}))
 
     assert str(caught.value) == (
-        f"{tmp_path}: its owner jo could change what root is to use; {by_sudo}"
+        f"{tmp_path}: its owner jo could change what root uses; {by_sudo}"
         "serve from a checkout of root's, below /srv: docs/on-a-real-server.rst"
     )
     trust.check([tmp_path], trust.trusted_accounts({"SUDO_UID": "4321"}))
@@ -228,7 +226,7 @@ def test_bytecode_that_others_can_change_is_refused_and_made_anew(tmp_path, name
         trust.check(trust.imported(tmp_path), believed)
 
     output, _, remedy = str(caught.value).partition("; ")
-    assert output == f"{tmp_path}/{name}: everybody could change what root is to use"
+    assert output == f"{tmp_path}/{name}: everybody could change what root uses"
     assert remedy in (f"rm -r {tmp_path}/{removed}", f"rm {tmp_path}/{removed}")
     subprocess.run(remedy.split(), check=True)
     trust.check(trust.imported(tmp_path), believed)
@@ -269,7 +267,7 @@ def test_activation_runs_no_bytecode_of_another_account(tmp_path):
     assert "could change" not in first
     (line,) = output.splitlines()
     assert line.startswith(f"pylonyard: {bytecode}: its owner ")
-    assert line.endswith(f" could change what root is to use; rm -r {bytecode}")
+    assert line.endswith(f" could change what root uses; rm -r {bytecode}")
 
 
 def test_caller_through_sudo_is_believed():

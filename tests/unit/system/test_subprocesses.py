@@ -101,6 +101,16 @@ def test_account_that_is_missing_is_one_line():
     assert str(caught.value) == "account nobody-at-all: it is missing"
 
 
+def test_hint_after_a_traceback_is_not_the_reason():
+    traceback = "Traceback (most recent call last):\n  File x\nshop.Gone: no\n\nThe above ...\n\n"
+    traceback += "Traceback (most recent call last):\n  File y\ndb.OperationalError: refused\n"
+
+    assert last_line(f"{traceback}\tIs it running?\n(See: https://a.example/)\n") == (
+        "db.OperationalError: refused"
+    )
+    assert last_line("ValueError: told by the program\nand more") == "and more"
+
+
 @pytest.mark.parametrize(("output", "line"), [("", ""), ("a\n b \n\n", "b"), ("\n \n", "")])
 def test_last_line_is_the_last_that_says_something(output, line):
     assert last_line(output) == line

@@ -69,7 +69,7 @@ class Machine:
     def __init__(self, tree):
         self.tree = tree
 
-    def seen(self):
+    def state(self):
         return ServerState(user="strange", is_running=True)
 
     def also_named(self, words):
@@ -202,7 +202,8 @@ def test_release_says_what_serves_a_site_and_an_older_one_means_apache(tmp_path)
     (tmp_path / "new/site.json").write_text('{"server": "nobody knows"}')
     with pytest.raises(ActivationError) as caught:
         contents.described_sites(tmp_path)
-    assert "expected a web server (apache, strange), got 'nobody knows'" in str(caught.value)
+    names = ", ".join(registry.NAMES)
+    assert f"expected a web server ({names}), got 'nobody knows'" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -212,8 +212,8 @@ def _inaccessible_folders(release: Release) -> Iterable[tuple[str, Path]]:
             words += ["x", str(path)]
         for path, _ in site.writable_folders:
             words += ["w", str(path)] if path.exists() else []
-        told = run(["sh", "-c", _MAY_NOT, "sh", *words], "sh", account=site.user)
-        yield from ((site.user, Path(path)) for path in told.split("\0") if path)
+        output = run(["sh", "-c", _MAY_NOT, "sh", *words], "sh", account=site.user)
+        yield from ((site.user, Path(path)) for path in output.split("\0") if path)
 
 
 def _to_set_up(release: Release) -> Iterable[str]:

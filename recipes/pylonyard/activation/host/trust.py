@@ -99,12 +99,12 @@ def check(paths: Iterable[Path], trusted: frozenset[int]) -> None:
             except OSError as error:
                 raise ActivationError(f"{place}: {error.strerror}") from error
             if stat.S_ISLNK(status.st_mode):
-                # Who may change a link is who may write into its folder, which
+                # A link can be changed by those who may write into its folder, which
                 # was looked at; but its owner can, in no other way, matter.
                 continue
             if why := _who_can_change(place, status, trusted):
                 remedy = _remedy(place, status, trusted)
-                raise ActivationError(f"{place}: {why} could change what root is to use; {remedy}")
+                raise ActivationError(f"{place}: {why} could change what root uses; {remedy}")
 
 
 def imported(package: Path) -> Iterator[Path]:
@@ -117,7 +117,7 @@ def imported(package: Path) -> Iterator[Path]:
 
 def _remedy(place: Path, status: os.stat_result, trusted: frozenset[int]) -> str:
     """Return advice that harms nobody: the path may be somebody's home."""
-    # Whose bytecode it was, has written what it does: Python makes it anew.
+    # The owner of bytecode decides what it does; Python compiles it again.
     if BYTECODE in (place.name, place.parent.name):
         return shlex.join(["rm", "-r", str(place if place.name == BYTECODE else place.parent)])
     if place.suffix in importlib.machinery.BYTECODE_SUFFIXES:

@@ -56,7 +56,7 @@ def request(
         connection.close()
 
 
-# The address at which visitors find a site, visited just now: what an activation ends with.
+# The last lines of an activation: the public address of a site, which was just requested.
 
 
 VISIT_PATIENCE = 15.0

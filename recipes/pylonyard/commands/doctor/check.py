@@ -9,10 +9,9 @@ import os
 import re
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from pylonyard.activation.journal import Journal
 from pylonyard.commands.releases import known_secrets
@@ -23,36 +22,19 @@ from pylonyard.system.errors import ServerError
 from pylonyard.system.rootfs import Account, Tree, account
 from pylonyard.system.safe_files import read_plainly
 from pylonyard.system.subprocesses import clean_environment, completed
-from pylonyard.webservers.registry import Machine, WebServer, server
+from pylonyard.webservers.registry import (
+    ACTIVATE,
+    ACTIVATE_FORCED,
+    Finding,
+    Machine,
+    WebServer,
+    bad,
+    good,
+    server,
+    unknown,
+)
 
-ACTIVATE = "bin/pylonyard activate"
-ACTIVATE_FORCED = f"{ACTIVATE} --force-new"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The result of a check; ``ok`` is None if it could not be checked."""
-
-    check: str
-    ok: bool | None
-    text: str
-    advice: str = ""
-    site: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-def good(check: str, text: str) -> Finding:
-    return Finding(check, True, text)
-
-
-def bad(check: str, text: str, advice: str) -> Finding:
-    return Finding(check, False, text, advice)
-
-
-def unknown(check: str, why: str) -> Finding:
-    return Finding(check, None, why)
+__all__ = ["ACTIVATE", "ACTIVATE_FORCED", "Finding", "Subject", "bad", "good", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +58,20 @@ class Subject:
         return self.site.name
 
     @property
+    def has_server(self) -> bool:
+        return self.site.has_server
+
+    @property
+    def module(self) -> Path | None:
+        """Return the module of the web server that the release was made with."""
+        return self.site.module
+
+    @property
+    def home(self) -> Path:
+        """Return the environment of the application."""
+        return self.current / self.name / "env"
+
+    @property
     def webserver(self) -> WebServer:
         return server(self.site.server)
 
@@ -93,7 +89,7 @@ class Subject:
 
     @property
     def is_by_private(self) -> bool:
-        """Return whether the site's private web server, as ``bin/<site>-httpd``, serves it."""
+        """Return whether the site's private web server serves it."""
         return not self.site.has_server and not self.is_laid
 
     @property

@@ -22,6 +22,7 @@ from pylonyard.server.status import STOPPED
 from pylonyard.system import progress, relocation, safe_files
 from pylonyard.system.errors import ActivationError, ServerError
 from pylonyard.system.relocation import MovedSandbox
+from pylonyard.webservers.registry import WebServer
 
 MEND_AND_RUN = "correct that, then: bin/buildout"
 
@@ -158,40 +159,42 @@ def _journal(activation: Activation) -> tuple[journals.Journal | None, str]:
 
 Check = Callable[[Subject], Iterator[Finding]]
 
-CHECKS: Mapping[str, Check] = {
-    "account": server.account,
-    "server-running": server.running,
-    "port": server.port,
-    "ini": server.ini,
-    "backend-private": server.private,
-    "application": server.application,
-    "apache-running": webserver.running,
-    "apache-config": webserver.config,
-    "site-enabled": webserver.enabled,
-    "modules": webserver.modules,
-    "virtual-host": webserver.shadowed,
-    "mod_wsgi": webserver.loaded,
-    "mod_wsgi-python": webserver.linked,
-    "visit": webserver.visit,
-    "hello": hello_world.hello,
-    "apache-log": logs.webserver,
-    "site-log": logs.site,
-    "server-log": logs.server,
-    "code-readable": permissions.code,
-    "data-writable": permissions.data,
-    "ini-private": permissions.ini_private,
-    "debug": server.debug,
-    "release-intact": server.intact,
-    "active-files": machine.active,
-    "init-script": machine.init,
-    "cron-entry": machine.cron,
-    "disk": machine.disk,
-    "certificate": machine.certificate,
-}
-"""Checks, by the name in the first finding that each yields of a site that Apache serves.
 
-The web server's own name is in what the checks of another one yield, as ``nginx-running``.
-"""
+def checks(one: WebServer) -> dict[str, Check]:
+    """Return the checks of a site that a web server serves.
+
+    Each has the name in the first finding that it yields.
+    """
+    return {
+        "account": server.account,
+        "server-running": server.running,
+        "port": server.port,
+        "ini": server.ini,
+        "backend-private": server.private,
+        "application": server.application,
+        f"{one.name}-running": webserver.running,
+        f"{one.name}-config": webserver.config,
+        "site-enabled": webserver.enabled,
+        "modules": webserver.modules,
+        "virtual-host": webserver.shadowed,
+        **one.checks(),
+        "visit": webserver.visit,
+        "hello": hello_world.hello,
+        f"{one.name}-log": logs.webserver,
+        "site-log": logs.site,
+        "server-log": logs.server,
+        "code-readable": permissions.code,
+        "data-writable": permissions.data,
+        "ini-private": permissions.ini_private,
+        "debug": server.debug,
+        "release-intact": server.intact,
+        "active-files": machine.active,
+        "init-script": machine.init,
+        "cron-entry": machine.cron,
+        "disk": machine.disk,
+        "certificate": machine.certificate,
+    }
+
 
 MENDED_BY_ACTIVATION = ("server-running", "port", "ini", "site-enabled", "modules", "virtual-host")
 """Checks that an activation mends if the live release is not active yet.
@@ -202,7 +205,7 @@ A web server and the site's own have to agree on these, so neither may change al
 
 def site_findings(subject: Subject) -> Iterator[Finding]:
     """Yield the findings of every check; report a check that raises an error."""
-    for name, check in CHECKS.items():
+    for name, check in checks(subject.webserver).items():
         try:
             for found in check(subject):
                 is_due = (

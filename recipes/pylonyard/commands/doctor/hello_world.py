@@ -3,7 +3,6 @@
 import contextlib
 import os
 import pwd
-import shutil
 import signal
 import socket
 import subprocess
@@ -18,7 +17,6 @@ from pylonyard.commands.doctor.check import Finding, Subject, bad, good, unknown
 from pylonyard.system import listeners, safe_files
 from pylonyard.system.errors import ActivationError, ServerError
 from pylonyard.system.subprocesses import PROGRAM_PATH, as_account, clean_environment
-from pylonyard.webservers.apache.config_lint import apache as quoted
 
 ANSWER_TIMEOUT = 15.0
 """Seconds within which a Hello World has to answer."""
@@ -46,28 +44,6 @@ paste.app_factory = hello:factory
 use = {server}
 host = 127.0.0.1
 port = {port}
-"""
-
-HTTPD = """\
-ServerRoot {folder}
-ServerName localhost
-PidFile {folder}/run/pid
-Mutex file:{folder}/run default
-ErrorLog {folder}/run/error.log
-LoadModule mpm_worker_module {modules}/mod_mpm_worker.so
-LoadModule authz_core_module {modules}/mod_authz_core.so
-LoadModule wsgi_module {module}
-<IfModule !unixd_module>
-    LoadModule unixd_module {modules}/mod_unixd.so
-</IfModule>
-StartServers 1
-Listen 127.0.0.1:{port}
-WSGISocketPrefix {folder}/run/wsgi
-WSGIDaemonProcess hello processes=1 threads=1 home={folder} python-home={home}
-WSGIScriptAlias / {folder}/hello.wsgi process-group=hello application-group=%{{GLOBAL}}
-<Directory {folder}>
-    Require all granted
-</Directory>
 """
 
 
@@ -169,7 +145,7 @@ def _failure(subject: Subject, folder: Path) -> str:
     if subject.site.has_server:
         words = _with_paster(subject, folder, port)
     else:
-        words = _with_apache(subject, folder, port)
+        words = subject.webserver.hello(subject, folder, port)
     log = folder / "output.log"
     log.touch()
     environment = clean_environment({"PYTHONPATH": str(folder), "HOME": str(folder / "run")})
@@ -201,19 +177,6 @@ def _with_paster(subject: Subject, folder: Path, port: int) -> list[str | Path]:
     return [subject.settings.paster, "serve", folder / "hello.ini"]
 
 
-def _with_apache(subject: Subject, folder: Path, port: int) -> list[str | Path]:
-    text = HTTPD.format(
-        folder=folder,
-        port=port,
-        modules="/usr/lib/apache2/modules",
-        module=quoted(subject.site.module or "mod_wsgi.so"),
-        home=quoted(subject.current / subject.name / "env"),
-    )
-    (folder / "httpd.conf").write_text(text, encoding="utf-8")
-    program = shutil.which("apache2", path=PROGRAM_PATH) or "apache2"
-    return [program, "-D", "FOREGROUND", "-f", folder / "httpd.conf"]
-
-
 def _is_answered(process: "subprocess.Popen[bytes]", port: int) -> bool:
     """Return whether the Hello World answers with status 200."""
     deadline = time.monotonic() + ANSWER_TIMEOUT
@@ -234,7 +197,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _last_output(folder: Path) -> str:
-    """Return the last line of output of the server, or of Apache."""
+    """Return the last line of output, or of a web server's log."""
     found = ""
     for name in ("output.log", "run/error.log"):
         # The account may have made a link, a pipe or a hard link there.

@@ -13,6 +13,7 @@ from pylonyard.commands.doctor.check import Finding, Subject, bad, good, mask_se
 from pylonyard.system import listeners, safe_files
 from pylonyard.system.errors import ServerError
 from pylonyard.system.processes import is_supervisor, started
+from pylonyard.webservers.registry import servers
 
 RECENT_SECONDS = 3600
 """Seconds for which an error counts as recent."""
@@ -28,12 +29,8 @@ _ERROR = re.compile(
     r"\[(?:(?!wsgi:error)[a-z0-9_]+:)?(?:error|crit|alert|emerg)\]|\bWSGI\d{4}:|\b(?:ERROR|CRITICAL|FATAL)\b"
     r"|^Traceback |^[\w.]*(?:Error|Exception)\b"
 )
-# A child that got SIGTERM, and requests that any client can make and Apache refuses: a path
-# that leads out of the root, a malformed URI, an unknown method.
-_HARMLESS = re.compile(
-    r"AH00558|caught SIG|client denied by server configuration|^AH(?:10244|00126|00135): "
-)
-_APACHE_TIME = re.compile(r"^\[\w{3} (\w{3} [ \d]\d \d\d:\d\d:\d\d)(?:\.\d+)? (\d{4})\]")
+_HARMLESS = re.compile("|".join(f"(?:{one.harmless})" for one in servers()))
+_TIMES = [(re.compile(one.log_time[0]), one.log_time[1]) for one in servers() if one.log_time]
 # As in ISO 8601, or with slashes, as nginx writes it.
 _DATE_TIME = re.compile(r"(\d{4})[-/](\d\d)[-/](\d\d)[ T](\d\d:\d\d:\d\d)")
 _PREFIX = re.compile(r"^\[[^\]]*\] (\[[^\]]*\] )*")
@@ -79,15 +76,15 @@ def errors(text: str, secrets: tuple[str, ...] = ()) -> list[LogError]:
 
 def _time(line: str) -> float | None:
     try:
-        if match := _APACHE_TIME.search(line):
-            when = datetime.strptime(f"{match[1]} {match[2]}", "%b %d %H:%M:%S %Y")
-        elif match := _DATE_TIME.search(line[:80]):
-            when = datetime.fromisoformat("{}-{}-{} {}".format(*match.groups()))
-        else:
-            return None
-        return when.timestamp()
+        for beginning, form in _TIMES:
+            if match := beginning.match(line):
+                return datetime.strptime(" ".join(match.groups()), form).timestamp()
+        if match := _DATE_TIME.search(line[:80]):
+            when = "{}-{}-{} {}".format(*match.groups())
+            return datetime.fromisoformat(when).timestamp()
     except ValueError:
-        return None
+        pass
+    return None
 
 
 def _check_log(
@@ -152,7 +149,7 @@ def _end(path: Path, since: float) -> tuple[str, os.stat_result, bool]:
 
 
 def _reaches_back(text: str, is_whole: bool, since: float) -> bool:
-    """Return whether a log's text goes back to ``since``; yes if its lines have no times."""
+    """Return whether a log's text goes back to ``since``; True if its lines have no times."""
     if is_whole:
         return True
     # The first line may be cut, and have a wrong time.

@@ -216,7 +216,7 @@ def _ini_obstacles(subject: Subject, access: Access) -> Iterator[Obstacle]:
 
 
 def _is_not_code(path: Path) -> bool:
-    """Return whether Python does not need a file: bytecode, or a hidden file."""
+    """Return whether a file is no code: bytecode, or a hidden file."""
     return path.name.startswith(".") or path.name == "__pycache__" or path.suffix == ".pyc"
 
 
@@ -345,7 +345,7 @@ def ini_private(subject: Subject) -> Iterator[Finding]:
 
 def _public_secrets(kept: Path) -> Iterator[tuple[Path, int]]:
     """Yield the folder and files of the secrets that everybody can read."""
-    # An account that may not enter the folder gets what shows from outside.
+    # If we may not enter the folder, report its mode only.
     with suppress(PermissionError):
         for path, status in walk(kept, lambda path: False):
             mode = stat.S_IMODE(status.st_mode)

@@ -1,18 +1,12 @@
-"""Check that the web server runs, has this site's file, answers for its name; check mod_wsgi."""
+"""Check that the web server runs, has this site's file, and answers for its name."""
 
-import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 from pylonyard.activation.host.visits import request
 from pylonyard.commands.doctor.check import ACTIVATE_FORCED, Finding, Subject, bad, good, unknown
 from pylonyard.system.errors import ActivationError
-from pylonyard.system.subprocesses import PROGRAM_PATH
-from pylonyard.webservers.apache import FOLDER
-from pylonyard.webservers.apache.machine import MachineApache
-
-NOT_LAID = "the site is not activated"
+from pylonyard.webservers.registry import NOT_LAID
 
 
 def running(subject: Subject) -> Iterator[Finding]:
@@ -68,7 +62,7 @@ def modules(subject: Subject) -> Iterator[Finding]:
     if not subject.is_laid:
         yield unknown(check, NOT_LAID)
         return
-    there = subject.machine.seen().enabled_modules
+    there = subject.machine.state().enabled_modules
     missing = [name for name in subject.site.modules if name not in there]
     if missing:
         enable = subject.webserver.enable_modules(missing)
@@ -150,67 +144,3 @@ def _how_to_be_answered(subject: Subject) -> str:
     if subject.answers.get("application") is False:
         return "see server-running and application"
     return f"see {one.name}-config, then: {one.safe_restart}"
-
-
-def loaded(subject: Subject) -> Iterator[Finding]:
-    check = "mod_wsgi"
-    if subject.site.has_server or not subject.is_laid:
-        yield unknown(check, NOT_LAID if not subject.site.has_server else "not used in this mode")
-        return
-    try:
-        listed = MachineApache(subject.tree).apache("-M")
-    except ActivationError:
-        listed = ""
-    if not listed:
-        yield unknown(check, "Apache does not list its modules")
-    elif "wsgi_module" not in listed:
-        yield bad(
-            check,
-            "Apache does not load mod_wsgi",
-            f"a2enmod wsgi && {subject.webserver.safe_restart}",
-        )
-    else:
-        yield good(check, "Apache loads mod_wsgi")
-
-
-def linked(subject: Subject) -> Iterator[Finding]:
-    """Check that Apache loads a mod_wsgi for the application's Python."""
-    check, module = "mod_wsgi-python", _module(subject)
-    if subject.site.has_server or module is None:
-        yield unknown(check, "no mod_wsgi is loaded")
-        return
-    wanted = _python_of(subject.current / subject.name / "env")
-    if not module.is_file():
-        yield bad(check, f"{module} is missing", "bin/buildout builds it again; activate it")
-        return
-    output = subprocess.run(["ldd", module], env={"PATH": PROGRAM_PATH}, capture_output=True)
-    found = re.findall(rb"libpython(\d+\.\d+)\S* => (\S+)", output.stdout)
-    versions = [version.decode() for version, _ in found]
-    if found and found[0][1] == b"not":
-        yield bad(check, f"{module} does not find libpython{versions[0]}", "bin/buildout")
-    elif versions and versions[0] != wanted:
-        yield bad(
-            check,
-            f"{module} is for Python {versions[0]}, the environment for {wanted}",
-            f"if no other site needs that one: {ACTIVATE_FORCED}",
-        )
-    elif not versions and module != subject.site.module:
-        yield bad(
-            check,
-            f"Apache loads {module}, the release has {subject.site.module}",
-            f"if no other site needs that one: {ACTIVATE_FORCED}",
-        )
-    else:
-        yield good(check, f"mod_wsgi and the environment are both for Python {wanted}")
-
-
-def _module(subject: Subject) -> Path | None:
-    """Return the module that Apache loads; if the site is not activated, the release's."""
-    text = subject.tree.read(f"{FOLDER}/mods-available/wsgi.load").content.decode(errors="replace")
-    found = re.findall(r'(?m)^\s*LoadModule\s+wsgi_module\s+"?([^"\n]+?)"?\s*$', text)
-    return Path(found[0]) if found and subject.is_laid else subject.site.module
-
-
-def _python_of(home: Path) -> str:
-    names = [path.name for path in (home / "lib").glob("python[0-9]*")]
-    return names[0].removeprefix("python") if names else "unknown"

@@ -1,7 +1,7 @@
-"""Run ``bin/pylonyard lock --check``: tell whether the lock fits the configuration.
+"""Run ``bin/pylonyard lock --check``: check whether the lock fits the configuration.
 
 Nothing is installed, and no network is used. Requirements are followed as far as the download
-cache has the metadata of what is locked.
+cache has locked files, which contain metadata.
 """
 
 from importlib.metadata import Distribution

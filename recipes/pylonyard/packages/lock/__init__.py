@@ -2,9 +2,9 @@
 
 A file that differs is not used, and the run fails.  Where it can be moved, it goes to
 ``cache/refused``.  A good egg or environment takes its place at once; a file of the download
-cache is brought again by the next run.  A bundle moves nothing, and a fetch brings a good file
-and goes on.  A run that finds nothing changed (``buildout/last_run``) ends before all of this: it
-has compared the state of every input of the last run.
+cache is downloaded again by the next run.  A bundle moves nothing, and a fetch downloads a good
+file and goes on.  A run that finds nothing changed (``buildout/last_run``) ends before all of
+this: it has compared the state of every input of the last run.
 
 ``recipes/pylons_app`` begins it.  It goes through ``files.LockedEggs`` for buildout's own
 interpreter, and through ``environments/locked_venv`` for another.  ``sources``, ``develop``,
@@ -16,8 +16,8 @@ When                                 What, against what                    In
 ===================================  ====================================  ===================
 the lock is read                     its format, the interpreter, the      ``pylock``,
                                      pins and the requirements             ``files.Files``
-a file is brought, or used from the  its SHA-256, against the lock's       ``files.Files``
-cache
+a file is downloaded, or used from   its SHA-256, against the lock's       ``files.Files``
+the cache
 zc.buildout unpacks a wheel of what  its SHA-256, against the lock's       ``buildout/driver``
 a lock names that this run has read
 an egg is made of a wheel            the bytes that are unpacked, against  ``Verified``,

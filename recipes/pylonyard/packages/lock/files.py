@@ -1,9 +1,8 @@
 """Provide the files of a lock: download them if needed, and always verify them.
 
-``Files`` brings them, for any interpreter (a ``Target``). ``LockedEggs`` installs those of
+``Files`` downloads them, for any interpreter (a ``Target``). ``LockedEggs`` installs those of
 buildout's own interpreter as eggs, without a resolver: a lock has one version of each
-distribution, so what is left is to follow the requirements from one to the next, as their
-metadata states them.
+distribution, so it only follows the requirements in the metadata of each.
 """
 
 import contextlib
@@ -23,7 +22,6 @@ from packaging.tags import Tag, sys_tags
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from pylonyard.config.buildout_files import near
 from pylonyard.config.layout import Layout
 from pylonyard.packages import builds, credentials, downloads, index, interpreters, metadata
 from pylonyard.packages.index import Places
@@ -36,6 +34,7 @@ from pylonyard.packages.mod_wsgi_sources import PROJECT
 from pylonyard.packages.wheels import WheelError, egg_name, sha256
 from pylonyard.system import progress
 from pylonyard.system.errors import CommandError, OptionError
+from pylonyard.system.options import near
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ class Files:
     def get(self, package: Locked, name: str, target: Target | None = None) -> Path:
         """Return the file ``name`` of ``package`` in the download cache.
 
-        :param target: who else's files are brought along, if this one has to be
+        :param target: whose other files are downloaded together with this one
         :raises OptionError: naming it, if it cannot be had or is not what was locked
         """
         digests = {package.files[name]}
@@ -113,7 +112,7 @@ class Files:
     ) -> Path:
         """Return the wheel of a distribution that is locked as a source; build it if needed.
 
-        It is kept in the download cache, and known again by its SHA-256.
+        It is kept in the download cache, and recognised by its SHA-256.
 
         :param tags: those of the wheels that are wanted
         :param build: builds a source archive; returns the wheel, which is moved from there
@@ -148,7 +147,7 @@ class Files:
     def _get_all(self, target: Target) -> None:
         """Download the files for ``target`` that the cache lacks, several at once.
 
-        What cannot be had is told when it is wanted, if it ever is.
+        A file that cannot be downloaded is reported when it is needed.
         """
         if self.layout.offline:
             return
@@ -258,7 +257,7 @@ class LockedEggs:
         pins: Mapping[str, str],
         developed: Mapping[str, Distribution] = MappingProxyType({}),
     ) -> None:
-        """Take what is there.
+        """Start with the distributions that are there.
 
         :param pins: versions that the configuration names; the lock has to agree
         :param developed: what ``develop`` of ``[buildout]`` gives, by canonical name
@@ -280,7 +279,7 @@ class LockedEggs:
         """Return the folders of all distributions for ``requirements``, in order.
 
         :param projects: folders of built source trees, preferred to any egg
-        :raises OptionError: naming what is not as the lock, or the pins, have it
+        :raises OptionError: naming what differs from the lock or the pins
         """
         built = {name_of(each): each for each in map(described, projects)}
         self._follow(map(Requirement, requirements), built)

@@ -1,4 +1,4 @@
-"""Tell whether a lock has what a configuration asks for, and all that this leads to."""
+"""Check whether a lock has all that a configuration requires, directly or indirectly."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ RECIPES = ("pylonyard", "pylonyard:pylons_app")
 
 
 def requested(directory: Path, options: Mapping[str, str]) -> list[str]:
-    """Return the canonical names of what a section has from elsewhere: from trees, or provided."""
+    """Return the canonical names of projects that come from trees, or are provided."""
     trees = f"{options.get('sources', '')}\n{options.get('develop', '')}".splitlines()
     names = [metadata.stated(directory / tree.strip())[0] for tree in trees if tree.strip()]
     names += [line.partition("=")[0].strip() for line in options.get("provided", "").splitlines()]
@@ -28,7 +28,7 @@ def requested(directory: Path, options: Mapping[str, str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Fit:
-    """A lock, beside what an application asks for."""
+    """A lock, compared with the requirements of an application."""
 
     lock: Lock
     environment: Mapping[str, str]

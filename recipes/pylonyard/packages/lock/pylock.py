@@ -119,8 +119,10 @@ class Lock:
                 f"expected Python {self.requires_python}, as {self.path} says, got {python}"
             )
         if self.environments and not any(self._is_for(m, environment) for m in self.environments):
-            told = " or ".join(map(str, self.environments))
-            raise LockError(f"expected an environment of {self.path} ({told}), got Python {python}")
+            listed = " or ".join(map(str, self.environments))
+            raise LockError(
+                f"expected an environment of {self.path} ({listed}), got Python {python}"
+            )
 
     def _is_for(self, marker: Marker, environment: Mapping[str, str]) -> bool:
         return marker.evaluate({**environment, **self.choices}, context="lock_file")
@@ -171,7 +173,7 @@ class Lock:
 
 
 def read(path: Path) -> Lock:
-    """Read a lock file, of whatever program.
+    """Read a lock file, whichever program wrote it.
 
     :raises LockError: if it is no lock of this format
     """

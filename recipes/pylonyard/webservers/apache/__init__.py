@@ -1,15 +1,23 @@
 """Apache: its configuration checked, a private one started, the machine's reloaded."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from pylonyard.system.errors import ActivationError
-from pylonyard.webservers.registry import Command, ServerState, Site, WebServer
+from pylonyard.webservers.registry import (
+    Checked,
+    Command,
+    Finding,
+    ServerState,
+    Site,
+    WebServer,
+    part,
+)
 
 FOLDER = "/etc/apache2"
 
-# Where Debian records who enabled what. Beside these, Apache's modules have folders of their own.
+# Debian records here who enabled a module or site. Modules have folders of their own.
 MODULES = (f"{FOLDER}/mods-enabled", "/var/lib/apache2/module")
 SITES = (f"{FOLDER}/sites-enabled", "/var/lib/apache2/site")
 
@@ -60,6 +68,16 @@ class Apache(WebServer):
         found = re.findall(r"(?m)^Listen 127\.0\.0\.1:(\d+) (https?)$", content)
         return [(int(port), scheme == "https") for port, scheme in found]
 
+    def checks(self) -> Mapping[str, Callable[[Checked], Iterator[Finding]]]:
+        found: Mapping[str, Callable[[Checked], Iterator[Finding]]] = part(
+            self.name, "checks"
+        ).CHECKS
+        return found
+
+    def hello(self, site: Checked, folder: Path, port: int) -> list[str | Path]:
+        words: list[str | Path] = part(self.name, "checks").hello(site, folder, port)
+        return words
+
     def links(self, modules: Iterable[str]) -> frozenset[str]:
         """Return the links that enable modules, with Debian's records of them."""
         folder, record = MODULES
@@ -81,4 +99,11 @@ SERVER = Apache(
     graceful="apache2ctl graceful",
     hosts="apache2ctl -S",
     private="httpd",
+    # A child that got SIGTERM, and requests that any client can make and Apache refuses: a path
+    # that leads out of the root, a malformed URI, an unknown method.
+    harmless="AH00558|caught SIG|client denied by server configuration|^AH(?:10244|00126|00135): ",
+    log_time=(
+        r"\[\w{3} (\w{3} [ \d]\d \d\d:\d\d:\d\d)(?:\.\d+)? (\d{4})\]",
+        "%b %d %H:%M:%S %Y",
+    ),
 )

@@ -43,7 +43,7 @@ EXIT_STATUSES = command_line.STATUSES.format("", ", 7 not running")
 
 ACTIONS = {
     "start": "start Apache; return once it answers",
-    "graceful": "have it read its configuration again, and finish the requests in hand",
+    "graceful": "have it read its configuration again, and let running requests end",
     "stop": "stop it",
     "restart": "stop and start it, if its configuration is sound",
     "configtest": "only check its configuration",
@@ -150,8 +150,8 @@ def _expect_served(httpd: PrivateApache, pid: int) -> None:
     silent = [port for port in httpd.ports if not answers(httpd, port)]
     begun, release = started(pid), Path(httpd.config).parents[1]
     if silent and begun and release.is_symlink() and begun < release.lstat().st_mtime:
-        told = f"runs as it was set up before, not on 127.0.0.1:{silent[0]}"
-        raise ControlError(f"{told}: bin/{httpd.name}-httpd graceful")
+        what = f"runs as it was set up before, not on 127.0.0.1:{silent[0]}"
+        raise ControlError(f"{what}: bin/{httpd.name}-httpd graceful")
 
 
 def stop(httpd: PrivateApache) -> int:
@@ -200,8 +200,8 @@ def status(httpd: PrivateApache) -> int:
         return _say(httpd, "is not running", STATUS_DEAD if stale else STATUS_STOPPED)
     silent = [port for port in httpd.ports if not answers(httpd, port)]
     if silent:
-        told = f"runs (process {pid}), but port {silent[0]} is silent"
-        return _say(httpd, told, STATUS_UNKNOWN)
+        what = f"runs (process {pid}), but port {silent[0]} is silent"
+        return _say(httpd, what, STATUS_UNKNOWN)
     return _say(httpd, f"runs (process {pid}) and answers on {_addresses(httpd)}")
 
 
@@ -284,8 +284,8 @@ def _await_answer(httpd: PrivateApache) -> None:
     end = time.monotonic() + PATIENCE
     while not all(answers(httpd, port) for port in httpd.ports):
         if time.monotonic() > end:
-            told = f"gave no answer within {PATIENCE:g} s{_limit(httpd)}"
-            raise ControlError(f"{told}; see {httpd.log}")
+            what = f"gave no answer within {PATIENCE:g} s{_limit(httpd)}"
+            raise ControlError(f"{what}; see {httpd.log}")
         time.sleep(0.05)
     if running(httpd) is None:
         raise ControlError(f"has ended, and another program answers; see {httpd.log}")

@@ -89,7 +89,7 @@ class MachineApache:
     def _text(self, name: str) -> str:
         return self.tree.read(f"{FOLDER}/{name}").content.decode(errors="replace")
 
-    def seen(self) -> ServerState:
+    def state(self) -> ServerState:
         return ServerState(
             user=self.account,
             is_installed=self.tree.read(f"{FOLDER}/apache2.conf").kind != "absent",
@@ -338,7 +338,7 @@ def virtual_hosts(listed: str) -> list[VirtualHost]:
 def first_elsewhere(answering: Sequence[VirtualHost], ours: str) -> VirtualHost | None:
     """Return the host that answers first at an address and port of the file ``ours``."""
     places = {host.place for host in answering if host.file.name == ours}
-    # Who has a port at one address is asked there before those that have it at all.
+    # A host at this address is asked before the hosts at all addresses.
     shared = {port for address, port in places if address == "*"}
     firsts = {host.place: host for host in reversed(answering)}
     for place, first in firsts.items():

@@ -22,7 +22,7 @@ DAEMON = {
     "startup-timeout": "15",
     "deadlock-timeout": "60",
     "graceful-timeout": "15",
-    # Also what requests in flight are given when a new release is loaded.
+    # Requests in flight get this time, too, when a new release is loaded.
     "shutdown-timeout": "30",
     "lang": "C.UTF-8",
     "locale": "C.UTF-8",

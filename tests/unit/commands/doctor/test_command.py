@@ -21,7 +21,7 @@ __all__ = ["place"]  # a fixture
 @pytest.fixture
 def examined(place, monkeypatch):
     """Return a function that tells what is found of a site, as far as its files in /etc go."""
-    monkeypatch.setattr(command, "CHECKS", {"active-files": machine.active})
+    monkeypatch.setattr(command, "checks", lambda _: {"active-files": machine.active})
     (place / "current/shop/server.json").write_text(json.dumps(server_json(place)))
     releases = Releases(place / "releases", place / "current")
 

@@ -3,7 +3,6 @@
 import io
 import os
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from pylonyard.releases.contents import Site
 from pylonyard.server.settings import parse
 from pylonyard.system import accounts
 from pylonyard.system.rootfs import Entry, Tree
+from pylonyard.webservers.registry import servers
 
 
 @pytest.fixture
@@ -217,62 +217,6 @@ def laid(place, text, *names):
     return Journal("x", 1, laid={"/etc/apache2/sites-available/shop.conf": ""})
 
 
-@pytest.fixture
-def module(place):
-    """A library that needs libpython, as mod_wsgi does."""
-    found = subprocess.run(["sh", "-c", "ls /usr/lib/*/libpython3.*.so.1.0"], capture_output=True)
-    library = found.stdout.decode().split()
-    if not library or not shutil.which("cc"):
-        pytest.skip("lacks a C compiler, or a shared libpython")
-    target = place / "mod_wsgi.so"
-    words = ["cc", "-shared", "-o", target, "-Wl,--no-as-needed", "-x", "none", library[0]]
-    subprocess.run(words, check=True)
-    return target, library[0].rpartition("libpython")[2].removesuffix(".so.1.0")
-
-
-@pytest.mark.system
-def test_module_for_another_python_is_red(place, module):
-    path, version = module
-    journal = laid(place, f'LoadModule wsgi_module "{path}"\n')
-    home = place / "releases/1/shop/env/lib"
-    (home / "python3.11").rename(home / "python2.7")
-
-    (finding,) = webserver.linked(subject(place, journal, mode="mod_wsgi"))
-
-    assert (finding.ok, finding.text) == (
-        False,
-        f"{path} is for Python {version}, the environment for 2.7",
-    )
-    (home / "python2.7").rename(home / f"python{version}")
-    (finding,) = webserver.linked(subject(place, journal, mode="mod_wsgi"))
-    assert finding.ok
-
-
-def test_module_that_is_gone_is_red(place):
-    journal = laid(place, f"LoadModule wsgi_module {place}/gone.so\n")
-
-    (finding,) = webserver.linked(subject(place, journal, mode="mod_wsgi"))
-
-    assert (finding.ok, finding.text) == (False, f"{place}/gone.so is missing")
-
-
-@pytest.mark.system
-@pytest.mark.skipif(not shutil.which("apache2", path="/usr/sbin"), reason="lacks Apache")
-def test_mod_wsgi_that_is_not_loaded_is_red(place):
-    journal = laid(place, "")
-    (place / "etc/apache2/apache2.conf").write_text(
-        "ServerName localhost\nErrorLog error.log\nInclude mods.conf\n"
-    )
-    modules = "/usr/lib/apache2/modules"
-    (place / "etc/apache2/mods.conf").write_text(
-        f"LoadModule mpm_event_module {modules}/mod_mpm_event.so\n"
-    )
-
-    (finding,) = webserver.loaded(subject(place, journal, mode="mod_wsgi"))
-
-    assert (finding.ok, finding.text) == (False, "Apache does not load mod_wsgi")
-
-
 def test_full_disk_is_red(place, monkeypatch):
     full = os.statvfs_result((4096, 4096, 1000000, 100, 100, 1000, 900, 900, 0, 255))
     monkeypatch.setattr(os, "statvfs", lambda folder: full)
@@ -296,7 +240,7 @@ def test_check_that_fails_itself_hides_no_other(place, monkeypatch):
         raise KeyError("x")
         yield
 
-    monkeypatch.setattr(command, "CHECKS", {"disk": broken, "debug": server.debug})
+    monkeypatch.setattr(command, "checks", lambda _: {"disk": broken, "debug": server.debug})
 
     found = list(command.site_findings(subject(place)))
 
@@ -308,7 +252,7 @@ def test_check_that_fails_itself_hides_no_other(place, monkeypatch):
 def test_folder_that_root_must_not_trust_is_red_by_the_name_of_the_check(place, monkeypatch):
     (place / "etc/apache2").mkdir()
     (place / "etc/apache2").chmod(0o777)
-    monkeypatch.setattr(command, "CHECKS", {"apache-running": webserver.running})
+    monkeypatch.setattr(command, "checks", lambda _: {"apache-running": webserver.running})
 
     (found,) = command.site_findings(subject(place))
 
@@ -317,11 +261,15 @@ def test_folder_that_root_must_not_trust_is_red_by_the_name_of_the_check(place, 
     assert found.advice.startswith("see what is in it, then: chmod o-w ")
 
 
-def test_each_check_is_in_the_table_by_the_name_of_its_line(place):
-    found = {name: next(iter(check(subject(place)))) for name, check in command.CHECKS.items()}
+@pytest.mark.parametrize("one", servers(), ids=lambda one: one.name)
+def test_each_check_is_in_the_table_by_the_name_of_its_line(place, one):
+    site = subject(place, server=one.name)
+    checks = command.checks(one)
+
+    found = {name: next(iter(check(site))) for name, check in checks.items()}
 
     assert {name: finding.check for name, finding in found.items()} == {
-        name: name for name in command.CHECKS
+        name: name for name in checks
     }
 
 
