@@ -9,6 +9,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 
+UNSHARE = ["unshare", "--pid", "--fork", "--mount", "--mount-proc", "--kill-child"]
+"""The words before a command that kills: in its pid namespace no other process can be hit."""
+
 
 def copy_checkout(target: Path) -> None:
     """Copy what git has, or would have, of this repository; or what its distribution has."""

@@ -37,9 +37,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fresh_checkout import copy_checkout, filled_cache, require, share_cache
+from fresh_checkout import UNSHARE, copy_checkout, filled_cache, require, share_cache
 
-UNSHARE = ["unshare", "--pid", "--fork", "--mount", "--mount-proc", "--kill-child"]
 STORES = ("eggs/v5/*", "sandboxes", "projects", "dist")
 LASTING = {"cold": 8.0, "offline": 8.0, "warm": 2.0, "source": 3.0}
 KINDS = tuple(LASTING)

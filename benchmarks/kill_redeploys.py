@@ -24,7 +24,6 @@ import random
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -34,14 +33,14 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from fresh_checkout import ROOT, copy_checkout, filled_cache, require, share_cache
+from fresh_checkout import ROOT, UNSHARE, copy_checkout, filled_cache, require, share_cache
 
-sys.path[:0] = [str(ROOT / "tests" / "system"), str(ROOT / "recipes")]
+sys.path[:0] = [str(ROOT / part) for part in ("tests", "tests/system", "recipes")]
 
 from load import Load, get  # noqa: E402
+from ports import free_port  # noqa: E402
 from pylonyard.system.processes import marked, server_marker, supervisor_marker  # noqa: E402
 
-UNSHARE = ["unshare", "--pid", "--fork", "--mount", "--mount-proc", "--kill-child"]
 REDEPLOY = '$IN_BUILDOUT bin/buildout -o "$@" && $IN_RESTART bin/simplesite restart'
 CHANGES = "mkdir,mkdirat,rename,renameat,renameat2,link,linkat,symlink,symlinkat,unlink,unlinkat,"
 CHANGES += "rmdir,chmod,fchmod,fchmodat,fsync,fdatasync,ftruncate"
@@ -179,12 +178,6 @@ class Site:
                 yield f"{len(found)} {what}: {found}"
         for path in [*(self.path / "releases").glob(".*"), *self.path.glob("bin/.*")]:
             yield f"left over: {path}"
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 class Series:

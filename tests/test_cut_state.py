@@ -158,7 +158,7 @@ def test_memory_of_the_last_run(tmp_path):
     path.write_text(json.dumps({**content, "state": inputs.state_digest([], []), "told": ["x"]}))
 
     for _ in cuts(path):
-        assert not last_run.answer([], tmp_path)
+        assert not last_run.report_unchanged([], tmp_path)
 
 
 def test_lock(tmp_path):

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from fresh_checkout import UNSHARE
 
-UNSHARE = ["unshare", "--pid", "--fork", "--mount", "--mount-proc", "--kill-child"]
+__all__ = ["UNSHARE"]
 
 
 def require_namespace(words: list[str]) -> None:

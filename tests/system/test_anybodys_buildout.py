@@ -265,8 +265,16 @@ def test_an_extension_that_buildout_installs_itself_works_offline(project, distr
     assert "Updating app." in offline
     assert "nothing has changed." in project.buildout("-o", before=ALONE).splitlines()[0]
     wheels = list((project.folder / "eggs" / "v5").glob("pylonyard-*.egg"))
-    assert [str(wheels[0]) in (project.folder / "bin" / "pylonyard").read_text()] == [True]
-    assert "locks" in project.run("bin/pylonyard", "lock")
+    assert str(wheels[0]) in (project.folder / "bin" / "pylonyard").read_text()
+    config = config.replace("sources = .", "").replace("[buildout]", f"[buildout]\n{links}")
+    project.write("buildout.cfg", config.replace("parts", "develop = .\nparts"))
+    assert "Release 2 is current." in project.buildout("-o", before=ALONE)
+    project.write("pyproject.toml", '[build-system]\nrequires = ["nothing-builds"]\n')
+    refused = project.buildout("-o", before=ALONE, check=False).splitlines()[-1]
+    assert refused == (
+        f"Error: [buildout] develop: cannot build {project.folder}: see pip's lines; offline, what "
+        f"builds it has to be in {project.folder}/cache/dist"
+    )
 
 
 def test_what_the_project_says_wins_over_the_profile(project):
@@ -728,6 +736,9 @@ def test_popular_recipes_and_extensions_work_beside_ours(project, clean_environ)
         supervisor.terminate()
         supervisor.wait()
     assert "Release 1 is current; nothing has changed." in project.buildout()
+
+    project.run("bin/pylonyard", "lock", "--offline")
+    assert "quillnibs" not in (folder / "profiles" / "pylock.toml").read_text()
 
     config = (folder / "buildout.cfg").read_text()
     project.write("buildout.cfg", config.replace(" note release", " release"))

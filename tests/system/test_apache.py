@@ -98,7 +98,7 @@ def buildout(directory, cache="cache"):
 
 
 @pytest.fixture(scope="session")
-def ground():
+def workspace():
     """Give a folder that every account may enter; those of pytest may not be."""
     folder = Path(tempfile.mkdtemp(prefix="apache-"))
     folder.chmod(0o755)
@@ -107,9 +107,9 @@ def ground():
 
 
 @pytest.fixture(scope="session")
-def build(ground):
+def build(workspace):
     """Return a function that builds mod_wsgi for a sandbox, once a session."""
-    directory = ground / "builds"
+    directory = workspace / "builds"
     directory.mkdir()
 
     def module(home):
@@ -125,14 +125,14 @@ def add_app(home):
 
 
 @pytest.fixture(scope="session")
-def interpreter3(ground):
+def interpreter3(workspace):
     base = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
-    return reachable_by_all(Path(base), ground)
+    return reachable_by_all(Path(base), workspace)
 
 
 @pytest.fixture(scope="session")
-def python3(ground, interpreter3):
-    home = ground / "python3"
+def python3(workspace, interpreter3):
+    home = workspace / "python3"
     subprocess.run([interpreter3, "-m", "venv", home], check=True)
     needed = ["PasteDeploy", "Paste", "setuptools<81", "waitress"]
     subprocess.run([home / "bin/python", "-m", "pip", "install", "-q", *needed], check=True)
@@ -140,12 +140,12 @@ def python3(ground, interpreter3):
 
 
 @pytest.fixture(scope="session")
-def python2(ground):
-    tool, home = ground / "virtualenv", ground / "python2"
+def python2(workspace):
+    tool, home = workspace / "virtualenv", workspace / "python2"
     subprocess.run([sys.executable, "-m", "venv", tool], check=True)
     pip = [tool / "bin" / "python", "-m", "pip", "install", "-q", "virtualenv==20.21.1"]
     subprocess.run(pip, check=True)
-    base = readable_by_all("python2.7", ground)
+    base = readable_by_all("python2.7", workspace)
     create = [tool / "bin" / "virtualenv", "-q", "-p", base, home]
     subprocess.run(create, check=True)
     install = [home / "bin" / "python", "-m", "pip", "install", "-q", "PasteDeploy==1.5.2"]
@@ -157,7 +157,7 @@ class Site:
     """A sandbox with one site, its releases, and its private Apache."""
 
     def __init__(self, root, home=None, **options):
-        self.root, self.home, self.number = root, home, 0
+        self.root, self.home, self.number, self.ini = root, home, 0, ""
         self.port, self.ssl_port = free_port(), free_port()
         self.options = {
             "name": "demo",
@@ -192,7 +192,8 @@ class Site:
                 "[app:main]\npaste.app_factory = tinyapp:make\n"
                 f"greeting = {greeting}\ndata = {converters.ini(self.root)}/var/data/demo\n"
             )
-            atomic.write(release / "demo" / "production.ini", ini.encode(), 0o644)
+            text = self.ini or ini
+            atomic.write(release / "demo" / "production.ini", text.encode(), 0o644)
         atomic.link(self.root / "current", f"releases/{self.number}")
         return recipe
 
@@ -209,14 +210,16 @@ class Site:
     def log(self):
         return "".join(path.read_text() for path in (self.root / "var" / "log").iterdir())
 
-    def request(self, path="/", method="GET", body=None, tls=False, **headers):
+    def request(self, path="/", method="GET", body=None, tls=False, source="", **headers):
+        """Ask; a body that is an iterator is sent chunked, from the address ``source``."""
+        place = {"timeout": 20, "source_address": (source, 0) if source else None}
         if tls:
             context = ssl._create_unverified_context()
             connection = http.client.HTTPSConnection(
-                "127.0.0.1", self.ssl_port, timeout=20, context=context
+                "127.0.0.1", self.ssl_port, context=context, **place
             )
         else:
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, **place)
         with contextlib.closing(connection):
             connection.request(method, path, body, {"Host": "demo.example", **headers})
             response = connection.getresponse()
@@ -229,12 +232,12 @@ class Site:
 
 
 @pytest.fixture
-def site(ground):
+def site(workspace):
     """Return a function that makes sites; their Apaches are stopped at the end."""
     sites = []
 
     def make(home=None, **options):
-        root = Path(tempfile.mkdtemp(prefix="site-", dir=ground))
+        root = Path(tempfile.mkdtemp(prefix="site-", dir=workspace))
         root.chmod(0o755)
         sites.append(Site(root, home, **options))
         return sites[-1]
@@ -247,8 +250,8 @@ def site(ground):
 
 
 @pytest.fixture(scope="session")
-def certificate(ground):
-    key, chain = ground / "key.pem", ground / "chain.pem"
+def certificate(workspace):
+    key, chain = workspace / "key.pem", workspace / "chain.pem"
     words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
     words += ["-subj", "/CN=demo.example", "-keyout", key, "-out", chain]
     subprocess.run(words, check=True, capture_output=True)
@@ -342,7 +345,7 @@ def test_apache_accepts_the_files_of_every_mode(
 
 @needs_root
 @pytest.mark.parametrize("mode", MODES)
-def test_the_machines_apache_serves_the_same_file(site, python3, build, ground, mode):
+def test_the_machines_apache_serves_the_same_file(site, python3, build, workspace, mode):
     """Enable it with Debian's own tools, in a copy of the machine's configuration."""
     built = build(python3)
     with backend() as port, backend() as other:
@@ -356,7 +359,7 @@ def test_the_machines_apache_serves_the_same_file(site, python3, build, ground, 
         (one.root / "var" / "data" / "demo").chmod(0o777)
         recipe = one.release()
         atomic.write(one.root / "wsgi.load", built.files[0].text.encode())
-        machine = Machine(one, ground)
+        machine = Machine(one, workspace)
         with machine.running(recipe.published()["modules"].split()):
             status, headers, body = one.request("/page")
 
@@ -368,8 +371,8 @@ def test_the_machines_apache_serves_the_same_file(site, python3, build, ground, 
 class Machine:
     """A copy of ``/etc/apache2`` that has its own ports, logs and pid file."""
 
-    def __init__(self, site, ground):
-        self.folder = Path(tempfile.mkdtemp(prefix="machine-", dir=ground))
+    def __init__(self, site, workspace):
+        self.folder = Path(tempfile.mkdtemp(prefix="machine-", dir=workspace))
         self.folder.chmod(0o755)
         self.etc = self.folder / "apache2"
         shutil.copytree("/etc/apache2", self.etc, symlinks=True)
@@ -548,9 +551,9 @@ def test_an_environment_of_another_python_is_named_in_the_log(site, python2, pyt
     assert expected in one.log()
 
 
-def test_a_path_with_odd_characters_is_served(served, ground):
+def test_a_path_with_odd_characters_is_served(served, workspace):
     one = served("python3", "mod_wsgi")
-    odd = ground / "odd 'path' & $1 <ü>;~^"
+    odd = workspace / "odd 'path' & $1 <ü>;~^"
     one.root.rename(odd)
     one.root = odd
     one.start()
@@ -561,13 +564,12 @@ def test_a_path_with_odd_characters_is_served(served, ground):
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-def test_mod_wsgi_refuses_a_body_that_is_too_large_or_chunked(served, python):
+def test_mod_wsgi_refuses_a_body_that_is_too_large(served, python):
     one = served(python, "mod_wsgi", **{"max-body": "1000"}).start()
-    chunked = {"Transfer-Encoding": "chunked"}
 
     assert one.request("/", "POST", "x" * 2000)[0] == 413
-    assert one.request("/", "POST", iter([b"x"]), **chunked)[0] == 411
-    assert one.json("/", method="POST", body="x" * 900)["body"] == "x" * 900
+    assert one.request("/", "POST", iter([b"x" * 2000]))[0] in (400, 413)
+    assert one.json("/", method="POST", body=iter([b"x" * 900]))["body"] == "x" * 900
 
 
 def test_the_module_is_not_built_again(build, python3):
@@ -620,13 +622,14 @@ def test_requests_are_balanced_and_one_backend_may_fail(site):
 
 @pytest.mark.parametrize(
     ("method", "headers", "status"),
-    [("TRACE", {}, 405), ("GET", {"X-Long": "x" * 9000}, 400)],
+    [("TRACE", {}, 405), ("CONNECT", {}, 405), ("GET", {"X-Long": "x" * 9000}, 400)],
 )
 def test_paths_that_no_client_needs_are_refused(site, method, headers, status):
     with backend() as port:
         one = site(backends=f"127.0.0.1:{port}").start()
+        path = "evil.example:443" if method == "CONNECT" else "/"
 
-        assert one.request("/", method, **headers)[0] == status
+        assert one.request(path, method, **headers)[0] == status
 
 
 def test_a_body_that_is_too_large_is_refused(site):
@@ -634,7 +637,7 @@ def test_a_body_that_is_too_large_is_refused(site):
         one = site(backends=f"127.0.0.1:{port}", **{"max-body": "1000"}).start()
 
         assert one.request("/", "POST", "x" * 2000)[0] == 413
-        assert one.request("/", "POST", iter([b"x"]), **{"Transfer-Encoding": "chunked"})[0] == 411
+        assert one.request("/", "POST", iter([b"x"]))[0] == 411
         assert one.request("/", "POST", "x" * 900)[0] == 200
 
 
@@ -660,63 +663,247 @@ def test_http_leads_to_https_and_keeps_the_path(site, certificate):
 
 
 MIRROR = """
-import json, sys
-
-from paste.deploy import loadserver
+import json
 
 
-def application(environ, start_response):
-    strings = {k: v for k, v in environ.items() if isinstance(v, str)}
-    start_response("200 OK", [("Content-Type", "application/json")])
-    return [json.dumps(strings).encode()]
+def make(global_conf):
+    def application(environ, start_response):
+        seen = dict((k, v) for k, v in environ.items() if isinstance(v, str))
+        seen["body"] = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)).decode()
+        start_response("200 OK", [("Content-Type", "application/json")])
+        return [json.dumps(seen).encode()]
+
+    return application
 
 
-loadserver("config:" + sys.argv[1])(application)
+def cheroot(application, global_conf, host, port):
+    from cheroot import wsgi
+
+    wsgi.Server((host, int(port)), application).start()
 """
+SERVE = """
+import sys
+
+from paste.deploy import loadapp, loadserver
+
+config = "config:" + sys.argv[1]
+loadserver(config)(loadapp(config))
+"""
+
+SERVERS = {
+    "waitress": "use = egg:waitress#main",
+    "waitress on ::1": "use = egg:waitress#main",
+    "Paste": "use = egg:Paste#http",
+    "gunicorn": "use = egg:gunicorn#main\nworkers = 2",
+    "cheroot": "paste.server_runner = mirror:cheroot",
+}
+WITH_APACHE = {"mod_wsgi daemon": "mod_wsgi", "mod_wsgi embedded": "embedded"}
+FRONT = "127.0.0.2"
+AGREED = {"prefix": "/wiki", "max-body": "20000", "timeout": "50"}
+
+
+@pytest.fixture(scope="session")
+def with_servers(python3):
+    """Return the environment with the other servers, and an application that tells its environ."""
+    pip = [python3 / "bin/python", "-m", "pip", "install", "-q", "gunicorn", "cheroot"]
+    subprocess.run(pip, check=True)
+    (packages,) = python3.glob("lib/python*/site-packages")
+    (packages / "mirror.py").write_text(MIRROR)
+    return python3
+
+
+def mirror_ini(root, port, server, template="", **options):
+    """Return the path of an ini that has our options, for an application that tells its environ."""
+    text = f"[server:main]\n{server}\n[app:main]\npaste.app_factory = mirror:make\n"
+    config = Ini(template or text)
+    texts = {"name": "demo", "home": "/", "egg": "Demo", "port": str(port), "data": "/"}
+    texts |= {"log-file": f"{root}/log", "secrets-folder": "/secrets", **options}
+    apply_options(config, parse(IniOptions, "ini", texts))
+    ini = root / "mirror.ini"
+    ini.write_text(str(config))
+    ini.chmod(0o644)
+    return ini
 
 
 @contextlib.contextmanager
-def rendered_server(python, root):
-    """Run the server of an ini that has our options; what it serves tells its environ."""
-    port = free_port()
-    config = Ini("[app:main]\n")
-    texts = {"name": "demo", "home": "/", "egg": "Demo", "port": str(port), "data": "/"}
-    texts |= {"log-file": "/log", "secrets-folder": "/secrets"}
-    apply_options(config, parse(IniOptions, "ini", texts))
-    ini = root / "server.ini"
-    ini.write_text(str(config))
-    with subprocess.Popen([python, "-c", MIRROR, ini], stderr=subprocess.DEVNULL) as server:
+def served_by(python, ini, port, host="127.0.0.1"):
+    with subprocess.Popen([python, "-c", SERVE, ini], stderr=subprocess.DEVNULL) as server:
         try:
-            assert until(lambda: can_connect(port), 20)
-            yield port
+            assert until(lambda: can_connect(port, host), 20)
+            yield
         finally:
-            server.kill()
+            server.terminate()
+
+
+@pytest.fixture(params=[*SERVERS, *WITH_APACHE])
+def mirror(request, site, certificate, build, with_servers, tmp_path):
+    """Serve the application that tells its environ; both ends have the same declaration."""
+    options = {**certificate, **AGREED, "redirect": "false", "trusted-proxies": FRONT}
+    if mode := WITH_APACHE.get(request.param):
+        one = site(with_servers, module=str(build(with_servers).module), mode=mode, **options)
+        ini = mirror_ini(one.root / "var/log", 1, "", mode=mode, **AGREED)
+        one.ini = ini.read_text()
+        yield one.start()
+        return
+    port, host = free_port(), "[::1]" if "::1" in request.param else "127.0.0.1"
+    ini = mirror_ini(tmp_path, port, SERVERS[request.param], host=host, **AGREED)
+    with served_by(with_servers / "bin/python", ini, port, host.strip("[]")):
+        options["chunked-bodies"] = "pass" if "waitress" in request.param else "spool"
+        yield site(backends=f"{host}:{port}", **options).start()
 
 
 FORGED = {
     "X-Forwarded-For": "6.6.6.6",
-    "X-Forwarded-Proto": "gopher",
+    "X-Forwarded-Proto": "https",
     "X-Forwarded-Host": "evil.example",
-    "X-Forwarded-Port": "99",
-    "Forwarded": "for=6.6.6.6;proto=gopher;host=evil.example",
+    "X-Forwarded-Server": "evil.example",
+    "X-Forwarded-Scheme": "evil",
+    "X-Forwarded-Port": "666",
+    "X-Real-IP": "6.6.6.6",
+    "X-Client-IP": "6.6.6.6",
+    "Forwarded": "for=6.6.6.6;proto=evil;host=evil.example",
 }
+BY_FRONT = {"X-Forwarded-For": "6.6.6.6, 9.9.9.9", "X-Forwarded-Proto": "https"}
 
 
-@pytest.mark.parametrize("forged", [{}, FORGED], ids=["honest", "forged"])
-def test_an_application_by_proxy_knows_scheme_client_and_host(
-    site, certificate, python3, forged, tmp_path
-):
-    with rendered_server(python3 / "bin" / "python", tmp_path) as port:
-        one = site(backends=f"127.0.0.1:{port}", redirect="false", **certificate).start()
-        plain, secure = (one.json(tls=tls, **forged) for tls in (False, True))
+def test_both_ends_agree_on_who_asks_and_how(mirror):
+    """One row of the table in docs/apache.rst."""
+    cells = {
+        "http": (False, {}, "", ("http", "127.0.0.1")),
+        "https": (True, {}, "", ("https", "127.0.0.1")),
+        "http, forged": (False, FORGED, "", ("http", "127.0.0.1")),
+        "https, forged": (
+            True,
+            {**FORGED, "X-Forwarded-Proto": "http"},
+            "",
+            ("https", "127.0.0.1"),
+        ),
+        "second end, http": (False, BY_FRONT, FRONT, ("https", "9.9.9.9")),
+        "second end, https": (True, BY_FRONT, FRONT, ("https", "9.9.9.9")),
+        "second end, forged": (False, {**FORGED, **BY_FRONT}, FRONT, ("https", "9.9.9.9")),
+        "second end, by http": (False, {"X-Forwarded-For": "9.9.9.9"}, FRONT, ("http", "9.9.9.9")),
+    }
+    for name, (tls, headers, source, (scheme, address)) in cells.items():
+        seen = mirror.json("/wiki/a%20b?c=d", tls=tls, source=source, **headers)
+        assert (seen["wsgi.url_scheme"], seen["REMOTE_ADDR"]) == (scheme, address), name
+        assert (seen["SCRIPT_NAME"], seen["PATH_INFO"]) == ("/wiki", "/a b"), name
+        assert (seen["HTTP_HOST"], seen["QUERY_STRING"]) == ("demo.example", "c=d"), name
+        found = {k: v for k, v in seen.items() if re.search(r"6\.6\.6|666|evil", v)}
+        assert found == {}, name
 
-    for seen, scheme in ((plain, "http"), (secure, "https")):
-        assert (seen["wsgi.url_scheme"], seen["REMOTE_ADDR"]) == (scheme, "127.0.0.1")
-        assert seen["HTTP_HOST"] == "demo.example"
-        output = {
-            key: value for key, value in seen.items() if "6.6.6.6" in value or "evil" in value
-        }
-        assert output == {}
+
+def test_both_ends_agree_on_bodies_hosts_and_spellings(mirror):
+    sent = mirror.json("/wiki", method="POST", body=iter([b"ab", b"c" * 18000]))
+    assert (sent["body"], sent["CONTENT_LENGTH"]) == ("ab" + "c" * 18000, "18002")
+    assert "HTTP_TRANSFER_ENCODING" not in sent
+    whole = mirror.json("/wiki", method="POST", body="x" * 20000)
+    assert len(whole["body"]) == 20000
+
+    too_much = mirror.request("/wiki", "POST", iter([b"x" * 9000] * 9))[0]
+    statuses = {
+        "too large": mirror.request("/wiki", "POST", "x" * 20001)[0],
+        "other path": mirror.request("/wikipedia")[0] in (403, 404),
+        "other host": mirror.request("/wiki", Host="evil.example")[0],
+        "this machine": mirror.request("/wiki", Host=f"127.0.0.1:{mirror.port}")[0],
+        "CONNECT": mirror.request("evil.example:443", "CONNECT")[0] in (403, 405),
+        "underscores": mirror.request("/wiki", **{"X_Forwarded-For": "6.6.6.6"})[0],
+        "SCRIPT_NAME": mirror.request("/wiki", **{"SCRIPT_NAME": "/evil"})[0],
+    }
+
+    # Of other servers Apache does not know that they limit it: by default it refuses all of these.
+    assert too_much in (400, 413) or mirror.options.get("chunked-bodies") == "spool"
+    assert statuses == {
+        "too large": 413,
+        "other path": True,
+        "other host": 421,
+        "this machine": 200,
+        "CONNECT": True,
+        "underscores": 400,
+        "SCRIPT_NAME": 400,
+    }
+
+
+def test_second_tls_end_is_not_sent_to_the_first(site, certificate):
+    with backend() as port:
+        one = site(backends=f"127.0.0.1:{port}", **{**certificate, "trusted-proxies": FRONT})
+        one.start()
+
+        statuses = [
+            one.request(source=source, **headers)[0]
+            for source, headers in (("", {}), ("", BY_FRONT), (FRONT, {}), (FRONT, BY_FRONT))
+        ]
+
+    assert statuses == [301, 301, 301, 200]
+
+
+AS_PASTEDEPLOY_HAS_IT = """
+[DEFAULT]
+debug = true
+greeting = default
+[server:main]
+use = egg:Paste#http
+threadpool_workers = 7
+[server:other]
+use = egg:gunicorn#main
+[composite:main]
+use = egg:Paste#urlmap
+/ = front
+/set = set
+/get = get
+/other = config:other.ini#named
+[pipeline:front]
+pipeline = quiet app
+[filter-app:set]
+use = quiet
+next = with_set
+[app:with_set]
+use = app
+set greeting = set
+[app:get]
+use = app
+get debug = debug
+[app:app]
+paste.app_factory = conf:make
+debug = true
+[filter:quiet]
+paste.filter_factory = conf:quiet
+"""
+CONF = """
+import json
+
+
+def make(global_conf, **conf):
+    def application(environ, start_response):
+        start_response("200 OK", [("Content-Type", "application/json")])
+        seen = [global_conf["greeting"], global_conf["debug"], conf, "quiet" in environ]
+        return [json.dumps([*seen, environ["REMOTE_ADDR"]]).encode()]
+
+    return application
+
+
+def quiet(global_conf):
+    return lambda app: lambda environ, start: app(dict(environ, quiet=1), start)
+"""
+
+
+def test_whatever_pastedeploy_calls_main_is_served(site, with_servers, tmp_path):
+    (packages,) = with_servers.glob("lib/python*/site-packages")
+    (packages / "conf.py").write_text(CONF)
+    other = "[app:named]\npaste.app_factory = conf:make\nname = other\n"
+    (tmp_path / "other.ini").write_text(other)
+    port = free_port()
+    ini = mirror_ini(tmp_path, port, "", template=AS_PASTEDEPLOY_HAS_IT)
+    assert Ini(ini.read_text()).get("server:main", "threadpool_workers") == "7"
+    with served_by(with_servers / "bin/python", ini, port):
+        one = site(backends=f"127.0.0.1:{port}").start()
+        seen = {path: one.json(path, source=FRONT) for path in ("/", "/set", "/get", "/other")}
+
+    assert seen == {
+        "/": ["default", "false", {}, True, FRONT],
+        "/set": ["set", "false", {}, True, FRONT],
+        "/get": ["default", "false", {"debug": "false"}, False, FRONT],
+        "/other": ["default", "false", {"name": "other"}, False, FRONT],
+    }
 
 
 # Mozilla's "intermediate", guidelines 6.0, for a certificate of RSA and for one of ECDSA.
@@ -754,10 +941,10 @@ def agreed_ciphers(port):
 
 
 @pytest.mark.parametrize("kind", ["RSA", "ECDSA"])
-def test_tls_is_mozillas_intermediate(site, certificate, ground, kind):
+def test_tls_is_mozillas_intermediate(site, certificate, workspace, kind):
     files = dict(certificate)
     if kind == "ECDSA":
-        key, chain = ground / "ec-key.pem", ground / "ec-chain.pem"
+        key, chain = workspace / "ec-key.pem", workspace / "ec-chain.pem"
         words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt"]
         words += ["ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
         words += ["-subj", "/CN=demo.example", "-keyout", key, "-out", chain]
@@ -801,7 +988,7 @@ def hosted(request, site):
         (one.root / "var" / "data" / "demo").chmod(0o777)
         recipe = one.release()
         atomic.write(one.root / "wsgi.load", build(python3).files[0].text.encode())
-        own = Machine(one, request.getfixturevalue("ground"))
+        own = Machine(one, request.getfixturevalue("workspace"))
         stack.enter_context(own.running(recipe.published()["modules"].split()))
         return one
 
@@ -836,9 +1023,10 @@ def paste_server(python):
             server.kill()
 
 
-def can_connect(port):
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
+def can_connect(port, host="127.0.0.1"):
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as client:
+        return client.connect_ex((host, port)) == 0
 
 
 def seconds_of_a_fresh_request(port, half, number=40):

@@ -11,7 +11,7 @@ from checkouts import ROOT, copy_checkout
 pytestmark = pytest.mark.system
 
 
-def test_the_source_distribution_has_all_that_the_repository_has(distributions, tmp_path):
+def test_the_source_distribution_has_what_the_repository_has_and_no_more(distributions, tmp_path):
     (archive,) = distributions.glob("*.tar.gz")
     subprocess.run(["tar", "-xf", archive, "-C", tmp_path], check=True)
     (unpacked,) = tmp_path.iterdir()
@@ -20,7 +20,10 @@ def test_the_source_distribution_has_all_that_the_repository_has(distributions, 
     names = {path.relative_to(unpacked) for path in unpacked.rglob("*") if path.is_file()}
     wanted = {p.relative_to(tmp_path / "wanted") for p in (tmp_path / "wanted").rglob("*")}
 
-    assert {name for name in wanted if (ROOT / name).is_file()} - names == set()
+    wanted = {name for name in wanted if (ROOT / name).is_file()}
+    assert wanted - names == set()
+    added = {name for name in names - wanted if "pylonyard.egg-info" not in name.parts}
+    assert added == {Path("PKG-INFO"), Path("setup.cfg")}
 
 
 def test_the_suite_runs_in_the_unpacked_source_distribution(distributions, tmp_path, clean_environ):

@@ -186,6 +186,7 @@ def test_the_ini_of_a_project_loses_its_own_address_and_keeps_its_loggers(deploy
         "threads = 4",
         "trusted_proxy = 127.0.0.1",
         "trusted_proxy_headers = x-forwarded-for x-forwarded-proto",
+        "max_request_body_size = 10485761",
     ]
     assert "[starter.views.default:11][waitress-" in (path / "var/log/starter.log").read_text()
 

@@ -66,12 +66,12 @@ with io.open(sys.argv[2], 'wb') as stream:
 """
 
 
-def inis(ground, home):
+def inis(workspace, home):
     """Make an ini of each value; yield the value, the file, and what is to be read there."""
     from urllib.parse import quote
 
     for number, value in enumerate(generate_values()):
-        folder = ground / str(number)
+        folder = workspace / str(number)
         folder.mkdir()
         (folder / "shop.ini").write_text(TEMPLATE)
         (folder / "kept").write_text("secret")
@@ -98,7 +98,7 @@ def inis(ground, home):
         else:
             options["database-url"] = value
             expected = {"sqlalchemy.url": value.replace("%(here)s", "/data")}
-        recipe = make_recipe(ProductionIni, ground, options)
+        recipe = make_recipe(ProductionIni, workspace, options)
         if recipe is not None:
             (folder / "production.ini").write_text(files_of(recipe)["shop/production.ini"])
             if kind == "log-file":
@@ -118,14 +118,14 @@ def is_meant(found, expected):
 def test_ini(checkout, tmp_path, profile):
     if profile == "legacy.cfg":
         need_interpreter("python2.7")
-    site, ground = checkout(), tmp_path / "inis"
-    ground.mkdir()
+    site, workspace = checkout(), tmp_path / "inis"
+    workspace.mkdir()
     # Nobody serves it: its account need not be there, and may not be root's own; nor need Apache.
     words = ["site:environment=staging", "site:user=nosuchaccount", "release:unchecked=allow"]
     site.bootstrap("-c", profile, *words)
     home = (site.path / "current" / "simplesite" / "env").resolve()
     tally = Tally(f"ini, {next(home.glob('lib/python*')).name}")
-    tried = list(inis(ground, home))
+    tried = list(inis(workspace, home))
     (tmp_path / "reader.py").write_text(READER)
     paths = [path for t in tried if t[1] for path in (t[2], t[2].with_name("alone.ini"))]
     (tmp_path / "paths").write_text(json.dumps([str(path) for path in paths]))
@@ -162,7 +162,7 @@ ASK = 'while IFS= read -r line; do echo "$($1 "$line" status 2>&1)"; done'
 
 
 @pytest.fixture
-def ground():
+def workspace():
     """Return a folder that every account can enter."""
     folder = Path(tempfile.mkdtemp(prefix="values-"))
     folder.chmod(0o755)
@@ -178,19 +178,21 @@ def executable(path, text):
     path.chmod(0o755)
 
 
-def test_sh(ground):
+def test_sh(workspace):
     """The folder of a site's command, as the init script calls it."""
     found = {}
     for number, value in enumerate(generate_values()):
-        folder, name = below(ground / str(number), value), f"s{number}"
-        recipe = make_recipe(InitScript, ground, INIT | {"name": name}, **{"bin-directory": folder})
+        folder, name = below(workspace / str(number), value), f"s{number}"
+        recipe = make_recipe(
+            InitScript, workspace, INIT | {"name": name}, **{"bin-directory": folder}
+        )
         if recipe is not None:
             executable(f"{folder}/{name}", f'echo "{number} $1"')
-            (ground / f"{number}.sh").write_text(files_of(recipe)[f"etc/init.d/{name}"])
+            (workspace / f"{number}.sh").write_text(files_of(recipe)[f"etc/init.d/{name}"])
             found[value] = number
     for shell in ("dash", "bash"):
         tally = Tally(f"sh, {shell}")
-        scripts = "".join(f"{ground}/{number}.sh\n" for number in found.values())
+        scripts = "".join(f"{workspace}/{number}.sh\n" for number in found.values())
         output = subprocess.run(
             [shell, "-c", ASK, "ask", shell], input=scripts, stdout=subprocess.PIPE, text=True
         )
@@ -202,29 +204,29 @@ def test_sh(ground):
         tally.check()
 
 
-def test_logrotate(ground):
+def test_logrotate(workspace):
     """The folder of a site's logs; the real program rotates them."""
     if not shutil.which("logrotate", path=PROGRAM_PATH):
         pytest.skip("lacks logrotate")
     if os.geteuid():
         pytest.skip("lacks root, who alone rotates as another account")
-    (ground / "conf").mkdir()
+    (workspace / "conf").mkdir()
     tally, logs = Tally("logrotate"), {}
     for number, value in enumerate(generate_values()):
-        folder, name = below(ground / str(number), value), f"s{number}"
-        recipe = make_recipe(InitScript, ground, INIT | {"name": name, "log-folder": folder})
+        folder, name = below(workspace / str(number), value), f"s{number}"
+        recipe = make_recipe(InitScript, workspace, INIT | {"name": name, "log-folder": folder})
         if recipe is None:
             tally.count(value, "refused")
             continue
-        (ground / "conf" / name).write_text(files_of(recipe)[f"etc/logrotate.d/{name}"])
+        (workspace / "conf" / name).write_text(files_of(recipe)[f"etc/logrotate.d/{name}"])
         Path(folder).mkdir(parents=True)
         logs[value] = {f"{Path(folder)}/{name}{kind}.log" for kind in ("", "-server")}
         for log in logs[value]:
             Path(log).write_text("a line\n")
-    output = run(["logrotate", "-f", "-s", ground / "state", ground / "conf"], "logrotate")
+    output = run(["logrotate", "-f", "-s", workspace / "state", workspace / "conf"], "logrotate")
     for number, value in enumerate(generate_values()):
         if value in logs:
-            rotated = {str(path)[:-2] for path in (ground / str(number)).rglob("*.log.1")}
+            rotated = {str(path)[:-2] for path in (workspace / str(number)).rglob("*.log.1")}
             got = f"rotated {sorted(rotated)}"
             tally.count(value, "same" if rotated == logs[value] else got)
     assert output == ""
@@ -254,34 +256,34 @@ done
 """
 
 
-def test_cron(ground):
+def test_cron(workspace):
     """The folder of a site's command, and who is told; a real cron runs the crontab."""
     if not shutil.which("cron", path=PROGRAM_PATH):
         pytest.skip("lacks cron")
     tally, output, blocks = Tally("crontab"), Tally("crontab, mailto"), []
     meant = {}
     for number, value in enumerate(generate_values()):
-        folder, name = below(ground / str(number), value), f"s{number}"
+        folder, name = below(workspace / str(number), value), f"s{number}"
         options = {"name": name, "user": "root", "schedule": "@reboot", "target": "crontab"}
         mail = {"mailto": f"{value}@example.org"}
-        recipe = make_recipe(CronRestart, ground, options | mail, **{"bin-directory": folder})
+        recipe = make_recipe(CronRestart, workspace, options | mail, **{"bin-directory": folder})
         if recipe is None:
             mail = {"mailto": ""}
-            recipe = make_recipe(CronRestart, ground, options, **{"bin-directory": folder})
+            recipe = make_recipe(CronRestart, workspace, options, **{"bin-directory": folder})
         if recipe is not None:
-            executable(f"{folder}/{name}", f'echo "$1 $MAILTO" > {ground}/out/{number}')
+            executable(f"{folder}/{name}", f'echo "$1 $MAILTO" > {workspace}/out/{number}')
             blocks.append((name, files_of(recipe)[f"{name}/crontab"]))
         meant[value] = (recipe is not None, mail["mailto"])
     for folder in ("tables", "out"):
-        (ground / folder).mkdir()
+        (workspace / folder).mkdir()
     for number, batch in enumerate(batches(blocks, 250)):
         text = ""
         for name, block in batch:
             text = with_block(text, name, block)
-        (ground / "tables" / str(number)).write_text(text)
-    run_in_namespace(RUN_CRON, ground, os.environ, timeout=3000)
+        (workspace / "tables" / str(number)).write_text(text)
+    run_in_namespace(RUN_CRON, workspace, os.environ, timeout=3000)
     for number, (value, (is_accepted, mail)) in enumerate(meant.items()):
-        answer = ground / "out" / str(number)
+        answer = workspace / "out" / str(number)
         action, _, recipient = (answer.read_text() if answer.exists() else "none ").partition(" ")
         came = "refused" if not is_accepted else "same" if action == "ensure" else f"ran {action}"
         tally.count(value, came)
@@ -298,10 +300,10 @@ VHOST = {
     "run-folder": "run",
     "data": "data",
 }
-HTTPD = """ServerRoot {ground}
+HTTPD = """ServerRoot {workspace}
 ServerName localhost
-PidFile {ground}/httpd.pid
-ErrorLog {ground}/httpd.log
+PidFile {workspace}/httpd.pid
+ErrorLog {workspace}/httpd.log
 User www-data
 Group www-data
 {modules}
@@ -314,15 +316,15 @@ MODULES = ("mpm_event", "authz_core", "alias", "mime", "reqtimeout", "headers")
 MODULES += MODULES_BY_MODE["proxy"]
 
 
-def configured(ground, port, conf):
+def configured(workspace, port, conf):
     """Write what Apache reads: its modules, and the site files in ``conf``."""
     folder = "/usr/lib/apache2/modules"
     modules = "".join(f"LoadModule {m}_module {folder}/mod_{m}.so\n" for m in MODULES)
-    text = HTTPD.format(ground=ground, modules=modules, port=port, conf=conf)
+    text = HTTPD.format(workspace=workspace, modules=modules, port=port, conf=conf)
     # What a site file guards its own Listen with.
-    (ground / "httpd.conf").write_text(f"Define LISTEN_127.0.0.1_{port}\n{text}")
+    (workspace / "httpd.conf").write_text(f"Define LISTEN_127.0.0.1_{port}\n{text}")
     # An ordinary user's PATH has no sbin.
-    return [str(shutil.which("apache2", path=PROGRAM_PATH)), "-f", str(ground / "httpd.conf")]
+    return [str(shutil.which("apache2", path=PROGRAM_PATH)), "-f", str(workspace / "httpd.conf")]
 
 
 def answers(port, numbers):
@@ -337,16 +339,16 @@ def answers(port, numbers):
         yield fetch(url, Host=f"s{number}.example")[1]
 
 
-def test_apache(ground, free_port):
+def test_apache(workspace, free_port):
     """A folder of files that Apache serves, and of its logs."""
     if not shutil.which("apache2", path=PROGRAM_PATH):
         pytest.skip("lacks apache2")
     tally, port, sites = Tally("Apache"), free_port(), []
     for number, value in enumerate(generate_values()):
-        folder, name = below(ground / str(number), value), f"s{number}"
+        folder, name = below(workspace / str(number), value), f"s{number}"
         options = {"name": name, "server-name": f"{name}.example", "listen-port": str(port)}
         options |= {"static": f"/files = {folder}", "log-folder": folder}
-        recipe = make_recipe(ApacheVhost, ground, VHOST | options)
+        recipe = make_recipe(ApacheVhost, workspace, VHOST | options)
         if recipe is None:
             tally.count(value, "refused")
             continue
@@ -358,11 +360,11 @@ def test_apache(ground, free_port):
         site = files[f"etc/apache2/sites-available/{name}.conf"]
         sites.append((number, value, Path(folder), f"{logs}\n{site}"))
     for batch_number, batch in enumerate(batches(sites, 250)):
-        conf = ground / f"conf-{batch_number}"
+        conf = workspace / f"conf-{batch_number}"
         conf.mkdir()
         for number, _, _, site in batch:
             (conf / f"{number}.conf").write_text(site)
-        command = configured(ground, port, conf)
+        command = configured(workspace, port, conf)
         run([*command, "-t"], "apache2 -t", reason=first_error)
         with subprocess.Popen([*command, "-DFOREGROUND"]) as apache:
             got = list(answers(port, [site[0] for site in batch]))

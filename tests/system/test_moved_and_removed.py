@@ -37,7 +37,7 @@ def serving(made):
     return made
 
 
-def hasten(site: Checkout) -> None:
+def speed_up(site: Checkout) -> None:
     """Have nobody wait long for a server that does not answer, as its files were moved."""
     described = site.path / "current/simplesite/server.json"
     values = json.loads(described.read_text()) | {"hang-timeout": 1, "hang-tries": 1}
@@ -96,7 +96,7 @@ def test_site_whose_interpreter_was_removed_is_asked_and_stopped(serving):
 
 def test_moved_sandbox_is_stopped_and_a_copy_stops_no_other(serving):
     site, port, _ = serving
-    hasten(site)
+    speed_up(site)
     copy, moved = at(site, "copy"), at(site, "after")
     subprocess.run(["cp", "-a", site.path, copy.path], check=True)
 

@@ -168,7 +168,7 @@ class StepRunner:
         """Return the sites or modules whose links a step makes or removes."""
         if not isinstance(step, Tool):
             return ()
-        more = (self.webserver(one.name).also_named(step.words) for one in servers())
+        more = (self.webserver(one.name).implied_names(step.words) for one in servers())
         return (*step.names, *(name for names in more for name in names))
 
     def _state(self, step: Step) -> int | None:

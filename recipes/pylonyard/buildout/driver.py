@@ -6,10 +6,11 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pylonyard
 from pylonyard.buildout import patches
@@ -174,11 +175,26 @@ class Buildout(patches.Buildout):
             if not args:
                 stores = cache_usage.Stores(layout.cache, layout.eggs)
                 needs = functools.partial(cache_usage.needs, layout.directory, stores, ["parts"])
-                last_run.keep(self, self.state.watch, layout, needs)
+                last_run.store(self, self.state.watch, layout, needs)
         except OSError as error:
             # The release is current; a run that fails now would say otherwise.
             where = error.filename or layout.directory
             log.warning("cannot write %s: %s.", where, error.strerror)
+
+    def _develop(self) -> Any:
+        """Make what ``develop`` names; offline, zc.buildout would have pip ask the index."""
+        dist = Layout.of(self).dist
+        try:
+            with pip_from(dist) if self.offline else nullcontext():
+                return super()._develop()
+        except Exception as error:
+            failed = re.search(r"(?s)^Failed to run command:.*'file://(.+?)'", str(error))
+            if not failed:
+                raise
+            needed = f"; offline, what builds it has to be in {dist}" if self.offline else ""
+            raise UserError(
+                f"[buildout] develop: cannot build {unquote(failed[1])}: see pip's lines{needed}"
+            ) from error
 
     def _record_use(self, layout: Layout) -> None:
         pins = self.get(self["buildout"]["versions"]) or {}
@@ -188,6 +204,21 @@ class Buildout(patches.Buildout):
                 "%s cannot be written, so the cache does not know that this sandbox uses it.",
                 layout.cache / cache_usage.USERS,
             )
+
+
+@contextmanager
+def pip_from(folder: Path) -> Iterator[None]:
+    """Have the pip that other code starts take all it installs from a folder."""
+    own = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": folder.as_uri()}
+    before = {name: os.environ.get(name) for name in own}
+    os.environ.update(own)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
 def sweep(layout: Layout) -> None:

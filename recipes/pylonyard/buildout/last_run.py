@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 OUR_RECIPES = "pylonyard:"
 
 
-def answer(words: Sequence[str], directory: Path) -> bool:
+def report_unchanged(words: Sequence[str], directory: Path) -> bool:
     """Report that nothing has changed; return False if something has.
 
     :param words: the arguments of ``bin/buildout``
@@ -53,10 +53,10 @@ def _next_steps(kept: Mapping[str, Any]) -> Iterable[str]:
     from pylonyard.releases import next_steps
 
     served = [next_steps.SiteStart(**each) for each in kept["sites"]]
-    return next_steps.found(Path(kept["directory"]), int(kept["release"]), served)
+    return next_steps.next_lines(Path(kept["directory"]), int(kept["release"]), served)
 
 
-def keep(run: Any, watch: Watch | None, layout: "Layout", needs: Callable[[], "Needs"]) -> None:
+def store(run: Any, watch: Watch | None, layout: "Layout", needs: Callable[[], "Needs"]) -> None:
     """Store the state of all inputs of ``run``, which has finished.
 
     Store nothing if some input cannot be compared later, such as what another recipe reads.
@@ -70,12 +70,12 @@ def keep(run: Any, watch: Watch | None, layout: "Layout", needs: Callable[[], "N
     if watch is None or not is_comparable(run):
         return
     base = layout.directory
-    trees = [layout.parts, layout.bin, layout.current.resolve(), *needed(needs(), layout)]
+    trees = [layout.parts, layout.bin, layout.current.resolve(), *needed_trees(needs(), layout)]
     # What runs tell each other is no input.
     ignored = (layout.cache / "verified", layout.cache / "users", Path.home() / ".cache")
     watch.seen = {path for path in watch.seen if not path.startswith(tuple(map(str, ignored)))}
     watch.seen |= {str(layout.current), str(layout.releases), str(base / ".installed.cfg")}
-    watch.seen |= set(unseen(watch.variables))
+    watch.seen |= set(unaudited_paths(watch.variables))
     served = [layout.var / name for name in ("log", "data", "run")]
     memory = watch.memory(sys.argv[1:], _written(layout), trees, served)
     if memory is not None:
@@ -95,7 +95,7 @@ def is_comparable(run: Any) -> bool:
     )
 
 
-def unseen(variables: Collection[str]) -> Iterator[str]:
+def unaudited_paths(variables: Collection[str]) -> Iterator[str]:
     """Yield paths that a run reads without an audit event."""
     from pylonyard.system.subprocesses import PROGRAM_PATH
 
@@ -107,7 +107,7 @@ def unseen(variables: Collection[str]) -> Iterator[str]:
     yield from (os.path.join(home, "default.cfg") for home in homes if home)
 
 
-def needed(needs: "Needs", layout: "Layout") -> Iterator[Path]:
+def needed_trees(needs: "Needs", layout: "Layout") -> Iterator[Path]:
     """Yield the trees of the cache that ``needs`` names."""
     for name in needs.names:
         yield from (

@@ -49,7 +49,7 @@ def run() -> None:
         sys.argv[1:] = configuration.completed(sys.argv[1:], checkout())
     except configuration.MemoryDamagedError as error:
         sys.exit(f"buildout: {error}")
-    if last_run.answer(sys.argv[1:], checkout()):
+    if last_run.report_unchanged(sys.argv[1:], checkout()):
         return
     watch = inputs.begin()
     check(sys.argv[1:])
@@ -112,7 +112,7 @@ def load(run: Any) -> None:
     eggs = Path(run["buildout"]["eggs-directory"])
     os.umask(0o022)
     link_eggs(eggs)
-    if last_run.answer(sys.argv[1:], directory):
+    if last_run.report_unchanged(sys.argv[1:], directory):
         sys.exit()
     try:
         expect_usable(directory)

@@ -32,9 +32,8 @@ VERSIONS = "6.0."
 
 log = logging.getLogger("pylonyard")
 
-# ``zc.buildout.patches`` imports pip's finder, with its HTTP client and its progress bars: half of
-# the time that ``buildout`` takes to start, for three functions that ``PackageIndex.process_url``
-# alone calls.  These placeholders import pip when one of them is called.
+# What ``zc.buildout.patches`` imports of pip, for ``PackageIndex.process_url`` alone.  These
+# placeholders import pip when one of them is called.
 
 _CALLED = {
     "pip._internal.index.collector": ("IndexContent", "parse_links"),
@@ -88,7 +87,7 @@ _Installer, _Index = easy_install.Installer, easy_install.AllowHostsPackageIndex
 _make_egg = easy_install._move_to_eggs_dir_and_compile
 _install, _fetch, _scan_all = easy_install.install, _Installer._fetch, _Index.scan_all
 _install_and_load, _dir_hash = buildout._install_and_load, buildout._dir_hash
-_parse = configparser.parse
+_parse, _open = configparser.parse, buildout._open
 
 
 def make_egg(dist: Any, destination: str) -> Any:
@@ -209,18 +208,8 @@ PATCHES = (
         make_egg,
         "a killed run leaves a half-made egg in the egg directory, for ever",
     ),
-    Patch(
-        _Installer,
-        "_get_dest_dist_paths",
-        whole_eggs,
-        "such a half-made egg is taken for an installed distribution",
-    ),
-    Patch(
-        _Installer,
-        "_fetch",
-        fetch,
-        "a download that is cut short stays in the cache under the name of a whole one",
-    ),
+    Patch(_Installer, "_get_dest_dist_paths", whole_eggs, "such an egg is taken for a whole one"),
+    Patch(_Installer, "_fetch", fetch, "a download that is cut short stays in the cache as whole"),
     Patch(
         easy_install,
         "install",
@@ -256,6 +245,16 @@ PATCHES = (
 )
 """The patches that are set once; :class:`Buildout` overrides private methods too."""
 
+IN_THEIR_OWN_WAY = {
+    "_open": "a file that is no UTF-8 ends the run with a traceback",
+    "_doing": "what was being done is printed before each error, which says it itself",
+    "_buildout_default_options": "there is no setting for the defaults of a project",
+    "pip._internal": "half of the time of a start is the import of pip's finder",
+    "_path": "what buildout itself runs on is searched for the eggs of an application",
+    "_env": "so it is in what is found there (both in packages/zc_installer.py)",
+}
+"""What is replaced for a run, for an installer, or before the import; and why."""
+
 
 def apply(defaults: Mapping[str, str]) -> None:
     """Set all patches, and defaults for which zc.buildout has no setting."""
@@ -267,6 +266,7 @@ def apply(defaults: Mapping[str, str]) -> None:
 
 def read_through(files: "Files") -> None:
     """Have zc.buildout read by ``files``; by itself it fails at a byte that is no UTF-8."""
+    files.original = _open
     buildout._open = files.opened
 
 

@@ -70,7 +70,7 @@ def command(directory: Path, file: Path, tell: Callable[[str], object]) -> None:
     locks = sorted({each.lock.path for each in applications})
     stores = cache_usage.stores_of(directory)
     tracked = checkout_files.list_files(directory, locks, {stores.cache, stores.eggs})
-    checkout_files.expect_read(directory, tracked, sections, {stores.cache, stores.eggs})
+    checkout_files.expect_inputs(directory, tracked, sections, {stores.cache, stores.eggs})
     made_from, top = _configuration(directory), applications[0].site
     steps = _steps(directory, tracked, made_from)
     members = [

@@ -52,7 +52,7 @@ FOLDERS = ("develop", "extra-paths", "sources")
 """The options of sections that name folders of which a run reads all."""
 
 
-def expect_read(
+def expect_inputs(
     directory: Path,
     tracked: Collection[str],
     sections: Mapping[str, Mapping[str, str]],

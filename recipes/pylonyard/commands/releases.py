@@ -34,10 +34,12 @@ class Changes:
     def __str__(self) -> str:
         """Return the number of changes as a short line, with a few names."""
         parts = (("changed", self.changed), ("new", self.added), ("gone", self.removed))
-        return "; ".join(f"{len(paths)} {what}: {_some(paths)}" for what, paths in parts if paths)
+        return "; ".join(
+            f"{len(paths)} {what}: {_first_names(paths)}" for what, paths in parts if paths
+        )
 
 
-def _some(paths: tuple[str, ...]) -> str:
+def _first_names(paths: tuple[str, ...]) -> str:
     """Return at most two names; those of commands come last."""
     names = [path.rpartition("/")[2] for path in sorted(paths, key=lambda path: "bin/" in path)]
     return ", ".join([*names[:2], *(["..."] if len(names) > 2 else [])])

@@ -8,7 +8,7 @@ import bisect
 import logging
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,6 @@ from pylonyard.system.errors import UserError
 from pylonyard.system.options import near
 
 log = logging.getLogger("pylonyard")
-
-_open = buildout._open
 
 HEADER = re.compile(r"\[\s*([^\s\[\]:{}]+)\s*(:[^\]]*)?\]")
 OPTION = re.compile(r"([^\s{}\[\]=:#;][^{}\[\]=:]*?)\s*=(?!>)")
@@ -139,6 +137,8 @@ class Files:
 
         :param profile: a profile below them, as if the lowest one extended it
         """
+        self.original: Callable[..., Any] = buildout._open
+        """The function of zc.buildout that reads a file; ``opened`` may stand in its place."""
         self._profile = profile
         self._lines: dict[Path, list[str]] = {}
         """The lines of each file; files that overrule others come last."""
@@ -158,7 +158,7 @@ class Files:
             beneath, _ = self.opened(str(profile.parent), profile.name, [], *words)
             return self.opened(base, name, seen, *rest, beneath)
         if buildout._isurl(name) or buildout._isurl(base):
-            return _open(base, name, seen, *words)
+            return self.original(base, name, seen, *words)
         path = Path(base, name)
         if os.path.realpath(path) in map(os.path.realpath, seen):
             raise UserError(f"{self._extends(seen, name)}: it extends that file in turn")
@@ -177,7 +177,7 @@ class Files:
             raise UserError(f"{self._extends(seen, name)}: {error.strerror}{others}") from error
         self._lines[path] = text.splitlines()
         self._check_lines(path, self._lines[path])
-        opened = _open(base, name, seen, *words)
+        opened = self.original(base, name, seen, *words)
         # By now the files that it extends have been read.
         self._lines[path] = self._lines.pop(path)
         return opened

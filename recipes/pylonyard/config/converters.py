@@ -49,6 +49,11 @@ def optional(convert: Callable[[str], V]) -> Callable[[str], V | None]:
     return lambda text: convert(text) if text else None
 
 
+def default(text: str, convert: Callable[[str], V]) -> Callable[[str], V]:
+    """Return a converter for which the empty text means ``text``."""
+    return lambda given: convert(given or text)
+
+
 def listed(convert: Callable[[str], V]) -> Callable[[str], tuple[V, ...]]:
     """Return a converter for words separated by white space."""
     return lambda text: tuple(convert(word) for word in text.split())

@@ -128,6 +128,96 @@ def is_true(value: str) -> bool:
     return value.strip().lower() in TRUE_WORDS
 
 
+# The sections that configure the applications, found as PasteDeploy finds them.
+
+
+Application = tuple[str, ...]
+"""The sections of one application; the settings of an earlier one override those of a later."""
+
+_PLAIN = ("app", "application")
+_COMPOSITE = ("composite", "composit")
+_KINDS = (*_PLAIN, *_COMPOSITE, "pipeline", "filter-app")
+
+
+def main_section(config: Ini, wanted: str | None) -> str:
+    """Return the section that is served: what PasteDeploy calls ``main``, of any kind.
+
+    A file whose only application has another name is taken to mean that.
+
+    :param wanted: the section that the user named, if any
+    :raises ValueError: if there is none
+    """
+    if wanted:
+        if wanted not in config.sections():
+            raise ValueError(f"section: expected a section of the ini, got {wanted!r}")
+        return wanted
+    if found := find(config, "main"):
+        return found
+    named = [s for s in config.sections() if s.startswith("app:")]
+    if len(named) == 1:
+        return named[0]
+    had = ", ".join(named) or "none"
+    raise ValueError(f"section: expected the application's section, as the ini has {had}")
+
+
+def find(config: Ini, name: str) -> str | None:
+    """Return the section of the application ``name``; None if it has none in this file."""
+    for section in config.sections():
+        kind, colon, own = section.partition(":")
+        if kind in _KINDS and (own.strip() == name if colon else name == "main"):
+            return section
+    return None
+
+
+def new_applications(config: Ini, settings: Iterable[Setting]) -> list[Setting]:
+    """Return the settings of applications that the file does not have yet, such as its main one."""
+    known = config.sections()
+    return [s for s in settings if s.section.partition(":")[0] in _KINDS and s.section not in known]
+
+
+def applications(config: Ini, section: str) -> list[Application]:
+    """Return the applications that a section leads to, each once, in the order of the file."""
+    found: dict[Application, None] = {}
+    for one in _led_to(config, section, frozenset()):
+        found.setdefault(one)
+    return list(found)
+
+
+def _led_to(config: Ini, section: str, before: frozenset[str]) -> Iterator[Application]:
+    if section in before:  # PasteDeploy refuses such a circle
+        return
+    kind = section.partition(":")[0]
+    next_ones = [
+        one for name in _names(config, section, kind) if (one := find(config, name)) is not None
+    ]
+    if kind not in _PLAIN:
+        for one in next_ones:
+            yield from _led_to(config, one, before | {section})
+        return
+    # [app:main] use = other: the settings of both are one application's.
+    used = [each for one in next_ones for each in _led_to(config, one, before | {section})]
+    if not used:
+        yield (section,)
+    for each in used:
+        yield (section, *each)
+
+
+def _names(config: Ini, section: str, kind: str) -> list[str]:
+    """Return what may be names of applications in a section."""
+    if kind == "pipeline":
+        return (config.get(section, "pipeline") or "").split()[-1:]
+    if kind == "filter-app":
+        return [(config.get(section, "next") or "").strip()]
+    if kind in _PLAIN:
+        return [(config.get(section, "use") or "").strip()]
+    return [
+        word
+        for setting in config.settings()
+        if setting.section == section
+        for word in setting.value.split()
+    ]
+
+
 # What must not be served to strangers: debuggers that run code or show secrets.
 
 

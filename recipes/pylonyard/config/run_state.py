@@ -103,6 +103,16 @@ def site_and_role(buildout: Any, section: str) -> tuple[str, str] | None:
     return None
 
 
+def own_ini(buildout: Any, section: str) -> str:
+    """Return the section of the ini of the site that ``section`` helps to deploy; else empty."""
+    site = (site_and_role(buildout, section) or (FIRST_SITE, section))[0]
+    ini = role_section(site, "ini")
+    if not {ini, site, section} <= getattr(buildout, "_raw", {}).keys():
+        return ""
+    deploy = {role_section(site, role) for role in roles(buildout, site)}
+    return ini if {ini, section} <= deploy else ""
+
+
 def roles(buildout: Any, site: str) -> list[str]:
     """Return the sections that have a role in deploying a site."""
     return resolved(buildout, site).get("roles", DEFAULT_ROLES).split()

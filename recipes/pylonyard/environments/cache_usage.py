@@ -171,7 +171,7 @@ def record_needs(directory: Path, stores: Stores, pins: Mapping[str, str]) -> bo
     if _is_of(place, state):
         return True
     wanted = Needs(pins=frozenset((canonical(n), v) for n, v in pins.items()))
-    found = needs(directory, stores) | wanted | Needs(pins=_listed(directory))
+    found = needs(directory, stores) | wanted | Needs(pins=_listed_pins(directory))
     content = {"directory": str(directory), "state": state, **found.to_json()}
     try:
         write(place, (json.dumps(content, indent=1) + "\n").encode())
@@ -345,7 +345,7 @@ def _virtualenv_pins() -> frozenset[Pin]:
     return frozenset((canonical(name), version) for name, version in pairs)
 
 
-def _listed(directory: Path) -> frozenset[Pin]:
+def _listed_pins(directory: Path) -> frozenset[Pin]:
     """Return the pins in requirements files, ours and a sandbox's, for ``bootstrap.py``."""
     from pylonyard.environments.tools import TOOLS, requirements
 

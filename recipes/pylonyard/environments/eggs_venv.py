@@ -61,7 +61,7 @@ def make(store: Path, locations: Sequence[Path], *, with_data: bool = False) -> 
         raise RefusedError(*found, None)
     with atomic.draft(store) as folder:
         draft = folder / home.name
-        lay_out(draft, interpreter(), sys.version_info[:2])
+        make_empty(draft, interpreter(), sys.version_info[:2])
         (site_packages(draft) / PTH).write_text("\n".join([*lines, ""]), encoding="utf-8")
         for name, place in data.items():
             (draft / name).parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ def eggs_of(home: Path) -> list[Path]:
     :raises WheelError: if there is no such environment
     """
     pth = home / _packages() / PTH
-    if not is_one(home):
+    if not is_eggs_venv(home):
         raise WheelError(f"{pth}: expected an environment, got none")
     eggs = [Path(line) for line in pth.read_text(encoding="utf-8").splitlines()]
     if home.name != _name([str(egg) for egg in eggs]):
@@ -92,7 +92,7 @@ def eggs_of(home: Path) -> list[Path]:
     return eggs
 
 
-def is_one(home: Path) -> bool:
+def is_eggs_venv(home: Path) -> bool:
     """Return whether this is one of these environments, for this interpreter."""
     return (home / _packages() / PTH).is_file()
 
@@ -157,7 +157,7 @@ def _name(lines: list[str], data: Mapping[str, Path] = MappingProxyType({})) -> 
     return hashlib.sha256(json.dumps(held).encode()).hexdigest()[:20]
 
 
-def lay_out(home: Path, base: Path, version: Sequence[int]) -> None:
+def make_empty(home: Path, base: Path, version: Sequence[int]) -> None:
     """Make an empty virtual environment (PEP 405).
 
     :param base: the interpreter, outside any virtual environment

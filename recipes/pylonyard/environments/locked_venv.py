@@ -127,7 +127,7 @@ class LockedBuild(Build):
     def _source(self, pinned: str) -> Path:
         package = self._package(Requirement(pinned))
         if package.sdist is None:
-            raise self.files.stale(f"expected a source of {pinned}, got none")
+            raise self.files.mismatch_error(f"expected a source of {pinned}, got none")
         return self.files.get(package, package.sdist[0])
 
     def _package(self, wanted: Requirement) -> Locked:

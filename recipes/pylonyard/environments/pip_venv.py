@@ -24,7 +24,7 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from pylonyard.config.layout import Layout
-from pylonyard.environments.eggs_venv import PTH, lay_out, search_path, site_packages
+from pylonyard.environments.eggs_venv import PTH, make_empty, search_path, site_packages
 from pylonyard.environments.tools import VIRTUALENV, VIRTUALENV_WHEELS
 from pylonyard.packages import (
     builds,
@@ -197,7 +197,7 @@ class Build:
     def _lay_out(self) -> None:
         base = self.contents.interpreter
         if base.series >= (3, 6):
-            lay_out(self.home, base.executable, base.version)
+            make_empty(self.home, base.executable, base.version)
             return
         command = [sys.executable, "-m", "virtualenv", "--quiet", "--no-download"]
         command += ["--no-pip", "--no-setuptools", "--no-wheel", "--activators", ""]

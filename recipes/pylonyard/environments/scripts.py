@@ -22,8 +22,7 @@ from pylonyard.environments import eggs_venv, tools
 from pylonyard.environments.eggs_venv import search_path
 from pylonyard.environments.tools import ISOLATED, header, header_of_ours, package_statements
 from pylonyard.packages import interpreters, metadata
-from pylonyard.packages.wheels import place
-from pylonyard.system.safe_files import json_object
+from pylonyard.packages.wheels import member_path
 from pylonyard.system.subprocesses import run
 
 
@@ -117,7 +116,7 @@ def tool_script(
     # An ordinary zc.buildout may also use a checkout of ours, by "develop".
     statements = (
         tools.environment_statements(home, tools.TOOLS)
-        if eggs_venv.is_one(home)
+        if eggs_venv.is_eggs_venv(home)
         else folder_statements()
     )
     lines = [
@@ -147,12 +146,6 @@ def own_distributions() -> list[Any]:
 def distributions(home: Path) -> dict[str, Distribution]:
     """Return the distributions of an environment of any interpreter, by canonical name."""
     return metadata.distributions(search_path(home))
-
-
-def is_editable(distribution: Distribution) -> bool:
-    """Return whether a distribution is a source tree as it stands (PEP 610)."""
-    origin = distribution.read_text("direct_url.json")
-    return bool(origin and json_object(origin).get("dir_info", {}).get("editable"))
 
 
 @cache
@@ -243,7 +236,7 @@ def _programs(found: Distribution) -> Iterator[Path]:
     record = (found.read_text("RECORD") or "").splitlines()
     for name, *_ in filter(None, csv.reader(record)):
         if ".data/scripts/" in name:
-            name = str(place(name))
+            name = str(member_path(name))
         elif not name.startswith("../../../bin/"):
             continue
         path = Path(os.path.normpath(str(found.locate_file(name))))

@@ -245,12 +245,12 @@ def download_wheels(pins: Sequence[Pin], dist: Path, done: Callable[[str], objec
     try:
         index = Index.configured(read(), os.environ)
         if index:
-            _bring(index, pins, dist, done)
+            _download(index, pins, dist, done)
     except (IndexAccessError, ValueError):
         return  # If pip fails too, it reports the reason.
 
 
-def _bring(index: Index, pins: Sequence[Pin], dist: Path, done: Callable[[str], object]) -> None:
+def _download(index: Index, pins: Sequence[Pin], dist: Path, done: Callable[[str], object]) -> None:
     with atomic.draft(dist) as folder:
         for pin, found in in_parallel(index.wheel, pins):
             if found:

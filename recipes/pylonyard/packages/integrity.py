@@ -79,7 +79,7 @@ def difference(wheel: Path, egg: Path) -> tuple[Path, str, str] | None:
         for item in archive.infolist():
             if item.is_dir():
                 continue
-            path = egg / wheels.place(item.filename)
+            path = egg / wheels.member_path(item.filename)
             if info and path.parts[len(egg.parts)].endswith(".dist-info"):
                 path = info.joinpath(*path.parts[len(info.parts) :])
                 if path in expected or path.parent == info / "scripts":

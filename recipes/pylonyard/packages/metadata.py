@@ -35,6 +35,7 @@ from packaging.utils import (
 from packaging.version import InvalidVersion, Version
 
 from pylonyard.system.errors import CommandError, UserError
+from pylonyard.system.safe_files import json_object
 
 if TYPE_CHECKING:
     from pylonyard.packages.index import Offer
@@ -136,6 +137,22 @@ def mapped(place: Path) -> Iterator[Path]:
         found = re.search(r"(?m)^MAPPING\b.*?= (\{.*\})$", finder.read_text(encoding="utf-8"))
         for path in ast.literal_eval(found[1]).values() if found else ():
             yield Path(path).parent
+
+
+def is_editable(distribution: Distribution) -> bool:
+    """Return whether a distribution is a source tree as it stands (PEP 610)."""
+    origin = distribution.read_text("direct_url.json")
+    return bool(origin and json_object(origin).get("dir_info", {}).get("editable"))
+
+
+def is_tree(distribution: Distribution, home: Path) -> bool:
+    """Return whether a distribution of an environment is a source tree, such as mr.developer has.
+
+    zc.buildout's ``develop`` leads to the tree itself, whose metadata do not say so.
+    """
+    place = Path(str(distribution.locate_file(""))).resolve()
+    elsewhere = place.suffix != ".egg" and not place.is_relative_to(home.resolve())
+    return is_editable(distribution) or (elsewhere and any(place.glob("*.egg-info")))
 
 
 def follow(

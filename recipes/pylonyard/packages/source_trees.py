@@ -7,6 +7,7 @@ with the same commit, branch and tags.  No release ever has it.
 
 import hashlib
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -23,6 +24,7 @@ from pylonyard.system.errors import CommandError, reason
 from pylonyard.system.subprocesses import clean_environment, last_line
 
 DESCRIPTIONS = ("pyproject.toml", "setup.py", "setup.cfg", "MANIFEST.in")
+_TEXT = re.compile(r"(?i)(readme|licen[cs]e|copying|notice|authors|change|history|news)")
 _MADE_AT_THE_TOP = {"build", "dist", "node_modules"}
 _MADE_ANYWHERE = {"__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".tox", ".venv"} | {
     *(".bzr", ".git", ".hg", ".svn")
@@ -62,7 +64,7 @@ def digest(source: Path, *, editable: bool, copied: Path | None = None) -> str:
     held = hashlib.sha256(repr((sys.version_info[:2], editable)).encode())
     if editable:
         held.update(repr((os.fspath(source), sorted(_packages(source)))).encode())
-        files: Iterable[Path] = (source / name for name in DESCRIPTIONS)
+        files: Iterable[Path] = [source / name for name in (*DESCRIPTIONS, *_texts(source))]
     else:
         files = files_of(copied or source)
     if asks_git(source):
@@ -73,6 +75,13 @@ def digest(source: Path, *, editable: bool, copied: Path | None = None) -> str:
             state = (name, path.stat().st_mode & 0o111, wheels.sha256(path))
             held.update(repr(state).encode(errors="surrogateescape"))
     return held.hexdigest()[:20]
+
+
+def _texts(source: Path) -> list[str]:
+    """Return the files that the metadata of a project may quote."""
+    named = pyproject(source).get("project", {}).get("readme", "")
+    readme = named.get("file", "") if isinstance(named, dict) else named
+    return sorted({name for name in os.listdir(source) if _TEXT.match(name)} | {str(readme)})
 
 
 def _packages(source: Path) -> Iterable[str]:

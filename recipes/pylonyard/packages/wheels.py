@@ -63,13 +63,13 @@ def share_work(
     :param few: up to so many items are not worth another process
     """
     hands = min(len(os.sched_getaffinity(0)), len(items))
-    if hands < 2 or len(items) <= few or not _shared(work, items, hands, done):
+    if hands < 2 or len(items) <= few or not _share(work, items, hands, done):
         for number, item in enumerate(items):
             done(number)
             work(item)
 
 
-def _shared(
+def _share(
     work: Callable[[Item], object], items: Sequence[Item], hands: int, done: Progress
 ) -> bool:
     """Do the work in ``hands`` processes, including this one; return whether it is done."""
@@ -265,7 +265,7 @@ def extract(wheel: Path, destination: Path, accepted: Collection[str] = ()) -> N
             recorded, places = _recorded(archive), set[PurePosixPath]()
             for item in archive.infolist():
                 if not item.is_dir():
-                    if (path := place(item.filename)) in places:
+                    if (path := member_path(item.filename)) in places:
                         raise ValueError(f"{path} is there twice")
                     places.add(path)
                     _extract(archive, item, recorded, destination / path)
@@ -354,7 +354,7 @@ def _extract(
     path.chmod(0o755 if item.external_attr >> 16 & 0o111 else 0o644)
 
 
-def place(name: str) -> PurePosixPath:
+def member_path(name: str) -> PurePosixPath:
     """Return the path of a wheel's member in the egg."""
     path = PurePosixPath(name)
     if path.is_absolute() or not path.parts or ".." in path.parts or "\\" in name:

@@ -5,6 +5,7 @@ Publishes ``path`` (the live site file), ``modules`` (for a2enmod), ``script``
 """
 
 import json
+import logging
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pylonyard.config import converters
+from pylonyard.config.run_state import own_ini
 from pylonyard.environments import scripts
 from pylonyard.recipes.base import (
     HOME_OR_EGGS,
@@ -29,14 +31,9 @@ from pylonyard.webservers.apache import SERVER
 from pylonyard.webservers.apache import options as settings
 from pylonyard.webservers.apache.config_lint import DEBIAN, apache, parse, problems
 
-# What Debian's a2enmod takes, in the order in which a2enmod may load them.
-MODULES_BY_MODE = {
-    "proxy": ("proxy", "proxy_http", "buffer"),
-    "mod_wsgi": ("wsgi",),
-    "embedded": ("wsgi",),
-}
-
 NO_INI = "ini: required outside a release, such as ${ini:path}, but missing"
+
+log = logging.getLogger("pylonyard.apache_vhost")
 
 LOG_DIRECTIVES = ("customlog", "errorlog", "forensiclog", "globallog", "transferlog")
 
@@ -85,12 +82,27 @@ class Options:
     """Folder of the private Apache's pid and sockets."""
     data: Path = option(converters.path, default="var/data/${:name}", kind="path")
     """The folder that the application writes to; default: ``{default}``."""
-    timeout: int = option(converters.whole(1, 86400, "(seconds)"), default="60", kind="seconds")
-    """How long client and backend may be silent."""
-    max_body: int = option(
-        converters.whole(0, 999999999, "(bytes)"), default="10485760", kind="bytes"
+    prefix: str | None = option(converters.optional(settings.url_path), default="", kind="URL path")
+    """The application is below it; default: at the top."""
+    trusted_proxies: tuple[str, ...] = option(
+        settings.proxies, default="", kind="addresses, networks"
     )
-    """The largest request; 0: no limit."""
+    """A second TLS end in front: Apache believes its ``X-Forwarded-For`` and ``-Proto``."""
+    unknown_hosts: str = option(
+        converters.one_of("refuse", "serve"), default="refuse", kind="``refuse``, ``serve``"
+    )
+    """Whether a request for another host name is answered."""
+    timeout: int = option(settings.timeout, default="", kind="seconds")
+    """How long client and backend may be silent; default: 60."""
+    max_body: int = option(settings.max_body, default="", kind="bytes")
+    """The largest request; default: 10485760. 0: no limit."""
+    chunked_bodies: str | None = option(
+        converters.optional(converters.one_of("refuse", "pass", "spool")),
+        default="",
+        kind="``refuse``, ``pass``, ``spool``",
+    )
+    """Whether a backend gets bodies without a length; default: ``pass`` if it is waitress and
+    limits them, as ``[ini]`` says, else ``refuse``."""
     request_timeouts: tuple[str, ...] = option(
         converters.listed(settings.request_timeout),
         default="header=15-30,MinRate=500 body=15,MinRate=500",
@@ -199,6 +211,10 @@ class ApacheVhost(Recipe):
             problem = "expected an environment with PasteDeploy, which loads the application"
             raise OptionError(self.name, [f"home: {problem}, got {str(self.home)!r}"])
 
+        site_file = self._live_site_file()
+        if options.unknown_hosts == "refuse" and settings.serves_any_host(site_file):
+            log.info("[%s] %s: %s", self.name, options.name, settings.HOSTS_REFUSED)
+
     @property
     def _loads_alone(self) -> bool:
         """Return whether Apache loads the application of a part outside any release."""
@@ -246,19 +262,34 @@ class ApacheVhost(Recipe):
             template,
             options,
             apache,
-            live=_expect_no_pattern(live),
+            live=settings.expect_no_pattern(live),
             is_released=self.is_released,
             site_file=self._live_site_file(),
-            modules=modules(options),
+            modules=settings.modules(options),
             backend_urls=[f"http://{host}:{port}" for host, port in options.backends],
             static_patterns={url: re.escape(url) for url, _ in options.static},
             account=options.user,
             account_group=_group(options),
             unprivileged=_private_apache_account(options),
             daemon_threads=threads,
-            daemon_options=settings.daemon(options.daemon_options, threads),
+            daemon_options=settings.daemon(options.daemon_options, threads, options.timeout),
+            takes_chunks=options.chunked_bodies or self._chunks_of_server(),
+            claims=settings.CLAIMS,
+            claims_with_underscores=settings.UNDERSCORED_CLAIMS,
+            from_trusted=settings.from_any(options.trusted_proxies),
+            serves_unknown_hosts=options.unknown_hosts == "serve",
+            known_hosts=settings.host_pattern((options.server_name, *options.server_alias)),
             ciphers=settings.CIPHERS,
         )
+
+    def _chunks_of_server(self) -> str:
+        """Return what becomes of a chunked body: passed on to a server of ours that limits it."""
+        ini = own_ini(self.buildout, self.name)
+        if not ini or [str(port) for _, port in self.settings.backends] != [
+            self.buildout[ini].get("port")
+        ]:
+            return "refuse"
+        return str(self.buildout[ini].get("chunked-bodies", "refuse"))
 
     def _live_site_file(self) -> Path:
         return self.live / SERVER.site_file(self.settings.name)[1:]
@@ -289,28 +320,11 @@ class ApacheVhost(Recipe):
         script = {"script": self.live / name / "dispatch.wsgi"} if self.can_load else {}
         return {
             "path": self._live_site_file(),
-            "modules": " ".join(modules(self.settings)),
+            "modules": " ".join(settings.modules(self.settings)),
             **script,
             "httpd": self.live / name / "httpd.conf",
             "httpd-port": self.settings.httpd_port,
         }
-
-
-def modules(options: Options) -> tuple[str, ...]:
-    """Return the names, for a2enmod, of the modules that a site file needs."""
-    needed = [
-        "authz_core",
-        "alias",
-        "mime",
-        "reqtimeout",
-        "headers",
-        *MODULES_BY_MODE[options.mode],
-    ]
-    if options.mode == "proxy" and len(options.backends) > 1:
-        needed += ["slotmem_shm", "proxy_balancer", f"lbmethod_{options.lbmethod}"]
-    if options.ssl_certificate:
-        needed += ["socache_shmcb", "ssl"]
-    return tuple(dict.fromkeys([*needed, *options.extra_modules]))
 
 
 def site_json(options: Options) -> str:
@@ -325,7 +339,7 @@ def site_json(options: Options) -> str:
         "ssl-port": options.ssl_port if secure else None,
         "ssl-certificate": str(secure) if secure else None,
         "ssl-key": str(options.ssl_key) if options.ssl_key else None,
-        "modules": list(modules(options)),
+        "modules": list(settings.modules(options)),
         "disable-sites": list(options.disable_sites),
         "module": str(options.module) if options.mode != "proxy" else None,
     }
@@ -367,13 +381,6 @@ def _conflicting_options(options: Options, sandbox: Path) -> Iterator[str]:
             yield f"static: expected a folder that does not hold the sandbox, got '{folder}'"
         if re.search(r"[*?\[\]]", str(folder)):
             yield f"static: expected a folder without *, ?, [ and ], got '{folder}'"
-
-
-def _expect_no_pattern(path: Path) -> Path:
-    """Return ``path``; refuse one that ``<Directory>`` would take for a pattern."""
-    if re.search(r"[*?\[\]]", str(path)):
-        raise ValueError(f"{path}: Apache's <Directory> would take this for a pattern")
-    return path
 
 
 def _group(options: Options) -> str:

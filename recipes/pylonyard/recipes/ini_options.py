@@ -7,33 +7,29 @@ from typing import Any
 
 from pylonyard.config import converters
 from pylonyard.config.converters import requirement
-from pylonyard.config.ini import Ini, Setting, fragment
+from pylonyard.config.ini import (
+    Application,
+    Ini,
+    Setting,
+    applications,
+    fragment,
+    main_section,
+)
 from pylonyard.config.secret_store import Origin, origin
+from pylonyard.config.server_section import (
+    WAITRESS,
+    ServerOptions,
+    Written,
+    add_filter,
+    is_loopback,
+    kind,
+    write_section,
+)
 from pylonyard.recipes.base import option
 
 DATABASE_KEYS = ("sqlalchemy.url", "sqlalchemy_url", "sqlalchemy.default.url")
 PLACEHOLDER_EMAIL = "you@yourdomain.com"
 LOG_HANDLER = "logfile"
-
-# The keys of a server's section beside use, host and port. A template may have keys of
-# another server, which this one would refuse.
-SERVER_KEYS = {
-    "egg:waitress": {
-        "threads": "{threads}",
-        # A web server connects from loopback, and sends the scheme and the client's address. Since
-        # version 1.2 waitress believes only a proxy that is named here; it drops forged headers.
-        "trusted_proxy": "{loopback}",
-        "trusted_proxy_headers": "x-forwarded-for x-forwarded-proto",
-    },
-    "egg:Paste": {
-        "use_threadpool": "true",
-        "threadpool_workers": "{threads}",
-        # Paste wants it below the number of workers, and its default is 5.
-        "threadpool_spawn_if_under": "{spare}",
-        # The default of 5 pending connections costs a second under load.
-        "request_queue_size": "1024",
-    },
-}
 
 STANDARD_LOGGING = {
     "loggers": {"keys": "root"},
@@ -44,22 +40,6 @@ STANDARD_LOGGING = {
         "format": "%(asctime)s %(levelname)-5.5s [%(name)s][%(threadName)s] %(message)s"
     },
 }
-
-
-def application_section(config: Ini, wanted: str | None) -> str:
-    """Return the section of the application.
-
-    :raises ValueError: if the file has none, or several
-    """
-    found = [s for s in config.sections() if s.startswith("app:")]
-    if wanted:
-        if wanted not in config.sections():
-            raise ValueError(f"section: expected a section of the ini, got {wanted!r}")
-        return wanted
-    if "app:main" in found or len(found) == 1:
-        return "app:main" if "app:main" in found else found[0]
-    had = ", ".join(found) or "none"
-    raise ValueError(f"section: expected the application's section, as the ini has {had}")
 
 
 def encode(config: Ini, option: str, value: object, around: str = "") -> str:
@@ -73,55 +53,89 @@ def encode(config: Ini, option: str, value: object, around: str = "") -> str:
         raise ValueError(f"{option}: {error}") from None
 
 
-def apply_options(config: Ini, options: "Options") -> None:
+@dataclass(frozen=True, kw_only=True)
+class Applied:
+    """What has become of a template."""
+
+    section: str
+    """The section that is served."""
+    applications: tuple[Application, ...]
+    server: Written
+    believes_nobody: bool
+    """Whether the server must not believe what a web server says, as others reach it as well."""
+
+
+def apply_options(config: Ini, options: "Options") -> Applied:
     """Set the options in ``config``; keys that it has keep their places."""
-    section = application_section(config, options.section)
-    _debug(config, section, options.debug)
-    _server(config, options)
-    _error_mail(config, section, options)
+    section = main_section(config, options.section)
+    found = applications(config, section)
+    configuring = list(dict.fromkeys([section, *(one for each in found for one in each)]))
+    _debug(config, configuring, options.debug)
+    server = write_section(
+        config,
+        ServerOptions(
+            use=options.server or "",
+            threads=options.threads,
+            host=options.host.strip("[]"),
+            port=options.port,
+            timeout=options.timeout,
+            max_body=options.max_body,
+            prefix=options.prefix or "",
+            is_proxied=options.mode == "proxy",
+        ),
+    )
+    knows = kind(server.use) == WAITRESS
+    is_open = not knows and not is_loopback(options.host.strip("[]"))
+    if options.mode == "proxy" and not knows and not is_open:
+        add_filter(config, section, options.prefix or "")
+    _error_mail(config, configuring, options)
     if options.database_url:
-        keys = [key for key in DATABASE_KEYS if config.get(section, key) is not None]
-        url = options.database_url.replace("%(here)s", str(options.data))
-        config.set(
-            section, keys[0] if keys else DATABASE_KEYS[0], encode(config, "database-url", url)
-        )
+        _database(config, section, found, options)
     _logging(config, options)
+    return Applied(
+        section=section, applications=tuple(found), server=server, believes_nobody=is_open
+    )
 
 
-def _debug(config: Ini, section: str, debug: bool) -> None:
+def _debug(config: Ini, sections: list[str], debug: bool) -> None:
     value = str(debug).lower()
     config.set("DEFAULT", "debug", value)
-    for key in ("debug", "set debug"):
-        if config.get(section, key) is not None:
-            config.set(section, key, value)
+    for section in sections:
+        for key in ("debug", "set debug"):
+            if config.get(section, key) is not None:
+                config.set(section, key, value)
 
 
-def _server(config: Ini, options: "Options") -> None:
-    section = "server:main"
-    for setting in [s for s in config.settings() if s.section == section]:
-        if setting.key not in ("use", "host", "port"):
-            config.remove(section, setting.key)
-    config.set(section, "use", options.server)
-    host = options.host.strip("[]")
-    config.set(section, "host", host)
-    config.set(section, "port", str(options.port))
-    fields = {
-        "threads": options.threads,
-        "spare": min(5, options.threads - 1),
-        "loopback": "::1" if host == "::1" else "127.0.0.1",
-    }
-    for key, value in SERVER_KEYS.get(options.server.partition("#")[0], {}).items():
-        config.set(section, key, value.format_map(fields))
+def _database(config: Ini, section: str, found: list[Application], options: "Options") -> None:
+    """Set the URL where the applications have one; else in the section of the only one.
+
+    :raises ValueError: if there are several, and none has one
+    """
+    url = (options.database_url or "").replace("%(here)s", str(options.data))
+    value = encode(config, "database-url", url)
+    places = [
+        (place, key)
+        for place in dict.fromkeys(one for each in found for one in each)
+        for key in DATABASE_KEYS
+        if config.get(place, key) is not None
+    ]
+    if not places and len(found) != 1:
+        names = ", ".join(each[0] for each in found) or "none in this file"
+        raise ValueError(
+            f"section: expected the one that database-url is for, as [{section}] leads to {names}"
+        )
+    for place, key in places or [(found[0][0], DATABASE_KEYS[0])]:
+        config.set(place, key, value)
 
 
-def _error_mail(config: Ini, section: str, options: "Options") -> None:
+def _error_mail(config: Ini, sections: list[str], options: "Options") -> None:
     wanted: dict[str, Any] = {
         "email_to": " ".join(options.email_to),
         "smtp_server": options.smtp_server,
         "error_email_from": options.error_email_from,
     }
     for key, value in wanted.items():
-        places = [s for s in ("DEFAULT", section) if config.get(s, key) is not None]
+        places = [s for s in ("DEFAULT", *sections) if config.get(s, key) is not None]
         if value and options.email_to:
             for place in places or ["DEFAULT"]:
                 config.set_text(place, key, value)
@@ -205,7 +219,8 @@ class Options:
         default="",
         kind="section of the ini",
     )
-    """The application's section; default: ``app:main``, or the only ``app:*``."""
+    """What is served; default: what PasteDeploy calls ``main``, of any kind, or the only
+    ``app:*``."""
     environment: str = option(
         converters.one_of("development", "staging", "production"),
         default="production",
@@ -216,14 +231,34 @@ class Options:
     """The address where the server listens,"""
     port: int = option(converters.port, kind="TCP port")
     """and the port."""
-    server: str = option(
-        converters.matching(r"egg:[A-Za-z0-9._-]+(#[A-Za-z0-9._-]+)?", "egg:DISTRIBUTION#SERVER"),
-        default="egg:waitress#main",
+    server: str | None = option(
+        converters.optional(
+            converters.matching(
+                r"egg:[A-Za-z0-9._-]+(#[A-Za-z0-9._-]+)?", "egg:DISTRIBUTION#SERVER"
+            )
+        ),
+        default="",
         kind="egg:name#server",
     )
-    """The server, any ``paste.server_runner`` or ``paste.server_factory``."""
-    threads: int = option(converters.whole(1, 1000, "(threads)"), default="4", kind="1 to 1000")
-    """Its threads; they share one interpreter, and few are faster than many."""
+    """The server, any ``paste.server_runner`` or ``paste.server_factory``; default: the
+    template's, or ``egg:waitress#main``."""
+    threads: int | None = option(
+        converters.optional(converters.whole(1, 1000, "(threads)")), default="", kind="1 to 1000"
+    )
+    """Its threads; they share one interpreter, and few are faster than many. Default: the
+    template's, or 4."""
+    prefix: str | None = option(
+        converters.optional(converters.url_path), default="", kind="URL path"
+    )
+    """The application is below it, as in ``[site]``."""
+    timeout: int | None = option(
+        converters.optional(converters.whole(1, 86400, "(seconds)")), default="", kind="seconds"
+    )
+    """How long the web server waits for an answer, as in ``[site]``,"""
+    max_body: int | None = option(
+        converters.optional(converters.whole(0, 999999999, "(bytes)")), default="", kind="bytes"
+    )
+    """and the largest body that it lets through; default: the server's own."""
     database_url: str | None = option(converters.optional(converters.text), default="", kind="URL")
     """SQLAlchemy's; default: the template's."""
     email_to: tuple[str, ...] = option(

@@ -34,7 +34,7 @@ from pylonyard.recipes.base import HOME_OR_EGGS, Recipe, option, render
 from pylonyard.system import atomic
 from pylonyard.system.atomic import Artifact
 from pylonyard.system.errors import CommandError, OptionError
-from pylonyard.system.subprocesses import PROGRAM_PATH, clean_environment, run
+from pylonyard.system.subprocesses import PROGRAM_PATH, clean_environment, linked_libraries, run
 from pylonyard.webservers.apache.config_lint import apache as quoted
 
 logger = logging.getLogger("pylonyard")
@@ -350,10 +350,10 @@ def check_links(module: Path, python: Python) -> None:
     :raises CommandError: if not
     """
     what = f"mod_wsgi for Python {python.version} is of no use"
-    output = run(["ldd", module], what)
-    if missing := re.search(r"(\S+) => not found", output):
-        raise CommandError(what, f"the loader does not find {missing[1]}")
-    linked = re.findall(r"(libpython\S+) =>", output)
+    libraries = linked_libraries(module, what)
+    if missing := [name for name, file in libraries.items() if not file]:
+        raise CommandError(what, f"the loader does not find {missing[0]}")
+    linked = [name for name in libraries if name.startswith("libpython")]
     if python.shared and linked != [python.library]:
         found = ", ".join(linked) or "none"
         raise CommandError(what, f"expected it to need {python.library}, got {found}")

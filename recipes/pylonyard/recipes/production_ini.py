@@ -1,7 +1,7 @@
 """Recipe ``production_ini``: write the configuration file of the application.
 
-Publishes ``path`` (the live file), ``setup``, ``installer`` (whether the application
-has one) and ``database`` (a digest that identifies the database).
+Publishes ``path`` (the live file), ``setup``, ``installer`` (whether the application has one),
+``database`` (a digest that identifies the database) and ``chunked-bodies`` (for ``[vhost]``).
 """
 
 import hashlib
@@ -10,15 +10,23 @@ import logging
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from pylonyard.config import secret_store
+from pylonyard.config import secret_store, server_section
 from pylonyard.config.converters import ini, ini_python2
-from pylonyard.config.ini import Ini, IniError, Setting, debug_problems, overlay
+from pylonyard.config.ini import (
+    Ini,
+    IniError,
+    Setting,
+    debug_problems,
+    new_applications,
+    overlay,
+)
 from pylonyard.config.secret_store import Origin, SecretError, SecretStore
 from pylonyard.environments import scripts
 from pylonyard.environments.eggs_venv import site_packages
@@ -26,8 +34,8 @@ from pylonyard.packages.integrity import RefusedError, Verified
 from pylonyard.recipes.base import FOR_GROUP, HOME_OR_EGGS, Recipe
 from pylonyard.recipes.ini_options import (
     DATABASE_KEYS,
+    Applied,
     Options,
-    application_section,
     apply_options,
     encode,
 )
@@ -65,7 +73,13 @@ class ProductionIni(Recipe):
         self.home = home
         self._check_plain_secrets()
         config = self._apply_options(self._base_config())
-        self.database = database_digest(config, application_section(config, options.section))
+        places = [
+            self.applied.section,
+            *(one for each in self.applied.applications for one in each),
+        ]
+        self.database = database_digest(config, *places)
+        self._tell_of_server(config)
+        self.chunked_bodies = server_section.chunked_bodies(config)
         try:
             store = SecretStore(
                 options.secrets_folder,
@@ -120,7 +134,8 @@ class ProductionIni(Recipe):
         options = self.settings
         try:
             config = Ini(skeleton, self._encoder())
-            apply_options(config, options)
+            overlay(config, new_applications(config, options.settings))
+            self.applied: Applied = apply_options(config, options)
             overlay(config, options.settings)
             overlay(config, _with_data_folder(config, options.data))
         except IniError as error:
@@ -132,6 +147,25 @@ class ProductionIni(Recipe):
         if options.environment != "development" and (problems := debug_problems(config)):
             raise OptionError(self.name, problems)
         return config
+
+    def _tell_of_server(self, config: Ini) -> None:
+        """Tell what counts of the server's section, and what changes for the site."""
+        options, written = self.settings, self.applied.server
+        if options.mode != "proxy":  # nothing runs this server
+            return
+        has_author = options.template is not None
+        for line in server_section.told(written, self._source_name(), has_author=has_author):
+            log.info("[%s] %s", self.name, line)
+        with suppress(OSError, ValueError):
+            live = self.live / options.name / "production.ini"
+            before = Ini(live.read_text(encoding="utf-8"))
+            for line in server_section.changed(before, config, written, options.name):
+                log.info("[%s] %s", self.name, line)
+        if self.applied.believes_nobody:
+            log.warning("[%s] %s", self.name, server_section.OPEN_WARNING)
+        used = config.get(server_section.SECTION, "use") or ""
+        if options.environment != "development" and server_section.kind(used) == "egg:paste":
+            log.warning("[%s] %s", self.name, server_section.PASTE_WARNING)
 
     def _encoder(self) -> Callable[..., str]:
         """Return the quoting function for the Python that reads the ini."""
@@ -161,6 +195,7 @@ class ProductionIni(Recipe):
             "setup": str(self.settings.setup and self._has_installer()).lower(),
             "installer": str(self._has_installer()).lower(),
             "database": self.database,
+            "chunked-bodies": self.chunked_bodies,
         }
 
 
@@ -186,12 +221,12 @@ def _is_other_account(user: str) -> bool:
     return not accounts.is_ours(user) and not accounts.is_root(user)
 
 
-def database_digest(config: Ini, section: str) -> str:
-    """Return a digest of the application's database URLs, without the secrets in them."""
+def database_digest(config: Ini, *sections: str) -> str:
+    """Return a digest of the applications' database URLs, without the secrets in them."""
     places = sorted(
         f"{setting.key}={setting.value}"
         for setting in config.settings()
-        if setting.section in (section, "DEFAULT")
+        if setting.section in (*sections, "DEFAULT")
         and (setting.key.endswith("url") or "://" in setting.value)
     )
     return hashlib.sha256("\n".join(places).encode()).hexdigest()[:20]

@@ -23,6 +23,7 @@ from pylonyard.system import accounts, active_note
 from pylonyard.system.active_note import NotedSite
 from pylonyard.system.atomic import Artifact, Link
 from pylonyard.system.errors import LOOK_FIRST, ActivationError, OptionError, UserError, reason
+from pylonyard.system.listeners import reachable
 from pylonyard.system.rootfs import Tree
 from pylonyard.webservers import registry
 
@@ -83,6 +84,8 @@ class Site:
     sections: tuple[str, ...]
     port: int
     """The port of its own server, or of its private web server."""
+    host: str
+    """The address of the server, without brackets."""
     webserver: str
     """The web server that runs the application; empty if a server of the site's own does."""
     setup: contents.Setup | None
@@ -150,7 +153,7 @@ class Release(Recipe):
                 site_changes.expect_account_kept(self.releases, wanted)
                 return []
             places = (self.releases, self.layout.bin)
-            return site_changes.expect_none(*places, wanted, words, self.name)
+            return site_changes.expect_no_change(*places, wanted, words, self.name)
         except ActivationError as error:
             raise UserError(f"[{self.name}] {error}") from error
 
@@ -199,6 +202,7 @@ class Release(Recipe):
             user=options["user"],
             environment=options["environment"],
             sections=sections,
+            host="127.0.0.1" if webserver else reachable(options["host"].strip("[]")),
             port=int(port),
             webserver=webserver,
             setup=setup if published.get("setup") == "true" else None,
@@ -236,7 +240,7 @@ class Release(Recipe):
             log.info("%s", line)
         self._link_commands()
         served = [self._served_site(site, left) for site in self.sites]
-        for line in next_steps.found(self.layout.directory, number, served):
+        for line in next_steps.next_lines(self.layout.directory, number, served):
             # With our buildout, this comes after buildout's own last lines.
             getattr(self.buildout, "say_last", log.info)(line)
         if watch := self.state.watch:
@@ -261,12 +265,13 @@ class Release(Recipe):
         }
 
     def _served_site(self, site: Site, left: Collection[str]) -> next_steps.SiteStart:
+        host = f"[{site.host}]" if ":" in site.host else site.host
         return next_steps.SiteStart(
             name=site.name,
             user=site.user,
             environment=site.environment,
-            address=f"http://127.0.0.1:{site.port}/",
-            host="127.0.0.1",
+            address=f"http://{host}:{site.port}/",
+            host=site.host,
             port=site.port,
             webserver=site.webserver,
             waits=site.name in left,

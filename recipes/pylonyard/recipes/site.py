@@ -6,7 +6,8 @@ say ``[blog]``, is deployed by copies of those sections, in which ``${site:...}`
 ``[ini]``.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +17,17 @@ from pylonyard.environments import site_account
 from pylonyard.recipes.base import Recipe, option
 from pylonyard.system import accounts, safe_files
 from pylonyard.system.errors import OptionError, UserError
-from pylonyard.webservers.apache.options import longest_run_folder
+from pylonyard.webservers.apache import options as webserver
 
 DEFAULT_RUN_FOLDER = "${site:run}"
 """The option ``run-folder`` in our profile."""
+
+
+_AGREED: Mapping[str, Callable[[str], Any]] = {
+    "prefix": webserver.url_path,
+    "timeout": webserver.timeout,
+    "max-body": webserver.max_body,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +42,10 @@ class Options:
         converters.listed(converters.server_alias), default="", kind="host names"
     )
     """Other host names; ``*`` and ``?`` allowed."""
+    host: str = option(converters.host, default="127.0.0.1", kind="host")
+    """The address of its own server, such as ``::1``,"""
     port: int = option(converters.port, kind="TCP port")
-    """The port of its own server, on loopback."""
+    """and its port."""
     user: str = option(converters.account, default="", kind="account")
     """Its account; default: yours, who run buildout."""
     eggs: tuple[str, ...] = option(
@@ -55,6 +65,18 @@ class Options:
         kind="``development``, ``staging``, ``production``",
     )
     """Debug mode is allowed in development only."""
+    prefix: str | None = option(
+        converters.optional(webserver.url_path), default="", kind="URL path"
+    )
+    """The application is below it, as in ``/wiki``; default: at the top."""
+    trusted_proxies: tuple[str, ...] = option(
+        webserver.proxies, default="", kind="addresses, networks"
+    )
+    """A second TLS end in front of Apache, which believes it."""
+    timeout: int | None = option(converters.optional(webserver.timeout), default="", kind="seconds")
+    """How long both ends wait for the other; default: 60."""
+    max_body: int | None = option(converters.optional(webserver.max_body), default="", kind="bytes")
+    """The largest request; default: 10485760. 0: no limit."""
     roles: tuple[str, ...] = option(
         converters.listed(converters.section_name), default=DEFAULT_ROLES, kind="section names"
     )
@@ -91,7 +113,7 @@ class Site(Recipe):
         has_sockets = options.mode == "mod_wsgi" and "vhost" in options.roles
         if not has_sockets or own != DEFAULT_RUN_FOLDER:
             return
-        if longest := longest_run_folder(self.layout.var / "run", options.name):
+        if longest := webserver.longest_run_folder(self.layout.var / "run", options.name):
             here = self.layout.directory
             raise OptionError(
                 section,
@@ -101,13 +123,29 @@ class Site(Recipe):
                 ],
             )
 
+    def _agreed(self, key: str, value: object) -> object:
+        """Return what both ends get: ``value``, or what only the web server's section has."""
+        written = self.buildout._raw.get(self._section_name("vhost"), {}).get(key, "")
+        if "vhost" in self.settings.roles and written and "$" not in written:
+            with suppress(ValueError):  # that section tells of a bad value
+                _AGREED[key](written)
+                return written
+        return "" if value is None else value
+
     def _section_name(self, role: str) -> str:
         return role_section(self.name, role)
 
     def published(self) -> Mapping[str, Any]:
         options, var = self.settings, self.layout.var
+        agreed = {"prefix": options.prefix, "timeout": options.timeout}
+        # Where our web server limits bodies, the site's own server does, too.
+        is_limited = options.max_body is None and "vhost" in options.roles
+        agreed |= {"max-body": webserver.max_body("") if is_limited else options.max_body}
         return {
+            **{key: self._agreed(key, value) for key, value in agreed.items()},
+            "trusted-proxies": " ".join(options.trusted_proxies),
             "server-alias": " ".join(options.server_alias),
+            "host": options.host,
             "user": options.user,
             "mode": options.mode,
             "environment": options.environment,

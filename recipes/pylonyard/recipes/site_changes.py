@@ -51,7 +51,7 @@ def changes(deployed: DeployedSites, wanted: Mapping[str, NotedSite]) -> Iterato
             yield name, "leave it out"
 
 
-def expect_none(
+def expect_no_change(
     releases: Releases,
     bin_folder: Path,
     wanted: Mapping[str, NotedSite],
@@ -69,7 +69,7 @@ def expect_none(
     """
     deployed = active(releases, releases.current.parent)
     if deployed and (found := dict(changes(deployed, wanted))):
-        way = f"if it is meant: {allowed(words, section)}"
+        way = f"if it is meant: {allowing_command(words, section)}"
         if new_accounts(deployed, wanted):
             way = _way_to_another_account()
         if deployed.configuration and deployed.configuration != configuration.named(words):
@@ -85,7 +85,7 @@ def expect_none(
     return [_change_line(name, here.sites[name], wanted.get(name)) for name in found]
 
 
-def allowed(words: Sequence[str], section: str) -> str:
+def allowing_command(words: Sequence[str], section: str) -> str:
     """Return the command line of a run, with its assignments, that allows it to change sites."""
     named = configuration.named(words)
     assigned = [word for word in words if "=" in word and word[:1] != "-" and word != named]

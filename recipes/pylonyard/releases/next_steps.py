@@ -153,14 +153,14 @@ def _has_private(directory: Path, site: SiteStart) -> bool:
 
 def _stranger(sockets: set[int]) -> tuple[int, str]:
     from pylonyard.system import listeners
-    from pylonyard.system.processes import command, shown
+    from pylonyard.system.processes import command, shortened
 
     for pid in listeners.holders(sockets):
-        return TAKEN, f"process {pid} ({shown(command(pid), LONGEST_COMMAND)})"
+        return TAKEN, f"process {pid} ({shortened(command(pid), LONGEST_COMMAND)})"
     return TAKEN, "a process of another account"
 
 
-def found(directory: Path, current: int, sites: Iterable[SiteStart]) -> Sequence[str]:
+def next_lines(directory: Path, current: int, sites: Iterable[SiteStart]) -> Sequence[str]:
     """Return the next steps for the ``sites`` of the current release.
 
     :param current: the number of that release

@@ -21,7 +21,7 @@ from pylonyard.webservers.registry import servers
 def server_states(release: Release) -> Servers:
     """Return the states of the servers of the release's sites."""
     found = Servers()
-    flipped = _flipped(release.folder.parent.parent / "current")
+    flipped = _became_current_at(release.folder.parent.parent / "current")
     for site in release.sites:
         if not site.has_server:
             continue
@@ -49,7 +49,7 @@ def _holder_text(holders: list[int]) -> str:
     for pid in holders:
         owner, command = processes.owner(pid), processes.command(pid)
         whose = "" if owner is None else f" of {accounts.account_name(owner)}"
-        return f"process {pid}{whose} ({processes.shown(command, LONGEST_COMMAND)})"
+        return f"process {pid}{whose} ({processes.shortened(command, LONGEST_COMMAND)})"
     return "a process that we cannot see"
 
 
@@ -58,7 +58,7 @@ def _started(pids: Iterable[int]) -> float:
     return max((when for when in times if when is not None), default=0.0)
 
 
-def _flipped(current: Path) -> float:
+def _became_current_at(current: Path) -> float:
     """Return when the release became current."""
     try:
         return current.lstat().st_mtime

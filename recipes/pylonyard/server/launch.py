@@ -18,7 +18,7 @@ from pylonyard.server.settings import Settings
 from pylonyard.server.sockets import close
 from pylonyard.system import errors
 from pylonyard.system.errors import ServerError
-from pylonyard.system.processes import kill_trees, shown, supervisor_marker
+from pylonyard.system.processes import kill_trees, shortened, supervisor_marker
 from pylonyard.system.safe_files import make_directory, open_log
 
 PACKAGES = Path(__file__).resolve().parents[2]
@@ -159,4 +159,4 @@ def most_telling_line(lines: Iterable[str]) -> str:
     theirs = [line for line in said if f" {PREFIX} " not in line]
     raised = [line for line in theirs if errors.EXCEPTION_LINE.match(line)]
     best = (raised or theirs or said or [NO_OUTPUT])[-1]
-    return shown(best.strip(), LONGEST_MESSAGE)
+    return shortened(best.strip(), LONGEST_MESSAGE)

@@ -180,6 +180,6 @@ def parse(values: Mapping[str, object], source: Path) -> Settings:
     """
     settings, problems = options.converted(Settings, values)
     if problems:
-        told = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
-        raise ServerError(f"{source}: {told}", NOT_CONFIGURED)
+        listed = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
+        raise ServerError(f"{source}: {listed}", NOT_CONFIGURED)
     return Settings(**settings, source=source)

@@ -20,7 +20,7 @@ from pylonyard.system.processes import (
     is_supervisor,
     marked,
     server_marker,
-    shown,
+    shortened,
     started,
     supervisor_marker,
 )
@@ -210,7 +210,7 @@ def port_holder(settings: Settings) -> str | None:
     if not sockets:
         return None
     for pid in listeners.holders(sockets):
-        return f"process {pid} ({shown(command(pid), LONGEST_COMMAND)})"
+        return f"process {pid} ({shortened(command(pid), LONGEST_COMMAND)})"
     return "a process of another user"
 
 

@@ -255,7 +255,7 @@ def command(pid: int, proc: Path = PROC) -> str:
     return " ".join(arguments(pid, proc)).strip() or status(pid, proc).get("Name", "")
 
 
-def shown(text: str, longest: int) -> str:
+def shortened(text: str, longest: int) -> str:
     """Return another program's ``text`` without control characters, shortened."""
     plain = "".join(c if c.isprintable() else "?" for c in text)
     return plain if len(plain) <= longest else plain[: longest - 3] + "..."

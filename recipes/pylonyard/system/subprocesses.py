@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 import signal
 import subprocess
 import sys
@@ -177,3 +178,15 @@ def last_line(output: str) -> str:
         raised = [line for line in lines if errors.EXCEPTION_LINE.match(line)]
         return (raised or lines)[-1]
     return lines[-1] if lines else ""
+
+
+def linked_libraries(module: Path, what: str = "") -> dict[str, str]:
+    """Return the libraries that a module needs, each with the file that the loader takes for it.
+
+    The file is empty if the loader finds none.
+
+    :param what: the beginning of the message if that cannot be told
+    :raises CommandError: if ``ldd`` fails
+    """
+    listed = run(["ldd", module], what or f"cannot list the libraries of {module}")
+    return dict(re.findall(r"(\S+) => (?:(/\S+) \(0x|not found)", listed))

@@ -31,7 +31,7 @@ class Init(Starter):
     def enabled(self, tree: "Tree") -> set[str]:
         return _linked(tree, "S")
 
-    def known(self, tree: "Tree") -> set[str]:
+    def registered(self, tree: "Tree") -> set[str]:
         return _linked(tree, "SK")
 
     def is_part(self, name: str) -> bool:

@@ -94,7 +94,7 @@ class Starter(Watcher):
         """Return the sites that the machine starts when it boots."""
         raise NotImplementedError
 
-    def known(self, tree: "Tree") -> set[str]:
+    def registered(self, tree: "Tree") -> set[str]:
         """Return these sites, and those that somebody has disabled."""
         raise NotImplementedError
 

@@ -112,7 +112,7 @@ class Machine(Protocol):
 
     def state(self) -> ServerState: ...
 
-    def also_named(self, words: tuple[str, ...]) -> tuple[str, ...]:
+    def implied_names(self, words: tuple[str, ...]) -> tuple[str, ...]:
         """Return what else a command makes links of, beside the names in it."""
 
     def test(self) -> None:
@@ -188,7 +188,7 @@ class Checked(Protocol):
     @property
     def has_server(self) -> bool: ...
     @property
-    def is_laid(self) -> bool: ...
+    def is_activated(self) -> bool: ...
     @property
     def module(self) -> Path | None: ...
     @property

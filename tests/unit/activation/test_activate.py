@@ -127,14 +127,14 @@ def test_membership_is_handed_over(machine):
 
 
 def test_membership_that_was_handed_over_is_undone_by_name(machine):
-    class Telling(StepRunner):
+    class Reporting(StepRunner):
         def _run(self, words):
             ran.append(words)
 
     ran = []
     tree, sandbox = machine.tree, machine.sandboxes["b"]
     tree.put("/etc/group", file("shop:x:7:www-data\n"))
-    runner = Telling(tree, sandbox, Journal(str(sandbox)), lambda line: None)
+    runner = Reporting(tree, sandbox, Journal(str(sandbox)), lambda line: None)
 
     undo_files(runner, Effects({"/etc/.pwd.lock": Change(ABSENT, file(""))}, (JOINED,)))
 

@@ -322,17 +322,44 @@ def test_each_patch_is_shown_to_be_needed():
     own = inspect.getmembers(buildout.Buildout, inspect.isfunction)
     methods = {name for name, _ in own if name in vars(patches.Buildout)}
     names = {each.name for each in patches.PATCHES} | methods
-    assert names | {"_open", "_doing", "_buildout_default_options"} == SHOWN
+    assert names | set(patches.IN_THEIR_OWN_WAY) == SHOWN | {"pip._internal"}
+
+
+@shows("_path", "_env")
+def test_an_installer_searches_what_buildout_itself_runs_on(folder):
+    installer = INSTALLER(str(folder), path=[])
+
+    assert installer._path == easy_install.buildout_and_setuptools_path != []
+    assert list(installer._env)
+
+
+ELSEWHERE = {
+    "zc_installer.py": {"installer._path", "installer._env"},
+    "driver.py": {"run._links"},
+}
+"""Private names that other modules set: rows of the table above, and one that another has."""
 
 
 def test_no_other_module_replaces_a_private_name_of_zc_buildout():
-    roots = {"zc", "buildout", "configparser", "easy_install", "pkg_resources"}
-    found = set()
+    found: dict[str, set[str]] = {}
     for path in (CHECKOUT / "recipes").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            for target in getattr(node, "targets", ()):
-                text = ast.unparse(target)
-                if text.partition(".")[0] in roots and "." in text and "._" in text:
-                    found.add(path.name)
+            targets = [*getattr(node, "targets", ()), getattr(node, "target", None)]
+            for target in filter(None, targets):
+                for name in ast.walk(target):
+                    if is_private(name):
+                        found.setdefault(path.name, set()).add(ast.unparse(name))
 
-    assert found == {"patches.py"}
+    assert found.pop("patches.py")
+    assert found.pop("gentle.py") == {"server._BaseServer__shutdown_request"}  # Python's own
+    assert found == ELSEWHERE
+
+
+def is_private(node):
+    """Return whether a name is a private one of another object."""
+    return (
+        isinstance(node, ast.Attribute)
+        and node.attr.startswith("_")
+        and not node.attr.endswith("__")
+        and ast.unparse(node.value) not in ("self", "cls")
+    )

@@ -31,7 +31,7 @@ def remember(watch, folder, words=()):
 def test_second_run_has_nothing_to_do_and_says_so(watch, tmp_path, capsys):
     remember(watch, tmp_path)
 
-    assert last_run.answer([], tmp_path)
+    assert last_run.report_unchanged([], tmp_path)
     assert capsys.readouterr().out == "pylonyard: Release 1 is current; nothing has changed.\n"
 
 
@@ -39,7 +39,7 @@ def test_folder_above_that_is_closed_takes_a_whole_run(watch, tmp_path):
     remember(watch, tmp_path)
     tmp_path.chmod(0o710)
 
-    assert not last_run.answer([], tmp_path)
+    assert not last_run.report_unchanged([], tmp_path)
 
 
 def test_processes_come_and_go(watch, tmp_path):
@@ -56,7 +56,7 @@ def test_note_of_a_run_is_no_change_of_its_folder(watch, tmp_path):
     watch.hook("os.scandir", (str(tmp_path / ".pylonyard"),))
     remember(watch, tmp_path)
 
-    assert last_run.answer([], tmp_path)
+    assert last_run.report_unchanged([], tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_any_change_takes_a_whole_run(watch, tmp_path, capsys, change):
     remember(watch, tmp_path)
     change(tmp_path)
 
-    assert not last_run.answer([], tmp_path)
+    assert not last_run.report_unchanged([], tmp_path)
     assert capsys.readouterr().out == ""
 
 
@@ -98,10 +98,10 @@ def test_files_that_a_running_site_writes_cause_no_run(watch, tmp_path):
 
     log.write_text("started, and asked")
     (log.parent / "shop-server.log").touch()
-    assert last_run.answer([], tmp_path)
+    assert last_run.report_unchanged([], tmp_path)
 
     log.unlink()
-    assert not last_run.answer([], tmp_path)
+    assert not last_run.report_unchanged([], tmp_path)
 
 
 def test_content_of_the_same_size_and_time_is_a_change_all_the_same(watch, tmp_path):
@@ -111,14 +111,14 @@ def test_content_of_the_same_size_and_time_is_a_change_all_the_same(watch, tmp_p
     path.write_text("z")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
-    assert not last_run.answer([], tmp_path)
+    assert not last_run.report_unchanged([], tmp_path)
 
 
 def test_other_arguments_take_a_whole_run(watch, tmp_path):
     remember(watch, tmp_path, ["site:port=1"])
 
-    assert last_run.answer(["site:port=1"], tmp_path)
-    assert not last_run.answer(["site:port=2"], tmp_path)
+    assert last_run.report_unchanged(["site:port=1"], tmp_path)
+    assert not last_run.report_unchanged(["site:port=2"], tmp_path)
 
 
 def test_variable_that_the_run_asked_for_counts_and_no_other(watch, tmp_path, monkeypatch):
@@ -126,19 +126,19 @@ def test_variable_that_the_run_asked_for_counts_and_no_other(watch, tmp_path, mo
     watch.variables.add("SECRET")
     remember(watch, tmp_path)
     monkeypatch.setenv("UNRELATED", "changes")
-    assert last_run.answer([], tmp_path)
+    assert last_run.report_unchanged([], tmp_path)
 
     monkeypatch.setenv("SECRET", "two")
-    assert not last_run.answer([], tmp_path)
+    assert not last_run.report_unchanged([], tmp_path)
 
 
 def test_file_that_was_looked_for_in_vain_counts(watch, tmp_path):
     watch.hook("open", (str(tmp_path / "absent.cfg"), "r", 0))
     remember(watch, tmp_path)
-    assert last_run.answer([], tmp_path)
+    assert last_run.report_unchanged([], tmp_path)
 
     (tmp_path / "absent.cfg").touch()
-    assert not last_run.answer([], tmp_path)
+    assert not last_run.report_unchanged([], tmp_path)
 
 
 def test_listed_folder_counts_by_its_names(watch, tmp_path):
@@ -148,10 +148,10 @@ def test_listed_folder_counts_by_its_names(watch, tmp_path):
     remember(watch, tmp_path)
     (folder / "__pycache__").mkdir()
     (folder / ".draft").touch()
-    assert last_run.answer([], tmp_path)
+    assert last_run.report_unchanged([], tmp_path)
 
     (folder / "more").touch()
-    assert not last_run.answer([], tmp_path)
+    assert not last_run.report_unchanged([], tmp_path)
 
 
 def test_link_counts_by_where_it_leads(watch, tmp_path):
@@ -159,11 +159,11 @@ def test_link_counts_by_where_it_leads(watch, tmp_path):
     link.symlink_to("parts")
     watch.seen.add(str(link))
     remember(watch, tmp_path)
-    assert last_run.answer([], tmp_path)
+    assert last_run.report_unchanged([], tmp_path)
 
     link.unlink()
     link.symlink_to("elsewhere")
-    assert not last_run.answer([], tmp_path)
+    assert not last_run.report_unchanged([], tmp_path)
 
 
 def test_source_counts_where_its_bytecode_was_opened(watch, tmp_path):
@@ -232,11 +232,11 @@ def test_secret_counts_where_a_site_may_write_what_it_likes(watch, tmp_path, sec
     watch.note_file(secret)
     (tmp_path / ".pylonyard").mkdir()
     (tmp_path / inputs.MEMORY).write_text(json.dumps(kept(watch, tmp_path)))
-    assert last_run.answer([], tmp_path)
+    assert last_run.report_unchanged([], tmp_path)
 
     secret.write_text("new")
 
-    assert not last_run.answer([], tmp_path)
+    assert not last_run.report_unchanged([], tmp_path)
 
 
 def test_secret_that_changed_only_just_now_proves_nothing(watch, tmp_path, secret, monkeypatch):

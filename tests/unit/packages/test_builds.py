@@ -91,6 +91,11 @@ def test_development_sees_edits_without_a_build(project, store):
     (project / "shop.py").write_text("a = 2\n")
     assert builds.build(project, store, editable=True) == place
 
+    # Its metadata may quote this, and would differ from what is kept.
+    (project / "README.rst").write_text("New.\n")
+    assert builds.build(project, store, editable=True) != place
+    (project / "README.rst").unlink()
+
     (project / "src" / "new").mkdir(parents=True)
     (project / "src" / "new" / "__init__.py").touch()
     assert builds.build(project, store, editable=True) != place

@@ -87,7 +87,8 @@ def test_other_parts_learn_the_live_paths(recipe, tmp_path):
 
     assert recipe(**WSGI, **TLS, extra_modules="rewrite").published() == {
         "path": live / "etc" / "apache2" / "sites-available" / "demo.conf",
-        "modules": "authz_core alias mime reqtimeout headers wsgi socache_shmcb ssl rewrite",
+        "modules": "authz_core alias mime reqtimeout headers setenvif "
+        "wsgi socache_shmcb ssl rewrite",
         "script": live / "demo" / "dispatch.wsgi",
         "httpd": live / "demo" / "httpd.conf",
         "httpd-port": 8880,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 from pylonyard.config import converters
-from pylonyard.environments.eggs_venv import lay_out, site_packages
+from pylonyard.environments.eggs_venv import make_empty, site_packages
 from pylonyard.packages.interpreters import interpreter
 from pylonyard.recipes import cron_restart, init_script
 from pylonyard.recipes.base import Recipe, option
@@ -269,7 +269,7 @@ IN_APACHE = {"buildout:parts": "vhost", "vhost:mode": "embedded", "vhost:ini": "
 
 def test_files_that_a_part_alone_names_have_to_be_there(sandbox, tmp_path):
     home = tmp_path / "env"
-    lay_out(home, interpreter(), sys.version_info[:2])
+    make_empty(home, interpreter(), sys.version_info[:2])
     made = site_packages(home) / "PasteDeploy-3.1.dist-info"
     made.mkdir()
     (made / "METADATA").write_text("Metadata-Version: 2.1\nName: PasteDeploy\nVersion: 3.1\n")

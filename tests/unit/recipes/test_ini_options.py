@@ -6,7 +6,7 @@ import logging.handlers
 import pytest
 from pylonyard.config.ini import Ini
 from pylonyard.recipes.base import parse
-from pylonyard.recipes.ini_options import Options, application_section, apply_options
+from pylonyard.recipes.ini_options import Options, apply_options
 
 SECTION = {
     "name": "shop",
@@ -50,39 +50,6 @@ def laid(text, **options):
     return parser
 
 
-@pytest.mark.parametrize(
-    ("text", "wanted", "section"),
-    [
-        ("[app:main]\n", None, "app:main"),
-        ("[app:a]\n[app:main]\n[app:b]\n", None, "app:main"),
-        ("[server:main]\n[app:shop]\n", None, "app:shop"),
-        ("[app:a]\n[app:b]\n", "app:b", "app:b"),
-        ("[composite:main]\n[app:a]\n", "composite:main", "composite:main"),
-    ],
-)
-def test_section_of_the_application_is_found(text, wanted, section):
-    assert application_section(Ini(text), wanted) == section
-
-
-@pytest.mark.parametrize(
-    ("text", "wanted", "message"),
-    [
-        ("", None, "section: expected the application's section, as the ini has none"),
-        (
-            "[app:a]\n[app:b]\n",
-            None,
-            "section: expected the application's section, as the ini has app:a, app:b",
-        ),
-        ("[app:main]\n", "app:x", "section: expected a section of the ini, got 'app:x'"),
-    ],
-)
-def test_section_that_cannot_be_reported_is_asked_for(text, wanted, message):
-    with pytest.raises(ValueError) as caught:
-        application_section(Ini(text), wanted)
-
-    assert str(caught.value) == message
-
-
 @pytest.mark.parametrize(("debug", "value"), [("false", "false"), ("true", "true")])
 def test_debug_is_set_wherever_the_template_has_it(debug, value):
     text = "[DEFAULT]\ndebug = true\n[app:main]\nset debug = true\ndebug = %(debug)s\n"
@@ -93,49 +60,43 @@ def test_debug_is_set_wherever_the_template_has_it(debug, value):
     assert (config["app:main"]["debug"], config["app:main"]["set debug"]) == (value, value)
 
 
-def test_server_loses_the_keys_of_another_one():
-    text = (
-        "[server:main]\nuse = egg:Paste#http\nport = 1\nprotocol_version = HTTP/1.1\n[app:main]\n"
+COMPOSITE = """\
+[composite:main]
+use = egg:Paste#urlmap
+/ = front
+/api = api
+[pipeline:front]
+pipeline = quiet shop
+[filter:quiet]
+use = egg:Quiet
+[app:shop]
+use = egg:Shop
+debug = true
+{shop}
+[app:api]
+use = egg:Shop#api
+"""
+
+
+def test_database_goes_to_the_application_of_a_composite_that_has_one():
+    config = laid(COMPOSITE.format(shop="sqlalchemy.url = sqlite://"), database_url="sqlite:///x")
+
+    assert config["app:shop"]["sqlalchemy.url"] == "sqlite:///x"
+    assert config["app:shop"]["debug"] == "false"
+    assert set(config["composite:main"]) == {"here", "debug", "use", "/", "/api"}
+    assert "sqlalchemy.url" not in config["app:api"]
+
+
+def test_database_of_several_applications_needs_a_section():
+    with pytest.raises(ValueError) as caught:
+        laid(COMPOSITE.format(shop=""), database_url="sqlite:///x")
+
+    assert str(caught.value) == (
+        "section: expected the one that database-url is for, as [composite:main] leads to "
+        "app:shop, app:api"
     )
-
-    server = dict(laid(text)["server:main"])
-
-    assert {"use", "host", "port", "threads"} <= set(server)
-    assert "protocol_version" not in server
-    assert (server["use"], server["host"], server["port"], server["threads"]) == (
-        "egg:waitress#main",
-        "127.0.0.1",
-        "8080",
-        "4",
-    )
-
-
-@pytest.mark.parametrize(
-    ("host", "trusted"), [("127.0.0.1", "127.0.0.1"), ("localhost", "127.0.0.1"), ("[::1]", "::1")]
-)
-def test_waitress_believes_the_web_server_of_this_machine(host, trusted):
-    server = laid("[app:main]\n", host=host)["server:main"]
-
-    assert server["trusted_proxy"] == trusted
-    assert server["trusted_proxy_headers"] == "x-forwarded-for x-forwarded-proto"
-
-
-def test_paste_takes_more_pending_connections_than_five():
-    server = laid("[app:main]\n", server="egg:Paste#http", threads="8", host="[::1]")["server:main"]
-
-    assert (server["threadpool_workers"], server["request_queue_size"]) == ("8", "1024")
-    assert server["host"] == "::1"
-
-
-def test_unknown_server_gets_its_address_alone():
-    server = laid("[app:main]\n", server="egg:gunicorn")["server:main"]
-
-    assert dict(server) == {
-        **laid("[app:main]\n").defaults(),
-        "use": "egg:gunicorn",
-        "host": "127.0.0.1",
-        "port": "8080",
-    }
+    one = laid(COMPOSITE.format(shop=""), database_url="sqlite:///x", section="app:api")
+    assert one["app:api"]["sqlalchemy.url"] == "sqlite:///x"
 
 
 @pytest.mark.parametrize("key", ["sqlalchemy.url", "sqlalchemy_url", "sqlalchemy.default.url"])

@@ -11,7 +11,7 @@ from pylonyard.packages.integrity import Verified
 from pylonyard.packages.mod_wsgi_sources import Source
 from pylonyard.recipes import mod_wsgi_build
 from pylonyard.recipes.mod_wsgi_build import ModWsgiBuild, Python
-from pylonyard.system import relocation
+from pylonyard.system import relocation, subprocesses
 from pylonyard.system.errors import CommandError, OptionError
 
 PYTHON = Python(
@@ -334,7 +334,7 @@ def test_the_reason_of_a_failed_build_is_its_telling_line(tmp_path, log, reason)
     ],
 )
 def test_a_module_of_the_wrong_python_is_refused(monkeypatch, printed, message):
-    monkeypatch.setattr(mod_wsgi_build, "run", lambda *arguments: printed)
+    monkeypatch.setattr(subprocesses, "run", lambda *arguments: printed)
 
     with pytest.raises(CommandError) as caught:
         mod_wsgi_build.check_links(Path("mod_wsgi.so"), PYTHON)

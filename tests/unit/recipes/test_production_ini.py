@@ -43,6 +43,51 @@ def test_template_becomes_the_ini_of_the_site(ini, sandbox):
     assert recipe.published()["setup"] == "false"
 
 
+def test_pastes_server_outside_development_is_warned_of(ini, caplog):
+    ini(environment="staging")
+    ini(environment="staging", server="egg:waitress#main")
+    ini(environment="staging", mode="mod_wsgi")
+
+    (record,) = [each for each in caplog.records if each.levelname == "WARNING"]
+    assert record.getMessage() == (
+        "[ini] Paste's server is for development: a client that sends slowly keeps a thread, "
+        "unless a web server is in front; to use another one: server = egg:waitress#main"
+    )
+
+
+def test_server_that_others_reach_believes_no_header(ini, caplog):
+    own = read(ini().text)
+    open_to_all = read(ini(host="0.0.0.0").text)
+
+    assert own["app:main"]["filter-with"] == "pylonyard-forwarded"
+    assert "filter-with" not in open_to_all["app:main"]
+    (record,) = [each for each in caplog.records if each.levelname == "WARNING"]
+    assert record.getMessage().startswith("[ini] the server does not learn from a web server who")
+
+
+def test_site_that_would_get_another_server_is_told_how_to_keep_it(ini, sandbox, caplog):
+    caplog.set_level("INFO")
+    live = sandbox.directory / "current/shop/production.ini"
+    live.parent.mkdir(parents=True)
+    live.write_text("[server:main]\nuse = egg:waitress#main\n")
+
+    ini()
+
+    assert (
+        "[ini] shop: the next release runs egg:Paste#http, as its template says, in place of "
+        "egg:waitress#main; to keep that: [ini] server = egg:waitress#main"
+    ) in [each.getMessage() for each in caplog.records]
+
+
+def test_settings_may_say_what_is_served(ini, tmp_path):
+    template = tmp_path / "two.ini"
+    template.write_text("[app:a]\nuse = egg:Shop\n[app:b]\nuse = egg:Shop\ndebug = true\n")
+
+    config = read(ini(template=str(template), settings="[composite:main]\nuse = b").text)
+
+    assert (config["composite:main"]["use"], config["app:b"]["debug"]) == ("b", "false")
+
+
 def test_data_stands_outside_the_release(ini, sandbox):
     config = read(ini().text)
 
@@ -174,7 +219,7 @@ def test_password_in_a_url_is_warned_of_in_development(ini, caplog):
     config = read(ini(database_url=OPEN_URL, environment="development").text)
 
     assert config["app:main"]["sqlalchemy.url"] == OPEN_URL
-    (record,) = caplog.records
+    (record,) = [each for each in caplog.records if each.levelname == "WARNING"]
     assert record.getMessage() == f"[ini] {IN_URL.format(page('Secrets'))}"
 
 
@@ -186,7 +231,7 @@ def test_secret_of_a_template_is_warned_of(ini, caplog, tmp_path):
     secret = "<secret:app_instance_secret>"
     ini(template=str(template), settings=f"[{section}]\nother.password = {secret}")
 
-    (record,) = caplog.records
+    (record,) = [each for each in caplog.records if each.levelname == "WARNING"]
     assert record.getMessage() == (
         f"[ini] template {template}: [{section}] api_key: expected no plain secret, which "
         "others may read; put it into a file of your own and declare that: secrets = api-key = "

@@ -32,6 +32,34 @@ def test_site_publishes_where_its_files_are(sandbox):
     assert site["sections"] == "app ini init cron"
 
 
+@pytest.mark.parametrize(
+    ("options", "agreed"),
+    [
+        ({}, ("", "", "10485760")),
+        ({"vhost:max-body": "500", "vhost:prefix": "/wiki"}, ("/wiki", "", "500")),
+        ({"site:max-body": "0", "site:timeout": "9"}, ("", "9", "0")),
+        ({"site:roles": "app ini init"}, ("", "", "")),
+    ],
+)
+def test_both_ends_get_what_is_declared_once(sandbox, options, agreed):
+    run = sandbox.buildout({"site:roles": "app ini vhost init", **options})
+
+    for section in ("site", "ini"):
+        keys = ("prefix", "timeout", "max-body")
+        assert tuple(run[section][key] for key in keys) == agreed
+    if "site:roles" not in options:
+        assert tuple(run["vhost"][key] for key in keys) == agreed
+
+
+def test_both_ends_get_an_address_of_ipv6(sandbox):
+    run = sandbox.buildout({"site:host": "::1", "site:roles": "app ini vhost init"})
+
+    assert run["vhost"].recipe.settings.backends == (("[::1]", 8080),)
+    assert run["ini"].recipe.settings.host == run["init"].recipe.settings.host == "[::1]"
+    assert "\nhost = ::1\n" in run["ini"].recipe.text
+    assert run["release"].recipe.sites[0].host == "::1"
+
+
 def test_site_makes_what_it_writes_into_and_keeps_it(sandbox):
     recipe = sandbox.buildout()["site"].recipe
 

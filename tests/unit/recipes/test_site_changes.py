@@ -63,7 +63,7 @@ def noted(monkeypatch, **values):
 def refusal(releases, wanted, words=""):
     places = (releases, releases.folder.parent / "bin")
     with pytest.raises(ActivationError) as caught:
-        site_changes.expect_none(*places, {"shop": wanted}, words.split(), "release")
+        site_changes.expect_no_change(*places, {"shop": wanted}, words.split(), "release")
     return str(caught.value)
 
 
@@ -90,7 +90,7 @@ def test_what_was_typed_is_repeated_without_secrets():
     words = ["-v", "-c", "production.cfg", "site:mode=proxy", "ini:title=Bits & Bobs"]
     words += ["release:change=refuse", "ini:api-token=s3cret", "ini:db=pg://shop:s3cret@db/shop"]
 
-    assert site_changes.allowed(words, "release") == (
+    assert site_changes.allowing_command(words, "release") == (
         "bin/buildout -c production.cfg site:mode=proxy 'ini:title=Bits & Bobs' "
         "ini:api-token=... ini:db=pg://...@db/shop release:change=allow"
     )
@@ -144,12 +144,12 @@ def test_change_of_a_site_that_neither_runs_nor_is_active_is_reported(releases, 
     monkeypatch.setattr(site_changes, "running", lambda *_: set())
     places = (releases, releases.folder.parent / "bin")
 
-    assert site_changes.expect_none(*places, {"shop": LIVE}, [], "release") == [
+    assert site_changes.expect_no_change(*places, {"shop": LIVE}, [], "release") == [
         "shop is production, mod_wsgi, account shop in this release; it was development, proxy, "
         "account jim"
     ]
-    assert site_changes.expect_none(*places, {"blog": TRIED}, [], "release") == [
+    assert site_changes.expect_no_change(*places, {"blog": TRIED}, [], "release") == [
         "shop (development, proxy, account jim) is not in this release any more; its data and "
         "secrets stay in var/data/shop and var/secrets/shop"
     ]
-    assert site_changes.expect_none(*places, {"shop": TRIED}, [], "release") == []
+    assert site_changes.expect_no_change(*places, {"shop": TRIED}, [], "release") == []

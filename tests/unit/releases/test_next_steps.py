@@ -98,7 +98,7 @@ def test_several_sites_are_activated_by_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(next_steps, "port_state", lambda *_: (DOWN, ""))
     sites = [LIVE._replace(waits=True), LIVE._replace(name="blog", waits=True)]
 
-    assert next_steps.found(tmp_path, 1, sites) == [ACTIVATE]
+    assert next_steps.next_lines(tmp_path, 1, sites) == [ACTIVATE]
 
 
 def described(sandbox):

@@ -18,7 +18,7 @@ from pylonyard.system.processes import (
     environment,
     marked,
     send,
-    shown,
+    shortened,
     started,
 )
 
@@ -124,8 +124,8 @@ def test_command_that_has_the_port_is_shown_without_control_characters():
 
 
 def test_text_of_others_is_shown_without_what_a_terminal_would_obey():
-    assert shown("\x1b[2J\nall is well", 99) == "?[2J?all is well"
-    assert shown("x" * 500, 200) == "x" * 197 + "..."
+    assert shortened("\x1b[2J\nall is well", 99) == "?[2J?all is well"
+    assert shortened("x" * 500, 200) == "x" * 197 + "..."
 
 
 def test_process_that_is_not_marked_gets_no_signal():

@@ -72,7 +72,7 @@ READERS = {
         Tree(f / "tree"), CHECKOUT
     ),
     str(last_run.PLACE): lambda f: last_run.failure(f) or 0,
-    str(inputs.MEMORY): lambda f: last_run.answer([], f) or 0,
+    str(inputs.MEMORY): lambda f: last_run.report_unchanged([], f) or 0,
     str(configuration.MEMORY): configuration.remembered,
     "cache/users/0.json": lambda f: cache_usage.users(f / "cache")[1] and 0,
     f".pylonyard/{cache_usage.CACHE}": lambda f: (

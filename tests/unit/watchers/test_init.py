@@ -33,7 +33,7 @@ def test_script_that_somebody_disabled_is_known_but_starts_nothing(tmp_path):
     for name in ("rc2.d/K01shop", "rc3.d/S01blog", "rc6.d/S01wiki"):
         tree.put(f"/etc/{name}", Entry("link", content=b"../init.d/x"))
 
-    assert (starter().known(tree), starter().enabled(tree)) == ({"shop", "blog"}, {"blog"})
+    assert (starter().registered(tree), starter().enabled(tree)) == ({"shop", "blog"}, {"blog"})
 
 
 def test_cron_is_told_of_a_server_once_it_runs():

@@ -72,7 +72,7 @@ class Machine:
     def state(self):
         return ServerState(user="strange", is_running=True)
 
-    def also_named(self, words):
+    def implied_names(self, words):
         return ()
 
     def test(self):

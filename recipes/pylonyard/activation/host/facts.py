@@ -95,7 +95,7 @@ def read_machine(
         originals=originals,
         webservers=webservers,
         checkers=frozenset(_checkers(tree)),
-        registered=frozenset(starter().known(tree)),
+        registered=frozenset(starter().registered(tree)),
         running=frozenset(s.name for s in release.sites if listeners.inodes(s.host, s.port)),
         accounts={name: account(tree, name) for name in users},
         folders=dict(_folders(tree, release)),

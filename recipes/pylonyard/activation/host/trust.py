@@ -5,19 +5,17 @@ import grp
 import importlib.machinery
 import os
 import pwd
-import re
 import shlex
 import stat
 import struct
-import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pylonyard.config.layout import REAL_SERVER, page
 from pylonyard.system import accounts
-from pylonyard.system.errors import ActivationError
-from pylonyard.system.subprocesses import PROGRAM_PATH
+from pylonyard.system.errors import ActivationError, CommandError
+from pylonyard.system.subprocesses import linked_libraries
 
 # Who may write to a file besides its owner, by its POSIX access control list.
 #
@@ -141,10 +139,10 @@ def _is_person(status: os.stat_result) -> bool:
 
 def libraries(module: Path) -> list[Path]:
     """Return the libraries that a trusted program loads with ``module``."""
-    environment = {"PATH": PROGRAM_PATH, "LC_ALL": "C"}
-    words = ["ldd", str(module)]
-    listed = os.fsdecode(subprocess.run(words, env=environment, capture_output=True).stdout)
-    return [Path(path) for path in re.findall(r"=> (/\S+) \(0x", listed)]
+    try:
+        return [Path(file) for file in linked_libraries(module).values() if file]
+    except CommandError:
+        return []
 
 
 def _path_components(path: Path, known: set[Path]) -> Iterator[Path]:

@@ -81,21 +81,21 @@ class Subject:
         return self.webserver.machine(self.tree)
 
     @cached_property
-    def is_laid(self) -> bool:
+    def is_activated(self) -> bool:
         """Return whether the site was activated: by the journal, or by its files in ``/etc``."""
         file, link = self.webserver.site_file(self.name), self.webserver.link(self.name)
         journal = self.journal is not None and file in self.journal.laid
         return journal or any(self.tree.read(name).kind != "absent" for name in (file, link))
 
     @property
-    def is_by_private(self) -> bool:
+    def is_served_by_private(self) -> bool:
         """Return whether the site's private web server serves it."""
-        return not self.site.has_server and not self.is_laid
+        return not self.site.has_server and not self.is_activated
 
     @property
-    def front(self) -> tuple[str, list[tuple[int, bool]]]:
+    def webserver_address(self) -> tuple[str, list[tuple[int, bool]]]:
         """Return the address and the ports of the web server that serves the site."""
-        if self.is_by_private:
+        if self.is_served_by_private:
             return "127.0.0.1", self.private_ports
         return self.site.listen_address, self.site.places
 
@@ -128,7 +128,7 @@ class Subject:
         return account(self.tree, self.site.user)
 
     @property
-    def may_act(self) -> bool:
+    def can_run_commands(self) -> bool:
         """Return whether we may run the site's own commands: as root, or as its account."""
         return not self.settings.user or os.geteuid() in (0, self.owner.uid)
 
@@ -140,7 +140,7 @@ class Subject:
     @property
     def application_account(self) -> Account:
         """Return the account that runs the application's code."""
-        is_embedded = self.site.mode == "embedded" and not self.is_by_private
+        is_embedded = self.site.mode == "embedded" and not self.is_served_by_private
         return self.web_account if is_embedded else self.owner
 
     @cached_property

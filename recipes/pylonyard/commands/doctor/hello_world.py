@@ -83,7 +83,7 @@ def _is_listening(subject: Subject) -> bool:
     if subject.site.has_server:
         host, ports = subject.settings.host, [subject.settings.port]
     else:
-        host, places = subject.front
+        host, places = subject.webserver_address
         ports = [port for port, _ in places]
     try:
         return bool(ports) and all(listeners.inodes(host, port) for port in ports)

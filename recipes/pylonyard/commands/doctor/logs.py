@@ -162,9 +162,9 @@ def _reaches_back(text: str, is_whole: bool, since: float) -> bool:
 def webserver(subject: Subject) -> Iterator[Finding]:
     """Check the main error log of the machine's web server, or of the site's private one."""
     check = f"{subject.webserver.name}-log"
-    if subject.is_by_private:
+    if subject.is_served_by_private:
         path = subject.site.log / f"{subject.webserver.private_command(subject.name)}.log"
-    elif subject.is_laid:
+    elif subject.is_activated:
         # Only root can have made a link in root's folder.
         path = subject.machine.error_log.resolve()
     else:
@@ -175,9 +175,9 @@ def webserver(subject: Subject) -> Iterator[Finding]:
 
 def site(subject: Subject) -> Iterator[Finding]:
     """Check the error log of the site's virtual host."""
-    if subject.is_by_private:
+    if subject.is_served_by_private:
         path = subject.site.log / f"{subject.name}-error.log"
-    elif subject.is_laid:
+    elif subject.is_activated:
         path = subject.machine.site_log(subject.name).resolve()
     else:
         yield unknown("site-log", "the site is not activated")

@@ -155,7 +155,7 @@ def _written_folders(subject: Subject) -> Iterator[Path]:
     settings = subject.settings
     yield from (settings.data, settings.log.parent, settings.run)
     yield subject.current.parent / "releases"
-    if subject.is_laid:
+    if subject.is_activated:
         yield subject.machine.log_folder
     yield Path("/tmp")
 
@@ -232,7 +232,7 @@ def _of_another_key(subject: Subject, content: bytes) -> Finding | None:
 def _not_served(subject: Subject, found: Certificate) -> Finding | None:
     """Compare the certificate with the one that the web server sends, if it listens."""
     site = subject.site
-    if not (subject.is_laid and site.ssl_port):
+    if not (subject.is_activated and site.ssl_port):
         return None
     der = served_certificate(site.listen_address, site.ssl_port, site.server_name)
     if der is None or der == found.der:
@@ -311,7 +311,7 @@ def _activated_files(release: Path) -> dict[str, bytes]:
 
 def _copied_by_hand(subject: Subject) -> Finding | None:
     """Compare files that somebody copied to ``/etc`` by hand with the live release."""
-    if not subject.is_laid:
+    if not subject.is_activated:
         return None
     released = subject.current / "etc"
     found = 0

@@ -42,10 +42,10 @@ RUNNING, DEAD, STOPPED, SILENT = 0, 1, 3, 4
 def running(subject: Subject) -> Iterator[Finding]:
     """Check that the server, or the private web server, runs: by ``bin/<site> status``."""
     check, site = "server-running", subject.site
-    if not site.has_server and subject.is_laid:
+    if not site.has_server and subject.is_activated:
         yield unknown(check, f"{subject.webserver.title} runs the application")
         return
-    if site.has_server and not subject.may_act:
+    if site.has_server and not subject.can_run_commands:
         yield unknown(check, f"could not be checked: only root and {site.user} may ask for it")
         return
     if subject.owner.uid < 0:
@@ -75,12 +75,12 @@ def _stopped(subject: Subject, script: str, text: str) -> Finding:
         return Finding(check, None, f"{text}: the site is not active", accounts.as_root(ACTIVATE))
     text += ": somebody stopped it" if _was_started(subject) else ": it was never started"
     # In development it may well be stopped.
-    return bad(check, text, start) if subject.is_laid else Finding(check, None, text, start)
+    return bad(check, text, start) if subject.is_activated else Finding(check, None, text, start)
 
 
 def _waits_for_activation(subject: Subject) -> bool:
     """Return whether a site of staging or production is not activated yet."""
-    return not (subject.is_laid or subject.is_for_development)
+    return not (subject.is_activated or subject.is_for_development)
 
 
 def _was_started(subject: Subject) -> bool:

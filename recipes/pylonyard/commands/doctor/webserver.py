@@ -12,7 +12,7 @@ from pylonyard.webservers.registry import NOT_LAID
 def running(subject: Subject) -> Iterator[Finding]:
     one = subject.webserver
     check = f"{one.name}-running"
-    if not subject.is_laid:
+    if not subject.is_activated:
         yield unknown(check, NOT_LAID)
     elif process := subject.machine.pid:
         yield good(check, f"{one.title} runs, process {process}")
@@ -23,7 +23,7 @@ def running(subject: Subject) -> Iterator[Finding]:
 def config(subject: Subject) -> Iterator[Finding]:
     one = subject.webserver
     check = f"{one.name}-config"
-    if not subject.is_laid:
+    if not subject.is_activated:
         yield unknown(check, NOT_LAID)
         return
     try:
@@ -40,7 +40,7 @@ def config(subject: Subject) -> Iterator[Finding]:
 
 def enabled(subject: Subject) -> Iterator[Finding]:
     check, name, one = "site-enabled", subject.name, subject.webserver
-    if not subject.is_laid:
+    if not subject.is_activated:
         yield unknown(check, NOT_LAID)
         return
     link, enable = one.link(name), one.command_text(one.enable(name))
@@ -59,7 +59,7 @@ def enabled(subject: Subject) -> Iterator[Finding]:
 
 def modules(subject: Subject) -> Iterator[Finding]:
     check = "modules"
-    if not subject.is_laid:
+    if not subject.is_activated:
         yield unknown(check, NOT_LAID)
         return
     there = subject.machine.state().enabled_modules
@@ -75,7 +75,7 @@ def modules(subject: Subject) -> Iterator[Finding]:
 def shadowed(subject: Subject) -> Iterator[Finding]:
     """Check that no other virtual host has the site's name, or answers before it."""
     check, site, one = "virtual-host", subject.site, subject.webserver
-    if not subject.is_laid:
+    if not subject.is_activated:
         yield unknown(check, NOT_LAID)
         return
     try:
@@ -104,10 +104,10 @@ def shadowed(subject: Subject) -> Iterator[Finding]:
 def visit(subject: Subject) -> Iterator[Finding]:
     """Request the site as a browser does; at its private web server if that serves it."""
     check, site = "visit", subject.site
-    address, places = subject.front
+    address, places = subject.webserver_address
     if not places:
         yield unknown(check, f"{subject.private_file} cannot be read")
-    elif (site.has_server or subject.owner.uid < 0) and not subject.is_laid:
+    elif (site.has_server or subject.owner.uid < 0) and not subject.is_activated:
         yield unknown(check, NOT_LAID)
     else:
         found = [_visited(subject, address, port, secure) for port, secure in places]
@@ -137,7 +137,7 @@ def _visited(subject: Subject, address: str, port: int, secure: bool) -> Finding
 
 def _how_to_be_answered(subject: Subject) -> str:
     one = subject.webserver
-    if subject.is_by_private:
+    if subject.is_served_by_private:
         return f"bin/{one.private_command(subject.name)} restart"
     if not subject.machine.pid:
         return f"see {one.name}-running and {one.name}-config"

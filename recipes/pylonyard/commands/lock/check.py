@@ -65,7 +65,9 @@ def _problems(directory: Path, sections: config.Sections, section: str, path: Pa
     }
     options = {n: sections.value(section, n) for n in ("develop", "sources", "provided")}
     own = {"develop": sections.value("buildout", "develop")}
-    local = [*requested(directory, options), *requested(directory, own)]
+    # Those that mr.developer has are named nowhere else.
+    there = metadata.distributions([str(directory / "develop-eggs")])
+    local = [*requested(directory, options), *requested(directory, own), *there]
     fit = Fit(
         lock,
         metadata.environment(interpreter),

@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 from pylonyard.buildout import installed_cfg
 from pylonyard.commands.config import Sections
 from pylonyard.environments import scripts
+from pylonyard.packages import metadata
 from pylonyard.packages.lock.fit import RECIPES
 from pylonyard.packages.resolver import record
 from pylonyard.system import progress
@@ -73,7 +74,7 @@ def _versions(home: Path) -> dict[str, str]:
     return {
         name: found.version
         for name, found in scripts.distributions(home).items()
-        if not scripts.is_editable(found)
+        if not metadata.is_tree(found, home)
         and not Path(str(found.locate_file(""))).is_relative_to(projects)
     }
 

@@ -204,7 +204,7 @@ def _lacking(directory: Path, lock: pylock.Lock, section: Mapping[str, str]) -> 
     built = [
         name
         for name, each in found.items()
-        if scripts.is_editable(each) or Path(str(each.locate_file(""))).is_relative_to(projects)
+        if metadata.is_tree(each, home) or Path(str(each.locate_file(""))).is_relative_to(projects)
     ]
     # Another interpreter has what was built of a tree as an ordinary distribution.
     built += requested(directory, section)
@@ -304,7 +304,7 @@ def _installed(home: Path, own: Interpreter) -> Iterator[Wanted]:
     projects = home.parent.parent / "projects"
     for name, found in scripts.distributions(home).items():
         place = Path(str(found.locate_file("")))
-        if not (place.is_relative_to(projects) or scripts.is_editable(found)):
+        if not (place.is_relative_to(projects) or metadata.is_tree(found, home)):
             yield Wanted(
                 name=canonicalize_name(name),
                 version=found.version,

@@ -101,7 +101,7 @@ class Files:
             self._get_all(target)
         try:
             if not place.exists():
-                self._bring(package, name, digests)
+                self._download(package, name, digests)
             check_file(place, digests, self.layout.cache)
         except (CommandError, WheelError) as error:
             raise OptionError(self.section, [f"lock: {error}"]) from error
@@ -120,7 +120,7 @@ class Files:
         """
         if package.sdist is None:
             named = f"{package.name} {package.version}"
-            raise self.stale(
+            raise self.mismatch_error(
                 f"expected a wheel of {named} for {self.interpreter or 'this Python'}, got none"
             )
         source, digest = package.sdist
@@ -175,14 +175,16 @@ class Files:
         package = self.lock.find(name, environment, wanted)
         if package is None:
             alike = near(name, {each.name for each in self.lock.packages})
-            raise self.stale(f"expected {wanted}, got none", alike)
+            raise self.mismatch_error(f"expected {wanted}, got none", alike)
         if package.unverifiable:
             line = f", line {package.line}" if package.line else ""
             problem = f"lock: {self.lock.path}{line}: {name}: {package.unverifiable}"
             advice = f"name its source tree in sources or develop of [{self.section}]"
             raise OptionError(self.section, [f"{problem}; {advice}, or lock a release of it"])
         if (pin := pins.get(name)) and not is_pinned(package.version, pin):
-            raise self.stale(f"expected {name} {pin}, as versions has it, got {package.version}")
+            raise self.mismatch_error(
+                f"expected {name} {pin}, as versions has it, got {package.version}"
+            )
         return package
 
     def targets(self) -> Iterator[Target]:
@@ -219,7 +221,7 @@ class Files:
             if package.name != canonicalize_name(PROJECT) and not target.is_installed(file):
                 yield package, file
 
-    def stale(self, problem: str, alike: str = "") -> OptionError:
+    def mismatch_error(self, problem: str, alike: str = "") -> OptionError:
         """Return the error that the lock does not match the configuration, with advice.
 
         :param alike: "; did you mean ...?", or nothing
@@ -229,7 +231,7 @@ class Files:
             advice = f"have {self.lock.maker} lock that, and write the file again"
         return OptionError(self.section, [f"lock: {problem} in {self.lock.path}{alike}; {advice}"])
 
-    def _bring(self, package: Locked, name: str, digests: set[str]) -> None:
+    def _download(self, package: Locked, name: str, digests: set[str]) -> None:
         if self.layout.offline:
             raise OptionError(self.section, [f"lock: {self.missing(name)}"])
         offer = self._offer(package, name)
@@ -300,7 +302,7 @@ class LockedEggs:
             name = canonicalize_name(wanted.name)
             distribution = built.get(name) or self._developed(name) or self._egg(wanted)
             if not wanted.specifier.contains(distribution.version, prereleases=True):
-                raise self.files.stale(f"expected {wanted}, got {distribution.version}")
+                raise self.files.mismatch_error(f"expected {wanted}, got {distribution.version}")
             return distribution
 
         follow(requirements, get, self.environment)

@@ -5,12 +5,12 @@ Its Hello World is served as Apache serves an application.
 
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
-from pylonyard.system.errors import ActivationError
-from pylonyard.system.subprocesses import PROGRAM_PATH
+from pylonyard.system.errors import ActivationError, CommandError
+from pylonyard.system.subprocesses import PROGRAM_PATH, linked_libraries
 from pylonyard.webservers.apache import FOLDER, SERVER
 from pylonyard.webservers.apache.config_lint import apache as quoted
 from pylonyard.webservers.apache.machine import MachineApache
@@ -49,7 +49,7 @@ WSGIScriptAlias / {folder}/hello.wsgi process-group=hello application-group=%{{G
 
 def loaded(site: Checked) -> Iterator[Finding]:
     check = "mod_wsgi"
-    if site.has_server or not site.is_laid:
+    if site.has_server or not site.is_activated:
         yield unknown(check, NOT_LAID if not site.has_server else "not used in this mode")
         return
     try:
@@ -78,10 +78,9 @@ def linked(site: Checked) -> Iterator[Finding]:
     if not module.is_file():
         yield bad(check, f"{module} is missing", "bin/buildout builds it again; activate it")
         return
-    output = subprocess.run(["ldd", module], env={"PATH": PROGRAM_PATH}, capture_output=True)
-    found = re.findall(rb"libpython(\d+\.\d+)\S* => (\S+)", output.stdout)
-    versions = [version.decode() for version, _ in found]
-    if found and found[0][1] == b"not":
+    found = _linked_pythons(module)
+    versions = list(found)
+    if versions and not found[versions[0]]:
         yield bad(check, f"{module} does not find libpython{versions[0]}", "bin/buildout")
     elif versions and versions[0] != wanted:
         yield bad(
@@ -103,7 +102,16 @@ def _module(site: Checked) -> Path | None:
     """Return the module that Apache loads; if the site is not activated, the release's."""
     text = site.tree.read(f"{FOLDER}/mods-available/wsgi.load").content.decode(errors="replace")
     found = re.findall(r'(?m)^\s*LoadModule\s+wsgi_module\s+"?([^"\n]+?)"?\s*$', text)
-    return Path(found[0]) if found and site.is_laid else site.module
+    return Path(found[0]) if found and site.is_activated else site.module
+
+
+def _linked_pythons(module: Path) -> dict[str, str]:
+    """Return the version of each libpython that a module needs, with its file, if there is one."""
+    with suppress(CommandError):
+        libraries = linked_libraries(module)
+        named = ((re.match(r"libpython(\d+\.\d+)", name), libraries[name]) for name in libraries)
+        return {match[1]: file for match, file in named if match}
+    return {}
 
 
 def _python_of(home: Path) -> str:

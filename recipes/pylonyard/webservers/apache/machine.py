@@ -104,7 +104,7 @@ class MachineApache:
         names = self.tree.names(f"{FOLDER}/{folder}")
         return frozenset(name[: -len(suffix)] for name in names if name.endswith(suffix))
 
-    def also_named(self, words: tuple[str, ...]) -> tuple[str, ...]:
+    def implied_names(self, words: tuple[str, ...]) -> tuple[str, ...]:
         """Return all modules that ``a2enmod`` enables for the given ones."""
         if words[0] != "a2enmod":
             return ()

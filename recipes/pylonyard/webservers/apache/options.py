@@ -1,10 +1,13 @@
 """Converters for the options of a virtual host, and defaults of daemon processes."""
 
 import grp
+import ipaddress
 import math
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from pylonyard.config import converters
 from pylonyard.webservers.apache.config_lint import ConfigError, parse
@@ -63,12 +66,41 @@ CIPHERS = ":".join(
     ]
 )
 
+# What Debian's a2enmod takes, in the order in which a2enmod may load them.
+MODULES_BY_MODE = {
+    "proxy": ("proxy", "proxy_http", "buffer"),
+    "mod_wsgi": ("wsgi",),
+    "embedded": ("wsgi",),
+}
+
+# Headers by which a client claims to be a proxy, or what a server may take for such.
+CLAIMS = (
+    "Forwarded",
+    *(f"X-Forwarded-{what}" for what in ("By", "Host", "Path", "Port", "Prefix", "Proto")),
+    *(f"X-Forwarded-{what}" for what in ("Protocol", "Scheme", "Server", "Ssl")),
+    "X-Client-IP",
+    "X-Real-IP",
+    "X-Scheme",
+    "X-Script-Name",
+    "X-Url-Scheme",
+    "Front-End-Https",
+    "X-Forwarded-For",
+)
+# The same, spelled with _, and two that gunicorn takes from a proxy.
+UNDERSCORED_CLAIMS = (
+    "^(script_name|path_info|(?=.*_)(x[-_](forwarded|client|real|scheme|script|url)|front[-_]end))"
+)
+
 _daemon_value = converters.matching(r"[A-Za-z0-9._@-]+", "a number or a name")
 _url = converters.matching(
     r"(/[A-Za-z0-9._~-]+)+", "a URL path of letters, digits, . _ ~ - without a final /"
 )
 _site = converters.matching(r"[A-Za-z0-9][A-Za-z0-9._-]*", "a site's name")
 
+# The same in [site], which leaves them empty where nobody set them.
+timeout = converters.default("60", converters.whole(1, 86400, "(seconds)"))
+max_body = converters.default("10485760", converters.whole(0, 999999999, "(bytes)"))
+url_path = _url
 module_name = converters.matching(r"[a-z][a-z0-9_]*", "a module's name as a2enmod takes it")
 log_level = converters.matching(
     r"([a-z0-9_]+:)?(emerg|alert|crit|error|warn|notice|info|debug|trace[1-8])",
@@ -100,14 +132,17 @@ def daemon_options(text: str) -> tuple[tuple[str, str], ...]:
     return tuple(given.items())
 
 
-def daemon(given: tuple[tuple[str, str], ...], threads: int) -> dict[str, str]:
+def daemon(given: tuple[tuple[str, str], ...], threads: int, timeout: int) -> dict[str, str]:
     """Return the options of a daemon process: ``given`` ones override the defaults.
+
+    :param timeout: seconds that Apache waits for the process, and it for Apache
 
     mod_wsgi 6 multiplies ``request-timeout`` by 1 + ln(threads) (``wsgi_daemon.c``);
     mod_wsgi 4 compares it with the average of all threads.
     """
     scaled = round(LONGEST_REQUEST / (1 + math.log(threads)))
-    return {**DAEMON, "request-timeout": str(scaled), **dict(given)}
+    own = {"socket-timeout": str(timeout), "request-timeout": str(scaled)}
+    return {**DAEMON, **own, **dict(given)}
 
 
 def static(text: str) -> tuple[tuple[str, Path], ...]:
@@ -150,3 +185,71 @@ def longest_run_folder(folder: Path, name: str) -> int:
     """Return the longest path for a site's sockets, if ``folder`` is longer; else 0."""
     longest = LONGEST_SOCKET_PREFIX - len(name) - 1
     return longest if len(os.fsencode(folder)) > longest else 0
+
+
+def proxies(text: str) -> tuple[str, ...]:
+    """Accept addresses and networks, as ``10.0.0.5`` and ``10.0.0.0/8``, between white space."""
+    found = []
+    for word in text.split():
+        try:
+            network = ipaddress.ip_network(word, strict=False)
+        except ValueError:
+            raise converters.refuse("an address or a network such as 10.0.0.0/8", word) from None
+        found.append(str(network.network_address) if "/" not in word else str(network))
+    return tuple(found)
+
+
+def from_any(addresses: tuple[str, ...]) -> str:
+    """Return Apache's expression for a connection from one of ``addresses``."""
+    matches = [f"%{{CONN_REMOTE_ADDR}} -ipmatch '{one}'" for one in addresses]
+    return f"({' || '.join(matches)})"
+
+
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+"""Names by which people on the machine try a site."""
+
+
+def host_pattern(names: Iterable[str]) -> str:
+    """Return a regular expression for the names of a virtual host, in which * and ? may stand."""
+    spelled = (re.escape(name.rstrip(".")) for name in dict.fromkeys((*names, *LOCAL_HOSTS)))
+    return "|".join(name.replace(r"\*", ".*").replace(r"\?", ".") for name in spelled)
+
+
+HOSTS_REFUSED = (
+    "from the next release on, a request for another host name than server-name and server-alias "
+    "is refused; to serve them as before: unknown-hosts = serve"
+)
+
+
+def serves_any_host(site_file: Path) -> bool:
+    """Return whether a site file is there that does not look at the name of the host."""
+    try:
+        return "%{HTTP_HOST}" not in site_file.read_text(encoding="utf-8")
+    except OSError:
+        return False
+
+
+def expect_no_pattern(path: Path) -> Path:
+    """Return ``path``; refuse one that ``<Directory>`` would take for a pattern."""
+    if re.search(r"[*?\[\]]", str(path)):
+        raise ValueError(f"{path}: Apache's <Directory> would take this for a pattern")
+    return path
+
+
+def modules(options: Any) -> tuple[str, ...]:
+    """Return the names, for a2enmod, of the modules that a site file needs."""
+    needed = [
+        "authz_core",
+        "alias",
+        "mime",
+        "reqtimeout",
+        "headers",
+        "setenvif",
+        *(("remoteip",) if options.trusted_proxies else ()),
+        *MODULES_BY_MODE[options.mode],
+    ]
+    if options.mode == "proxy" and len(options.backends) > 1:
+        needed += ["slotmem_shm", "proxy_balancer", f"lbmethod_{options.lbmethod}"]
+    if options.ssl_certificate:
+        needed += ["socache_shmcb", "ssl"]
+    return tuple(dict.fromkeys([*needed, *options.extra_modules]))

@@ -64,8 +64,8 @@ def test_a_file_is_not_believed_that_an_account_of_its_list_can_change(listed):
 
     assert trust.writers(file).users == {NOBODY}
     assert refused(file) == (
-        f"{file}: nobody, whom its access control list names, could change what root is to "
-        f"use; chmod g-w {file}"
+        f"{file}: nobody, whom its access control list names, could change what root "
+        f"uses; chmod g-w {file}"
     )
     file.chmod(file.stat().st_mode & ~0o020)  # the advice: the mask then lets nobody write
     trust.check([file], trust.trusted_accounts({}))

@@ -93,3 +93,15 @@ def test_requirement_that_is_new_does_not_fit(project, capsys):
 def test_lock_that_is_not_there_does_not_fit(project, capsys):
     assert check(project, "--file", "other.toml") == 1
     assert "expected a lock, got No such file or directory" in capsys.readouterr().err
+
+
+def test_what_mr_developer_has_need_not_be_locked(project, capsys):
+    (project / "buildout.cfg").write_text(CONFIG.replace("    Cart\n", "    Cart\n    Theirs\n"))
+    lock(project, *(project / "cache" / "dist").glob("*.whl"), make_wheel(project, "Till"))
+    assert check(project) == 1
+
+    info = project / "develop-eggs" / "theirs-1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: Theirs\nVersion: 1\n")
+
+    assert check(project) == 0

@@ -121,7 +121,7 @@ def test_modules_bring_those_that_they_need(tmp_path):
         path = f"/etc/apache2/mods-available/{name}.load"
         tree.put(path, Entry("file", 0o644, content=text.encode()))
 
-    found = MachineApache(tree).also_named(("a2enmod", "proxy", "ssl"))
+    found = MachineApache(tree).implied_names(("a2enmod", "proxy", "ssl"))
 
     assert found == ("setenvif", "mime")
 
