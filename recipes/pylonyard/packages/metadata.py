@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import json
 import os
 import re
 from collections import deque
@@ -35,7 +36,6 @@ from packaging.utils import (
 from packaging.version import InvalidVersion, Version
 
 from pylonyard.system.errors import CommandError, UserError
-from pylonyard.system.safe_files import json_object
 
 if TYPE_CHECKING:
     from pylonyard.packages.index import Offer
@@ -142,7 +142,11 @@ def mapped(place: Path) -> Iterator[Path]:
 def is_editable(distribution: Distribution) -> bool:
     """Return whether a distribution is a source tree as it stands (PEP 610)."""
     origin = distribution.read_text("direct_url.json")
-    return bool(origin and json_object(origin).get("dir_info", {}).get("editable"))
+    try:
+        return bool(origin and json.loads(origin).get("dir_info", {}).get("editable"))
+    except (ValueError, AttributeError) as error:
+        where = distribution.locate_file("")
+        raise UserError(f"{where}: direct_url.json is damaged: {error}") from error
 
 
 def is_tree(distribution: Distribution, home: Path) -> bool:
