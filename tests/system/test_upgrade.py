@@ -1,6 +1,7 @@
 """A site that the code from before the rooms deployed, and the code of today pulled under it."""
 
 import os
+import re
 import shutil
 import tarfile
 import time
@@ -45,6 +46,13 @@ def pull(folder: Path, recipes: Path) -> None:
         shutil.copyfile(recipes / name, folder / name)
 
 
+def without_newer_options(profile: str) -> str:
+    """Return ``profiles/base.cfg`` as the old code reads it, whose [site] gave both ends less."""
+    profile = profile.replace("${site:host}:", "127.0.0.1:")
+    newer = r"(?m)^\S+ = \$\{site:(host|prefix|trusted-proxies|timeout|max-body)\}\n"
+    return re.sub(newer, "", profile)
+
+
 @pytest.fixture
 def upgraded(tmp_path, clean_environ):
     """Give a machine on which the old code's release 1 is active and serves, and the new code."""
@@ -56,6 +64,8 @@ def upgraded(tmp_path, clean_environ):
     path.mkdir()
     copy_checkout(path)
     pull(path, old)
+    profile = path / "profiles" / "base.cfg"
+    profile.write_text(without_newer_options(profile.read_text()))
     checkout, port = Checkout(path, clean_environ), free_port()
     words = ["site:environment=development", f"site:port={free_port()}", "cron:target=crontab"]
     words += ["vhost:listen=127.0.0.1", f"vhost:listen-port={port}"]
@@ -68,6 +78,7 @@ def upgraded(tmp_path, clean_environ):
         machine.httpd("start")
         machine.activate()
         pull(path, ROOT)
+        shutil.copyfile(ROOT / "profiles" / "base.cfg", profile)
         yield machine, words, before
     finally:
         machine.run("bin/simplesite", "stop")

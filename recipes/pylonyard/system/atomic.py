@@ -3,15 +3,14 @@
 A store may be shared by many sandboxes, so a draft is held by a lock of the
 kernel for as long as the run lives that made it.  One that nobody holds was left
 by a killed run, and is removed.  Standard library only: ``bootstrap.py`` imports this
-before anything is installed.
+before anything is installed.  What only drafts need is imported there: each command of a site
+imports this.
 """
 
 import errno
 import fcntl
 import os
-import shutil
 import stat
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -42,6 +41,8 @@ def draft(store: Path) -> Iterator[Path]:
 
     :raises OSError: if ``store`` cannot be written
     """
+    import shutil
+
     store.mkdir(parents=True, exist_ok=True)
     sweep(store)
     folder, descriptor = _locked_folder(store)
@@ -57,6 +58,8 @@ def sweep(store: Path) -> list[Path]:
 
     What cannot be removed, as in a store of another account, is left.
     """
+    import shutil
+
     removed = []
     for found in sorted(store.glob(f"{PREFIX}*")):
         try:
@@ -76,6 +79,8 @@ def sweep(store: Path) -> list[Path]:
 
 def _locked_folder(store: Path) -> tuple[Path, int]:
     """Return a new temporary folder, and the descriptor of its lock."""
+    import tempfile
+
     while True:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=store))
         try:
@@ -157,6 +162,8 @@ def writing(path: Path, mode: int = 0o644, *, durable: bool = True) -> Iterator[
         again, or repaired, need not wait for the disk
     :raises OSError: naming ``path``
     """
+    import tempfile
+
     draft = ""
     try:
         descriptor, draft = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
@@ -190,6 +197,8 @@ def _is(path: Path, content: bytes, mode: int) -> bool:
 
 def link(path: Path, target: str) -> bool:
     """Make ``path`` a symbolic link to ``target``; return whether it changed."""
+    import tempfile
+
     if path.is_symlink() and os.readlink(path) == target:
         return False
     directory(path.parent)

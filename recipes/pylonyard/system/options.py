@@ -5,7 +5,6 @@ site reads its settings by this, as the recipes read their options.
 """
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +57,8 @@ def converted(
 
 def nearest(name: str, known: Iterable[str], cutoff: float = NEAR) -> str:
     """Return the most similar of the known names; empty if none is near."""
+    import difflib  # here: a run with nothing to do has no use for it
+
     return next(iter(difflib.get_close_matches(name, sorted(known), n=1, cutoff=cutoff)), "")
 
 
