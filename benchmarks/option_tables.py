@@ -70,6 +70,7 @@ def rows(recipe: str) -> Iterator[Row]:
             continue
         name = ast.unparse(field.target).replace("_", "-")
         said = arguments(module, field.value)
+        said.pop("modes", None)
         if not isinstance(docstring, ast.Expr) or "kind" not in said:
             raise ValueError(f"{module}: {name} has no docstring, or no kind")
         yield from described(name, " ".join(text(module, docstring.value).split()), **said)

@@ -82,6 +82,9 @@ eggs = ${{site:eggs}}
 [ini]
 template = shop.ini
 setup = false
+
+[release]
+load = false
 """
 
 

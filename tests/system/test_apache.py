@@ -1,5 +1,7 @@
 """The virtual host and mod_wsgi, in real Apaches on loopback."""
 
+import base64
+import configparser
 import contextlib
 import getpass
 import http.client
@@ -75,6 +77,7 @@ def make(global_conf, greeting, data):
             "uid": os.getuid(),
             "eggs": os.environ["PYTHON_EGG_CACHE"],
             "authorization": environ.get("HTTP_AUTHORIZATION"),
+            "zone": time.strftime("%Z"),
         }).encode("ascii")
         start_response("200 OK", [("Content-Type", "application/json"),
                                   ("Content-Length", str(len(answer)))])
@@ -194,6 +197,9 @@ class Site:
             )
             text = self.ini or ini
             atomic.write(release / "demo" / "production.ini", text.encode(), 0o644)
+            # Of the recipe init_script; its option variables.
+            variables = json.dumps({"environment": {"TZ": "ABC-3", "SPELLED": "\u00fc"}})
+            atomic.write(release / "demo" / "server.json", variables.encode(), 0o644)
         atomic.link(self.root / "current", f"releases/{self.number}")
         return recipe
 
@@ -440,6 +446,7 @@ def test_mod_wsgi_serves_pages_files_and_forms(served, python, mode):
     assert (page["path"], page["query"], page["scheme"]) == ("/a page", "b=1", "http")
     assert page["python"] == ("2.7" if python == "python2" else "{}.{}".format(*sys.version_info))
     assert page["authorization"] == "Basic eA=="
+    assert page["zone"] == "ABC"
     assert page["eggs"] == str(one.root / "var" / "data" / "demo" / "egg-cache")
     assert posted["body"] == "name=value"
     assert one.request("/static/hello.css")[2] == b"body {}\n"
@@ -1253,3 +1260,130 @@ def test_an_unrelated_process_is_not_signalled(site):
         innocent.kill()
 
     assert survived
+
+
+# The page "Rules before the application": each of its examples.
+
+RULES = ROOT / "docs" / "rules-before-the-application.rst"
+
+WEBSOCKET_SERVER = """
+import sys, trio
+from trio_websocket import ConnectionClosed, serve_websocket
+
+async def echo(request):
+    connection = await request.accept()
+    while True:
+        try:
+            await connection.send_message((await connection.get_message()).upper())
+        except ConnectionClosed:
+            return
+
+async def main():
+    async with trio.open_nursery() as nursery:
+        await nursery.start(serve_websocket, echo, "127.0.0.1", int(sys.argv[1]), None)
+        print("there", flush=True)
+
+trio.run(main)
+"""
+
+
+def examples_of_rules():
+    """Return the options of all examples of the page, as one section."""
+    found = {}
+    for block in re.findall(r"(?m)^\.\. code-block:: ini\n\n((?:    .*\n|\n)+)", RULES.read_text()):
+        config = configparser.RawConfigParser(strict=True)
+        config.read_string(re.sub(r"(?m)^    ", "", block))
+        for name, value in config["vhost"].items():
+            found.setdefault(name, []).append(value)
+    return {name: "\n".join(values) for name, values in found.items()}
+
+
+def anna(password):
+    return {"Authorization": "Basic " + base64.b64encode(f"anna:{password}".encode()).decode()}
+
+
+@pytest.mark.parametrize("mode", ["proxy", "mod_wsgi"])
+def test_each_rule_of_the_page_holds_in_each_mode(site, python3, build, certificate, mode):
+    with backend() as port, backend() as blog:
+        one = site(
+            python3,
+            mode=mode,
+            backends=f"127.0.0.1:{port}",
+            module=str(build(python3).module) if mode == "mod_wsgi" else "",
+            **{**certificate, "server-alias": "www.example.net"},
+        )
+        for name, text in examples_of_rules().items():
+            own = text.replace("/srv/simplesite", str(one.root)).replace(":9000", f":{blog}")
+            one.options[name] = own
+        for folder, name in (("web", "robots.txt"), ("acme", "token")):
+            (one.root / folder).mkdir()
+            (one.root / folder / name).write_text(name)
+        password = ["htpasswd", "-bc", one.root / "web.htpasswd", "anna", "right"]
+        subprocess.run(password, check=True, capture_output=True)
+        (one.root / "web.htpasswd").chmod(0o644)
+        one.start()
+
+        def got(path, tls=True, **headers):
+            status, answered, body = one.request(path, tls=tls, **headers)
+            return status, answered.get("Location"), body
+
+        assert one.json("/page", tls=True)["path"] == "/page"
+        assert got("/old/page")[:2] == (301, "https://demo.example/new/page")
+        assert got("/older", tls=True)[0] == 200
+        assert got("/gone/page")[0] == 410
+        assert got("/robots.txt")[::2] == (200, b"robots.txt")
+        assert f'"port": {blog}, "path": "/blog/1"'.encode() in got("/blog/1")[2]
+        assert got("/index.php")[0] == 403
+        assert b"Apache Server Status" in got("/server-status")[2]
+        assert one.json("/a%2Fb", tls=True)["path"] == "/a/b"
+        assert got("/admin")[0] == 401
+        assert got("/admin", **anna("wrong"))[0] == 401
+        assert got("/admin", **anna("right"))[0] == 200
+        assert got("/p", Host="www.example.net")[:2] == (301, "http://www.example.org/p")
+        assert one.request("/page", tls=True)[1]["Referrer-Policy"] == "same-origin"
+
+        challenge = "/.well-known/acme-challenge/token"
+        assert got(challenge, tls=False)[::2] == (200, b"token")
+        secure = f"https://demo.example:{one.ssl_port}"
+        for path in ("/old/a b?c=%20".replace(" ", "%20"), "/.well-known/acme-challenger"):
+            assert got(path, tls=False)[:2] == (301, secure + path)
+
+        (one.root / "maintenance").touch()
+        assert got("/page")[::2] == (503, b"We are back in a few minutes.")
+        (one.root / "maintenance").unlink()
+        assert got("/page")[0] == 200
+
+
+@pytest.fixture
+def websocket_server():
+    port = free_port()
+    words = [sys.executable, "-c", WEBSOCKET_SERVER, str(port)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout.readline() == "there\n"
+        yield port
+        server.terminate()
+
+
+@pytest.mark.parametrize("backends", [1, 2])
+def test_a_websocket_reaches_a_server_of_the_site(site, websocket_server, backends):
+    websocket = pytest.importorskip("websocket")
+    named = [f"127.0.0.1:{websocket_server}"] * 1 + [f"localhost:{websocket_server}"]
+    one = site(backends=" ".join(named[:backends]), websockets="/live")
+    one.options["request-timeouts"] = "header=5 body=1"
+    one.start()
+
+    client = websocket.create_connection(
+        f"ws://127.0.0.1:{one.port}/live/1", host="demo.example", timeout=20
+    )
+    said = []
+    for text in ("one", "x" * 100_000):
+        client.send(text)
+        said.append(client.recv())
+        time.sleep(1.1)  # the limit of a body
+    with pytest.raises(websocket.WebSocketBadStatusException):
+        websocket.create_connection(
+            f"ws://127.0.0.1:{one.port}/other", host="demo.example", timeout=20
+        )
+    client.close()
+
+    assert said == ["ONE", "X" * 100_000]

@@ -101,7 +101,7 @@ def test_nobody_notices_restarts_and_new_releases(way, public_checkout, free_por
             site.buildout(*words, TITLE.format(number))
             site.control("simplesite", "restart")
             assert title(port) == f"Title {number}"
-        site.buildout(*words, BROKEN)
+        site.buildout(*words, BROKEN, "release:load=false")
         output = site.control("simplesite", "restart", check=False)
         assert "was not restarted, the old server goes on: ValueError: " in output
         assert title(port) == f"Title {REDEPLOYS - 1}"

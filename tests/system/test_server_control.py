@@ -27,7 +27,7 @@ import pytest
 from load import expect_no_failures, get, get_keep_alive
 from namespaces import require_namespace
 from ports import free_port
-from pylonyard.server.control import SOCKETS_NOT_HANDED_OVER
+from pylonyard.server.control import ONE_AT_A_TIME, SOCKETS_NOT_HANDED_OVER
 from pylonyard.system.errors import LOOK_FIRST
 from pylonyard.system.processes import marked, server_marker, supervisor_marker
 
@@ -41,7 +41,7 @@ MAIN = "import sys; from pathlib import Path; from pylonyard.server.cli import m
 MAIN += "sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))"
 
 APPLICATION = """
-import json, os, signal, socket, subprocess, threading, time
+import fcntl, json, os, signal, socket, subprocess, threading, time
 
 def factory(global_conf, **options):
     if options.get("title"):
@@ -53,6 +53,10 @@ def factory(global_conf, **options):
     if options.get("broken") or os.path.exists(options["crash"]):
         raise RuntimeError("the database is gone")
     time.sleep(float(options.get("delay", 0)))
+    if options.get("alone"):
+        global held
+        held = open("data", "a")
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     if options.get("figures"):
         figures = socket.create_server(("127.0.0.1", int(options["figures"])))
         threading.Thread(target=answer, args=(figures,), daemon=True).start()
@@ -261,6 +265,33 @@ def actions_exit_as_lsb_says(paster):
     assert site.nothing_runs()
     assert site.do("restart") == (0, f"shop: restarted, {site.address} answers")
     assert site.do("reload") == (3, "shop: cannot reload, use restart")
+
+
+@scenario
+def what_may_run_once_is_restarted_alone(paster):
+    """And clients wait meanwhile; by default, the refusal names the option."""
+    site = Site(paster, options="alone = yes")
+    site.start()
+    (before,) = site.servers
+    code, said = site.do("restart")
+    assert (code, said.startswith("shop: was not restarted, the old server goes on: Blocking")) == (
+        1,
+        True,
+    ), said
+    assert said.endswith(ONE_AT_A_TIME)
+    assert site.get() == before
+
+    site.write_settings(overlap=False)
+    with expect_no_failures(site.address, [get("/")] * 2, "2 restarts of what runs alone"):
+        for _ in range(2):
+            assert site.do("restart") == (0, f"shop: restarted, {site.address} answers")
+    (after,) = site.servers
+    assert site.get() == after != before
+    site.write_ini("broken = yes")
+    code, said = site.do("restart")
+    assert code == 1
+    assert said.startswith("shop: did not start, and the old server has ended: RuntimeError: ")
+    assert site.nothing_runs()
 
 
 ACTIONS = ("start", "stop", "restart", "force-reload", "status")

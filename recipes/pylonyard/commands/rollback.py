@@ -1,7 +1,7 @@
 """Run ``bin/pylonyard rollback``: make an earlier release current, active and served."""
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,13 +31,12 @@ def rollback(
 ) -> int:
     """Make ``wanted`` the current release, and restart the servers.
 
-    The default is the last earlier release that was active in this environment. Return 1
-    if a server could not be restarted, and goes on with the release before.
+    The default is the last earlier release that was active in this environment.
 
     :param may_change: allow another environment, mode or account of a site
     :raises NoReleaseError: if there is no such release
-    :raises ActivationError: if it is damaged, or cannot be laid over ``/etc``; everything
-        is as it was before
+    :raises ActivationError: if it is damaged, cannot be laid over ``/etc``, or a server cannot
+        be restarted with it; everything is as it was before
     """
     releases = activation.releases
     locks.Locks().hold_sandbox(activation.sandbox)
@@ -56,6 +55,7 @@ def rollback(
     moved = _sites_with_new_address(folders, sites) if activation.tree.is_machine else []
     stopped: list[Path] = []
     restarted: list[Site] = []
+    is_active = False
     try:
         _stop(bin_folder, going, stopped, say)
         _make_current(releases, bin_folder, number)
@@ -65,18 +65,25 @@ def rollback(
                 restarted.append(site)
                 _restart(bin_folder / site.name, site, say)
             activation.activate(say)
-    except BaseException:
+            is_active = True
+        say(f"Release {number} is current{', and active' if is_laid else ''}.")
+        if activation.tree.is_machine:
+            _restart_others(bin_folder, folders, sites, restarted, say)
+    except BaseException as error:
         if before is not None:
             _make_current(releases, bin_folder, before)
+            if is_active:
+                activation.activate(say)
             for control in stopped:
                 _call_control(control, "start", going[control.name], say)
             for site in restarted:
-                _call_control(bin_folder / site.name, "try-restart", site, say)
+                # The one that failed may have ended; if it goes on, it is left alone.
+                has_failed = isinstance(error, _NotRestartedError) and site is restarted[-1]
+                action = "start" if has_failed else "try-restart"
+                _call_control(bin_folder / site.name, action, site, say)
+            say(f"Release {before} is current{', and active' if is_active else ''}, as before.")
         raise
-    say(f"Release {number} is current{', and active' if is_laid else ''}.")
-    if not activation.tree.is_machine:
-        return 0
-    return _restart_others(bin_folder, folders, sites, restarted, say)
+    return 0
 
 
 def _make_current(releases: Releases, bin_folder: Path, number: int) -> None:
@@ -97,7 +104,9 @@ def _checked_release(folder: Path, number: int) -> contents.Release:
     :raises ActivationError: if it is damaged
     """
     try:
-        return contents.read(folder, number)
+        found = contents.read(folder, number)
+        contents.verify(folder)
+        return found
     except ActivationError as error:
         why = str(error).partition("; ")[0]
         raise ActivationError(
@@ -152,14 +161,18 @@ def _is_to_be_activated(activation: Activation, say: Say) -> bool:
     return False
 
 
+class _NotRestartedError(ActivationError):
+    """The server of the site that was to be restarted last could not be."""
+
+
 def _restart(control: Path, site: Site, say: Say) -> None:
     """Restart the server of a site, if it runs.
 
-    :raises ActivationError: if that fails
+    :raises _NotRestartedError: if that fails
     """
     status, said = servers.run_command(control, "try-restart", site.user)
     if status != 0:
-        raise ActivationError(last_line(said))
+        raise _NotRestartedError(last_line(said))
     say(said)
 
 
@@ -167,24 +180,26 @@ def _restart_others(
     bin_folder: Path,
     folders: list[Path],
     sites: Iterable[Site],
-    restarted: Collection[Site],
+    restarted: list[Site],
     say: Say,
-) -> int:
-    """Restart the other servers that run; return 1 if one could not be restarted.
+) -> None:
+    """Restart the other servers that run; add their sites to ``restarted``.
+
+    :raises ActivationError: if one cannot be restarted
 
     A private web server is reloaded only if its files have changed: on a reload it gives what
     runs in it little time, and a new release takes effect without one.
     """
-    failures = 0
     for site in sites:
         is_due = site.has_server and site not in restarted
         if is_due and (control := bin_folder / site.name).exists():
-            failures += _call_control(control, "try-restart", site, say) != 0
+            restarted.append(site)
+            _restart(control, site, say)
+    for site in sites:
         for one in registry.servers():
             control = bin_folder / one.private_command(site.name)
             if one.private and control.exists() and _differs(one, folders, site):
                 _call_control(control, "graceful", site, say)
-    return min(failures, 1)
 
 
 def _call_control(control: Path, action: str, site: Site, say: Say) -> int:

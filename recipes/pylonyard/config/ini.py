@@ -123,6 +123,17 @@ def overlay(base: Ini, settings: Iterable[Setting]) -> None:
         base.set(setting.section, setting.key, setting.value)
 
 
+def encode(config: Ini, option: str, value: object, around: str = "") -> str:
+    """Return ``value`` quoted for an ini file, where it may be a part of ``around``.
+
+    :raises ValueError: naming the option that it comes from
+    """
+    try:
+        return config.spell(value, around)
+    except ValueError as error:
+        raise ValueError(f"{option}: {error}") from None
+
+
 def is_true(value: str) -> bool:
     """Return whether PasteDeploy's ``asbool`` takes ``value`` for true."""
     return value.strip().lower() in TRUE_WORDS

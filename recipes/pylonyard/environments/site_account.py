@@ -9,6 +9,7 @@ import shutil
 import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -304,3 +305,12 @@ def _giving(
     commands = [(f"chown -h {owner}", alone), (f"chown -Rh {owner}", whole)]
     given = [f"{command} {shlex.join(map(str, paths))}" for command, paths in commands if paths]
     return accounts.as_root(*first, *given)
+
+
+@dataclass(frozen=True)
+class SiteAccount:
+    """The name, account and environment of a site, before its parts are initialised."""
+
+    name: str
+    user: str
+    environment: str

@@ -4,7 +4,6 @@ Publishes ``path`` (the live site file), ``modules`` (for a2enmod), ``script``
 (the live ``dispatch.wsgi``) and ``httpd`` (the private Apache's live file).
 """
 
-import json
 import logging
 import math
 import re
@@ -18,6 +17,7 @@ from pylonyard.config.run_state import own_ini
 from pylonyard.environments import scripts
 from pylonyard.recipes.base import (
     HOME_OR_EGGS,
+    PROXY,
     Recipe,
     expect_stopped,
     option,
@@ -28,14 +28,15 @@ from pylonyard.system import accounts
 from pylonyard.system.atomic import Artifact, Link
 from pylonyard.system.errors import OptionError
 from pylonyard.webservers.apache import SERVER
+from pylonyard.webservers.apache import directives as own_lines
 from pylonyard.webservers.apache import options as settings
-from pylonyard.webservers.apache.config_lint import DEBIAN, apache, parse, problems
+from pylonyard.webservers.apache.config_lint import DEBIAN, apache, problems
 
 NO_INI = "ini: required outside a release, such as ${ini:path}, but missing"
 
 log = logging.getLogger("pylonyard.apache_vhost")
 
-LOG_DIRECTIVES = ("customlog", "errorlog", "forensiclog", "globallog", "transferlog")
+DAEMON = ("mod_wsgi",)
 
 
 def uninstall(section: str, options: Any) -> None:
@@ -66,12 +67,16 @@ class Options:
     """The address where Apache listens,"""
     listen_port: int = option(converters.port, default="80", kind="TCP port")
     """and the port; any but 80 gets a ``Listen``."""
-    directives: tuple[str, ...] = option(settings.directives, default="", kind="lines")
-    """More lines for the virtual host."""
+    directives: tuple[str, ...] = option(own_lines.directives, default="", kind="lines")
+    """Lines that come before the application: what they serve, it does not."""
+    directives_after: tuple[str, ...] = option(own_lines.directives, default="", kind="lines")
+    """Lines that come after it: they override what is set for it."""
+    directives_http: tuple[str, ...] = option(own_lines.directives, default="", kind="lines")
+    """Lines that come first where http is served, or leads to https."""
     extra_modules: tuple[str, ...] = option(
         converters.listed(settings.module_name), default="", kind="names"
     )
-    """Modules that ``directives`` need."""
+    """Modules that these lines need."""
     log_folder: Path = option(converters.path, default="var/log", kind="path")
     """Folder of the private Apache's logs; those of the machine's Apache are in Apache's folder."""
     log_level: tuple[str, ...] = option(
@@ -125,14 +130,25 @@ class Options:
         group="proxy",
     )
     """The site's servers; Apache balances requests between several."""
-    retry: int = option(converters.whole(0, 3600, "(seconds)"), default="5", kind="seconds")
+    retry: int = option(
+        converters.whole(0, 3600, "(seconds)"), default="5", kind="seconds", modes=PROXY
+    )
     """When a failed backend is tried again."""
     lbmethod: str = option(
         converters.one_of("byrequests", "bytraffic", "bybusyness"),
         default="byrequests",
         kind="name",
+        modes=PROXY,
     )
     """How requests are balanced."""
+    websockets: tuple[str, ...] = option(
+        settings.websockets, default="", kind="URL paths", modes=PROXY
+    )
+    """Paths whose requests may become websockets;"""
+    websocket_timeout: int = option(
+        converters.whole(1, 86400, "(seconds)"), default="300", kind="seconds", modes=PROXY
+    )
+    """how long one may be silent."""
     module: Path | None = option(
         converters.optional(converters.path), default="", kind="path", group="mod_wsgi"
     )
@@ -148,24 +164,32 @@ class Options:
     ``${ini:path}``."""
     user: str = option(converters.account, default="", kind="account")
     """The account of the daemon processes."""
-    group: str | None = option(settings.group, default="", kind="group")
+    group: str | None = option(settings.group, default="", kind="group", modes=DAEMON)
     """Their group; default: the account's."""
-    processes: int = option(converters.whole(1, 100, "(processes)"), default="2", kind="number")
+    processes: int = option(
+        converters.whole(1, 100, "(processes)"), default="2", kind="number", modes=DAEMON
+    )
     """How many there are."""
-    threads: int = option(converters.whole(1, 100, "(threads)"), default="2", kind="number")
+    overlap: bool = option(converters.boolean, default="true", kind="``true``, ``false``")
+    """As in ``[site]``: with ``false`` there is one."""
+    threads: int = option(
+        converters.whole(1, 100, "(threads)"), default="2", kind="number", modes=DAEMON
+    )
     """How many requests each process answers at once; few are faster than many."""
     reading_threads: int = option(
-        converters.whole(0, 1000, "(threads)"), default="100", kind="number"
+        converters.whole(0, 1000, "(threads)"), default="100", kind="number", modes=DAEMON
     )
     """More threads, in all processes together, which only receive what clients are still
     sending."""
-    display_name: str = option(settings.display_name, default="%{GROUP}", kind="name")
+    display_name: str = option(settings.display_name, default="%{GROUP}", kind="name", modes=DAEMON)
     """What ``ps`` shows."""
     daemon_options: tuple[tuple[str, str], ...] = option(
-        settings.daemon_options, default="", kind="name = value, a line"
+        settings.daemon_options, default="", kind="name = value, a line", modes=DAEMON
     )
     """More options of ``WSGIDaemonProcess``."""
-    application_group: str = option(settings.application_group, default="%{GLOBAL}", kind="name")
+    application_group: str = option(
+        settings.application_group, default="%{GLOBAL}", kind="name", modes=("mod_wsgi", "embedded")
+    )
     """The interpreter; a second embedded site needs one of its own."""
     ssl_certificate: Path | None = option(
         converters.optional(converters.path), default="", kind="path", group="TLS"
@@ -243,7 +267,7 @@ class ApacheVhost(Recipe):
         yield from self.environment_link(self.home)
         yield Artifact(SERVER.site_file(name)[1:], self._site_file())
         yield Artifact(f"{name}/httpd.conf", self._render("httpd.conf.j2"))
-        yield Artifact(f"{name}/site.json", site_json(self.settings))
+        yield Artifact(f"{name}/site.json", settings.site_json(self.settings, SERVER.name))
         yield Artifact(f"bin/{SERVER.private_command(name)}", self._control_script(), 0o755)
         if self.can_load:
             # Any WSGI server can load it, also Apache in another mode.
@@ -257,7 +281,8 @@ class ApacheVhost(Recipe):
 
     def _render(self, template: str) -> str:
         options, live = self.settings, self.live / self.settings.name
-        threads = options.threads + math.ceil(options.reading_threads / options.processes)
+        processes = options.processes if options.overlap else 1
+        threads = options.threads + math.ceil(options.reading_threads / processes)
         return render(
             template,
             options,
@@ -268,9 +293,14 @@ class ApacheVhost(Recipe):
             modules=settings.modules(options),
             backend_urls=[f"http://{host}:{port}" for host, port in options.backends],
             static_patterns={url: re.escape(url) for url, _ in options.static},
+            before=self._before(options.directives),
+            before_http=self._before(options.directives_http),
+            to_https=own_lines.rest(options.directives_http),
+            no_websocket="|".join(map(re.escape, options.websockets)),
             account=options.user,
-            account_group=_group(options),
-            unprivileged=_private_apache_account(options),
+            account_group=settings.group_of(options.user, options.group),
+            unprivileged=settings.private_account(options.user, options.group),
+            daemon_processes=processes,
             daemon_threads=threads,
             daemon_options=settings.daemon(options.daemon_options, threads, options.timeout),
             takes_chunks=options.chunked_bodies or self._chunks_of_server(),
@@ -290,6 +320,10 @@ class ApacheVhost(Recipe):
         ]:
             return "refuse"
         return str(self.buildout[ini].get("chunked-bodies", "refuse"))
+
+    def _before(self, lines: tuple[str, ...]) -> list[str]:
+        is_proxy = self.settings.mode == "proxy"
+        return list(own_lines.before_proxy(lines) if is_proxy else lines)
 
     def _live_site_file(self) -> Path:
         return self.live / SERVER.site_file(self.settings.name)[1:]
@@ -327,25 +361,6 @@ class ApacheVhost(Recipe):
         }
 
 
-def site_json(options: Options) -> str:
-    """Return ``site.json``: what ``bin/pylonyard`` needs to activate and examine the site."""
-    secure = options.ssl_certificate
-    content = {
-        "server": SERVER.name,
-        "mode": options.mode,
-        "server-name": options.server_name,
-        "listen": options.listen,
-        "listen-port": options.listen_port,
-        "ssl-port": options.ssl_port if secure else None,
-        "ssl-certificate": str(secure) if secure else None,
-        "ssl-key": str(options.ssl_key) if options.ssl_key else None,
-        "modules": list(settings.modules(options)),
-        "disable-sites": list(options.disable_sites),
-        "module": str(options.module) if options.mode != "proxy" else None,
-    }
-    return json.dumps(content, indent=2) + "\n"
-
-
 def _conflicting_options(options: Options, sandbox: Path) -> Iterator[str]:
     if options.mode == "proxy" and not options.backends:
         yield "backends: expected at least one host:port in mode proxy, got ''"
@@ -359,12 +374,9 @@ def _conflicting_options(options: Options, sandbox: Path) -> Iterator[str]:
         yield f"ssl-port: expected another than listen-port, got '{options.ssl_port}'"
     if options.ssl_certificate and options.httpd_port == options.httpd_ssl_port:
         yield f"httpd-ssl-port: expected another than httpd-port, got '{options.httpd_ssl_port}'"
-    for one in parse("\n".join(options.directives)):
-        if one.name in LOG_DIRECTIVES and any(str(sandbox) in word for word in one.arguments):
-            yield (
-                "directives: expected logs outside the sandbox, since root's Apache opens "
-                f"them, got {' '.join(one.arguments)!r}"
-            )
+    for name in ("directives", "directives_after", "directives_http"):
+        for problem in own_lines.problems(getattr(options, name), sandbox):
+            yield f"{name.replace('_', '-')}: {problem}"
     if options.hsts and options.ssl_certificate is None:
         yield f"hsts: expected 0 without ssl-certificate, got '{options.hsts}'"
     if options.name in options.disable_sites:
@@ -376,22 +388,4 @@ def _conflicting_options(options: Options, sandbox: Path) -> Iterator[str]:
             f"run-folder: expected a path of at most {longest} characters, "
             f"which sockets need, got '{options.run_folder}'"
         )
-    for _, folder in options.static:
-        if sandbox.is_relative_to(folder):
-            yield f"static: expected a folder that does not hold the sandbox, got '{folder}'"
-        if re.search(r"[*?\[\]]", str(folder)):
-            yield f"static: expected a folder without *, ?, [ and ], got '{folder}'"
-
-
-def _group(options: Options) -> str:
-    return options.group or accounts.group(options.user)
-
-
-def _private_apache_account(options: Options) -> tuple[str, str]:
-    """Return the account and group of a private Apache; never root's."""
-    if not accounts.is_root(options.user):
-        return options.user, _group(options)
-    for account in ("www-data", "nobody"):
-        if accounts.entry(account):
-            return account, accounts.group(account)
-    raise ValueError("user: expected an account other than root, got 'root'")
+    yield from (f"static: {each}" for each in settings.static_problems(options.static, sandbox))

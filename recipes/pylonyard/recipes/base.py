@@ -35,6 +35,9 @@ log = logging.getLogger("pylonyard")
 FOR_GROUP = 0o640
 """The mode of a file that the account of its site has to read, and no other may."""
 
+PROXY = ("proxy",)
+"""The mode in which a site has a server of its own."""
+
 HOME_OR_EGGS = "home: expected an environment, or eggs to make one of, got neither"
 
 if TYPE_CHECKING:
@@ -55,6 +58,7 @@ def option(
     default: str | None = None,
     kind: str = "",
     group: str = "",
+    modes: tuple[str, ...] = (),
 ) -> Any:
     """Declare an option, as a field of a frozen dataclass; its docstring is its documentation.
 
@@ -69,8 +73,9 @@ def option(
         option is required
     :param kind: what a person writes, as the table says it
     :param group: a heading in the table, above this option
+    :param modes: the values of the option ``mode`` in which it has an effect; empty for all
     """
-    return declare(convert, default, kind=kind, group=group)
+    return declare(convert, default, kind=kind, group=group, modes=modes)
 
 
 def parse(
@@ -166,6 +171,7 @@ class Recipe:
         self.state.locks.hold_sandbox(self.layout.directory)
         self.settings = parse(self.declaration, name, options, self.layout.directory)
         self.state.note_paths(*vars(self.settings).values())
+        self._warn_of_other_modes(options)
         self.location = self.layout.parts / name
         if self.state.released_sections is None:
             self.state.released_sections = released_sections(buildout, name)
@@ -178,6 +184,20 @@ class Recipe:
         for option, value in self.published().items():
             options[option] = str(value)
         options["location"] = str(self.location)
+
+    def _warn_of_other_modes(self, options: Mapping[str, str]) -> None:
+        """Warn of options without an effect in this mode: a file that sites share may set them."""
+        mode = getattr(self.settings, "mode", "")
+        unused = [
+            name
+            for field in dataclasses.fields(self.settings)
+            if (modes := field.metadata["modes"]) and mode not in modes
+            for name in [field.name.replace("_", "-")]
+            if options.get(name, field.metadata["default"]) != field.metadata["default"]
+        ]
+        if unused:
+            told = "[%s] %s: no effect in mode %s"
+            log.warning(told, self.name, ", ".join(unused), mode)
 
     def prepare(self) -> None:
         """Prepare what rendering needs; this may write to the cache, and nowhere else."""

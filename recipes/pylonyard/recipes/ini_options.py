@@ -1,5 +1,6 @@
 """The options of ``production_ini``, and how each changes the ini file."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from pylonyard.config.ini import (
     Ini,
     Setting,
     applications,
+    encode,
     fragment,
     main_section,
 )
@@ -25,7 +27,7 @@ from pylonyard.config.server_section import (
     kind,
     write_section,
 )
-from pylonyard.recipes.base import option
+from pylonyard.recipes.base import PROXY, option
 
 DATABASE_KEYS = ("sqlalchemy.url", "sqlalchemy_url", "sqlalchemy.default.url")
 PLACEHOLDER_EMAIL = "you@yourdomain.com"
@@ -40,17 +42,6 @@ STANDARD_LOGGING = {
         "format": "%(asctime)s %(levelname)-5.5s [%(name)s][%(threadName)s] %(message)s"
     },
 }
-
-
-def encode(config: Ini, option: str, value: object, around: str = "") -> str:
-    """Return ``value`` quoted for an ini file, where it may be a part of ``around``.
-
-    :raises ValueError: naming the option that it comes from
-    """
-    try:
-        return config.spell(value, around)
-    except ValueError as error:
-        raise ValueError(f"{option}: {error}") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,6 +185,27 @@ def settings_fragment(text: str) -> tuple[Setting, ...]:
     return tuple(fragment(text))
 
 
+OWN_FILES = {
+    "bin",
+    "dispatch.wsgi",
+    "env",
+    "production.ini",
+    "server.json",
+    "site.json",
+}
+"""Names in the folder of a site in a release."""
+
+
+def relative_file(text: str) -> str:
+    """Accept the path of a file, relative to the folder of the template."""
+    name = os.path.normpath(text)
+    if not re.fullmatch(r"[\w.-][\w./-]*", name) or name.split("/")[0] in {"..", "."}:
+        raise converters.refuse("a path below the folder of the template, without blanks", text)
+    if name.split("/")[0] in OWN_FILES:
+        raise converters.refuse("another name than those of a release's own files", text)
+    return name
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """The options of a section."""
@@ -214,6 +226,11 @@ class Options:
     """The application in that distribution."""
     template: Path | None = option(converters.optional(converters.path), default="", kind="path")
     """A file to start from, instead of the installer's."""
+    files: tuple[str, ...] = option(
+        converters.lines(relative_file), default="", kind="paths, one a line"
+    )
+    """Files that it names, relative to its folder: they are released with it, with secrets and
+    ``%(here)s`` filled in as there."""
     section: str | None = option(
         converters.optional(converters.matching(r"[^\[\]\s]+", "a section such as app:main")),
         default="",
@@ -227,7 +244,7 @@ class Options:
         kind="``development``, ``staging``, ``production``",
     )
     """Debug mode works in development only."""
-    host: str = option(converters.host, default="127.0.0.1", kind="host")
+    host: str = option(converters.host, default="127.0.0.1", kind="host", modes=PROXY)
     """The address where the server listens,"""
     port: int = option(converters.port, kind="TCP port")
     """and the port."""
@@ -239,11 +256,15 @@ class Options:
         ),
         default="",
         kind="egg:name#server",
+        modes=PROXY,
     )
     """The server, any ``paste.server_runner`` or ``paste.server_factory``; default: the
     template's, or ``egg:waitress#main``."""
     threads: int | None = option(
-        converters.optional(converters.whole(1, 1000, "(threads)")), default="", kind="1 to 1000"
+        converters.optional(converters.whole(1, 1000, "(threads)")),
+        default="",
+        kind="1 to 1000",
+        modes=PROXY,
     )
     """Its threads; they share one interpreter, and few are faster than many. Default: the
     template's, or 4."""

@@ -14,6 +14,7 @@ from pylonyard.config import converters
 from pylonyard.environments import scripts
 from pylonyard.recipes.base import (
     HOME_OR_EGGS,
+    PROXY,
     Recipe,
     expect_stopped,
     option,
@@ -39,7 +40,7 @@ class Options:
     """The site that this part belongs to."""
     user: str = option(converters.account, default="", kind="account")
     """The account that runs the server."""
-    host: str = option(converters.host, default="127.0.0.1", kind="host")
+    host: str = option(converters.host, default="127.0.0.1", kind="host", modes=PROXY)
     """The address where the server listens,"""
     port: int = option(converters.port, kind="TCP port")
     """and the port."""
@@ -65,20 +66,22 @@ class Options:
     """The ``paster`` script: ``${app:paster}``; default: one made for the environment."""
     ini: Path = option(converters.path, kind="path")
     """The live configuration: ``${ini:path}``."""
-    check_path: str = option(converters.url_path, default="/", kind="URL path")
+    overlap: bool = option(converters.boolean, default="true", kind="``true``, ``false``")
+    """As in ``[site]``."""
+    check_path: str = option(converters.url_path, default="/", kind="URL path", modes=PROXY)
     """The path that a working server answers."""
     start_timeout: int = option(
-        converters.whole(1, 3600, "of seconds"), default="60", kind="seconds"
+        converters.whole(1, 3600, "of seconds"), default="60", kind="seconds", modes=PROXY
     )
     """How long a start may take."""
     stop_timeout: int = option(
-        converters.whole(1, 3600, "of seconds"), default="30", kind="seconds"
+        converters.whole(1, 3600, "of seconds"), default="30", kind="seconds", modes=PROXY
     )
     """How long running requests may take to end."""
-    umask: int = option(converters.octal_mode, default="022", kind="octal")
+    umask: int = option(converters.octal_mode, default="022", kind="octal", modes=PROXY)
     """The server's umask."""
     open_files: int = option(
-        converters.whole(64, 1048576, "(open files)"), default="4096", kind="number"
+        converters.whole(64, 1048576, "(open files)"), default="4096", kind="number", modes=PROXY
     )
     """Its limit of open files."""
     variables: tuple[tuple[str, str], ...] = option(
@@ -167,6 +170,7 @@ class InitScript(Recipe):
             "host": options.host.strip("[]"),
             "port": options.port,
             "mode": options.mode,
+            "overlap": options.overlap,
             "check-path": options.check_path,
             "start-timeout": options.start_timeout,
             "stop-timeout": options.stop_timeout,

@@ -7,7 +7,6 @@ Publishes ``path`` (the live file), ``setup``, ``installer`` (whether the applic
 import hashlib
 import json
 import logging
-import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -22,7 +21,6 @@ from pylonyard.config.converters import ini, ini_python2
 from pylonyard.config.ini import (
     Ini,
     IniError,
-    Setting,
     debug_problems,
     new_applications,
     overlay,
@@ -31,13 +29,13 @@ from pylonyard.config.secret_store import Origin, SecretError, SecretStore
 from pylonyard.environments import scripts
 from pylonyard.environments.eggs_venv import site_packages
 from pylonyard.packages.integrity import RefusedError, Verified
+from pylonyard.recipes import ini_files
 from pylonyard.recipes.base import FOR_GROUP, HOME_OR_EGGS, Recipe
 from pylonyard.recipes.ini_options import (
     DATABASE_KEYS,
     Applied,
     Options,
     apply_options,
-    encode,
 )
 from pylonyard.system import accounts
 from pylonyard.system.atomic import Artifact, Link, write
@@ -50,10 +48,6 @@ BUILT_IN_SECRETS = {
     "app_instance_uuid": Origin("uuid"),
     "app_instance_secret": Origin("generate"),
 }
-
-# "%%" before it is a percent sign, except in Python 2.
-_HERE = re.compile(r"(?<!%)((?:%%)*)%\(here\)s")
-_HERE_PYTHON2 = re.compile(r"()%\(here\)s")
 
 
 class ProductionIni(Recipe):
@@ -87,6 +81,10 @@ class ProductionIni(Recipe):
                 run=self.state,
             )
             self.text = store.fill(str(config), config.spell)
+            self.beside = {
+                name: store.fill(str(one), one.spell if isinstance(one, Ini) else _plain)
+                for name, one in self._files(config).items()
+            }
         except SecretError as error:
             raise OptionError(self.name, [f"secrets: {error}"]) from error
 
@@ -137,7 +135,10 @@ class ProductionIni(Recipe):
             overlay(config, new_applications(config, options.settings))
             self.applied: Applied = apply_options(config, options)
             overlay(config, options.settings)
-            overlay(config, _with_data_folder(config, options.data))
+            folder = options.template.parent if options.template else Path()
+            if absent := ini_files.missing(config, folder, options.data, options.files, ""):
+                raise OptionError(self.name, absent)
+            overlay(config, ini_files.with_data_folder(config, options.data, options.files))
         except IniError as error:
             raise OptionError(self.name, [f"{self._source_name()}: {error}"]) from error
         except ValueError as error:
@@ -167,6 +168,38 @@ class ProductionIni(Recipe):
         if options.environment != "development" and server_section.kind(used) == "egg:paste":
             log.warning("[%s] %s", self.name, server_section.PASTE_WARNING)
 
+    def _files(self, config: Ini) -> Mapping[str, Ini | str]:
+        """Return the files beside the template, after judging them and all that is loaded."""
+        options = self.settings
+        folder = options.template.parent if options.template else Path()
+        self.state.note_paths(*(folder / name for name in options.files))
+        try:
+            if options.files and not options.template:
+                raise ValueError("files: expected a template, which they are beside, got none")
+            files = ini_files.rendered(ini_files.read(folder, options.files), options.data, config)
+        except ValueError as error:
+            raise OptionError(self.name, [str(error)]) from error
+        configs = {name: one for name, one in files.items() if isinstance(one, Ini)}
+        found = {
+            path: one
+            for each in (config, *configs.values())
+            for path, one in ini_files.loaded(each).items()
+        }
+        self.state.note_paths(*found)
+        problems = [
+            problem
+            for name, one in configs.items()
+            for problem in ini_files.missing(one, folder, options.data, options.files, name)
+        ]
+        if options.environment != "development":
+            problems += [
+                f"{n}: {each}" for n, one in configs.items() for each in debug_problems(one)
+            ]
+            problems += ini_files.loaded_problems(found)
+        if problems:
+            raise OptionError(self.name, problems)
+        return files
+
     def _encoder(self) -> Callable[..., str]:
         """Return the quoting function for the Python that reads the ini."""
         is_old = site_packages(self.home).parent.name.startswith("python2")
@@ -187,7 +220,8 @@ class ProductionIni(Recipe):
         yield from self.environment_link(self.home)
         is_read_by_group = _is_other_account(self.settings.user) or self.settings.mode == "embedded"
         mode = FOR_GROUP if is_read_by_group else 0o600
-        yield Artifact(f"{self.settings.name}/production.ini", self.text, mode)
+        for name, text in {"production.ini": self.text, **self.beside}.items():
+            yield Artifact(f"{self.settings.name}/{name}", text, mode)
 
     def published(self) -> Mapping[str, Any]:
         return {
@@ -199,21 +233,9 @@ class ProductionIni(Recipe):
         }
 
 
-def _with_data_folder(config: Ini, data: Path) -> Iterator[Setting]:
-    """Yield the settings with ``%(here)s``, with the data folder in its place."""
-    is_old = config.spell is ini_python2
-    here = _HERE_PYTHON2 if is_old else _HERE
-    for setting in list(config.settings()):
-        if here.search(setting.value):
-            rest = here.sub("", setting.value)
-            if is_old and "%" in rest and "%(" not in rest:
-                raise ValueError(
-                    f"{setting.key}: expected no other % beside %(here)s, since Python 2 "
-                    f"would read it in another way, got {setting.value!r}"
-                )
-            folder = encode(config, "data", data, rest)
-            value = here.sub(r"\g<1>" + folder.replace("\\", r"\\"), setting.value)
-            yield Setting(setting.section, setting.key, value)
+def _plain(value: str, around: str = "") -> str:
+    """Return a secret as it stands in a file that is no ini."""
+    return value
 
 
 def _is_other_account(user: str) -> bool:

@@ -16,7 +16,7 @@ from pylonyard.environments import scripts, site_account
 from pylonyard.packages import interpreters
 from pylonyard.recipes import site_changes
 from pylonyard.recipes.base import Recipe, option
-from pylonyard.releases import contents, next_steps, servers, store
+from pylonyard.releases import contents, next_steps, servers, store, trial
 from pylonyard.releases.store import ALWAYS, Releases, Staged, link_commands, occupied_commands
 from pylonyard.releases.validators import Draft, validate
 from pylonyard.system import accounts, active_note
@@ -40,6 +40,9 @@ _PRIVATE_PORTS = {_private_port(one): one.name for one in registry.servers() if 
 UNCHANGED_MESSAGE = "Release %s is current; nothing has changed."
 
 
+LOAD = converters.one_of("true", "false", "network")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """The options of a section."""
@@ -58,20 +61,13 @@ class Options:
     )
     """What to do with a file whose validator is not installed; ``default`` refuses it unless all
     sites are in development."""
+    load: str = option(LOAD, default="true", kind="``true``, ``false``, ``network``")
+    """Whether each application is loaded once before it goes live; ``network`` lets it use one."""
     change: str = option(
         converters.one_of("refuse", "allow"), default="refuse", kind="``refuse``, ``allow``"
     )
     """Whether an active or running site may get another environment or mode, and an inactive one
     another account; on the command line only."""
-
-
-@dataclass(frozen=True)
-class SiteAccount:
-    """The name, account and environment of a site, before its parts are initialised."""
-
-    name: str
-    user: str
-    environment: str
 
 
 @dataclass(frozen=True)
@@ -138,7 +134,9 @@ class Release(Recipe):
             raise UserError(f"[{self.name}] {why}")
         problems = []
         for options in sites:
-            site = SiteAccount(options["name"], options["user"], options["environment"])
+            site = site_account.SiteAccount(
+                options["name"], options["user"], options["environment"]
+            )
             needed = [layout.directory, layout.cache, layout.eggs]
             why = site_account.reach_problem(site, needed, self._other_interpreter(options))
             if why := why or site_account.data_problem(site, layout.var):
@@ -352,6 +350,8 @@ class Release(Recipe):
                 for site in self.sites:
                     if site.setup and accounts.can_act_as(site.user):
                         contents.set_up(site.setup, folder, self.layout)
+                names = [site.name for site in self.sites]
+                self.notices += trial.load_sites(draft, names, staged.parts, self.settings.load)
                 store.write_manifest(
                     folder,
                     staged.parts,

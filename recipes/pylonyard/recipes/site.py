@@ -77,6 +77,9 @@ class Options:
     """How long both ends wait for the other; default: 60."""
     max_body: int | None = option(converters.optional(webserver.max_body), default="", kind="bytes")
     """The largest request; default: 10485760. 0: no limit."""
+    overlap: bool = option(converters.boolean, default="true", kind="``true``, ``false``")
+    """``false`` if only one process may have the data open: a restart stops the old server before
+    it starts the new one, and mod_wsgi has one process."""
     roles: tuple[str, ...] = option(
         converters.listed(converters.section_name), default=DEFAULT_ROLES, kind="section names"
     )
@@ -91,6 +94,9 @@ class Site(Recipe):
         """Copy the sections that deploy a site, for each site but the first."""
         if problem := site_account.account_problem(self.settings):
             raise OptionError(self.name, [f"user: {problem}"])
+        if self.settings.mode == "embedded" and not self.settings.overlap:
+            problem = "overlap: expected true in mode embedded, which has many processes, got false"
+            raise OptionError(self.name, [problem])
         raw = self.buildout._raw
         missing = [role for role in self.settings.roles if role not in raw]
         if missing and self.is_released:
@@ -149,6 +155,7 @@ class Site(Recipe):
             "user": options.user,
             "mode": options.mode,
             "environment": options.environment,
+            "overlap": str(options.overlap).lower(),
             "sections": " ".join(map(self._section_name, options.roles)),
             **({"live": self.live / options.name} if self.is_released else {}),
             "log": var / "log",

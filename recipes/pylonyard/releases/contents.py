@@ -140,6 +140,21 @@ def read(folder: Path, number: int) -> Release:
     )
 
 
+def verify(folder: Path) -> None:
+    """Check that a release has all its files, as it was made with them.
+
+    :raises ActivationError: naming one that is missing or has another content
+    """
+    for path, said in _manifest(folder)["files"].items():
+        place, link = folder / path, said.get("link") if isinstance(said, dict) else None
+        if link is None:
+            _verified(folder, path, said if isinstance(said, dict) else {})
+        elif not place.is_symlink() or os.readlink(place) != link or not place.exists():
+            raise ActivationError(
+                f"{place}: expected a link to {link}, which exists; run bin/buildout"
+            )
+
+
 def _is_allowed(name: str) -> bool:
     """Return whether an activation may lay a file at a path."""
     is_served = any(one.may_have(name) for one in registry.servers())

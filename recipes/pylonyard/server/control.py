@@ -1,6 +1,7 @@
 """Start, stop, restart and revive a site. Each function returns the line to print."""
 
 import errno
+import re
 import signal
 import socket
 import time
@@ -41,6 +42,15 @@ Progress = Callable[[], None]
 
 SOCKETS_NOT_HANDED_OVER = (
     "; requests were refused meanwhile, since its sockets could not be handed over"
+)
+
+ONE_AT_A_TIME = (
+    "; if only one process may have its data open, set overlap = false in [site], run "
+    "bin/buildout, and restart"
+)
+_IS_LOCKED = re.compile(
+    r"\block|lock(ed|error)?\b|BlockingIOError|temporarily unavailable|already (in use|open)",
+    re.IGNORECASE,
 )
 
 SUPERVISOR_MARGIN = 0.5
@@ -190,13 +200,17 @@ def _replace_server(settings: Settings, progress: Progress) -> str:
     if not sockets:
         stop_all(settings, settings.stop_timeout)
         line = "re" + _start_locked(settings, progress)
-        return line + SOCKETS_NOT_HANDED_OVER if seen.supervisors else line
+        has_gap = seen.supervisors and settings.overlap
+        return line + SOCKETS_NOT_HANDED_OVER if has_gap else line
+    if not settings.overlap:
+        return _restart_apart(settings, sockets, progress)
     try:
         launch(settings, progress, sockets, seen.supervisors)
     except NotServingError as error:
         marker = supervisor_marker(settings.identity, settings.own_places)
         if marked(marker, candidates=seen.supervisors):
-            raise ServerError(f"was not restarted, the old server goes on: {error}") from error
+            why = f"{error}{ONE_AT_A_TIME if _IS_LOCKED.search(str(error)) else ''}"
+            raise ServerError(f"was not restarted, the old server goes on: {why}") from error
         # The old server had to end first, as the new one cannot use a temporary port.
         stop_all(settings, grace=0)
         raise ServerError(f"did not start, and the old server has ended: {error}") from error
@@ -204,6 +218,23 @@ def _replace_server(settings: Settings, progress: Progress) -> str:
         why = f"the new one ended as soon as it served, see {settings.log}"
         raise ServerError(f"was not restarted, the old server goes on: {why}")
     wait_for_answer(settings, progress)
+    return f"restarted, {answer(settings)}"
+
+
+def _restart_apart(settings: Settings, sockets: list[socket.socket], progress: Progress) -> str:
+    """Stop the old server, then start a new one; clients wait meanwhile.
+
+    :raises ServerError: if the new one does not serve; the old one has ended then
+    """
+    try:
+        stop_all(settings, settings.stop_timeout)
+        launch(settings, progress, sockets)
+        wait_for_answer(settings, progress)
+    except NotServingError as error:
+        stop_all(settings, grace=0)
+        raise ServerError(f"did not start, and the old server has ended: {error}") from error
+    finally:
+        close(sockets)
     return f"restarted, {answer(settings)}"
 
 

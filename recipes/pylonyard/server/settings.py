@@ -97,6 +97,8 @@ class Settings:
     port: int = setting(port_number)
     mode: str = setting(text, "proxy")
     """``proxy`` (the site's own server), ``mod_wsgi`` or ``embedded`` (a web server)."""
+    overlap: bool = setting(boolean, True)
+    """False if the old server has to end before a new one starts."""
     check_path: str = setting(url_path, "/")
     """Path of the URL that a healthy server answers, with any status."""
     start_timeout: int = setting(positive, 60)

@@ -13,9 +13,8 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 PREFIX = ".draft-"
 
@@ -103,8 +102,7 @@ def _locked_folder(store: Path) -> tuple[Path, int]:
 # From an artifact to its file in parts/.
 
 
-@dataclass(frozen=True)
-class Artifact:
+class Artifact(NamedTuple):
     """A file as it should be; ``path`` is relative to the release."""
 
     path: str
@@ -112,8 +110,7 @@ class Artifact:
     mode: int = 0o644
 
 
-@dataclass(frozen=True)
-class Link:
+class Link(NamedTuple):
     """A symbolic link as it should be; ``path`` is relative to the release."""
 
     path: str

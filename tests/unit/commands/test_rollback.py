@@ -326,15 +326,43 @@ def test_scratch_tree_is_no_reason_to_touch_servers(place, tmp_path):
     assert actions_of(place, "shop") == actions_of(place, "blog") == []
 
 
-def test_command_that_cannot_start_is_reported(place):
+def test_command_that_cannot_start_leaves_all_as_it_was(place):
     (place / "releases/1/bin/shop").chmod(0o644)
 
-    status, said = back(place)
+    with pytest.raises(ActivationError) as caught:
+        back(place)
 
-    assert status == 1
-    assert said[-1] == (
+    assert str(caught.value) == (
         f"{place}/bin/shop try-restart: [Errno 13] Permission denied: '{place}/bin/shop'"
     )
+    assert state(place) == (2, ["blog", "shop"])
+
+
+def test_server_that_cannot_be_restarted_gets_its_release_back(place):
+    (place / "shop.log.broken").touch()
+
+    with pytest.raises(ActivationError, match="shop: is broken"):
+        back(place)
+
+    # It may have ended; if it goes on, a start leaves it alone.
+    assert actions_of(place, "shop") == ["try-restart", "start"]
+    assert actions_of(place, "blog") == ["status", "stop", "start"]
+    assert state(place) == (2, ["blog", "shop"])
+
+
+def test_file_of_the_application_that_was_changed_is_damage(place):
+    folder = place / "releases/1"
+    (folder / "shop/production.ini").write_text("changed")
+    described = json.loads((folder / "manifest.json").read_text())
+    described["files"]["shop/production.ini"] = {"sha256": "0" * 64, "mode": "0600"}
+    (folder / "manifest.json").write_text(json.dumps(described))
+
+    with pytest.raises(
+        ActivationError, match=r"shop/production.ini: expected the content in its manifest"
+    ):
+        back(place)
+
+    assert state(place) == (2, ["blog", "shop"])
 
 
 @pytest.mark.parametrize(

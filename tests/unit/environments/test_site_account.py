@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from pylonyard.environments import site_account
-from pylonyard.recipes.release import SiteAccount
+from pylonyard.environments.site_account import SiteAccount
 from pylonyard.system import accounts, relocation
 from pylonyard.system.rootfs import Account
 

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 from pylonyard.config.layout import Layout
 from pylonyard.environments import site_account
-from pylonyard.recipes.release import SiteAccount
+from pylonyard.environments.site_account import SiteAccount
 from pylonyard.system import accounts
 from pylonyard.system.accounts import MAKING, as_root
 from pylonyard.system.errors import UserError

@@ -195,6 +195,12 @@ def test_the_script_alone_is_granted(site, tmp_path, mode, group):
     ]
 
 
+def test_what_may_run_once_has_one_process(site):
+    (daemon,) = [one for one in parse(site(**WSGI, overlap="false")) if "demo" in one.arguments]
+
+    assert {"processes=1", "threads=102"} <= set(daemon.arguments)
+
+
 def test_two_virtual_hosts_share_one_group_of_processes(site):
     text = site(**WSGI, **TLS, redirect="false")
 
@@ -274,10 +280,47 @@ def test_logs_that_the_sites_account_could_make_links_are_refused(recipe, tmp_pa
     )
 
 
-def test_directives_come_last(site):
-    text = site(directives="<Location /x>\nHeader set A b\n</Location>")
+@pytest.mark.parametrize("more", [{}, WSGI])
+def test_directives_come_before_the_application_and_after_it(site, more):
+    text = site(directives="Header set A b", directives_after="Header set C d", **more)
+    application = 'WSGIScriptAlias "/"' if more else 'ProxyPass "/" "http'
 
-    assert says(text, "<Location /x>", "Header set A b", "</Location>", "</VirtualHost>")
+    assert text.index("Header set A b") < text.index(application) < text.index("Header set C d")
+    assert says(text, "Header set C d", "</VirtualHost>")
+
+
+def test_an_option_without_effect_in_its_mode_is_one_line_and_no_error(recipe, caplog):
+    recipe(processes="3", threads="2", daemon_options="umask = 0027")
+    recipe(**WSGI, processes="3", websockets="/live")
+
+    assert caplog.messages == [
+        "[vhost] processes, daemon-options: no effect in mode proxy",
+        "[vhost] websockets: no effect in mode mod_wsgi",
+    ]
+
+
+def test_the_virtual_host_that_leads_to_https_has_its_own_directives_first(site):
+    text = site(directives='Alias "/a" "/b"', directives_http='Alias "/c.d" "/e"', **TLS)
+    http = text[text.index("<VirtualHost") : text.index("</VirtualHost")]
+
+    assert 'Alias "/a"' not in http
+    assert says(
+        http,
+        'Alias "/c.d" "/e"',
+        "",
+        r'RedirectMatch permanent "^(?=(.*))(?!/c\\.d(?:/|$))" "${demo_URL}$1"',
+    )
+
+
+def test_a_websocket_is_passed_on_and_its_body_not_kept_back(site):
+    text = site(websockets="/live /a.b")
+
+    assert says(
+        text,
+        'ProxyPass "/live" "http://127.0.0.1:8080/live" upgrade=websocket retry=5 timeout=300 '
+        "connectiontimeout=5 disablereuse=On",
+    )
+    assert says(text, r'<LocationMatch "^(?!(?:/live|/a\.b)(?:/|$))">', "SetInputFilter BUFFER")
 
 
 def test_the_script_is_valid_in_python_2_and_has_no_path_of_this_sandbox(rendered, tmp_path):

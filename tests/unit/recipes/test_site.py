@@ -60,6 +60,17 @@ def test_both_ends_get_an_address_of_ipv6(sandbox):
     assert run["release"].recipe.sites[0].host == "::1"
 
 
+def test_an_application_that_may_run_once_is_so_everywhere(sandbox):
+    run = sandbox.buildout({"site:overlap": "false"})
+
+    assert '"overlap": false' in run["init"].recipe._server_json()
+    with pytest.raises(UserError) as caught:
+        sandbox.buildout({"site:overlap": "false", "site:mode": "embedded"})["site"]
+    assert str(caught.value) == (
+        "[site] overlap: expected true in mode embedded, which has many processes, got false"
+    )
+
+
 def test_site_makes_what_it_writes_into_and_keeps_it(sandbox):
     recipe = sandbox.buildout()["site"].recipe
 

@@ -2,15 +2,16 @@
 
 import grp
 import ipaddress
+import json
 import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from pylonyard.config import converters
-from pylonyard.webservers.apache.config_lint import ConfigError, parse
+from pylonyard.system import accounts
 
 # A socket's whole path has at most 107 bytes; mod_wsgi adds numbers.
 LONGEST_SOCKET_PREFIX = 80
@@ -145,6 +146,15 @@ def daemon(given: tuple[tuple[str, str], ...], threads: int, timeout: int) -> di
     return {**DAEMON, **own, **dict(given)}
 
 
+def websockets(text: str) -> tuple[str, ...]:
+    """Convert URL paths, each once; the most specific one comes first."""
+    found = [_url(word) for word in text.split()]
+    for url in found:
+        if found.count(url) > 1:
+            raise converters.refuse("each URL path once", url)
+    return tuple(sorted(found, key=lambda url: (-len(url), url)))
+
+
 def static(text: str) -> tuple[tuple[str, Path], ...]:
     """Convert ``/url = folder`` on each line; the most specific URL comes first."""
     found = [(_url(url), folder) for url, folder in converters.pairs(converters.path)(text)]
@@ -155,6 +165,15 @@ def static(text: str) -> tuple[tuple[str, Path], ...]:
     return tuple(sorted(found, key=lambda pair: (-len(pair[0]), pair[0])))
 
 
+def static_problems(static: tuple[tuple[str, Path], ...], sandbox: Path) -> Iterator[str]:
+    """Yield what is wrong with folders that Apache is to serve."""
+    for _, folder in static:
+        if sandbox.is_relative_to(folder):
+            yield f"expected a folder that does not hold the sandbox, got '{folder}'"
+        if set("*?[]") & set(str(folder)):
+            yield f"expected a folder without *, ?, [ and ], got '{folder}'"
+
+
 def group(value: str) -> str | None:
     """Accept the name of a group on this machine; empty means the user's own."""
     if not value:
@@ -163,22 +182,6 @@ def group(value: str) -> str | None:
         return grp.getgrnam(value).gr_name
     except (KeyError, ValueError):
         raise converters.refuse("an existing group", value) from None
-
-
-def directives(text: str) -> tuple[str, ...]:
-    """Accept lines for Apache that have no effect outside the virtual host."""
-    if re.search(r"[\x00-\x08\x0b-\x1f\x7f]", text):
-        raise converters.refuse("lines without control characters", text)
-    if "${" in text:
-        raise converters.refuse("directives without ${, which Apache would expand", text)
-    lines = text.strip("\n").split("\n") if text.strip() else []
-    try:
-        for directive in parse("\n".join(lines)):
-            if directive.name in ("<virtualhost", "define", "undefine"):
-                raise converters.refuse("directives of a virtual host", directive.name)
-    except ConfigError as error:
-        raise ValueError(f"expected complete sections, got: {error}") from None
-    return tuple(lines)
 
 
 def longest_run_folder(folder: Path, name: str) -> int:
@@ -253,3 +256,37 @@ def modules(options: Any) -> tuple[str, ...]:
     if options.ssl_certificate:
         needed += ["socache_shmcb", "ssl"]
     return tuple(dict.fromkeys([*needed, *options.extra_modules]))
+
+
+def group_of(user: str, given: str | None) -> str:
+    """Return the group of daemon processes: the account's, unless one is given."""
+    return given or accounts.group(user)
+
+
+def private_account(user: str, given: str | None) -> tuple[str, str]:
+    """Return the account and group of a private Apache; never root's."""
+    if not accounts.is_root(user):
+        return user, group_of(user, given)
+    for account in ("www-data", "nobody"):
+        if accounts.entry(account):
+            return account, accounts.group(account)
+    raise ValueError("user: expected an account other than root, got 'root'")
+
+
+def site_json(options: Any, server: str) -> str:
+    """Return ``site.json``: what ``bin/pylonyard`` needs to activate and examine the site."""
+    secure = options.ssl_certificate
+    content = {
+        "server": server,
+        "mode": options.mode,
+        "server-name": options.server_name,
+        "listen": options.listen,
+        "listen-port": options.listen_port,
+        "ssl-port": options.ssl_port if secure else None,
+        "ssl-certificate": str(secure) if secure else None,
+        "ssl-key": str(options.ssl_key) if options.ssl_key else None,
+        "modules": list(modules(options)),
+        "disable-sites": list(options.disable_sites),
+        "module": str(options.module) if options.mode != "proxy" else None,
+    }
+    return json.dumps(content, indent=2) + "\n"
