@@ -103,6 +103,7 @@ setup(
         "Jinja2",
         "packaging >= 26.1",
         "pyproject-hooks",
+        "resolvelib",
         "zc.buildout >= 6",
     ],
     entry_points={

@@ -12,6 +12,7 @@ import urllib.request
 from pathlib import Path
 from textwrap import dedent
 
+import package_index
 import pytest
 from checkouts import CACHE, ROOT, Checkout
 from interpreters_for_all import other_python
@@ -61,6 +62,19 @@ sources = .
 
 [ini]
 template = quill.ini
+"""
+
+
+APP = """[app]
+lock = profiles/pylock.toml
+eggs +=
+    ink
+    paper
+    quire
+"""
+PINS = """
+[versions]
+quire = 1.0
 """
 
 
@@ -186,6 +200,30 @@ def test_locks_that_uv_and_pip_wrote_are_installed_offline(project):
     )
     refused = project.buildout("-o", "app:lock=pylock.uv.toml", before=ALONE, check=False)
     assert "waitress-3.0.2-py3-none-any.whl: expected SHA-256 d56d" in refused
+
+
+def test_one_distribution_of_a_lock_moves_with_what_it_needs(project, tmp_path):
+    table = {"ink 1.0": ["nib"], "nib 1.0": [], "paper 1.0": [], "quire 1.0": []}
+    with package_index.serve(tmp_path / "files", table) as index:
+        wheels = shutil.copytree(CACHE / "dist", tmp_path / "wheels", copy_function=os.link)
+        places = f"[buildout]\nindex = {index.url}\nfind-links = {wheels}"
+        config = CONFIG.format(port=project.port).replace("[buildout]", places)
+        config = config.replace("[app]", APP)
+        project.write("buildout.cfg", config + PINS)
+        project.buildout()
+        project.run("bin/pylonyard", "lock")
+        index.add({"ink 2.0": ["nib>=2"], "nib 2.0": [], "paper 2.0": [], "quire 2.0": []})
+
+        told = project.run("bin/pylonyard", "lock", "--update", "Ink", "--update", "quire")
+
+        moved = ["ink: 1.0 -> 2.0", "nib: 1.0 -> 2.0", "quire: stays at 1.0, as [versions] has it"]
+        assert "\n".join(["", *moved, ""]) in told
+        locked = (project.folder / "profiles" / "pylock.toml").read_text()
+        assert all(f"{each}-py3" in locked for each in ("ink-2.0", "nib-2.0", "paper-1.0"))
+        assert "ink-1.0" not in locked
+    assert "is current" in project.buildout("-o", before=ALONE)  # the lock has all of it
+    refused = project.run("bin/pylonyard", "lock", "--update", "inc", check=False)
+    assert "expected a distribution of [app], got inc; did you mean ink?" in refused
 
 
 def test_a_lock_that_uv_writes_now_is_installed_offline(project, tmp_path):

@@ -6,6 +6,7 @@ loads recipes.  Its own ``annotate`` and ``query`` know no extensions and no lin
 
 import contextlib
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ from pylonyard.config import buildout_files, configuration, run_state
 from pylonyard.config.buildout_files import Files, shown
 from pylonyard.config.layout import DEFAULTS, OUR_EXTENSION, profile
 from pylonyard.packages import downloads
+from pylonyard.packages.lock.fit import RECIPES
 from pylonyard.system.errors import PylonyardError, UserError
 from pylonyard.system.options import near
 
@@ -262,6 +264,52 @@ class Merged:
             line,
             section if section != sections[0] else "",
         )
+
+
+def of_last_run(directory: Path) -> str:
+    """Return the configuration that a sandbox remembers."""
+    return configuration.named(configuration.completed((), directory)) or configuration.USUAL
+
+
+_REFERENCE = re.compile(r"\$\{([^}:]*):([^}]*)\}")
+
+
+class Sections:
+    """The sections of a configuration, with the values that they refer to."""
+
+    def __init__(self, merged: Merged) -> None:
+        self._merged = merged
+
+    @classmethod
+    def of(cls, directory: Path) -> "Sections":
+        """Return those of the configuration of a sandbox."""
+        return cls(Merged(read(str(directory / of_last_run(directory)))))
+
+    def applications(self) -> Iterator[str]:
+        """Yield the sections that install an application."""
+        for name in self._merged.names:
+            if self.value(name, "recipe") in RECIPES:
+                yield name
+
+    def options(self, section: str) -> Mapping[str, str]:
+        """Return the options of a section; none if there is no such section."""
+        if section not in self._merged.names:
+            return {}
+        return {name: value.text for name, value in self._merged.section(section).items()}
+
+    def value(self, section: str, option: str, above: tuple[str, ...] = ()) -> str:
+        """Return a value; empty if it is set nowhere, or refers to itself."""
+        text, place = self.options(section).get(option, ""), f"{section}:{option}"
+        if place in above:
+            return ""
+
+        def referred(found: re.Match[str]) -> str:
+            return self.value(found[1] or section, found[2], (*above, place))
+
+        return _REFERENCE.sub(referred, text)
+
+    def lines(self, section: str, option: str) -> list[str]:
+        return [line.strip() for line in self.value(section, option).splitlines() if line.strip()]
 
 
 def _lines(text: str) -> list[str]:

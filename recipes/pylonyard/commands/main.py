@@ -210,17 +210,18 @@ def examine(
 def lock(sandbox: Sandbox, words: argparse.Namespace) -> None:
     # Imported here, to keep the other actions fast.
     tools.load()
-    from pylonyard.commands import lock as lock_command
+    from pylonyard.commands.lock import check, update, write
     from pylonyard.packages.index import Places
 
     if words.check:
-        from pylonyard.commands import lock_check
-
-        print_line(lock_check.command(sandbox.directory, words.file))
+        print_line(check.command(sandbox.directory, words.file))
         return
+    if words.update:
+        for line in update.command(sandbox.directory, sandbox.bin, words.update, words.offline):
+            print_line(line)
     file = sandbox.directory / (words.file or LOCK)
     places = None if words.offline else Places(index=words.index)
-    written = lock_command.command(sandbox.directory, file, words.also, places)
+    written = write.command(sandbox.directory, file, words.also, places)
     print(f"{file} locks {written.number} distributions; review it, and commit it.")
     if written.missing:
         print(
@@ -230,9 +231,8 @@ def lock(sandbox: Sandbox, words: argparse.Namespace) -> None:
 
 
 def audit(sandbox: Sandbox, words: argparse.Namespace) -> int:
-    # Imported here, to keep the other actions fast.
     tools.load()
-    from pylonyard.commands import audit as auditing
+    from pylonyard.commands import audit as auditing  # here, as above
 
     file = sandbox.directory / (words.file or LOCK)
     return auditing.command(file, words.database, as_json=words.json)

@@ -65,6 +65,11 @@ def lines(convert: Callable[[str], V]) -> Callable[[str], tuple[V, ...]]:
     return lambda text: tuple(convert(line.strip()) for line in text.split("\n") if line.strip())
 
 
+def code(text: str) -> str:
+    """Accept Python code, without empty lines around it."""
+    return text.strip("\n")
+
+
 def pairs(convert: Callable[[str], V]) -> Callable[[str], tuple[tuple[str, V], ...]]:
     """Return a converter for one ``name = value`` on each line."""
 

@@ -53,6 +53,11 @@ class Layout:
         return self.cache / "projects"
 
     @property
+    def build_logs(self) -> Path:
+        """What builds that failed have printed."""
+        return self.directory / ".pylonyard" / "builds"
+
+    @property
     def releases(self) -> Path:
         return self.directory / "releases"
 

@@ -102,7 +102,7 @@ class LockedBuild(Build):
             self.wheels = folder
             super().build()
 
-    def _tell_missing(self, error: Exception) -> None:
+    def tell_missing(self, error: Exception) -> None:
         """Do nothing: files that a lock names are reported elsewhere."""
 
     def _virtualenv(self) -> list[Path]:

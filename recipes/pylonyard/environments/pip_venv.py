@@ -7,7 +7,6 @@ in it; one that a killed run left without is removed.
 """
 
 import hashlib
-import itertools
 import json
 import logging
 import os
@@ -27,16 +26,23 @@ from packaging.utils import canonicalize_name
 from pylonyard.config.layout import Layout
 from pylonyard.environments.eggs_venv import PTH, make_empty, search_path, site_packages
 from pylonyard.environments.tools import VIRTUALENV, VIRTUALENV_WHEELS
-from pylonyard.packages import builds, metadata, missing, source_trees, zc_installer
+from pylonyard.packages import (
+    builds,
+    metadata,
+    missing,
+    pip_errors,
+    source_trees,
+    zc_installer,
+)
 from pylonyard.packages.builds import project_name, unpacked, wheel_without_setup_requires
-from pylonyard.packages.credentials import KNOWN
 from pylonyard.packages.index import Places
 from pylonyard.packages.interpreters import Interpreter
+from pylonyard.packages.resolver.pins import is_range
 from pylonyard.packages.wheels import egg_name
 from pylonyard.system import atomic, locks
 from pylonyard.system.atomic import write
 from pylonyard.system.errors import CommandError, OptionError
-from pylonyard.system.subprocesses import first_error, run
+from pylonyard.system.subprocesses import run
 
 log = logging.getLogger("pylonyard")
 
@@ -152,13 +158,13 @@ class Build:
                 self._fill(scratch)
             except (CommandError, OptionError) as error:
                 if self.layout.offline:
-                    self._tell_missing(error)
+                    self.tell_missing(error)
                 if isinstance(error, OptionError):
                     raise
                 raise OptionError(self.section, [f"eggs: {error}"]) from error
         self._add_paths()
 
-    def _tell_missing(self, error: Exception) -> None:
+    def tell_missing(self, error: Exception) -> None:
         """Raise an error that names all files that the cache lacks, if any.
 
         :raises OptionError: with the command that fetches it
@@ -193,16 +199,15 @@ class Build:
         if base.series >= (3, 6):
             make_empty(self.home, base.executable, base.version)
             return
-        found = self._virtualenv()
         command = [sys.executable, "-m", "virtualenv", "--quiet", "--no-download"]
         command += ["--no-pip", "--no-setuptools", "--no-wheel", "--activators", ""]
         command += ["--python", str(base.executable), str(self.home)]
-        path = os.pathsep.join(map(str, found))
+        path = os.pathsep.join(map(str, self._virtualenv()))
         run(
             command,
             "cannot make a virtual environment",
             environment=_pip_environment(path),
-            doing=f"Making an environment of Python {base.version}",
+            doing=f"Making an environment of {base}",
         )
 
     def _virtualenv(self) -> list[Path]:
@@ -223,21 +228,25 @@ class Build:
         contents = self.contents
         for name, version in contents.provided:
             builds.make_metadata_wheel(scratch, name, version)
-        for source, digest in zip(contents.sources, contents.source_digests, strict=True):
-            copied = source_trees.copy(source, scratch)
-            if source_trees.digest(source, editable=False, copied=copied) != digest:
-                problem = f"sources: {source} has changed meanwhile; run this again"
-                raise OptionError(self.section, [problem])
-            self._build_source(copied, scratch)
-        for source in contents.develop:
-            self._build_source(source_trees.copy(source, scratch), scratch)
+        for source in (*contents.sources, *contents.develop):
+            self._build_source(self._copied_tree(source, scratch), scratch)
         self._build_without_setup_requires(scratch)
-        wanted = [*contents.requirements]
-        self._bring_wheels(wanted, scratch)
-        self._install(wanted, [scratch, self.wheels])
+        self._bring_wheels(contents.requirements, scratch)
+        self._install(contents.requirements, [scratch, self.wheels])
         self._check_pins()
         for source in contents.develop:
             self._pip("install", *self._build_options(source, scratch), "--editable", source)
+
+    def _copied_tree(self, tree: Path, scratch: Path) -> Path:
+        """Return a copy of a source tree, to be built: what is built is what has the digest.
+
+        :raises OptionError: if the tree has changed since
+        """
+        contents, copied = self.contents, source_trees.copy(tree, scratch)
+        wanted = dict(zip(contents.sources, contents.source_digests, strict=True)).get(tree)
+        if wanted not in (None, source_trees.digest(tree, editable=False, copied=copied)):
+            raise OptionError(self.section, [f"sources: {tree} has changed; run this again"])
+        return copied
 
     def _build_source(self, tree: Path, scratch: Path) -> None:
         without = {canonicalize_name(name) for name in self.contents.without_setup_requires}
@@ -315,9 +324,15 @@ class Build:
         options = ["--disable-pip-version-check", "--no-input"]
         command = [self.home / "bin" / "python", f"{wheel}/pip", *options, *words]
         what = {"wheel": "Building and downloading", "install": "Installing"}[str(words[0])]
-        doing = f"{what} for Python {self.contents.interpreter.version}"
-        environment = self._environment()
-        run(command, "pip", environment=environment, reason=_pip_reason, timeout=3600, doing=doing)
+        doing = f"{what} for {self.contents.interpreter}"
+        run(
+            command,
+            "pip",
+            environment=self._environment(),
+            reason=lambda output: pip_errors.reason(output, self.layout.build_logs),
+            timeout=3600,
+            doing=doing,
+        )
 
     def _environment(self) -> dict[str, str]:
         logins = {} if self.layout.offline else self._searched.pip_variables()
@@ -329,11 +344,8 @@ class Build:
         One that has put its script in the place of the interpreter is refused as well.
         """
         there = sorted(metadata.distributions(search_path(self.home)).items())
-        loose = [
-            f"{name} = {found.version}"
-            for name, found in there
-            if name not in self.pins and name not in self.local
-        ]
+        known = self.pins.keys() | self.local.keys()
+        loose = [f"{name} = {found.version}" for name, found in there if name not in known]
         if problems := [problem for _, found in there for problem in replacing(found)]:
             raise OptionError(self.section, [f"eggs: {problem}" for problem in problems])
         if loose:
@@ -362,7 +374,7 @@ def _tool_pins(buildout: Any) -> dict[str, str]:
 
 def _laid_over(tools: Mapping[str, str], pins: Mapping[str, str]) -> dict[str, str]:
     """Return the pins of ``tools`` with ``pins`` over them; a range names no version of a tool."""
-    named = {n: pin for n, pin in pins.items() if n not in tools or not missing.is_range(pin)}
+    named = {n: pin for n, pin in pins.items() if n not in tools or not is_range(pin)}
     return {**tools, **named}
 
 
@@ -370,29 +382,6 @@ def _pip_environment(python_path: str = "") -> dict[str, str]:
     """Return our variables, so that pip finds proxies and indexes, without Python's."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
     return {**kept, "PYTHONWARNINGS": "ignore", "PYTHONPATH": python_path}
-
-
-def _pip_reason(output: str) -> str:
-    output = KNOWN.take(output)
-    lines = [re.sub(r"^(ERROR|error): ", "", line.strip()) for line in output.splitlines()]
-    for line in lines:
-        if "No matching distribution found" in line:
-            return re.sub(r" \(from .*", "", line)
-    return _conflict(lines) or first_error(output)
-
-
-def _conflict(lines: list[str]) -> str:
-    """Return pip's message on pins that contradict each other, or that no file meets."""
-    if "The conflict is caused by:" not in lines:
-        return ""
-    start = lines.index("The conflict is caused by:") + 1
-    causes = list(itertools.takewhile(bool, lines[start:]))
-    pins = [re.sub(".* ", "", cause) for cause in causes if "(constraint)" in cause]
-    if missing := [pin for pin in pins if pin.partition("==")[0] in lines[start:]]:
-        return f"No matching distribution found for {', '.join(missing)}"
-    return f"the pins exclude each other: {', '.join(pins)}, but " + ", ".join(
-        cause for cause in causes if "requested" not in cause
-    )
 
 
 def _project(wheel: Path) -> str:

@@ -12,7 +12,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 import warnings
 import zipfile
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from pylonyard.packages import wheels
+from pylonyard.packages.archives import unpack
 from pylonyard.packages.integrity import Verified
 from pylonyard.packages.metadata import distributions, pyproject
 from pylonyard.packages.source_trees import (
@@ -104,16 +104,17 @@ def _kept(job: "_Job", held: str) -> Path:
     return place
 
 
-def build_archive(archive: Path, scratch: Path) -> Path:
-    """Build a source archive by the tools of buildout; return the wheel, below ``scratch``.
+def build_archive(archive: Path, scratch: Path, workshop: Workshop | None = None) -> Path:
+    """Build a source archive; return the wheel, below ``scratch``.
 
+    :param workshop: without one, the tools of this interpreter have to be enough
     :raises CommandError: if it is none, or does not build
     """
     folder = scratch / "archive"
     folder.mkdir()
     tree = unpack(archive, folder)
     try:
-        return _Job(tree, tree, folder / tree.name, editable=False, workshop=None).wheel(scratch)
+        return _Job(tree, tree, folder / tree.name, False, workshop).wheel(scratch)
     except CommandError as error:
         raise CommandError(f"cannot build {archive.name}", error.reason, error.advice) from error
 
@@ -222,7 +223,7 @@ class _Backend:
         from pyproject_hooks import BuildBackendHookCaller
 
         # Our own setuptools saves seconds, where it is all that the build takes.
-        if self.workshop and not are_met(self.required, _tools()):
+        if self.workshop and not are_met(self.required, own_tools()):
             self.home = self.workshop.environment(self.required, self.commands)
         stated = pyproject(self.tree).get("build-system", {})
         return BuildBackendHookCaller(
@@ -251,7 +252,21 @@ class _Backend:
         )
 
 
-def _tools() -> dict[str, str]:
+def required_beyond_ours(archive: Path) -> list[str]:
+    """Return what building a source archive requires, if that is more than our own tools.
+
+    Nothing is known of one that is not there.
+
+    :raises CommandError: if it is none, or its pyproject.toml cannot be read
+    """
+    if not archive.exists():
+        return []
+    with tempfile.TemporaryDirectory() as scratch:
+        required = build_requirements(unpack(archive, Path(scratch, "source")))
+        return [] if are_met(required, own_tools()) else required
+
+
+def own_tools() -> dict[str, str]:
     """Return the versions of the setuptools and the wheel of this interpreter."""
     found = distributions(sys.path)
     return {name: found[name].version for name in ("setuptools", "wheel") if name in found}
@@ -353,37 +368,3 @@ def make_metadata_wheel(folder: Path, name: str, version: str) -> Path:
 def _digest(text: str) -> str:
     digest = hashlib.sha256(text.encode()).digest()
     return "sha256=" + base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
-
-
-# Source archives, unpacked so that nothing is written elsewhere.
-
-
-def unpack(archive: Path, folder: Path) -> Path:
-    """Unpack a tar or zip file with a single folder; return that folder.
-
-    :raises CommandError: if it is not such an archive, or would write elsewhere
-    """
-    try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as packed:
-                packed.extractall(folder)
-        else:
-            _unpack_tar(archive, folder)
-        (tree,) = [path for path in folder.iterdir() if path.is_dir()]
-    except (OSError, ValueError, tarfile.TarError) as error:
-        raise CommandError(f"cannot unpack {archive}", str(error)) from error
-    return tree
-
-
-def _unpack_tar(archive: Path, folder: Path) -> None:
-    with tarfile.open(archive) as packed:
-        members = packed.getmembers()
-        for member in members:
-            if member.name.startswith("/") or ".." in Path(member.name).parts:
-                raise tarfile.TarError(f"{member.name} would be written outside")
-        if hasattr(tarfile, "data_filter"):
-            packed.extractall(folder, filter="data")
-        else:
-            # Python 3.11.2, which is Debian 12's: a link might lead elsewhere.
-            plain = [member for member in members if member.isfile() or member.isdir()]
-            packed.extractall(folder, plain)

@@ -1,21 +1,27 @@
-"""Find the files and digests of a project in an index, and in ``find-links``."""
+"""Find the files of a project in an index (PEP 503, 691), and in ``find-links``."""
 
+import json
 import os
 import re
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html.parser import HTMLParser
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import unquote, urldefrag, urljoin, urlparse
 
 import zc.buildout.easy_install
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from zc.buildout._package_index import DistutilsError
 
 from pylonyard.packages import credentials
 from pylonyard.system import atomic
 from pylonyard.system.errors import CommandError
+
+SECONDS = 15.0
+"""Seconds to wait for an answer, as in zc.buildout."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +35,15 @@ class Offer:
     """Why it was withdrawn ("yanked", PEP 592); None if it was not."""
     requires_python: str = ""
     """The interpreters that it is for, as its index has them (PEP 503)."""
+    metadata: str | None = None
+    """The SHA-256 of the file with its metadata (PEP 658), '' if unknown; None: no such file."""
 
     def is_for(self, python: str) -> bool:
-        """Return whether it is for an interpreter of this version, as far as is known."""
+        """Return whether it is for a version of Python."""
         try:
             return SpecifierSet(self.requires_python).contains(python, prereleases=True)
         except InvalidSpecifier:
-            return True
+            return True  # as in pip
 
     @property
     def name(self) -> str:
@@ -78,9 +86,26 @@ class Places:
 
     def offers(self, project: str) -> Iterator[Offer]:
         """Yield the files of a project by its canonical name; from links, all their files."""
+        yield from self.linked()
+        yield from self.indexed(project)
+
+    def linked(self) -> Iterator[Offer]:
+        """Yield the files of all links."""
         for place in self.links:
-            yield from _listed(self._client, place)
-        yield from _listed(self._client, urljoin(self._client.index_url, f"{project}/"))
+            yield from _listed(self, place)
+
+    def indexed(self, project: str) -> Iterator[Offer]:
+        """Yield the files of a project that the index has.
+
+        :raises CommandError: if it does not answer
+        """
+        base = (self.index or str(zc.buildout.easy_install.default_index_url)).rstrip("/")
+        folder = Path(unquote(base.removeprefix("file://")))
+        if folder.is_dir() and not (folder / project).exists():
+            # One folder with the files of all projects, such as the download cache.
+            yield from _listed(self, base)
+        else:
+            yield from _listed(self, f"{base}/{project}/")
 
     def allow(self, url: str) -> bool:
         """Return whether ``allow-hosts`` has the host of a URL."""
@@ -88,7 +113,7 @@ class Places:
 
     @property
     def _client(self) -> Any:
-        """Return zc.buildout's client, which handles proxies, passwords and allowed hosts."""
+        """Return zc.buildout's client, which knows the allowed hosts."""
         return zc.buildout.easy_install._get_index(self.index or None, (), self.hosts)
 
     def pip_options(self) -> list[str]:
@@ -110,6 +135,14 @@ class Places:
             variables["PIP_FIND_LINKS"] = " ".join([*links, os.environ.get("PIP_FIND_LINKS", "")])
         return variables
 
+    def read(self, offer: Offer, suffix: str = "") -> bytes:
+        """Return what a file holds.
+
+        :param suffix: what follows its URL, for a file beside it
+        :raises CommandError: if it cannot be had
+        """
+        return b"".join(_blocks(offer.url + suffix, offer.name + suffix))
+
     def download(self, offer: Offer, folder: Path) -> Path:
         """Download a file to ``folder``.
 
@@ -118,9 +151,9 @@ class Places:
         target = folder / offer.name
         try:
             with open(target, "wb") as stream:
-                for block in _blocks(self._client, offer.url):
+                for block in _blocks(offer.url, offer.name):
                     stream.write(block)
-        except (OSError, DistutilsError) as error:
+        except OSError as error:
             reason = " ".join(str(error).split())
             raise CommandError(f"cannot get {offer.name}", reason) from error
         return target
@@ -147,8 +180,8 @@ def digests(offers: Sequence[Offer]) -> dict[str, str]:
     return {offer.name: offer.sha256 for offer in offers if offer.sha256}
 
 
-def _listed(client: Any, place: str) -> Iterator[Offer]:
-    folder = Path(place.removeprefix("file://"))
+def _listed(places: Places, place: str) -> Iterator[Offer]:
+    folder = Path(unquote(place.removeprefix("file://")))
     if folder.is_file() and not folder.suffix.startswith(".htm"):
         yield Offer(os.fspath(folder))
         return
@@ -157,54 +190,129 @@ def _listed(client: Any, place: str) -> Iterator[Offer]:
         return
     if folder.is_dir():
         place = (folder / "index.html").resolve().as_uri()
-    page = _page(client, place)
-    for link in page:
-        url = link["href"]
-        whole, fragment = urldefrag(credentials.KNOWN.take(urljoin(place, url)))
-        stated = re.fullmatch(r"sha256=([0-9a-f]{64})", fragment)
-        why = link.get("data-yanked")
-        needed = link.get("data-requires-python") or ""
-        yield Offer(whole, stated[1] if stated else None, why, needed)
+    if urlparse(place).scheme and places.allow(place):
+        yield from _page(place)
+
+
+# What an index answers: a page of links (PEP 503), or JSON (PEP 691).
+
+
+_ACCEPTED = (
+    "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, "
+    "text/html;q=0.1, */*;q=0.01"
+)
 
 
 _NO_PAGE = (403, 404, 410)
 """What hosts answer if they have no such page; 403: a store of files whose folders nobody lists."""
 
 
-def _page(client: Any, url: str) -> list[dict[str, str]]:
-    """Return the attributes of the links on a page; none if there is no such page."""
-    if not urlparse(url).scheme or not client.url_ok(url):
-        return []
+def _page(url: str) -> Iterator[Offer]:
+    """Yield the files that a page names; none if there is no such page."""
     try:
-        with client.open_url(url) as answer:
-            if (code := getattr(answer, "code", None) or 200) in _NO_PAGE:
-                return []
-            if code != 200:
-                raise OSError(f"{code} {answer.reason}")
-            content = answer.read()
-    except (OSError, DistutilsError) as error:
-        raise CommandError(f"cannot read {url}", " ".join(str(error).split())) from error
+        with open_url(url, _ACCEPTED) as answer:
+            content, place = answer.read(), answer.url
+            kind = answer.headers.get_content_type()
+    except HTTPError as error:
+        if error.code in _NO_PAGE:
+            error.close()
+            return
+        raise CommandError(f"cannot read {url}", _status(error)) from error
+    except (OSError, HTTPException) as error:
+        if isinstance(getattr(error, "reason", None), FileNotFoundError):
+            return
+        raise CommandError(f"cannot read {url}", _in_a_line(error)) from error
+    if kind.endswith("+json"):
+        yield from _of_json(content, place)
+        return
     parser = _Links()
-    parser.feed(content if isinstance(content, str) else content.decode("utf-8", "replace"))
-    return parser.found
+    parser.feed(content.decode("utf-8", "replace"))
+    for link in parser.found:
+        yield _of_link(link, urljoin(place, parser.base))
+
+
+def _of_json(content: bytes, place: str) -> Iterator[Offer]:
+    try:
+        files = json.loads(content)["files"]
+        for file in files:
+            stated = file.get("core-metadata", file.get("dist-info-metadata", False))
+            digests = stated if isinstance(stated, dict) else {}
+            yield Offer(
+                credentials.KNOWN.take(urljoin(place, file["url"])),
+                file.get("hashes", {}).get("sha256"),
+                _reason(file.get("yanked", False)),
+                file.get("requires-python") or "",
+                digests.get("sha256", "") if stated else None,
+            )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CommandError(f"cannot read {place}", "it is no list of files (PEP 691)") from error
+
+
+def _reason(yanked: bool | str) -> str | None:
+    if isinstance(yanked, str):
+        return yanked
+    return "" if yanked else None
+
+
+def _of_link(link: Mapping[str, str | None], base: str) -> Offer:
+    whole, fragment = urldefrag(credentials.KNOWN.take(urljoin(base, link["href"] or "")))
+    stated = link.get("data-core-metadata", link.get("data-dist-info-metadata"))
+    return Offer(
+        whole,
+        _sha256(fragment),
+        (link["data-yanked"] or "") if "data-yanked" in link else None,
+        link.get("data-requires-python") or "",
+        None if stated in (None, "false") else _sha256(stated) or "",
+    )
+
+
+def _sha256(text: str | None) -> str | None:
+    found = re.fullmatch(r"sha256=([0-9a-f]{64})", text or "")
+    return found[1] if found else None
 
 
 class _Links(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[dict[str, str]] = []
+        self.base = ""
+        self.found: list[dict[str, str | None]] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = {name: value or "" for name, value in attrs}
-        self.found += [given] if tag == "a" and given.get("href") else []
+        named = dict(attrs)
+        if named.get("href") and tag == "a":
+            self.found.append(named)
+        if named.get("href") and tag == "base" and not self.base:
+            self.base = str(named["href"])
 
 
-def _blocks(client: Any, url: str) -> Iterator[bytes]:
-    if not urlparse(url).scheme:
-        yield Path(url).read_bytes()
-        return
-    with client.open_url(url) as answer:
-        if getattr(answer, "code", 200) not in (200, None):
-            raise OSError(f"{url}: status {answer.code}")
-        while block := answer.read(1 << 16):
-            yield block
+def open_url(url: str, accept: str = "*/*") -> Any:
+    """Open a URL; the answer has to be closed.
+
+    :raises OSError: if it cannot be had; an HTTPError for a status that is no success
+    :raises CommandError: if it asks for a password that nobody has
+    """
+    request = urllib.request.Request(url, headers={"Accept": accept})
+    return urllib.request.urlopen(request, timeout=SECONDS)
+
+
+def _status(error: HTTPError) -> str:
+    error.close()
+    return f"{error.code} {error.reason}"
+
+
+def _in_a_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _blocks(url: str, name: str) -> Iterator[bytes]:
+    try:
+        if not urlparse(url).scheme:
+            yield Path(url).read_bytes()
+            return
+        with open_url(url) as answer:
+            while block := answer.read(1 << 16):
+                yield block
+    except HTTPError as error:
+        raise CommandError(f"cannot get {name}", f"{url}: {_status(error)}") from error
+    except (OSError, HTTPException) as error:
+        raise CommandError(f"cannot get {name}", _in_a_line(error)) from error

@@ -2,12 +2,14 @@
 
 import ast
 import configparser
+import json
 import os
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from email.parser import HeaderParser
 from functools import cached_property
 from importlib.metadata import (
     Distribution,
@@ -17,7 +19,7 @@ from importlib.metadata import (
     PathDistribution,
 )
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from zipfile import Path as ZipPath
 
 from packaging.markers import default_environment
@@ -31,12 +33,12 @@ from packaging.utils import (
     parse_sdist_filename,
     parse_wheel_filename,
 )
-from packaging.version import InvalidVersion
+from packaging.version import InvalidVersion, Version
 
 from pylonyard.system.errors import CommandError, UserError
-from pylonyard.system.safe_files import json_object
 
 if TYPE_CHECKING:
+    from pylonyard.packages.index import Offer
     from pylonyard.packages.interpreters import Interpreter
 
 SUFFIXES = (".whl", ".tar.gz", ".zip", ".tgz", ".tar.bz2")
@@ -140,7 +142,11 @@ def mapped(place: Path) -> Iterator[Path]:
 def is_editable(distribution: Distribution) -> bool:
     """Return whether a distribution is a source tree as it stands (PEP 610)."""
     origin = distribution.read_text("direct_url.json")
-    return bool(origin and json_object(origin).get("dir_info", {}).get("editable"))
+    try:
+        return bool(origin and json.loads(origin).get("dir_info", {}).get("editable"))
+    except (ValueError, AttributeError) as error:
+        where = distribution.locate_file("")
+        raise UserError(f"{where}: direct_url.json is damaged: {error}") from error
 
 
 def is_tree(distribution: Distribution, home: Path) -> bool:
@@ -179,14 +185,14 @@ def required(
     """Yield the requirements of a distribution: in general, or only those for ``extra``."""
     plain, wanted = {**environment, "extra": ""}, {**environment, "extra": extra}
     for text in found.requires or ():
-        requirement = _lenient(text)
+        requirement = lenient(text)
         marker = requirement.marker
         always = marker is None or marker.evaluate(plain)
         if always if not extra else not always and marker and marker.evaluate(wanted):
             yield requirement
 
 
-def _lenient(text: str) -> Requirement:
+def lenient(text: str) -> Requirement:
     """Return a requirement; of any version if its specifier has an outdated form."""
     try:
         return Requirement(text)
@@ -196,6 +202,50 @@ def _lenient(text: str) -> Requirement:
         if named is None:
             raise
         return Requirement(named[0] + separator + marker)
+
+
+# What decides whether a file of a distribution is chosen.
+
+
+class Metadata(NamedTuple):
+    """What a distribution says of itself."""
+
+    name: str
+    version: str
+    requires: tuple[str, ...]
+    requires_python: str
+    extras: frozenset[str]
+
+    @classmethod
+    def parse(cls, text: str) -> "Metadata":
+        read = HeaderParser().parsestr(text)
+        return cls(
+            canonicalize_name(read.get("Name", "")),
+            read.get("Version", ""),
+            tuple(read.get_all("Requires-Dist", [])),
+            read.get("Requires-Python", ""),
+            frozenset(canonicalize_name(name) for name in read.get_all("Provides-Extra", [])),
+        )
+
+    @classmethod
+    def of(cls, found: Distribution) -> "Metadata":
+        text = found.read_text("METADATA") or found.read_text("PKG-INFO") or ""
+        stated = cls.parse(text)
+        # What has no Requires-Dist may have a requires.txt, of an older setuptools.
+        return stated._replace(requires=stated.requires or tuple(found.requires or ()))
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file of a distribution, or what is given in its place."""
+
+    project: str
+    version: Version
+    offer: "Offer | None" = None
+    rank: tuple[int, tuple[object, ...]] = (0, ())
+    """The higher, the better among the files of a version."""
+    given: Metadata | None = field(default=None, compare=False)
+    """The metadata of what is given: a source tree that was built, an egg that is developed."""
 
 
 # What a source tree says of its distribution; nothing of it is run.

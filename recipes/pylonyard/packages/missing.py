@@ -21,6 +21,7 @@ from zc.buildout import easy_install
 from pylonyard.config.layout import Layout
 from pylonyard.packages.index import Places
 from pylonyard.packages.metadata import described, follow, identified, name_of
+from pylonyard.packages.resolver.pins import is_range
 from pylonyard.system.options import near
 from pylonyard.system.relocation import bootstrap_command
 
@@ -28,11 +29,6 @@ from pylonyard.system.relocation import bootstrap_command
 def specifier(pin: str) -> str:
     """Return what a pin of buildout's, ``1.0`` or ``>=1.0``, stands for in a requirement."""
     return pin if is_range(pin) else f"=={pin}"
-
-
-def is_range(pin: str) -> bool:
-    """Return whether a pin of buildout's allows several versions, as zc.buildout's own does."""
-    return pin[:1] in ("<", ">", "=", "!", "~")
 
 
 def is_pinned(version: str, pin: str) -> bool:
@@ -193,20 +189,33 @@ OFFERED = 3
 
 
 def told(error: easy_install.MissingDistribution, run: Any, places: Places) -> str:
-    """Return the message on a missing distribution: who requires it, where it was searched.
+    """Return the message on a distribution that zc.buildout misses.
 
     :param run: zc.buildout
     """
     requirement, working_set = error.data
-    layout = Layout.of(run)
     wanted_by = [dist for dist in working_set if requirement.key in _required(dist)]
-    by = f", which {wanted_by[0].project_name} needs" if wanted_by else ""
-    text = f"cannot get {requirement}{by}: "
-    if offered := _offered(requirement, places):
-        return f"{text}there is only {', '.join(offered)}"
+    offered = [f"{requirement.project_name} {v}" for v in _offered(requirement, places)]
+    by = wanted_by[0].project_name if wanted_by else ""
+    return nowhere(requirement.project_name, str(requirement), by, offered, run, places)
+
+
+def nowhere(
+    name: str, wanted: str, by: str, offered: Sequence[str], run: Any, places: Places
+) -> str:
+    """Return the message on a distribution that is nowhere: who needs it, where it was searched.
+
+    :param by: what needs it; empty if the user does
+    :param offered: the versions that there are, the newest last
+    :param run: zc.buildout
+    """
+    layout = Layout.of(run)
+    text = f"cannot get {wanted}{f', which {by} needs' if by else ''}: "
+    if offered:
+        return f"{text}there is only {', '.join(offered[-OFFERED:])}"
     looked = [str(layout.dist), *places.links]
     index = "" if layout.offline else f", nor is there a page of it in the index {_index(places)}"
-    return f"{text}it is not in {', '.join(looked)}{index}{_meant(requirement, run, layout)}"
+    return f"{text}it is not in {', '.join(looked)}{index}{_meant(name, run, layout)}"
 
 
 def _required(dist: Any) -> set[str]:
@@ -217,21 +226,21 @@ def _index(places: Places) -> str:
     return places.index or str(easy_install.default_index_url)
 
 
-def _offered(requirement: Any, places: Places) -> list[str]:
+def _offered(requirement: Any, places: Places) -> list[Any]:
     """Return the existing versions of a distribution, from the index that was read already."""
-    found = {
+    return sorted(
         dist.parsed_version
         for (url, _), index in easy_install._indexes.items()
         if url == places.index
         for dist in index[requirement.key]
-    }
-    return [f"{requirement.project_name} {v}" for v in sorted(found)[-OFFERED:]]
+    )
 
 
-def _meant(requirement: Any, run: Any, layout: Layout) -> str:
+def _meant(name: str, run: Any, layout: Layout) -> str:
     """Return "; did you mean ...?" with similar known names."""
     known = set(run.get(run["buildout"]["versions"]) or {})
     if layout.dist.is_dir():
         found = (identified(path.name) for path in layout.dist.iterdir())
         known |= {each.name for each in found if each}
-    return near(requirement.key, {name.lower() for name in known} - {requirement.key}, 0.8)
+    key = name.lower()
+    return near(key, {name.lower() for name in known} - {key}, 0.8)

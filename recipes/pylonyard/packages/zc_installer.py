@@ -1,29 +1,33 @@
 """zc.buildout's installer: what it installs for a part, and what it complains of."""
 
+import functools
 import json
 import logging
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import Distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import zc.buildout.easy_install
+import zc.buildout
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.tags import sys_tags
 from packaging.utils import canonicalize_name
+from zc.buildout import easy_install
 from zc.buildout.easy_install import pkg_resources
 from zc.buildout.utils import get_pth_paths
 
 from pylonyard.config.layout import Layout
 from pylonyard.config.run_state import RunState
-from pylonyard.packages import metadata, missing
+from pylonyard.packages import archives, metadata, missing
 from pylonyard.packages.index import Places
 from pylonyard.packages.missing import Missing, Shelf
+from pylonyard.packages.resolver import pins, resolution
+from pylonyard.packages.resolver.resolution import Request
 from pylonyard.system import progress
 from pylonyard.system.atomic import Artifact, stage, write
-from pylonyard.system.errors import OptionError
+from pylonyard.system.errors import OptionError, PylonyardError
 
 if TYPE_CHECKING:
     from pylonyard.packages.interpreters import Interpreter
@@ -47,7 +51,7 @@ def fetch(buildout: Any, section: str, requirement: str, *, source: bool = False
     """
     layout = Layout.of(buildout)
     try:
-        installer = _installer(buildout, None, (), None, {})
+        installer = _installer(buildout, None, {})
         wanted = pkg_resources.Requirement.parse(requirement)
         found = installer._obtain(wanted, source)
         if found is None:
@@ -64,7 +68,7 @@ def tool_path(buildout: Any, section: str, pinned: Sequence[str]) -> list[Path]:
     versions = dict(text.split("==") for text in pinned)
     layout = Layout.of(buildout)
     try:
-        installer = _installer(buildout, str(layout.eggs), (), None, versions)
+        installer = _installer(buildout, str(layout.eggs), versions)
         return [Path(dist.location) for dist in installer.install([pinned[0]])]
     except zc.buildout.UserError as error:
         raise _cannot(section, pinned[0], layout, error) from error
@@ -80,36 +84,51 @@ def _cannot(section: str, wanted: str, layout: Layout, error: zc.buildout.UserEr
 def _installer(
     buildout: Any,
     destination: str | None,
-    links: Sequence[str],
-    index: str | None,
     versions: Mapping[str, str] | None,
-    path: Sequence[str] = (),
-    *,
-    check_picked: bool = False,
+    path: Sequence[str] | None = None,
 ) -> Any:
     """Return zc.buildout's installer with the settings of this buildout.
 
-    :param check_picked: whether ``allow-picked-versions`` decides about what has no pin
+    :param path: further folders with what is installed; then it takes nothing but what the
+        download cache has
     """
     base = buildout["buildout"]
     layout = Layout.of(buildout)
-    if layout.offline:
-        links, index = (), layout.dist.as_uri()
-    installer = zc.buildout.easy_install.Installer(
+    from_cache = layout.offline or path is not None
+    # A buildout that runs without our defaults does not look into the folder by itself.
+    cached = [] if easy_install.Installer._download_cache else [str(layout.dist)]
+    installer = easy_install.Installer(
         destination,
-        links=list(links or base["find-links"].split()) if not layout.offline else [],
-        index=index or base.get("index"),
-        path=list(path),
-        newest=base.get("newest") == "true" and not layout.offline,
+        links=cached if from_cache else base["find-links"].split(),
+        index=layout.dist.as_uri() if from_cache else base.get("index"),
+        path=list(path or ()),
+        newest=base.get("newest") == "true" and not from_cache,
         versions=versions,
         allow_hosts=tuple(base["allow-hosts"].split()),
-        check_picked=check_picked,
+        check_picked=False,
     )
     # It looks among all that buildout itself runs on, too: in a project of somebody's own that is
     # one folder with everything in it, and an application would see it whole.
-    installer._path = list(path)
+    if path is not None:
+        # The files of the download cache are known; there is no page of each project.
+        installer._index.find_packages = lambda requirement: None
+    installer._path = list(path or ())
     installer._env = installer._make_env()
     return installer
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a section says of the choice of versions, besides its pins."""
+
+    constraints: Path | None = None
+    """A file with constraints, as pip has them."""
+    from_index: tuple[str, ...] = ()
+    """What the index is asked for even if find-links has it."""
+    section: str | None = None
+    """The section of the pins, if it is not the buildout's."""
+    record: str = ""
+    """The name of the choice in the record, if it is not that of the section."""
 
 
 def locations(
@@ -121,6 +140,7 @@ def locations(
     index: str | None,
     versions: Mapping[str, str] | None = None,
     module: Module = no_module,
+    asked: Asked = Asked(),
 ) -> list[Path]:
     """Return the folders of the working set that meets ``requirements``, in order.
 
@@ -130,37 +150,37 @@ def locations(
     :raises OptionError: if one cannot be had
     """
     layout = Layout.of(buildout)
-    developed = buildout["buildout"]["develop-eggs-directory"]
+    developed_eggs = buildout["buildout"]["develop-eggs-directory"]
+    places = Places.of(buildout, links, index)
     try:
-        installer = _installer(
-            buildout,
-            str(layout.eggs),
-            links,
-            index,
-            versions,
-            [*map(str, projects), developed],
-            check_picked=True,
-        )
+        wanted = request(buildout, requirements, projects, places, versions, asked)
+        chosen = resolution.choose(buildout, asked.record or section, wanted)
+        tell_picked(buildout, resolution.picked(wanted, chosen))
+        there = set(resolution.installed(layout.eggs))
+        lacking = [each for each in chosen if (each.name, each.version) not in there]
+        resolution.fetch(layout, places, lacking)
+        easy_install._indexes.clear()  # of the download cache, which has more now
+        exact = {each.name: each.version for each in chosen}
+        path = [*map(str, projects), developed_eggs]
+        installer = _installer(buildout, str(layout.eggs), exact, path)
         _prefer(installer, layout.projects, projects)
-        # What is fetched and unpacked shows itself, once all of it takes long.
+        # What is unpacked shows itself, once all of it takes long.
         with progress.of(f"Installing the eggs of {section}", alone=False):
             working_set = installer.install(list(requirements))
-    except zc.buildout.UserError as error:
+    except (PylonyardError, zc.buildout.UserError) as error:
         if layout.offline:
-            found = _missing(buildout, requirements, projects, versions)
-            searched = Places.of(buildout, links, index)
-            raise_missing(buildout, section, found, searched, module=module)
-        reason = _unpinned(str(error)) or " ".join(str(error).split())
-        if isinstance(error, zc.buildout.easy_install.MissingDistribution):
-            reason = missing.told(error, buildout, Places.of(buildout, links, index))
-        raise OptionError(section, [f"eggs: {reason}"]) from error
+            lacks = _missing(buildout, requirements, projects, versions)
+            raise_missing(buildout, section, lacks, places, module=module)
+        if isinstance(error, OptionError):
+            raise
+        raise OptionError(section, [f"eggs: {reason(error, buildout, places)}"]) from error
     # A working set is in another order when it was downloaded in this run.
-    ordered = zc.buildout.easy_install.sort_working_set(
-        sorted(working_set, key=lambda dist: dist.key), str(layout.eggs), developed
+    ordered = easy_install.sort_working_set(
+        sorted(working_set, key=lambda dist: dist.key), str(layout.eggs), developed_eggs
     )
-    places = dict.fromkeys(Path(dist.location) for dist in ordered)
+    folders = dict.fromkeys(Path(dist.location) for dist in ordered)
     # The link that other recipes follow to a project, after the first run, changes nothing here.
-    return sorted(places, key=projects.__contains__)
+    return sorted(folders, key=projects.__contains__)
 
 
 def pins_that_fit(pins: Mapping[str, str], requirements: Sequence[str]) -> dict[str, str]:
@@ -173,16 +193,74 @@ def pins_that_fit(pins: Mapping[str, str], requirements: Sequence[str]) -> dict[
     return fitting
 
 
-def _unpinned(told: str) -> str:
-    """Return zc.buildout's message on a distribution without a pin, in one plain line."""
-    found = re.search(r"^Picked: (\S+) = (\S+)", told)
-    if not found:
-        return ""
-    name, version = found.groups()
-    return (
-        f"{name} has no pin, and allow-picked-versions is false; the newest that fits is "
-        f"{version}: write {name} = {version} below [versions] of your configuration"
+def reason(error: Exception, buildout: Any, places: Places) -> str:
+    """Return why something cannot be installed, in one line."""
+    if isinstance(error, easy_install.MissingDistribution):
+        return missing.told(error, buildout, places)
+    if isinstance(error, resolution.NowhereError):
+        text = missing.nowhere(error.name, error.wanted, error.by, error.offered, buildout, places)
+        return text + error.advice
+    return " ".join(str(error).split())
+
+
+def request(
+    buildout: Any,
+    requirements: Sequence[str],
+    projects: Sequence[Path],
+    places: Places,
+    versions: Mapping[str, str] | None,
+    asked: Asked,
+    interpreter: "Interpreter | None" = None,
+) -> Request:
+    """Return what decides about versions, for buildout's own Python or another.
+
+    :raises CommandError: if pins or constraints cannot be read
+    """
+    base = buildout["buildout"]
+    environment = metadata.environment(interpreter)
+    own = {tag: rank for rank, tag in enumerate(sys_tags())} if interpreter is None else {}
+    limits = pins.of_section(buildout, versions, asked.section)
+    if asked.constraints:
+        pins.constraints(asked.constraints, environment, limits)
+    return Request(
+        requirements=tuple(requirements),
+        places=places,
+        limits=limits,
+        environment=environment,
+        tags=metadata.supported(interpreter) if interpreter else own,
+        given=resolution.given(projects, *developed(buildout).values()),
+        from_index=frozenset(map(canonicalize_name, asked.from_index)),
+        prefer_final=base.get("prefer-final", "true") == "true",
+        build=functools.partial(_archive_metadata, Layout.of(buildout), places),
     )
+
+
+def _archive_metadata(layout: Layout, places: Places, archive: Path) -> str:
+    options: list[str | Path] = ["--find-links", layout.dist]
+    options += ["--no-index"] if layout.offline else places.pip_options()
+    variables = {} if layout.offline else places.pip_variables()
+
+    def build(tree: Path, folder: Path) -> str:
+        wheel = archives.pip_wheel(tree, folder, options, variables, layout.build_logs)
+        return metadata.described(wheel).read_text("METADATA") or ""
+
+    return archives.metadata_of(archive, build)
+
+
+def tell_picked(buildout: Any, picked: Mapping[str, str]) -> None:
+    """Have zc.buildout print versions that nobody has named, after all else.
+
+    :raises PylonyardError: if ``allow-picked-versions`` of the buildout is false
+    """
+    if picked and buildout["buildout"].get("allow-picked-versions") == "false":
+        names, versions = ", ".join(picked), ", ".join(picked.values())
+        lines = ", ".join(f"{name} = {version}" for name, version in picked.items())
+        lack, fit = ("have no pins", "fit are") if len(picked) > 1 else ("has no pin", "fits is")
+        raise PylonyardError(
+            f"{names} {lack}, and allow-picked-versions is false; the newest that {fit} "
+            f"{versions}: write {lines} below [versions] of your configuration"
+        )
+    easy_install.Installer._picked_versions.update(picked)
 
 
 def _missing(

@@ -23,7 +23,7 @@ from zc.buildout.buildout import Options as Section
 from pylonyard.config import converters
 from pylonyard.config.layout import Layout
 from pylonyard.packages import index, interpreters, missing, mod_wsgi_sources
-from pylonyard.packages.builds import unpack
+from pylonyard.packages.archives import unpack
 from pylonyard.packages.index import Places
 from pylonyard.packages.integrity import RefusedError, Verified
 from pylonyard.packages.interpreters import Interpreter

@@ -25,7 +25,8 @@ from packaging.utils import canonicalize_name
 
 from pylonyard.config import converters
 from pylonyard.config.converters import requirement
-from pylonyard.environments import eggs_venv, locked_venv, pip_venv, scripts
+from pylonyard.environments import eggs_venv, locked_venv, pip_venv, pip_versions, scripts
+from pylonyard.environments.build_environments import BuildEnvironments
 from pylonyard.environments.pip_venv import Contents
 from pylonyard.packages import builds, metadata, zc_installer
 from pylonyard.packages.index import Places
@@ -33,6 +34,7 @@ from pylonyard.packages.interpreters import Interpreter, find
 from pylonyard.packages.lock import pylock
 from pylonyard.packages.lock.files import Files, LockedEggs
 from pylonyard.packages.wheels import WheelError
+from pylonyard.packages.zc_installer import Asked
 from pylonyard.recipes.base import Recipe, option
 from pylonyard.recipes.mod_wsgi_build import module_source
 from pylonyard.releases.validators import TESTS_VERSION
@@ -46,10 +48,6 @@ def test_runner(text: str) -> tuple[str, ...]:
     if words and words[0] not in scripts.RUNNERS:
         raise converters.refuse(f"{', '.join(scripts.RUNNERS)}, with words for it", text)
     return words
-
-
-def code(text: str) -> str:
-    return text.strip("\n")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +78,10 @@ class Options:
     """Where else to look for distributions; default: ``${buildout:find-links}``."""
     index: str | None = option(converters.optional(converters.text), default="", kind="URL")
     """The package index; default: ``${buildout:index}``."""
+    from_index: tuple[str, ...] = option(
+        converters.listed(converters.text), default="", kind="names, ``*``"
+    )
+    """What the index is asked for although ``find-links`` has it; default: nothing."""
     scripts: tuple[tuple[str, str], ...] | None = option(
         converters.script_names, default="*", kind="names"
     )
@@ -93,9 +95,9 @@ class Options:
         converters.boolean, default="false", kind="``true``, ``false``"
     )
     """Whether ``*`` means those of all distributions that ``eggs`` need, too."""
-    initialization: str = option(code, default="", kind="Python code")
+    initialization: str = option(converters.code, default="", kind="Python code")
     """What each script, and the interpreter, runs first."""
-    arguments: str = option(code, default="", kind="Python code")
+    arguments: str = option(converters.code, default="", kind="Python code")
     """The arguments with which each script calls its function."""
     interpreter: str = option(converters.script_name, default="python", kind="name")
     """The name of the environment's interpreter."""
@@ -113,8 +115,9 @@ class Options:
     versions: str | None = option(
         converters.optional(converters.section_name), default="", kind="section name"
     )
-    """The pins; default: ``${buildout:versions}``. For another interpreter each distribution needs
-    one."""
+    """The pins; default: ``${buildout:versions}``."""
+    constraints: Path | None = option(converters.optional(converters.path), default="", kind="path")
+    """A file with more pins, as pip has it."""
     provided: tuple[tuple[str, str], ...] = option(
         converters.pairs(converters.version), default="", kind="name = version, a line"
     )
@@ -202,12 +205,10 @@ class PylonsApp(Recipe):
         return None if found.runs_us else found
 
     def _own_environment(self, built: Sequence[Path]) -> Path:
-        options, base = self.settings, self.buildout["buildout"]
+        options = self.settings
         if lock := self._lock():
-            section = options.versions or base["versions"]
-            pins = {} if self.buildout.get(section) is None else self._pins()
             developed = zc_installer.developed(self.buildout)
-            found = LockedEggs(lock, pins, developed).locations(options.eggs, built)
+            found = LockedEggs(lock, self._pins(), developed).locations(options.eggs, built)
         else:
             found = zc_installer.locations(
                 self.buildout,
@@ -218,6 +219,7 @@ class PylonsApp(Recipe):
                 options.index,
                 self._pins() if options.versions else None,
                 self._module(),
+                Asked(options.constraints, options.from_index, options.versions),
             )
         try:
             places = [*found, *options.extra_paths]
@@ -249,6 +251,7 @@ class PylonsApp(Recipe):
             interpreter,
             options.without_setup_requires,
             self._module(interpreter),
+            self.workshop,
         )
 
     def _other_environment(self, interpreter: Interpreter) -> Path:
@@ -271,11 +274,16 @@ class PylonsApp(Recipe):
         )
         if lock:
             return locked_venv.make(self.buildout, lock, contents)
-        return pip_venv.make(self.buildout, self.name, contents)
+        asked = Asked(options.constraints, options.from_index, options.versions)
+        pins = self._pins() if asked.section else None
+        chosen = pip_versions.chosen(self.buildout, self.name, contents, pins, asked)
+        return pip_venv.make(self.buildout, self.name, chosen)
 
     def _pins(self) -> dict[str, str]:
         section = self.settings.versions or self.buildout["buildout"]["versions"]
         if self.buildout.get(section) is None:
+            if not self.settings.versions:
+                return {}  # a buildout of somebody's own need not pin anything
             raise OptionError(self.name, [f"versions: expected a section, got {section!r}"])
         return dict(self.buildout[section])
 
@@ -285,30 +293,22 @@ class PylonsApp(Recipe):
         return {**develop, **{self._built(t, "sources"): (t, False) for t in self.settings.sources}}
 
     def _built(self, tree: Path, named: str) -> Path:
-        workshop = builds.Workshop(
-            self._build_environment, self.layout.directory / ".pylonyard" / "builds"
-        )
         try:
             return builds.build(
-                tree, self.layout.projects, editable=named == "develop", workshop=workshop
+                tree, self.layout.projects, editable=named == "develop", workshop=self.workshop
             )
         except (CommandError, WheelError) as error:
             raise OptionError(self.name, [f"{named}: {error}"]) from error
 
-    def _build_environment(self, requirements: Sequence[str], commands: Path) -> Path:
-        """Make an environment for building, with ``requirements`` alone; see builds.Environment."""
-        options = self.settings
-        pins = zc_installer.pins_that_fit(self._pins(), requirements)
-        if lock := self._lock():
-            found = LockedEggs(lock, pins).locations(requirements, ())
-        else:
-            links = options.find_links or ()
-            found = zc_installer.locations(
-                self.buildout, self.name, requirements, (), links, options.index, pins
-            )
-        home = eggs_venv.make(self.layout.environments, found)
-        scripts.write_all(home, commands)
-        return home
+    @functools.cached_property
+    def workshop(self) -> builds.Workshop:
+        """Where buildout's own Python builds."""
+        options, logs = self.settings, self.layout.build_logs
+        links, index = options.find_links or (), options.index
+        environments = BuildEnvironments(
+            self.buildout, self.name, links, index, self._pins(), self._lock
+        )
+        return builds.Workshop(environments.make, logs)
 
     def install(self) -> Iterable[str]:
         """Write the files, and links by which other recipes find the source trees."""

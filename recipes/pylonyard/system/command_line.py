@@ -283,6 +283,13 @@ def lock(parser: Parser) -> None:
         help="only tell whether the lock fits the configuration; exit status 1 if not",
     )
     parser.add_argument(
+        "--update",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="first install the newest of this distribution that fits; others stay if they can",
+    )
+    parser.add_argument(
         "--index", metavar="URL", help="the index with the SHA-256 digests to record"
     )
     parser.add_argument(
@@ -291,7 +298,7 @@ def lock(parser: Parser) -> None:
         action="append",
         default=[],
         metavar="NAME==VERSION",
-        help="a distribution that only other interpreters need",
+        help="a distribution that only other interpreters, or builds, need",
     )
 
 

@@ -10,14 +10,13 @@ import pytest
 import zc.buildout.easy_install
 from indexes import guarded_index
 from pylonyard.buildout import driver, installed_cfg, patches
-from pylonyard.commands import lock as lock_command
+from pylonyard.commands.lock import write as lock_command
 from pylonyard.packages import credentials
 from pylonyard.packages.index import Places
 from pylonyard.packages.lock import pylock
 from pylonyard.packages.wheels import sha256
 from pylonyard.system import errors, progress
 from support import (
-    IN_TREE_BACKEND,
     PACK,
     Sandbox,
     in_this_process,
@@ -517,15 +516,23 @@ def build_wheel(folder, settings=None, metadata=None):
     }}
     return pack(folder, "Cart", members)
 """
+DESCRIPTION = """
+[build-system]
+requires = [{requires}]
+build-backend = "backend"
+{path}
+"""
 
 
-def make_sdist(folder, log):
-    """Make a source archive of Cart 1.0."""
+def make_sdist(folder, log, requires=""):
+    """Make a source archive of Cart 1.0, which has its backend, or requires one."""
     archive = folder / "Cart-1.0.tar.gz"
+    path = "" if requires else 'backend-path = ["."]'
+    description = DESCRIPTION.format(requires=repr(requires) if requires else "", path=path)
     with tarfile.open(archive, "w:gz") as packed:
         for name, text in {
             "backend.py": PACK + BACKEND.format(log=str(log)),
-            "pyproject.toml": IN_TREE_BACKEND,
+            "pyproject.toml": description,
         }.items():
             member = tarfile.TarInfo(f"Cart-1.0/{name}")
             member.size = len(text.encode())
@@ -553,6 +560,62 @@ def test_lock_with_a_source_is_written_and_taken_by_buildout_s_own_python(sandbo
     for _ in range(2):
         run(sandbox, {**options, "app:lock": str(lock), "buildout:offline": "true"})
     assert log.read_text() == "built\n"
+
+
+def lock_all(sandbox, folder):
+    """Lock the files of a folder; what Bench is for are builds."""
+    packages = [
+        pylock.Locked(
+            name=file.name.partition("-")[0].lower().replace("_", "-"),
+            version="1.0",
+            wheels={} if file.suffix == ".gz" else {file.name: sha256(file)},
+            sdist=(file.name, sha256(file)) if file.suffix == ".gz" else None,
+            marker=pylock.BUILD_MARKER if file.name.startswith("Bench") else None,
+        )
+        for file in sorted(folder.iterdir())
+    ]
+    lock = sandbox.directory / "pylock.toml"
+    lock.write_text(pylock.text(packages, str(folder)))
+    return lock
+
+
+def test_locked_source_is_built_by_the_backend_that_the_lock_has(sandbox, tmp_path):
+    log, wheels = tmp_path / "builds", sandbox.store / "wheels"
+    backend = PACK + BACKEND.format(log=str(log))
+    make_wheel(wheels, "Bench", files={"backend.py": backend})
+    make_sdist(wheels, log, requires="Bench")
+    lock = lock_all(sandbox, wheels)
+
+    made = run(sandbox, {"app:eggs": "Shop\nCart", "app:lock": str(lock)})
+
+    assert log.read_text() == "built\n"
+    home = Path(made["app"]["home"])
+    (path,) = home.glob("lib/python3*/site-packages/*.pth")
+    assert "/Cart-1.0-" in path.read_text()
+    assert "/Bench-1.0-" not in path.read_text()
+
+    places = Places((str(wheels),), str(sandbox.store / "index"))
+    with pytest.raises(errors.UserError) as caught:
+        lock_command.command(sandbox.directory, lock, (), places)
+    assert str(caught.value) == (
+        "cannot lock Cart-1.0.tar.gz: building it requires Bench; lock that as well, and what it "
+        "requires, each by an option: bin/pylonyard lock --with NAME==VERSION"
+    )
+    lock_command.command(sandbox.directory, lock, ("Bench==1.0",), places)
+    assert {"bench", "cart"} <= locked_packages(lock).keys()
+
+
+def test_locked_source_that_is_needed_to_build_itself_is_refused(sandbox, tmp_path):
+    make_sdist(sandbox.store / "wheels", tmp_path / "builds", requires="Cart")
+    lock = lock_all(sandbox, sandbox.store / "wheels")
+
+    with pytest.raises(UserError) as caught:
+        run(sandbox, {"app:eggs": "Shop\nCart", "app:lock": str(lock)})
+
+    assert str(caught.value) == (
+        "[app] lock: cannot build Cart-1.0.tar.gz: that requires Cart, of which one can only be "
+        "built with Cart"
+    )
 
 
 def test_lock_that_could_not_be_installed_is_not_written(sandbox, tmp_path):

@@ -334,7 +334,7 @@ def test_an_installer_searches_what_buildout_itself_runs_on(folder):
 
 
 ELSEWHERE = {
-    "zc_installer.py": {"installer._path", "installer._env"},
+    "zc_installer.py": {"installer._path", "installer._env", "installer._index"},
     "driver.py": {"run._links"},
 }
 """Private names that other modules set: rows of the table above, and one that another has."""

@@ -1,5 +1,6 @@
 import socket
 
+import package_index
 import pytest
 from pylonyard.packages.index import Offer, Places, digests, find
 from pylonyard.system.errors import CommandError
@@ -61,6 +62,14 @@ def test_folder_with_a_page_offers_what_the_page_links_to(tmp_path):
 
 def test_project_that_an_index_lacks_has_no_offers(site):
     assert list(Places(index=f"{site}/simple").offers("bicycle")) == []
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[]", '{"files": [{"hashes": {}}]}'])
+def test_answer_that_is_no_list_of_files_is_one_line(tmp_path, text):
+    with package_index.serve(tmp_path / "files", {"shop 1.0": []}) as index:
+        index.answer = lambda *words: ("application/vnd.pypi.simple.v1+json", text.encode())
+        with pytest.raises(CommandError, match=r"cannot read .*/shop/: it is no list of files"):
+            list(Places(index=index.url).offers("shop"))
 
 
 def test_host_that_is_not_allowed_is_not_asked(site):

@@ -142,7 +142,11 @@ def test_what_somebody_else_developed_stays_what_other_recipes_find(sandbox, cap
             "[app] eggs: cannot get Missing: it is not in {0}/cache/dist, {0}/wheels, nor is "
             "there a page of it in the index {0}/index",
         ),
-        ("Shop ==9", "[app] eggs: cannot get Shop==9: there is only Shop 1.0"),
+        (
+            "Shop ==9",
+            "[app] eggs: cannot get Shop==9: there is only Shop 1.0; find-links has it, so no "
+            "index is asked: from-index = Shop has it asked",
+        ),
     ],
 )
 def test_egg_that_cannot_be_had_is_one_line(locate, sandbox, requirement, message):
@@ -157,8 +161,8 @@ def test_pin_that_contradicts_a_requirement_is_one_line(locate):
         locate("Shop ==1.0", versions={"Shop": "2.0"})
 
     assert str(caught.value) == (
-        "[app] eggs: The requirement ('Shop==1.0') is not allowed by your "
-        "[versions] constraint (2.0)"
+        "[app] eggs: cannot get Shop==2.0 ([versions] Shop = 2.0): there is only Shop 1.0; "
+        "find-links has it, so no index is asked: from-index = Shop has it asked"
     )
 
 

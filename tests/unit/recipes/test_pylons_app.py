@@ -215,7 +215,8 @@ def test_pins_of_another_section_may_be_used(sandbox):
     buildout = sandbox.buildout({"app:versions": "old", "old:Shop": "9"})
 
     with pytest.raises(
-        Exception, match=r"\[app\] eggs: cannot get Shop==9: there is only Shop 1\.0"
+        Exception,
+        match=r"\[app\] eggs: cannot get Shop==9 \(\[old\] Shop = 9\): there is only Shop 1\.0",
     ):
         buildout["app"]
 

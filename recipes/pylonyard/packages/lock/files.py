@@ -86,6 +86,8 @@ class Files:
     from_source: tuple[str, ...] = ()
     module: Callable[[], str | None] = lambda: None
     """Returns the source archive of mod_wsgi that another part will need, if any."""
+    workshop: builds.Workshop | None = None
+    """Where buildout's own interpreter builds what is locked as a source."""
 
     def get(self, package: Locked, name: str, target: Target | None = None) -> Path:
         """Return the file ``name`` of ``package`` in the download cache.
@@ -324,9 +326,10 @@ class LockedEggs:
         wheel, layout = package.wheel_for(own_tags()), self.files.layout
         if wheel is None:
             with tempfile.TemporaryDirectory() as scratch:
-                built = self.files.built(
-                    package, own_tags(), lambda source: builds.build_archive(source, Path(scratch))
+                build = functools.partial(
+                    builds.build_archive, scratch=Path(scratch), workshop=self.files.workshop
                 )
+                built = self.files.built(package, own_tags(), build)
             self.wanted[built] = {sha256(built)}
             return layout.eggs / egg_name(built), built
         digests = {package.wheels[wheel]}

@@ -41,7 +41,11 @@ class Fit:
     """What is built of source trees, and so in no lock, by canonical name."""
     described: Callable[[Locked, str], Distribution | None]
     """Returns the metadata of a locked file, if it is known here."""
+    required: Callable[[str], Iterable[str]] = lambda file: ()
+    """Returns what the build of a source archive requires beyond our own tools."""
     problems: dict[str, None] = field(default_factory=dict)
+    builds: dict[str, list[str]] = field(default_factory=dict)
+    """What the lock lacks of what the builds of its sources require, by the file to build."""
 
     def check(self, requirements: Iterable[str]) -> None:
         """Add what does not fit to ``problems``."""
@@ -60,10 +64,19 @@ class Fit:
             return self._problem(
                 f"expected {name} {pin}, as versions has it, got {package.version}"
             )
-        file = package.wheel_for(self.tags) or (package.sdist or ("",))[0]
+        file = package.wheel_for(self.tags)
+        if not file and package.sdist:
+            file = package.sdist[0]
+            self._check_build(file)
         if not file:
             return self._problem(f"expected a file of {name} {package.version} for its Python")
         return self.described(package, file) or Unknown()
+
+    def _check_build(self, file: str) -> None:
+        for wanted in map(Requirement, self.required(file)):
+            package = self.lock.find(canonicalize_name(wanted.name), self.environment, wanted)
+            if not (package and wanted.specifier.contains(package.version, prereleases=True)):
+                self.builds.setdefault(file, []).append(str(wanted))
 
     def _problem(self, text: str) -> Distribution:
         self.problems[text] = None

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from packaging.specifiers import SpecifierSet
 from packaging.tags import Tag
@@ -35,15 +37,20 @@ def locked(name, version="1.0", file="{}-{}-py3-none-any.whl"):
 ALL = (locked("shop"), locked("cart"), locked("till"))
 
 
-def problems(wheels, *packages, pins=(), local=(), wanted=("Shop",)):
+def fitted(wheels, *packages, pins=(), local=(), wanted=("Shop",), required=None):
     def known(package, file):
         place = wheels / file
         return described(place) if place.suffix == ".whl" and place.exists() else None
 
     lock = Lock(wheels / "pylock.toml", packages)
     fit = Fit(lock, ENVIRONMENT, TAGS, dict(pins), dict.fromkeys(local, Unknown()), known)
+    fit = replace(fit, required=required.get) if required else fit
     fit.check(wanted)
-    return list(fit.problems)
+    return fit
+
+
+def problems(wheels, *packages, **more):
+    return list(fitted(wheels, *packages, **more).problems)
 
 
 def test_lock_fits_that_has_all_that_is_needed(wheels):
@@ -85,6 +92,16 @@ def test_extra_is_the_same_in_each_spelling(tmp_path):
     assert problems(tmp_path, locked("cart"), wanted=["cart[PG-driver]"]) == [
         'expected Till; extra == "pg-driver", got none'
     ]
+
+
+def test_what_the_build_of_a_locked_source_requires_is_looked_for_in_the_lock(wheels):
+    source = locked("cart", file="{}-{}.tar.gz")
+    required = {"Cart-1.0.tar.gz": ["till>=1", "hatchling", "shop>=2"]}
+
+    found = fitted(wheels, *ALL[::2], source, required=required)
+
+    assert found.builds == {"Cart-1.0.tar.gz": ["hatchling", "shop>=2"]}
+    assert not found.problems
 
 
 def test_what_comes_from_a_tree_is_in_no_lock(wheels):

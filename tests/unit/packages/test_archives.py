@@ -4,7 +4,7 @@ import tarfile
 import zipfile
 
 import pytest
-from pylonyard.packages.builds import unpack
+from pylonyard.packages.archives import metadata_of, unpack
 from pylonyard.system.errors import CommandError
 
 
@@ -74,3 +74,39 @@ def test_archive_without_a_single_top_folder_is_refused(tmp_path, folder):
     for archive in (tmp_path / "a.tar.gz", tar(tmp_path / "b.tar.gz", x=b"", y=b"")):
         with pytest.raises(CommandError, match=rf"^cannot unpack {archive}: "):
             unpack(archive, folder)
+
+
+STATED = "Metadata-Version: 2.2\nName: Shop\nVersion: 1.0\nRequires-Dist: lib\n"
+REQUIRES = "lib\n\n[card]\npay>=2\n"
+
+
+@pytest.mark.parametrize(
+    ("info", "leniently", "found"),
+    [
+        (STATED, False, STATED),
+        (STATED + "Dynamic: Requires-Dist\n", False, "built"),
+        (STATED.replace("2.2", "2.1"), False, "built"),
+        (
+            STATED.replace("2.2", "1.0"),
+            True,
+            "Name: Shop\nVersion: 1.0\nRequires-Dist: lib\n"
+            'Requires-Dist: pay>=2; extra == "card"\n',
+        ),
+    ],
+)
+def test_metadata_is_what_an_archive_states_for_good_or_what_its_build_gives(
+    tmp_path, info, leniently, found
+):
+    tree = tmp_path / "Shop-1.0"
+    (tree / "Shop.egg-info").mkdir(parents=True)
+    (tree / "PKG-INFO").write_text(info)
+    (tree / "Shop.egg-info" / "requires.txt").write_text(REQUIRES)
+    with tarfile.open(tmp_path / "Shop-1.0.tar.gz", "w:gz") as packed:
+        packed.add(tree, tree.name)
+
+    assert metadata_of(tmp_path / "Shop-1.0.tar.gz", built, leniently=leniently) == found
+
+
+def built(tree, folder):
+    assert (tree / "PKG-INFO").exists()
+    return "built"

@@ -1,5 +1,5 @@
 import pytest
-from pylonyard.commands.lock import conditional_requirements
+from pylonyard.commands.lock.write import conditional_requirements
 from pylonyard.packages.metadata import described
 from support import make_wheel
 

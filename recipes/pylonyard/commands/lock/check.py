@@ -4,8 +4,6 @@ Nothing is installed, and no network is used. Requirements are followed as far a
 cache has locked files, which contain metadata.
 """
 
-import re
-from collections.abc import Iterator, Mapping
 from importlib.metadata import Distribution
 from pathlib import Path
 from zipfile import BadZipFile
@@ -13,7 +11,6 @@ from zipfile import BadZipFile
 from packaging.utils import canonicalize_name
 
 from pylonyard.commands import config
-from pylonyard.config import configuration
 from pylonyard.environments import cache_usage
 from pylonyard.packages import interpreters, metadata
 from pylonyard.packages.interpreters import describe, find
@@ -24,41 +21,6 @@ from pylonyard.system.errors import UserError
 
 DEFAULT = "profiles/pylock.toml"
 
-_REFERENCE = re.compile(r"\$\{([^}:]*):([^}]*)\}")
-
-
-class Sections:
-    """The sections of a configuration, with the values that they refer to."""
-
-    def __init__(self, merged: config.Merged) -> None:
-        self._merged = merged
-
-    def applications(self) -> Iterator[str]:
-        """Yield the sections that install an application."""
-        for name in self._merged.names:
-            if self.value(name, "recipe") in RECIPES:
-                yield name
-
-    def options(self, section: str) -> Mapping[str, str]:
-        """Return the options of a section; none if there is no such section."""
-        if section not in self._merged.names:
-            return {}
-        return {name: value.text for name, value in self._merged.section(section).items()}
-
-    def value(self, section: str, option: str, above: tuple[str, ...] = ()) -> str:
-        """Return a value; empty if it is set nowhere, or refers to itself."""
-        text, place = self.options(section).get(option, ""), f"{section}:{option}"
-        if place in above:
-            return ""
-
-        def referred(found: re.Match[str]) -> str:
-            return self.value(found[1] or section, found[2], (*above, place))
-
-        return _REFERENCE.sub(referred, text)
-
-    def lines(self, section: str, option: str) -> list[str]:
-        return [line.strip() for line in self.value(section, option).splitlines() if line.strip()]
-
 
 def command(directory: Path, file: Path | None) -> str:
     """Return the line that the lock fits.
@@ -66,8 +28,8 @@ def command(directory: Path, file: Path | None) -> str:
     :param file: the lock; default: the one that each section names
     :raises UserError: if it does not, or the configuration cannot be read
     """
-    named = configuration.named(configuration.completed((), directory)) or configuration.USUAL
-    sections = Sections(config.Merged(config.read(str(directory / named))))
+    named = config.of_last_run(directory)
+    sections = config.Sections.of(directory)
     found = {
         section: _lock(directory, sections, section, file) for section in sections.applications()
     }
@@ -83,11 +45,11 @@ def command(directory: Path, file: Path | None) -> str:
     return f"{', '.join(sorted({str(path) for path in found.values()}))} fits {named}."
 
 
-def _lock(directory: Path, sections: Sections, section: str, file: Path | None) -> Path:
+def _lock(directory: Path, sections: config.Sections, section: str, file: Path | None) -> Path:
     return directory / (file or sections.value(section, "lock") or DEFAULT)
 
 
-def _problems(directory: Path, sections: Sections, section: str, path: Path) -> list[str]:
+def _problems(directory: Path, sections: config.Sections, section: str, path: Path) -> list[str]:
     """Return what a lock lacks of what a section asks for."""
     python = sections.value(section, "python")
     try:

@@ -15,10 +15,7 @@ from pathlib import Path
 from packaging.markers import Marker
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.tags import Tag
-from packaging.utils import (
-    NormalizedName,
-    canonicalize_name,
-)
+from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
 from pylonyard.buildout import installed_cfg
@@ -219,8 +216,14 @@ def _lacking(directory: Path, lock: pylock.Lock, section: Mapping[str, str]) -> 
         {},
         local,
         lambda package, _: found.get(package.name),
+        lambda file: builds.required_beyond_ours(home.parent.parent / "dist" / file),
     )
     fit.check(filter(None, map(str.strip, section.get("eggs", "").splitlines())))
+    for file, required in fit.builds.items():
+        raise UserError(
+            f"cannot lock {file}: building it requires {', '.join(required)}; lock that as well, "
+            "and what it requires, each by an option: bin/pylonyard lock --with NAME==VERSION"
+        )
     return list(fit.problems)
 
 
@@ -348,13 +351,13 @@ class _Locker:
 
     def _files(self, wanted: Wanted) -> dict[str, str]:
         offers = [] if self.places is None else self._offers(wanted)
-        offered = {each.name: each.sha256 for each in offers if each.sha256}
-        files = {name: digest for name, digest in offered.items() if _is_file_of(name, wanted)}
-        for path in (self.cache / "dist").iterdir():
-            if not _is_file_of(path.name, wanted):
+        offered = {each.name: each.sha256 for each in offers if _is_file_of(each.name, wanted)}
+        files = {name: digest for name, digest in offered.items() if digest}
+        there = [path for path in (self.cache / "dist").iterdir() if _is_file_of(path.name, wanted)]
+        # What is offered nowhere was built here, of a source that is locked.
+        for path in sorted(there, key=lambda path: (path.suffix == ".whl", path.name)):
+            if path.name not in offered and (offered or files):
                 continue
-            if path.name not in files and files:
-                continue  # Built here, from a source that is locked.
             digest = sha256(path)
             if files.setdefault(path.name, digest) != digest:
                 raise UserError(

@@ -1,0 +1,1 @@
+"""Run ``bin/pylonyard lock``: write the lock, check it, or move some of what it has."""
