@@ -14,12 +14,13 @@ from checkouts import fetch
 from generated import Tally, batches, below, files_of, generate_values, make_recipe
 from interpreters_for_all import need_interpreter
 from namespaces import run_in_namespace
-from pylonyard.recipes.apache_vhost import MODULES_BY_MODE, ApacheVhost
+from pylonyard.recipes.apache_vhost import ApacheVhost
 from pylonyard.recipes.cron_restart import CronRestart
 from pylonyard.recipes.init_script import InitScript
 from pylonyard.recipes.production_ini import ProductionIni
 from pylonyard.system.subprocesses import PROGRAM_PATH, first_error, run
 from pylonyard.watchers.cron import with_block
+from pylonyard.webservers.apache.options import MODULES_BY_MODE
 
 pytestmark = pytest.mark.system
 

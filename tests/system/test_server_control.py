@@ -1088,7 +1088,8 @@ def sandboxes():
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_scenario(name, paster, unshare, sandboxes):
-    path = os.pathsep.join([str(RECIPES), str(RECIPES.parent / "tests")])
+    folders = (RECIPES, RECIPES.parent / "tests", RECIPES.parent / "benchmarks")
+    path = os.pathsep.join(map(str, folders))
     environment = {**os.environ, "PYTHONPATH": path, "TMPDIR": sandboxes}
     done = subprocess.run(
         [*unshare, sys.executable, __file__, name, paster],

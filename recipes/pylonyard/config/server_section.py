@@ -191,26 +191,18 @@ def chunked_bodies(config: Ini) -> str:
 # What any other server than waitress does not know of the web server in front.
 
 
-FORWARDED = "pylonyard-forwarded"
-"""The filter that tells an application the scheme, the client's address and the prefix."""
+def add_filter(config: Ini, section: str, name: str, prefix: str) -> None:
+    """Have ``name`` serve what ``section`` does, and learn from the web server who asks.
 
-_AUTHORS_FILTER = "pylonyard-filter"
-
-
-def add_filter(config: Ini, section: str, prefix: str) -> None:
-    """Have what ``section`` serves learn from the web server's headers who asks.
+    The section itself stays as it is: setup-app takes no application with a filter.
 
     :param prefix: the URL path below which the web server serves it
     """
-    config.set(f"filter:{FORWARDED}", "use", "egg:PasteDeploy#prefix")
+    place = f"filter-app:{name}"
+    config.set(place, "use", "egg:PasteDeploy#prefix")
+    config.set(place, "next", section.partition(":")[2].strip() or "main")
     if prefix:
-        config.set(f"filter:{FORWARDED}", "prefix", prefix)
-    outermost = FORWARDED
-    if inner := config.get(section, "filter-with"):
-        outermost = _AUTHORS_FILTER
-        config.set(f"filter:{outermost}", "use", inner)
-        config.set(f"filter:{outermost}", "filter-with", FORWARDED)
-    config.set(section, "filter-with", outermost)
+        config.set(place, "prefix", prefix)
 
 
 def is_loopback(host: str) -> bool:

@@ -144,7 +144,7 @@ def is_editable(distribution: Distribution) -> bool:
     origin = distribution.read_text("direct_url.json")
     try:
         return bool(origin and json.loads(origin).get("dir_info", {}).get("editable"))
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         where = distribution.locate_file("")
         raise UserError(f"{where}: direct_url.json is damaged: {error}") from error
 

@@ -28,6 +28,7 @@ from pylonyard.config.server_section import (
     write_section,
 )
 from pylonyard.recipes.base import PROXY, option
+from pylonyard.server import environment
 
 DATABASE_KEYS = ("sqlalchemy.url", "sqlalchemy_url", "sqlalchemy.default.url")
 PLACEHOLDER_EMAIL = "you@yourdomain.com"
@@ -78,7 +79,7 @@ def apply_options(config: Ini, options: "Options") -> Applied:
     knows = kind(server.use) == WAITRESS
     is_open = not knows and not is_loopback(options.host.strip("[]"))
     if options.mode == "proxy" and not knows and not is_open:
-        add_filter(config, section, options.prefix or "")
+        add_filter(config, section, environment.BEHIND_WEB_SERVER, options.prefix or "")
     _error_mail(config, configuring, options)
     if options.database_url:
         _database(config, section, found, options)

@@ -89,7 +89,7 @@ def foreground(settings: Settings) -> NoReturn:
     variables = environment.of_terminal(settings, os.environ)
     marks = {marker.variable: marker.identity for marker in markers}
     options = ["--reload"] if settings.reload else []
-    words = [str(settings.paster), "serve", *options, str(settings.ini)]
+    words = [str(settings.paster), *environment.serve_words(settings, *options)]
     replace_process(settings, words, {**variables, **marks})
 
 

@@ -6,6 +6,7 @@ import pwd
 import resource
 import signal
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -200,4 +201,16 @@ def command(settings: Settings) -> list[str]:
     A script that names no Python, such as a shell script, runs as it is.
     """
     wrapped = [*python(settings), str(GENTLE)] if is_wrapped(settings) else []
-    return [*wrapped, str(settings.paster), "serve", str(settings.ini)]
+    return [*wrapped, str(settings.paster), *serve_words(settings)]
+
+
+BEHIND_WEB_SERVER = "pylonyard-served"
+"""The application in an ini that knows the headers of a web server, if the server does not."""
+
+
+def serve_words(settings: Settings, *options: str) -> list[str]:
+    """Return the words that have paster serve the ini."""
+    with suppress(OSError):
+        if f"[filter-app:{BEHIND_WEB_SERVER}]".encode() in settings.ini.read_bytes():
+            options = (*options, f"--app-name={BEHIND_WEB_SERVER}")
+    return ["serve", *options, str(settings.ini)]

@@ -59,8 +59,8 @@ def test_server_that_others_reach_believes_no_header(ini, caplog):
     own = read(ini().text)
     open_to_all = read(ini(host="0.0.0.0").text)
 
-    assert own["app:main"]["filter-with"] == "pylonyard-forwarded"
-    assert "filter-with" not in open_to_all["app:main"]
+    assert own["filter-app:pylonyard-served"]["next"] == "main"
+    assert "filter-app:pylonyard-served" not in open_to_all
     (record,) = [each for each in caplog.records if each.levelname == "WARNING"]
     assert record.getMessage().startswith("[ini] the server does not learn from a web server who")
 

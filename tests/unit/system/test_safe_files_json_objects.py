@@ -103,9 +103,11 @@ def test_no_module_reads_json_of_a_file_by_itself():
         if re.search(r"\bjson\.loads?\(", path.read_text())
     }
 
-    # What an index answers, what programs of ours print, and what a script in the template reads.
+    # What an index answers, what programs of ours print, what any installer wrote beside a
+    # distribution, and what a script in the template reads.
     assert read - {"system/safe_files.py"} == {
         "packages/index.py",
         "packages/interpreters.py",
+        "packages/metadata.py",
         "recipes/production_ini.py",
     }
