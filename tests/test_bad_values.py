@@ -95,7 +95,11 @@ APP = [
         "[app] eggs: cannot get Missing: it is not in {1}/cache/dist, {1}/wheels, nor is there a "
         "page of it in the index {1}/index",
     ),
-    ({"app:eggs": "Shop ==9"}, "[app] eggs: cannot get Shop==9: there is only Shop 1.0"),
+    (
+        {"app:eggs": "Shop ==9"},
+        "[app] eggs: cannot get Shop==9: there is only Shop 1.0; find-links has it, so no index is "
+        "asked: from-index = Shop has it asked",
+    ),
     (
         {"app:develop": "src/nothing"},
         "[app] develop: cannot build {0}/src/nothing: no pyproject.toml and no setup.py there",

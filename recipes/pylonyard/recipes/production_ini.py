@@ -4,6 +4,7 @@ Publishes ``path`` (the live file), ``setup``, ``installer`` (whether the applic
 ``database`` (a digest that identifies the database) and ``chunked-bodies`` (for ``[vhost]``).
 """
 
+import dataclasses
 import hashlib
 import json
 import logging
@@ -133,6 +134,10 @@ class ProductionIni(Recipe):
         try:
             config = Ini(skeleton, self._encoder())
             overlay(config, new_applications(config, options.settings))
+            if absent_server := self._absent_server(config):
+                used = server_section.DEFAULT_SERVER
+                options = dataclasses.replace(options, server=used)
+                log.warning("[%s] %s; until then %s", self.name, absent_server, used)
             self.applied: Applied = apply_options(config, options)
             overlay(config, options.settings)
             folder = options.template.parent if options.template else Path()
@@ -148,6 +153,17 @@ class ProductionIni(Recipe):
         if options.environment != "development" and (problems := debug_problems(config)):
             raise OptionError(self.name, problems)
         return config
+
+    def _absent_server(self, config: Ini) -> str:
+        """Return a line about the template's server if nothing installs it; "" if all is well."""
+        use = config.get(server_section.SECTION, "use") or ""
+        name = server_section.kind(use).partition(":")[2]
+        if self.settings.server or self.settings.mode != "proxy" or not name:
+            return ""
+        if canonicalize_name(name) in scripts.distributions(self.home):
+            return ""
+        advice = f"add {name} to eggs, or set server"
+        return f"{self._source_name()} names {use}, which is not installed; {advice}"
 
     def _tell_of_server(self, config: Ini) -> None:
         """Tell what counts of the server's section, and what changes for the site."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pylonyard.config.ini import Ini
 from pylonyard.config.layout import page
+from pylonyard.environments import scripts
 from pylonyard.recipes.ini_options import settings_fragment
 from pylonyard.recipes.production_ini import database_digest
 from support import SHOP_INI
@@ -20,8 +21,13 @@ def read(text):
 
 
 @pytest.fixture
-def ini(sandbox):
-    """Return a function: options of [ini] -> the recipe, made by a real buildout."""
+def ini(sandbox, monkeypatch):
+    """Return a function: options of [ini] -> the recipe, made by a real buildout.
+
+    The environment has Paste, whose server the template names.
+    """
+    installed = scripts.distributions
+    monkeypatch.setattr(scripts, "distributions", lambda home: {"paste": None, **installed(home)})
 
     def make(**options):
         texts = {f"ini:{name.replace('_', '-')}": value for name, value in options.items()}
@@ -236,4 +242,18 @@ def test_secret_of_a_template_is_warned_of(ini, caplog, tmp_path):
         f"[ini] template {template}: [{section}] api_key: expected no plain secret, which "
         "others may read; put it into a file of your own and declare that: secrets = api-key = "
         f"file:PATH, with <secret:api-key> in its place ({page('Secrets')})"
+    )
+
+
+def test_server_of_a_template_that_nothing_installs_gives_way_to_ours(ini, sandbox, caplog):
+    template = sandbox.directory / "gears.ini"
+    template.write_text("[server:main]\nuse = egg:gearbox#wsgiref\n[app:main]\nuse = egg:Shop\n")
+
+    written = read(ini(template=str(template)).text)
+
+    assert written["server:main"]["use"] == "egg:waitress#main"
+    (record,) = [each for each in caplog.records if each.levelname == "WARNING"]
+    assert record.getMessage() == (
+        f"[ini] template {template} names egg:gearbox#wsgiref, which is not installed; "
+        "add gearbox to eggs, or set server; until then egg:waitress#main"
     )
