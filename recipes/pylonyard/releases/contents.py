@@ -14,7 +14,7 @@ from pylonyard.system import safe_files
 from pylonyard.system.errors import ActivationError, CommandError, ServerError, UserError
 from pylonyard.system.rootfs import Entry
 from pylonyard.system.safe_files import read_plainly
-from pylonyard.system.subprocesses import clean_environment, run
+from pylonyard.system.subprocesses import clean_environment, last_exception, run
 from pylonyard.watchers.registry import watchers
 from pylonyard.webservers import registry
 
@@ -386,6 +386,7 @@ def run_setup(setup: Setup, release: Path, layout: Layout) -> str:
             directory=data,
             account=setup.user,
             doing=f"Running the setup-app of {setup.site}",
+            reason=last_exception,
         )
     except CommandError as error:
         reader = "" if os.access(site, os.X_OK) else f"; can {setup.user} read {layout.directory}?"

@@ -171,12 +171,16 @@ def first_error(output: str) -> str:
     return last_line(output)
 
 
+def last_exception(output: str) -> str:
+    """Return the line of the last exception, since hints may follow it; or else the last line."""
+    _, begun, traceback = output.rpartition("Traceback (most recent call last)")
+    lines = [line.strip() for line in traceback.splitlines() if begun]
+    raised = [line for line in lines if errors.EXCEPTION_LINE.match(line)]
+    return raised[-1] if raised else last_line(output)
+
+
 def last_line(output: str) -> str:
-    """Return the last line, or that of the last exception: hints may follow a traceback."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    if any(line.startswith("Traceback (most recent call last)") for line in lines):
-        raised = [line for line in lines if errors.EXCEPTION_LINE.match(line)]
-        return (raised or lines)[-1]
     return lines[-1] if lines else ""
 
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 from pylonyard.system.errors import CommandError
-from pylonyard.system.subprocesses import clean_environment, last_line, run
+from pylonyard.system.subprocesses import clean_environment, last_exception, last_line, run
 
 
 def test_output_is_returned_with_standard_error(tmp_path):
@@ -105,10 +105,10 @@ def test_hint_after_a_traceback_is_not_the_reason():
     traceback = "Traceback (most recent call last):\n  File x\nshop.Gone: no\n\nThe above ...\n\n"
     traceback += "Traceback (most recent call last):\n  File y\ndb.OperationalError: refused\n"
 
-    assert last_line(f"{traceback}\tIs it running?\n(See: https://a.example/)\n") == (
+    assert last_exception(f"{traceback}\tIs it running?\n(See: https://a.example/)\n") == (
         "db.OperationalError: refused"
     )
-    assert last_line("ValueError: told by the program\nand more") == "and more"
+    assert last_exception("ValueError: told by the program\nand more") == "and more"
 
 
 @pytest.mark.parametrize(("output", "line"), [("", ""), ("a\n b \n\n", "b"), ("\n \n", "")])
