@@ -33,6 +33,7 @@ from pylonyard.recipes.base import parse
 from pylonyard.recipes.ini_options import Options as IniOptions
 from pylonyard.recipes.ini_options import apply_options
 from pylonyard.recipes.mod_wsgi_build import ModWsgiBuild
+from pylonyard.server.environment import BEHIND_WEB_SERVER
 from pylonyard.system import atomic
 from series import select_cases
 
@@ -694,7 +695,7 @@ import sys
 from paste.deploy import loadapp, loadserver
 
 config = "config:" + sys.argv[1]
-loadserver(config)(loadapp(config))
+loadserver(config)(loadapp(config, *sys.argv[2:]))
 """
 
 SERVERS = {
@@ -734,7 +735,9 @@ def mirror_ini(root, port, server, template="", **options):
 
 @contextlib.contextmanager
 def served_by(python, ini, port, host="127.0.0.1"):
-    with subprocess.Popen([python, "-c", SERVE, ini], stderr=subprocess.DEVNULL) as server:
+    # As bin/<site> has paster load it.
+    name = [BEHIND_WEB_SERVER] if f"[filter-app:{BEHIND_WEB_SERVER}]" in ini.read_text() else []
+    with subprocess.Popen([python, "-c", SERVE, ini, *name], stderr=subprocess.DEVNULL) as server:
         try:
             assert until(lambda: can_connect(port, host), 20)
             yield
