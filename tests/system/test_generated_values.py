@@ -313,7 +313,7 @@ TypesConfig /dev/null
 Listen 127.0.0.1:{port}
 Include {conf}/*.conf
 """
-MODULES = ("mpm_event", "authz_core", "alias", "mime", "reqtimeout", "headers")
+MODULES = ("mpm_event", "authz_core", "alias", "mime", "reqtimeout", "headers", "setenvif")
 MODULES += MODULES_BY_MODE["proxy"]
 
 
