@@ -49,7 +49,7 @@ def pull(folder: Path, recipes: Path) -> None:
 def without_newer_options(profile: str) -> str:
     """Return ``profiles/base.cfg`` as the old code reads it, whose [site] gave both ends less."""
     profile = profile.replace("${site:host}:", "127.0.0.1:")
-    newer = r"(?m)^\S+ = \$\{site:(host|prefix|trusted-proxies|timeout|max-body)\}\n"
+    newer = r"(?m)^\S+ = \$\{site:(host|prefix|trusted-proxies|timeout|max-body|overlap)\}\n"
     return re.sub(newer, "", profile)
 
 

@@ -213,9 +213,19 @@ def nowhere(
     text = f"cannot get {wanted}{f', which {by} needs' if by else ''}: "
     if offered:
         return f"{text}there is only {', '.join(offered[-OFFERED:])}"
+    if not layout.offline and (cached := _cached(name, layout.dist)):
+        return f"{text}no index and no find-links has it; {cached} is used by a run with -o alone"
     looked = [str(layout.dist), *places.links]
     index = "" if layout.offline else f", nor is there a page of it in the index {_index(places)}"
     return f"{text}it is not in {', '.join(looked)}{index}{_meant(name, run, layout)}"
+
+
+def _cached(name: str, folder: Path) -> Path | None:
+    """Return a file of a distribution in the download cache, which is no index unless offline."""
+    wanted = canonicalize_name(name)
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    named = (each for each in files if canonicalize_name(each.name.partition("-")[0]) == wanted)
+    return next(named, None)
 
 
 def _required(dist: Any) -> set[str]:
