@@ -45,10 +45,8 @@ class ErrorMail:
                 return
             if not self._left_out:
                 self._summarize_after(max(self._sent[0] + HOUR - now, 0))
-            if len(self._left_out) < MOST_KINDS or subject in self._left_out:
-                self._left_out[subject] += 1
-            else:
-                self._left_out["others"] += 1
+            has_room = len(self._left_out) < MOST_KINDS or subject in self._left_out
+            self._left_out[subject if has_room else "others"] += 1
         log.warning("No mail about an error: it will be in the next summary")
 
     def _summarize_after(self, seconds: float) -> None:

@@ -24,9 +24,14 @@ class Part(Generic[Item]):
     """The one of the address that has the number."""
 
 
+def count_parts(total: int, most: int) -> int:
+    """Return in how many parts of at most ``most`` a list comes; one that is empty is one part."""
+    return max(-(-total // most), 1)
+
+
 def place_in(request: Request, parameter: str, total: int, most: int) -> tuple[int, int]:
     """Return the number of the part that is asked for, and how many there are."""
-    count = max(-(-total // most), 1)
+    count = count_parts(total, most)
     asked: str = request.GET.get(parameter, "")
     # What is no number, or none of these, is an old or a mistyped address: show what there is.
     number = int(asked) if asked.isdecimal() and len(asked) < 10 else 1

@@ -8,6 +8,7 @@ from pyramid.view import view_config, view_defaults
 from simplesite import commentform
 from simplesite.forms import TooLongError, posted_form, refused
 from simplesite.models import Comment
+from simplesite.paging import count_parts
 from simplesite.views.pages import (
     MOST_COMMENTS,
     Values,
@@ -41,7 +42,7 @@ def add_comment(request: Request) -> Values | Response:
     if not request.POST.get(commentform.TRAP_FIELD):
         request.database.add(commentform.comment_from(form, page.id))
     request.session.flash("Thank you for your comment.")
-    parts = -(-count_comments(request, page) // MOST_COMMENTS)
+    parts = count_parts(count_comments(request, page), MOST_COMMENTS)
     query = {"comments": str(parts)} if parts > 1 else None
     return HTTPSeeOther(request.page_path(page.id, anchor="comments", query=query))
 
