@@ -88,7 +88,7 @@ SHIMS = {
 }
 """Names of modules that scripts, servers and records from before the rooms still use."""
 
-MOST_MODULES = 134
+MOST_MODULES = 135
 """Modules in all rooms; shims and ``__init__.py`` apart.  A web server or watcher adds its own."""
 
 LONGEST_MODULE = 400

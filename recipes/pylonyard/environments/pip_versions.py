@@ -20,7 +20,7 @@ from pylonyard.packages import archives, metadata, missing, pip_errors, source_t
 from pylonyard.packages.index import Places
 from pylonyard.packages.metadata import Metadata
 from pylonyard.packages.missing import is_pinned
-from pylonyard.packages.resolver import pins, record, resolution
+from pylonyard.packages.resolver import pins, record, resolution, urls
 from pylonyard.packages.zc_installer import Asked
 from pylonyard.system.atomic import write
 from pylonyard.system.errors import CommandError, OptionError, PylonyardError
@@ -57,6 +57,7 @@ def chosen(
         )
         found = resolution.choose(buildout, section, request)
         zc_installer.tell_picked(buildout, resolution.picked(request, found))
+        resolution.fetch(layout, places, [each for each in found if each.name in request.named])
     except PylonyardError as error:
         if layout.offline:
             build.tell_missing(error)
@@ -64,7 +65,8 @@ def chosen(
             raise
         reason = zc_installer.reason(error, buildout, places)
         raise OptionError(section, [f"eggs: {reason}"]) from error
-    return dataclasses.replace(contents, pins=_with(contents.pins, found))
+    at = tuple(urls.at(each, layout.dist, request.named) for each in contents.requirements)
+    return dataclasses.replace(contents, requirements=at, pins=_with(contents.pins, found))
 
 
 def _with(named: Mapping[str, str], found: list[record.Chosen]) -> dict[str, str]:

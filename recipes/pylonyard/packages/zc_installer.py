@@ -23,7 +23,7 @@ from pylonyard.config.run_state import RunState
 from pylonyard.packages import archives, metadata, missing
 from pylonyard.packages.index import Places
 from pylonyard.packages.missing import Missing, Shelf
-from pylonyard.packages.resolver import pins, resolution
+from pylonyard.packages.resolver import pins, resolution, urls
 from pylonyard.packages.resolver.resolution import Request
 from pylonyard.system import progress
 from pylonyard.system.atomic import Artifact, stage, write
@@ -157,8 +157,13 @@ def locations(
         chosen = resolution.choose(buildout, asked.record or section, wanted)
         tell_picked(buildout, resolution.picked(wanted, chosen))
         there = set(resolution.installed(layout.eggs))
-        lacking = [each for each in chosen if (each.name, each.version) not in there]
+        lacking = [
+            each
+            for each in chosen
+            if each.name in wanted.named or (each.name, each.version) not in there
+        ]
         resolution.fetch(layout, places, lacking)
+        urls.check_eggs(layout.eggs, layout.dist, wanted.named)
         easy_install._indexes.clear()  # of the download cache, which has more now
         exact = {each.name: each.version for each in chosen}
         path = [*map(str, projects), developed_eggs]
@@ -166,7 +171,7 @@ def locations(
         _prefer(installer, layout.projects, projects)
         # What is unpacked shows itself, once all of it takes long.
         with progress.of(f"Installing the eggs of {section}", alone=False):
-            working_set = installer.install(list(requirements))
+            working_set = installer.install([*map(urls.without, requirements)])
     except (PylonyardError, zc.buildout.UserError) as error:
         if layout.offline:
             lacks = _missing(buildout, requirements, projects, versions)
@@ -222,8 +227,10 @@ def request(
     limits = pins.of_section(buildout, versions, asked.section)
     if asked.constraints:
         pins.constraints(asked.constraints, environment, limits)
+    layout = Layout.of(buildout)
     return Request(
         requirements=tuple(requirements),
+        named=urls.named(requirements, layout.dist, offline=layout.offline),
         places=places,
         limits=limits,
         environment=environment,
@@ -231,7 +238,7 @@ def request(
         given=resolution.given(projects, *developed(buildout).values()),
         from_index=frozenset(map(canonicalize_name, asked.from_index)),
         prefer_final=base.get("prefer-final", "true") == "true",
-        build=functools.partial(_archive_metadata, Layout.of(buildout), places),
+        build=functools.partial(_archive_metadata, layout, places),
     )
 
 

@@ -37,6 +37,8 @@ class Finder:
     given: Mapping[str, Found] = field(default_factory=dict)
     from_index: frozenset[str] = frozenset()
     """The names that are asked of the index even if find-links has them; ``*`` means all."""
+    named: "Mapping[str, Offer]" = field(default_factory=dict)
+    """The file that a requirement names by its URL, which is the only one of its project."""
     _linked: "list[Offer] | None" = None
     _found: dict[str, list[Found]] = field(default_factory=dict)
     _read: "dict[Offer, Metadata]" = field(default_factory=dict)
@@ -51,7 +53,7 @@ class Finder:
 
     def is_linked(self, project: str) -> bool:
         """Return whether find-links has a project, which is then not asked of the index."""
-        asked = self.from_index & {project, "*"}
+        asked = self.from_index & {project, "*"} or project in self.named
         return not asked and any(self._version(project, each) for each in self.linked)
 
     @property
@@ -61,14 +63,17 @@ class Finder:
         return self._linked
 
     def _usable(self, project: str) -> Iterator[Found]:
-        offers: Iterable[Offer] = [each for each in self.linked if self._version(project, each)]
-        if not self.is_linked(project):
-            offers = [*offers, *self.places.indexed(project)]
-        for offer in offers:
+        for offer in self._offers(project):
             version = self._version(project, offer)
             rank = self._rank(offer)
             if version and rank and offer.is_for(self.environment["python_full_version"]):
                 yield Found(project, version, offer, rank)
+
+    def _offers(self, project: str) -> "Iterable[Offer]":
+        if project in self.named:
+            return [self.named[project]]
+        offers = [each for each in self.linked if self._version(project, each)]
+        return offers if self.is_linked(project) else [*offers, *self.places.indexed(project)]
 
     def _rank(self, offer: "Offer") -> tuple[int, tuple[object, ...]] | None:
         """Return how good a file is among others of its version; None if it does not fit."""

@@ -109,12 +109,11 @@ class Provider(AbstractProvider[Wanted, Candidate, str]):
 
     def wanted(self, requirement: Requirement) -> Iterator[Wanted]:
         """Yield a requirement as resolvelib sees it: the version apart from the extras."""
-        if requirement.url:
-            raise PylonyardError(
-                f"{requirement}: a requirement with a URL cannot be resolved; "
-                "name its file or folder in find-links, and its version here"
-            )
         project = canonicalize_name(requirement.name)
+        if requirement.url and project not in self.finder.named:
+            raise PylonyardError(
+                f"{requirement}: only a requirement in eggs may have a URL; write it there as well"
+            )
         extras = frozenset(canonicalize_name(extra) for extra in requirement.extras)
         if extras and requirement.specifier:
             yield Wanted(project, specifier=requirement.specifier, spelled=requirement.name)

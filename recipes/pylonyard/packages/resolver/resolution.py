@@ -55,6 +55,8 @@ class Request:
     """What no index is asked for, by canonical name: source trees, what the Python brings."""
     trees: Mapping[str, str] = field(default_factory=dict)
     """The metadata of trees among these, by digest, which is kept with the choice."""
+    named: Mapping[str, Offer] = field(default_factory=dict)
+    """The files that requirements name by a URL, by canonical name."""
     from_index: frozenset[str] = frozenset()
     prefer_final: bool = True
     build: Callable[[Path], str]
@@ -75,6 +77,7 @@ class Request:
             ),
             sorted(self.from_index),
             self.prefer_final,
+            *sorted((name, each.url, each.sha256) for name, each in self.named.items()),
         ]
         return hashlib.sha256(json.dumps(held).encode()).hexdigest()
 
@@ -82,7 +85,8 @@ class Request:
     def exact(self) -> set[str]:
         """Return the distributions whose version a requirement of the user names."""
         wanted = map(Requirement, self.requirements)
-        return {str(canonicalize_name(each.name)) for each in wanted if is_exact(each.specifier)}
+        exact = (each.name for each in wanted if each.url or is_exact(each.specifier))
+        return {str(canonicalize_name(name)) for name in exact}
 
 
 def given(projects: Iterable[Path], *more: Distribution) -> dict[str, Metadata]:
@@ -140,6 +144,7 @@ class _Choice:
                 for name, each in request.given.items()
             },
             request.from_index,
+            request.named,
         )
 
     def made(self) -> list[Chosen]:

@@ -303,3 +303,73 @@ def test_offline_the_download_cache_is_the_index(install, serve, tmp_path, sandb
             "distributions"
         ]
     }
+
+
+def test_requirement_with_a_url_installs_the_file_that_it_names(install, serve, tmp_path):
+    index = serve({"web 1.0": [], "web 3.0": [], "lib 1.0": []})
+    links, mine = tmp_path / "links", tmp_path / "mine"
+    links.mkdir()
+    mine.mkdir()
+    make_wheel(links, "web", "1.0")
+    wheel = make_wheel(mine, "web", "1.0.post9", requires="lib")
+    url, files = f"web @ {wheel.as_uri()}", index.url.replace("/simple", "/files")
+
+    assert install(index, url, links=str(links)) == ["lib 1.0", "web 1.0.post9"]
+    assert install(index, f"web @ {files}/web-1.0-py3-none-any.whl") == ["web 1.0"]
+    assert install(index, url, offline="true") == ["lib 1.0", "web 1.0.post9"]
+    assert "/simple/web/" not in index.asked
+    with pytest.raises(OptionError) as caught:
+        install(index, url, versions={"web": "1.0"})
+    assert str(caught.value) == (
+        "[app] eggs: cannot get web==1.0 ([versions] web = 1.0): there is only web 1.0.post9"
+    )
+
+
+def test_another_file_of_the_same_version_is_not_passed_over(install, serve, tmp_path):
+    index = serve({})
+    (tmp_path / "mine").mkdir()
+    wheel = make_wheel(tmp_path / "mine", "web", "1.0")
+    url = f"web @ {wheel.as_uri()}"
+    install(index, url)
+    make_wheel(wheel.parent, "web", "1.0", {"other.py": ""})
+
+    with pytest.raises(OptionError) as caught:
+        install(index, url)
+
+    assert str(caught.value).endswith(
+        f": expected the egg of {wheel}, got that of another file of this version; give the file "
+        "a version of its own"
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        (
+            "git+https://git.example/web@v1.0",
+            "expected the URL of a wheel or of a source archive, got a repository; clone it, and "
+            "name the clone in sources",
+        ),
+        (
+            "https://host.example/shop-1.0.tar.gz",
+            "expected the URL of a wheel or of a source archive, got shop-1.0.tar.gz; a file of "
+            "web has its name",
+        ),
+        ("file:///missing/web-1.0.tar.gz", "there is no such file"),
+    ],
+)
+def test_url_of_anything_else_is_refused(install, serve, url, problem):
+    with pytest.raises(OptionError) as caught:
+        install(serve({}), f"web @ {url}")
+
+    assert str(caught.value) == f"[app] eggs: web @ {url}: {problem}"
+
+
+def test_password_in_a_url_is_refused_and_not_told(install, serve):
+    with pytest.raises(OptionError) as caught:
+        install(serve({}), "web @ https://ci:S3cr3t@host.example/web-1.0.tar.gz")
+
+    assert str(caught.value) == (
+        "[app] eggs: web @ https://host.example/web-1.0.tar.gz: expected no password in a URL: "
+        "files would keep it; write it into ~/.netrc"
+    )
