@@ -126,8 +126,9 @@ def tries(browser, password, count=1, name="editor", address="203.0.113.7"):
 def test_wrong_passwords_in_a_row_are_limited_for_an_account_and_an_address(visitor):
     answers = tries(visitor, "wrong", 12)
     assert [answer.status_int for answer in answers] == [422] * 10 + [429] * 2
-    assert "Try again in 15 minutes." in answers[-1]
-    assert answers[-1].headers["Retry-After"] == "900"
+    left = int(answers[-1].headers["Retry-After"])
+    assert 600 < left <= 900  # less than 15 minutes, where the tries took their time
+    assert f"Try again in {left // 60} minutes." in answers[-1]
     # Not even the right one, now; but for others it is as before.
     assert tries(visitor, PASSWORD)[0].status_int == 429
     assert tries(visitor, PASSWORD, address="203.0.113.8")[0].status_int == 303
