@@ -30,7 +30,7 @@ def explain(error: Exception, run: Any) -> str | None:
     if isinstance(error, configparser.ParsingError):
         return _parsing(error)
     if isinstance(error, MissingDistribution):
-        return _located(error, files, missing.told(error, run, Places.of(run)))
+        return _located(error, files, missing.not_found_message(error, run, Places.of(run)))
     if isinstance(error, PylonyardError | BuildoutError):
         text = " ".join(str(error).split())
         return _of_option(text, files) or _of_file(text) or _located(error, files, text)

@@ -291,5 +291,5 @@ def cached_files(
             lacking.surely[f"{name}=={version}"] = None
     if lacking:
         words = [word for each in found for word in options(layout, each.places, each.lock.path)]
-        raise UserError(lacking.told(layout, list(dict.fromkeys(words))))
+        raise UserError(lacking.message(layout, list(dict.fromkeys(words))))
     return {layout.dist / name: digests for name, digests in sorted(wanted.items())}

@@ -82,7 +82,9 @@ class Contents:
     """A digest of the lock, if there is one."""
     links: tuple[str, ...] = field(default=(), compare=False)
     index: str | None = field(default=None, compare=False)
-    module: zc_installer.Module = field(default=zc_installer.no_module, compare=False)
+    extra_source: zc_installer.ExtraSource = field(
+        default=zc_installer.no_extra_source, compare=False
+    )
     """Returns the source archive that another part will need, if any."""
 
     @cached_property
@@ -180,7 +182,7 @@ class Build:
         if not found and "No matching distribution" in str(error):
             found = missing.Missing(found.perhaps)
         zc_installer.raise_missing(
-            self.buildout, self.section, found, self._searched, interpreter, contents.module
+            self.buildout, self.section, found, self._searched, interpreter, contents.extra_source
         )
 
     @property

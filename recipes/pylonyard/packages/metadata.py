@@ -45,7 +45,7 @@ SUFFIXES = (".whl", ".tar.gz", ".zip", ".tgz", ".tar.bz2")
 
 
 @dataclass(frozen=True)
-class Identified:
+class FileIdentity:
     """A distribution, identified by the name of its file."""
 
     name: NormalizedName
@@ -54,16 +54,16 @@ class Identified:
     """The tags of a wheel; None for a source archive."""
 
 
-def identified(filename: str) -> Identified | None:
+def identified(filename: str) -> FileIdentity | None:
     """Identify a distribution by the name of its file; None if it is no such name."""
     try:
         if filename.endswith(".whl"):
             name, version, _, tags = parse_wheel_filename(filename)
-            return Identified(name, str(version), tags)
+            return FileIdentity(name, str(version), tags)
         name, version = parse_sdist_filename(_POST.sub(r"-\1.post\2.\3", filename))
     except (InvalidWheelFilename, InvalidSdistFilename, InvalidVersion):
         return None
-    return Identified(name, str(version), None)
+    return FileIdentity(name, str(version), None)
 
 
 _POST = re.compile(r"-(\d+(?:\.\d+)+)-(\d+)\.(tar\.gz|zip|tgz|tar\.bz2)$")
@@ -104,7 +104,7 @@ def environment(interpreter: "Interpreter | None" = None) -> dict[str, str]:
 # What requirements lead to, one distribution after the other, as their metadata says.
 
 
-class Described(PathDistribution):
+class CachedDistribution(PathDistribution):
     """A distribution whose metadata is read only once."""
 
     @cached_property
@@ -116,7 +116,7 @@ def described(place: Path) -> Distribution:
     """Return the metadata of a wheel, or of a folder that one was unpacked to."""
     root = ZipPath(place) if place.is_file() else place
     (info,) = (entry for entry in root.iterdir() if entry.name.endswith(".dist-info"))
-    return Described(info)
+    return CachedDistribution(info)
 
 
 def distributions(search_path: Sequence[str]) -> dict[str, Distribution]:

@@ -55,7 +55,7 @@ class Missing:
     def __bool__(self) -> bool:
         return bool(self.surely)
 
-    def told(self, layout: Layout, options: Sequence[str]) -> str:
+    def message(self, layout: Layout, options: Sequence[str]) -> str:
         """Return the line that names all missing files, and the command.
 
         :param options: of the command, as :func:`options` gives them
@@ -188,7 +188,7 @@ OFFERED = 3
 """Number of existing versions that are named, the newest ones."""
 
 
-def told(error: easy_install.MissingDistribution, run: Any, places: Places) -> str:
+def not_found_message(error: easy_install.MissingDistribution, run: Any, places: Places) -> str:
     """Return the message on a distribution that zc.buildout misses.
 
     :param run: zc.buildout

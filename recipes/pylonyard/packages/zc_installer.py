@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("pylonyard")
 
-Module = Callable[[], str | None]
+ExtraSource = Callable[[], str | None]
 """Returns the name of the source archive that another part will need, if any."""
 
 
-def no_module() -> None:
+def no_extra_source() -> None:
     """Return None: no other part needs a source archive."""
 
 
@@ -139,14 +139,14 @@ def locations(
     links: Sequence[str],
     index: str | None,
     versions: Mapping[str, str] | None = None,
-    module: Module = no_module,
+    extra_source: ExtraSource = no_extra_source,
     asked: Asked = Asked(),
 ) -> list[Path]:
     """Return the folders of the working set that meets ``requirements``, in order.
 
     :param versions: pins; the buildout's own if not given
     :param projects: folders of built source trees, preferred to any egg
-    :param module: tells which source archive another part will want besides
+    :param extra_source: tells which source archive another part will want besides
     :raises OptionError: if one cannot be had
     """
     layout = Layout.of(buildout)
@@ -175,7 +175,7 @@ def locations(
     except (PylonyardError, zc.buildout.UserError) as error:
         if layout.offline:
             lacks = _missing(buildout, requirements, projects, versions)
-            raise_missing(buildout, section, lacks, places, module=module)
+            raise_missing(buildout, section, lacks, places, extra_source=extra_source)
         if isinstance(error, OptionError):
             raise
         raise OptionError(section, [f"eggs: {reason(error, buildout, places)}"]) from error
@@ -201,7 +201,7 @@ def pins_that_fit(pins: Mapping[str, str], requirements: Sequence[str]) -> dict[
 def reason(error: Exception, buildout: Any, places: Places) -> str:
     """Return why something cannot be installed, in one line."""
     if isinstance(error, easy_install.MissingDistribution):
-        return missing.told(error, buildout, places)
+        return missing.not_found_message(error, buildout, places)
     if isinstance(error, resolution.NowhereError):
         text = missing.nowhere(error.name, error.wanted, error.by, error.offered, buildout, places)
         return text + error.advice
@@ -289,7 +289,7 @@ def raise_missing(
     found: Missing,
     searched: Places,
     interpreter: "Interpreter | None" = None,
-    module: Module = no_module,
+    extra_source: ExtraSource = no_extra_source,
 ) -> None:
     """Raise the error about missing distributions, if any are missing.
 
@@ -297,12 +297,12 @@ def raise_missing(
     """
     layout = Layout.of(buildout)
     if found:
-        source = module()
+        source = extra_source()
         if source and not (layout.dist / source).exists():
             found |= Missing({source: None})
         python = interpreter.executable if interpreter else None
         words = missing.options(layout, searched, python=python)
-        raise OptionError(section, [f"eggs: {found.told(layout, words)}"])
+        raise OptionError(section, [f"eggs: {found.message(layout, words)}"])
 
 
 def _prefer(installer: Any, store: Path, projects: Sequence[Path]) -> None:

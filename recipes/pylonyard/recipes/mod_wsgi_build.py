@@ -196,7 +196,7 @@ def fetch(source: Source, buildout: Mapping[str, Any]) -> Path:
         lacking, options = Missing({place.name: None}), missing.options(layout, places)
         if place.exists():
             raise CommandError(what, f"{place} is damaged", lacking.advice(layout, options))
-        raise CommandError(what, lacking.told(layout, options))
+        raise CommandError(what, lacking.message(layout, options))
 
     def check(file: Path) -> None:
         if (digest := sha256(file)) != source.sha256:

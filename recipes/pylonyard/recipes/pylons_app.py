@@ -269,7 +269,7 @@ class PylonsApp(Recipe):
             without_setup_requires=options.without_setup_requires,
             links=searched.links,
             index=searched.index,
-            module=self._module(interpreter),
+            extra_source=self._module(interpreter),
             locked=lock.lock.summary(metadata.environment(interpreter)) if lock else "",
         )
         if lock:

@@ -118,7 +118,7 @@ def test_command_looks_where_the_buildout_does(layout):
     lock = layout.directory / "profiles" / "pylock.toml"
 
     words = missing.options(layout, places, lock)
-    line = Missing({"a b.whl": None}).told(layout, words)
+    line = Missing({"a b.whl": None}).message(layout, words)
 
     assert line == (
         f"not in the cache {layout.dist}: a b.whl; fetch what is missing where there is a network "

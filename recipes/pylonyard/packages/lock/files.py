@@ -84,7 +84,7 @@ class Files:
     interpreter: Interpreter | None = None
     """The interpreter of the application, if it is not buildout's own."""
     from_source: tuple[str, ...] = ()
-    module: Callable[[], str | None] = lambda: None
+    extra_source: Callable[[], str | None] = lambda: None
     """Returns the source archive of mod_wsgi that another part will need, if any."""
     workshop: builds.Workshop | None = None
     """Where buildout's own interpreter builds what is locked as a source."""
@@ -196,10 +196,10 @@ class Files:
     def missing(self, name: str) -> str:
         """Return the line that names all files which the cache lacks, including ``name``."""
         wanted = [file for target in self.targets() for _, file in self._wanted_by(target)]
-        wanted += filter(None, [name, self.module()])
+        wanted += filter(None, [name, self.extra_source()])
         lacking = Missing({file: None for file in wanted if not (self.layout.dist / file).exists()})
         words = options(self.layout, self.places, self.lock.path)
-        return lacking.told(self.layout, words)
+        return lacking.message(self.layout, words)
 
     def _offer(self, package: Locked, name: str) -> index.Offer | None:
         """Return where to get a file: its path in the lock, find-links, the index, or its URL."""
