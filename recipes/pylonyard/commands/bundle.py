@@ -47,9 +47,11 @@ class Member:
     """A file of an archive, or a symbolic link."""
 
     name: str
-    content: bytes | str
-    """A str is the target of a link."""
+    content: bytes | str | Path
+    """A path is the file that has it; a str is the target of a link."""
     mode: int = 0o644
+    digests: Collection[str] = ()
+    """SHA-256 digests, one of which the file must have; none: any."""
 
 
 def command(directory: Path, file: Path, tell: Callable[[str], object]) -> None:
@@ -122,7 +124,10 @@ def _configuration(directory: Path) -> str:
 
 
 def write(stream: IO[bytes], members: Iterable[Member]) -> None:
-    """Write an archive; its bytes depend on ``members`` only."""
+    """Write an archive; its bytes depend on ``members`` only.
+
+    :raises UserError: if a file changes meanwhile
+    """
     with (
         gzip.GzipFile("", "wb", COMPRESSION_LEVEL, stream, mtime=0) as packed,
         tarfile.open(mode="w|", fileobj=packed, format=tarfile.PAX_FORMAT) as archive,
@@ -133,9 +138,45 @@ def write(stream: IO[bytes], members: Iterable[Member]) -> None:
             if isinstance(member.content, str):
                 described.type, described.linkname = tarfile.SYMTYPE, member.content
                 archive.addfile(described)
-            else:
+            elif isinstance(member.content, bytes):
                 described.size = len(member.content)
                 archive.addfile(described, io.BytesIO(member.content))
+            else:
+                _add_file(archive, described, member.content, member.digests)
+
+
+def _add_file(
+    archive: tarfile.TarFile, described: tarfile.TarInfo, path: Path, digests: Collection[str]
+) -> None:
+    """Add a file that is read once, a piece at a time: it may be larger than the memory."""
+    with path.open("rb") as stream:
+        described.size = os.fstat(stream.fileno()).st_size
+        source = _Digested(stream)
+        try:
+            archive.addfile(described, source)
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            raise _changed(path) from error  # It is shorter now.
+    if digests and source.digest.hexdigest() not in digests:
+        raise _changed(path)
+
+
+def _changed(path: Path) -> UserError:
+    return UserError(f"{path}: expected it to stay as it is, but it was changed; run this again")
+
+
+class _Digested(io.RawIOBase):
+    """A file with the SHA-256 of what was read from it."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.stream = stream
+        self.digest = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        block = self.stream.read(size)
+        self.digest.update(block)
+        return block
 
 
 def _checkout_members(directory: Path, names: Iterable[str], top: str) -> Iterator[Member]:
@@ -145,7 +186,7 @@ def _checkout_members(directory: Path, names: Iterable[str], top: str) -> Iterat
             yield Member(f"{top}/{name}", os.readlink(path), 0o777)
         else:
             is_program = path.stat().st_mode & 0o100
-            yield Member(f"{top}/{name}", path.read_bytes(), 0o755 if is_program else 0o644)
+            yield Member(f"{top}/{name}", path, 0o755 if is_program else 0o644)
 
 
 def _cache_members(cached: Mapping[Path, set[str]], folder: str) -> Iterator[Member]:
@@ -155,10 +196,9 @@ def _cache_members(cached: Mapping[Path, set[str]], folder: str) -> Iterator[Mem
     """
     differing = []
     for path, digests in cached.items():
-        content = path.read_bytes()
-        if (digest := hashlib.sha256(content).hexdigest()) not in digests:
+        if (digest := wheels.sha256(path)) not in digests:
             differing.append(f"{path} has SHA-256 {digest}")
-        yield Member(f"{folder}/{path.name}", content)
+        yield Member(f"{folder}/{path.name}", path, digests=digests)
     if differing:
         raise UserError(
             f"expected files as the lock has them, got others: {', '.join(differing)}; move "

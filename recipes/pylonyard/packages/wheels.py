@@ -25,7 +25,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from typing import IO, TypeVar
 
 from pylonyard.system import atomic
 from pylonyard.system.errors import PylonyardError
@@ -257,11 +257,8 @@ def extract(wheel: Path, destination: Path, accepted: Collection[str] = ()) -> N
     """
     destination.mkdir(parents=True, exist_ok=True)
     try:
-        content = wheel.read_bytes()
-        if accepted and hashlib.sha256(content).hexdigest() not in accepted:
-            raise WheelError(f"{wheel}: its SHA-256 is not one of those recorded for it")
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            _expect_size(archive, len(content))
+        with _copy(wheel, destination, accepted) as copy, zipfile.ZipFile(copy) as archive:
+            _expect_size(archive, copy.seek(0, os.SEEK_END))
             recorded, places = _recorded(archive), set[PurePosixPath]()
             for item in archive.infolist():
                 if not item.is_dir():
@@ -276,6 +273,29 @@ def extract(wheel: Path, destination: Path, accepted: Collection[str] = ()) -> N
         raise WheelError(f"{wheel}: damaged: {error}") from error
     if recorded:
         raise WheelError(f"{wheel}: damaged: {sorted(recorded)[0]} is missing")
+
+
+_IN_MEMORY = 8_000_000
+"""The size of a wheel, in bytes, above which its copy is a file without a name."""
+
+
+def _copy(wheel: Path, folder: Path, accepted: Collection[str]) -> IO[bytes]:
+    """Return a copy of a wheel that nobody can change; see :func:`extract`."""
+    digest = hashlib.sha256()
+    with wheel.open("rb") as source:
+        if os.fstat(source.fileno()).st_size > _IN_MEMORY:
+            import tempfile  # few wheels are that large
+
+            copy: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115, the caller's
+        else:
+            copy = io.BytesIO()
+        while block := source.read(1 << 20):
+            digest.update(block)
+            copy.write(block)
+    if accepted and digest.hexdigest() not in accepted:
+        copy.close()
+        raise WheelError(f"{wheel}: its SHA-256 is not one of those recorded for it")
+    return copy
 
 
 # Those of zipfile for a password, and for a way to compress that it does not know, too.

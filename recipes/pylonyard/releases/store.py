@@ -309,9 +309,18 @@ def equal(one: Path, other: Path) -> bool:
         if one.is_symlink() or other.is_symlink():
             return os.readlink(one) == os.readlink(other)
         modes = (mode_of(one), _unshared(mode_of(one)))
-        return mode_of(other) in modes and one.read_bytes() == other.read_bytes()
+        return mode_of(other) in modes and _same(one, other)
     except OSError:
         return False
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Return whether two files have the same content; they are read a piece at a time."""
+    with one.open("rb") as mine, other.open("rb") as theirs:
+        while (block := mine.read(1 << 20)) == theirs.read(1 << 20):
+            if not block:
+                return True
+    return False
 
 
 # ``manifest.json``: the files of a release, their parts, and the programs that accepted them.
@@ -358,6 +367,9 @@ def write_manifest(
 def _description(path: Path, mode: int | None) -> dict[str, str]:
     if path.is_symlink():
         return {"link": os.readlink(path)}
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
     there = stat.S_IMODE(path.stat().st_mode) if mode is None else mode
-    return {"sha256": digest, "mode": f"{there:04o}"}
+    return {"sha256": digest.hexdigest(), "mode": f"{there:04o}"}

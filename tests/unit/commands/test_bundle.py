@@ -2,6 +2,7 @@ import io
 import json
 import os
 import subprocess
+import sys
 import tarfile
 
 import pytest
@@ -328,3 +329,50 @@ def test_lock_of_elsewhere_is_refused(sandbox, tmp_path):
 
     with pytest.raises(UserError, match=r"\[app\] lock: expected a file of the checkout, got"):
         bundle.bundled_applications(sandbox, bundle.recorded(sandbox))
+
+
+MEASURED = """
+import resource, sys
+from pathlib import Path
+{code}
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def peak(code, *words):
+    """Return the most memory, in kB, of a process that runs ``code``."""
+    path = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-c", MEASURED.format(code=code), *map(str, words)]
+    return int(subprocess.check_output(command, env={**os.environ, **path}))
+
+
+PACK = """
+from pylonyard.commands import bundle
+with open(sys.argv[1], "wb") as stream:
+    bundle.write(stream, [bundle.Member("a", Path(path)) for path in sys.argv[2:]])
+"""
+
+
+def test_large_file_is_packed_in_little_memory(tmp_path):
+    large = tmp_path / "large"
+    with large.open("wb") as stream:
+        stream.truncate(40_000_000)
+    small = peak(PACK, tmp_path / "small.tar.gz")
+
+    more = peak(PACK, tmp_path / "large.tar.gz", large) - small
+
+    assert more < 20_000
+    with tarfile.open(tmp_path / "large.tar.gz") as packed:
+        assert packed.getmember("a").size == 40_000_000
+
+
+def test_file_that_changes_after_it_was_verified_is_not_packed(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("another text")
+
+    with pytest.raises(UserError) as caught:
+        bundle.write(io.BytesIO(), [Member("a", file, digests={"0" * 64})])
+
+    assert str(caught.value) == (
+        f"{file}: expected it to stay as it is, but it was changed; run this again"
+    )

@@ -299,3 +299,14 @@ def test_wheel_that_fits_is_distinguished_from_others(tags, wanted):
     name = f"shop-1.0-{tags.format(own=wheels.abi_tag(), machine=machine)}.whl"
 
     assert wheels.is_supported(pathlib.Path(name)) == wanted
+
+
+def test_large_wheel_is_unpacked_from_a_copy_that_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(wheels, "_IN_MEMORY", 10)
+    wheel = shop(tmp_path, {"shop.py": "pass\n"})
+
+    egg = wheels.install(wheel, tmp_path / "eggs", [wheels.sha256(wheel)])
+
+    assert sorted(each.name for each in egg.iterdir()) == [INFO, "__pycache__", "shop.py"]
+    with pytest.raises(WheelError, match="its SHA-256 is not one of those recorded"):
+        wheels.extract(wheel, tmp_path / "other", ["0" * 64])
