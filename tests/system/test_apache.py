@@ -798,7 +798,7 @@ def test_both_ends_agree_on_who_asks_and_how(mirror):
         assert (seen["wsgi.url_scheme"], seen["REMOTE_ADDR"]) == (scheme, address), name
         assert (seen["SCRIPT_NAME"], seen["PATH_INFO"]) == ("/wiki", "/a b"), name
         assert (seen["HTTP_HOST"], seen["QUERY_STRING"]) == ("demo.example", "c=d"), name
-        found = {k: v for k, v in seen.items() if re.search(r"6\.6\.6\.6|66666|evil", v)}
+        found = {k: v for k, v in seen.items() if re.search(r"6\.6\.6|66666|evil", v)}
         assert found == {}, name
 
 
